@@ -1,0 +1,61 @@
+package group_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+
+	"groupimport/pkg/group"
+)
+
+// sample is a record as exports have them: most fields, two custom ones, some Chinese.
+const sample = `{"GroupId":"g-00017","Type":"Public","Owner_Account":"leckie","Name":"项目组 seventeen","Introduction":"Where the seventeenth team talks about what it does and does not do.","Notification":"Meeting on Tuesday at ten, room 4. Bring your own chair.","FaceUrl":"https://img.example.com/faces/17.png","MaxMemberCount":500,"ApplyJoinOption":"FreeAccess","AppDefinedData":[{"Key":"GroupTestData1","Value":"xxxxx"},{"Key":"GroupTestData2","Value":"abc\u0000\u0001"}],"CreateTime":1448357837}`
+
+func BenchmarkDecode(b *testing.B) {
+	d := group.NewDecoder(group.DocumentLimits)
+	raw := []byte(sample)
+	b.SetBytes(int64(len(raw)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := d.Decode(raw); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkDecodeEncodingJSON is the standard library's decoder on the same record, which checks no rule.
+func BenchmarkDecodeEncodingJSON(b *testing.B) {
+	type datum struct{ Key, Value string }
+	var r struct {
+		GroupId, Type, Owner_Account, Name, Introduction, Notification, FaceUrl, ApplyJoinOption string //nolint:revive // the wire's names
+		MaxMemberCount, CreateTime                                                               int64
+		AppDefinedData                                                                           []datum
+	}
+	raw := []byte(sample)
+	b.SetBytes(int64(len(raw)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := json.Unmarshal(raw, &r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkAppendJSON(b *testing.B) {
+	r, err := group.NewDecoder(group.DocumentLimits).Decode([]byte(sample))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	buf := make([]byte, 0, 1024)
+	for b.Loop() {
+		buf = r.AppendJSON(buf[:0])
+	}
+	b.SetBytes(int64(len(buf)))
+}
+
+func ExampleDecoder_Decode() {
+	_, err := group.NewDecoder(group.DocumentLimits).Decode([]byte(`{"GroupID":"g1","type":"Public","Name":"一二三四五六七八九十十一"}`))
+	fmt.Println(err)
+	// Output: unknown field "GroupID", did you mean "GroupId"?; unknown field "type", did you mean "Type"?; Type is missing; Name has 36 bytes, at most 30 are allowed
+}

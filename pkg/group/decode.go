@@ -1,0 +1,510 @@
+package group
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// The names of the fields, as the document writes them.
+const (
+	fieldGroupID         = "GroupId"
+	fieldType            = "Type"
+	fieldOwnerAccount    = "Owner_Account"
+	fieldName            = "Name"
+	fieldIntroduction    = "Introduction"
+	fieldNotification    = "Notification"
+	fieldFaceURL         = "FaceUrl"
+	fieldMaxMemberCount  = "MaxMemberCount"
+	fieldApplyJoinOption = "ApplyJoinOption"
+	fieldAppDefinedData  = "AppDefinedData"
+	fieldCreateTime      = "CreateTime"
+	fieldSupportTopic    = "SupportTopic"
+)
+
+var fieldNames = []string{
+	fieldGroupID, fieldType, fieldOwnerAccount, fieldName, fieldIntroduction, fieldNotification, fieldFaceURL,
+	fieldMaxMemberCount, fieldApplyJoinOption, fieldAppDefinedData, fieldCreateTime, fieldSupportTopic,
+}
+
+// A Decoder reads records, one JSON object at a time. It may not be used concurrently.
+type Decoder struct {
+	limits   Limits
+	src      bytes.Reader
+	dec      *jsontext.Decoder
+	text     []byte // the strings of the record at hand, one behind the other
+	spans    []span // where in text each of them lies
+	problems []Problem
+}
+
+// A span is a string that becomes one once the whole record has been read, so that a record costs one
+// allocation for all its strings.
+type span struct {
+	to         *string
+	start, end int
+}
+
+// NewDecoder returns a Decoder that holds records to l.
+func NewDecoder(l Limits) *Decoder {
+	d := &Decoder{limits: l}
+	d.dec = jsontext.NewDecoder(&d.src)
+	return d
+}
+
+// Decode returns the record that raw holds: one JSON object and nothing behind it. null and the empty
+// string count as absent. An error is always an [*Error] and names everything that is wrong.
+func (d *Decoder) Decode(raw []byte) (Record, error) {
+	d.text, d.spans, d.problems = d.text[:0], d.spans[:0], nil
+	d.src.Reset(raw)
+	// Doubled names and invalid UTF-8 are let through here, to be reported by field below.
+	d.dec.Reset(&d.src, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+
+	var r Record
+	whole := false
+	if err := d.object(&r); err != nil {
+		d.problem("", 0, "not a JSON object: %s", syntax(err, raw))
+	} else {
+		whole = true
+		if _, err := d.dec.ReadToken(); !errors.Is(err, io.EOF) {
+			d.problem("", 0, "more than one JSON value: something follows at byte %d", d.dec.InputOffset())
+		}
+	}
+
+	text := string(d.text)
+	for _, s := range d.spans {
+		*s.to = text[s.start:s.end]
+	}
+	if whole {
+		d.check(&r)
+	}
+	if len(d.problems) > 0 {
+		return Record{}, &Error{Problems: d.problems, GroupID: clip(r.GroupID)}
+	}
+	return r, nil
+}
+
+// syntax says what the parser found, without its own name for itself.
+func syntax(err error, raw []byte) string {
+	if s, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
+		if errors.Is(s.Err, io.ErrUnexpectedEOF) {
+			return fmt.Sprintf("it ends too early, after %d bytes", len(raw))
+		}
+		return fmt.Sprintf("%v at byte %d", s.Err, s.ByteOffset)
+	}
+	if errors.Is(err, io.EOF) {
+		return "it is empty"
+	}
+	return err.Error()
+}
+
+func (d *Decoder) problem(field string, code int, format string, args ...any) {
+	d.problems = append(d.problems, Problem{Field: field, Code: code, Message: fmt.Sprintf(format, args...)})
+}
+
+// object reads the members of the record. Its error is about the JSON; what is wrong with a field is a
+// problem and not an error.
+func (d *Decoder) object(r *Record) error {
+	if kind := d.dec.PeekKind(); kind != '{' {
+		if v, err := d.dec.ReadValue(); err != nil {
+			return err
+		} else if kind == 'n' {
+			return errors.New("it is null")
+		} else {
+			return fmt.Errorf("it is %s", describe(v))
+		}
+	}
+	if _, err := d.dec.ReadToken(); err != nil {
+		return err
+	}
+	var seen uint32
+	for d.dec.PeekKind() != '}' {
+		name, err := d.dec.ReadValue()
+		if err != nil {
+			return err
+		}
+		field := d.field(name)
+		if field >= 0 {
+			if seen&(1<<field) != 0 {
+				d.problem(fieldNames[field], 0, "%s stands more than once", fieldNames[field])
+			}
+			seen |= 1 << field
+			err = d.value(r, fieldNames[field])
+		} else {
+			err = d.dec.SkipValue()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	_, err := d.dec.ReadToken()
+	return err
+}
+
+// field returns the index of the field that a quoted name stands for, or -1 after noting the problem.
+func (d *Decoder) field(quoted jsontext.Value) int {
+	bare := quoted[1 : len(quoted)-1]
+	for i, name := range fieldNames {
+		if string(bare) == name {
+			return i
+		}
+	}
+	text, err := jsontext.AppendUnquote(nil, quoted) // a name may be written with escapes
+	if err != nil {
+		d.problem("", 0, "a field's name is not valid UTF-8: %q", clip(string(text)))
+		return -1
+	}
+	for i, name := range fieldNames {
+		if string(text) == name {
+			return i
+		}
+	}
+	d.problems = append(d.problems, unknownField(string(text)))
+	return -1
+}
+
+// value reads the value of the field with this name into r.
+func (d *Decoder) value(r *Record, name string) error {
+	if name == fieldAppDefinedData && d.dec.PeekKind() == '[' {
+		return d.appDefinedData(r)
+	}
+	v, err := d.dec.ReadValue()
+	if err != nil {
+		return err
+	}
+	if v.Kind() == 'n' {
+		return nil
+	}
+	switch name {
+	case fieldGroupID:
+		d.str(name, v, &r.GroupID)
+	case fieldType:
+		d.typ(r, v)
+	case fieldOwnerAccount:
+		d.str(name, v, &r.OwnerAccount)
+	case fieldName:
+		d.str(name, v, &r.Name)
+	case fieldIntroduction:
+		d.str(name, v, &r.Introduction)
+	case fieldNotification:
+		d.str(name, v, &r.Notification)
+	case fieldFaceURL:
+		d.str(name, v, &r.FaceURL)
+	case fieldMaxMemberCount:
+		d.number(name, v, &r.MaxMemberCount, 1, maxMemberCount)
+	case fieldApplyJoinOption:
+		d.str(name, v, &r.ApplyJoinOption)
+	case fieldAppDefinedData:
+		d.problem(name, 0, "%s must be an array of {Key, Value}, not %s", name, describe(v))
+	case fieldCreateTime:
+		d.number(name, v, &r.CreateTime, 0, maxCreateTime)
+	case fieldSupportTopic:
+		var flag int64
+		d.number(name, v, &flag, 0, 1)
+		r.SupportTopic = flag == 1
+	}
+	return nil
+}
+
+// str notes a string for later, see [span].
+func (d *Decoder) str(name string, v jsontext.Value, to *string) {
+	if v.Kind() != '"' {
+		d.problem(name, 0, "%s must be a string, not %s", name, describe(v))
+		return
+	}
+	start := len(d.text)
+	text, err := jsontext.AppendUnquote(d.text, v)
+	if err != nil {
+		d.problem(name, 0, "%s is not valid UTF-8 (or holds half of a surrogate pair): %s", name, clip(strconv.QuoteToASCII(string(v))))
+		return
+	}
+	d.text = text
+	if i := len(d.spans) - 1; i >= 0 && d.spans[i].to == to {
+		d.spans = d.spans[:i]
+	}
+	d.spans = append(d.spans, span{to: to, start: start, end: len(d.text)})
+}
+
+func (d *Decoder) typ(r *Record, v jsontext.Value) {
+	if v.Kind() != '"' {
+		d.problem(fieldType, 0, "Type must be a string, not %s", describe(v))
+		return
+	}
+	word, _ := jsontext.AppendUnquote(nil, v) // what is not UTF-8 is no type either
+	known, ok := ParseType(string(word))
+	switch {
+	case ok:
+		r.Type = known
+	case string(word) == "AVChatRoom":
+		d.problem(fieldType, codeNoPermission,
+			"Type AVChatRoom cannot be imported: create the group with create_group, then set its profile with modify_group_base_info")
+		r.Type = "AVChatRoom" // so that it is not reported as missing too
+	case len(word) == 0:
+		d.problem(fieldType, 0, "Type is empty, it must be Private, Public, ChatRoom or Community")
+		r.Type = "?"
+	default:
+		hint := ""
+		if near := nearest(string(word), []string{"Private", "Public", "ChatRoom", "Community", "Work", "Meeting"}); near != "" {
+			hint = fmt.Sprintf(", did you mean %q?", near)
+		}
+		d.problem(fieldType, 0, "Type %q is not one of Private, Public, ChatRoom, Community%s", clip(string(word)), hint)
+		r.Type = "?"
+	}
+}
+
+// number reads a whole number from low to high. 500.0 and 5e2 are whole, as databases and
+// spreadsheets write them.
+func (d *Decoder) number(name string, v jsontext.Value, to *int64, low, high int64) {
+	if v.Kind() != '0' {
+		hint := ""
+		if v.Kind() == '"' {
+			hint = ": leave out the quotes"
+		}
+		d.problem(name, 0, "%s must be a number, not %s%s", name, describe(v), hint)
+		return
+	}
+	n, err := strconv.ParseInt(string(v), 10, 64)
+	if err != nil {
+		f, ferr := strconv.ParseFloat(string(v), 64)
+		switch {
+		case ferr == nil && f != math.Trunc(f):
+			d.problem(name, 0, "%s must be a whole number, not %s", name, clip(string(v)))
+			return
+		case ferr != nil || math.Abs(f) > 1<<53:
+			d.problem(name, 0, "%s is %s, allowed is %d to %d", name, clip(string(v)), low, high)
+			return
+		}
+		n = int64(f)
+	}
+	if n < low || n > high {
+		hint := ""
+		if name == fieldCreateTime && n/1000 > 0 && n/1000 <= high {
+			hint = ": it looks like milliseconds, seconds are wanted"
+		}
+		d.problem(name, 0, "%s is %d, allowed is %d to %d%s", name, n, low, high, hint)
+		return
+	}
+	*to = n
+}
+
+// appDefinedData reads the array of custom fields.
+func (d *Decoder) appDefinedData(r *Record) error {
+	if _, err := d.dec.ReadToken(); err != nil {
+		return err
+	}
+	// Spans point into data, which therefore must not move while it grows; more than a record may
+	// have are counted and not kept.
+	data := make([]Datum, 0, maxAppDefinedData)
+	count := 0
+	var spare Datum
+	for d.dec.PeekKind() != ']' {
+		if d.dec.PeekKind() != '{' {
+			v, err := d.dec.ReadValue()
+			if err != nil {
+				return err
+			}
+			d.problem(fieldAppDefinedData, 0, "AppDefinedData[%d] must be an object of Key and Value, not %s", count, describe(v))
+			count++
+			continue
+		}
+		to := &spare
+		if len(data) < maxAppDefinedData {
+			data = data[:len(data)+1]
+			to = &data[len(data)-1]
+		}
+		if err := d.datum(to, count); err != nil {
+			return err
+		}
+		count++
+	}
+	if _, err := d.dec.ReadToken(); err != nil {
+		return err
+	}
+	if count > maxAppDefinedData {
+		d.problem(fieldAppDefinedData, 0, "AppDefinedData has %d entries, at most %d are allowed", count, maxAppDefinedData)
+	}
+	if len(data) > 0 {
+		r.AppDefinedData = data
+	}
+	return nil
+}
+
+// datum reads one custom field, the i-th of its record.
+func (d *Decoder) datum(to *Datum, i int) error {
+	where := "AppDefinedData[" + strconv.Itoa(i) + "]"
+	if _, err := d.dec.ReadToken(); err != nil {
+		return err
+	}
+	var key, value bool
+	for d.dec.PeekKind() != '}' {
+		quoted, err := d.dec.ReadValue()
+		if err != nil {
+			return err
+		}
+		text, err := jsontext.AppendUnquote(nil, quoted)
+		name := string(text)
+		v, verr := d.dec.ReadValue()
+		switch {
+		case verr != nil:
+			return verr
+		case err != nil:
+			d.problem(fieldAppDefinedData, 0, "a name in %s is not valid UTF-8", where)
+		case name == "Key" && key, name == "Value" && value:
+			d.problem(fieldAppDefinedData, 0, "%s.%s stands more than once", where, name)
+		case name == "Key":
+			key = true
+			d.datumString(where+".Key", v, &to.Key)
+		case name == "Value":
+			value = true
+			d.datumString(where+".Value", v, &to.Value)
+		default:
+			hint := ""
+			if near := nearest(name, []string{"Key", "Value"}); near != "" {
+				hint = fmt.Sprintf(", did you mean %q?", near)
+			}
+			d.problem(fieldAppDefinedData, 0, "unknown field %q in %s%s", clip(name), where, hint)
+		}
+	}
+	if !key {
+		d.problem(fieldAppDefinedData, 0, "%s has no Key", where)
+	}
+	if !value {
+		d.problem(fieldAppDefinedData, 0, "%s has no Value", where)
+	}
+	_, err := d.dec.ReadToken()
+	return err
+}
+
+func (d *Decoder) datumString(where string, v jsontext.Value, to *string) {
+	before := len(d.problems)
+	d.str(where, v, to)
+	for i := before; i < len(d.problems); i++ {
+		d.problems[i].Field = fieldAppDefinedData
+	}
+}
+
+// check holds r to the rules that need its strings whole.
+func (d *Decoder) check(r *Record) {
+	if r.Type == "" && !d.mentions(fieldType) {
+		d.problem(fieldType, 0, "Type is missing")
+	}
+	d.checkGroupID(r)
+	if r.Name == "" && !d.mentions(fieldName) {
+		d.problem(fieldName, 0, "Name is missing or empty")
+	}
+	d.length(fieldName, r.Name, d.limits.Name)
+	d.length(fieldIntroduction, r.Introduction, d.limits.Introduction)
+	d.length(fieldNotification, r.Notification, d.limits.Notification)
+	d.length(fieldFaceURL, r.FaceURL, d.limits.FaceURL)
+	d.length(fieldOwnerAccount, r.OwnerAccount, maxAccount)
+	d.printable(fieldOwnerAccount, r.OwnerAccount)
+	switch r.ApplyJoinOption {
+	case "", "FreeAccess", "NeedPermission", "DisableApply":
+	default:
+		hint := ""
+		if near := nearest(r.ApplyJoinOption, []string{"FreeAccess", "NeedPermission", "DisableApply"}); near != "" {
+			hint = fmt.Sprintf(", did you mean %q?", near)
+		}
+		d.problem(fieldApplyJoinOption, 0, "ApplyJoinOption %q is not one of FreeAccess, NeedPermission, DisableApply%s",
+			clip(r.ApplyJoinOption), hint)
+	}
+	if r.SupportTopic && r.Type != Community {
+		d.problem(fieldSupportTopic, 0, "SupportTopic is for groups of Type Community only")
+	}
+	for i := range r.AppDefinedData {
+		d.checkDatum(r.AppDefinedData, i)
+	}
+}
+
+func (d *Decoder) checkGroupID(r *Record) {
+	d.length(fieldGroupID, r.GroupID, maxGroupID)
+	d.printable(fieldGroupID, r.GroupID)
+	switch {
+	case r.GroupID == "":
+	case r.Type == Community:
+		if !strings.HasPrefix(r.GroupID, "@TGS#_") {
+			d.problem(fieldGroupID, 0, "GroupId of a Community must start with @TGS#_")
+		}
+	case strings.HasPrefix(r.GroupID, "@TGS#"):
+		d.problem(fieldGroupID, 0, "GroupId must not start with @TGS#: such IDs are the service's own to give")
+	}
+}
+
+func (d *Decoder) checkDatum(data []Datum, i int) {
+	where := "AppDefinedData[" + strconv.Itoa(i) + "]"
+	key := data[i].Key
+	switch {
+	case key == "":
+		if !d.mentions(fieldAppDefinedData) {
+			d.problem(fieldAppDefinedData, 0, "%s.Key is empty", where)
+		}
+	case len(key) > maxDatumKey:
+		d.problem(fieldAppDefinedData, 0, "%s.Key has %d bytes, at most %d are allowed", where, len(key), maxDatumKey)
+	case key[0] >= '0' && key[0] <= '9':
+		d.problem(fieldAppDefinedData, 0, "%s.Key %q must not start with a digit", where, key)
+	}
+	if i := strings.IndexFunc(key, func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_'
+	}); i >= 0 {
+		d.problem(fieldAppDefinedData, 0, "%s.Key %q may hold letters, digits and _ only", where, clip(key))
+	}
+	if n := len(data[i].Value); n > maxDatumValue {
+		d.problem(fieldAppDefinedData, 0, "%s.Value has %d bytes, at most %d are allowed", where, n, maxDatumValue)
+	}
+	for j := range i {
+		if data[j].Key == key && key != "" {
+			d.problem(fieldAppDefinedData, 0, "%s.Key %q stands more than once", where, clip(key))
+			return
+		}
+	}
+}
+
+func (d *Decoder) length(name, value string, most int) {
+	if len(value) > most {
+		d.problem(name, 0, "%s has %d bytes, at most %d are allowed", name, len(value), most)
+	}
+}
+
+func (d *Decoder) printable(name, value string) {
+	for i := range len(value) {
+		if c := value[i]; c < 0x20 || c > 0x7e {
+			d.problem(name, 0, "%s may hold printable ASCII only, not what stands at its byte %d: %q", name, i, clip(value))
+			return
+		}
+	}
+}
+
+// mentions reports whether a problem with the field has been noted, so that it is not called missing too.
+func (d *Decoder) mentions(field string) bool {
+	for _, p := range d.problems {
+		if p.Field == field {
+			return true
+		}
+	}
+	return false
+}
+
+// describe says what kind of JSON a value is, for messages.
+func describe(v jsontext.Value) string {
+	switch v.Kind() {
+	case 'n':
+		return "null"
+	case 't', 'f':
+		return string(v)
+	case '"':
+		return "the string " + clip(strings.ToValidUTF8(string(v), "\uFFFD"))
+	case '0':
+		return "the number " + clip(string(v))
+	case '{':
+		return "an object"
+	case '[':
+		return "an array"
+	default:
+		return "something else"
+	}
+}

@@ -1,0 +1,237 @@
+package group_test
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"groupimport/pkg/group"
+)
+
+func decode(t *testing.T, raw string) (group.Record, error) {
+	t.Helper()
+	return group.NewDecoder(group.DocumentLimits).Decode([]byte(raw))
+}
+
+func TestDecodeReadsEveryField(t *testing.T) {
+	got, err := decode(t, sample)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := group.Record{
+		GroupID: "g-00017", Type: group.Public, OwnerAccount: "leckie", Name: "项目组 seventeen",
+		Introduction: "Where the seventeenth team talks about what it does and does not do.",
+		Notification: "Meeting on Tuesday at ten, room 4. Bring your own chair.",
+		FaceURL:      "https://img.example.com/faces/17.png", MaxMemberCount: 500, ApplyJoinOption: "FreeAccess",
+		AppDefinedData: []group.Datum{{Key: "GroupTestData1", Value: "xxxxx"}, {Key: "GroupTestData2", Value: "abc\x00\x01"}},
+		CreateTime:     1448357837,
+	}
+	if string(got.AppendJSON(nil)) != string(want.AppendJSON(nil)) {
+		t.Errorf("got  %s\nwant %s", got.AppendJSON(nil), want.AppendJSON(nil))
+	}
+}
+
+func TestValidRecords(t *testing.T) {
+	for name, raw := range map[string]string{
+		"the least":                              `{"Type":"Public","Name":"a"}`,
+		"name of 30 bytes in 10 characters":      `{"Type":"Public","Name":"一二三四五六七八九十"}`,
+		"the newer word Work":                    `{"Type":"Work","Name":"a"}`,
+		"the newer word Meeting":                 `{"Type":"Meeting","Name":"a"}`,
+		"GroupId of 48 bytes":                    `{"Type":"Public","Name":"a","GroupId":"` + strings.Repeat("x", 48) + `"}`,
+		"GroupId with a space":                   `{"Type":"Public","Name":"a","GroupId":"a b~"}`,
+		"community with its prefix":              `{"Type":"Community","Name":"a","GroupId":"@TGS#_c1","SupportTopic":1}`,
+		"null counts as absent":                  `{"Type":"Public","Name":"a","GroupId":null,"AppDefinedData":null,"MaxMemberCount":null}`,
+		"empty counts as absent":                 `{"Type":"Public","Name":"a","GroupId":"","Owner_Account":"","ApplyJoinOption":""}`,
+		"whole numbers as spreadsheets write":    `{"Type":"Public","Name":"a","MaxMemberCount":500.0,"CreateTime":1.448357837e9}`,
+		"custom value of 512 bytes":              `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"k","Value":"` + strings.Repeat("x", 512) + `"}]}`,
+		"no custom fields":                       `{"Type":"Public","Name":"a","AppDefinedData":[]}`,
+		"white space around it":                  " {\t\"Type\" : \"Public\" , \"Name\" : \"a\" } \r",
+		"a field's name written with an escape":  `{"T\u0079pe":"Public","Name":"a"}`,
+		"a surrogate pair":                       `{"Type":"Public","Name":"\ud83d\ude00"}`,
+		"lengths count the value, not its JSON":  `{"Type":"Public","Name":"` + strings.Repeat(`\u0041`, 30) + `"}`,
+		"largest member count and creation time": `{"Type":"Public","Name":"a","MaxMemberCount":6000,"CreateTime":4294967295}`,
+	} {
+		if _, err := decode(t, raw); err != nil {
+			t.Errorf("%s: got %v, want no error", name, err)
+		}
+	}
+}
+
+func TestInvalidRecords(t *testing.T) {
+	long := func(n int) string { return strings.Repeat("x", n) }
+	for _, row := range []struct {
+		rule, raw, field, message string
+	}{
+		{"empty", ``, "", "not a JSON object: it is empty"},
+		{"cut short", `{"Type":"Public","Na`, "", "not a JSON object: it ends too early, after 20 bytes"},
+		{"not JSON", `{"Type":Public}`, "", "not a JSON object: invalid character 'P' at start of value at byte 8"},
+		{"an array", `[{"Type":"Public","Name":"a"}]`, "", "not a JSON object: it is an array"},
+		{"null", `null`, "", "not a JSON object: it is null"},
+		{"two values", `{"Type":"Public","Name":"a"} {}`, "", "more than one JSON value: something follows at byte 30"},
+		{"nothing in it", `{}`, "Type", "Type is missing; Name is missing or empty"},
+		{"no type", `{"Name":"a"}`, "Type", "Type is missing"},
+		{"null type", `{"Name":"a","Type":null}`, "Type", "Type is missing"},
+		{"no name", `{"Type":"Public"}`, "Name", "Name is missing or empty"},
+		{"empty name", `{"Type":"Public","Name":""}`, "Name", "Name is missing or empty"},
+		{"name of 33 bytes in 11 characters", `{"Type":"Public","Name":"一二三四五六七八九十一"}`, "Name", "Name has 33 bytes, at most 30 are allowed"},
+		{"name not a string", `{"Type":"Public","Name":7}`, "Name", "Name must be a string, not the number 7"},
+		{"introduction too long", `{"Type":"Public","Name":"a","Introduction":"` + long(241) + `"}`, "Introduction", "Introduction has 241 bytes, at most 240 are allowed"},
+		{"notification too long", `{"Type":"Public","Name":"a","Notification":"` + long(301) + `"}`, "Notification", "Notification has 301 bytes, at most 300 are allowed"},
+		{"face URL too long", `{"Type":"Public","Name":"a","FaceUrl":"` + long(101) + `"}`, "FaceUrl", "FaceUrl has 101 bytes, at most 100 are allowed"},
+		{"owner too long", `{"Type":"Public","Name":"a","Owner_Account":"` + long(33) + `"}`, "Owner_Account", "Owner_Account has 33 bytes, at most 32 are allowed"},
+		{"owner not ASCII", `{"Type":"Public","Name":"a","Owner_Account":"jörg"}`, "Owner_Account", `Owner_Account may hold printable ASCII only, not what stands at its byte 1: "jörg"`},
+		{"type unknown", `{"Type":"Pubic","Name":"a"}`, "Type", `Type "Pubic" is not one of Private, Public, ChatRoom, Community, did you mean "Public"?`},
+		{"type in the wrong case", `{"Type":"public","Name":"a"}`, "Type", `Type "public" is not one of Private, Public, ChatRoom, Community, did you mean "Public"?`},
+		{"type AVChatRoom", `{"Type":"AVChatRoom","Name":"a"}`, "Type", "Type AVChatRoom cannot be imported: create the group with create_group, then set its profile with modify_group_base_info"},
+		{"GroupId of 49 bytes", `{"Type":"Public","Name":"a","GroupId":"` + long(49) + `"}`, "GroupId", "GroupId has 49 bytes, at most 48 are allowed"},
+		{"GroupId not ASCII", `{"Type":"Public","Name":"a","GroupId":"组"}`, "GroupId", `GroupId may hold printable ASCII only, not what stands at its byte 0: "组"`},
+		{"GroupId with a control character", `{"Type":"Public","Name":"a","GroupId":"a\tb"}`, "GroupId", `GroupId may hold printable ASCII only, not what stands at its byte 1: "a\tb"`},
+		{"GroupId of the service's own", `{"Type":"Public","Name":"a","GroupId":"@TGS#2J4"}`, "GroupId", "GroupId must not start with @TGS#: such IDs are the service's own to give"},
+		{"community without its prefix", `{"Type":"Community","Name":"a","GroupId":"c1"}`, "GroupId", "GroupId of a Community must start with @TGS#_"},
+		{"too many members", `{"Type":"Public","Name":"a","MaxMemberCount":6001}`, "MaxMemberCount", "MaxMemberCount is 6001, allowed is 1 to 6000"},
+		{"no members", `{"Type":"Public","Name":"a","MaxMemberCount":0}`, "MaxMemberCount", "MaxMemberCount is 0, allowed is 1 to 6000"},
+		{"members as text", `{"Type":"Public","Name":"a","MaxMemberCount":"500"}`, "MaxMemberCount", `MaxMemberCount must be a number, not the string "500": leave out the quotes`},
+		{"half a member", `{"Type":"Public","Name":"a","MaxMemberCount":0.5}`, "MaxMemberCount", "MaxMemberCount must be a whole number, not 0.5"},
+		{"members without end", `{"Type":"Public","Name":"a","MaxMemberCount":1e300}`, "MaxMemberCount", "MaxMemberCount is 1e300, allowed is 1 to 6000"},
+		{"join option unknown", `{"Type":"Public","Name":"a","ApplyJoinOption":"FreeAcess"}`, "ApplyJoinOption", `ApplyJoinOption "FreeAcess" is not one of FreeAccess, NeedPermission, DisableApply, did you mean "FreeAccess"?`},
+		{"creation time in milliseconds", `{"Type":"Public","Name":"a","CreateTime":1448357837000}`, "CreateTime", "CreateTime is 1448357837000, allowed is 0 to 4294967295: it looks like milliseconds, seconds are wanted"},
+		{"creation time before 1970", `{"Type":"Public","Name":"a","CreateTime":-1}`, "CreateTime", "CreateTime is -1, allowed is 0 to 4294967295"},
+		{"topics outside of a community", `{"Type":"Public","Name":"a","SupportTopic":1}`, "SupportTopic", "SupportTopic is for groups of Type Community only"},
+		{"topics neither on nor off", `{"Type":"Community","Name":"a","SupportTopic":2}`, "SupportTopic", "SupportTopic is 2, allowed is 0 to 1"},
+		{"unknown field", `{"Type":"Public","Name":"a","GroupID":"g"}`, "GroupID", `unknown field "GroupID", did you mean "GroupId"?`},
+		{"field of another call", `{"Type":"Public","Name":"a","MaxMemberNum":5}`, "MaxMemberNum", `unknown field "MaxMemberNum": import_group calls it "MaxMemberCount"`},
+		{"unknown field far from any", `{"Type":"Public","Name":"a","colour":{"x":[1]}}`, "colour", `unknown field "colour"`},
+		{"field twice", `{"Type":"Public","Name":"a","Name":"b"}`, "Name", "Name stands more than once"},
+		{"field twice, once with an escape", `{"Type":"Public","Name":"a","N\u0061me":"b"}`, "Name", "Name stands more than once"},
+		{"field twice, with nulls", `{"Type":"Public","Name":"a","GroupId":null,"GroupId":null}`, "GroupId", "GroupId stands more than once"},
+		{"not UTF-8", "{\"Type\":\"Public\",\"Name\":\"caf\xe9\"}", "Name", `Name is not valid UTF-8 (or holds half of a surrogate pair): "\"caf\xe9\""`},
+		{"half a surrogate pair", `{"Type":"Public","Name":"\ud800"}`, "Name", `Name is not valid UTF-8 (or holds half of a surrogate pair): "\"\\ud800\""`},
+		{"field's name not UTF-8", "{\"Type\":\"Public\",\"Name\":\"a\",\"x\xff\":1}", "", `a field's name is not valid UTF-8: "x` + "\uFFFD" + `"`},
+		{"custom data no array", `{"Type":"Public","Name":"a","AppDefinedData":{"k":"v"}}`, "AppDefinedData", "AppDefinedData must be an array of {Key, Value}, not an object"},
+		{"custom entry no object", `{"Type":"Public","Name":"a","AppDefinedData":["k"]}`, "AppDefinedData", `AppDefinedData[0] must be an object of Key and Value, not the string "k"`},
+		{"custom key missing", `{"Type":"Public","Name":"a","AppDefinedData":[{"Value":"v"}]}`, "AppDefinedData", "AppDefinedData[0] has no Key"},
+		{"custom value missing", `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"k"}]}`, "AppDefinedData", "AppDefinedData[0] has no Value"},
+		{"custom value a number", `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"k","Value":1}]}`, "AppDefinedData", "AppDefinedData[0].Value must be a string, not the number 1"},
+		{"custom value too long", `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"k","Value":"` + long(513) + `"}]}`, "AppDefinedData", "AppDefinedData[0].Value has 513 bytes, at most 512 are allowed"},
+		{"custom key too long", `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"` + long(17) + `","Value":""}]}`, "AppDefinedData", "AppDefinedData[0].Key has 17 bytes, at most 16 are allowed"},
+		{"custom key empty", `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"","Value":""}]}`, "AppDefinedData", "AppDefinedData[0].Key is empty"},
+		{"custom key with a space", `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":" k","Value":""}]}`, "AppDefinedData", `AppDefinedData[0].Key " k" may hold letters, digits and _ only`},
+		{"custom key with a digit first", `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"1k","Value":""}]}`, "AppDefinedData", `AppDefinedData[0].Key "1k" must not start with a digit`},
+		{"custom key twice", `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"k","Value":""},{"Key":"k","Value":""}]}`, "AppDefinedData", `AppDefinedData[1].Key "k" stands more than once`},
+		{"custom member unknown", `{"Type":"Public","Name":"a","AppDefinedData":[{"key":"k","Key":"k","Value":""}]}`, "AppDefinedData", `unknown field "key" in AppDefinedData[0], did you mean "Key"?`},
+		{"custom member twice", `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"k","Key":"l","Value":""}]}`, "AppDefinedData", "AppDefinedData[0].Key stands more than once"},
+		{"too many custom fields", `{"Type":"Public","Name":"a","AppDefinedData":[` + custom(21) + `]}`, "AppDefinedData", "AppDefinedData has 21 entries, at most 20 are allowed"},
+		{"everything at once", `{"Type":"X","Name":"` + long(31) + `","MaxMemberCount":-1,"Foo":1}`, "Type",
+			`Type "X" is not one of Private, Public, ChatRoom, Community; MaxMemberCount is -1, allowed is 1 to 6000; unknown field "Foo"; Name has 31 bytes, at most 30 are allowed`},
+	} {
+		t.Run(row.rule, func(t *testing.T) {
+			_, err := decode(t, row.raw)
+			e, ok := errors.AsType[*group.Error](err)
+			if !ok {
+				t.Fatalf("got %v, want a *group.Error", err)
+			}
+			if e.Error() != row.message {
+				t.Errorf("got  %s\nwant %s", e, row.message)
+			}
+			if e.Field() != row.field {
+				t.Errorf("got field %q, want %q", e.Field(), row.field)
+			}
+		})
+	}
+}
+
+func custom(n int) string {
+	var b strings.Builder
+	for i := range n {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(`{"Key":"k` + string(rune('a'+i)) + `","Value":"v"}`)
+	}
+	return b.String()
+}
+
+func TestAVChatRoomHasTheServicesCode(t *testing.T) {
+	_, err := decode(t, `{"Type":"AVChatRoom","Name":"a"}`)
+	if e, ok := errors.AsType[*group.Error](err); !ok || e.Code() != 10007 {
+		t.Errorf("got %#v, want code 10007", err)
+	}
+}
+
+func TestErrorNamesTheGroupEvenSo(t *testing.T) {
+	_, err := decode(t, `{"Type":"Public","Name":"","GroupId":"g18"}`)
+	if e, ok := errors.AsType[*group.Error](err); !ok || e.GroupID != "g18" {
+		t.Errorf("got %#v, want GroupID g18", err)
+	}
+}
+
+func TestExtendedLimitsTakeLongerTexts(t *testing.T) {
+	raw := []byte(`{"Type":"Public","Name":"` + strings.Repeat("x", 100) + `","Introduction":"` + strings.Repeat("x", 400) +
+		`","Notification":"` + strings.Repeat("x", 400) + `","FaceUrl":"` + strings.Repeat("x", 500) + `"}`)
+	if _, err := group.NewDecoder(group.ExtendedLimits).Decode(raw); err != nil {
+		t.Errorf("got %v, want no error", err)
+	}
+	_, err := group.NewDecoder(group.DocumentLimits).Decode(raw)
+	if e, ok := errors.AsType[*group.Error](err); !ok || len(e.Problems) != 4 {
+		t.Errorf("got %v, want four problems", err)
+	}
+}
+
+func TestOneDecoderServesManyRecords(t *testing.T) {
+	d := group.NewDecoder(group.DocumentLimits)
+	first, err := d.Decode([]byte(`{"Type":"Public","Name":"first","GroupId":"g1"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Decode([]byte(`{"Type":"Public","Name":`)); err == nil {
+		t.Error("got no error for half a record")
+	}
+	if _, err := d.Decode([]byte(`{"Type":"Public","Name":"other","GroupId":"g3"}`)); err != nil {
+		t.Errorf("got %v, want no error", err)
+	}
+	if first.Name != "first" || first.GroupID != "g1" {
+		t.Errorf("got %+v, want the first record as it was", first)
+	}
+}
+
+// FuzzDecode: what decodes is sent as JSON that decodes to the same record and that encoding/json, which
+// shares no code with the encoder, reads as the same strings.
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte(sample))
+	f.Add([]byte(`{"Type":"Work","Name":"\ud83d\ude00<>&\u2028","AppDefinedData":[{"Key":"k","Value":"\u0000\u007f"}]}`))
+	f.Add([]byte("{\"Type\":\"Public\",\"Name\":\"\xff\"}"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		d := group.NewDecoder(group.DocumentLimits)
+		r, err := d.Decode(raw)
+		if err != nil {
+			if e, ok := errors.AsType[*group.Error](err); !ok || len(e.Problems) == 0 {
+				t.Fatalf("got %#v, want a *group.Error with problems", err)
+			}
+			return
+		}
+		sent := r.AppendJSON(nil)
+		again, err := d.Decode(sent)
+		if err != nil {
+			t.Fatalf("%s: %v", sent, err)
+		}
+		if got := string(again.AppendJSON(nil)); got != string(sent) {
+			t.Errorf("got %s, want %s", got, sent)
+		}
+		var std struct {
+			Name           string
+			AppDefinedData []group.Datum
+		}
+		if err := json.Unmarshal(sent, &std); err != nil {
+			t.Fatal(err)
+		}
+		if std.Name != r.Name {
+			t.Errorf("got name %q, want %q", std.Name, r.Name)
+		}
+		for i, d := range r.AppDefinedData {
+			if std.AppDefinedData[i] != d {
+				t.Errorf("got %q, want %q", std.AppDefinedData[i], d)
+			}
+		}
+	})
+}

@@ -1,0 +1,114 @@
+package group
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/agnivade/levenshtein"
+)
+
+// A Problem is one rule that a record breaks.
+type Problem struct {
+	Field   string // name of the field, empty if the record as a whole is meant
+	Message string // a sentence for people that begins with the field's name
+	Code    int    // the service's code for it where the document names one, otherwise 0
+}
+
+// An Error is all that is wrong with a record. It holds at least one problem.
+type Error struct {
+	Problems []Problem
+	GroupID  string // the record's, if it has one that can be read, valid or not
+}
+
+// Error joins the problems' messages.
+func (e *Error) Error() string {
+	messages := make([]string, len(e.Problems))
+	for i, p := range e.Problems {
+		messages[i] = p.Message
+	}
+	return strings.Join(messages, "; ")
+}
+
+// Field returns the field of the first problem that names one.
+func (e *Error) Field() string {
+	for _, p := range e.Problems {
+		if p.Field != "" {
+			return p.Field
+		}
+	}
+	return ""
+}
+
+// Code returns the service's code of the first problem that has one, or 0.
+func (e *Error) Code() int {
+	for _, p := range e.Problems {
+		if p.Code != 0 {
+			return p.Code
+		}
+	}
+	return 0
+}
+
+// Problemf returns an Error of one problem with the record as a whole.
+func Problemf(format string, args ...any) *Error {
+	return &Error{Problems: []Problem{{Message: fmt.Sprintf(format, args...)}}}
+}
+
+// hints are for names that people write because other calls of the service know them.
+var hints = map[string]string{
+	"MemberList":             "import_group takes no members, import_group_member does",
+	"MemberNum":              "import_group takes no members, import_group_member does",
+	"InviteJoinOption":       "create_group knows it, import_group's document does not",
+	"AppMemberDefinedData":   "it belongs to members, not to groups",
+	"ShutUpAllMember":        "modify_group_base_info sets it afterwards",
+	"ErrorCode":              "this looks like an answer of get_group_info",
+	"Appid":                  "this looks like an answer of get_group_info",
+	"LastInfoTime":           "this looks like an answer of get_group_info",
+	"GroupInfo":              "this looks like an answer of get_group_info",
+	"MaxMemberNum":           `import_group calls it "MaxMemberCount"`,
+	"NextMsgSeq":             "this looks like an answer of get_group_info",
+	"LastMsgTime":            "this looks like an answer of get_group_info",
+	"AVChatRoomMaxMemberNum": "import_group takes no AVChatRoom",
+}
+
+// unknownField says that name is no field, and which one is probably meant.
+func unknownField(name string) Problem {
+	p := Problem{Field: clip(name), Message: fmt.Sprintf("unknown field %q", clip(name))}
+	if hint, ok := hints[name]; ok {
+		p.Message += ": " + hint
+		return p
+	}
+	if known := nearest(name, fieldNames); known != "" {
+		p.Message += fmt.Sprintf(", did you mean %q?", known)
+	}
+	return p
+}
+
+// nearest returns the one of known that name is probably a slip of, or "".
+func nearest(name string, known []string) string {
+	if len(name) > 64 {
+		return ""
+	}
+	folded := strings.ToLower(name)
+	best, at := "", max(2, len(name)/3)+1
+	for _, k := range known {
+		d := levenshtein.ComputeDistance(folded, strings.ToLower(k))
+		if len(folded) >= 4 && strings.HasPrefix(strings.ToLower(k), folded) {
+			d = 1
+		}
+		if d < at {
+			best, at = k, d
+		}
+	}
+	return best
+}
+
+// clip shortens foreign text so that a message stays readable and an outcome small.
+func clip(s string) string {
+	const most = 64
+	if len(s) <= most {
+		return strings.ToValidUTF8(s, "\uFFFD")
+	}
+	cut := strings.ToValidUTF8(s[:most], "")
+	return cut + "…"
+}
