@@ -1,0 +1,73 @@
+package export
+
+import (
+	"bytes"
+	"encoding/base64"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"groupimport/pkg/group"
+)
+
+// A line of a failures file is an outcome, whose members "n" and "status" every outcome has, and
+// behind it the record as it came under one of these names:
+//
+//	"record"  the JSON value itself, if it is one
+//	"text"    a string, if the line was no JSON but UTF-8
+//	"bytes"   a string in base64, if it was neither
+//
+// and none of them if the line was too long to be kept.
+type failure struct {
+	N      int64          `json:"n"`
+	Status string         `json:"status"`
+	Record jsontext.Value `json:"record"`
+	Text   *string        `json:"text"`
+	Bytes  []byte         `json:"bytes"`
+}
+
+// AppendRecord appends to an outcome, a JSON object in dst that lacks its closing brace, the record as
+// it came, and the brace. raw is nil if the record was not kept.
+func AppendRecord(dst, raw []byte) []byte {
+	switch {
+	case raw == nil:
+	case oneLine(raw) && jsontext.Value(raw).IsValid(jsontext.AllowDuplicateNames(true)):
+		dst = append(append(dst, `,"record":`...), bytes.TrimSpace(raw)...)
+	case utf8.Valid(raw):
+		dst = append(dst, `,"text":`...)
+		dst, _ = jsontext.AppendQuote(dst, raw) // errs on invalid UTF-8 only
+	default:
+		dst = append(dst, `,"bytes":"`...)
+		dst = append(base64.StdEncoding.AppendEncode(dst, raw), '"')
+	}
+	return append(dst, '}')
+}
+
+func oneLine(raw []byte) bool { return !bytes.ContainsAny(raw, "\r\n") }
+
+// unwrap returns the record that a line of a failures file holds. ok says whether it is such a line;
+// the problem is that it holds none.
+func unwrap(line []byte) (raw []byte, ok bool, problem *group.Error) {
+	var f failure
+	// The record inside may hold doubled names: that is what is wrong with it.
+	err := json.Unmarshal(line, &f, jsontext.AllowDuplicateNames(true))
+	if err != nil || f.N == 0 || f.Status == "" {
+		return nil, false, nil
+	}
+	switch {
+	case f.Record != nil:
+		return f.Record, true, nil
+	case f.Text != nil:
+		return []byte(*f.Text), true, nil
+	case f.Bytes != nil:
+		return f.Bytes, true, nil
+	}
+	return nil, true, group.Problemf("this line of a failures file holds no record: the line was too long to be kept")
+}
+
+// RecordOf returns the record that a line of a failures file holds; ok says whether it holds one.
+func RecordOf(line []byte) (raw []byte, ok bool) {
+	raw, ok, problem := unwrap(line)
+	return raw, ok && problem == nil
+}
