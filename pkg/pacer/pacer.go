@@ -1,0 +1,190 @@
+// Package pacer says when the next attempt may start.
+//
+// It keeps two rules at once. Turns are spaced evenly: a schedule hands out one each 1/rate seconds,
+// saves up nothing while idle, and lets go of the time that was lost in a stall. And no second holds
+// more than rate attempts, counted by when they were really sent and not by when they were allowed to:
+// an attempt that waits for a TLS handshake, or whose process is stopped between its turn and its
+// first byte, would otherwise arrive together with those of a second later.
+//
+// golang.org/x/time/rate does not serve: it is a token bucket. With a burst of 1 a late timer is a lost
+// token, so at 200 a second it stays some per cent below the rate; with more it lets that many go at
+// once after every stall, on top of the second's own. And it knows nothing of when an attempt was sent.
+package pacer
+
+import (
+	"context"
+	"math"
+	"sync"
+	"time"
+)
+
+const (
+	// slack is by how much R turns take longer than a second, and guard by how much longer than a
+	// second the window is in which no more than R attempts are sent. What reaches the service is
+	// spread by the network on the way; guard is how much of that spread cannot break the limit. slack
+	// costs 0.6 % of the rate. The difference lets a turn that came late get back into its schedule.
+	slack = 6 * time.Millisecond
+	guard = 5 * time.Millisecond
+
+	// catchUp is how far a schedule may lag behind before the time is lost: longer than timers are
+	// late on a busy machine, shorter than anything that would be felt as a burst (2 turns at 200/s).
+	catchUp = 10 * time.Millisecond
+
+	// After a refusal nothing starts for pause, so that a service that counts refused calls too has
+	// forgotten the second that was too full. Then the rate is halved, and each recoverEvery gets back
+	// recoverStep of the full rate.
+	pause        = time.Second
+	slowFactor   = 0.5
+	recoverEvery = time.Second
+	recoverStep  = 0.05
+	slowest      = 1.0 // attempts a second below which slowing down does not go
+)
+
+// A Pacer spaces attempts evenly, so that no second holds more of them than the service allows, and
+// slows down for all when told that it was too fast. It may be used concurrently; turns are handed
+// out in the order in which they were asked for.
+type Pacer struct {
+	rate     float64       // attempts a second
+	interval time.Duration // between turns at the full rate
+	window   time.Duration // in which at most cap(sent) attempts are sent
+
+	head chan struct{} // held by the one caller whose turn is next, and by nobody for longer than its wait
+
+	mu      sync.Mutex
+	next    time.Time   // when the schedule has the next turn
+	sent    []time.Time // ring: when the latest attempts were sent
+	oldest  int         // index into sent
+	unsent  int         // turns that were given and whose attempts have not been sent yet
+	changed chan struct{}
+	share   float64   // of the full rate, as of slowed
+	slowed  time.Time // when share was last set
+	slows   int       // how often
+}
+
+// New returns a Pacer for rate attempts a second, which must be positive. A second then holds at most
+// rate attempts, rounded up to a whole number.
+func New(rate float64) *Pacer {
+	n := int(math.Ceil(rate))
+	period := time.Duration(float64(n) / rate * float64(time.Second)) // of n turns
+	return &Pacer{
+		rate:     rate,
+		interval: (period + slack) / time.Duration(n),
+		window:   period + guard,
+		head:     make(chan struct{}, 1),
+		sent:     make([]time.Time, n),
+		changed:  make(chan struct{}, 1),
+		share:    1,
+	}
+}
+
+// A Turn is the permission to start one attempt.
+type Turn struct {
+	p    *Pacer
+	once sync.Once
+}
+
+// Sent says that the attempt has been sent, or will not be. It must be called once the bytes are out,
+// because until then the turn counts as one that may be sent at any moment. More calls do nothing.
+func (t *Turn) Sent() { t.once.Do(t.p.wasSent) }
+
+func (p *Pacer) wasSent() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.unsent--
+	p.sent[p.oldest] = time.Now()
+	p.oldest = (p.oldest + 1) % len(p.sent)
+	select {
+	case p.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Wait takes the next turn and returns when it has come. The error is ctx's cause, and then no turn was
+// taken.
+func (p *Pacer) Wait(ctx context.Context) (*Turn, error) {
+	select {
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case p.head <- struct{}{}:
+	}
+	defer func() { <-p.head }()
+	for ctx.Err() == nil {
+		wait, ok := p.take()
+		if ok {
+			return &Turn{p: p}, nil
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		case <-p.changed: // an attempt was sent, which may move the earliest time
+		}
+		timer.Stop()
+	}
+	return nil, context.Cause(ctx)
+}
+
+// take takes a turn if it has come, or says how long to wait before asking again.
+func (p *Pacer) take() (wait time.Duration, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if p.next.Before(now.Add(-catchUp)) {
+		p.next = now
+	}
+	at := p.next
+	if p.unsent >= len(p.sent) {
+		return p.window, false // changed wakes the caller
+	}
+	// This turn and the unsent ones may all be sent now; with the latest of sent they must be no more
+	// than len(sent) within the window.
+	if last := p.sent[(p.oldest+p.unsent)%len(p.sent)]; !last.IsZero() && at.Before(last.Add(p.window)) {
+		at = last.Add(p.window)
+	}
+	if at.After(now) {
+		return at.Sub(now), false
+	}
+	p.next = p.next.Add(time.Duration(float64(p.interval) / p.recovered(now)))
+	p.unsent++
+	return 0, true
+}
+
+// recovered returns the share of the full rate that is allowed now.
+func (p *Pacer) recovered(now time.Time) float64 {
+	if p.share >= 1 {
+		return 1
+	}
+	steps := math.Floor(float64(now.Sub(p.slowed)) / float64(recoverEvery))
+	return min(1, p.share+steps*recoverStep)
+}
+
+// SlowDown says that the service called an attempt too fast. What was under way at the same time is
+// refused too, so within the pause only the first call counts.
+func (p *Pacer) SlowDown() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if p.slows > 0 && now.Sub(p.slowed) < pause {
+		return
+	}
+	p.share = min(1, max(p.recovered(now)*slowFactor, slowest/p.rate))
+	p.slowed = now
+	p.slows++
+	if until := now.Add(pause); p.next.Before(until) {
+		p.next = until
+	}
+}
+
+// Slowdowns returns how often the service made this Pacer slow down.
+func (p *Pacer) Slowdowns() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.slows
+}
+
+// Rate returns the attempts a second that are allowed now.
+func (p *Pacer) Rate() float64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.rate * p.recovered(time.Now())
+}

@@ -1,0 +1,256 @@
+package pacer_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"groupimport/pkg/pacer"
+)
+
+// take takes n turns, each sent at once, and returns when they came.
+func take(t *testing.T, p *pacer.Pacer, n int) []time.Time {
+	t.Helper()
+	times := make([]time.Time, n)
+	for i := range times {
+		turn, err := p.Wait(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		times[i] = time.Now()
+		turn.Sent()
+	}
+	return times
+}
+
+// busiest returns the most times that lie in any second [t, t+1s).
+func busiest(times []time.Time) int {
+	most, from := 0, 0
+	for to, at := range times {
+		for at.Sub(times[from]) >= time.Second {
+			from++
+		}
+		most = max(most, to-from+1)
+	}
+	return most
+}
+
+func TestTurnsAreEvenlySpacedAndUseTheRate(t *testing.T) {
+	for _, rate := range []float64{0.1, 1, 2.5, 50, 190, 200, 1000} {
+		synctest.Test(t, func(t *testing.T) {
+			n := max(int(rate*10), 3)
+			times := take(t, pacer.New(rate), n+1)
+			for i := 2; i < len(times); i++ {
+				if got, want := times[i].Sub(times[i-1]), times[1].Sub(times[0]); got != want {
+					t.Fatalf("rate %v, turn %d: got %v after the one before, want %v", rate, i, got, want)
+				}
+			}
+			if got := float64(n) / times[n].Sub(times[0]).Seconds(); got > rate || got < 0.99*rate {
+				t.Errorf("got %v a second, want 0.99 to 1 times %v", got, rate)
+			}
+		})
+	}
+}
+
+func TestPacerSavesUpNothingWhileIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pacer.New(200)
+		take(t, p, 100)
+		time.Sleep(time.Hour)
+		times := take(t, p, 400)
+		if got := busiest(times); got > 200 {
+			t.Errorf("got %d in the busiest second, want 200 at most", got)
+		}
+		if got, want := times[1].Sub(times[0]), 5*time.Millisecond; got < want {
+			t.Errorf("got %v between the first two, want %v at least", got, want)
+		}
+	})
+}
+
+// TestNoSecondIsTooFullWhateverDelaysTheSending: attempts are counted by when they are sent. Connections
+// that are new, a process that is stopped, an answer that blocks: all delay some and not others.
+func TestNoSecondIsTooFullWhateverDelaysTheSending(t *testing.T) {
+	for seed := range uint64(50) {
+		synctest.Test(t, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(seed, 0))
+			p := pacer.New(100)
+			var mu sync.Mutex
+			var sent []time.Time
+			var sending sync.WaitGroup
+			for i := range 1000 {
+				turn, err := p.Wait(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				delay := time.Duration(r.ExpFloat64() * float64(2*time.Millisecond))
+				if i < 50 || r.IntN(100) == 0 {
+					delay += time.Duration(r.IntN(400)) * time.Millisecond // a new connection
+				}
+				if r.IntN(300) == 0 {
+					time.Sleep(2 * time.Second) // the caller was stopped
+				}
+				sending.Go(func() {
+					time.Sleep(delay)
+					mu.Lock()
+					sent = append(sent, time.Now())
+					mu.Unlock()
+					turn.Sent()
+				})
+			}
+			sending.Wait()
+			if got := busiest(sent); got > 100 {
+				t.Errorf("seed %d: got %d in the busiest second, want 100 at most", seed, got)
+			}
+		})
+	}
+}
+
+func TestTimeLostInAStallIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pacer.New(200)
+		before := take(t, p, 100)
+		time.Sleep(2 * time.Second)
+		after := take(t, p, 200)
+		if got := busiest(append(before, after...)); got > 200 {
+			t.Errorf("got %d in the busiest second, want 200 at most", got)
+		}
+		if got := after[199].Sub(after[0]); got < 995*time.Millisecond {
+			t.Errorf("got 200 turns in %v, want no catching up", got)
+		}
+	})
+}
+
+func TestSmallDelaysOfTheCallerCostNoRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pacer.New(200)
+		r := rand.New(rand.NewPCG(1, 2))
+		start := time.Now()
+		for range 2000 {
+			turn, err := p.Wait(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Duration(r.IntN(1000)) * time.Microsecond) // a timer or a scheduler that is late
+			turn.Sent()
+		}
+		if got := 2000 / time.Since(start).Seconds(); got < 198 {
+			t.Errorf("got %v a second, want 198 at least", got)
+		}
+	})
+}
+
+func TestUnsentTurnsHoldTheOthersBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pacer.New(2)
+		first, _ := p.Wait(t.Context())
+		second, _ := p.Wait(t.Context())
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if _, err := p.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("got %v while two of two were unsent, want %v", err, context.DeadlineExceeded)
+		}
+		first.Sent()
+		first.Sent() // does nothing
+		sentAt := time.Now()
+		second.Sent()
+		take(t, p, 1)
+		if got := time.Since(sentAt); got < time.Second {
+			t.Errorf("got the third %v after the first, want a second at least", got)
+		}
+	})
+}
+
+func TestTurnsAreGivenInTheOrderAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pacer.New(100)
+		var mu sync.Mutex
+		var order []int
+		var wg sync.WaitGroup
+		for i := range 50 {
+			wg.Go(func() {
+				turn, err := p.Wait(t.Context())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				order = append(order, i)
+				mu.Unlock()
+				turn.Sent()
+			})
+			synctest.Wait()
+		}
+		wg.Wait()
+		for i, got := range order {
+			if got != i {
+				t.Fatalf("got %v, want the order in which they asked", order)
+			}
+		}
+	})
+}
+
+func TestWaitEndsWithItsContextAndTakesNoTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pacer.New(1)
+		take(t, p, 1)
+		cause := errors.New("time is up")
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, cause)
+		defer cancel()
+		start := time.Now()
+		if _, err := p.Wait(ctx); !errors.Is(err, cause) {
+			t.Errorf("got %v, want %v", err, cause)
+		}
+		if got := time.Since(start); got != 100*time.Millisecond {
+			t.Errorf("got an answer after %v, want 100ms", got)
+		}
+		take(t, p, 1)
+		if got := time.Since(start); got > 1100*time.Millisecond {
+			t.Errorf("got the next turn after %v, want it as if nobody had waited", got)
+		}
+	})
+}
+
+func TestSlowDownActsAtOnceAndRecoversByStep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pacer.New(100)
+		take(t, p, 10)
+		p.SlowDown()
+		for range 20 {
+			p.SlowDown() // those that were under way are refused too
+		}
+		start := time.Now()
+		first := take(t, p, 1)[0]
+		if got := first.Sub(start); got != time.Second {
+			t.Errorf("got a turn after %v, want a pause of 1s", got)
+		}
+		if got := p.Rate(); got < 50 || got > 56 {
+			t.Errorf("got rate %v, want about half", got)
+		}
+		if got := p.Slowdowns(); got != 1 {
+			t.Errorf("got %d slowdowns, want 1", got)
+		}
+		time.Sleep(11 * time.Second)
+		if got := p.Rate(); got != 100 {
+			t.Errorf("got rate %v after 12s, want 100", got)
+		}
+	})
+}
+
+func TestSlowDownNeverStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, rate := range []float64{0.5, 200} {
+			p := pacer.New(rate)
+			for range 100 {
+				p.SlowDown()
+				time.Sleep(time.Second)
+			}
+			if got, want := p.Rate(), min(rate, 1.0); got < want {
+				t.Errorf("got %v, want %v at least", got, want)
+			}
+		}
+	})
+}
