@@ -1,0 +1,286 @@
+package emulator_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"groupimport/pkg/emulator"
+)
+
+const groupG = `{"Type":"Public","Name":"n","GroupId":"g"}`
+
+func always(f emulator.Fault) emulator.Faults {
+	return emulator.Faults{Plan: func(emulator.Request) emulator.Fault { return f }}
+}
+
+func TestFaultsComeBeforeOrAfterTheGroupIsMade(t *testing.T) {
+	for _, test := range []struct {
+		fault emulator.Fault
+		name  string
+		made  bool
+		want  string // what the client sees
+	}{
+		{emulator.None, "none", true, "200 code 0"},
+		{emulator.DropBefore, "drop before", false, "connection reset"},
+		{emulator.DropAfter, "drop after", true, "connection reset"},
+		{emulator.Hang, "hang", false, "context deadline exceeded"},
+		{emulator.HangAfter, "hang after", true, "context deadline exceeded"},
+		{emulator.BadGateway, "bad gateway", false, "502 html"},
+		{emulator.BadGatewayAfter, "bad gateway after", true, "502 html"},
+		{emulator.Internal, "internal", false, "200 code 10002"},
+		{emulator.InternalAfter, "internal after", true, "200 code 10002"},
+		{emulator.Garbage, "garbage", false, "200 garbage"},
+		{emulator.GarbageAfter, "garbage after", true, "200 garbage"},
+		{70009, "a code", false, "200 code 70009"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newService()
+				s.Faults = always(test.fault)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				resp, err := do(t, s, newRequest(t, "", "import_group", groupG).WithContext(ctx))
+				if got := see(t, resp, err); got != test.want {
+					t.Errorf("got %s, want %s", got, test.want)
+				}
+				if _, made := s.Group("g"); made != test.made {
+					t.Errorf("group made: %v, want %v", made, test.made)
+				}
+				answered := strings.HasPrefix(test.want, "200 code")
+				if st := s.Stats(); (st.Lost == 0) != answered || (len(st.Codes) == 1) != answered {
+					t.Errorf("got %+v", st)
+				}
+			})
+		})
+	}
+}
+
+// see says what a client makes of an answer.
+func see(t *testing.T, resp response, err error) string {
+	t.Helper()
+	switch {
+	case errors.Is(err, syscall.ECONNRESET):
+		return "connection reset"
+	case err != nil:
+		return err.Error()
+	case resp.status != http.StatusOK:
+		return fmt.Sprint(resp.status, " ", strings.TrimPrefix(resp.contentType, "text/"))
+	}
+	var a map[string]any
+	if json.Unmarshal([]byte(resp.body), &a) != nil {
+		return "200 garbage"
+	}
+	status, ok := a["ActionStatus"]
+	code, there := a["ErrorCode"]
+	if !ok || !there || (status == "OK") != (code == 0.) {
+		return "200 garbage"
+	}
+	return fmt.Sprint("200 code ", code)
+}
+
+func TestGarbageIsNeverAnAnswer(t *testing.T) {
+	s := newService()
+	s.Faults = always(emulator.Garbage)
+	for range 200 {
+		resp, err := send(t, s, "import_group", groupG)
+		if got := see(t, resp, err); got != "200 garbage" {
+			t.Errorf("got %s", got)
+		}
+	}
+}
+
+func TestConnectionBreaksOverTheNetwork(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		fault emulator.Fault
+		made  bool
+	}{
+		{"before", emulator.DropBefore, false},
+		{"after", emulator.DropAfter, true},
+	} {
+		for _, protocol := range []int{1, 2} {
+			t.Run(fmt.Sprint(test.name, " HTTP/", protocol), func(t *testing.T) {
+				s := newService()
+				srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if r.ProtoMajor != protocol {
+						t.Errorf("got a request over %s", r.Proto)
+					}
+					s.ServeHTTP(w, r)
+				}))
+				srv.EnableHTTP2 = protocol == 2
+				srv.StartTLS()
+				defer srv.Close()
+				post := func(body string) error {
+					resp, err := do(t, srv.Client().Transport, newRequest(t, srv.URL, "import_group", body))
+					if err == nil {
+						read(t, resp)
+					}
+					return err
+				}
+				if err := post(`{"Type":"Public","Name":"n"}`); err != nil { // so that the next one finds a connection
+					t.Fatal(err)
+				}
+				s.SetFaults(always(test.fault))
+				if err := post(groupG); err == nil {
+					t.Error("an answer came")
+				}
+				if _, made := s.Group("g"); made != test.made {
+					t.Errorf("group made: %v, want %v", made, test.made)
+				}
+				if st := s.Stats(); st.Requests != 2 || st.Lost != 1 {
+					t.Errorf("got %+v, want 2 requests, one of them lost", st)
+				}
+				s.SetFaults(emulator.Faults{})
+				if err := post(`{"Type":"Public","Name":"n"}`); err != nil {
+					t.Errorf("afterwards: %v", err)
+				}
+			})
+		}
+	}
+}
+
+func TestHangEndsWhenTheClientGoesAway(t *testing.T) {
+	s := newService()
+	s.Faults = always(emulator.HangAfter)
+	srv := httptest.NewServer(s)
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for s.Stats().Taken == 0 && t.Context().Err() == nil {
+			time.Sleep(time.Millisecond)
+		}
+		cancel()
+	})
+	req := newRequest(t, srv.URL, "import_group", groupG).WithContext(ctx)
+	if _, err := do(t, srv.Client().Transport, req); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want %v", err, context.Canceled)
+	}
+	wg.Wait()
+	srv.Close() // waits for the handler
+	if st := s.Stats(); st.Taken != 1 || st.Lost != 1 {
+		t.Errorf("got %+v", st)
+	}
+}
+
+func TestTooFastIsNoFault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService()
+		s.Limit = 1
+		planned := 0
+		s.Faults.Plan = func(emulator.Request) emulator.Fault { planned++; return emulator.DropBefore }
+		send(t, s, "import_group", groupG)
+		if got := call(t, s, "import_group", groupG).ErrorCode; got != 60011 || planned != 1 {
+			t.Errorf("got %d after %d plans, want 60011 after 1", got, planned)
+		}
+	})
+}
+
+func TestPlanSeesTheRequest(t *testing.T) {
+	s := newService()
+	var got []emulator.Request
+	s.Faults.Plan = func(r emulator.Request) emulator.Fault {
+		got = append(got, r)
+		return emulator.None
+	}
+	call(t, s, "import_group", groupG)
+	call(t, s, "get_group_info", `{"GroupIdList":["g"]}`)
+	call(t, s, "import_group", `no JSON`)
+	want := []emulator.Request{
+		{Command: "import_group", Ordinal: 1, GroupID: "g", Name: "n"},
+		{Command: "get_group_info", Ordinal: 2},
+		{Command: "import_group", Ordinal: 3},
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestSharesAreThoseOfAllRequests(t *testing.T) {
+	faults := emulator.Faults{
+		Seed: 7, DropBefore: .1, DropAfter: .1, BadGateway: .1, Internal: .1, InternalAfter: .1, Throttle: .1,
+		CodeShare: .2, Code: 70009,
+	}
+	run := func(n int) (map[string]float64, string) {
+		s := newService()
+		s.Faults = faults
+		shares := make(map[string]float64)
+		var order strings.Builder
+		for range n {
+			resp, err := send(t, s, "import_group", `{"Type":"Public","Name":"n"}`)
+			what := see(t, resp, err)
+			order.WriteString(what)
+			if slices.Contains([]string{"200 code 60007", "200 code 60011", "200 code 60018", "200 code 60019", "200 code 10006"}, what) {
+				shares["throttle"] += 1 / float64(n)
+			}
+			shares[what] += 1 / float64(n)
+		}
+		shares["made"] = float64(s.Stats().Taken) / float64(n)
+		return shares, order.String()
+	}
+	got, order := run(4000)
+	for what, want := range map[string]float64{
+		"connection reset": .2, "502 html": .1, "200 code 10002": .2, "throttle": .1, "200 code 60018": .02,
+		"200 code 70009": .2, "200 code 0": .2, "made": .4,
+	} {
+		if math.Abs(got[what]-want) > .02 {
+			t.Errorf("%s: got a share of %.3f, want %.3f", what, got[what], want)
+		}
+	}
+	if _, again := run(500); !strings.HasPrefix(order, again) {
+		t.Error("the same seed gave other faults")
+	}
+	faults.Seed++
+	if _, other := run(500); strings.HasPrefix(order, other) {
+		t.Error("another seed gave the same faults")
+	}
+}
+
+func TestParseFaults(t *testing.T) {
+	for _, test := range []struct {
+		line string
+		want emulator.Faults
+	}{
+		{"", emulator.Faults{}},
+		{"seed=7", emulator.Faults{Seed: 7}},
+		{"drop-after=0.01,internal=0.02,code=70009:1e-2,seed=7", emulator.Faults{DropAfter: .01, Internal: .02, Code: 70009, CodeShare: .01, Seed: 7}},
+		{"drop-before=.1, hang=.1, hang-after=.1, bad-gateway=.1, bad-gateway-after=.1, internal-after=.1, garbage=.1, garbage-after=.1, throttle=.1, drop-after=.1", emulator.Faults{
+			DropBefore: .1, DropAfter: .1, Hang: .1, HangAfter: .1, BadGateway: .1, BadGatewayAfter: .1, InternalAfter: .1,
+			Garbage: .1, GarbageAfter: .1, Throttle: .1,
+		}},
+	} {
+		got, err := emulator.ParseFaults(test.line)
+		if err != nil || fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", test.want) {
+			t.Errorf("%q: got %+v, %v, want %+v", test.line, got, err, test.want)
+		}
+	}
+}
+
+func TestParseFaultsNamesEveryMistake(t *testing.T) {
+	for _, test := range []struct{ line, want string }{
+		{"drop=0.1", `fault "drop" is not known, only drop-before, drop-after, hang, hang-after, bad-gateway, bad-gateway-after, internal, internal-after, garbage, garbage-after, throttle, code, seed`},
+		{"hang", `hang: "" is not a share of 0 to 1`},
+		{"hang=NaN", `hang: "NaN" is not a share of 0 to 1`},
+		{"hang=1.1,internal=-1", "hang: \"1.1\" is not a share of 0 to 1\ninternal: \"-1\" is not a share of 0 to 1"},
+		{"hang=.1,hang=.1", `hang is there twice`},
+		{"hang=.6,internal=.6", `the shares sum up to 1.2, more than 1`},
+		{"code=70009", `code: "" is not a share of 0 to 1`},
+		{"code=9:1", `code: "9:1" is not a code of 10000 or more, a colon and a share`},
+		{"seed=x", `seed: "x" is not a number of 0 or more`},
+	} {
+		if _, err := emulator.ParseFaults(test.line); err == nil || err.Error() != test.want {
+			t.Errorf("%q: got %v, want %s", test.line, err, test.want)
+		}
+	}
+}
