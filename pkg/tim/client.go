@@ -1,0 +1,387 @@
+// Package tim is a client of the Tencent Cloud IM REST API, as far as an import of groups needs it:
+// import_group, and get_group_info to look up what stands already.
+//
+// # A call and its attempts
+//
+// A call is all that is done for one record, an attempt one HTTP exchange. Each attempt waits, in this
+// order, for the breaker (is the service there at all?), for a place among those in flight (see window)
+// and for its turn of the pacer, so that nothing lies between its turn and its first byte. It is judged
+// by the body alone: the service answers HTTP 200 to nearly everything.
+//
+// An attempt has three ends: yes, no, and don't know, which is a timeout, a broken connection, a 5xx, an
+// unreadable answer, and also the codes of class Transient, because the service says of none of them
+// whether the group was made before it failed. After don't know a record with a GroupId is sent again,
+// since the service refuses the second (10021) and the group that stands can be looked up; a record
+// without one is not, since that would make a second group.
+//
+// # Secrets
+//
+// The UserSig stands in every URL. This package makes no error of its own from a URL, talks to the
+// transport below [http.Client], whose errors would quote it, and cleans what comes from there.
+package tim
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"math"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"groupimport/pkg/group"
+	"groupimport/pkg/pacer"
+)
+
+const (
+	// AttemptTimeout ends an attempt that gets no answer. The service's own limit is 3 s (REST API FAQ);
+	// the client's must be longer, or it gives up on answers that come.
+	AttemptTimeout = 10 * time.Second
+
+	defaultMaxAttempts = 5
+
+	// Waits between attempts: uniform between 0 and retryBase doubled with each attempt, at most
+	// retryMost: 0.5, 1, 2, 4, 8, 10, 10 … seconds. Throttled ones start higher, as nothing is gained
+	// by asking again within the second.
+	retryBase    = 500 * time.Millisecond
+	retryMost    = 10 * time.Second
+	throttleBase = 2 * time.Second
+	throttleMost = 30 * time.Second
+
+	// 10006 is called a frequency, but it also is what create_group answers once the day's 10,000 new
+	// groups are used up (trtc.io/document/33529). Nothing but 10006 for so long is the quota.
+	quotaPatience = 5 * time.Minute
+)
+
+// Config is what a Client needs.
+type Config struct {
+	SDKAppID    int
+	Admin       string       // identifier: an app administrator
+	SecretKey   string       // never logged
+	Endpoint    string       // base URL without a slash at its end, see [Endpoint]
+	Pacer       *pacer.Pacer // every attempt takes a turn of it
+	Rate        float64      // of the pacer, attempts a second
+	MaxAttempts int          // a call; zero means 5
+
+	// Grace is how long an attempt under way may go on once the context of its call has ended; zero
+	// means as long as any attempt. Cut off, its end is don't know.
+	Grace time.Duration
+
+	// Transport sends requests; nil means one that keeps a connection alive for each attempt in flight.
+	// It must report [httptrace.ClientTrace]'s GotConn and WroteRequest, as [http.Transport] does.
+	Transport http.RoundTripper
+
+	Log *slog.Logger // nil discards
+}
+
+// A Client calls the service. It may be used concurrently.
+type Client struct {
+	cfg     Config
+	base    *url.URL
+	signer  *signer
+	window  *window
+	breaker *breaker
+	lookups lookups
+	log     *slog.Logger
+
+	taken    atomic.Bool          // some call was answered with OK
+	stop     atomic.Pointer[Stop] // set once nothing will be taken any more
+	stopped  chan struct{}        // closed with it
+	quota    quotaWatch
+	attempts atomic.Int64
+}
+
+// New returns a Client. The endpoint must be a valid base URL.
+func New(cfg Config) (*Client, error) {
+	base, err := url.Parse(cfg.Endpoint)
+	if err != nil {
+		return nil, err
+	}
+	cfg.MaxAttempts = cmp.Or(cfg.MaxAttempts, defaultMaxAttempts)
+	cfg.Grace = cmp.Or(cfg.Grace, AttemptTimeout)
+	most := maxInFlight(cfg.Rate)
+	if cfg.Transport == nil {
+		cfg.Transport = newTransport(most)
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Client{
+		cfg:     cfg,
+		base:    base,
+		signer:  &signer{sdkAppID: cfg.SDKAppID, admin: cfg.Admin, key: cfg.SecretKey},
+		window:  newWindow(cfg.Rate, most),
+		breaker: newBreaker(),
+		log:     cfg.Log,
+		stopped: make(chan struct{}),
+	}, nil
+}
+
+// Attempts returns how many attempts have been made, of all calls and look-ups.
+func (c *Client) Attempts() int64 { return c.attempts.Load() }
+
+// Close closes the connections that are kept alive. No call may be under way.
+func (c *Client) Close() {
+	if t, ok := c.cfg.Transport.(interface{ CloseIdleConnections() }); ok {
+		t.CloseIdleConnections()
+	}
+}
+
+// An End says how a call ended.
+type End int
+
+const (
+	// Undone: the service has not made the group, or it has a GroupId and may be sent again; and this
+	// call will not try any more, because its context has ended or the service takes nothing (Stop).
+	Undone End = iota
+	// Imported: the service said OK.
+	Imported
+	// Standing: a group with this GroupId stands already, and it is the record's.
+	Standing
+	// Rejected: the record will never go in as it is.
+	Rejected
+	// Failed: after all attempts the service would not. The group may be sent again.
+	Failed
+	// Unknown: the record has no GroupId and an answer was lost: the group may exist.
+	Unknown
+)
+
+// A Result is what became of a call.
+type Result struct {
+	End      End
+	GroupID  string        // the one in force, as the service answered
+	Code     int           // the service's, of the last answer; 0 if there was none
+	Message  string        // why, unless Imported or Standing; for people
+	Attempts int           // that had a turn
+	Took     time.Duration // of the last attempt
+	At       time.Time     // when it ended
+}
+
+// A Call is under way until Wait returns.
+type Call struct {
+	done   chan struct{}
+	result Result
+}
+
+// Wait returns what became of the call.
+func (c *Call) Wait() Result {
+	<-c.done
+	return c.result
+}
+
+// Done is closed when the call has ended.
+func (c *Call) Done() <-chan struct{} { return c.done }
+
+// A Stop says why nothing will be taken until a person acts or time passes.
+type Stop struct {
+	Code   int    // the service's, 0 if it does not answer at all
+	Reason string // for people: what is wrong and what to do
+}
+
+func (s *Stop) Error() string { return s.Reason }
+
+// Stopped returns why nothing will be taken any more, or nil.
+func (c *Client) Stopped() *Stop { return c.stop.Load() }
+
+func (c *Client) stopWith(s *Stop) {
+	if c.stop.CompareAndSwap(nil, s) {
+		c.log.Error("service takes nothing", "code", s.Code, "reason", s.Reason)
+		close(c.stopped)
+	}
+}
+
+// ImportGroup starts a call that imports rec. It returns when the first attempt has had its turn, so
+// calls that are started one after another go out in that order, or at once if it will have none.
+//
+// ctx decides whether another attempt is started. One that is under way is left to finish, within
+// [AttemptTimeout] and the grace of the Config, even if ctx ends.
+func (c *Client) ImportGroup(ctx context.Context, rec *group.Record) *Call {
+	call := &Call{done: make(chan struct{})}
+	turn, err := c.turn(ctx)
+	if err != nil {
+		call.result = Result{Message: err.Error(), At: time.Now()}
+		close(call.done)
+		return call
+	}
+	body := rec.AppendJSON(nil)
+	go func() {
+		defer close(call.done)
+		call.result = c.importGroup(ctx, rec, body, turn)
+		call.result.At = time.Now()
+	}()
+	return call
+}
+
+// importGroup makes one attempt after another; the first one's turn has come.
+func (c *Client) importGroup(ctx context.Context, rec *group.Record, body []byte, t *turn) Result {
+	var r Result
+	lost := false   // an answer may have been lost
+	throttled := 0  // how often
+	signed := false // signed anew after a refusal
+	var since = c.breaker.answered()
+	for {
+		if t != nil {
+			a := c.attempt(ctx, t, "import_group", body)
+			r.Attempts++
+			r.Took, r.Code, r.Message = a.took, a.code, a.message
+			if a.code != 0 || a.verdict == yes {
+				r.GroupID = a.groupID
+			}
+			switch a.verdict {
+			case yes:
+				r.End, r.Message = Imported, ""
+				r.GroupID = cmp.Or(a.groupID, rec.GroupID)
+				return r
+			case no:
+				r.End = Rejected
+				return r
+			case stands:
+				return c.reconcile(ctx, rec, r)
+			case halt:
+				return r // Undone
+			case tooFast:
+				r.Attempts--
+				throttled++
+			case signAgain:
+				if signed {
+					c.stopWith(&Stop{Code: a.code, Reason: stopReason(a.code, a.info)})
+					return r
+				}
+				signed = true
+				r.Attempts--
+			case notSent:
+			case dontKnow:
+				lost = true
+				if rec.GroupID == "" {
+					r.End = Unknown
+					r.Message = "the answer was lost, the group may exist: " + r.Message
+					return r
+				}
+			}
+			if r.Attempts >= c.cfg.MaxAttempts {
+				return c.exhausted(ctx, rec, r, lost, since)
+			}
+			if err := c.pause(ctx, a.verdict, r.Attempts, throttled); err != nil {
+				r.Message = err.Error()
+				return r // Undone
+			}
+		}
+		var err error
+		if t, err = c.turn(ctx); err != nil {
+			r.Message = err.Error()
+			return r // Undone
+		}
+	}
+}
+
+// pause waits before the next attempt.
+func (c *Client) pause(ctx context.Context, v verdict, attempts, throttled int) error {
+	var most time.Duration
+	switch v {
+	case tooFast:
+		most = backoff(throttleBase, throttleMost, throttled)
+	case signAgain:
+		return sleep(ctx, time.Second) // within the same second the UserSig would be the same
+	default:
+		most = backoff(retryBase, retryMost, attempts)
+	}
+	return sleep(ctx, rand.N(most))
+}
+
+// backoff returns base doubled n-1 times, at most most.
+func backoff(base, most time.Duration, n int) time.Duration {
+	return time.Duration(min(float64(most), float64(base)*math.Pow(2, float64(n-1))))
+}
+
+// exhausted ends a call whose attempts are used up. since is how many answers the breaker had counted
+// when the call began.
+func (c *Client) exhausted(ctx context.Context, rec *group.Record, r Result, lost bool, since int64) Result {
+	silent := c.breaker.answered() == since
+	if !lost && !silent {
+		r.End = Failed
+		return r
+	}
+	// If answers were lost one of the attempts may have made the group. And if in all this time the
+	// service answered nobody, asking it something harmless tells whether that is the record's fault.
+	group, err := c.LookUp(ctx, cmp.Or(rec.GroupID, "groupimport"))
+	switch {
+	case err != nil && (ctx.Err() != nil || c.Stopped() != nil):
+		return r // Undone
+	case err != nil && c.breaker.answered() == since:
+		c.stopWith(unreachable(r.Message))
+		return r // Undone
+	case err == nil && lost && group.Found && len(group.differs(rec)) == 0:
+		r.End, r.GroupID, r.Message = Standing, rec.GroupID, ""
+	default:
+		r.End = Failed
+	}
+	return r
+}
+
+// reconcile ends a call whose GroupId is in use: is the group that stands the record's own?
+func (c *Client) reconcile(ctx context.Context, rec *group.Record, r Result) Result {
+	standing, err := c.LookUp(ctx, rec.GroupID)
+	switch {
+	case err != nil && (ctx.Err() != nil || c.Stopped() != nil):
+		r.Message = err.Error() // Undone
+	case err != nil:
+		r.End = Failed
+		r.Message += "; the group that stands could not be looked up: " + err.Error()
+	case !standing.Found:
+		r.End = Failed
+		r.Message += "; but get_group_info shows no such group: was it disbanded this moment?"
+	default:
+		differing := standing.differs(rec)
+		if len(differing) == 0 {
+			r.End, r.GroupID, r.Message = Standing, rec.GroupID, ""
+			return r
+		}
+		r.End = Rejected
+		r.Message = "another group has this GroupId: " + differing.String()
+	}
+	return r
+}
+
+// A turn is the permission to start one attempt, and its place among those in flight.
+type turn struct {
+	*pacer.Turn
+	probe bool
+}
+
+// turn waits until an attempt may start.
+func (c *Client) turn(ctx context.Context) (*turn, error) {
+	probe, err := c.breaker.pass(ctx, c.stopped)
+	if err == nil {
+		if err = c.window.enter(ctx, c.stopped); err == nil {
+			var t *pacer.Turn
+			if t, err = c.cfg.Pacer.Wait(ctx); err == nil {
+				if c.Stopped() == nil {
+					return &turn{Turn: t, probe: probe}, nil
+				}
+				t.Sent()
+			}
+			c.window.leave(0)
+		}
+	}
+	if probe {
+		c.breaker.abandoned()
+	}
+	if s := c.Stopped(); s != nil {
+		return nil, s
+	}
+	return nil, err
+}
+
+// sleep waits for d or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}

@@ -1,0 +1,141 @@
+package tim
+
+// A Class is what a code of the service means for an import. The zero class is Permanent.
+type Class int
+
+const (
+	// Permanent: this call will never be taken as it is; others may be.
+	Permanent Class = iota
+	// OK: the service did what was asked.
+	OK
+	// Exists: a group with this ID stands already. Whether it is the record's own is looked up.
+	Exists
+	// Transient: the service could not; try again. Whether it did what was asked is not known.
+	Transient
+	// Throttled: too fast. Nothing was done; everyone slows down, and it costs no attempt.
+	Throttled
+	// SignAgain: the UserSig is not accepted. Sign anew and try once more; then it is Halt.
+	SignAgain
+	// Halt: nothing will be taken until a person acts: the run stops.
+	Halt
+)
+
+// A Meaning is what is known about a code.
+type Meaning struct {
+	Class Class
+	Text  string // what it means, and for Halt what to do about it
+}
+
+// Codes that the client itself asks for.
+const (
+	codeNoPermission = 10007
+	codeFrequency    = 10006
+	codeInUse        = 10021
+)
+
+const (
+	checkRegion = "check TIM_REGION: the SDKAppID belongs to another data centre"
+	checkKey    = "check that TIM_SDKAPPID and TIM_SECRET_KEY are of the same app"
+	checkAdmin  = "check that TIM_ADMIN is an app administrator in the console"
+)
+
+// codes are the service's, with what each means for an import. The first block is import_group's own
+// table (tencentcloud.com/document/product/1047/34967, 2022-07-06); the others are from the error list
+// (trtc.io/document/34348, 2025) and create_group's table. The classes are this program's: the vendor
+// publishes none.
+var codes = map[int]Meaning{
+	0:                {OK, "OK"},
+	10002:            {Transient, "internal error of the service"},
+	10003:            {Halt, "the service does not know the command: check TIM_ENDPOINT"},
+	10004:            {Permanent, "a parameter is not valid"},
+	codeNoPermission: {Permanent, "no permission: " + checkAdmin}, // Halt if it is the first answer of all, see judge
+	codeInUse:        {Exists, "the GroupId is in use"},
+	80001:            {Permanent, "the text holds a sensitive word"},
+
+	10005:         {Permanent, "too many accounts in one call"},
+	codeFrequency: {Throttled, "too many operations; if it lasts, the day's quota of 10,000 new groups is used up"},
+	10008:         {SignAgain, "the request or its signature is not valid"},
+	10010:         {Permanent, "the group does not exist"},
+	10011:         {Permanent, "the body is not valid JSON"},
+	10012:         {Halt, "the caller's UserID is not valid: check TIM_ADMIN"},
+	10014:         {Permanent, "the group is full"},
+	10015:         {Permanent, "the GroupId is not valid"},
+	10016:         {Permanent, "the app's own webhook refused it"},
+	10018:         {Permanent, "the answer would exceed 1 MB"},
+	10019:         {Permanent, "the account does not exist: import the owner first"},
+	10025:         {Exists, "the GroupId is in use, by a group of the caller"},
+	10026:         {Halt, "the command is disabled for this SDKAppID: ask Tencent Cloud to enable it"},
+	10036:         {Permanent, "the quota of AVChatRooms is used up"},
+	10037:         {Permanent, "the owner is in too many groups already"},
+	10038:         {Permanent, "more members than the plan allows"},
+	10058:         {Halt, "the trial edition holds 100 groups at most: upgrade the plan"},
+	10059:         {Permanent, "the feature needs a higher plan"},
+	11000:         {Permanent, "communities are not enabled for this app: enable them in the console"},
+
+	60002: {Halt, "the request's URL could not be read: check TIM_ENDPOINT"},
+	60003: {Permanent, "the body is not JSON"},
+	60004: {SignAgain, "the UserSig was not accepted: " + checkKey},
+	60005: {SignAgain, "the UserSig was not accepted: " + checkKey},
+	60006: {Halt, "the SDKAppID is not valid: check TIM_SDKAPPID"},
+	60007: {Throttled, "the REST API is called too often"},
+	60008: {Transient, "the service timed out"},
+	60009: {Halt, "wrong resource or URL: check TIM_ENDPOINT"},
+	60010: {Halt, "the caller is no administrator: " + checkAdmin},
+	60011: {Throttled, "the SDKAppID's requests are too frequent"},
+	60012: {Halt, "the SDKAppID is missing: check TIM_SDKAPPID and TIM_ENDPOINT"},
+	60013: {Transient, "the service could not read an answer of its own"},
+	60014: {Transient, "the service timed out checking the account"},
+	60015: {Permanent, "an account is not a string"},
+	60016: {Halt, "the app is disabled: look at it in the console"},
+	60017: {Halt, "the request is disabled for this app: ask Tencent Cloud"},
+	60018: {Throttled, "requests are too frequent"},
+	60019: {Throttled, "requests are too frequent"},
+	60020: {Halt, "the plan has expired or is in arrears: renew it, then wait five minutes"},
+	60021: {Halt, "this IP address may not call: allow it in the console, or remove the list there"},
+	60025: {Halt, "sdkappid, identifier or UserSig of the request are not valid: " + checkKey},
+	60026: {Halt, checkRegion},
+	60027: {Halt, "the app has no access to this product: look at it in the console"},
+	60028: {Halt, "the trial edition's calls of 24 hours are used up: wait, or upgrade the plan"},
+
+	70001: {SignAgain, "the UserSig has expired: check the clock of this machine"},
+	70002: {Halt, "the UserSig is empty"},
+	70003: {SignAgain, "the UserSig is not valid: " + checkKey},
+	70005: {Halt, "the UserSig could not be checked: " + checkKey},
+	70009: {Halt, "the UserSig was made with another app's key: " + checkKey + "; " + checkRegion},
+	70013: {Halt, "the UserSig is of another account: check TIM_ADMIN"},
+	70014: {Halt, "the UserSig is of another app: check TIM_SDKAPPID"},
+	70016: {Halt, "the service finds no public key for the app: " + checkRegion},
+	70020: {Halt, "the SDKAppID is unknown: check TIM_SDKAPPID; " + checkRegion},
+	70050: {Halt, "a wrong UserSig was tried too often: " + checkKey + ", then wait a minute"},
+	70051: {Halt, "the caller is on a block list: " + checkAdmin},
+	70052: {SignAgain, "the UserSig was revoked"},
+	70107: {Permanent, "the account does not exist: import the owner first"},
+	70114: {Halt, "security restriction: look at the app in the console"},
+	70169: {Transient, "the service timed out"},
+	70202: {Transient, "internal error of the service"},
+	70206: {Permanent, "wrong number of accounts in one call"},
+	70398: {Halt, "the app has as many accounts as its plan allows: upgrade the plan"},
+	70402: {Permanent, "a parameter is not valid"},
+	70403: {Halt, "an administrator is needed: " + checkAdmin},
+	70500: {Transient, "internal error of the service"},
+
+	80002: {Permanent, "the body is too long"},
+	80004: {Permanent, "an image was refused"},
+	80005: {Halt, "the service is switched off: the plan has expired or is in arrears"},
+	93000: {Permanent, "the body is too long"},
+}
+
+// Explain returns what is known about a code. Of those that nobody lists, the account's and the
+// access layer's stop the run, because they are about the caller and not about a record; those of
+// groups are about the record.
+func Explain(code int) Meaning {
+	if m, ok := codes[code]; ok {
+		return m
+	}
+	switch {
+	case code >= 60000 && code < 80000:
+		return Meaning{Halt, "an error of access or account that is in no list: see the service's own words"}
+	default:
+		return Meaning{Permanent, "an error that is in no list: see the service's own words"}
+	}
+}

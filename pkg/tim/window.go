@@ -1,0 +1,99 @@
+package tim
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// A window bounds the attempts in flight. To keep up R a second at a latency of L seconds, R × L must be
+// in flight: the bound follows the longest latency seen lately, half as much again and a few more. So
+// when the service stops answering, what has been sent and may be lost is little.
+type window struct {
+	rate float64
+	most int
+
+	mu     sync.Mutex
+	flying int
+	limit  int
+	peak   time.Duration // longest latency seen, forgotten by 1 % with each answer
+	freed  chan struct{} // closed when a place may be free, and then made anew
+}
+
+const (
+	windowStart  = 250 * time.Millisecond // latency assumed before any was seen
+	windowExtra  = 16
+	windowFactor = 1.5
+	peakFades    = 0.99
+
+	// The service gives up on a request after 3 s, so at full rate no more can be in flight for long;
+	// 1,024 is the number of descriptors that SCF allows a process.
+	slowestAnswer = 3 * time.Second
+	mostInFlight  = 900
+)
+
+func maxInFlight(rate float64) int {
+	return min(mostInFlight, int(rate*slowestAnswer.Seconds())+windowExtra)
+}
+
+func newWindow(rate float64, most int) *window {
+	w := &window{rate: rate, most: most, peak: windowStart, freed: make(chan struct{})}
+	w.follow()
+	return w
+}
+
+// follow sets the limit from the latency. mu is held.
+func (w *window) follow() {
+	w.limit = min(w.most, int(w.rate*w.peak.Seconds()*windowFactor)+windowExtra)
+}
+
+// enter waits for a place. It returns without one when ctx ends or stopped is closed.
+func (w *window) enter(ctx context.Context, stopped <-chan struct{}) error {
+	for {
+		w.mu.Lock()
+		if w.flying < w.limit {
+			w.flying++
+			w.mu.Unlock()
+			return nil
+		}
+		freed := w.freed
+		w.mu.Unlock()
+		select {
+		case <-freed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-stopped:
+			return errStopped
+		}
+	}
+}
+
+// leave gives the place back. took is the attempt's latency, zero if there was no attempt.
+func (w *window) leave(took time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.flying--
+	if took > 0 {
+		w.peak = max(took, time.Duration(float64(w.peak)*peakFades))
+		w.follow()
+	}
+	close(w.freed)
+	w.freed = make(chan struct{})
+}
+
+// newTransport returns one that keeps a connection alive for each of the attempts in flight; the
+// default keeps two a host, and each further attempt would pay for a handshake. It speaks HTTP/1.1: with
+// one attempt a connection a broken one costs one answer, and over HTTP/2 all that are in flight.
+func newTransport(inFlight int) *http.Transport {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.MaxIdleConns = 0 // no limit but the next
+	t.MaxIdleConnsPerHost = inFlight
+	t.IdleConnTimeout = 30 * time.Second
+	t.ReadBufferSize, t.WriteBufferSize = 4<<10, 4<<10
+	t.DisableCompression = true
+	t.ForceAttemptHTTP2 = false
+	t.Protocols = new(http.Protocols)
+	t.Protocols.SetHTTP1(true)
+	return t
+}
