@@ -1,0 +1,93 @@
+package results
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"groupimport/pkg/blob"
+	"groupimport/pkg/export"
+)
+
+// An Export is one version of an export.
+type Export struct {
+	Key     string `json:"key"`
+	Version string `json:"version"`
+	Size    int64  `json:"size"` // bytes
+}
+
+// A Checkpoint says how far the parts of an import reach.
+type Checkpoint struct {
+	Export Export          `json:"export"`
+	Next   export.Position `json:"next"` // the first record without an outcome
+	Done   bool            `json:"done"` // there is none any more
+
+	// Sent is the last record that may have been sent though it has no outcome: one up to it that has no
+	// GroupId must not be sent again.
+	Sent int64 `json:"sent"`
+
+	Parts  []Parts `json:"parts"`          // in order
+	Ahead  int     `json:"ahead,omitzero"` // the lease whose run left outcomes behind Next, or 0
+	Counts Counts  `json:"counts"`         // of the parts
+	Runs   []Run   `json:"runs"`           // in order; the last one may be under way
+}
+
+// Parts are those that one run has written.
+type Parts struct {
+	Lease int `json:"lease"`
+	Count int `json:"count"` // numbered from 1
+}
+
+// A Run is one invocation's work on the import.
+type Run struct {
+	Lease    int       `json:"lease"`
+	Start    time.Time `json:"start"`
+	End      time.Time `json:"end,omitzero"`  // zero while it is under way, or if it died
+	Why      string    `json:"why,omitzero"`  // it ended, in a few words
+	Stop     string    `json:"stop,omitzero"` // what a person has to act on, if that is why
+	Attempts int64     `json:"attempts"`
+	Slowed   int       `json:"slowed,omitzero"` // how often the service said too fast
+	Counts   Counts    `json:"counts"`          // of this run
+}
+
+// LoadCheckpoint returns the newest checkpoint of those that runs with a lease before the given one have
+// written, or nil if none has written any.
+func LoadCheckpoint(ctx context.Context, b blob.Bucket, names Names, before int) (*Checkpoint, error) {
+	for n := before - 1; n > 0; n-- {
+		cp := &Checkpoint{}
+		err := readJSON(ctx, b, names.checkpoint(n), cp)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it died before its first
+		}
+		return cp, err
+	}
+	return nil, nil //nolint:nilnil // nothing written is what there is before the first run
+}
+
+func readJSON(ctx context.Context, b blob.Bucket, key string, v any) error {
+	data, err := blob.ReadAll(ctx, b, key, maxSmall)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		return fmt.Errorf("read %q: %w", key, err)
+	}
+	return nil
+}
+
+func writeJSON(ctx context.Context, b blob.Bucket, key string, v any) error {
+	data, err := json.Marshal(v, jsontext.Multiline(true))
+	if err != nil {
+		return err
+	}
+	if err := b.Put(ctx, key, bytes.NewReader(append(data, '\n'))); err != nil {
+		return fmt.Errorf("write %q: %w", key, err)
+	}
+	return nil
+}

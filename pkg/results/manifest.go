@@ -1,0 +1,295 @@
+package results
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"groupimport/pkg/blob"
+	"groupimport/pkg/export"
+)
+
+// A Manifest is what an import came to. It is written last: where it stands the results stand.
+type Manifest struct {
+	Export   Export    `json:"export"`
+	Complete bool      `json:"complete"` // false if a newer version took the export's place before the end
+	Counts   Counts    `json:"counts"`
+	Files    []File    `json:"files"`
+	Runs     []Run     `json:"runs"`
+	Started  time.Time `json:"started"`
+	Finished time.Time `json:"finished"`
+}
+
+// A File is one that was written beside the export.
+type File struct {
+	Key    string `json:"key"`
+	Size   int64  `json:"size"` // bytes
+	SHA256 string `json:"sha256"`
+}
+
+// LoadManifest returns the manifest of the import, and an error that wraps [fs.ErrNotExist] if there is
+// none yet.
+func LoadManifest(ctx context.Context, b blob.Bucket, names Names) (Manifest, error) {
+	var m Manifest
+	return m, readJSON(ctx, b, names.Manifest(), &m)
+}
+
+// Finish writes, from the parts that cp counts, the results and failures under the names of to, and
+// then the manifest. from is where the parts are; the two differ when the results of an older version
+// are put out of the way. Done twice, it writes the same again.
+func Finish(ctx context.Context, b blob.Bucket, from, to Names, cp Checkpoint) (Manifest, error) {
+	m := Manifest{
+		Export: cp.Export, Complete: cp.Done, Counts: cp.Counts, Runs: cp.Runs,
+		Started: cp.Runs[0].Start, Finished: time.Now().UTC(),
+	}
+	keep := func(f File, err error) error {
+		if err == nil {
+			m.Files = append(m.Files, f)
+		}
+		return err
+	}
+	lines := func() iter.Seq2[[]byte, error] { return partLines(ctx, b, from, cp) }
+	if err := keep(put(ctx, b, to.Results(), lines(), bare)); err != nil {
+		return m, err
+	}
+	if cp.Counts.NotIn() > 0 {
+		if err := keep(put(ctx, b, to.Failures(), lines(), failuresOnly)); err != nil {
+			return m, err
+		}
+	} else if err := b.Delete(ctx, to.Failures()); err != nil {
+		// Nothing is left of an older version that had failures.
+		return m, fmt.Errorf("remove %q: %w", to.Failures(), err)
+	}
+	if err := writeJSON(ctx, b, to.Manifest(), m); err != nil {
+		return m, err
+	}
+	return m, SaveProgress(ctx, b, to, Finished, "", &cp)
+}
+
+// partLines yields the lines of all parts in order, each until the next is asked for.
+func partLines(ctx context.Context, b blob.Bucket, names Names, cp Checkpoint) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		for _, run := range cp.Parts {
+			for n := 1; n <= run.Count; n++ {
+				for line, err := range Lines(ctx, b, names.part(run.Lease, n)) {
+					if !yield(line, err) || err != nil {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// Lines yields the lines of an object without their ends, each until the next is asked for.
+func Lines(ctx context.Context, b blob.Bucket, key string) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		info, err := b.Stat(ctx, key)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		r := blob.NewReader(ctx, b, key, info.Version, 0, info.Size)
+		defer r.Close()
+		lines := bufio.NewReaderSize(r, 64<<10)
+		var long []byte
+		for {
+			line, err := lines.ReadSlice('\n')
+			if errors.Is(err, bufio.ErrBufferFull) {
+				long = append(long, line...)
+				continue
+			}
+			if len(long) > 0 {
+				long = append(long, line...)
+				line = long
+			}
+			if err != nil && !errors.Is(err, io.EOF) {
+				yield(nil, fmt.Errorf("read %q: %w", key, err))
+				return
+			}
+			if len(line) > 0 && !yield(bytes.TrimSuffix(line, []byte("\n")), nil) || err != nil {
+				return
+			}
+			long = long[:0]
+		}
+	}
+}
+
+// put writes the object at key from lines, each as edit makes it; those that become empty are left out.
+func put(ctx context.Context, b blob.Bucket, key string, lines iter.Seq2[[]byte, error], edit func([]byte) []byte) (File, error) {
+	body := &lineReader{edit: edit}
+	var stop func()
+	body.next, stop = iter.Pull2(lines)
+	defer stop()
+	hash := sha256.New()
+	size := &counter{}
+	if err := b.Put(ctx, key, io.TeeReader(body, io.MultiWriter(hash, size))); err != nil {
+		return File{}, fmt.Errorf("write %q: %w", key, err)
+	}
+	return File{Key: key, Size: size.n, SHA256: hex.EncodeToString(hash.Sum(nil))}, nil
+}
+
+// A lineReader reads edited lines.
+type lineReader struct {
+	next func() ([]byte, error, bool)
+	edit func([]byte) []byte
+	buf  []byte
+	rest []byte // of buf
+}
+
+// Read implements [io.Reader].
+func (r *lineReader) Read(p []byte) (int, error) {
+	for len(r.rest) == 0 {
+		r.buf = r.buf[:0]
+		for len(r.buf) < 32<<10 { // gather small lines, so that a store's writes are not by line
+			line, err, ok := r.next()
+			if err != nil {
+				return 0, err
+			}
+			if !ok {
+				if len(r.buf) == 0 {
+					return 0, io.EOF
+				}
+				break
+			}
+			if edited := r.edit(line); len(edited) > 0 {
+				r.buf = append(append(r.buf, edited...), '\n')
+			}
+		}
+		r.rest = r.buf
+	}
+	n := copy(p, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
+}
+
+type counter struct{ n int64 }
+
+func (c *counter) Write(p []byte) (int, error) {
+	c.n += int64(len(p))
+	return len(p), nil
+}
+
+// atField begins the last field of an outcome. Within a string its quotes would be escaped, so its first
+// occurrence is the field.
+var atField = []byte(`,"at":"`)
+
+// bare returns a part's line without the record.
+func bare(line []byte) []byte {
+	i := bytes.Index(line, atField)
+	end := i + len(atField) + len(atFormat) + len(`"`)
+	if i < 0 || end >= len(line) || line[end] == '}' {
+		return line
+	}
+	line[end] = '}' // where the comma before the record stood
+	return line[:end+1]
+}
+
+// failuresOnly returns a part's line if its record is not in.
+func failuresOnly(line []byte) []byte {
+	if LineStatus(line).In() {
+		return nil
+	}
+	return line
+}
+
+var statusField = []byte(`"status":"`)
+
+// LineStatus returns the status of an outcome's line without decoding the rest.
+func LineStatus(line []byte) Status {
+	_, rest, _ := bytes.Cut(line, statusField) // only numbers stand before it
+	status, _, _ := bytes.Cut(rest, []byte(`"`))
+	return Status(status)
+}
+
+// LineN returns the ordinal of an outcome's line without decoding the rest, 0 if it is no outcome.
+func LineN(line []byte) int64 {
+	rest, ok := bytes.CutPrefix(line, []byte(`{"n":`))
+	digits, _, _ := bytes.Cut(rest, []byte(`,`))
+	n, err := strconv.ParseInt(string(digits), 10, 64)
+	if !ok || err != nil {
+		return 0
+	}
+	return n
+}
+
+// ReadLine returns the outcome that a line of results, failures or a part holds, and the record as it
+// came, nil if the line has none.
+func ReadLine(line []byte) (Outcome, []byte, error) {
+	var o Outcome
+	if err := json.Unmarshal(line, &o, jsontext.AllowDuplicateNames(true)); err != nil {
+		return Outcome{}, nil, fmt.Errorf("read an outcome: %w", err)
+	}
+	raw, _ := export.RecordOf(line)
+	return o, raw, nil
+}
+
+// LoadAhead returns the outcomes that an earlier run left behind the checkpoint's Next, as lines by
+// ordinal.
+func LoadAhead(ctx context.Context, b blob.Bucket, names Names, cp *Checkpoint) (map[int64][]byte, error) {
+	ahead := map[int64][]byte{}
+	if cp.Ahead == 0 {
+		return ahead, nil
+	}
+	for line, err := range Lines(ctx, b, names.ahead(cp.Ahead)) {
+		if err != nil {
+			return nil, fmt.Errorf("read outcomes ahead: %w", err)
+		}
+		if n := LineN(line); n >= cp.Next.N {
+			ahead[n] = bytes.Clone(line)
+		}
+	}
+	return ahead, nil
+}
+
+// Keep puts the results of an older version of the export out of the way, under names that carry its
+// version, so that those of the newer one can take their place. If the older import was not finished,
+// what it came to so far is kept.
+func Keep(ctx context.Context, b blob.Bucket, names Names, old Checkpoint) error {
+	kept := names.Kept(old.Export.Version)
+	m, err := LoadManifest(ctx, b, names)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), err == nil && m.Export.Version != old.Export.Version:
+		old.Done = false
+		_, err := Finish(ctx, b, names, kept, old)
+		return err
+	case err != nil:
+		return err
+	}
+	for i, f := range m.Files {
+		to := kept.Export + f.Key[len(names.Export):]
+		if err := copyObject(ctx, b, f.Key, to); err != nil {
+			return err
+		}
+		m.Files[i].Key = to
+	}
+	return writeJSON(ctx, b, kept.Manifest(), m)
+}
+
+func copyObject(ctx context.Context, b blob.Bucket, from, to string) error {
+	info, err := b.Stat(ctx, from)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // somebody has taken it away
+	}
+	if err != nil {
+		return err
+	}
+	r := blob.NewReader(ctx, b, from, info.Version, 0, info.Size)
+	defer r.Close()
+	if err := b.Put(ctx, to, r); err != nil {
+		return fmt.Errorf("keep %q as %q: %w", from, to, err)
+	}
+	return nil
+}

@@ -1,0 +1,83 @@
+package results
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+)
+
+// Names of what is written beside an export. None of them ends in what a trigger listens to (.jsonl,
+// .json, .csv, and those with .gz and .zst).
+const (
+	resultsSuffix  = ".results.ndjson"
+	failuresSuffix = ".failures.ndjson"
+	reportSuffix   = ".report.html"
+	workSuffix     = ".import/"
+)
+
+// Own reports whether key names something that this program wrote, so that it is no export. It is the
+// only place that tells.
+func Own(key string) bool {
+	for _, suffix := range []string{resultsSuffix, failuresSuffix, reportSuffix} {
+		if strings.HasSuffix(key, suffix) {
+			return true
+		}
+	}
+	i := strings.LastIndex(key, workSuffix)
+	if i <= 0 {
+		return false
+	}
+	// The names in a work folder have no ending; an export that somebody keeps in a folder of such a name
+	// has one.
+	folder, name, _ := strings.Cut(key[i+len(workSuffix):], "/")
+	switch folder {
+	case "progress", "manifest":
+		return name == ""
+	case "lease", "checkpoint", "parts":
+		return name != "" && !strings.Contains(name, ".")
+	}
+	return false
+}
+
+// A Names is the keys of what belongs to one export.
+type Names struct {
+	Export string
+}
+
+// Results is the key of every record's outcome.
+func (n Names) Results() string { return n.Export + resultsSuffix }
+
+// Failures is the key of the records that are not in.
+func (n Names) Failures() string { return n.Export + failuresSuffix }
+
+// Report is the key of the page for people.
+func (n Names) Report() string { return n.Export + reportSuffix }
+
+// Manifest is the key of what the import came to.
+func (n Names) Manifest() string { return n.Export + workSuffix + "manifest" }
+
+// Progress is the key of how the import is doing.
+func (n Names) Progress() string { return n.Export + workSuffix + "progress" }
+
+// Kept returns the names under which the results of an older version of the export are kept.
+func (n Names) Kept(version string) Names {
+	sum := sha256.Sum256([]byte(version))
+	return Names{Export: n.Export + "." + hex.EncodeToString(sum[:6])}
+}
+
+func (n Names) lease(number int) string {
+	return fmt.Sprintf("%s%slease/%06d", n.Export, workSuffix, number)
+}
+
+func (n Names) checkpoint(lease int) string {
+	return fmt.Sprintf("%s%scheckpoint/%06d", n.Export, workSuffix, lease)
+}
+
+func (n Names) part(lease, number int) string {
+	return fmt.Sprintf("%s%sparts/%06d-%06d", n.Export, workSuffix, lease, number)
+}
+
+func (n Names) ahead(lease int) string {
+	return fmt.Sprintf("%s%sparts/%06d-ahead", n.Export, workSuffix, lease)
+}

@@ -1,0 +1,54 @@
+package results
+
+import (
+	"context"
+	"time"
+
+	"groupimport/pkg/blob"
+	"groupimport/pkg/export"
+)
+
+// A State says how an import is doing.
+type State string
+
+const (
+	Running  State = "running"  // a run is under way, if it has not died
+	Waiting  State = "waiting"  // its time was up; the next run goes on
+	Stopped  State = "stopped"  // the service or the store takes nothing until a person acts; see Reason
+	Finished State = "finished" // the results are written
+)
+
+// progressEvery is how often a run says how it is doing, at most.
+const progressEvery = 5 * time.Second
+
+// A Progress says how an import is doing.
+type Progress struct {
+	State   State           `json:"state"`
+	Reason  string          `json:"reason,omitzero"` // why it is stopped or waiting
+	Export  Export          `json:"export"`
+	Next    export.Position `json:"next"` // how far the outcomes reach; its offset is of export.size
+	Counts  Counts          `json:"counts"`
+	Run     Run             `json:"run"` // the latest
+	Runs    int             `json:"runs"`
+	Holder  string          `json:"holder,omitzero"` // of the lease, while it is running
+	Until   time.Time       `json:"until,omitzero"`  // of the lease
+	Updated time.Time       `json:"updated"`
+}
+
+func progressOf(state State, reason string, cp *Checkpoint) Progress {
+	return Progress{
+		State: state, Reason: reason, Export: cp.Export, Next: cp.Next, Counts: cp.Counts,
+		Run: cp.Runs[len(cp.Runs)-1], Runs: len(cp.Runs), Updated: time.Now().UTC(),
+	}
+}
+
+// LoadProgress returns how the import is doing, as its last run wrote it.
+func LoadProgress(ctx context.Context, b blob.Bucket, names Names) (Progress, error) {
+	var p Progress
+	return p, readJSON(ctx, b, names.Progress(), &p)
+}
+
+// SaveProgress says how an import is doing that has just ended a run.
+func SaveProgress(ctx context.Context, b blob.Bucket, names Names, state State, reason string, cp *Checkpoint) error {
+	return writeJSON(ctx, b, names.Progress(), progressOf(state, reason, cp))
+}
