@@ -1,0 +1,103 @@
+package importer
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"groupimport/pkg/group"
+	"groupimport/pkg/tim"
+)
+
+// Config is what an operator sets. Each field is one environment variable, with the same name on every
+// platform.
+type Config struct {
+	SDKAppID       int          // TIM_SDKAPPID, required
+	Admin          string       // TIM_ADMIN, an app administrator, default administrator
+	SecretKey      string       // TIM_SECRET_KEY, required, never logged
+	Region         string       // TIM_REGION, default china, see [tim.Regions]
+	Endpoint       string       // TIM_ENDPOINT, a base URL, default that of the region
+	Rate           float64      // TIM_RATE, attempts a second of this invocation, 0.1 to 200, default 190; to 10,000 with TIM_ENDPOINT
+	Limits         group.Limits // FIELD_LIMITS, document or extended, default document
+	AssignGroupIDs bool         // ASSIGN_GROUP_IDS, default false
+	MaxAttempts    int          // MAX_ATTEMPTS, of a call, 1 to 20, default 5
+	StopShare      float64      // STOP_SHARE, 0 to 1, default 0.5; 1 means never
+}
+
+// maxRate is what the service allows: 200 calls a second for the whole application
+// (tencentcloud.com/document/product/1047/34967). What is not the service may take more.
+const (
+	maxRate         = 200
+	maxRateEndpoint = 10_000
+)
+
+// ConfigFromEnv reads the configuration. The error names every variable that is missing or wrong, one a
+// line.
+func ConfigFromEnv(getenv func(string) string) (Config, error) {
+	var errs []error
+	wrong := func(name, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s %s", name, fmt.Sprintf(format, args...)))
+	}
+	value := func(name, otherwise string) string {
+		if v := strings.TrimSpace(getenv(name)); v != "" {
+			return v
+		}
+		return otherwise
+	}
+	var c Config
+	var err error
+
+	switch v := value("TIM_SDKAPPID", ""); {
+	case v == "":
+		wrong("TIM_SDKAPPID", "is missing: the number of the app in the console")
+	default:
+		if c.SDKAppID, err = strconv.Atoi(v); err != nil || c.SDKAppID <= 0 {
+			wrong("TIM_SDKAPPID", "is %q, it must be a positive number", v)
+		}
+	}
+	c.Admin = value("TIM_ADMIN", "administrator")
+	if c.SecretKey = value("TIM_SECRET_KEY", ""); c.SecretKey == "" {
+		wrong("TIM_SECRET_KEY", "is missing: the key of the app in the console")
+	}
+	c.Region = value("TIM_REGION", "china")
+	endpoint, err := tim.Endpoint(c.Region)
+	if err != nil {
+		wrong("TIM_REGION", "is %v", err)
+	}
+	most := float64(maxRate)
+	c.Endpoint = endpoint
+	if v := value("TIM_ENDPOINT", ""); v != "" {
+		most = maxRateEndpoint
+		c.Endpoint = strings.TrimRight(v, "/")
+		// The error of url.Parse quotes what it parses, which may hold a password.
+		if u, err := url.Parse(v); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.User != nil {
+			wrong("TIM_ENDPOINT", "must be a base URL like https://host, without a user, a password or a query")
+		}
+	}
+	number := func(name, otherwise string, low, high float64) float64 {
+		v := value(name, otherwise)
+		n, err := strconv.ParseFloat(v, 64)
+		if err != nil || math.IsNaN(n) || n < low || n > high {
+			wrong(name, "is %q, it must be a number from %v to %v", v, low, high)
+		}
+		return n
+	}
+	c.Rate = number("TIM_RATE", "190", 0.1, most)
+	if c.Limits, err = group.ParseLimits(value("FIELD_LIMITS", "document")); err != nil {
+		wrong("FIELD_LIMITS", "is %v", err)
+	}
+	if v := value("ASSIGN_GROUP_IDS", "false"); true {
+		if c.AssignGroupIDs, err = strconv.ParseBool(v); err != nil {
+			wrong("ASSIGN_GROUP_IDS", "is %q, it must be true or false", v)
+		}
+	}
+	attempts := number("MAX_ATTEMPTS", "5", 1, 20)
+	if c.MaxAttempts = int(attempts); float64(c.MaxAttempts) != attempts {
+		wrong("MAX_ATTEMPTS", "must be a whole number")
+	}
+	c.StopShare = number("STOP_SHARE", "0.5", 0, 1)
+	return c, errors.Join(errs...)
+}

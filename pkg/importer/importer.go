@@ -1,0 +1,514 @@
+// Package importer takes one export from its checkpoint to the end, or until time is up.
+//
+// One goroutine reads records, takes a turn for each and starts its call; another waits for the calls in
+// the order of the export and writes their outcomes. Calls overlap, outcomes come out in order; that is
+// the only concurrency. What is in between is bounded by [aheadRecords] and [aheadBytes].
+//
+// A run ends when the export is through, when the working time is up, when it is interrupted, when
+// the service takes nothing ([tim.Stop]), or when it refuses too large a share. In all these cases
+// nothing new starts, what is under way is waited for, and everything that is known is written. Then
+// the next run goes on.
+package importer
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"groupimport/pkg/blob"
+	"groupimport/pkg/export"
+	"groupimport/pkg/group"
+	"groupimport/pkg/pacer"
+	"groupimport/pkg/results"
+	"groupimport/pkg/tim"
+)
+
+const (
+	// What may be read before the outcome of the record at the head is known. A call that is tried
+	// again and again may take half a minute, in which 200 a second are 6,000 others.
+	aheadRecords = 6000
+	aheadBytes   = 8 << 20
+	recordCost   = 512 // bytes a record needs beside its text
+
+	// The working time ends reserve before the deadline: one attempt that gets no answer, and the last
+	// writes.
+	reserve = tim.AttemptTimeout + 5*time.Second
+
+	// A run without a deadline ends by itself after runLength, and another may go on. A lease outlasts
+	// its run by leaseMargin: functions have been seen to live a second beyond their deadline.
+	runLength   = 15 * time.Minute
+	leaseMargin = 10 * time.Second
+
+	// A run gives up on an export that the service refuses once this many calls have been answered.
+	stopCalls = 1000
+)
+
+// Reasons why a run ends before its export does, as causes of its context.
+var (
+	errTimeUp = errors.New("time is up")
+	errUndone = errors.New("a record could not be done")
+)
+
+// An Importer imports exports from one bucket.
+type Importer struct {
+	Config Config
+	Bucket blob.Bucket
+
+	// BucketName goes into the IDs that are assigned, see [Config.AssignGroupIDs].
+	BucketName string
+
+	// Holder names this process in leases, for people.
+	Holder string
+
+	// Dead says whether the holder of a lease certainly does not live any more; nil means that nobody
+	// knows, and a lease is waited out.
+	Dead func(holder string) bool
+
+	// Grace is how long an attempt under way may go on once the run is to end; see [tim.Config].
+	Grace time.Duration
+
+	Client *tim.Client  // see [Importer.Dial]
+	Log    *slog.Logger // nil discards
+
+	mu       sync.Mutex
+	progress Progress
+}
+
+// Dial makes the client, with a pacer of its own. tune may change its settings, for tests; it may be nil.
+func (i *Importer) Dial(tune func(*tim.Config)) error {
+	c := i.Config
+	cfg := tim.Config{
+		SDKAppID: c.SDKAppID, Admin: c.Admin, SecretKey: c.SecretKey, Endpoint: c.Endpoint,
+		Pacer: pacer.New(c.Rate), Rate: c.Rate, MaxAttempts: c.MaxAttempts, Grace: i.Grace, Log: i.log(),
+	}
+	if tune != nil {
+		tune(&cfg)
+	}
+	var err error
+	i.Client, err = tim.New(cfg)
+	return err
+}
+
+func (i *Importer) log() *slog.Logger {
+	if i.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return i.Log
+}
+
+// A Progress is how far a run has come.
+type Progress struct {
+	Export results.Export
+	Next   export.Position // behind the last outcome
+	Counts results.Counts  // of all runs
+	Run    results.Counts  // of this one
+	Began  time.Time
+}
+
+// Progress returns how far the run under way, or the last one, has come.
+func (i *Importer) Progress() Progress {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.progress
+}
+
+// A Summary is what a run came to.
+type Summary struct {
+	State    results.State
+	Reason   string // why it is not Finished
+	Already  bool   // it was Finished before, and nothing was done
+	Counts   results.Counts
+	Run      results.Run // zero if Already
+	Manifest results.Manifest
+}
+
+// Run imports the export at key from where the last run left off. What it returns without an error is
+// Finished, or Waiting or Stopped, in which case another run will go on; a single record that is refused
+// is an outcome and no error. The error is not nil if another run would meet the same trouble at
+// once: the export is missing ([fs.ErrNotExist]), has changed while it was read ([blob.ErrChanged]) or
+// cannot be read, outcomes cannot be written, or another run is at work ([*results.Busy]).
+func (i *Importer) Run(ctx context.Context, key string) (Summary, error) {
+	names := results.Names{Export: key}
+	info, err := i.Bucket.Stat(ctx, key)
+	if err != nil {
+		return Summary{}, fmt.Errorf("find the export: %w", err)
+	}
+	manifest, err := results.LoadManifest(ctx, i.Bucket, names)
+	switch {
+	case err == nil && manifest.Export.Version == info.Version:
+		return Summary{State: results.Finished, Already: true, Counts: manifest.Counts, Manifest: manifest}, nil
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return Summary{}, err
+	}
+
+	until := time.Now().Add(runLength)
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(until) {
+		until = deadline
+	}
+	holder := cmp.Or(i.Holder, "run-"+rand.Text())
+	lease, err := results.Acquire(ctx, i.Bucket, names, holder, until.Add(leaseMargin), i.Dead)
+	if err != nil {
+		return Summary{}, err
+	}
+	// What is written at the end must not fail because the run was interrupted; it ends with the lease.
+	writing, cancel := context.WithDeadline(context.WithoutCancel(ctx), lease.Until)
+	defer cancel()
+	working, stop := context.WithDeadlineCause(ctx, until.Add(-min(reserve, time.Until(until)/4)), errTimeUp)
+	defer stop()
+	summary, err := i.work(working, writing, names, results.Export{Key: key, Version: info.Version, Size: info.Size}, lease)
+	if errors.Is(err, results.ErrLost) {
+		return summary, err // what follows is the successor's
+	}
+	if releaseErr := lease.Release(writing); err == nil {
+		err = releaseErr
+	}
+	return summary, err
+}
+
+// work does a run under its lease.
+func (i *Importer) work(ctx, writing context.Context, names results.Names, exp results.Export, lease *results.Lease) (Summary, error) {
+	cp, err := i.start(writing, names, exp, lease)
+	if err != nil {
+		return Summary{}, err
+	}
+	i.show(&cp)
+	i.log().Info("run starts", "key", exp.Key, "lease", lease.Number, "records_done", cp.Counts.Records(), "offset", cp.Next.Offset, "size", exp.Size)
+	r := &run{
+		Importer: i, names: names, exp: exp, began: cp.Sent,
+		writer: results.NewWriter(writing, i.Bucket, names, lease, cp, i.log()),
+		room:   semaphore.NewWeighted(aheadBytes),
+		queue:  make(chan *item, aheadRecords),
+	}
+	attempts := i.Client.Attempts()
+	why := errors.New("the checkpoint is at the end")
+	if !cp.Done {
+		if r.ahead, err = results.LoadAhead(writing, i.Bucket, names, &cp); err == nil {
+			why, err = r.importRecords(ctx, cp.Next)
+		}
+	}
+	state, reason := r.ended(why, err)
+	end, closeErr := r.writer.Close(writing, r.behind, func(cp *results.Checkpoint) {
+		last := &cp.Runs[len(cp.Runs)-1]
+		last.End, last.Why = time.Now().UTC(), reason
+		if state == results.Stopped {
+			last.Stop = reason
+		}
+		last.Attempts = i.Client.Attempts() - attempts
+		cp.Done = state == results.Finished
+	})
+	if err == nil {
+		err = closeErr
+	}
+	i.show(&end)
+	summary := Summary{State: state, Reason: reason, Counts: end.Counts, Run: end.Runs[len(end.Runs)-1]}
+	if err == nil && end.Done {
+		summary.Manifest, err = results.Finish(writing, i.Bucket, names, names, end)
+	} else if !errors.Is(err, results.ErrLost) {
+		if saveErr := results.SaveProgress(writing, i.Bucket, names, state, reason, &end); err == nil {
+			err = saveErr
+		}
+	}
+	i.log().Info("run ends", "key", exp.Key, "lease", lease.Number, "state", state, "reason", reason, "err", err,
+		"imported", end.Counts.Imported, "exists", end.Counts.Exists, "rejected", end.Counts.Rejected,
+		"failed", end.Counts.Failed, "unknown", end.Counts.Unknown, "attempts", summary.Run.Attempts)
+	return summary, err
+}
+
+// start returns the checkpoint to go on from, with the run that begins in it.
+func (i *Importer) start(ctx context.Context, names results.Names, exp results.Export, lease *results.Lease) (results.Checkpoint, error) {
+	last, err := results.LoadCheckpoint(ctx, i.Bucket, names, lease.Number)
+	if err != nil {
+		return results.Checkpoint{}, err
+	}
+	cp := results.Checkpoint{Export: exp, Next: export.Start}
+	if last != nil && last.Export.Version == exp.Version {
+		cp = *last
+	} else if last != nil {
+		i.log().Info("a new version of the export", "key", exp.Key, "version", exp.Version, "old_version", last.Export.Version)
+		if err := results.Keep(ctx, i.Bucket, names, *last); err != nil {
+			return cp, fmt.Errorf("keep the results of the older version: %w", err)
+		}
+	}
+	cp.Runs = append(cp.Runs, results.Run{Lease: lease.Number, Start: time.Now().UTC()})
+	return cp, nil
+}
+
+func (i *Importer) show(cp *results.Checkpoint) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.progress = Progress{Export: cp.Export, Next: cp.Next, Counts: cp.Counts, Run: cp.Runs[len(cp.Runs)-1].Counts, Began: time.Now()}
+}
+
+func (i *Importer) count(s results.Status, next export.Position) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.progress.Counts.Add(s)
+	i.progress.Run.Add(s)
+	i.progress.Next = next
+}
+
+// A run is one invocation's work on one export.
+type run struct {
+	*Importer
+	names  results.Names
+	exp    results.Export
+	began  int64 // "sent up to" of the run before
+	writer *results.Writer
+	ahead  map[int64][]byte // outcomes of earlier runs behind the first record without one
+	room   *semaphore.Weighted
+	queue  chan *item
+
+	read   int64  // the last record read
+	behind []byte // outcomes of this run behind a record that could not be done, as lines of a part
+}
+
+// An item is a record between its reading and its outcome. One of known, call and outcome is set.
+type item struct {
+	next     export.Position
+	pos      export.Position
+	raw      []byte // nil if it was not kept
+	groupID  string
+	assigned bool
+	cost     int64
+
+	known   []byte           // the outcome's line, from an earlier run
+	call    *tim.Call        // under way
+	outcome *results.Outcome // without a call
+}
+
+// importRecords reads, calls and writes until the end of the export or of ctx. It returns why the run
+// ends, nil at the end of the export.
+func (r *run) importRecords(ctx context.Context, at export.Position) (why, err error) {
+	working, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var writing sync.WaitGroup
+	var writeErr error
+	writing.Go(func() { writeErr = r.write(working, stop) })
+	readErr := r.readAll(working, at)
+	close(r.queue)
+	writing.Wait()
+	why = context.Cause(working)
+	if why == nil && len(r.behind) > 0 {
+		why = errUndone
+	}
+	for n, line := range r.ahead {
+		if n > r.read {
+			r.behind = append(append(r.behind, line...), '\n') // known, and not reached by this run either
+		}
+	}
+	if readErr != nil && why == nil {
+		return nil, readErr
+	}
+	return why, writeErr
+}
+
+// readAll starts a call for each record, in order, until the end of the export or of ctx.
+func (r *run) readAll(ctx context.Context, at export.Position) error {
+	src := blob.NewReader(ctx, r.Bucket, r.exp.Key, r.exp.Version, at.Offset, r.exp.Size)
+	defer src.Close()
+	records, err := export.NewReader(r.exp.Key, src, at, r.Config.Limits)
+	if err != nil {
+		return err
+	}
+	for e, err := range records.Records() {
+		if ctx.Err() != nil {
+			return nil // the cause says why
+		}
+		if err != nil {
+			return err
+		}
+		it := &item{pos: e.Pos, next: e.Next, raw: bytes.Clone(e.Raw), cost: min(int64(len(e.Raw)+recordCost), aheadBytes)}
+		if e.Raw != nil && it.raw == nil {
+			it.raw = []byte{}
+		}
+		if r.room.Acquire(ctx, it.cost) != nil || !r.start(ctx, it, &e) {
+			return nil
+		}
+		r.read = it.pos.N
+		r.queue <- it // the writer drains it to the end, whatever happens
+	}
+	return nil
+}
+
+// start sets what will become of the record. It returns false if the run ends before it.
+func (r *run) start(ctx context.Context, it *item, e *export.Entry) bool {
+	if line, ok := r.ahead[it.pos.N]; ok {
+		it.known = line
+		return true
+	}
+	if e.Problem != nil {
+		it.groupID = e.Problem.GroupID
+		it.outcome = &results.Outcome{
+			Status: results.Rejected, Code: e.Problem.Code(), Field: e.Problem.Field(), Error: e.Problem.Error(), At: time.Now(),
+		}
+		return true
+	}
+	rec := e.Record
+	if rec.GroupID == "" && r.Config.AssignGroupIDs {
+		rec.GroupID, it.assigned = r.assign(&rec, it.pos.N), true
+	}
+	it.groupID = rec.GroupID
+	if rec.GroupID == "" {
+		if it.pos.N <= r.began {
+			it.outcome = &results.Outcome{
+				Status: results.Unknown, At: time.Now(),
+				Error: "the run before died when this record, which has no GroupId, may have been sent: the group may exist",
+			}
+			return true
+		}
+		if err := r.writer.Announce(ctx, it.pos.N); err != nil {
+			return false
+		}
+	}
+	it.call = r.Client.ImportGroup(ctx, &rec)
+	return true
+}
+
+// assign returns an ID that follows from the export and the record's position in it, so that another run
+// assigns the same.
+func (r *run) assign(rec *group.Record, n int64) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s\n%d", r.BucketName, r.exp.Key, r.exp.Version, n))
+	id := "g-" + strings.ToLower(base32.StdEncoding.EncodeToString(sum[:15])) // 26 bytes of the 48 allowed
+	if rec.Type == group.Community {
+		id = "@TGS#_" + id
+	}
+	return id
+}
+
+// write waits for the calls in order and writes their outcomes. Once one could not be done, the outcomes
+// behind it are kept aside. stop ends the run.
+func (r *run) write(ctx context.Context, stop context.CancelCauseFunc) error {
+	var err error
+	gap := false
+	share := stopShare{most: r.Config.StopShare}
+	for it := range r.queue {
+		o, line := r.outcome(it)
+		switch {
+		case o == nil && line == nil: // undone
+			gap = true
+			var why error = errUndone
+			if s := r.Client.Stopped(); s != nil {
+				why = s
+			}
+			stop(why)
+		case gap && line == nil:
+			line = results.AppendLine(nil, o, it.raw)
+			fallthrough
+		case gap:
+			r.behind = append(append(r.behind, line...), '\n')
+		case err == nil:
+			raw := it.raw
+			if line != nil {
+				var known results.Outcome
+				if known, raw, err = results.ReadLine(line); err != nil {
+					stop(err)
+					break
+				}
+				o = &known
+			}
+			// Not ctx: what is known is written, whatever ends the run. The writer's own context ends it.
+			if err = r.writer.Append(context.WithoutCancel(ctx), o, raw, it.next); err != nil {
+				stop(err)
+				break
+			}
+			r.count(o.Status, it.next)
+			if reason := share.add(o); reason != nil {
+				stop(reason)
+			}
+		}
+		r.room.Release(it.cost)
+	}
+	return err
+}
+
+// outcome waits for what became of a record. Both are nil if nothing did.
+func (r *run) outcome(it *item) (*results.Outcome, []byte) {
+	if it.known != nil {
+		return nil, it.known
+	}
+	o := it.outcome
+	if it.call != nil {
+		res := it.call.Wait()
+		if res.End == tim.Undone {
+			return nil, nil
+		}
+		o = &results.Outcome{
+			Status: statuses[res.End], GroupID: res.GroupID, Code: res.Code, Error: res.Message,
+			Attempts: res.Attempts, MS: res.Took.Milliseconds(), At: res.At,
+		}
+	}
+	o.N, o.Line = it.pos.N, it.pos.Line
+	o.GroupID = cmp.Or(o.GroupID, it.groupID)
+	o.Assigned = it.assigned
+	return o, nil
+}
+
+var statuses = map[tim.End]results.Status{
+	tim.Imported: results.Imported,
+	tim.Standing: results.Exists,
+	tim.Rejected: results.Rejected,
+	tim.Failed:   results.Failed,
+	tim.Unknown:  results.Unknown,
+}
+
+// A stopShare watches how many of a run's calls the service rejects.
+type stopShare struct {
+	most            float64
+	calls, rejected int
+}
+
+// A refusal says that the service rejects too large a share of an export.
+type refusal struct{ text string }
+
+func (r *refusal) Error() string { return r.text }
+
+// add counts an outcome and returns why the run must end, or nil. What our own rules reject does not
+// count: validate is for those.
+func (s *stopShare) add(o *results.Outcome) error {
+	if o.Attempts == 0 {
+		return nil
+	}
+	s.calls++
+	if o.Status == results.Rejected {
+		s.rejected++
+	}
+	if s.most >= 1 || s.calls < stopCalls || float64(s.rejected) <= s.most*float64(s.calls) {
+		return nil
+	}
+	return &refusal{fmt.Sprintf("the service rejected %d of %d calls, the last with: %s; it is the wrong file or a wrong setting; "+
+		"to go on all the same set STOP_SHARE=1", s.rejected, s.calls, o.Error)}
+}
+
+// ended says in which state a run leaves the import, and why in words.
+func (r *run) ended(why, err error) (results.State, string) {
+	halt, _ := errors.AsType[*tim.Stop](why)
+	refused, _ := errors.AsType[*refusal](why)
+	switch {
+	case err != nil && errors.Is(err, blob.ErrChanged):
+		return results.Stopped, "the export was replaced while it was read; the new version is a new import"
+	case err != nil && errors.Is(err, fs.ErrNotExist):
+		return results.Stopped, "the export was removed while it was read"
+	case err != nil:
+		return results.Stopped, err.Error()
+	case halt != nil:
+		return results.Stopped, halt.Reason
+	case refused != nil:
+		return results.Stopped, refused.Error()
+	case why == nil:
+		return results.Finished, ""
+	default:
+		return results.Waiting, why.Error()
+	}
+}
