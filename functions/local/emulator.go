@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"groupimport/pkg/emulator"
+)
+
+const (
+	emulatorApp = 1400000000
+	emulatorKey = "the emulator's key, which is no secret"
+)
+
+// emulator serves an IM service on this machine until it is interrupted.
+func (t *tool) emulator(ctx context.Context, args []string) error {
+	flags := t.flags("emulator [OPTION…]")
+	addr := flags.String("addr", "127.0.0.1:8080", "address to listen on; port 0 takes a free one")
+	app := flags.Int("sdkappid", emulatorApp, "SDKAppID")
+	key := flags.String("key", emulatorKey, "its secret key")
+	limit := flags.Int("limit", 200, "requests any sliding second may hold, refused ones counted; negative for none")
+	latency := flags.Duration("latency", 50*time.Millisecond, "time an answer takes")
+	jitter := flags.Duration("jitter", 20*time.Millisecond, "and a random share of this")
+	faults := flags.String("faults", "", "what goes wrong, as shares of the requests, for example drop-after=0.01,internal=0.02,seed=7")
+	if done, err := parse(flags, args); done {
+		return err
+	}
+	fail, err := emulator.ParseFaults(*faults)
+	if err != nil {
+		return usageError("-faults: %v", err)
+	}
+	service := &emulator.Service{
+		SDKAppID: *app, Key: *key, Limit: *limit, Latency: *latency, Jitter: *jitter, Faults: fail,
+	}
+	url, stop, err := serveEmulator(service, *addr)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	fmt.Fprintf(t.stderr, "local: an IM service is at %s; to use it:\n\n"+
+		"  export TIM_ENDPOINT=%s TIM_SDKAPPID=%d TIM_SECRET_KEY='%s'\n\n"+
+		"what it has seen: %s/emulator/stats   its groups: %s/emulator/groups   Ctrl-C ends it\n", url, url, *app, *key, url, url)
+	<-ctx.Done()
+	stats := service.Stats()
+	fmt.Fprintf(t.stdout, "requests %d, groups made %d, refused as too fast %d, busiest second %d\n",
+		stats.Requests, stats.Taken, stats.Refused, stats.BusiestSecond)
+	return nil
+}
+
+// serveEmulator serves at addr until stop is called.
+func serveEmulator(service *emulator.Service, addr string) (url string, stop func(), err error) {
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return "", nil, fmt.Errorf("start the emulator: %w", err)
+	}
+	server := &http.Server{Handler: service, ReadHeaderTimeout: 10 * time.Second}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			panic(err) // a listener on this machine that fails while it is open
+		}
+	}()
+	return "http://" + listener.Addr().String(), func() {
+		server.Close()
+		<-served
+	}, nil
+}
