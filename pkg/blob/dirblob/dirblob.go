@@ -1,0 +1,469 @@
+// Package dirblob is a [blob.Bucket] in a folder: a key is a file's path below it.
+//
+// An object is written to a temporary file beside it, .0123456789abcdef.tmp, synced, and then renamed
+// ([Bucket.Put]) or linked ([Bucket.Create]) to its name, so that it is there as a whole or not at all,
+// whatever dies when; the folder is synced last. List leaves temporary files out, and removes those
+// that have not been touched for a day, whose writers must have died.
+//
+// A version is a hash of the content and its length, so that a file copied, moved or touched stays the
+// same version. It is computed when first asked for, which reads the file, and then remembered for as
+// long as size, modification time and identity (the inode) of the file stay as they are.
+//
+// People may write to the folder by whatever means. A file replaced by renaming another over it is
+// read on as it was when it was opened; one rewritten in place makes reads fail with
+// [blob.ErrChanged], as far as its size and modification time tell.
+//
+// No key leaves the folder, not by a symbolic link either: see [os.Root]. Links that stay inside are
+// followed, save that List does not walk through links to folders.
+package dirblob
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"math/rand/v2"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"groupimport/pkg/blob"
+)
+
+const (
+	// A file that was modified less than settled before it was hashed may be modified again without
+	// another modification time: the clocks of file systems are coarse, FAT's ticks every 2 s.
+	settled = 2 * time.Second
+
+	leftover = 24 * time.Hour // the age of a temporary file from which on its writer is taken for dead
+)
+
+// A Bucket is a folder. It is a [blob.Bucket].
+//
+// Create needs hard links. On a file system that has none it creates the file under its own name:
+// there still is one winner, but others may see the file half-written, and it stays so if the process
+// dies.
+type Bucket struct {
+	root *os.Root
+	link func(oldname, newname string) error // root.Link, but in tests
+
+	mu       sync.Mutex
+	versions map[string]hashed // by key; some hundred bytes for each key ever asked for
+}
+
+// hashed is which version a file with this info was found to be.
+type hashed struct {
+	info    fs.FileInfo
+	version string
+}
+
+var _ blob.Bucket = (*Bucket)(nil)
+
+// Open returns the bucket in the folder dir, which must exist.
+func Open(dir string) (*Bucket, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &Bucket{root: root, link: root.Link, versions: make(map[string]hashed)}, nil
+}
+
+// Close lets go of the folder. Readers that are open can be read on.
+func (b *Bucket) Close() error { return b.root.Close() }
+
+// Stat implements [blob.Bucket]. It reads the file if its version is not known yet; if the file is
+// written to meanwhile, the error wraps [blob.ErrChanged].
+func (b *Bucket) Stat(ctx context.Context, key string) (blob.Info, error) {
+	f, info, err := b.open(ctx, key)
+	if err != nil {
+		return blob.Info{}, err
+	}
+	defer f.Close()
+	v, err := b.version(ctx, key, f, info)
+	if err != nil {
+		return blob.Info{}, err
+	}
+	return blob.Info{Key: key, Version: v, Size: info.Size(), Modified: info.ModTime()}, nil
+}
+
+// Open implements [blob.Bucket]. With a version it reads the file first, unless it knows its version.
+func (b *Bucket) Open(ctx context.Context, key, version string, offset int64) (io.ReadCloser, error) {
+	f, info, err := b.open(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.seek(ctx, f, info, key, version, offset); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &reader{ctx, f, info, key}, nil
+}
+
+// seek moves f to offset if it is the version asked for.
+func (b *Bucket) seek(ctx context.Context, f *os.File, info fs.FileInfo, key, version string, offset int64) error {
+	if version != "" {
+		v, err := b.version(ctx, key, f, info)
+		if err != nil {
+			return err
+		}
+		if v != version {
+			return fmt.Errorf("open %q: %w: version %s is asked for, %s is there", key, blob.ErrChanged, version, v)
+		}
+	}
+	_, err := f.Seek(offset, io.SeekStart)
+	return err
+}
+
+// Create implements [blob.Bucket].
+func (b *Bucket) Create(ctx context.Context, key string, data []byte) error {
+	temp, err := b.writeTemp(ctx, key, bytes.NewReader(data))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = b.root.Remove(temp) }()
+	err = b.link(temp, key)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		// The temporary file could be written here, so it is the link that this file system lacks.
+		err = b.writeFile(key, bytes.NewReader(data))
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("create %q: %w", key, fs.ErrExist)
+	}
+	if err != nil {
+		return err
+	}
+	return b.syncDir(path.Dir(key))
+}
+
+// Put implements [blob.Bucket].
+func (b *Bucket) Put(ctx context.Context, key string, body io.Reader) error {
+	temp, err := b.writeTemp(ctx, key, body)
+	if err != nil {
+		return err
+	}
+	if err := b.root.Rename(temp, key); err != nil {
+		_ = b.root.Remove(temp)
+		return err
+	}
+	return b.syncDir(path.Dir(key))
+}
+
+// Delete implements [blob.Bucket]. Folders stay, even if they are empty then.
+func (b *Bucket) Delete(ctx context.Context, key string) error {
+	if err := check(ctx, key); err != nil {
+		return err
+	}
+	// What is no file is no object: removing it would take an empty folder away.
+	if info, err := b.root.Lstat(key); isMissing(err) || err == nil && info.IsDir() {
+		return nil
+	}
+	if err := b.root.Remove(key); err != nil {
+		if isMissing(err) {
+			return nil
+		}
+		return err
+	}
+	return b.syncDir(path.Dir(key))
+}
+
+// List implements [blob.Bucket]. It holds the names of one folder at a time in memory, and of those
+// above it.
+func (b *Bucket) List(ctx context.Context, prefix, delimiter string) iter.Seq2[blob.Info, error] {
+	return func(yield func(blob.Info, error) bool) {
+		if delimiter != "" && delimiter != "/" {
+			yield(blob.Info{}, fmt.Errorf("list %q: delimiter %q is neither empty nor a slash", prefix, delimiter))
+			return
+		}
+		if ctx.Err() != nil {
+			yield(blob.Info{}, context.Cause(ctx))
+			return
+		}
+		dir := prefix[:strings.LastIndex(prefix, "/")+1]
+		if dir != "" && blob.CheckKey(strings.TrimSuffix(dir, "/")) != nil {
+			return // no key begins so
+		}
+		l := lister{b, prefix, delimiter, yield}
+		l.walk(ctx, dir)
+	}
+}
+
+type lister struct {
+	*Bucket
+
+	prefix, delimiter string
+	yield             func(blob.Info, error) bool
+}
+
+// walk yields what is in dir, a key's beginning that is empty or ends in a slash. It reports whether
+// to go on.
+func (l *lister) walk(ctx context.Context, dir string) bool {
+	names, err := l.names(dir)
+	if err != nil {
+		l.yield(blob.Info{}, err)
+		return false
+	}
+	for _, name := range names {
+		if ctx.Err() != nil {
+			l.yield(blob.Info{}, context.Cause(ctx))
+			return false
+		}
+		key := dir + name
+		if !strings.HasPrefix(key, l.prefix) {
+			continue
+		}
+		isDir := strings.HasSuffix(name, "/")
+		switch {
+		case isDir && l.delimiter == "":
+			if !l.walk(ctx, key) {
+				return false
+			}
+		case isDir:
+			if !l.yield(blob.Info{Key: key}, nil) {
+				return false
+			}
+		default:
+			info, err := l.root.Stat(key)
+			if err != nil || !info.Mode().IsRegular() {
+				continue // gone meanwhile, a link that leads nowhere or outside, or a device
+			}
+			if !l.yield(blob.Info{Key: key, Size: info.Size(), Modified: info.ModTime()}, nil) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// names returns the names in dir, with a slash after those of folders, in the order of the keys. A
+// folder that is not there has none. Temporary files are left out, and removed if they are old.
+func (l *lister) names(dir string) ([]string, error) {
+	f, err := l.root.Open(cmp.Or(strings.TrimSuffix(dir, "/"), "."))
+	if isMissing(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	entries, err := f.ReadDir(-1)
+	if isMissing(err) { // dir is a file
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+
+	names := make([]string, 0, len(entries))
+	for _, e := range entries {
+		name := e.Name()
+		switch {
+		case e.IsDir():
+			names = append(names, name+"/")
+		case !isTemp(name):
+			names = append(names, name)
+		default:
+			if info, err := l.root.Lstat(dir + name); err == nil && time.Since(info.ModTime()) > leftover {
+				_ = l.root.Remove(dir + name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// open opens the file at key, if there is one.
+func (b *Bucket) open(ctx context.Context, key string) (*os.File, fs.FileInfo, error) {
+	if err := check(ctx, key); err != nil {
+		return nil, nil, err
+	}
+	missing := &fs.PathError{Op: "open", Path: key, Err: fs.ErrNotExist}
+	// Asked first, because to open a pipe is to wait for its other end.
+	info, err := b.root.Stat(key)
+	if isMissing(err) || err == nil && !info.Mode().IsRegular() {
+		return nil, nil, missing
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	f, err := b.root.Open(key)
+	if isMissing(err) {
+		return nil, nil, missing
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err = f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return f, info, nil
+}
+
+// version returns the version of f, the file at key with this info. It may move f's offset.
+func (b *Bucket) version(ctx context.Context, key string, f *os.File, info fs.FileInfo) (string, error) {
+	b.mu.Lock()
+	known, ok := b.versions[key]
+	b.mu.Unlock()
+	if ok && same(known.info, info) {
+		return known.version, nil
+	}
+
+	start := time.Now()
+	h := xxhash.New()
+	size, err := io.Copy(h, &reader{ctx, f, info, key})
+	if err != nil {
+		return "", err
+	}
+	v := hashed{info, fmt.Sprintf("%016x-%d", h.Sum64(), size)}
+	if start.Sub(info.ModTime()) > settled {
+		b.mu.Lock()
+		b.versions[key] = v
+		b.mu.Unlock()
+	}
+	return v.version, nil
+}
+
+// same reports whether a and b tell of one file that was not written to in between.
+func same(a, b fs.FileInfo) bool {
+	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
+}
+
+// A reader reads a file for as long as it is what it was when it was opened.
+type reader struct {
+	ctx  context.Context //nolint:containedctx // Read takes none
+	file *os.File
+	info fs.FileInfo
+	key  string
+}
+
+// Read implements [io.Reader].
+func (r *reader) Read(p []byte) (int, error) {
+	if r.ctx.Err() != nil {
+		return 0, context.Cause(r.ctx)
+	}
+	n, err := r.file.Read(p)
+	// Asked after each read and not only at the end, so that no byte is handed out that was rewritten.
+	if info, err := r.file.Stat(); err != nil {
+		return 0, err
+	} else if !same(info, r.info) {
+		return 0, fmt.Errorf("read %q: %w while it was read", r.key, blob.ErrChanged)
+	}
+	return n, err
+}
+
+// Close implements [io.Closer].
+func (r *reader) Close() error { return r.file.Close() }
+
+// writeTemp writes body to a new temporary file in the folder of key, and returns its name.
+func (b *Bucket) writeTemp(ctx context.Context, key string, body io.Reader) (string, error) {
+	if err := check(ctx, key); err != nil {
+		return "", err
+	}
+	dir := path.Dir(key)
+	if err := b.makeDir(dir); err != nil {
+		return "", err
+	}
+	temp := path.Join(dir, fmt.Sprintf(".%016x.tmp", rand.Uint64()))
+	if err := b.writeFile(temp, &contextReader{ctx, body}); err != nil {
+		return "", fmt.Errorf("write %q: %w", key, err)
+	}
+	return temp, nil
+}
+
+// writeFile writes a file that is not there yet, or does not leave it there.
+func (b *Bucket) writeFile(name string, body io.Reader) error {
+	f, err := b.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, body)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err2 := f.Close(); err == nil {
+		err = err2
+	}
+	if err != nil {
+		_ = b.root.Remove(name)
+	}
+	return err
+}
+
+// A contextReader fails once ctx is done.
+type contextReader struct {
+	ctx context.Context //nolint:containedctx // Read takes none
+	r   io.Reader
+}
+
+// Read implements [io.Reader].
+func (r *contextReader) Read(p []byte) (int, error) {
+	if r.ctx.Err() != nil {
+		return 0, context.Cause(r.ctx)
+	}
+	return r.r.Read(p)
+}
+
+// makeDir makes dir and those above it that are missing, durably.
+func (b *Bucket) makeDir(dir string) error {
+	if dir == "." {
+		return nil
+	}
+	if _, err := b.root.Stat(dir); err == nil {
+		return nil
+	}
+	above := path.Dir(dir)
+	if err := b.makeDir(above); err != nil {
+		return err
+	}
+	if err := b.root.Mkdir(dir, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return b.syncDir(above)
+}
+
+// syncDir makes durable which names dir holds.
+func (b *Bucket) syncDir(dir string) error {
+	f, err := b.root.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	err = f.Sync()
+	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EINVAL) {
+		return nil // some network file systems have no such thing
+	}
+	return err
+}
+
+func check(ctx context.Context, key string) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err := blob.CheckKey(key); err != nil {
+		return err
+	}
+	if isTemp(path.Base(key)) {
+		return fmt.Errorf("key %q has the form of a temporary file's name", key)
+	}
+	return nil
+}
+
+func isTemp(name string) bool {
+	return strings.HasPrefix(name, ".") && strings.HasSuffix(name, ".tmp")
+}
+
+// isMissing reports whether err says that there is nothing, be it because a name above is a file's.
+func isMissing(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+}

@@ -1,0 +1,432 @@
+package dirblob_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"groupimport/pkg/blob"
+	"groupimport/pkg/blob/blobtest"
+	"groupimport/pkg/blob/dirblob"
+)
+
+func TestFolderPassesTheSuite(t *testing.T) {
+	blobtest.TestBucket(t, func(t *testing.T) blob.Bucket {
+		b, dir := open(t)
+		t.Cleanup(func() { noLeftovers(t, dir) })
+		return b
+	})
+}
+
+func TestFolderWithoutHardLinksPassesTheSuite(t *testing.T) {
+	blobtest.TestBucket(t, func(t *testing.T) blob.Bucket {
+		b, dir := open(t)
+		t.Cleanup(func() { noLeftovers(t, dir) })
+		return dirblob.WithoutLinks(b)
+	})
+}
+
+func TestOpenNeedsAFolder(t *testing.T) {
+	if _, err := dirblob.Open(filepath.Join(t.TempDir(), "missing")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("error %v, want fs.ErrNotExist", err)
+	}
+}
+
+func TestObjectsAreFiles(t *testing.T) {
+	b, dir := open(t)
+	must(t, b.Put(t.Context(), "exports/acme.jsonl.import/checkpoint", strings.NewReader("data")))
+	if got := readFile(t, dir, "exports/acme.jsonl.import/checkpoint"); got != "data" {
+		t.Errorf("the file holds %q", got)
+	}
+	writeFile(t, dir, "exports/dropped.jsonl", "by hand")
+	if got, err := blob.ReadAll(t.Context(), b, "exports/dropped.jsonl", 100); string(got) != "by hand" || err != nil {
+		t.Errorf("read %q, %v", got, err)
+	}
+}
+
+func TestNoKeyLeavesTheFolder(t *testing.T) {
+	b, dir := open(t)
+	ctx := t.Context()
+	outside := filepath.Join(filepath.Dir(dir), "outside")
+	must(t, os.Mkdir(outside, 0o777))
+	writeFile(t, outside, "secret", "secret")
+	must(t, os.Symlink(outside, filepath.Join(dir, "link")))
+	must(t, os.Symlink(filepath.Join(outside, "secret"), filepath.Join(dir, "secret")))
+
+	for _, key := range []string{
+		"", "/", "/etc/passwd", "..", "../outside/secret", "a/../../outside/secret", "a/..", "a//b", "./a", ".", "a/", `..\outside\secret`,
+		"a\x00b", ".0123456789abcdef.tmp", "a/.x.tmp", "link/secret",
+	} {
+		_, statErr := b.Stat(ctx, key)
+		_, openErr := b.Open(ctx, key, "", 0)
+		for method, err := range map[string]error{
+			"Stat":   statErr,
+			"Open":   openErr,
+			"Create": b.Create(ctx, key, []byte("data")),
+			"Put":    b.Put(ctx, key, strings.NewReader("data")),
+			"Delete": b.Delete(ctx, key),
+		} {
+			if err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) {
+				t.Errorf("%s(%q): error %v", method, key, err)
+			}
+		}
+	}
+	if _, err := blob.ReadAll(ctx, b, "secret", 100); err == nil {
+		t.Error("a link to outside is read")
+	}
+	must(t, b.Put(ctx, "secret", strings.NewReader("data"))) // replaces the link
+	if got := readFile(t, outside, "secret"); got != "secret" {
+		t.Errorf("outside is %q", got)
+	}
+	if got, want := keys(t, b, "", ""), []string{"secret"}; !slices.Equal(got, want) {
+		t.Errorf("List yields %q, want %q", got, want)
+	}
+	for info, err := range b.List(ctx, "link/", "") {
+		if err == nil {
+			t.Errorf("List yields %q", info.Key)
+		}
+	}
+}
+
+func TestLinksInsideAreFollowed(t *testing.T) {
+	b, dir := open(t)
+	writeFile(t, dir, "folder/file", "data")
+	must(t, os.Symlink("folder/file", filepath.Join(dir, "link")))
+	must(t, os.Symlink("folder", filepath.Join(dir, "linked")))
+	for _, key := range []string{"link", "linked/file"} {
+		if got, err := blob.ReadAll(t.Context(), b, key, 100); string(got) != "data" || err != nil {
+			t.Errorf("%q: read %q, %v", key, got, err)
+		}
+	}
+	if got, want := keys(t, b, "", ""), []string{"folder/file", "link"}; !slices.Equal(got, want) {
+		t.Errorf("List yields %q, want %q", got, want)
+	}
+}
+
+func TestVersionFollowsTheContentOnly(t *testing.T) {
+	b, dir := open(t)
+	path := filepath.Join(dir, "object")
+	longAgo := time.Now().Add(-time.Hour)
+	version := func() string {
+		t.Helper()
+		info, err := b.Stat(t.Context(), "object")
+		must(t, err)
+		return info.Version
+	}
+
+	writeFile(t, dir, "object", "12345")
+	must(t, os.Chtimes(path, longAgo, longAgo))
+	first := version()
+	if want := "-5"; !strings.HasSuffix(first, want) || len(first) != 18 {
+		t.Errorf("version is %q, want 16 digits and %q", first, want)
+	}
+	must(t, os.Chtimes(path, longAgo, longAgo.Add(time.Minute)))
+	if got := version(); got != first {
+		t.Errorf("touched: %s, want %s", got, first)
+	}
+	writeFile(t, dir, "copy", "12345")
+	must(t, os.Rename(filepath.Join(dir, "copy"), path))
+	if got := version(); got != first {
+		t.Errorf("copied: %s, want %s", got, first)
+	}
+
+	// Everything but one thing of what a version is remembered by stays.
+	writeFile(t, dir, "object", "123456")
+	must(t, os.Chtimes(path, longAgo, longAgo))
+	second := version()
+	writeFile(t, dir, "object", "1234567")
+	must(t, os.Chtimes(path, longAgo, longAgo))
+	if got := version(); got == second {
+		t.Errorf("another size: still %s", got)
+	}
+	writeFile(t, dir, "object", "7654321")
+	must(t, os.Chtimes(path, longAgo, longAgo.Add(time.Nanosecond)))
+	third := version()
+	writeFile(t, dir, "copy", "abcdefg")
+	must(t, os.Chtimes(filepath.Join(dir, "copy"), longAgo, longAgo.Add(time.Nanosecond)))
+	must(t, os.Rename(filepath.Join(dir, "copy"), path))
+	if got := version(); got == third {
+		t.Errorf("another file: still %s", got)
+	}
+	fourth := version()
+	writeFile(t, dir, "object", "gfedcba")
+	must(t, os.Chtimes(path, longAgo, longAgo.Add(time.Minute)))
+	if got := version(); got == fourth {
+		t.Errorf("another time: still %s", got)
+	}
+}
+
+func TestVersionOfAFileThatStaysIsComputedOnce(t *testing.T) {
+	b, dir := open(t)
+	path := filepath.Join(dir, "object")
+	longAgo := time.Now().Add(-time.Hour)
+	writeFile(t, dir, "object", "12345")
+	must(t, os.Chtimes(path, longAgo, longAgo))
+	first, err := b.Stat(t.Context(), "object")
+	must(t, err)
+
+	// What no honest file does shows that it is not read again.
+	writeFile(t, dir, "object", "54321")
+	must(t, os.Chtimes(path, longAgo, longAgo))
+	again, err := b.Stat(t.Context(), "object")
+	must(t, err)
+	if again != first {
+		t.Errorf("Stat says %+v, want %+v", again, first)
+	}
+	r, err := b.Open(t.Context(), "object", first.Version, 0)
+	must(t, err)
+	must(t, r.Close())
+}
+
+func TestVersionOfAFreshFileIsNotRemembered(t *testing.T) {
+	b, dir := open(t)
+	path := filepath.Join(dir, "object")
+	now := time.Now()
+	for _, modified := range []time.Time{now, now.Add(-time.Second), now.Add(time.Hour)} {
+		writeFile(t, dir, "object", "12345")
+		must(t, os.Chtimes(path, modified, modified))
+		first, err := b.Stat(t.Context(), "object")
+		must(t, err)
+		writeFile(t, dir, "object", "54321") // in the same tick of the clock
+		must(t, os.Chtimes(path, modified, modified))
+		again, err := b.Stat(t.Context(), "object")
+		must(t, err)
+		if again.Version == first.Version {
+			t.Errorf("modified %v from now: the version stays, and the content has changed", modified.Sub(now))
+		}
+		if _, err := b.Open(t.Context(), "object", first.Version, 0); !errors.Is(err, blob.ErrChanged) {
+			t.Errorf("modified %v from now: error %v, want ErrChanged", modified.Sub(now), err)
+		}
+	}
+}
+
+func TestFileReplacedWhileReadIsReadOn(t *testing.T) {
+	b, dir := open(t)
+	writeFile(t, dir, "object", strings.Repeat("a", 10_000))
+	r, err := b.Open(t.Context(), "object", "", 0)
+	must(t, err)
+	defer r.Close()
+	_, err = io.ReadFull(r, make([]byte, 100))
+	must(t, err)
+	must(t, b.Put(t.Context(), "object", strings.NewReader("other")))
+	if err := iotest.TestReader(r, bytes.Repeat([]byte("a"), 9900)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFileRewrittenInPlaceWhileReadIsNoticed(t *testing.T) {
+	for name, rewrite := range map[string]func(f *os.File) error{
+		"truncated": func(f *os.File) error { return f.Truncate(5000) },
+		"emptied":   func(f *os.File) error { return f.Truncate(0) },
+		"longer":    func(f *os.File) error { _, err := f.WriteAt([]byte("b"), 10_000); return err },
+		"written":   func(f *os.File) error { _, err := f.WriteAt([]byte("b"), 5000); return err },
+	} {
+		b, dir := open(t)
+		writeFile(t, dir, "object", strings.Repeat("a", 10_000))
+		path := filepath.Join(dir, "object")
+		longAgo := time.Now().Add(-time.Hour)
+		must(t, os.Chtimes(path, longAgo, longAgo))
+		info, err := b.Stat(t.Context(), "object")
+		must(t, err)
+		r := blob.NewReader(t.Context(), b, "object", info.Version, 0, info.Size)
+		_, err = io.ReadFull(r, make([]byte, 100))
+		must(t, err)
+
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		must(t, err)
+		must(t, rewrite(f))
+		must(t, f.Close())
+		if n, err := r.Read(make([]byte, 100)); n != 0 || !errors.Is(err, blob.ErrChanged) {
+			t.Errorf("%s: read %d bytes, %v; want ErrChanged", name, n, err)
+		}
+		r.Close()
+	}
+}
+
+func TestStatNoticesAFileThatIsBeingWritten(t *testing.T) {
+	b, dir := open(t)
+	path := filepath.Join(dir, "object")
+	must(t, os.WriteFile(path, make([]byte, 64<<20), 0o666))
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND, 0)
+	must(t, err)
+	defer f.Close()
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				f.WriteString("x")
+			}
+		}
+	}()
+	info, err := b.Stat(t.Context(), "object")
+	close(stop)
+	<-stopped
+	if !errors.Is(err, blob.ErrChanged) {
+		t.Errorf("%+v, error %v, want ErrChanged", info, err)
+	}
+}
+
+func TestHashingEndsWithTheContext(t *testing.T) {
+	b, dir := open(t)
+	f, err := os.Create(filepath.Join(dir, "object"))
+	must(t, err)
+	must(t, f.Truncate(1<<40)) // without blocks; it would take minutes to read
+	must(t, f.Close())
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := b.Stat(ctx, "object"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error %v, want context.DeadlineExceeded", err)
+	}
+}
+
+func TestTemporaryFilesAreNotListedAndRemovedAfterADay(t *testing.T) {
+	b, dir := open(t)
+	now := time.Now()
+	for name, age := range map[string]time.Duration{
+		".1.tmp": 23 * time.Hour, ".2.tmp": 25 * time.Hour, "a/.3.tmp": 25 * time.Hour, "a/.4.tmp": 0,
+		"a.import/.5.tmp": 25 * time.Hour, "a/old.tmp": 25 * time.Hour, "a/.old": 25 * time.Hour,
+	} {
+		writeFile(t, dir, name, "data")
+		must(t, os.Chtimes(filepath.Join(dir, name), now, now.Add(-age)))
+	}
+	if got, want := keys(t, b, "", "/"), []string{"a.import/", "a/"}; !slices.Equal(got, want) {
+		t.Errorf("List yields %q, want %q", got, want)
+	}
+	if got, want := keys(t, b, "a/", ""), []string{"a/.old", "a/old.tmp"}; !slices.Equal(got, want) {
+		t.Errorf("List yields %q, want %q", got, want)
+	}
+	if got, want := files(t, dir), []string{".1.tmp", "a.import/.5.tmp", "a/.4.tmp", "a/.old", "a/old.tmp"}; !slices.Equal(got, want) {
+		t.Errorf("left are %q, want %q", got, want)
+	}
+}
+
+func TestListDoesNotOpenCollapsedFolders(t *testing.T) {
+	b, dir := open(t)
+	writeFile(t, dir, "exports/a.import/part", "data")
+	// A leftover that a look into the folder would have removed.
+	writeFile(t, dir, "exports/a.import/.1.tmp", "data")
+	must(t, os.Chtimes(filepath.Join(dir, "exports/a.import/.1.tmp"), time.Unix(0, 0), time.Unix(0, 0)))
+	if got, want := keys(t, b, "exports/", "/"), []string{"exports/a.import/"}; !slices.Equal(got, want) {
+		t.Errorf("List yields %q, want %q", got, want)
+	}
+	if got := readFile(t, dir, "exports/a.import/.1.tmp"); got != "data" {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestListGoesOnIfFilesVanish(t *testing.T) {
+	b, dir := open(t)
+	for i := range 10 {
+		writeFile(t, dir, fmt.Sprintf("%d/file", i), "data")
+		writeFile(t, dir, fmt.Sprintf("%d-file", i), "data")
+	}
+	var got []string
+	for info, err := range b.List(t.Context(), "", "") {
+		must(t, err)
+		got = append(got, info.Key)
+		must(t, os.RemoveAll(filepath.Join(dir, "7")))
+		must(t, os.RemoveAll(filepath.Join(dir, "8-file")))
+	}
+	if len(got) != 18 {
+		t.Errorf("List yields %q", got)
+	}
+}
+
+func TestWritersDoNotDisturbOneAnother(t *testing.T) {
+	b, dir := open(t)
+	errs := make(chan error)
+	for i := range 8 {
+		go func() {
+			var err error
+			for range 10 {
+				err = errors.Join(err, b.Put(t.Context(), "a/b/c/object", strings.NewReader(strings.Repeat(fmt.Sprint(i), 1000))))
+			}
+			errs <- err
+		}()
+	}
+	for range 8 {
+		must(t, <-errs)
+	}
+	if got := readFile(t, dir, "a/b/c/object"); len(got) != 1000 || strings.Count(got, got[:1]) != 1000 {
+		t.Errorf("there are %d bytes, %.20q", len(got), got)
+	}
+	noLeftovers(t, dir)
+}
+
+func open(t *testing.T) (b *dirblob.Bucket, dir string) {
+	t.Helper()
+	dir = filepath.Join(t.TempDir(), "bucket")
+	must(t, os.Mkdir(dir, 0o777))
+	b, err := dirblob.Open(dir)
+	must(t, err)
+	t.Cleanup(func() { must(t, b.Close()) })
+	return b, dir
+}
+
+func noLeftovers(t *testing.T, dir string) {
+	t.Helper()
+	for _, name := range files(t, dir) {
+		if strings.HasSuffix(name, ".tmp") {
+			t.Errorf("%s is left", name)
+		}
+	}
+}
+
+// files returns all files below dir.
+func files(t *testing.T, dir string) []string {
+	t.Helper()
+	var names []string
+	must(t, fs.WalkDir(os.DirFS(dir), ".", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			names = append(names, path)
+		}
+		return err
+	}))
+	slices.Sort(names)
+	return names
+}
+
+func keys(t *testing.T, b blob.Bucket, prefix, delimiter string) []string {
+	t.Helper()
+	var keys []string
+	for info, err := range b.List(t.Context(), prefix, delimiter) {
+		must(t, err)
+		keys = append(keys, info.Key)
+	}
+	return keys
+}
+
+func writeFile(t *testing.T, dir, name, data string) {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	must(t, os.MkdirAll(filepath.Dir(path), 0o777))
+	must(t, os.WriteFile(path, []byte(data), 0o666))
+}
+
+func readFile(t *testing.T, dir, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(dir, name))
+	must(t, err)
+	return string(data)
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
