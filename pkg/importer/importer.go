@@ -91,7 +91,7 @@ func (i *Importer) Dial(tune func(*tim.Config)) error {
 	c := i.Config
 	cfg := tim.Config{
 		SDKAppID: c.SDKAppID, Admin: c.Admin, SecretKey: c.SecretKey, Endpoint: c.Endpoint,
-		Pacer: pacer.New(c.Rate), Rate: c.Rate, MaxAttempts: c.MaxAttempts, Grace: i.Grace, Log: i.log(),
+		Pacer: pacer.New(c.Rate), Rate: c.Rate, MaxAttempts: c.MaxAttempts, Log: i.log(),
 	}
 	if tune != nil {
 		tune(&cfg)
@@ -162,11 +162,13 @@ func (i *Importer) Run(ctx context.Context, key string) (Summary, error) {
 	if err != nil {
 		return Summary{}, err
 	}
-	// What is written at the end must not fail because the run was interrupted; it ends with the lease.
-	writing, cancel := context.WithDeadline(context.WithoutCancel(ctx), lease.Until)
+	// What is written at the end must not fail because the run was interrupted; it ends with the time.
+	writing, cancel := context.WithDeadline(context.WithoutCancel(ctx), until)
 	defer cancel()
-	working, stop := context.WithDeadlineCause(ctx, until.Add(-min(reserve, time.Until(until)/4)), errTimeUp)
+	left := min(reserve, time.Until(until)/4)
+	working, stop := context.WithDeadlineCause(ctx, until.Add(-left), errTimeUp)
 	defer stop()
+	i.Client.SetGrace(min(cmp.Or(i.Grace, tim.AttemptTimeout), left*2/3))
 	summary, err := i.work(working, writing, names, results.Export{Key: key, Version: info.Version, Size: info.Size}, lease)
 	if errors.Is(err, results.ErrLost) {
 		return summary, err // what follows is the successor's
@@ -183,6 +185,10 @@ func (i *Importer) work(ctx, writing context.Context, names results.Names, exp r
 	if err != nil {
 		return Summary{}, err
 	}
+	ahead, err := results.LoadAhead(writing, i.Bucket, names, &cp)
+	if err != nil {
+		return Summary{}, err // before anything is written that would forget them
+	}
 	i.show(&cp)
 	i.log().Info("run starts", "key", exp.Key, "lease", lease.Number, "records_done", cp.Counts.Records(), "offset", cp.Next.Offset, "size", exp.Size)
 	r := &run{
@@ -190,13 +196,12 @@ func (i *Importer) work(ctx, writing context.Context, names results.Names, exp r
 		writer: results.NewWriter(writing, i.Bucket, names, lease, cp, i.log()),
 		room:   semaphore.NewWeighted(aheadBytes),
 		queue:  make(chan *item, aheadRecords),
+		ahead:  ahead,
 	}
 	attempts := i.Client.Attempts()
-	why := errors.New("the checkpoint is at the end")
+	var why error
 	if !cp.Done {
-		if r.ahead, err = results.LoadAhead(writing, i.Bucket, names, &cp); err == nil {
-			why, err = r.importRecords(ctx, cp.Next)
-		}
+		why, err = r.importRecords(ctx, cp.Next)
 	}
 	state, reason := r.ended(why, err)
 	end, closeErr := r.writer.Close(writing, r.behind, func(cp *results.Checkpoint) {

@@ -41,6 +41,7 @@ type Writer struct {
 	lease  *Lease
 	log    *slog.Logger
 	cancel context.CancelFunc
+	began  int64         // Sent, as the run before left it
 	kick   chan struct{} // asks the flusher to look
 	ended  chan struct{} // closed when the flusher has returned
 
@@ -62,7 +63,7 @@ type Writer struct {
 func NewWriter(ctx context.Context, b blob.Bucket, names Names, lease *Lease, cp Checkpoint, log *slog.Logger) *Writer {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &Writer{
-		bucket: b, names: names, lease: lease, log: log, cancel: cancel, cp: cp,
+		bucket: b, names: names, lease: lease, log: log, cancel: cancel, began: cp.Sent, cp: cp,
 		kick: make(chan struct{}, 1), ended: make(chan struct{}), changed: make(chan struct{}),
 		written: cp.Next.N - 1, sent: cp.Sent,
 	}
@@ -296,7 +297,9 @@ func (w *Writer) Close(ctx context.Context, ahead []byte, finish func(*Checkpoin
 	} else {
 		w.cp.Ahead = 0
 	}
-	w.cp.Sent = w.cp.Next.N - 1 // all others that were sent are ahead
+	// All others that this run has sent are ahead. What a run before, which died, may have sent stays
+	// so until this import has passed it.
+	w.cp.Sent = max(w.cp.Next.N-1, w.began)
 	finish(&w.cp)
 	return w.cp, w.flush(ctx)
 }

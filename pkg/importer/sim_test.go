@@ -1,0 +1,483 @@
+package importer_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"io/fs"
+	"iter"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"groupimport/pkg/blob"
+	"groupimport/pkg/blob/blobtest"
+	"groupimport/pkg/emulator"
+	"groupimport/pkg/group"
+	"groupimport/pkg/importer"
+	"groupimport/pkg/results"
+	"groupimport/pkg/tim"
+)
+
+var (
+	simSeeds   = flag.Int("sim.seeds", 150, "how many seeds the simulation runs")
+	simVerbose = flag.Bool("sim.verbose", false, "log what the processes log")
+	simFirst   = flag.Uint64("sim.first", 0, "the first of them")
+)
+
+// TestSimulation imports exports against a service and a store that both fail in every way, in
+// processes that are killed at any instant and started again, two at once, with events delivered twice,
+// until the import is through; and then holds what is there to the promises.
+func TestSimulation(t *testing.T) {
+	var records, kills, unknown, runs int
+	var mu sync.Mutex
+	seeds := make(chan uint64)
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for seed := range seeds {
+				t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						s := newSim(seed)
+						s.run(t)
+						s.check(t)
+						mu.Lock()
+						defer mu.Unlock()
+						records += len(s.records)
+						kills += s.kills
+						unknown += s.unknown
+						runs += s.runs
+					})
+				})
+			}
+		})
+	}
+	for n := range *simSeeds {
+		seeds <- *simFirst + uint64(n)
+	}
+	close(seeds)
+	wg.Wait()
+	t.Logf("%d seeds: %d records, %d runs, %d of them killed, %d records unknown", *simSeeds, records, runs, kills, unknown)
+}
+
+const (
+	simKey  = "exports/acme.jsonl"
+	simApp  = 1400000001
+	simSign = "a key for simulations"
+	simRate = 190
+)
+
+// A simRecord is what the export holds and what must become of it.
+type simRecord struct {
+	line   string
+	name   string
+	id     string
+	broken bool
+}
+
+// A sim is one simulated import.
+type sim struct {
+	seed    uint64
+	rand    *rand.Rand // of the story; fates are drawn by what they are about, so that a seed repeats
+	records []simRecord
+	text    []byte
+	assign  bool
+	store   *blobtest.Bucket
+	service *emulator.Service
+
+	storeFails   float64 // share of the store's operations that fail
+	serviceFails float64 // share of the service's requests that fail
+	throttled    float64
+
+	kills   int
+	broke   int // runs that ended with an error, because the store failed: as good as killed
+	runs    int
+	unknown int
+	killed  map[string]bool // holders
+
+	mu       sync.Mutex
+	attempts map[string]int // by record, so that each attempt has a fate of its own
+}
+
+func newSim(seed uint64) *sim {
+	r := rand.New(rand.NewPCG(seed, 1))
+	s := &sim{seed: seed, rand: r, killed: map[string]bool{}, attempts: map[string]int{}}
+	withID := []float64{0, 0.5, 1}[r.IntN(3)]
+	s.assign = r.IntN(4) == 0
+	s.storeFails = []float64{0, 0.02, 0.1}[r.IntN(3)]
+	s.serviceFails = []float64{0, 0.01, 0.1}[r.IntN(3)]
+	s.throttled = []float64{0, 0, 0.01}[r.IntN(3)]
+	for n := range 200 + r.IntN(1500) {
+		rec := simRecord{name: fmt.Sprintf("n-%d", n+1)}
+		switch {
+		case r.Float64() < 0.01:
+			rec.broken = true
+			rec.line = `{"Type":"Public","Name":""}`
+		case r.Float64() < withID:
+			rec.id = fmt.Sprintf("g-%d", n+1)
+			rec.line = fmt.Sprintf(`{"Type":"Public","Name":"%s","GroupId":"%s","CreateTime":1400000000}`, rec.name, rec.id)
+		default:
+			rec.line = fmt.Sprintf(`{"Type":"Public","Name":"%s"}`, rec.name)
+		}
+		s.records = append(s.records, rec)
+		s.text = append(append(s.text, rec.line...), '\n')
+	}
+	s.service = &emulator.Service{
+		SDKAppID: simApp, Key: simSign, Latency: time.Duration(5+r.IntN(200)) * time.Millisecond, Jitter: 20 * time.Millisecond,
+		Faults: emulator.Faults{Plan: s.serviceFate},
+	}
+	s.store = &blobtest.Bucket{Fail: s.storeFate}
+	return s
+}
+
+// draw returns a source of chance that belongs to one thing and to nothing else.
+func (s *sim) draw(what ...any) *rand.Rand {
+	h := fnv.New64a()
+	fmt.Fprint(h, what...)
+	return rand.New(rand.NewPCG(s.seed, h.Sum64()))
+}
+
+func (s *sim) serviceFate(req emulator.Request) emulator.Fault {
+	s.mu.Lock()
+	s.attempts[req.Command+req.Name]++
+	n := s.attempts[req.Command+req.Name]
+	s.mu.Unlock()
+	r := s.draw("service", req.Command, req.Name, n)
+	if r.Float64() < s.throttled {
+		return emulator.Fault([]int{60007, 60011, 60018, 60019, 10006}[r.IntN(5)])
+	}
+	if r.Float64() >= s.serviceFails {
+		return emulator.None
+	}
+	return []emulator.Fault{
+		emulator.DropBefore, emulator.DropAfter, emulator.Hang, emulator.HangAfter, emulator.BadGateway,
+		emulator.BadGatewayAfter, emulator.Internal, emulator.InternalAfter, emulator.Garbage, emulator.GarbageAfter,
+	}[r.IntN(10)]
+}
+
+var errStore = errors.New("the store fails")
+
+func (s *sim) storeFate(op blobtest.Op) blobtest.Fault {
+	if op.Seq == 1 {
+		return blobtest.Fault{} // the export is put there
+	}
+	r := s.draw("store", op.Method, op.Key, op.N)
+	f := blobtest.Fault{Delay: time.Duration(r.IntN(50)) * time.Millisecond}
+	if r.Float64() >= s.storeFails {
+		return f
+	}
+	switch r.IntN(4) {
+	case 0:
+		f.Delay = time.Duration(r.IntN(5000)) * time.Millisecond
+	case 1:
+		f.Err = errStore
+	case 2:
+		f.Err, f.Applied = errStore, true
+		if op.Method == blobtest.Create {
+			f.Err = fs.ErrExist // sent twice, because the first answer got lost
+		}
+	case 3:
+		if op.Method == blobtest.Open {
+			switch r.IntN(3) {
+			case 0:
+				f.CutAfter = int64(1 + r.IntN(20000))
+			case 1:
+				f.EOFAfter = int64(1 + r.IntN(20000))
+			case 2:
+				f.HangAfter = int64(1 + r.IntN(20000))
+			}
+		}
+	}
+	return f
+}
+
+// run starts processes until the import is through.
+func (s *sim) run(t *testing.T) {
+	ctx := t.Context()
+	if err := s.store.Put(ctx, simKey, bytes.NewReader(s.text)); err != nil {
+		t.Fatal(err)
+	}
+	mostKills := s.rand.IntN(12)
+	knowsDead := s.rand.IntN(2) == 0
+	finished := 0
+	for n := 0; finished < 2; n++ { // the event comes again after the end
+		if n == 400 {
+			t.Fatalf("not through after %d runs", n)
+		}
+		var both sync.WaitGroup
+		states := make([]results.State, 2)
+		for i := range 1 + s.rand.IntN(2) {
+			killAfter := int64(0)
+			if s.kills < mostKills && s.rand.IntN(3) > 0 {
+				killAfter = 1 + int64(s.rand.ExpFloat64()*float64(len(s.records))/4)
+			}
+			timeout := []time.Duration{4 * time.Second, time.Minute, 15 * time.Minute}[s.rand.IntN(3)]
+			late := time.Duration(s.rand.IntN(2000)) * time.Millisecond * time.Duration(i)
+			p := newProcess(s, fmt.Sprintf("process %d.%d", n, i), killAfter)
+			both.Go(func() {
+				time.Sleep(late)
+				states[i] = p.importExport(t, timeout, knowsDead)
+			})
+			s.runs++
+		}
+		both.Wait()
+		if slices.Contains(states, results.Finished) {
+			finished++
+		}
+		time.Sleep([]time.Duration{0, time.Second, 10 * time.Minute, 20 * time.Minute}[s.rand.IntN(4)])
+	}
+}
+
+// A process is one invocation. Once killed nothing of it reaches the store or the service any more.
+type process struct {
+	*sim
+	name   string
+	ctx    context.Context
+	die    context.CancelFunc
+	budget atomic.Int64 // operations until it is killed; 0 at the start means never
+	mortal bool
+}
+
+func newProcess(s *sim, name string, killAfter int64) *process {
+	p := &process{sim: s, name: name, mortal: killAfter > 0}
+	p.ctx, p.die = context.WithCancel(context.Background())
+	p.budget.Store(killAfter)
+	return p
+}
+
+// errKilled is for good, as far as the code under test is concerned: what it does after death does not
+// matter, only that it ends.
+var errKilled = fmt.Errorf("killed: %w", fs.ErrPermission)
+
+// step is one instant at which the process may be killed. The context it returns ends with the process.
+func (p *process) step(ctx context.Context) (context.Context, func(), error) {
+	if p.mortal && p.budget.Add(-1) == 0 {
+		p.die()
+		p.mu.Lock()
+		p.kills++
+		p.killed[p.name] = true
+		p.mu.Unlock()
+	}
+	if p.ctx.Err() != nil {
+		return nil, nil, errKilled
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	unhook := context.AfterFunc(p.ctx, cancel)
+	return ctx, func() { unhook(); cancel() }, nil
+}
+
+func (p *process) importExport(t *testing.T, timeout time.Duration, knowsDead bool) results.State {
+	defer p.die()
+	i := &importer.Importer{
+		Config: importer.Config{
+			SDKAppID: simApp, Admin: "administrator", SecretKey: simSign, Endpoint: "https://im.invalid", Rate: simRate,
+			Limits: group.DocumentLimits, MaxAttempts: 5, StopShare: 0.5, AssignGroupIDs: p.assign,
+		},
+		Bucket: p, BucketName: "bucket", Holder: p.name,
+	}
+	if *simVerbose {
+		i.Log = slog.New(slog.NewTextHandler(t.Output(), nil)).With("process", p.name)
+	}
+	if knowsDead {
+		i.Dead = func(holder string) bool {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			return p.killed[holder]
+		}
+	}
+	if err := i.Dial(func(c *tim.Config) { c.Transport = p }); err != nil {
+		t.Error(err)
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(p.ctx, timeout)
+	defer cancel()
+	start := time.Now()
+	summary, err := i.Run(ctx, simKey)
+	if took := time.Since(start); took > timeout && p.ctx.Err() == nil {
+		t.Errorf("got an end after %v, want it within %v", took, timeout)
+	}
+	if *simVerbose {
+		t.Logf("%s: %v %+v %v", p.name, time.Now().Format(time.TimeOnly), summary, err)
+	}
+	if err != nil {
+		if _, busy := errors.AsType[*results.Busy](err); !busy && p.ctx.Err() == nil {
+			p.mu.Lock()
+			p.broke++
+			p.mu.Unlock()
+		}
+		return ""
+	}
+	return summary.State
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (p *process) RoundTrip(r *http.Request) (*http.Response, error) {
+	ctx, done, err := p.step(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return p.service.RoundTrip(r.WithContext(ctx))
+}
+
+func (p *process) Stat(ctx context.Context, key string) (blob.Info, error) {
+	ctx, done, err := p.step(ctx)
+	if err != nil {
+		return blob.Info{}, err
+	}
+	defer done()
+	return p.store.Stat(ctx, key)
+}
+
+func (p *process) Open(ctx context.Context, key, version string, offset int64) (io.ReadCloser, error) {
+	ctx, done, err := p.step(ctx)
+	if err != nil {
+		return nil, err
+	}
+	body, err := p.store.Open(ctx, key, version, offset)
+	if err != nil {
+		done()
+		return nil, err
+	}
+	return &closer{body, done}, nil
+}
+
+type closer struct {
+	io.ReadCloser
+	done func()
+}
+
+func (c *closer) Close() error {
+	defer c.done()
+	return c.ReadCloser.Close()
+}
+
+func (p *process) Create(ctx context.Context, key string, data []byte) error {
+	ctx, done, err := p.step(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return p.store.Create(ctx, key, data)
+}
+
+func (p *process) Put(ctx context.Context, key string, body io.Reader) error {
+	ctx, done, err := p.step(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return p.store.Put(ctx, key, body)
+}
+
+func (p *process) List(ctx context.Context, prefix, delimiter string) iter.Seq2[blob.Info, error] {
+	return p.store.List(ctx, prefix, delimiter)
+}
+
+func (p *process) Delete(ctx context.Context, key string) error {
+	ctx, done, err := p.step(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return p.store.Delete(ctx, key)
+}
+
+// check holds what is there to the promises.
+func (s *sim) check(t *testing.T) {
+	objects := s.store.Snapshot()
+	names := results.Names{Export: simKey}
+	if !bytes.Equal(objects[simKey], s.text) {
+		t.Error("the export was touched")
+	}
+	made := s.service.Names()
+	for name, n := range made {
+		if n > 1 {
+			t.Errorf("%s was made %d times", name, n)
+		}
+	}
+	var counts results.Counts
+	lines := bytes.Split(bytes.TrimSuffix(objects[names.Results()], []byte("\n")), []byte("\n"))
+	if len(lines) != len(s.records) {
+		t.Fatalf("got %d lines of results, want %d", len(lines), len(s.records))
+	}
+	lost := 0
+	for i, line := range lines {
+		o, _, err := results.ReadLine(line)
+		if err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		rec := s.records[i]
+		counts.Add(o.Status)
+		stands := made[rec.name] > 0
+		switch {
+		case o.N != int64(i+1) || o.Line != o.N:
+			t.Fatalf("got %s at line %d", line, i+1)
+		case rec.broken != (o.Status == results.Rejected):
+			t.Errorf("got %s for %s", line, rec.line)
+		case o.Status.In() != stands && o.Status != results.Unknown && (rec.id == "" && !s.assign || o.Status.In()):
+			t.Errorf("got %s, but the group stands: %v", line, stands)
+		case o.Status == results.Unknown && (rec.id != "" || s.assign):
+			t.Errorf("got %s for a record that has a GroupId", line)
+		case s.assign && rec.id == "" && !rec.broken && (!o.Assigned || o.GroupID == ""):
+			t.Errorf("got %s, want an assigned GroupId", line)
+		}
+		if o.Status == results.Unknown {
+			s.unknown++
+			if o.Attempts > 0 {
+				lost++
+			}
+		}
+	}
+	if most := 500 * (s.kills + s.broke); s.unknown-lost > most {
+		t.Errorf("got %d unknown for other reasons than a lost answer, want at most %d", s.unknown-lost, most)
+	}
+	if s.kills == 0 && s.storeFails == 0 && s.unknown != lost {
+		t.Errorf("got %d unknown without a lost answer, and nothing was killed", s.unknown-lost)
+	}
+	m, err := results.LoadManifest(t.Context(), s.store.Clone(), names)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Counts != counts || m.Counts.Records() != int64(len(s.records)) {
+		t.Errorf("got counts %+v in the manifest, want %+v", m.Counts, counts)
+	}
+	var failures [][]byte
+	if text := bytes.TrimSuffix(objects[names.Failures()], []byte("\n")); len(text) > 0 {
+		failures = bytes.Split(text, []byte("\n"))
+	}
+	if int64(len(failures)) != counts.NotIn() {
+		t.Errorf("got %d lines of failures, want %d", len(failures), counts.NotIn())
+	}
+	for _, line := range failures {
+		o, raw, err := results.ReadLine(line)
+		if err != nil || string(raw) != s.records[o.N-1].line {
+			t.Errorf("got %s, want the record %s in it", line, s.records[o.N-1].line)
+		}
+	}
+	if stats := s.service.Stats(); stats.BusiestSecond > simRate {
+		t.Errorf("got %d requests in the busiest second, want %d at most", stats.BusiestSecond, simRate)
+	}
+	for key := range maps.Keys(objects) {
+		if key != simKey && !results.Own(key) {
+			t.Errorf("got an object %q that is not told from an export", key)
+		}
+		for _, suffix := range []string{".jsonl", ".json", ".csv", ".gz", ".zst"} {
+			if key != simKey && strings.HasSuffix(key, suffix) {
+				t.Errorf("got an object %q that triggers", key)
+			}
+		}
+	}
+}
