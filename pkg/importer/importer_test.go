@@ -1,0 +1,491 @@
+package importer_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"groupimport/pkg/blob"
+	"groupimport/pkg/blob/blobtest"
+	"groupimport/pkg/emulator"
+	"groupimport/pkg/group"
+	"groupimport/pkg/importer"
+	"groupimport/pkg/results"
+	"groupimport/pkg/tim"
+)
+
+// A world is a store and a service, and an importer between them.
+type world struct {
+	t       *testing.T
+	store   *blobtest.Bucket
+	service *emulator.Service
+	config  importer.Config
+	holder  string
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	return &world{
+		t: t, store: &blobtest.Bucket{}, holder: "a test",
+		service: &emulator.Service{SDKAppID: simApp, Key: simSign, Latency: 20 * time.Millisecond},
+		config: importer.Config{
+			SDKAppID: simApp, Admin: "administrator", SecretKey: simSign, Endpoint: "https://im.invalid", Rate: simRate,
+			Limits: group.DocumentLimits, MaxAttempts: 5, StopShare: 0.5,
+		},
+	}
+}
+
+func (w *world) put(key string, lines ...string) {
+	w.t.Helper()
+	if err := w.store.Put(w.t.Context(), key, strings.NewReader(strings.Join(lines, "\n"))); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// run imports the export at simKey in one run, by a process of its own.
+func (w *world) run(ctx context.Context) (importer.Summary, error) {
+	w.t.Helper()
+	i := &importer.Importer{Config: w.config, Bucket: w.store, BucketName: "bucket", Holder: w.holder}
+	if err := i.Dial(func(c *tim.Config) { c.Transport = w.service }); err != nil {
+		w.t.Fatal(err)
+	}
+	return i.Run(ctx, simKey)
+}
+
+// finish runs until the import is through.
+func (w *world) finish() importer.Summary {
+	w.t.Helper()
+	var last importer.Summary
+	for range 100 {
+		s, err := w.run(w.t.Context())
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if s.State == results.Finished {
+			return s
+		}
+		last = s
+	}
+	w.t.Fatalf("not through after 100 runs: %+v", last)
+	return importer.Summary{}
+}
+
+// outcomes returns the results beside the export with this name.
+func (w *world) outcomes(names results.Names) []results.Outcome {
+	w.t.Helper()
+	var all []results.Outcome
+	for line := range bytes.Lines(w.store.Snapshot()[names.Results()]) {
+		o, _, err := results.ReadLine(line)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		all = append(all, o)
+	}
+	return all
+}
+
+var simNames = results.Names{Export: simKey}
+
+// withIDs returns n records that have GroupIds.
+func withIDs(n int) []string {
+	lines := make([]string, n)
+	for i := range lines {
+		lines[i] = fmt.Sprintf(`{"Type":"Public","Name":"n-%d","GroupId":"g-%d"}`, i+1, i+1)
+	}
+	return lines
+}
+
+// withoutIDs returns n records that have none.
+func withoutIDs(n int) []string {
+	lines := make([]string, n)
+	for i := range lines {
+		lines[i] = fmt.Sprintf(`{"Type":"Public","Name":"n-%d"}`, i+1)
+	}
+	return lines
+}
+
+func TestAllRecordsOfAnExportAreImported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.put(simKey, withIDs(5000)...)
+		start := time.Now()
+		s := w.finish()
+		if s.Counts.Imported != 5000 || w.service.Stats().Imports != 5000 {
+			t.Errorf("got %+v and %d calls, want 5000 of each", s.Counts, w.service.Stats().Imports)
+		}
+		if rate := 5000 / time.Since(start).Seconds(); rate < 0.985*simRate {
+			t.Errorf("got %.1f a second in all, want %v", rate, simRate)
+		}
+	})
+}
+
+func TestTheSameEventAgainDoesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.put(simKey, withoutIDs(100)...)
+		w.finish()
+		before, objects := w.service.Stats().Requests, w.store.Snapshot()
+		s, err := w.run(t.Context())
+		if err != nil || !s.Already || s.Counts.Imported != 100 {
+			t.Errorf("got %+v, %v, want it said that the import was finished before", s, err)
+		}
+		if got := w.service.Stats().Requests; got != before {
+			t.Errorf("got %d requests more, want none", got-before)
+		}
+		if got := w.store.Snapshot(); len(got) != len(objects) {
+			t.Errorf("got %d objects, want the same %d", len(got), len(objects))
+		}
+		w.put(simKey, withoutIDs(100)...) // the same version dropped again
+		if s, err := w.run(t.Context()); err != nil || !s.Already {
+			t.Errorf("got %+v, %v, want it said that the import was finished before", s, err)
+		}
+	})
+}
+
+func TestOfTwoRunsOneWorksAndTheOtherSaysWhoDoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.put(simKey, withIDs(1000)...)
+		done := make(chan importer.Summary)
+		go func() { done <- w.finish() }()
+		time.Sleep(time.Second)
+		w2 := *w
+		w2.holder = "another"
+		_, err := w2.run(t.Context())
+		if busy, ok := errors.AsType[*results.Busy](err); !ok || busy.Holder != "a test" || time.Until(busy.Until) > 16*time.Minute {
+			t.Errorf("got %v, want who is at work and until when", err)
+		}
+		if s := <-done; s.Counts.Imported != 1000 || w.service.Stats().Imports != 1000 {
+			t.Errorf("got %+v, want 1000 imported", s.Counts)
+		}
+	})
+}
+
+func TestANewVersionIsANewImportAndTheOldResultsAreKept(t *testing.T) {
+	for name, finishFirst := range map[string]bool{"after the end": true, "in the middle": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.put(simKey, append(withoutIDs(1000), `{"Type":"Public"}`)...)
+				old, err := w.store.Stat(t.Context(), simKey)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if finishFirst {
+					w.finish()
+				} else {
+					ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+					defer cancel()
+					if s, err := w.run(ctx); err != nil || s.State != results.Waiting {
+						t.Fatalf("got %+v, %v, want time to be up", s, err)
+					}
+				}
+				made := w.service.Stats().Taken
+				w.put(simKey, withIDs(10)...)
+				if s := w.finish(); s.Counts.Imported != 10 {
+					t.Errorf("got %+v, want 10 imported", s.Counts)
+				}
+				if got := w.outcomes(simNames); len(got) != 10 {
+					t.Errorf("got %d outcomes of the new version, want 10", len(got))
+				}
+				kept := simNames.Kept(old.Version)
+				imported := 0
+				for i, o := range w.outcomes(kept) {
+					if o.N != int64(i+1) {
+						t.Fatalf("got %+v at line %d", o, i+1)
+					}
+					if o.Status == results.Imported {
+						imported++
+					}
+				}
+				if imported != made {
+					t.Errorf("got %d groups in the results that were kept, want the %d that were made", imported, made)
+				}
+				m, err := results.LoadManifest(t.Context(), w.store, kept)
+				if err != nil || m.Complete != finishFirst || m.Export.Version != old.Version {
+					t.Errorf("got %+v, %v, want the old version's, complete: %v", m, err, finishFirst)
+				}
+			})
+		})
+	}
+}
+
+func TestAnExportReplacedWhileItIsReadIsNotMixed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		lines := withIDs(3000)
+		w.store.Fail = func(op blobtest.Op) blobtest.Fault {
+			if op.Method == blobtest.Open && op.Key == simKey && op.N == 1 {
+				return blobtest.Fault{CutAfter: 60_000} // so that it has to be opened again
+			}
+			return blobtest.Fault{}
+		}
+		w.put(simKey, lines...)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			s, err := w.run(t.Context())
+			if !errors.Is(err, blob.ErrChanged) || s.State != results.Stopped || !strings.Contains(s.Reason, "replaced") {
+				t.Errorf("got %+v, %v, want it stopped because the export was replaced", s, err)
+			}
+		}()
+		time.Sleep(10 * time.Millisecond)
+		w.put(simKey, `{"Type":"Public","Name":"new","GroupId":"new"}`)
+		<-done
+		if s := w.finish(); s.Counts.Imported != 1 {
+			t.Errorf("got %+v, want the one record of the new version", s.Counts)
+		}
+	})
+}
+
+func TestAnExportThatIsNotThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		if _, err := w.run(t.Context()); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("got %v, want %v", err, fs.ErrNotExist)
+		}
+		if got := len(w.store.Snapshot()); got != 0 {
+			t.Errorf("got %d objects written, want none", got)
+		}
+	})
+}
+
+func TestEmptyExports(t *testing.T) {
+	for name, text := range map[string]string{"no byte": "", "a line end": "\n", "a byte-order mark": "\xef\xbb\xbf"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.put(simKey, text)
+				if s := w.finish(); s.Counts.Records() != 0 {
+					t.Errorf("got %+v, want no record", s.Counts)
+				}
+				if got, ok := w.store.Snapshot()[simNames.Results()]; !ok || len(got) != 0 {
+					t.Errorf("got results %q, want an empty file", got)
+				}
+			})
+		})
+	}
+}
+
+func TestCodesThatStopTheRunBlameNoRecord(t *testing.T) {
+	for code, word := range map[emulator.Fault]string{
+		70009: "TIM_SECRET_KEY", 60026: "TIM_REGION", 60010: "TIM_ADMIN", 10007: "TIM_ADMIN", 10058: "upgrade", 60028: "wait", 60020: "arrears",
+		70003: "TIM_SECRET_KEY", 10006: "tomorrow",
+	} {
+		for name, lines := range map[string][]string{"with GroupIds": withIDs(500), "without": withoutIDs(500)} {
+			t.Run(fmt.Sprint(int(code), " ", name), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w := newWorld(t)
+					after := 100
+					if code == 10007 { // stops only if nothing was ever taken
+						after = 0
+					}
+					n := 0
+					w.service.Faults = emulator.Faults{Plan: func(emulator.Request) emulator.Fault {
+						if n++; n > after {
+							return code
+						}
+						return emulator.None
+					}}
+					w.put(simKey, lines...)
+					s, err := w.run(t.Context())
+					if err != nil || s.State != results.Stopped || !strings.Contains(s.Reason, word) {
+						t.Fatalf("got %+v, %v, want it stopped with a word about %q", s, err, word)
+					}
+					if s.Counts.NotIn() != 0 || int(s.Counts.Imported) != after {
+						t.Errorf("got %+v, want %d imported and none blamed", s.Counts, after)
+					}
+					p, err := results.LoadProgress(t.Context(), w.store, simNames)
+					if err != nil || p.State != results.Stopped || p.Reason != s.Reason {
+						t.Errorf("got %+v, %v, want the reason in the progress", p, err)
+					}
+					w.service.SetFaults(emulator.Faults{})
+					if s := w.finish(); s.Counts.Imported != 500 || s.Manifest.Runs[0].Stop == "" {
+						t.Errorf("got %+v, want 500 imported and the reason in the manifest", s)
+					}
+					for name, made := range w.service.Names() {
+						if made != 1 {
+							t.Errorf("%s was made %d times", name, made)
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestARunThatIsMostlyRefusedGivesUp(t *testing.T) {
+	for _, row := range []struct {
+		share   float64
+		refused int // of ten calls
+		stops   bool
+	}{{0.5, 6, true}, {0.5, 4, false}, {0.9, 6, false}, {1, 10, false}, {0, 1, true}} {
+		t.Run(fmt.Sprintf("share %v, %d of 10 refused", row.share, row.refused), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.config.StopShare = row.share
+				n := 0
+				w.service.Faults = emulator.Faults{Plan: func(emulator.Request) emulator.Fault {
+					if n++; n%10 < row.refused {
+						return 10004
+					}
+					return emulator.None
+				}}
+				var lines []string
+				for i, line := range withIDs(3000) {
+					if lines = append(lines, line); i%3 == 0 {
+						lines = append(lines, `{"our own rules":"do not count"}`)
+					}
+				}
+				w.put(simKey, lines...)
+				s, err := w.run(t.Context())
+				if err != nil || (s.State == results.Stopped) != row.stops {
+					t.Fatalf("got %v %q, %v, want stopped: %v", s.State, s.Reason, err, row.stops)
+				}
+				if calls := w.service.Stats().Imports; row.stops && (calls < 1000 || calls > 1100 || !strings.Contains(s.Reason, "STOP_SHARE")) {
+					t.Errorf("got %d calls and %q, want 1000 and some, and STOP_SHARE named", calls, s.Reason)
+				}
+			})
+		})
+	}
+}
+
+func TestAssignedIDsAreTheSameAgainAndLeaveNothingUnknown(t *testing.T) {
+	var first []results.Outcome
+	for range 2 {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.config.AssignGroupIDs = true
+			w.config.MaxAttempts = 10
+			w.service.Faults = emulator.Faults{Seed: 3, DropAfter: 0.1, BadGatewayAfter: 0.1, HangAfter: 0.02}
+			w.put(simKey, append(withoutIDs(500), `{"Type":"Community","Name":"c"}`, `{"Type":"Public","Name":"own","GroupId":"own"}`)...)
+			s := w.finish()
+			if s.Counts.Imported+s.Counts.Exists != 502 {
+				t.Errorf("got %+v, want all in", s.Counts)
+			}
+			all := w.outcomes(simNames)
+			for i, o := range all {
+				if o.Assigned != (i != 501) {
+					t.Errorf("got %+v, want it said whether the ID was assigned", o)
+				}
+				if first != nil && o.GroupID != first[i].GroupID {
+					t.Errorf("got ID %q the second time and %q the first", o.GroupID, first[i].GroupID)
+				}
+			}
+			first = all
+		})
+	}
+}
+
+func TestAnHourOfThrottlingCostsNoRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		start := time.Now()
+		w.service.Faults = emulator.Faults{Plan: func(r emulator.Request) emulator.Fault {
+			if d := time.Since(start); d > 2*time.Second && d < time.Hour {
+				return emulator.Fault([]int{60007, 60011, 60018, 60019}[r.Ordinal%4])
+			}
+			return emulator.None
+		}}
+		w.put(simKey, withoutIDs(2000)...)
+		if s := w.finish(); s.Counts.Imported != 2000 {
+			t.Errorf("got %+v, want 2000 imported", s.Counts)
+		}
+		for _, o := range w.outcomes(simNames) {
+			if o.Attempts != 1 {
+				t.Fatalf("got %+v, want throttling to cost no attempt", o)
+			}
+		}
+		if got := w.service.Stats().Requests; got > 2000+2*3600 {
+			t.Errorf("got %d requests, want patience", got)
+		}
+	})
+}
+
+func TestADeadlineIsRespectedAndTheNextRunGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.service.Latency = 2 * time.Second
+		w.put(simKey, withoutIDs(20_000)...)
+		runs := 0
+		for state := results.Waiting; state != results.Finished; runs++ {
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			start := time.Now()
+			s, err := w.run(ctx)
+			cancel()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(start); took > 26*time.Second {
+				t.Errorf("got an end after %v, want time to spare before 30s", took)
+			}
+			state = s.State
+		}
+		if got := w.service.Stats().Imports; got != 20_000 || runs < 5 {
+			t.Errorf("got %d calls in %d runs, want 20000 in several", got, runs)
+		}
+		if got := w.service.Stats().Lost; got != 0 {
+			t.Errorf("got %d attempts cut off, want none", got)
+		}
+	})
+}
+
+func TestConfigNamesEveryMistake(t *testing.T) {
+	env := map[string]string{
+		"TIM_SDKAPPID": "abc", "TIM_REGION": "mars", "TIM_RATE": "201", "FIELD_LIMITS": "wide", "ASSIGN_GROUP_IDS": "perhaps",
+		"MAX_ATTEMPTS": "0", "STOP_SHARE": "2",
+	}
+	_, err := importer.ConfigFromEnv(func(name string) string { return env[name] })
+	if err == nil {
+		t.Fatal("got no error")
+	}
+	lines := strings.Split(err.Error(), "\n")
+	for _, name := range []string{
+		"TIM_SDKAPPID", "TIM_SECRET_KEY", "TIM_REGION", "TIM_RATE", "FIELD_LIMITS", "ASSIGN_GROUP_IDS", "MAX_ATTEMPTS", "STOP_SHARE",
+	} {
+		found := false
+		for _, line := range lines {
+			found = found || strings.HasPrefix(line, name+" ")
+		}
+		if !found {
+			t.Errorf("got no line about %s in:\n%v", name, err)
+		}
+	}
+}
+
+func TestConfigDefaults(t *testing.T) {
+	env := map[string]string{"TIM_SDKAPPID": "1400000000", "TIM_SECRET_KEY": "k"}
+	got, err := importer.ConfigFromEnv(func(name string) string { return env[name] })
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := importer.Config{
+		SDKAppID: 1400000000, Admin: "administrator", SecretKey: "k", Region: "china", Endpoint: "https://console.tim.qq.com",
+		Rate: 190, Limits: group.DocumentLimits, MaxAttempts: 5, StopShare: 0.5,
+	}
+	if got != want {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestConfigEndpoints(t *testing.T) {
+	for endpoint, ok := range map[string]bool{
+		"https://im.example.com": true, "http://127.0.0.1:8080/": true, "https://proxy.example.com/im": true, "im.example.com": false,
+		"ftp://im.example.com": false, "https://user:secret@im.example.com": false, "https://im.example.com?x=1": false, "https://%zz": false,
+	} {
+		env := map[string]string{"TIM_SDKAPPID": "1", "TIM_SECRET_KEY": "k", "TIM_ENDPOINT": endpoint, "TIM_RATE": "1000"}
+		_, err := importer.ConfigFromEnv(func(name string) string { return env[name] })
+		if (err == nil) != ok {
+			t.Errorf("%s: got %v, want it accepted: %v", endpoint, err, ok)
+		}
+		if err != nil && strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: got %v, want no password in it", endpoint, err)
+		}
+	}
+}

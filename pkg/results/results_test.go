@@ -1,0 +1,437 @@
+package results_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"groupimport/pkg/blob"
+	"groupimport/pkg/blob/blobtest"
+	"groupimport/pkg/export"
+	"groupimport/pkg/results"
+)
+
+var at = time.Date(2026, 11, 22, 10, 0, 0, 123456789, time.UTC)
+
+func TestOutcomeLines(t *testing.T) {
+	for name, row := range map[string]struct {
+		o    results.Outcome
+		raw  string
+		want string
+	}{
+		"imported": {
+			results.Outcome{N: 17, Line: 17, Status: results.Imported, GroupID: "@TGS#2J4SZEAEL", Attempts: 1, MS: 43, At: at}, `{}`,
+			`{"n":17,"line":17,"status":"imported","GroupId":"@TGS#2J4SZEAEL","code":0,"attempts":1,"ms":43,"at":"2026-11-22T10:00:00.123Z"}`,
+		},
+		"with an assigned ID": {
+			results.Outcome{N: 1, Line: 2, Status: results.Exists, GroupID: "g-x", Assigned: true, Code: 10021, Attempts: 2, At: at}, `{}`,
+			`{"n":1,"line":2,"status":"exists","GroupId":"g-x","assigned":true,"code":10021,"attempts":2,"ms":0,"at":"2026-11-22T10:00:00.123Z"}`,
+		},
+		"rejected, with its record": {
+			results.Outcome{N: 18, Line: 18, Status: results.Rejected, GroupID: "g18", Field: "Name", Error: "Name has 31 bytes, at most 30 are allowed", At: at},
+			`{"Name": "x"}`,
+			`{"n":18,"line":18,"status":"rejected","GroupId":"g18","code":0,"field":"Name","error":"Name has 31 bytes, at most 30 are allowed","attempts":0,"at":"2026-11-22T10:00:00.123Z","record":{"Name": "x"}}`,
+		},
+		"no JSON": {
+			results.Outcome{N: 1, Line: 1, Status: results.Rejected, At: at}, "\x01",
+			`{"n":1,"line":1,"status":"rejected","code":0,"attempts":0,"at":"2026-11-22T10:00:00.123Z","text":"\u0001"}`,
+		},
+		"in another time zone": {
+			results.Outcome{N: 1, Line: 1, Status: results.Imported, At: at.In(time.FixedZone("", 8*3600))}, "",
+			`{"n":1,"line":1,"status":"imported","code":0,"attempts":0,"at":"2026-11-22T10:00:00.123Z"}`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			line := results.AppendLine(nil, &row.o, []byte(row.raw))
+			if string(line) != row.want {
+				t.Errorf("got  %s\nwant %s", line, row.want)
+			}
+			back, raw, err := results.ReadLine(line)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !row.o.Status.In() && string(raw) != row.raw {
+				t.Errorf("got record %q back, want %q", raw, row.raw)
+			}
+			if again := results.AppendLine(nil, &back, raw); string(again) != row.want {
+				t.Errorf("got %s after reading, want %s", again, row.want)
+			}
+			if got := results.LineStatus(line); got != row.o.Status {
+				t.Errorf("got status %q, want %q", got, row.o.Status)
+			}
+			if got := results.LineN(line); got != row.o.N {
+				t.Errorf("got ordinal %d, want %d", got, row.o.N)
+			}
+		})
+	}
+}
+
+func TestOwnNamesAreToldFromExports(t *testing.T) {
+	for _, key := range []string{
+		"a.jsonl.results.ndjson", "a.jsonl.failures.ndjson", "a.jsonl.report.html", "a.jsonl.0123456789ab.results.ndjson",
+		"dir/a.jsonl.import/lease/000001", "a.jsonl.import/checkpoint/000001", "a.jsonl.import/parts/000001-000001",
+		"a.jsonl.import/parts/000001-ahead", "a.jsonl.import/progress", "a.jsonl.import/manifest", "x.import/y.jsonl.import/manifest",
+	} {
+		if !results.Own(key) {
+			t.Errorf("got %q as an export, want it as the program's own", key)
+		}
+	}
+	for _, key := range []string{
+		"a.jsonl", "dir/a.jsonl", "a.ndjson", "results.ndjson", "failures.jsonl", "a.jsonl.failures.jsonl", "x.import/a.jsonl",
+		"x.import/parts/a.jsonl", "x.import/lease/b.ndjson", ".import/a.jsonl", "a.import",
+	} {
+		if results.Own(key) {
+			t.Errorf("got %q as the program's own, want it as an export", key)
+		}
+	}
+}
+
+var names = results.Names{Export: "dir/a.jsonl"}
+
+func TestLeaseHasOneHolder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &blobtest.Bucket{}
+		ctx := t.Context()
+		first, err := results.Acquire(ctx, b, names, "first", time.Now().Add(time.Minute), nil)
+		if err != nil || first.Number != 1 {
+			t.Fatalf("got %+v, %v", first, err)
+		}
+		_, err = results.Acquire(ctx, b, names, "second", time.Now().Add(time.Minute), nil)
+		if busy, ok := errors.AsType[*results.Busy](err); !ok || busy.Holder != "first" || !busy.Until.Equal(first.Until) {
+			t.Errorf("got %v, want who holds it and until when", err)
+		}
+		if err := first.Check(ctx); err != nil {
+			t.Errorf("got %v, want the lease still held", err)
+		}
+		if _, err := results.Acquire(ctx, b, names, "second", time.Now().Add(time.Minute), func(h string) bool { return h == "first" }); err != nil {
+			t.Errorf("got %v, want a dead holder's lease taken over at once", err)
+		}
+		if err := first.Check(ctx); !errors.Is(err, results.ErrLost) {
+			t.Errorf("got %v, want %v", err, results.ErrLost)
+		}
+		time.Sleep(time.Minute)
+		third, err := results.Acquire(ctx, b, names, "third", time.Now().Add(time.Minute), nil)
+		if err != nil || third.Number != 3 {
+			t.Fatalf("got %+v, %v, want an expired lease taken over", third, err)
+		}
+		if err := third.Release(ctx); err != nil {
+			t.Fatal(err)
+		}
+		fourth, err := results.Acquire(ctx, b, names, "fourth", time.Now().Add(time.Minute), nil)
+		if err != nil || fourth.Number != 4 {
+			t.Errorf("got %+v, %v, want a released lease taken over", fourth, err)
+		}
+		time.Sleep(time.Minute)
+		if err := fourth.Check(ctx); !errors.Is(err, results.ErrLost) {
+			t.Errorf("got %v after its end, want %v", err, results.ErrLost)
+		}
+	})
+}
+
+func TestOneOfManyWinsTheLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &blobtest.Bucket{}
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		won := 0
+		for i := range 20 {
+			wg.Go(func() {
+				_, err := results.Acquire(t.Context(), b, names, fmt.Sprint(i), time.Now().Add(time.Minute), nil)
+				mu.Lock()
+				defer mu.Unlock()
+				if err == nil {
+					won++
+				} else if _, ok := errors.AsType[*results.Busy](err); !ok {
+					t.Errorf("got %v, want a Busy", err)
+				}
+			})
+		}
+		wg.Wait()
+		if won != 1 {
+			t.Errorf("got %d winners, want 1", won)
+		}
+	})
+}
+
+func TestOnesOwnLeaseIsKnownThoughTheAnswerWasLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, lost := range []error{fs.ErrExist, errors.New("no answer")} {
+			b := &blobtest.Bucket{Fail: func(op blobtest.Op) blobtest.Fault {
+				if op.Method == blobtest.Create {
+					return blobtest.Fault{Err: lost, Applied: true}
+				}
+				return blobtest.Fault{}
+			}}
+			if _, err := results.Acquire(t.Context(), b, names, "me", time.Now().Add(time.Minute), nil); err != nil {
+				t.Errorf("after %v: got %v, want the lease", lost, err)
+			}
+		}
+	})
+}
+
+func TestTheNewestLeaseIsFoundWithFewRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &blobtest.Bucket{}
+		for n := range 1000 {
+			l, err := results.Acquire(t.Context(), b, names, "x", time.Now().Add(time.Minute), nil)
+			if err != nil || l.Number != n+1 {
+				t.Fatalf("got %+v, %v, want number %d", l, err, n+1)
+			}
+			if err := l.Release(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := b.Counts().Calls[blobtest.Stat]
+		if _, err := results.Acquire(t.Context(), b, names, "x", time.Now().Add(time.Minute), nil); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.Counts().Calls[blobtest.Stat] - before; got > 25 {
+			t.Errorf("got %d requests to find lease 1000, want 25 at most", got)
+		}
+	})
+}
+
+// writer returns one on a new import in b, and its lease.
+func writer(t *testing.T, b blob.Bucket) *results.Writer {
+	t.Helper()
+	l, err := results.Acquire(t.Context(), b, names, "me", time.Now().Add(time.Hour), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cp := results.Checkpoint{Export: results.Export{Key: names.Export, Version: "v1"}, Next: export.Start, Runs: []results.Run{{Lease: 1, Start: time.Now()}}}
+	return results.NewWriter(t.Context(), b, names, l, cp, slog.New(slog.DiscardHandler))
+}
+
+func outcome(n int64) *results.Outcome {
+	return &results.Outcome{N: n, Line: n, Status: results.Imported, GroupID: fmt.Sprint("g", n), Attempts: 1, At: at}
+}
+
+func next(n int64) export.Position { return export.Position{N: n + 1, Line: n + 1, Offset: 100 * n} }
+
+func TestCostOfSafety(t *testing.T) {
+	for name, announce := range map[string]bool{"with GroupIds": false, "without": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := &blobtest.Bucket{}
+				w := writer(t, b)
+				const seconds = 60
+				for n := int64(1); n <= 200*seconds; n++ {
+					if announce {
+						if err := w.Announce(t.Context(), n); err != nil {
+							t.Fatal(err)
+						}
+					}
+					if err := w.Append(t.Context(), outcome(n), nil, next(n)); err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(5 * time.Millisecond)
+				}
+				cp, err := w.Close(t.Context(), nil, func(cp *results.Checkpoint) { cp.Runs[0].End = time.Now() })
+				if err != nil {
+					t.Fatal(err)
+				}
+				puts := b.Counts().Calls[blobtest.Put]
+				parts := cp.Parts[0].Count
+				// One for each part, one checkpoint for each, and the progress each 5 s.
+				if most := 2*parts + seconds/5 + 2; puts > most {
+					t.Errorf("got %d puts for %d parts in %d s, want %d at most", puts, parts, seconds, most)
+				}
+				if most := map[bool]int{false: seconds/5 + 1, true: seconds + 1}[announce]; parts > most {
+					t.Errorf("got %d parts in %d s, want %d at most", parts, seconds, most)
+				}
+			})
+		})
+	}
+}
+
+func TestAnnouncementsAreDurableBeforeTheirRecordsAreSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &blobtest.Bucket{}
+		w := writer(t, b)
+		for n := int64(1); n <= 3000; n++ {
+			if err := w.Announce(t.Context(), n); err != nil {
+				t.Fatal(err)
+			}
+			cp, err := results.LoadCheckpoint(t.Context(), b, names, 2)
+			if err != nil || cp == nil {
+				t.Fatalf("record %d: got %v, %v, want a checkpoint", n, cp, err)
+			}
+			if n > cp.Sent || cp.Sent-(cp.Next.N-1) > 500 {
+				t.Fatalf("record %d: got sent up to %d with outcomes up to %d, want it announced, and 500 at most open", n, cp.Sent, cp.Next.N-1)
+			}
+			if err := w.Append(t.Context(), outcome(n), nil, next(n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := w.Close(t.Context(), nil, func(*results.Checkpoint) {}); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestAnnounceWaitsWhileTooManyAreOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &blobtest.Bucket{}
+		w := writer(t, b)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := w.Announce(ctx, 500); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Announce(ctx, 501); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v with 500 open, want it to wait", err)
+		}
+		if err := w.Append(t.Context(), outcome(1), nil, next(1)); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Announce(t.Context(), 501); err != nil {
+			t.Errorf("got %v, want it to go on once an outcome is there", err)
+		}
+		if _, err := w.Close(t.Context(), nil, func(*results.Checkpoint) {}); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestAStoreThatIsAwayForAMinuteLosesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		b := &blobtest.Bucket{Fail: func(op blobtest.Op) blobtest.Fault {
+			if d := time.Since(start); op.Method == blobtest.Put && d > 10*time.Second && d < 70*time.Second {
+				return blobtest.Fault{Err: errors.New("away"), Applied: op.N%2 == 0}
+			}
+			return blobtest.Fault{}
+		}}
+		w := writer(t, b)
+		for n := int64(1); n <= 2000; n++ {
+			if err := w.Append(t.Context(), outcome(n), nil, next(n)); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		cp, err := w.Close(t.Context(), nil, func(cp *results.Checkpoint) { cp.Done = true })
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := results.Finish(t.Context(), b, names, names, cp)
+		if err != nil || m.Counts.Imported != 2000 {
+			t.Errorf("got %+v, %v, want 2000 imported", m.Counts, err)
+		}
+		if got := bytes.Count(b.Snapshot()[names.Results()], []byte("\n")); got != 2000 {
+			t.Errorf("got %d lines, want 2000", got)
+		}
+	})
+}
+
+func TestAWriterWhoseLeaseIsTakenOverStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &blobtest.Bucket{}
+		w := writer(t, b)
+		if _, err := results.Acquire(t.Context(), b, names, "other", time.Now().Add(time.Hour), func(string) bool { return true }); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		for n := int64(1); n < 1000 && err == nil; n++ {
+			err = w.Append(t.Context(), outcome(n), nil, next(n))
+			time.Sleep(time.Second)
+		}
+		if !errors.Is(err, results.ErrLost) {
+			t.Errorf("got %v, want %v", err, results.ErrLost)
+		}
+		if _, err := w.Close(t.Context(), nil, func(*results.Checkpoint) {}); !errors.Is(err, results.ErrLost) {
+			t.Errorf("got %v, want %v", err, results.ErrLost)
+		}
+		for key := range b.Snapshot() {
+			if strings.Contains(key, "/checkpoint/") {
+				t.Errorf("got %s after the lease was lost", key)
+			}
+		}
+	})
+}
+
+func TestFinishTwiceWritesTheSame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &blobtest.Bucket{}
+		w := writer(t, b)
+		for n := int64(1); n <= 5000; n++ {
+			o := outcome(n)
+			if n%7 == 0 {
+				o.Status, o.GroupID, o.Error = results.Rejected, "", `odd text ,"at":" in it`
+			}
+			if err := w.Append(t.Context(), o, []byte(`{"odd":",\"at\":\""}`), next(n)); err != nil {
+				t.Fatal(err)
+			}
+			if n%900 == 0 {
+				time.Sleep(6 * time.Second)
+			}
+		}
+		cp, err := w.Close(t.Context(), nil, func(cp *results.Checkpoint) { cp.Done = true })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if cp.Parts[0].Count < 5 {
+			t.Fatalf("got %d parts, want some", cp.Parts[0].Count)
+		}
+		var texts []string
+		for range 2 {
+			if _, err := results.Finish(t.Context(), b, names, names, cp); err != nil {
+				t.Fatal(err)
+			}
+			texts = append(texts, string(b.Snapshot()[names.Results()])+string(b.Snapshot()[names.Failures()]))
+		}
+		if texts[0] != texts[1] {
+			t.Error("got other files the second time")
+		}
+		n := int64(0)
+		for line := range strings.Lines(string(b.Snapshot()[names.Results()])) {
+			n++
+			o, raw, err := results.ReadLine([]byte(line))
+			if err != nil || o.N != n || raw != nil {
+				t.Fatalf("got %s, %v at line %d, want an outcome without a record", line, err, n)
+			}
+		}
+		if got := strings.Count(string(b.Snapshot()[names.Failures()]), `"record":{"odd":",\"at\":\""}`); n != 5000 || got != 714 {
+			t.Errorf("got %d results and %d failures with their records, want 5000 and 714", n, got)
+		}
+	})
+}
+
+func TestNothingIsFinishedBeforeTheManifest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &blobtest.Bucket{Fail: func(op blobtest.Op) blobtest.Fault {
+			if op.Method == blobtest.Put && op.Key == names.Results() {
+				return blobtest.Fault{Err: errors.New("no")}
+			}
+			return blobtest.Fault{}
+		}}
+		w := writer(t, b)
+		cp, err := w.Close(t.Context(), nil, func(cp *results.Checkpoint) { cp.Done = true })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := results.Finish(t.Context(), b, names, names, cp); err == nil {
+			t.Error("got no error, want the store's")
+		}
+		if _, err := results.LoadManifest(t.Context(), b, names); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("got %v, want no manifest", err)
+		}
+	})
+}
+
+func BenchmarkAppend(b *testing.B) {
+	o := outcome(1)
+	buf := make([]byte, 0, 1<<10)
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = results.AppendLine(buf[:0], o, nil)
+	}
+	b.SetBytes(int64(len(buf)))
+}
