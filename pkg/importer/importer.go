@@ -51,6 +51,9 @@ const (
 	runLength   = 15 * time.Minute
 	leaseMargin = 10 * time.Second
 
+	// A run looks this often whether its export has been replaced or removed.
+	watchEvery = 5 * time.Second
+
 	// A run gives up on an export that the service refuses once this many calls have been answered.
 	stopCalls = 1000
 )
@@ -298,13 +301,20 @@ type item struct {
 func (r *run) importRecords(ctx context.Context, at export.Position) (why, err error) {
 	working, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	var writing sync.WaitGroup
+	var writing, watching sync.WaitGroup
 	var writeErr error
 	writing.Go(func() { writeErr = r.write(working, stop) })
+	done := make(chan struct{})
+	watching.Go(func() { r.watch(working, stop, done) })
 	readErr := r.readAll(working, at)
 	close(r.queue)
 	writing.Wait()
+	close(done)
+	watching.Wait()
 	why = context.Cause(working)
+	if why == nil && readErr == nil {
+		why = r.replaced(ctx)
+	}
 	if why == nil && len(r.behind) > 0 {
 		why = errUndone
 	}
@@ -313,10 +323,49 @@ func (r *run) importRecords(ctx context.Context, at export.Position) (why, err e
 			r.behind = append(append(r.behind, line...), '\n') // known, and not reached by this run either
 		}
 	}
-	if readErr != nil && why == nil {
+	switch {
+	case writeErr != nil:
+		return why, writeErr
+	case errors.Is(why, blob.ErrChanged), errors.Is(why, fs.ErrNotExist):
+		return nil, why
+	case readErr != nil && why == nil:
 		return nil, readErr
 	}
-	return why, writeErr
+	return why, nil
+}
+
+// watch ends the run when the export is no longer the one that it began with: what has been read may
+// be all there was to read, or a store may go on giving the old bytes.
+func (r *run) watch(ctx context.Context, stop context.CancelCauseFunc, done <-chan struct{}) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if err := r.replaced(ctx); err != nil {
+				stop(err)
+			}
+		case <-ctx.Done():
+			return
+		case <-done:
+			return
+		}
+	}
+}
+
+// replaced returns why the export is not what it was, or nil; a store that does not tell now is asked
+// again the next time.
+func (r *run) replaced(ctx context.Context) error {
+	info, err := r.Bucket.Stat(ctx, r.exp.Key)
+	switch {
+	case err == nil && info.Version == r.exp.Version:
+		return nil
+	case err == nil:
+		return fmt.Errorf("%q: %w", r.exp.Key, blob.ErrChanged)
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, blob.ErrChanged):
+		return err
+	}
+	return nil
 }
 
 // readAll starts a call for each record, in order, until the end of the export or of ctx.

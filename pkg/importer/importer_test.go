@@ -244,6 +244,42 @@ func TestAnExportReplacedWhileItIsReadIsNotMixed(t *testing.T) {
 	})
 }
 
+func TestAnExportThatGoesAwayWhileItIsImportedStopsTheRun(t *testing.T) {
+	for name, row := range map[string]struct {
+		change func(w *world)
+		want   error
+		word   string
+	}{
+		"replaced": {func(w *world) { w.put(simKey, `{"Type":"Public","Name":"new"}`) }, blob.ErrChanged, "replaced"},
+		"removed": {func(w *world) {
+			if err := w.store.Delete(w.t.Context(), simKey); err != nil {
+				w.t.Fatal(err)
+			}
+		}, fs.ErrNotExist, "removed"},
+	} {
+		for _, records := range []int{100, 5000} { // the shorter one has been sent by then
+			t.Run(fmt.Sprint(name, " ", records), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w := newWorld(t)
+					w.put(simKey, withoutIDs(records)...)
+					time.AfterFunc(300*time.Millisecond, func() { row.change(w) })
+					start := time.Now()
+					s, err := w.run(t.Context())
+					if !errors.Is(err, row.want) || s.State != results.Stopped || !strings.Contains(s.Reason, row.word) {
+						t.Errorf("got %+v, %v, want it stopped with a word about %q", s, err, row.word)
+					}
+					if took := time.Since(start); took > 7*time.Second {
+						t.Errorf("got an end after %v, want one soon after", took)
+					}
+					if int(s.Counts.Imported) != w.service.Stats().Taken {
+						t.Errorf("got %+v, want the %d groups that were made", s.Counts, w.service.Stats().Taken)
+					}
+				})
+			})
+		}
+	}
+}
+
 func TestAnExportThatIsNotThere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
