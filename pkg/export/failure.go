@@ -52,7 +52,7 @@ func unwrap(line []byte) (raw []byte, ok bool, problem *group.Error) {
 	var f failure
 	// The record inside may hold doubled names: that is what is wrong with it.
 	err := json.Unmarshal(line, &f, jsontext.AllowDuplicateNames(true))
-	if err != nil || f.N == 0 || f.Status == "" {
+	if isOutcome := err == nil && f.N > 0 && f.Status != ""; !isOutcome {
 		return nil, false, nil
 	}
 	switch {

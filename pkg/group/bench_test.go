@@ -25,11 +25,22 @@ func BenchmarkDecode(b *testing.B) {
 
 // BenchmarkDecodeEncodingJSON is the standard library's decoder on the same record, which checks no rule.
 func BenchmarkDecodeEncodingJSON(b *testing.B) {
-	type datum struct{ Key, Value string }
+	type datum struct {
+		Key   string `json:"Key"`
+		Value string `json:"Value"`
+	}
 	var r struct {
-		GroupId, Type, Owner_Account, Name, Introduction, Notification, FaceUrl, ApplyJoinOption string //nolint:revive // the wire's names
-		MaxMemberCount, CreateTime                                                               int64
-		AppDefinedData                                                                           []datum
+		GroupID         string  `json:"GroupId"`
+		Type            string  `json:"Type"`
+		OwnerAccount    string  `json:"Owner_Account"`
+		Name            string  `json:"Name"`
+		Introduction    string  `json:"Introduction"`
+		Notification    string  `json:"Notification"`
+		FaceURL         string  `json:"FaceUrl"`
+		ApplyJoinOption string  `json:"ApplyJoinOption"`
+		MaxMemberCount  int64   `json:"MaxMemberCount"`
+		CreateTime      int64   `json:"CreateTime"`
+		AppDefinedData  []datum `json:"AppDefinedData"`
 	}
 	raw := []byte(sample)
 	b.SetBytes(int64(len(raw)))

@@ -111,13 +111,14 @@ func (d *Decoder) problem(field string, code int, format string, args ...any) {
 // problem and not an error.
 func (d *Decoder) object(r *Record) error {
 	if kind := d.dec.PeekKind(); kind != '{' {
-		if v, err := d.dec.ReadValue(); err != nil {
+		v, err := d.dec.ReadValue()
+		switch {
+		case err != nil:
 			return err
-		} else if kind == 'n' {
+		case kind == 'n':
 			return errors.New("it is null")
-		} else {
-			return fmt.Errorf("it is %s", describe(v))
 		}
+		return fmt.Errorf("it is %s", describe(v))
 	}
 	if _, err := d.dec.ReadToken(); err != nil {
 		return err

@@ -122,8 +122,10 @@ func TestInvalidRecords(t *testing.T) {
 		{"custom member unknown", `{"Type":"Public","Name":"a","AppDefinedData":[{"key":"k","Key":"k","Value":""}]}`, "AppDefinedData", `unknown field "key" in AppDefinedData[0], did you mean "Key"?`},
 		{"custom member twice", `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"k","Key":"l","Value":""}]}`, "AppDefinedData", "AppDefinedData[0].Key stands more than once"},
 		{"too many custom fields", `{"Type":"Public","Name":"a","AppDefinedData":[` + custom(21) + `]}`, "AppDefinedData", "AppDefinedData has 21 entries, at most 20 are allowed"},
-		{"everything at once", `{"Type":"X","Name":"` + long(31) + `","MaxMemberCount":-1,"Foo":1}`, "Type",
-			`Type "X" is not one of Private, Public, ChatRoom, Community; MaxMemberCount is -1, allowed is 1 to 6000; unknown field "Foo"; Name has 31 bytes, at most 30 are allowed`},
+		{
+			"everything at once", `{"Type":"X","Name":"` + long(31) + `","MaxMemberCount":-1,"Foo":1}`, "Type",
+			`Type "X" is not one of Private, Public, ChatRoom, Community; MaxMemberCount is -1, allowed is 1 to 6000; unknown field "Foo"; Name has 31 bytes, at most 30 are allowed`,
+		},
 	} {
 		t.Run(row.rule, func(t *testing.T) {
 			_, err := decode(t, row.raw)
@@ -219,8 +221,8 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("got %s, want %s", got, sent)
 		}
 		var std struct {
-			Name           string
-			AppDefinedData []group.Datum
+			Name           string        `json:"Name"`
+			AppDefinedData []group.Datum `json:"AppDefinedData"`
 		}
 		if err := json.Unmarshal(sent, &std); err != nil {
 			t.Fatal(err)

@@ -65,8 +65,8 @@ type Record struct {
 
 // A Datum is one custom field of a group. Its key has to be created in the console first.
 type Datum struct {
-	Key   string // 1 to 16 bytes of A-Z, a-z, 0-9 and _, not a digit first
-	Value string // at most 512 bytes, control characters included
+	Key   string `json:"Key"`   // 1 to 16 bytes of A-Z, a-z, 0-9 and _, not a digit first
+	Value string `json:"Value"` // at most 512 bytes, control characters included
 }
 
 // AppendJSON appends r to dst as the body of an import_group call.

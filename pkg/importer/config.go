@@ -50,8 +50,8 @@ func ConfigFromEnv(getenv func(string) string) (Config, error) {
 	var c Config
 	var err error
 
-	switch v := value("TIM_SDKAPPID", ""); {
-	case v == "":
+	switch v := value("TIM_SDKAPPID", ""); v {
+	case "":
 		wrong("TIM_SDKAPPID", "is missing: the number of the app in the console")
 	default:
 		if c.SDKAppID, err = strconv.Atoi(v); err != nil || c.SDKAppID <= 0 {
@@ -89,10 +89,9 @@ func ConfigFromEnv(getenv func(string) string) (Config, error) {
 	if c.Limits, err = group.ParseLimits(value("FIELD_LIMITS", "document")); err != nil {
 		wrong("FIELD_LIMITS", "is %v", err)
 	}
-	if v := value("ASSIGN_GROUP_IDS", "false"); true {
-		if c.AssignGroupIDs, err = strconv.ParseBool(v); err != nil {
-			wrong("ASSIGN_GROUP_IDS", "is %q, it must be true or false", v)
-		}
+	assign := value("ASSIGN_GROUP_IDS", "false")
+	if c.AssignGroupIDs, err = strconv.ParseBool(assign); err != nil {
+		wrong("ASSIGN_GROUP_IDS", "is %q, it must be true or false", assign)
 	}
 	attempts := number("MAX_ATTEMPTS", "5", 1, 20)
 	if c.MaxAttempts = int(attempts); float64(c.MaxAttempts) != attempts {

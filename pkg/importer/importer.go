@@ -141,7 +141,7 @@ type Summary struct {
 // Finished, or Waiting or Stopped, in which case another run will go on; a single record that is refused
 // is an outcome and no error. The error is not nil if another run would meet the same trouble at
 // once: the export is missing ([fs.ErrNotExist]), has changed while it was read ([blob.ErrChanged]) or
-// cannot be read, outcomes cannot be written, or another run is at work ([*results.Busy]).
+// cannot be read, outcomes cannot be written, or another run is at work ([*results.BusyError]).
 func (i *Importer) Run(ctx context.Context, key string) (Summary, error) {
 	names := results.Names{Export: key}
 	info, err := i.Bucket.Stat(ctx, key)
@@ -193,7 +193,7 @@ func (i *Importer) work(ctx, writing context.Context, names results.Names, exp r
 		return Summary{}, err // before anything is written that would forget them
 	}
 	i.show(&cp)
-	i.log().Info("run starts", "key", exp.Key, "lease", lease.Number, "records_done", cp.Counts.Records(), "offset", cp.Next.Offset, "size", exp.Size)
+	i.log().InfoContext(ctx, "run starts", "key", exp.Key, "lease", lease.Number, "records_done", cp.Counts.Records(), "offset", cp.Next.Offset, "size", exp.Size)
 	r := &run{
 		Importer: i, names: names, exp: exp, began: cp.Sent,
 		writer: results.NewWriter(writing, i.Bucket, names, lease, cp, i.log()),
@@ -228,7 +228,7 @@ func (i *Importer) work(ctx, writing context.Context, names results.Names, exp r
 			err = saveErr
 		}
 	}
-	i.log().Info("run ends", "key", exp.Key, "lease", lease.Number, "state", state, "reason", reason, "err", err,
+	i.log().InfoContext(ctx, "run ends", "key", exp.Key, "lease", lease.Number, "state", state, "reason", reason, "err", err,
 		"imported", end.Counts.Imported, "exists", end.Counts.Exists, "rejected", end.Counts.Rejected,
 		"failed", end.Counts.Failed, "unknown", end.Counts.Unknown, "attempts", summary.Run.Attempts)
 	return summary, err
@@ -244,7 +244,7 @@ func (i *Importer) start(ctx context.Context, names results.Names, exp results.E
 	if last != nil && last.Export.Version == exp.Version {
 		cp = *last
 	} else if last != nil {
-		i.log().Info("a new version of the export", "key", exp.Key, "version", exp.Version, "old_version", last.Export.Version)
+		i.log().InfoContext(ctx, "a new version of the export", "key", exp.Key, "version", exp.Version, "old_version", last.Export.Version)
 		if err := results.Keep(ctx, i.Bucket, names, *last); err != nil {
 			return cp, fmt.Errorf("keep the results of the older version: %w", err)
 		}
@@ -452,11 +452,10 @@ func (r *run) write(ctx context.Context, stop context.CancelCauseFunc) error {
 		switch {
 		case o == nil && line == nil: // undone
 			gap = true
-			var why error = errUndone
 			if s := r.Client.Stopped(); s != nil {
-				why = s
+				stop(s)
 			}
-			stop(why)
+			stop(errUndone) // unless there is a cause already
 		case gap && line == nil:
 			line = results.AppendLine(nil, o, it.raw)
 			fallthrough

@@ -41,9 +41,9 @@ func newWorld(t *testing.T) *world {
 	}
 }
 
-func (w *world) put(key string, lines ...string) {
+func (w *world) put(lines ...string) {
 	w.t.Helper()
-	if err := w.store.Put(w.t.Context(), key, strings.NewReader(strings.Join(lines, "\n"))); err != nil {
+	if err := w.store.Put(w.t.Context(), simKey, strings.NewReader(strings.Join(lines, "\n"))); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -113,7 +113,7 @@ func withoutIDs(n int) []string {
 func TestAllRecordsOfAnExportAreImported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.put(simKey, withIDs(5000)...)
+		w.put(withIDs(5000)...)
 		start := time.Now()
 		s := w.finish()
 		if s.Counts.Imported != 5000 || w.service.Stats().Imports != 5000 {
@@ -128,7 +128,7 @@ func TestAllRecordsOfAnExportAreImported(t *testing.T) {
 func TestTheSameEventAgainDoesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.put(simKey, withoutIDs(100)...)
+		w.put(withoutIDs(100)...)
 		w.finish()
 		before, objects := w.service.Stats().Requests, w.store.Snapshot()
 		s, err := w.run(t.Context())
@@ -141,7 +141,7 @@ func TestTheSameEventAgainDoesNothing(t *testing.T) {
 		if got := w.store.Snapshot(); len(got) != len(objects) {
 			t.Errorf("got %d objects, want the same %d", len(got), len(objects))
 		}
-		w.put(simKey, withoutIDs(100)...) // the same version dropped again
+		w.put(withoutIDs(100)...) // the same version dropped again
 		if s, err := w.run(t.Context()); err != nil || !s.Already {
 			t.Errorf("got %+v, %v, want it said that the import was finished before", s, err)
 		}
@@ -151,14 +151,14 @@ func TestTheSameEventAgainDoesNothing(t *testing.T) {
 func TestOfTwoRunsOneWorksAndTheOtherSaysWhoDoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.put(simKey, withIDs(1000)...)
+		w.put(withIDs(1000)...)
 		done := make(chan importer.Summary)
 		go func() { done <- w.finish() }()
 		time.Sleep(time.Second)
 		w2 := *w
 		w2.holder = "another"
 		_, err := w2.run(t.Context())
-		if busy, ok := errors.AsType[*results.Busy](err); !ok || busy.Holder != "a test" || time.Until(busy.Until) > 16*time.Minute {
+		if busy, ok := errors.AsType[*results.BusyError](err); !ok || busy.Holder != "a test" || time.Until(busy.Until) > 16*time.Minute {
 			t.Errorf("got %v, want who is at work and until when", err)
 		}
 		if s := <-done; s.Counts.Imported != 1000 || w.service.Stats().Imports != 1000 {
@@ -172,7 +172,7 @@ func TestANewVersionIsANewImportAndTheOldResultsAreKept(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
-				w.put(simKey, append(withoutIDs(1000), `{"Type":"Public"}`)...)
+				w.put(append(withoutIDs(1000), `{"Type":"Public"}`)...)
 				old, err := w.store.Stat(t.Context(), simKey)
 				if err != nil {
 					t.Fatal(err)
@@ -187,7 +187,7 @@ func TestANewVersionIsANewImportAndTheOldResultsAreKept(t *testing.T) {
 					}
 				}
 				made := w.service.Stats().Taken
-				w.put(simKey, withIDs(10)...)
+				w.put(withIDs(10)...)
 				if s := w.finish(); s.Counts.Imported != 10 {
 					t.Errorf("got %+v, want 10 imported", s.Counts)
 				}
@@ -226,7 +226,7 @@ func TestAnExportReplacedWhileItIsReadIsNotMixed(t *testing.T) {
 			}
 			return blobtest.Fault{}
 		}
-		w.put(simKey, lines...)
+		w.put(lines...)
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
@@ -236,7 +236,7 @@ func TestAnExportReplacedWhileItIsReadIsNotMixed(t *testing.T) {
 			}
 		}()
 		time.Sleep(10 * time.Millisecond)
-		w.put(simKey, `{"Type":"Public","Name":"new","GroupId":"new"}`)
+		w.put(`{"Type":"Public","Name":"new","GroupId":"new"}`)
 		<-done
 		if s := w.finish(); s.Counts.Imported != 1 {
 			t.Errorf("got %+v, want the one record of the new version", s.Counts)
@@ -250,7 +250,7 @@ func TestAnExportThatGoesAwayWhileItIsImportedStopsTheRun(t *testing.T) {
 		want   error
 		word   string
 	}{
-		"replaced": {func(w *world) { w.put(simKey, `{"Type":"Public","Name":"new"}`) }, blob.ErrChanged, "replaced"},
+		"replaced": {func(w *world) { w.put(`{"Type":"Public","Name":"new"}`) }, blob.ErrChanged, "replaced"},
 		"removed": {func(w *world) {
 			if err := w.store.Delete(w.t.Context(), simKey); err != nil {
 				w.t.Fatal(err)
@@ -261,7 +261,7 @@ func TestAnExportThatGoesAwayWhileItIsImportedStopsTheRun(t *testing.T) {
 			t.Run(fmt.Sprint(name, " ", records), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					w := newWorld(t)
-					w.put(simKey, withoutIDs(records)...)
+					w.put(withoutIDs(records)...)
 					time.AfterFunc(300*time.Millisecond, func() { row.change(w) })
 					start := time.Now()
 					s, err := w.run(t.Context())
@@ -297,7 +297,7 @@ func TestEmptyExports(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
-				w.put(simKey, text)
+				w.put(text)
 				if s := w.finish(); s.Counts.Records() != 0 {
 					t.Errorf("got %+v, want no record", s.Counts)
 				}
@@ -329,7 +329,7 @@ func TestCodesThatStopTheRunBlameNoRecord(t *testing.T) {
 						}
 						return emulator.None
 					}}
-					w.put(simKey, lines...)
+					w.put(lines...)
 					s, err := w.run(t.Context())
 					if err != nil || s.State != results.Stopped || !strings.Contains(s.Reason, word) {
 						t.Fatalf("got %+v, %v, want it stopped with a word about %q", s, err, word)
@@ -379,7 +379,7 @@ func TestARunThatIsMostlyRefusedGivesUp(t *testing.T) {
 						lines = append(lines, `{"our own rules":"do not count"}`)
 					}
 				}
-				w.put(simKey, lines...)
+				w.put(lines...)
 				s, err := w.run(t.Context())
 				if err != nil || (s.State == results.Stopped) != row.stops {
 					t.Fatalf("got %v %q, %v, want stopped: %v", s.State, s.Reason, err, row.stops)
@@ -400,7 +400,7 @@ func TestAssignedIDsAreTheSameAgainAndLeaveNothingUnknown(t *testing.T) {
 			w.config.AssignGroupIDs = true
 			w.config.MaxAttempts = 10
 			w.service.Faults = emulator.Faults{Seed: 3, DropAfter: 0.1, BadGatewayAfter: 0.1, HangAfter: 0.02}
-			w.put(simKey, append(withoutIDs(500), `{"Type":"Community","Name":"c"}`, `{"Type":"Public","Name":"own","GroupId":"own"}`)...)
+			w.put(append(withoutIDs(500), `{"Type":"Community","Name":"c"}`, `{"Type":"Public","Name":"own","GroupId":"own"}`)...)
 			s := w.finish()
 			if s.Counts.Imported+s.Counts.Exists != 502 {
 				t.Errorf("got %+v, want all in", s.Counts)
@@ -429,7 +429,7 @@ func TestAnHourOfThrottlingCostsNoRecord(t *testing.T) {
 			}
 			return emulator.None
 		}}
-		w.put(simKey, withoutIDs(2000)...)
+		w.put(withoutIDs(2000)...)
 		if s := w.finish(); s.Counts.Imported != 2000 {
 			t.Errorf("got %+v, want 2000 imported", s.Counts)
 		}
@@ -448,7 +448,7 @@ func TestADeadlineIsRespectedAndTheNextRunGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.service.Latency = 2 * time.Second
-		w.put(simKey, withoutIDs(20_000)...)
+		w.put(withoutIDs(20_000)...)
 		runs := 0
 		for state := results.Waiting; state != results.Finished; runs++ {
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)

@@ -244,7 +244,7 @@ func (s *sim) run(t *testing.T) {
 type process struct {
 	*sim
 	name   string
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // it is the process's life
 	die    context.CancelFunc
 	budget atomic.Int64 // operations until it is killed; 0 at the start means never
 	mortal bool
@@ -312,7 +312,7 @@ func (p *process) importExport(t *testing.T, timeout time.Duration, knowsDead bo
 		t.Logf("%s: %v %+v %v", p.name, time.Now().Format(time.TimeOnly), summary, err)
 	}
 	if err != nil {
-		if _, busy := errors.AsType[*results.Busy](err); !busy && p.ctx.Err() == nil {
+		if _, busy := errors.AsType[*results.BusyError](err); !busy && p.ctx.Err() == nil {
 			p.mu.Lock()
 			p.broke++
 			p.mu.Unlock()

@@ -33,25 +33,25 @@ type Lease struct {
 // ErrLost is wrapped when somebody else has taken the import over.
 var ErrLost = errors.New("another run has taken the import over")
 
-// Busy says who works on an import now.
-type Busy struct {
+// BusyError says who works on an import now.
+type BusyError struct {
 	Holder string
 	Until  time.Time
 }
 
-func (b *Busy) Error() string {
+func (b *BusyError) Error() string {
 	return fmt.Sprintf("%s is working on it, until %s at the latest", b.Holder, b.Until.UTC().Format(time.RFC3339))
 }
 
 // Acquire takes the lease on an import until the given time. dead may say that a holder certainly does
-// not live any more; it may be nil. If somebody else holds the lease, the error is a [*Busy].
+// not live any more; it may be nil. If somebody else holds the lease, the error is a [*BusyError].
 func Acquire(ctx context.Context, b blob.Bucket, names Names, holder string, until time.Time, dead func(holder string) bool) (*Lease, error) {
 	last, err := lastLease(ctx, b, names)
 	if err != nil {
 		return nil, err
 	}
 	if last != nil && !last.Released && time.Now().Before(last.Until) && (dead == nil || !dead(last.Holder)) {
-		return nil, &Busy{Holder: last.Holder, Until: last.Until}
+		return nil, &BusyError{Holder: last.Holder, Until: last.Until}
 	}
 	l := &Lease{Number: 1, Token: rand.Text(), Holder: holder, Until: until, bucket: b, names: names}
 	if last != nil {
@@ -71,7 +71,7 @@ func Acquire(ctx context.Context, b blob.Bucket, names Names, holder string, unt
 	case readErr == nil && there.Token == l.Token:
 		return l, nil
 	case readErr == nil:
-		return nil, &Busy{Holder: there.Holder, Until: there.Until}
+		return nil, &BusyError{Holder: there.Holder, Until: there.Until}
 	default:
 		return nil, fmt.Errorf("take the lease: %w", err)
 	}

@@ -29,6 +29,7 @@ import (
 // A Status says what became of a record.
 type Status string
 
+// The statuses; records = imported + exists + rejected + failed + unknown.
 const (
 	Imported Status = "imported" // the service said OK
 	Exists   Status = "exists"   // a group with this GroupId stands already and is this record's
@@ -125,9 +126,9 @@ func (c *Counts) Add(s Status) {
 }
 
 // Records is the sum of all.
-func (c Counts) Records() int64 {
+func (c *Counts) Records() int64 {
 	return c.Imported + c.Exists + c.Rejected + c.Failed + c.Unknown
 }
 
 // NotIn is how many records' groups do not stand, or may not.
-func (c Counts) NotIn() int64 { return c.Rejected + c.Failed + c.Unknown }
+func (c *Counts) NotIn() int64 { return c.Rejected + c.Failed + c.Unknown }

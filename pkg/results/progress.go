@@ -11,6 +11,7 @@ import (
 // A State says how an import is doing.
 type State string
 
+// The states.
 const (
 	Running  State = "running"  // a run is under way, if it has not died
 	Waiting  State = "waiting"  // its time was up; the next run goes on

@@ -28,11 +28,13 @@ func TestOutcomeLines(t *testing.T) {
 		want string
 	}{
 		"imported": {
-			results.Outcome{N: 17, Line: 17, Status: results.Imported, GroupID: "@TGS#2J4SZEAEL", Attempts: 1, MS: 43, At: at}, `{}`,
+			results.Outcome{N: 17, Line: 17, Status: results.Imported, GroupID: "@TGS#2J4SZEAEL", Attempts: 1, MS: 43, At: at},
+			`{}`,
 			`{"n":17,"line":17,"status":"imported","GroupId":"@TGS#2J4SZEAEL","code":0,"attempts":1,"ms":43,"at":"2026-11-22T10:00:00.123Z"}`,
 		},
 		"with an assigned ID": {
-			results.Outcome{N: 1, Line: 2, Status: results.Exists, GroupID: "g-x", Assigned: true, Code: 10021, Attempts: 2, At: at}, `{}`,
+			results.Outcome{N: 1, Line: 2, Status: results.Exists, GroupID: "g-x", Assigned: true, Code: 10021, Attempts: 2, At: at},
+			`{}`,
 			`{"n":1,"line":2,"status":"exists","GroupId":"g-x","assigned":true,"code":10021,"attempts":2,"ms":0,"at":"2026-11-22T10:00:00.123Z"}`,
 		},
 		"rejected, with its record": {
@@ -41,11 +43,13 @@ func TestOutcomeLines(t *testing.T) {
 			`{"n":18,"line":18,"status":"rejected","GroupId":"g18","code":0,"field":"Name","error":"Name has 31 bytes, at most 30 are allowed","attempts":0,"at":"2026-11-22T10:00:00.123Z","record":{"Name": "x"}}`,
 		},
 		"no JSON": {
-			results.Outcome{N: 1, Line: 1, Status: results.Rejected, At: at}, "\x01",
+			results.Outcome{N: 1, Line: 1, Status: results.Rejected, At: at},
+			"\x01",
 			`{"n":1,"line":1,"status":"rejected","code":0,"attempts":0,"at":"2026-11-22T10:00:00.123Z","text":"\u0001"}`,
 		},
 		"in another time zone": {
-			results.Outcome{N: 1, Line: 1, Status: results.Imported, At: at.In(time.FixedZone("", 8*3600))}, "",
+			results.Outcome{N: 1, Line: 1, Status: results.Imported, At: at.In(time.FixedZone("", 8*3600))},
+			"",
 			`{"n":1,"line":1,"status":"imported","code":0,"attempts":0,"at":"2026-11-22T10:00:00.123Z"}`,
 		},
 	} {
@@ -105,7 +109,7 @@ func TestLeaseHasOneHolder(t *testing.T) {
 			t.Fatalf("got %+v, %v", first, err)
 		}
 		_, err = results.Acquire(ctx, b, names, "second", time.Now().Add(time.Minute), nil)
-		if busy, ok := errors.AsType[*results.Busy](err); !ok || busy.Holder != "first" || !busy.Until.Equal(first.Until) {
+		if busy, ok := errors.AsType[*results.BusyError](err); !ok || busy.Holder != "first" || !busy.Until.Equal(first.Until) {
 			t.Errorf("got %v, want who holds it and until when", err)
 		}
 		if err := first.Check(ctx); err != nil {
@@ -149,8 +153,8 @@ func TestOneOfManyWinsTheLease(t *testing.T) {
 				defer mu.Unlock()
 				if err == nil {
 					won++
-				} else if _, ok := errors.AsType[*results.Busy](err); !ok {
-					t.Errorf("got %v, want a Busy", err)
+				} else if _, ok := errors.AsType[*results.BusyError](err); !ok {
+					t.Errorf("got %v, want a BusyError", err)
 				}
 			})
 		}

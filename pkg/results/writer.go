@@ -244,7 +244,7 @@ func (w *Writer) save(ctx context.Context, cp Checkpoint) error {
 	p := progressOf(Running, "", &cp)
 	p.Holder, p.Until = w.lease.Holder, w.lease.Until
 	if err := writeJSON(ctx, w.bucket, w.names.Progress(), p); err != nil {
-		w.log.Warn("progress not written", "err", err) // the checkpoint is what counts
+		w.log.WarnContext(ctx, "progress not written", "err", err) // the checkpoint is what counts
 	}
 	return nil
 }
@@ -257,7 +257,7 @@ func (w *Writer) persist(ctx context.Context, what string, write func() error) e
 		if err == nil || errors.Is(err, ErrLost) || errors.Is(err, fs.ErrPermission) || ctx.Err() != nil || time.Since(start)+wait > patience {
 			return err
 		}
-		w.log.Warn("store refuses, trying again", "what", what, "err", err, "wait", wait)
+		w.log.WarnContext(ctx, "store refuses, trying again", "what", what, "err", err, "wait", wait)
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
