@@ -40,6 +40,10 @@ type Entry struct {
 	Pos  Position // where it begins
 	Next Position // where to read on behind it
 
+	// Failure is the whole line if it is one of a failures file, whose record Raw is; otherwise nil. It is
+	// valid until the next entry is read.
+	Failure []byte
+
 	// Raw is the record as it came, without its line end. It is valid until the next entry is read, and
 	// nil for a line longer than [MaxLine].
 	Raw []byte
@@ -175,7 +179,7 @@ func (r *Reader) entry(pos Position, line []byte, size int64) Entry {
 		return e
 	}
 	if raw, ok, problem := unwrap(line); ok {
-		e.Raw = raw
+		e.Failure, e.Raw = line, raw
 		if problem != nil {
 			e.Problem = problem
 			return e

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"groupimport/pkg/group"
+	"groupimport/pkg/results"
 	"groupimport/pkg/tim"
 )
 
@@ -25,6 +26,9 @@ type Config struct {
 	AssignGroupIDs bool         // ASSIGN_GROUP_IDS, default false
 	MaxAttempts    int          // MAX_ATTEMPTS, of a call, 1 to 20, default 5
 	StopShare      float64      // STOP_SHARE, 0 to 1, default 0.5; 1 means never
+	RetryRounds    int          // RETRY_ROUNDS, of records that failed, 1 to 100, default 10
+	RetryUnknown   bool         // RETRY_UNKNOWN, send unknown records again, default false
+	Prefix         string       // EXPORT_PREFIX, where the schedule looks for exports, default everywhere
 }
 
 // maxRate is what the service allows: 200 calls a second for the whole application
@@ -89,14 +93,33 @@ func ConfigFromEnv(getenv func(string) string) (Config, error) {
 	if c.Limits, err = group.ParseLimits(value("FIELD_LIMITS", "document")); err != nil {
 		wrong("FIELD_LIMITS", "is %v", err)
 	}
-	assign := value("ASSIGN_GROUP_IDS", "false")
-	if c.AssignGroupIDs, err = strconv.ParseBool(assign); err != nil {
-		wrong("ASSIGN_GROUP_IDS", "is %q, it must be true or false", assign)
+	flag := func(name string) bool {
+		v := value(name, "false")
+		on, err := strconv.ParseBool(v)
+		if err != nil {
+			wrong(name, "is %q, it must be true or false", v)
+		}
+		return on
 	}
-	attempts := number("MAX_ATTEMPTS", "5", 1, 20)
-	if c.MaxAttempts = int(attempts); float64(c.MaxAttempts) != attempts {
-		wrong("MAX_ATTEMPTS", "must be a whole number")
+	whole := func(name, otherwise string, low, high float64) int {
+		n := number(name, otherwise, low, high)
+		if n != math.Trunc(n) {
+			wrong(name, "is %v, it must be a whole number", n)
+		}
+		return int(n)
 	}
+	c.AssignGroupIDs = flag("ASSIGN_GROUP_IDS")
+	c.MaxAttempts = whole("MAX_ATTEMPTS", "5", 1, 20)
 	c.StopShare = number("STOP_SHARE", "0.5", 0, 1)
+	c.RetryRounds = whole("RETRY_ROUNDS", "10", 1, 100)
+	c.RetryUnknown = flag("RETRY_UNKNOWN")
+	if c.Prefix = value("EXPORT_PREFIX", ""); strings.HasPrefix(c.Prefix, "/") {
+		wrong("EXPORT_PREFIX", "is %q, keys do not begin with a slash", c.Prefix)
+	}
 	return c, errors.Join(errs...)
+}
+
+// policy is what the configuration says about retries.
+func (c *Config) policy() results.RetryPolicy {
+	return results.RetryPolicy{Rounds: c.RetryRounds, Unknown: c.RetryUnknown}
 }

@@ -156,6 +156,16 @@ func (i *Importer) Run(ctx context.Context, key string) (Summary, error) {
 		return Summary{}, err
 	}
 
+	return i.underLease(ctx, names, func(ctx, writing context.Context, lease *results.Lease) (Summary, error) {
+		return i.importExport(ctx, writing, names, results.Export{Key: key, Version: info.Version, Size: info.Size}, lease)
+	})
+}
+
+// underLease takes the lease of an import and does some work: on records until ctx ends, and on what has
+// to be written until writing ends.
+func (i *Importer) underLease(ctx context.Context, names results.Names,
+	work func(ctx, writing context.Context, lease *results.Lease) (Summary, error),
+) (Summary, error) {
 	until := time.Now().Add(runLength)
 	if deadline, ok := ctx.Deadline(); ok && deadline.Before(until) {
 		until = deadline
@@ -172,7 +182,7 @@ func (i *Importer) Run(ctx context.Context, key string) (Summary, error) {
 	working, stop := context.WithDeadlineCause(ctx, until.Add(-left), errTimeUp)
 	defer stop()
 	i.Client.SetGrace(min(cmp.Or(i.Grace, tim.AttemptTimeout), left*2/3))
-	summary, err := i.work(working, writing, names, results.Export{Key: key, Version: info.Version, Size: info.Size}, lease)
+	summary, err := work(working, writing, lease)
 	if errors.Is(err, results.ErrLost) {
 		return summary, err // what follows is the successor's
 	}
@@ -182,26 +192,48 @@ func (i *Importer) Run(ctx context.Context, key string) (Summary, error) {
 	return summary, err
 }
 
-// work does a run under its lease.
-func (i *Importer) work(ctx, writing context.Context, names results.Names, exp results.Export, lease *results.Lease) (Summary, error) {
-	cp, err := i.start(writing, names, exp, lease)
+// importExport does a run on an export.
+func (i *Importer) importExport(ctx, writing context.Context, names results.Names, exp results.Export, lease *results.Lease) (Summary, error) {
+	last, err := results.LoadCheckpoint(writing, i.Bucket, names, lease.Number)
 	if err != nil {
 		return Summary{}, err
 	}
-	ahead, err := results.LoadAhead(writing, i.Bucket, names, &cp)
+	if last != nil && (last.Done || last.Round > 0) {
+		// It may have been finished since Run looked.
+		m, err := results.LoadManifest(writing, i.Bucket, names)
+		if err == nil && m.Export.Version == exp.Version {
+			return Summary{State: results.Finished, Already: true, Counts: m.Counts, Manifest: m}, nil
+		}
+	}
+	cp := results.Checkpoint{Export: exp, Next: export.Start}
+	if last != nil && last.Round == 0 && last.Export.Version == exp.Version {
+		cp = *last
+	} else if last != nil {
+		i.log().InfoContext(ctx, "a new version of the export", "key", exp.Key, "version", exp.Version)
+		if err := results.Keep(writing, i.Bucket, names, *last); err != nil {
+			return Summary{}, fmt.Errorf("keep the results of the older version: %w", err)
+		}
+	}
+	return i.work(ctx, writing, &run{Importer: i, names: names, lease: lease}, cp, func(cp results.Checkpoint) (results.Manifest, error) {
+		return results.Finish(writing, i.Bucket, names, names, cp, i.Config.policy())
+	})
+}
+
+// work does a run from cp on. finish is called once its export is through.
+func (i *Importer) work(ctx, writing context.Context, r *run, cp results.Checkpoint, finish func(results.Checkpoint) (results.Manifest, error)) (Summary, error) {
+	cp.Runs = append(cp.Runs, results.Run{Lease: r.lease.Number, Start: time.Now().UTC()})
+	ahead, err := results.LoadAhead(writing, i.Bucket, r.names, &cp)
 	if err != nil {
 		return Summary{}, err // before anything is written that would forget them
 	}
 	i.show(&cp)
-	i.log().InfoContext(ctx, "run starts", "key", exp.Key, "lease", lease.Number, "records_done", cp.Counts.Records(), "offset", cp.Next.Offset, "size", exp.Size)
-	r := &run{
-		Importer: i, names: names, exp: exp, began: cp.Sent,
-		writer: results.NewWriter(writing, i.Bucket, names, lease, cp, i.log()),
-		room:   semaphore.NewWeighted(aheadBytes),
-		queue:  make(chan *item, aheadRecords),
-		ahead:  ahead,
-	}
-	attempts := i.Client.Attempts()
+	log := i.log().With("key", r.names.Export, "lease", r.lease.Number, "round", cp.Round)
+	log.InfoContext(ctx, "run starts", "records_done", cp.Counts.Records(), "offset", cp.Next.Offset, "size", cp.Export.Size)
+	r.exp, r.round, r.began, r.ahead = cp.Export, cp.Round, cp.Sent, ahead
+	r.writer = results.NewWriter(writing, i.Bucket, r.names, r.lease, cp, i.log())
+	r.room = semaphore.NewWeighted(aheadBytes)
+	r.queue = make(chan *item, aheadRecords)
+	attempts, slowed := i.Client.Attempts(), i.Client.Slowdowns()
 	var why error
 	if !cp.Done {
 		why, err = r.importRecords(ctx, cp.Next)
@@ -213,7 +245,7 @@ func (i *Importer) work(ctx, writing context.Context, names results.Names, exp r
 		if state == results.Stopped {
 			last.Stop = reason
 		}
-		last.Attempts = i.Client.Attempts() - attempts
+		last.Attempts, last.Slowed = i.Client.Attempts()-attempts, i.Client.Slowdowns()-slowed
 		cp.Done = state == results.Finished
 	})
 	if err == nil {
@@ -222,35 +254,18 @@ func (i *Importer) work(ctx, writing context.Context, names results.Names, exp r
 	i.show(&end)
 	summary := Summary{State: state, Reason: reason, Counts: end.Counts, Run: end.Runs[len(end.Runs)-1]}
 	if err == nil && end.Done {
-		summary.Manifest, err = results.Finish(writing, i.Bucket, names, names, end)
+		if summary.Manifest, err = finish(end); err == nil {
+			summary.Counts = summary.Manifest.Counts
+		}
 	} else if !errors.Is(err, results.ErrLost) {
-		if saveErr := results.SaveProgress(writing, i.Bucket, names, state, reason, &end); err == nil {
+		if saveErr := results.SaveProgress(writing, i.Bucket, r.names, state, reason, &end); err == nil {
 			err = saveErr
 		}
 	}
-	i.log().InfoContext(ctx, "run ends", "key", exp.Key, "lease", lease.Number, "state", state, "reason", reason, "err", err,
+	log.InfoContext(ctx, "run ends", "state", state, "reason", reason, "err", err,
 		"imported", end.Counts.Imported, "exists", end.Counts.Exists, "rejected", end.Counts.Rejected,
 		"failed", end.Counts.Failed, "unknown", end.Counts.Unknown, "attempts", summary.Run.Attempts)
 	return summary, err
-}
-
-// start returns the checkpoint to go on from, with the run that begins in it.
-func (i *Importer) start(ctx context.Context, names results.Names, exp results.Export, lease *results.Lease) (results.Checkpoint, error) {
-	last, err := results.LoadCheckpoint(ctx, i.Bucket, names, lease.Number)
-	if err != nil {
-		return results.Checkpoint{}, err
-	}
-	cp := results.Checkpoint{Export: exp, Next: export.Start}
-	if last != nil && last.Export.Version == exp.Version {
-		cp = *last
-	} else if last != nil {
-		i.log().InfoContext(ctx, "a new version of the export", "key", exp.Key, "version", exp.Version, "old_version", last.Export.Version)
-		if err := results.Keep(ctx, i.Bucket, names, *last); err != nil {
-			return cp, fmt.Errorf("keep the results of the older version: %w", err)
-		}
-	}
-	cp.Runs = append(cp.Runs, results.Run{Lease: lease.Number, Start: time.Now().UTC()})
-	return cp, nil
 }
 
 func (i *Importer) show(cp *results.Checkpoint) {
@@ -271,8 +286,10 @@ func (i *Importer) count(s results.Status, next export.Position) {
 type run struct {
 	*Importer
 	names  results.Names
-	exp    results.Export
-	began  int64 // "sent up to" of the run before
+	lease  *results.Lease
+	exp    results.Export // what is read
+	round  int            // of retries, 0 for the import itself; then exp is the failures file
+	began  int64          // "sent up to" of the run before
 	writer *results.Writer
 	ahead  map[int64][]byte // outcomes of earlier runs behind the first record without one
 	room   *semaphore.Weighted
@@ -286,6 +303,8 @@ type run struct {
 type item struct {
 	next     export.Position
 	pos      export.Position
+	n, line  int64  // of the outcome; in a round of retries not those of pos
+	before   int    // attempts in earlier rounds
 	raw      []byte // nil if it was not kept
 	groupID  string
 	assigned bool
@@ -383,14 +402,17 @@ func (r *run) readAll(ctx context.Context, at export.Position) error {
 		if err != nil {
 			return err
 		}
-		it := &item{pos: e.Pos, next: e.Next, raw: bytes.Clone(e.Raw), cost: min(int64(len(e.Raw)+recordCost), aheadBytes)}
+		it := &item{n: e.Pos.N, line: e.Pos.Line, pos: e.Pos, next: e.Next, raw: bytes.Clone(e.Raw), cost: min(int64(len(e.Raw)+recordCost), aheadBytes)}
 		if e.Raw != nil && it.raw == nil {
 			it.raw = []byte{}
+		}
+		if r.round > 0 && !r.again(it, &e) {
+			continue
 		}
 		if r.room.Acquire(ctx, it.cost) != nil || !r.start(ctx, it, &e) {
 			return nil
 		}
-		r.read = it.pos.N
+		r.read = it.n
 		r.queue <- it // the writer drains it to the end, whatever happens
 	}
 	return nil
@@ -398,7 +420,7 @@ func (r *run) readAll(ctx context.Context, at export.Position) error {
 
 // start sets what will become of the record. It returns false if the run ends before it.
 func (r *run) start(ctx context.Context, it *item, e *export.Entry) bool {
-	if line, ok := r.ahead[it.pos.N]; ok {
+	if line, ok := r.ahead[it.n]; ok {
 		it.known = line
 		return true
 	}
@@ -410,8 +432,11 @@ func (r *run) start(ctx context.Context, it *item, e *export.Entry) bool {
 		return true
 	}
 	rec := e.Record
-	if rec.GroupID == "" && r.Config.AssignGroupIDs {
-		rec.GroupID, it.assigned = r.assign(&rec, it.pos.N), true
+	switch {
+	case rec.GroupID == "" && it.assigned: // in an earlier round
+		rec.GroupID = it.groupID
+	case rec.GroupID == "" && r.Config.AssignGroupIDs && r.round == 0:
+		rec.GroupID, it.assigned = r.assign(&rec, it.n), true
 	}
 	it.groupID = rec.GroupID
 	if rec.GroupID == "" {
@@ -502,7 +527,8 @@ func (r *run) outcome(it *item) (*results.Outcome, []byte) {
 			Attempts: res.Attempts, MS: res.Took.Milliseconds(), At: res.At,
 		}
 	}
-	o.N, o.Line = it.pos.N, it.pos.Line
+	o.N, o.Line = it.n, it.line
+	o.Attempts += it.before
 	o.GroupID = cmp.Or(o.GroupID, it.groupID)
 	o.Assigned = it.assigned
 	return o, nil
@@ -549,6 +575,8 @@ func (r *run) ended(why, err error) (results.State, string) {
 	halt, _ := errors.AsType[*tim.Stop](why)
 	refused, _ := errors.AsType[*refusal](why)
 	switch {
+	case r.round > 0 && (errors.Is(err, blob.ErrChanged) || errors.Is(err, fs.ErrNotExist)):
+		return results.Waiting, "the failures file was edited during a round of retries; the next goes on with it"
 	case err != nil && errors.Is(err, blob.ErrChanged):
 		return results.Stopped, "the export was replaced while it was read; the new version is a new import"
 	case err != nil && errors.Is(err, fs.ErrNotExist):

@@ -503,7 +503,7 @@ func TestConfigDefaults(t *testing.T) {
 	}
 	want := importer.Config{
 		SDKAppID: 1400000000, Admin: "administrator", SecretKey: "k", Region: "china", Endpoint: "https://console.tim.qq.com",
-		Rate: 190, Limits: group.DocumentLimits, MaxAttempts: 5, StopShare: 0.5,
+		Rate: 190, Limits: group.DocumentLimits, MaxAttempts: 5, StopShare: 0.5, RetryRounds: 10,
 	}
 	if got != want {
 		t.Errorf("got  %+v\nwant %+v", got, want)

@@ -32,6 +32,10 @@ type Checkpoint struct {
 	// GroupId must not be sent again.
 	Sent int64 `json:"sent"`
 
+	// Round is the round of retries that this is about, from 1; then Export is the failures file. Zero
+	// is the import itself.
+	Round int `json:"round,omitzero"`
+
 	Parts  []Parts `json:"parts"`          // in order
 	Ahead  int     `json:"ahead,omitzero"` // the lease whose run left outcomes behind Next, or 0
 	Counts Counts  `json:"counts"`         // of the parts

@@ -24,10 +24,14 @@ import (
 // A Manifest is what an import came to. It is written last: where it stands the results stand.
 type Manifest struct {
 	Export   Export    `json:"export"`
-	Complete bool      `json:"complete"` // false if a newer version took the export's place before the end
+	Complete bool      `json:"complete"`          // false if a newer version took the export's place before the end
+	Replaced bool      `json:"replaced,omitzero"` // a newer version has taken the export's place
 	Counts   Counts    `json:"counts"`
 	Files    []File    `json:"files"`
 	Runs     []Run     `json:"runs"`
+	Rounds   []Round   `json:"rounds,omitzero"`  // of retries, in order
+	RetryAt  time.Time `json:"retryAt,omitzero"` // when the next round is due; zero if nothing is left to retry
+	GivenUp  int64     `json:"givenUp,omitzero"` // records that stay failed after the last round
 	Started  time.Time `json:"started"`
 	Finished time.Time `json:"finished"`
 }
@@ -49,9 +53,9 @@ func LoadManifest(ctx context.Context, b blob.Bucket, names Names) (Manifest, er
 // Finish writes, from the parts that cp counts, the results and failures under the names of to, and
 // then the manifest. from is where the parts are; the two differ when the results of an older version
 // are put out of the way. Done twice, it writes the same again.
-func Finish(ctx context.Context, b blob.Bucket, from, to Names, cp Checkpoint) (Manifest, error) {
+func Finish(ctx context.Context, b blob.Bucket, from, to Names, cp Checkpoint, p RetryPolicy) (Manifest, error) {
 	m := Manifest{
-		Export: cp.Export, Complete: cp.Done, Counts: cp.Counts, Runs: cp.Runs,
+		Export: cp.Export, Complete: cp.Done, Replaced: from != to, Counts: cp.Counts, Runs: cp.Runs,
 		Started: cp.Runs[0].Start, Finished: time.Now().UTC(),
 	}
 	keep := func(f File, err error) error {
@@ -72,6 +76,7 @@ func Finish(ctx context.Context, b blob.Bucket, from, to Names, cp Checkpoint) (
 		// Nothing is left of an older version that had failures.
 		return m, fmt.Errorf("remove %q: %w", to.Failures(), err)
 	}
+	m.schedule(p)
 	if err := writeJSON(ctx, b, to.Manifest(), m); err != nil {
 		return m, err
 	}
@@ -237,7 +242,7 @@ func ReadLine(line []byte) (Outcome, []byte, error) {
 }
 
 // LoadAhead returns the outcomes that an earlier run left behind the checkpoint's Next, as lines by
-// ordinal.
+// ordinal; there may be some before it too.
 func LoadAhead(ctx context.Context, b blob.Bucket, names Names, cp *Checkpoint) (map[int64][]byte, error) {
 	ahead := map[int64][]byte{}
 	if cp.Ahead == 0 {
@@ -247,9 +252,7 @@ func LoadAhead(ctx context.Context, b blob.Bucket, names Names, cp *Checkpoint) 
 		if err != nil {
 			return nil, fmt.Errorf("read outcomes ahead: %w", err)
 		}
-		if n := LineN(line); n >= cp.Next.N {
-			ahead[n] = bytes.Clone(line)
-		}
+		ahead[LineN(line)] = bytes.Clone(line)
 	}
 	return ahead, nil
 }
@@ -258,12 +261,21 @@ func LoadAhead(ctx context.Context, b blob.Bucket, names Names, cp *Checkpoint) 
 // version, so that those of the newer one can take their place. If the older import was not finished,
 // what it came to so far is kept.
 func Keep(ctx context.Context, b blob.Bucket, names Names, old Checkpoint) error {
-	kept := names.Kept(old.Export.Version)
 	m, err := LoadManifest(ctx, b, names)
+	if old.Round > 0 { // the import was finished; what the round came to belongs to it
+		if err == nil {
+			m, err = Merge(ctx, b, names, m, old, RetryPolicy{})
+		}
+		if err != nil {
+			return err
+		}
+		old.Export.Version = m.Export.Version
+	}
+	kept := names.Kept(old.Export.Version)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), err == nil && m.Export.Version != old.Export.Version:
 		old.Done = false
-		_, err := Finish(ctx, b, names, kept, old)
+		_, err := Finish(ctx, b, names, kept, old, RetryPolicy{})
 		return err
 	case err != nil:
 		return err
@@ -275,6 +287,7 @@ func Keep(ctx context.Context, b blob.Bucket, names Names, old Checkpoint) error
 		}
 		m.Files[i].Key = to
 	}
+	m.Replaced = true
 	return writeJSON(ctx, b, kept.Manifest(), m)
 }
 

@@ -40,6 +40,30 @@ func Own(key string) bool {
 	return false
 }
 
+// A Kind says what a key that lies beside an export is.
+type Kind int
+
+// The kinds.
+const (
+	NotBeside Kind = iota
+	BesideResults
+	BesideFailures
+	BesideReport
+	BesideWork // the work folder itself, with its slash
+)
+
+// Beside returns of what lies beside an export that export's key, and what it is.
+func Beside(key string) (owner string, kind Kind) {
+	for suffix, kind := range map[string]Kind{
+		resultsSuffix: BesideResults, failuresSuffix: BesideFailures, reportSuffix: BesideReport, workSuffix: BesideWork,
+	} {
+		if owner, ok := strings.CutSuffix(key, suffix); ok && owner != "" {
+			return owner, kind
+		}
+	}
+	return "", NotBeside
+}
+
 // A Names is the keys of what belongs to one export.
 type Names struct {
 	Export string

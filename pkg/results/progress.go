@@ -34,11 +34,36 @@ type Progress struct {
 	Holder  string          `json:"holder,omitzero"` // of the lease, while it is running
 	Until   time.Time       `json:"until,omitzero"`  // of the lease
 	Updated time.Time       `json:"updated"`
+
+	// Again is when the schedule tries a stopped import again: ever more rarely, a minute after the first
+	// stop in a row and at most an hour after a later one. Zero is at once.
+	Again time.Time `json:"again,omitzero"`
+}
+
+const (
+	againFirst = time.Minute
+	againMost  = time.Hour
+)
+
+// again returns when to try again after the last of runs.
+func again(runs []Run) time.Time {
+	stops := 0
+	for i := len(runs) - 1; i >= 0 && runs[i].Stop != ""; i-- {
+		stops++
+	}
+	if stops == 0 {
+		return time.Time{}
+	}
+	wait := againMost
+	if stops < 7 { // 64 minutes
+		wait = min(againMost, againFirst<<(stops-1))
+	}
+	return runs[len(runs)-1].End.Add(wait)
 }
 
 func progressOf(state State, reason string, cp *Checkpoint) Progress {
 	return Progress{
-		State: state, Reason: reason, Export: cp.Export, Next: cp.Next, Counts: cp.Counts,
+		Again: again(cp.Runs), State: state, Reason: reason, Export: cp.Export, Next: cp.Next, Counts: cp.Counts,
 		Run: cp.Runs[len(cp.Runs)-1], Runs: len(cp.Runs), Updated: time.Now().UTC(),
 	}
 }

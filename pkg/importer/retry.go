@@ -1,0 +1,95 @@
+package importer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"groupimport/pkg/export"
+	"groupimport/pkg/results"
+)
+
+// Retry does a round of retries on the import of the export at key, if one is due: the records of the
+// failures file that failed are sent again, and what they come to takes the place of their outcomes. With
+// now, the wait before the round is left out. A round takes as many runs as it needs, like an import.
+//
+// If nothing is due, Already is set in what it returns.
+func (i *Importer) Retry(ctx context.Context, key string, now bool) (Summary, error) {
+	names := results.Names{Export: key}
+	m, err := results.LoadManifest(ctx, i.Bucket, names)
+	if err != nil {
+		return Summary{}, err
+	}
+	nothing := Summary{State: results.Finished, Already: true, Counts: m.Counts, Manifest: m}
+	if !m.Due(i.Config.policy(), now) {
+		return nothing, nil
+	}
+	info, err := i.Bucket.Stat(ctx, key)
+	switch {
+	case err == nil && info.Version != m.Export.Version:
+		return nothing, nil // a newer version waits, whose import keeps these results
+	case err != nil && !errors.Is(err, fs.ErrNotExist): // the records stand in the failures file
+		return Summary{}, err
+	}
+	return i.underLease(ctx, names, func(ctx, writing context.Context, lease *results.Lease) (Summary, error) {
+		return i.round(ctx, writing, names, lease, now)
+	})
+}
+
+// round does a run on a round of retries.
+func (i *Importer) round(ctx, writing context.Context, names results.Names, lease *results.Lease, now bool) (Summary, error) {
+	m, err := results.LoadManifest(writing, i.Bucket, names) // it may have changed before the lease was ours
+	if err != nil {
+		return Summary{}, err
+	}
+	last, err := results.LoadCheckpoint(writing, i.Bucket, names, lease.Number)
+	if err != nil {
+		return Summary{}, err
+	}
+	merge := func(cp results.Checkpoint) (results.Manifest, error) {
+		return results.Merge(writing, i.Bucket, names, m, cp, i.Config.policy())
+	}
+	goesOn := last != nil && last.Round == len(m.Rounds)+1
+	info, err := i.Bucket.Stat(writing, names.Failures())
+	if goesOn && !last.Done && (errors.Is(err, fs.ErrNotExist) || err == nil && info.Version != last.Export.Version) {
+		// Somebody has edited the failures file in the middle of the round. What it came to so far ends it;
+		// the rest is for the next, which is due at once.
+		last.Done = true
+	}
+	switch {
+	case goesOn && last.Done: // it died before the merge, or in it
+		m, err := merge(*last)
+		return Summary{State: results.Finished, Counts: m.Counts, Manifest: m}, err
+	case !goesOn && !m.Due(i.Config.policy(), now):
+		return Summary{State: results.Finished, Already: true, Counts: m.Counts, Manifest: m}, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return Summary{}, fmt.Errorf("records of %q failed, but their file is gone: %w", names.Export, err)
+	case err != nil:
+		return Summary{}, err
+	}
+	cp := results.Checkpoint{
+		Export: results.Export{Key: names.Failures(), Version: info.Version, Size: info.Size},
+		Next:   export.Start, Round: len(m.Rounds) + 1,
+	}
+	if goesOn {
+		cp = *last
+	}
+	return i.work(ctx, writing, &run{Importer: i, names: names, lease: lease}, cp, merge)
+}
+
+// again reports whether a line of the failures file is to be tried again, and makes its item that of the
+// record in the export. Lines that a person has put out of order, or that are no outcomes, stay as they
+// are.
+func (r *run) again(it *item, e *export.Entry) bool {
+	if e.Failure == nil {
+		return false
+	}
+	o, _, err := results.ReadLine(e.Failure)
+	if err != nil || !r.Config.policy().Retries(o.Status) || o.N <= r.read {
+		return false
+	}
+	it.n, it.line, it.before = o.N, o.Line, o.Attempts
+	it.groupID, it.assigned = o.GroupID, o.Assigned
+	return true
+}

@@ -1,0 +1,256 @@
+package importer
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"groupimport/pkg/export"
+	"groupimport/pkg/results"
+)
+
+// MissedAfter is how old an export without an import must be before the schedule takes it that its event
+// was missed. Events usually come within seconds.
+const MissedAfter = 5 * time.Minute
+
+// An Action is what one pass of the schedule does.
+type Action struct {
+	Resume bool          // unfinished imports go on, and exports without one are started
+	Retry  bool          // rounds of retries that are due are done
+	Now    bool          // the waits before them, and those of stopped imports, are left out
+	Missed time.Duration // age of an export without an import from which on it is started; zero means MissedAfter
+
+	// Whole says whether an export that is to be started has been written to its end; nil means that the
+	// store shows only whole ones.
+	Whole func(key string) bool
+}
+
+// A Pass is what one pass of the schedule came to.
+type Pass struct {
+	Imports int     `json:"imports"` // exports that were looked at
+	Done    []Doing `json:"done"`    // what was worked on, in that order
+	Left    int     `json:"left"`    // due, but time was up
+	Reason  string  `json:"reason,omitzero"`
+}
+
+// A Doing is the work of a pass on one import.
+type Doing struct {
+	Key    string         `json:"key"`
+	What   string         `json:"what"` // start, resume, retry
+	State  results.State  `json:"state,omitzero"`
+	Reason string         `json:"reason,omitzero"`
+	Error  string         `json:"error,omitzero"`
+	Counts results.Counts `json:"counts"` // of the whole import
+}
+
+// The whats of a Doing.
+const (
+	doStart  = "start"
+	doResume = "resume"
+	doRetry  = "retry"
+)
+
+// A found is an export and what the list shows beside it.
+type found struct {
+	key      string
+	modified time.Time // of the export; zero if it is gone
+	work     bool      // it has a work folder
+	results  time.Time // when its results were written; zero if they were not
+	failures bool
+}
+
+// A due is work that a pass is to do.
+type due struct {
+	found
+	what string
+}
+
+// Schedule does one pass over all exports below [Config.Prefix]: what is due is worked on in order of
+// age until ctx ends. It goes by a list, which costs a request for each 1,000 keys, and an import has
+// three to five of them: the export, its results, its work folder, which counts as one however much is
+// in it, and perhaps a failures file and a report. A finished import costs nothing more, unless its export
+// was written after its results or, for Retry, it has a failures file; an unfinished one costs a few
+// requests.
+//
+// Its error is about the list; what happens to a single import is told in the Pass.
+func (i *Importer) Schedule(ctx context.Context, a Action) (Pass, error) {
+	var pass Pass
+	var todo []due
+	for f, err := range i.exports(ctx, i.Config.Prefix) {
+		if err != nil {
+			return pass, fmt.Errorf("list exports: %w", err)
+		}
+		pass.Imports++
+		what, err := i.due(ctx, f, a)
+		if err != nil {
+			pass.Done = append(pass.Done, Doing{Key: f.key, What: what, Error: err.Error()})
+			continue
+		}
+		if what != "" {
+			todo = append(todo, due{f, what})
+		}
+	}
+	slices.SortStableFunc(todo, func(a, b due) int { return a.modified.Compare(b.modified) })
+	for n, d := range todo {
+		deadline, ok := ctx.Deadline()
+		if ctx.Err() != nil || i.Client.Stopped() != nil || n > 0 && ok && time.Until(deadline) < 2*reserve {
+			pass.Left = len(todo) - n
+			pass.Reason = "time is up"
+			if s := i.Client.Stopped(); s != nil {
+				pass.Reason = s.Reason
+			}
+			break
+		}
+		pass.Done = append(pass.Done, i.do(ctx, d, a))
+	}
+	i.log().InfoContext(ctx, "schedule pass", "imports", pass.Imports, "done", len(pass.Done), "left", pass.Left)
+	return pass, nil
+}
+
+// do works on one import.
+func (i *Importer) do(ctx context.Context, d due, a Action) Doing {
+	done := Doing{Key: d.key, What: d.what}
+	var s Summary
+	var err error
+	if d.what == doRetry {
+		s, err = i.Retry(ctx, d.key, a.Now)
+	} else {
+		s, err = i.Run(ctx, d.key)
+	}
+	done.State, done.Reason, done.Counts = s.State, s.Reason, s.Counts
+	if busy, ok := errors.AsType[*results.BusyError](err); ok {
+		done.State, done.Reason = results.Running, busy.Error()
+	} else if err != nil {
+		done.Error = err.Error()
+	}
+	return done
+}
+
+// due returns what there is to do about an export, "" if nothing.
+func (i *Importer) due(ctx context.Context, f found, a Action) (what string, err error) {
+	if a.Resume && !f.modified.IsZero() {
+		what, err = i.unfinished(ctx, f, a)
+	}
+	if what != "" || err != nil || !a.Retry || !f.failures || f.results.IsZero() {
+		return what, err
+	}
+	m, err := results.LoadManifest(ctx, i.Bucket, results.Names{Export: f.key})
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", nil // not finished
+	case err != nil:
+		return doRetry, err
+	case m.Due(i.Config.policy(), a.Now):
+		return doRetry, nil
+	}
+	return "", nil
+}
+
+// unfinished returns whether an export is to be started or resumed.
+func (i *Importer) unfinished(ctx context.Context, f found, a Action) (string, error) {
+	missed := time.Since(f.modified) >= cmp.Or(a.Missed, MissedAfter)
+	whole := func() bool { return missed && (a.Whole == nil || a.Whole(f.key)) }
+	if !f.work {
+		if whole() {
+			return doStart, nil
+		}
+		return "", nil
+	}
+	if f.modified.Before(f.results) {
+		return "", nil // finished
+	}
+	// There are no results yet, or the export may be newer than they are.
+	p, err := results.LoadProgress(ctx, i.Bucket, results.Names{Export: f.key})
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return doResume, nil // its first run died before it said anything
+	case err != nil:
+		return doResume, err
+	case p.State == results.Stopped && !a.Now && time.Now().Before(p.Again):
+		return "", nil
+	case p.State != results.Finished:
+		return doResume, nil
+	}
+	info, err := i.Bucket.Stat(ctx, f.key)
+	if err != nil || info.Version == p.Export.Version || !whole() {
+		return "", err
+	}
+	return doStart, nil
+}
+
+// exports yields the exports below prefix and what lies beside each. An export comes before what lies
+// beside it, because their names begin with its own; in between there may be others, whose names begin
+// with it too.
+func (i *Importer) exports(ctx context.Context, prefix string) func(yield func(found, error) bool) {
+	return func(yield func(found, error) bool) {
+		var open []*found // whose neighbours may still come, each one's key a prefix of the next one's
+		flush := func(key string) bool {
+			for len(open) > 0 && !strings.HasPrefix(key, open[len(open)-1].key) {
+				f := open[len(open)-1]
+				open = open[:len(open)-1]
+				if !yield(*f, nil) {
+					return false
+				}
+			}
+			return true
+		}
+		var folders []string
+		for info, err := range i.Bucket.List(ctx, prefix, "/") {
+			if err != nil {
+				yield(found{}, err)
+				return
+			}
+			if !flush(info.Key) {
+				return
+			}
+			if owner, kind := results.Beside(info.Key); kind != results.NotBeside {
+				f := openAt(&open, owner)
+				switch kind {
+				case results.BesideWork:
+					f.work = true
+				case results.BesideResults:
+					f.results = info.Modified
+				case results.BesideFailures:
+					f.failures = true
+				case results.BesideReport, results.NotBeside:
+				}
+				continue
+			}
+			if strings.HasSuffix(info.Key, "/") {
+				folders = append(folders, info.Key)
+				continue
+			}
+			if export.Reads(info.Key) && !strings.HasPrefix(path.Base(info.Key), ".") {
+				open = append(open, &found{key: info.Key, modified: info.Modified})
+			}
+		}
+		if !flush("\xff") {
+			return
+		}
+		for _, folder := range folders {
+			for f, err := range i.exports(ctx, folder) {
+				if !yield(f, err) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// openAt returns the open export with this key. One that is gone is opened now.
+func openAt(open *[]*found, key string) *found {
+	for _, f := range *open {
+		if f.key == key {
+			return f
+		}
+	}
+	f := &found{key: key}
+	*open = append(*open, f)
+	return f
+}

@@ -1,0 +1,170 @@
+package results
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"math/rand/v2"
+	"time"
+
+	"groupimport/pkg/blob"
+)
+
+// A Round is one time that failed records were tried again.
+type Round struct {
+	Start  time.Time `json:"start"`
+	End    time.Time `json:"end"`
+	Counts Counts    `json:"counts"` // what the records that were tried came to
+	Runs   []Run     `json:"runs"`
+}
+
+// A RetryPolicy says how often failed records are tried again. Its zero value is the default.
+type RetryPolicy struct {
+	Rounds  int  // at most; zero means 10
+	Unknown bool // unknown records are tried again too, whatever that makes twice
+}
+
+const (
+	defaultRounds = 10
+
+	// The wait before a round: 15 minutes, doubled with each, at most a day; and a fifth more or less of
+	// it at random, so that imports which failed together do not come back together.
+	roundFirst  = 15 * time.Minute
+	roundMost   = 24 * time.Hour
+	roundJitter = 0.2
+)
+
+// Retries reports whether a record with this outcome is tried again.
+func (p RetryPolicy) Retries(s Status) bool { return s == Failed || s == Unknown && p.Unknown }
+
+// schedule sets when the next round is due.
+func (m *Manifest) schedule(p RetryPolicy) {
+	m.RetryAt, m.GivenUp = time.Time{}, 0
+	left := m.Counts.Failed
+	if p.Unknown {
+		left += m.Counts.Unknown
+	}
+	switch n := len(m.Rounds); {
+	case m.Replaced || left == 0:
+	case n >= cmp.Or(p.Rounds, defaultRounds):
+		m.GivenUp = left
+	default:
+		wait := float64(min(roundMost, roundFirst<<min(n, 10)))
+		wait *= 1 - roundJitter + 2*roundJitter*rand.Float64()
+		m.RetryAt = m.Finished.Add(time.Duration(wait))
+		if n > 0 {
+			m.RetryAt = m.Rounds[n-1].End.Add(time.Duration(wait))
+		}
+	}
+}
+
+// Due reports whether a round of retries is due. With now, its wait is left out.
+func (m *Manifest) Due(p RetryPolicy, now bool) bool {
+	left := m.Counts.Failed
+	if p.Unknown {
+		left += m.Counts.Unknown
+	}
+	switch {
+	case m.Replaced || left == 0 || len(m.Rounds) >= cmp.Or(p.Rounds, defaultRounds):
+		return false
+	case m.RetryAt.IsZero(): // unknown ones, of an import that ended when they were not to be tried again
+		return true
+	}
+	return now || !time.Now().Before(m.RetryAt)
+}
+
+// Merge puts what a round came to, as far as cp's parts and outcomes ahead say, into the results and
+// failures, and then into the manifest, which it returns. It reads the results once. Interrupted at any
+// instant and done again, it comes to the same.
+func Merge(ctx context.Context, b blob.Bucket, names Names, m Manifest, cp Checkpoint, p RetryPolicy) (Manifest, error) {
+	if cp.Round != len(m.Rounds)+1 {
+		return m, nil // merged before
+	}
+	ahead, err := LoadAhead(ctx, b, names, &cp)
+	if err != nil {
+		return m, err
+	}
+	var counts Counts
+	m.Files = nil
+	results, err := put(ctx, b, names.Results(), replaced(Lines(ctx, b, names.Results()), partLines(ctx, b, names, cp), ahead), func(line []byte) []byte {
+		counts.Add(LineStatus(line))
+		return bare(line)
+	})
+	if err != nil {
+		return m, err
+	}
+	if counts.Records() != m.Counts.Records() {
+		return m, fmt.Errorf("%q has %d records, the manifest says %d: has somebody changed it?", names.Results(), counts.Records(), m.Counts.Records())
+	}
+	m.Counts, m.Files = counts, append(m.Files, results)
+	if counts.NotIn() > 0 {
+		failures, err := put(ctx, b, names.Failures(), replaced(lenient(Lines(ctx, b, names.Failures())), partLines(ctx, b, names, cp), ahead), failuresOnly)
+		if err != nil {
+			return m, err
+		}
+		m.Files = append(m.Files, failures)
+	} else if err := b.Delete(ctx, names.Failures()); err != nil {
+		return m, fmt.Errorf("remove %q: %w", names.Failures(), err)
+	}
+	m.Rounds = append(m.Rounds, Round{Start: cp.Runs[0].Start, End: time.Now().UTC(), Counts: cp.Counts, Runs: cp.Runs})
+	m.schedule(p)
+	if err := writeJSON(ctx, b, names.Manifest(), m); err != nil {
+		return m, err
+	}
+	last := cp
+	last.Export, last.Counts = m.Export, m.Counts
+	return m, SaveProgress(ctx, b, names, Finished, "", &last)
+}
+
+// lenient takes a failures file that a person has removed for an empty one.
+func lenient(lines iter.Seq2[[]byte, error]) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		for line, err := range lines {
+			if errors.Is(err, fs.ErrNotExist) || !yield(line, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// replaced yields lines, and instead of those whose record has a newer outcome, that. Both have to be in
+// the order of their records, but for lines that are no outcomes, which stay.
+func replaced(lines, newer iter.Seq2[[]byte, error], ahead map[int64][]byte) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		next, stop := iter.Pull2(newer)
+		defer stop()
+		var pending []byte
+		pendingN := int64(0) // 0: none was read yet, -1: there are no more
+		for line, err := range lines {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			n := LineN(line)
+			for n > 0 && pendingN >= 0 && pendingN < n {
+				text, err, ok := next()
+				if err != nil {
+					yield(nil, err)
+					return
+				}
+				pending, pendingN = text, LineN(text)
+				if !ok {
+					pendingN = -1
+				}
+			}
+			switch text, isAhead := ahead[n]; {
+			case n > 0 && n == pendingN:
+				line = bytes.Clone(pending)
+			case isAhead:
+				line = bytes.Clone(text)
+			}
+			if !yield(line, nil) {
+				return
+			}
+		}
+	}
+}
