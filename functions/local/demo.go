@@ -13,27 +13,30 @@ import (
 
 // demo imports a sample export into an emulated service, with a folder as the bucket.
 func (t *tool) demo(ctx context.Context, args []string) error {
-	flags := t.flags("demo [-groups N] [-dir DIR]")
+	flags := newFlags("demo [-groups N] [-dir DIR]")
 	groups := flags.Int("groups", 1000, "groups in the sample export, beside some that are broken on purpose")
 	dir := flags.String("dir", "", "folder to use as the bucket, default a new one")
-	if done, err := parse(flags, args); done {
+	if done, err := t.parse(flags, args, false); done {
 		return err
+	}
+	if *groups < 0 {
+		return usageError("-groups is %d, it must not be negative", *groups)
 	}
 	if *dir == "" {
 		var err error
 		if *dir, err = os.MkdirTemp("", "groupimport-demo-"); err != nil {
 			return err
 		}
-	} else if err := os.MkdirAll(*dir, 0o755); err != nil {
+	} else if err := os.MkdirAll(*dir, 0o750); err != nil {
 		return err
 	}
 	file := filepath.Join(*dir, "sample.jsonl")
-	if err := os.WriteFile(file, []byte(sample(*groups)), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(sample(*groups)), 0o600); err != nil {
 		return err
 	}
 
 	service := &emulator.Service{SDKAppID: emulatorApp, Key: emulatorKey, Latency: 50 * time.Millisecond}
-	url, stop, err := serveEmulator(service, "127.0.0.1:0")
+	url, stop, err := serveEmulator(ctx, service, "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
@@ -63,7 +66,7 @@ func (t *tool) demo(ctx context.Context, args []string) error {
 	fmt.Fprintf(t.stdout, "the service saw: %s requests, %s groups made, busiest second %d, refused as too fast %d\n",
 		thousands(int64(stats.Requests)), thousands(int64(stats.Taken)), stats.BusiestSecond, stats.Refused)
 	if status(err, t.stderr) == exitNotIn { // as it should be
-		fmt.Fprintf(t.stdout, "look: head -3 %[1]s.results.ndjson; cat %[1]s.failures.ndjson\n", file)
+		fmt.Fprintf(t.stdout, "look: head -3 %s; cat %s\n", quote(file+".results.ndjson"), quote(file+".failures.ndjson"))
 		return nil
 	}
 	return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"groupimport/pkg/emulator"
@@ -13,12 +14,12 @@ import (
 
 const (
 	emulatorApp = 1400000000
-	emulatorKey = "the emulator's key, which is no secret"
+	emulatorKey = "the-emulators-key-which-is-no-secret"
 )
 
 // emulator serves an IM service on this machine until it is interrupted.
 func (t *tool) emulator(ctx context.Context, args []string) error {
-	flags := t.flags("emulator [OPTION…]")
+	flags := newFlags("emulator [OPTION…]")
 	addr := flags.String("addr", "127.0.0.1:8080", "address to listen on; port 0 takes a free one")
 	app := flags.Int("sdkappid", emulatorApp, "SDKAppID")
 	key := flags.String("key", emulatorKey, "its secret key")
@@ -26,7 +27,7 @@ func (t *tool) emulator(ctx context.Context, args []string) error {
 	latency := flags.Duration("latency", 50*time.Millisecond, "time an answer takes")
 	jitter := flags.Duration("jitter", 20*time.Millisecond, "and a random share of this")
 	faults := flags.String("faults", "", "what goes wrong, as shares of the requests, for example drop-after=0.01,internal=0.02,seed=7")
-	if done, err := parse(flags, args); done {
+	if done, err := t.parse(flags, args, false); done {
 		return err
 	}
 	fail, err := emulator.ParseFaults(*faults)
@@ -36,24 +37,32 @@ func (t *tool) emulator(ctx context.Context, args []string) error {
 	service := &emulator.Service{
 		SDKAppID: *app, Key: *key, Limit: *limit, Latency: *latency, Jitter: *jitter, Faults: fail,
 	}
-	url, stop, err := serveEmulator(service, *addr)
+	url, stop, err := serveEmulator(ctx, service, *addr)
 	if err != nil {
 		return err
 	}
 	defer stop()
 	fmt.Fprintf(t.stderr, "local: an IM service is at %s; to use it:\n\n"+
-		"  export TIM_ENDPOINT=%s TIM_SDKAPPID=%d TIM_SECRET_KEY='%s'\n\n"+
-		"what it has seen: %s/emulator/stats   its groups: %s/emulator/groups   Ctrl-C ends it\n", url, url, *app, *key, url, url)
+		"  export TIM_ENDPOINT=%s TIM_SDKAPPID=%d TIM_SECRET_KEY=%s\n\n"+
+		"what it has seen: %s/emulator/stats   its groups: %s/emulator/groups   Ctrl-C ends it\n", url, url, *app, quote(*key), url, url)
 	<-ctx.Done()
 	stats := service.Stats()
-	fmt.Fprintf(t.stdout, "requests %d, groups made %d, refused as too fast %d, busiest second %d\n",
-		stats.Requests, stats.Taken, stats.Refused, stats.BusiestSecond)
+	fmt.Fprintf(t.stdout, "requests %s, groups made %s, refused as too fast %s, busiest second %d\n", thousands(int64(stats.Requests)),
+		thousands(int64(stats.Taken)), thousands(int64(stats.Refused)), stats.BusiestSecond)
 	return nil
 }
 
+// quote quotes text for a shell where it needs that.
+func quote(text string) string {
+	if text != "" && strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:=@,+") == "" {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+}
+
 // serveEmulator serves at addr until stop is called.
-func serveEmulator(service *emulator.Service, addr string) (url string, stop func(), err error) {
-	listener, err := net.Listen("tcp", addr)
+func serveEmulator(ctx context.Context, service *emulator.Service, addr string) (url string, stop func(), err error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return "", nil, fmt.Errorf("start the emulator: %w", err)
 	}

@@ -10,6 +10,9 @@ import (
 	"syscall"
 )
 
+// unknown stands where the system does not tell.
+const unknown = "unknown"
+
 // holder names this process in leases, so that a later one on the same machine can tell whether it still
 // lives: "host HOST boot BOOT pid PID start START".
 func holder() string {
@@ -20,11 +23,11 @@ func holder() string {
 // another container, nothing can be told.
 func dead(holder string) bool {
 	fields := strings.Fields(holder)
-	if len(fields) != 8 || fields[1] != hostname() {
+	if len(fields) != 8 || fields[1] != hostname() || fields[1] == unknown {
 		return false
 	}
 	if fields[3] != boot() {
-		return !strings.Contains(fields[3]+boot(), "unknown") && sameSpace(fields[3], boot())
+		return rebooted(fields[3], boot())
 	}
 	pid, err := strconv.Atoi(fields[5])
 	if err != nil {
@@ -36,42 +39,53 @@ func dead(holder string) bool {
 	return startOf(pid) != fields[7] // the number went to another process
 }
 
+// who names the holder of a lease for people.
+func who(holder string) string {
+	fields := strings.Fields(holder)
+	if len(fields) != 8 {
+		return holder
+	}
+	return "process " + fields[5] + " on " + fields[1]
+}
+
 func hostname() string {
 	name, err := os.Hostname()
 	if err != nil || strings.ContainsAny(name, " \t\n") || name == "" {
-		return "unknown"
+		return unknown
 	}
 	return name
 }
 
-// boot names the start of this machine and the space in which its process numbers count, "unknown" where
-// the system does not tell.
+// boot names the start of this machine and the space in which its process numbers count, or unknown.
 func boot() string {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	space, err2 := os.Readlink("/proc/self/ns/pid")
 	if err != nil || err2 != nil {
-		return "unknown"
+		return unknown
 	}
 	return strings.TrimSpace(string(id)) + "/" + space
 }
 
-// sameSpace reports whether two boots differ in the start of the machine and not in the space alone.
-func sameSpace(a, b string) bool {
-	first, _, _ := strings.Cut(a, "/")
-	second, _, _ := strings.Cut(b, "/")
-	return first != second
+// rebooted reports whether two boots of one machine differ in its start, and not in the space alone.
+func rebooted(then, now string) bool {
+	first, _, _ := strings.Cut(then, "/")
+	second, _, _ := strings.Cut(now, "/")
+	return first != second && first != unknown && second != unknown
 }
 
-// startOf tells when a process began, in clock ticks since the machine did (proc_pid_stat(5), field 22),
-// "unknown" where the system does not tell.
+// startOf tells when a process began, in clock ticks since the machine did (proc_pid_stat(5), field 22), or
+// unknown. Of one that has ended, and whose parent has not asked yet, it says so.
 func startOf(pid int) string {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return "unknown"
+		return unknown
 	}
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 	if len(fields) < 20 {
-		return "unknown"
+		return unknown
+	}
+	if state := string(fields[0]); state == "Z" || state == "X" {
+		return "ended"
 	}
 	return string(fields[19])
 }

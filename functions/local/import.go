@@ -4,13 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"groupimport/pkg/blob/dirblob"
+	"groupimport/pkg/export"
 	"groupimport/pkg/importer"
 	"groupimport/pkg/results"
 )
@@ -20,20 +24,16 @@ import (
 const grace = 1500 * time.Millisecond
 
 func (t *tool) importFiles(ctx context.Context, args []string) error {
-	fs := t.flags("import [-quiet] FILE…")
-	quiet := fs.Bool("quiet", false, "no progress")
-	if done, err := parse(fs, args); done {
+	flags := newFlags("import [-quiet] FILE…")
+	quiet := flags.Bool("quiet", false, "no progress, only messages and the summary")
+	if done, err := t.parse(flags, args, true); done {
 		return err
-	}
-	if fs.NArg() == 0 {
-		fs.Usage()
-		return &exit{status: exitUsage}
 	}
 	cfg, level, err := t.config()
 	if err != nil {
 		return err
 	}
-	return t.importAll(ctx, cfg, level, fs.Args(), *quiet)
+	return t.importAll(ctx, cfg, level, flags.Args(), *quiet)
 }
 
 // config reads the configuration; its error is one of usage and names every mistake.
@@ -64,8 +64,12 @@ func (t *tool) importAll(ctx context.Context, cfg importer.Config, level slog.Le
 	}
 	defer first.Client.Close()
 
+	defer context.AfterFunc(ctx, func() {
+		fmt.Fprintf(meter, "local: %v: ending in good order; once more ends at once\n", context.Cause(ctx))
+	})()
+
 	worst := exitOK
-	for _, file := range files {
+	for n, file := range files {
 		i := &importer.Importer{
 			Config: cfg, Holder: holder(), Dead: dead, Grace: grace, Log: log,
 			Client: first.Client, // one budget for all
@@ -75,6 +79,9 @@ func (t *tool) importAll(ctx context.Context, cfg importer.Config, level slog.Le
 			worst = status
 		}
 		if ctx.Err() != nil || first.Client.Stopped() != nil {
+			if rest := files[n+1:]; len(rest) > 0 {
+				fmt.Fprintf(meter, "local: not begun: %s\n", strings.Join(rest, " "))
+			}
 			break
 		}
 	}
@@ -90,22 +97,26 @@ var rank = map[int]int{exitOK: 0, exitNotIn: 1, exitUnfinished: 2, exitError: 3}
 // importFile imports one file, in as many runs as it takes, and returns the exit status.
 func (t *tool) importFile(ctx context.Context, i *importer.Importer, file string, meter *meter) int {
 	dir, key := filepath.Split(file)
-	if dir == "" {
-		dir = "."
-	}
 	failed := func(err error) int {
-		fmt.Fprintf(t.stderr, "local: %s: %v\n", file, err)
+		fmt.Fprintf(meter, "local: %s: %v\n", file, err)
 		return exitError
 	}
-	bucket, err := dirblob.Open(dir)
-	if err != nil {
+	if err := checkFile(file); err != nil {
 		return failed(err)
 	}
-	defer bucket.Close()
+	if results.Own(key) {
+		return failed(errors.New("an import wrote it; to import its records, copy it to a name of its own, for example " +
+			strings.TrimSuffix(file, ".ndjson") + ".again.ndjson"))
+	}
 	absolute, err := filepath.Abs(dir)
 	if err != nil {
 		return failed(err)
 	}
+	bucket, err := dirblob.Open(absolute)
+	if err != nil {
+		return failed(err)
+	}
+	defer bucket.Close()
 	i.Bucket, i.BucketName = bucket, absolute
 
 	start := time.Now()
@@ -118,22 +129,55 @@ func (t *tool) importFile(ctx context.Context, i *importer.Importer, file string
 			break
 		}
 	}
-	if busy, ok := errors.AsType[*results.Busy](err); ok {
-		fmt.Fprintf(t.stderr, "local: %s: %v\n", file, busy)
+	if busy, ok := errors.AsType[*results.BusyError](err); ok {
+		fmt.Fprintf(meter, "local: %s: %s is working on it, until %s at the latest; wait, or stop that one and then run this again\n",
+			file, who(busy.Holder), busy.Until.Local().Format("15:04:05 MST"))
 		return exitUnfinished
+	}
+	if err != nil && ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
+		// Before there was anything to do: no checkpoint, no summary.
+		fmt.Fprintf(meter, "local: %s: unfinished: %v; nothing is lost, the same command goes on\n", file, err)
+		return exitUnfinished
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w: results go beside the export, so its folder must be writable: copy it to one that is", err)
 	}
 	if err != nil {
 		return failed(err)
 	}
 	t.summary(file, s, time.Since(start))
 	switch {
+	case s.State == results.Stopped:
+		fmt.Fprintf(meter, "local: %s: unfinished: %s; nothing is lost: mend that, and the same command goes on\n", file, s.Reason)
+		return exitUnfinished
 	case s.State != results.Finished:
-		fmt.Fprintf(t.stderr, "local: %s: unfinished: %s; nothing is lost, the same command goes on\n", file, s.Reason)
+		fmt.Fprintf(meter, "local: %s: unfinished: %s; nothing is lost, the same command goes on\n", file, s.Reason)
 		return exitUnfinished
 	case s.Counts.NotIn() > 0:
 		return exitNotIn
 	}
 	return exitOK
+}
+
+// checkFile says why a file is no export, before anything is done with it.
+func checkFile(file string) error {
+	info, err := os.Stat(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return errors.New("there is no such file")
+	case err != nil:
+		if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
+			err = pathErr.Err // the name stands before it
+		}
+		return err
+	case info.IsDir():
+		return errors.New("it is a folder: name the files in it")
+	case !info.Mode().IsRegular():
+		return errors.New("it is no regular file: an export is read more than once, so write it to a file first")
+	case !export.Reads(file):
+		return fmt.Errorf("its name must end in %s, which is how the format is told", strings.Join(export.Formats, " or "))
+	}
+	return nil
 }
 
 // meanings says what each status means, in the order of the summary.
@@ -151,29 +195,49 @@ var meanings = []struct {
 
 // summary writes what a file's import came to.
 func (t *tool) summary(file string, s importer.Summary, took time.Duration) {
-	w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
-	defer w.Flush()
-	how := fmt.Sprintf("%s in %s", s.State, took.Round(100*time.Millisecond))
-	if s.Already {
+	var how string
+	switch {
+	case s.Already:
 		how = "finished before, nothing to do: this version of the export was imported at " +
-			s.Manifest.Finished.Format(time.RFC3339)
+			s.Manifest.Finished.Local().Format("2006-01-02 15:04:05 MST")
+	case s.State == results.Finished:
+		how = "finished in " + took.Round(100*time.Millisecond).String()
+	default:
+		how = "not finished, after " + took.Round(100*time.Millisecond).String()
 	}
-	fmt.Fprintf(w, "%s: %s\n", file, how)
+	rows := make([][]string, 0, len(meanings)+1)
 	for _, m := range meanings {
-		text := m.text
-		if m.count(s.Counts) == 0 {
-			text = ""
+		row := []string{string(m.status), thousands(m.count(s.Counts))}
+		if m.count(s.Counts) > 0 {
+			row = append(row, m.text)
 		}
-		fmt.Fprintf(w, "  %s\t%s\t%s\n", m.status, thousands(m.count(s.Counts)), text)
+		rows = append(rows, row)
 	}
-	fmt.Fprintf(w, "  %s\t%s\t%s\n", "records", thousands(s.Counts.Records()), "")
+	rows = append(rows, []string{"records", thousands(s.Counts.Records())})
+	fmt.Fprintf(t.stdout, "%s: %s\n", file, how)
+	writeTable(t.stdout, rows)
 	dir, _ := filepath.Split(file)
 	for _, f := range s.Manifest.Files {
 		what := "results"
 		if strings.HasSuffix(f.Key, ".failures.ndjson") {
 			what = "failures"
 		}
-		fmt.Fprintf(w, "%s:\t%s\n", what, dir+f.Key)
+		fmt.Fprintf(t.stdout, "  %-8s  %s\n", what, dir+f.Key)
+	}
+}
+
+// writeTable writes rows of up to three cells, the second of which are numbers.
+func writeTable(w io.Writer, rows [][]string) {
+	var wide [2]int
+	for _, row := range rows {
+		for i := range min(len(row), len(wide)) {
+			wide[i] = max(wide[i], utf8.RuneCountInString(row[i]))
+		}
+	}
+	for _, row := range rows {
+		cells := append(row, "", "", "")
+		line := fmt.Sprintf("  %-*s  %*s  %s", wide[0], cells[0], wide[1], cells[1], cells[2])
+		fmt.Fprintln(w, strings.TrimRight(line, " "))
 	}
 }
 

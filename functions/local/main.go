@@ -23,6 +23,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 )
 
@@ -59,7 +60,11 @@ func usageError(format string, args ...any) error {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as under nohup
+		signals = append(signals, syscall.SIGHUP) // the terminal was closed
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	// The second Ctrl-C ends the program at once.
 	context.AfterFunc(ctx, stop)
 	os.Exit(status(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr), os.Stderr))
@@ -97,7 +102,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	}
 	command, ok := commands[args[0]]
 	if !ok {
-		return usageError("unknown command %q\n%s", args[0], usage)
+		return usageError("unknown command %q\n\n%s", args[0], strings.TrimSuffix(usage, "\n"))
 	}
 	return command(ctx, args[1:])
 }
@@ -108,24 +113,39 @@ type tool struct {
 	stdout, stderr io.Writer
 }
 
-// flags returns the options of a command, which prints them with this line of usage.
-func (t *tool) flags(line string) *flag.FlagSet {
-	fs := flag.NewFlagSet("local", flag.ContinueOnError)
-	fs.SetOutput(t.stderr)
-	fs.Usage = func() {
-		fmt.Fprintf(t.stderr, "Usage: local %s\n", line)
-		fs.PrintDefaults()
-	}
+// newFlags returns the options of a command; line is its usage.
+func newFlags(line string) *flag.FlagSet {
+	fs := flag.NewFlagSet(line, flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
 	return fs
 }
 
-// parse parses a command's arguments. done says that there is nothing more to do.
-func parse(fs *flag.FlagSet, args []string) (done bool, err error) {
-	switch err := fs.Parse(args); {
+// parse parses a command's arguments, which name files or must not. done says that there is nothing
+// more to do.
+func (t *tool) parse(fs *flag.FlagSet, args []string, files bool) (done bool, err error) {
+	err = fs.Parse(args)
+	var b strings.Builder
+	fmt.Fprintf(&b, "Usage: local %s\n", fs.Name())
+	fs.SetOutput(&b)
+	fs.PrintDefaults()
+	wrong := func(format string, args ...any) (bool, error) {
+		return true, usageError(format+"\n\n%s", append(args, strings.TrimSuffix(b.String(), "\n"))...)
+	}
+	switch {
 	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(t.stdout, b.String())
 		return true, nil
 	case err != nil:
-		return true, &exit{status: exitUsage} // the flag package has said why
+		return wrong("%v", err)
+	case !files && fs.NArg() > 0:
+		return wrong("unexpected argument %q", fs.Arg(0))
+	case files && fs.NArg() == 0:
+		return wrong("no file is named")
+	}
+	for _, arg := range fs.Args() {
+		if strings.HasPrefix(arg, "-") {
+			return wrong("%q stands behind a file: options go before them, and a file of that name is ./%s", arg, arg)
+		}
 	}
 	return false, nil
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -17,37 +18,53 @@ import (
 const (
 	barEvery  = 200 * time.Millisecond
 	lineEvery = 5 * time.Second
+
+	// The rate that is shown is that of the last rateOver: the mean of a run would speak of the time
+	// before an outage, and of outcomes that an earlier run left.
+	rateOver  = 10 * time.Second
+	rateLeast = time.Second // before that there is no rate
+
+	barLeast = 60 // columns; in fewer the numbers are more use than a bar
 )
 
 // A meter shows how an import is doing: a bar where standard error is a terminal, and otherwise a line
-// every few seconds. Messages that are written to it meanwhile do not tear the bar.
+// every few seconds. Messages are written through it too, so that they do not tear the bar.
 type meter struct {
 	out   io.Writer
 	quiet bool
-	bar   bool
+	width func() int // columns of the terminal, nil if out is none
 
-	mu      sync.Mutex
-	current *pb.ProgressBar
+	mu    sync.Mutex
+	drawn bool // the bar stands on the cursor's line
 }
 
 func newMeter(out io.Writer, quiet bool) *meter {
-	f, ok := out.(*os.File)
-	return &meter{out: out, quiet: quiet, bar: ok && term.IsTerminal(int(f.Fd()))}
+	m := &meter{out: out, quiet: quiet}
+	if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		m.width = func() int {
+			width, _, err := term.GetSize(int(f.Fd()))
+			if err != nil || width <= 0 {
+				return 80
+			}
+			return width
+		}
+	}
+	return m
 }
 
-// Write writes a message.
+// eraseLine moves to the beginning of a terminal's line and empties it.
+const eraseLine = "\r\x1b[K"
+
+// Write writes a message of whole lines.
 func (m *meter) Write(p []byte) (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.current != nil {
-		fmt.Fprint(m.out, "\r\x1b[K") // the bar draws itself anew at its next tick
+	if m.drawn {
+		fmt.Fprint(m.out, eraseLine) // the bar is drawn anew at the next tick
+		m.drawn = false
 	}
 	return m.out.Write(p)
 }
-
-// barTemplate is in the terms of package pb. The bar counts bytes, because how many records an export
-// holds is known at its end only.
-const barTemplate = `{{string . "name"}} {{bar . "[" "=" ">" " " "]"}} {{percent . "%.0f%%"}} {{string . "counts"}} {{rtime . "%s left" "" "time left: ?"}}`
 
 // watch shows the importer's progress until the function that it returns is called.
 func (m *meter) watch(i *importer.Importer, name string) (stop func()) {
@@ -57,19 +74,16 @@ func (m *meter) watch(i *importer.Importer, name string) (stop func()) {
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		every := lineEvery
-		if m.bar {
-			every = barEvery
-		}
-		tick := time.NewTicker(every)
+		tick := time.NewTicker(barEvery)
 		defer tick.Stop()
+		s := &speed{told: time.Now()}
 		for {
 			select {
 			case <-done:
-				m.show(i, name, true)
+				m.show(i.Progress(), name, s, true)
 				return
 			case <-tick.C:
-				m.show(i, name, false)
+				m.show(i.Progress(), name, s, false)
 			}
 		}
 	})
@@ -79,46 +93,88 @@ func (m *meter) watch(i *importer.Importer, name string) (stop func()) {
 	}
 }
 
-func (m *meter) show(i *importer.Importer, name string, last bool) {
-	p := i.Progress()
+// show draws the bar or writes a line. last says that nothing follows.
+func (m *meter) show(p importer.Progress, name string, s *speed, last bool) {
 	if p.Export.Key == "" {
 		return // not begun, or nothing to do
 	}
-	elapsed := time.Since(p.Began).Seconds()
-	rate := float64(p.Run.Records()) / max(elapsed, 0.001)
+	now := time.Now()
+	rate, left := s.add(now, p)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if !m.bar {
+	switch {
+	case m.width != nil:
+		end := ""
 		if last {
-			return // the summary says it
+			left, end = "", "\n"
 		}
-		left := "?"
-		if done := p.Next.Offset; done > 0 && p.Run.Records() > 0 && p.Counts.Records() > 0 {
-			perRecord := float64(done) / float64(p.Counts.Records()) // bytes
-			left = time.Duration(float64(p.Export.Size-done) / perRecord / rate * float64(time.Second)).Round(time.Second).String()
-		}
-		fmt.Fprintf(m.out, "%s: %s, %.0f%%, %.0f a second, %s left\n",
-			name, countsText(p.Counts), percent(p.Next.Offset, p.Export.Size), rate, left)
-		return
-	}
-	if m.current == nil {
-		m.current = pb.ProgressBarTemplate(barTemplate).New(0).SetWriter(m.out).Set("name", name)
-		m.current.SetTotal(p.Export.Size).SetCurrent(p.Next.Offset)
-		m.current.Start()
-	}
-	m.current.SetTotal(p.Export.Size).SetCurrent(p.Next.Offset).
-		Set("counts", fmt.Sprintf("%s, %.0f/s", countsText(p.Counts), rate))
-	if last {
-		m.current.Finish()
-		m.current = nil
+		// Two columns stay free for the ^C that the terminal shows: behind its edge it would begin a line.
+		fmt.Fprint(m.out, eraseLine, barText(p, name, rate, left, m.width()-2), end)
+		m.drawn = !last
+	case !last && now.Sub(s.told) >= lineEvery: // at the end the summary says it
+		s.told = now
+		fmt.Fprintf(m.out, "%s: %s\n", name, lineText(p, rate, left))
 	}
 }
 
-func percent(n, of int64) float64 {
-	if of == 0 {
-		return 100
+// lineText says how an import is doing in one line.
+func lineText(p importer.Progress, rate, left string) string {
+	text := percent(p) + ", " + countsText(p.Counts)
+	if rate != "" {
+		text += ", " + rate
 	}
-	return 100 * float64(n) / float64(of)
+	if left != "" {
+		text += ", " + left
+	}
+	return text
+}
+
+// barText says it in at most width columns, with a bar where there is room for one. Where there is
+// none, the name goes first, and then what follows from the rest.
+func barText(p importer.Progress, name, rate, left string, width int) string {
+	name = filepath.Base(name)
+	text := lineText(p, rate, left)
+	if room := width - len("[=========>]  ") - pb.CellCount(text); width >= barLeast && room >= 8 {
+		// The bar counts bytes, because how many records an export holds is known at its end only.
+		return pb.ProgressBarTemplate(`{{string . "name"}} {{bar . "[" "=" ">" " " "]"}} {{string . "text"}}`).New(0).
+			SetTotal(p.Export.Size).SetCurrent(p.Next.Offset).Set("name", clip(name, room)).Set("text", text).SetWidth(width).String()
+	}
+	short := fmt.Sprintf("%s in, %s not", thousands(p.Counts.Imported+p.Counts.Exists), thousands(p.Counts.NotIn()))
+	for _, t := range []string{
+		text,
+		percent(p) + " " + short + " " + rate + " " + left,
+		percent(p) + " " + short + " " + left,
+		percent(p) + " " + short,
+	} {
+		if pb.CellCount(t) <= width {
+			return t
+		}
+	}
+	return clip(percent(p), width)
+}
+
+// clip shortens text to width columns by taking out its middle: names differ at their ends. A Chinese
+// character takes two columns.
+func clip(text string, width int) string {
+	if pb.CellCount(text) <= width {
+		return text
+	}
+	runes := []rune(text)
+	for n := len(runes) - 1; n > 0; n-- {
+		short := string(runes[:n/2]) + "…" + string(runes[len(runes)-(n-n/2):])
+		if pb.CellCount(short) <= width {
+			return short
+		}
+	}
+	return ""
+}
+
+// percent is how much of the export has been read and has its outcome. It says 100 only at the end.
+func percent(p importer.Progress) string {
+	if p.Next.Offset >= p.Export.Size {
+		return "100%"
+	}
+	return fmt.Sprintf("%d%%", min(99, 100*p.Next.Offset/p.Export.Size))
 }
 
 // countsText says the counts that are not zero.
@@ -133,4 +189,49 @@ func countsText(c results.Counts) string {
 		}
 	}
 	return text
+}
+
+// A speed follows how fast an import is.
+type speed struct {
+	marks []mark    // of the last rateOver, oldest first
+	told  time.Time // when a line was last written
+}
+
+type mark struct {
+	at      time.Time
+	records int64
+	offset  int64
+}
+
+// add notes where an import stands and says how fast it is and how long it will take, each empty while
+// that cannot be told.
+func (s *speed) add(now time.Time, p importer.Progress) (rate, left string) {
+	s.marks = append(s.marks, mark{now, p.Counts.Records(), p.Next.Offset})
+	for len(s.marks) > 2 && now.Sub(s.marks[1].at) >= rateOver {
+		s.marks = s.marks[1:]
+	}
+	first, last := s.marks[0], s.marks[len(s.marks)-1]
+	over := last.at.Sub(first.at)
+	if over < rateLeast {
+		return "", ""
+	}
+	rate = fmt.Sprintf("%.0f/s", float64(last.records-first.records)/over.Seconds())
+	if bytes := last.offset - first.offset; bytes > 0 {
+		seconds := float64(p.Export.Size-last.offset) / float64(bytes) * over.Seconds()
+		left = leftText(time.Duration(min(seconds, 1e9) * float64(time.Second)))
+	}
+	return rate, left
+}
+
+// leftText says a time left as exactly as it can be known.
+func leftText(d time.Duration) string {
+	d = d.Round(time.Second)
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds left", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%02ds left", d/time.Minute, d%time.Minute/time.Second)
+	default:
+		return fmt.Sprintf("%dh%02dm left", d/time.Hour, d%time.Hour/time.Minute)
+	}
 }

@@ -8,7 +8,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"groupimport/pkg/export"
@@ -18,34 +17,37 @@ import (
 // validate reads exports and says what import would reject, without sending anything. It needs no
 // credentials.
 func (t *tool) validate(ctx context.Context, args []string) error {
-	flags := t.flags("validate FILE…")
-	if done, err := parse(flags, args); done {
+	flags := newFlags("validate FILE…")
+	if done, err := t.parse(flags, args, true); done {
 		return err
-	}
-	if flags.NArg() == 0 {
-		flags.Usage()
-		return &exit{status: exitUsage}
 	}
 	limits := group.DocumentLimits
 	if v := t.getenv("FIELD_LIMITS"); v != "" {
 		var err error
 		if limits, err = group.ParseLimits(v); err != nil {
-			return usageError("FIELD_LIMITS is %v", err)
+			return usageError("FIELD_LIMITS: %v", err)
 		}
 	}
-	var invalid int64
+	worst := exitOK
 	for _, file := range flags.Args() {
-		n, err := t.validateFile(ctx, file, limits)
-		if errors.Is(err, context.Canceled) {
-			return &exit{exitUnfinished, file + ": interrupted"}
+		status := exitOK
+		invalid, err := t.validateFile(ctx, file, limits)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			fmt.Fprintf(t.stderr, "local: %s: not checked to its end: %v\n", file, err)
+			return &exit{status: exitUnfinished}
+		case err != nil:
+			fmt.Fprintf(t.stderr, "local: %s: %v\n", file, err)
+			status = exitError
+		case invalid > 0:
+			status = exitNotIn
 		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", file, err)
+		if rank[status] > rank[worst] {
+			worst = status
 		}
-		invalid += n
 	}
-	if invalid > 0 {
-		return &exit{status: exitNotIn}
+	if worst != exitOK {
+		return &exit{status: worst}
 	}
 	return nil
 }
@@ -54,13 +56,40 @@ func (t *tool) validate(ctx context.Context, args []string) error {
 type finding struct {
 	field    string
 	count    int64
-	examples []string
+	examples []example
+}
+
+// An example is a message and the lines that it is about, the first few of each.
+type example struct {
+	message string
+	lines   []string
 }
 
 const examplesMost = 3
 
+func (f *finding) add(line int64, message string) {
+	f.count++
+	i := slices.IndexFunc(f.examples, func(e example) bool { return e.message == message })
+	if i < 0 {
+		if len(f.examples) == examplesMost {
+			return
+		}
+		i = len(f.examples)
+		f.examples = append(f.examples, example{message: message})
+	}
+	switch e := &f.examples[i]; {
+	case len(e.lines) < examplesMost:
+		e.lines = append(e.lines, fmt.Sprint(line))
+	case len(e.lines) == examplesMost:
+		e.lines = append(e.lines, "…")
+	}
+}
+
 func (t *tool) validateFile(ctx context.Context, file string, limits group.Limits) (invalid int64, err error) {
-	f, err := os.Open(file)
+	if err := checkFile(file); err != nil {
+		return 0, err
+	}
+	f, err := os.Open(file) //nolint:gosec // the file that the user names
 	if err != nil {
 		if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
 			err = pathErr.Err
@@ -80,7 +109,7 @@ func (t *tool) validateFile(ctx context.Context, file string, limits group.Limit
 			return invalid, err
 		}
 		if records++; records%1024 == 0 && ctx.Err() != nil {
-			return invalid, ctx.Err()
+			return invalid, context.Cause(ctx)
 		}
 		size = e.Next.Offset
 		if e.Problem == nil {
@@ -111,22 +140,19 @@ func (t *tool) validateFile(ctx context.Context, file string, limits group.Limit
 					findings[name] = found
 				}
 			}
-			found.count++
-			if len(found.examples) < examplesMost {
-				found.examples = append(found.examples, fmt.Sprintf("line %d: %s", e.Pos.Line, p.Message))
-			}
+			found.add(e.Pos.Line, p.Message)
 		}
 	}
 	took := time.Since(start)
-	fmt.Fprintf(t.stdout, "%s: %s records, %s valid, %s not (%.1f MB in %s)\n", file, thousands(records), thousands(records-invalid),
+	fmt.Fprintf(t.stdout, "%s: records %s, valid %s, not valid %s (%.1f MB in %s)\n", file, thousands(records), thousands(records-invalid),
 		thousands(invalid), float64(size)/1e6, took.Round(time.Millisecond))
 	t.findings(findings)
 	if withoutID > 0 {
-		fmt.Fprintf(t.stdout, "note: %s have no GroupId: the service makes one up, and if its answer is lost a person has to look; "+
+		fmt.Fprintf(t.stdout, "note: without a GroupId: %s; the service makes one up, and if its answer is lost a person has to look; "+
 			"ASSIGN_GROUP_IDS=true avoids that\n", thousands(withoutID))
 	}
 	if withoutTime > 0 {
-		fmt.Fprintf(t.stdout, "note: %s have no CreateTime: those groups are made as of now, and the service refuses members and messages from before\n",
+		fmt.Fprintf(t.stdout, "note: without a CreateTime: %s; those groups are made as of now, and the service refuses members and messages from before\n",
 			thousands(withoutTime))
 	}
 	return invalid, nil
@@ -147,12 +173,17 @@ func (t *tool) findings(found map[string]*finding) {
 		}
 		return strings.Compare(a.field, b.field)
 	})
-	w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
-	defer w.Flush()
+	var rows [][]string
 	for _, f := range list {
-		fmt.Fprintf(w, "  %s\t%s\t%s\n", f.field, thousands(f.count), f.examples[0])
-		for _, e := range f.examples[1:] {
-			fmt.Fprintf(w, "  \t\t%s\n", e)
+		field, count := f.field, thousands(f.count)
+		for _, e := range f.examples {
+			word := "lines"
+			if len(e.lines) == 1 {
+				word = "line"
+			}
+			rows = append(rows, []string{field, count, fmt.Sprintf("%s %s: %s", word, strings.Join(e.lines, ", "), e.message)})
+			field, count = "", ""
 		}
 	}
+	writeTable(t.stdout, rows)
 }

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+)
+
+func TestOnlyACertainDeathCounts(t *testing.T) {
+	if boot() == unknown {
+		t.Skip("this system does not tell when it was started")
+	}
+	gone := exec.Command("true")
+	if err := gone.Run(); err != nil {
+		t.Skip(err)
+	}
+	me, start := os.Getpid(), startOf(os.Getpid())
+	for _, row := range []struct {
+		name, holder string
+		want         bool
+	}{
+		{"this process lives", holder(), false},
+		{"a process that ended", fmt.Sprintf("host %s boot %s pid %d start 1", hostname(), boot(), gone.Process.Pid), true},
+		{"its number went to another", fmt.Sprintf("host %s boot %s pid %d start 1", hostname(), boot(), me), true},
+		{"the machine was started again", fmt.Sprintf("host %s boot other/pid:[1] pid %d start %s", hostname(), me, start), true},
+		{"another container of this machine", fmt.Sprintf("host %s boot %s0 pid %d start 1", hostname(), boot(), gone.Process.Pid), false},
+		{"another machine", fmt.Sprintf("host not-%s boot %s pid %d start 1", hostname(), boot(), gone.Process.Pid), false},
+		{"a machine that does not tell its start", fmt.Sprintf("host %s boot unknown pid %d start 1", hostname(), gone.Process.Pid), false},
+		{"a machine that does not tell its name", fmt.Sprintf("host unknown boot %s pid %d start 1", boot(), gone.Process.Pid), false},
+		{"a function", "lambda 1234", false},
+		{"nobody", "", false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			if got := dead(row.holder); got != row.want {
+				t.Errorf("%q: got %v, want %v", row.holder, got, row.want)
+			}
+		})
+	}
+}
+
+func TestAProcessThatEndedUnnoticedIsDead(t *testing.T) {
+	if boot() == unknown {
+		t.Skip("this system does not tell how a process is doing")
+	}
+	cmd := exec.Command("sleep", "60")
+	if err := cmd.Start(); err != nil {
+		t.Skip(err)
+	}
+	defer cmd.Wait()
+	held := fmt.Sprintf("host %s boot %s pid %d start %s", hostname(), boot(), cmd.Process.Pid, startOf(cmd.Process.Pid))
+	if dead(held) {
+		t.Errorf("got %q dead, want it alive", held)
+	}
+	_ = cmd.Process.Kill()
+	for start := time.Now(); !dead(held); time.Sleep(time.Millisecond) {
+		if time.Since(start) > 5*time.Second {
+			t.Fatalf("got %q alive, want it dead: nobody has waited for it", held)
+		}
+	}
+}

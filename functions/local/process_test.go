@@ -1,0 +1,342 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+
+	"groupimport/pkg/emulator"
+)
+
+// binary builds the command once.
+var binary = sync.OnceValues(func() (string, error) {
+	name := filepath.Join(binaryDir, "local")
+	if out, err := exec.Command("go", "build", "-o", name, ".").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return name, nil
+})
+
+// A desk is a folder with an export, and an IM service.
+type desk struct {
+	t       *testing.T
+	dir     string
+	records int
+	service *emulator.Service
+	env     []string
+}
+
+// newDesk returns one whose export has this many records; all of them have a GroupId if ids says so, and
+// otherwise every second.
+func newDesk(t *testing.T, records int, ids bool) *desk {
+	t.Helper()
+	d := &desk{t: t, dir: t.TempDir(), records: records, service: &emulator.Service{
+		SDKAppID: 1400000000, Key: "key", Limit: -1, Latency: 20 * time.Millisecond,
+	}}
+	url, stop, err := serveEmulator(t.Context(), d.service, "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	d.env = append(os.Environ(), "TIM_ENDPOINT="+url, "TIM_SDKAPPID=1400000000", "TIM_SECRET_KEY=key", "TIM_RATE=190", "TERM=xterm")
+	var b strings.Builder
+	for n := range records {
+		id := fmt.Sprintf(`"GroupId":"g%d",`, n+1)
+		if !ids && n%2 == 1 {
+			id = ""
+		}
+		fmt.Fprintf(&b, `{%s"Type":"Public","Name":"Name %d"}`+"\n", id, n+1)
+	}
+	if err := os.WriteFile(filepath.Join(d.dir, "a.jsonl"), []byte(b.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// A process is the command at work.
+type process struct {
+	*exec.Cmd
+	stdout, stderr bytes.Buffer
+}
+
+func (d *desk) start(args ...string) *process {
+	d.t.Helper()
+	name, err := binary()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	p := &process{Cmd: exec.CommandContext(d.t.Context(), name, args...)}
+	p.Dir, p.Env, p.Stdout, p.Stderr = d.dir, d.env, &p.stdout, &p.stderr
+	if err := p.Start(); err != nil {
+		d.t.Fatal(err)
+	}
+	return p
+}
+
+// end waits for the exit status, -1 if a signal ended the process.
+func (p *process) end(t *testing.T) int {
+	t.Helper()
+	err := p.Wait()
+	if _, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok {
+		t.Fatal(err)
+	}
+	return p.ProcessState.ExitCode()
+}
+
+// waitFor returns once the service has seen so many requests.
+func (d *desk) waitFor(requests int) {
+	d.t.Helper()
+	for start := time.Now(); d.service.Stats().Requests < requests; time.Sleep(2 * time.Millisecond) {
+		if time.Since(start) > 20*time.Second {
+			d.t.Fatalf("got %d requests, want %d", d.service.Stats().Requests, requests)
+		}
+	}
+}
+
+// checkOnce checks that every record has one outcome in order, and that no group was made twice.
+func (d *desk) checkOnce() {
+	d.t.Helper()
+	text, err := os.ReadFile(filepath.Join(d.dir, "a.jsonl.results.ndjson"))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+	if len(lines) != d.records {
+		d.t.Errorf("got %d results, want %d", len(lines), d.records)
+	}
+	for i, line := range lines {
+		if want := fmt.Sprintf(`{"n":%d,"line":%d,`, i+1, i+1); !strings.HasPrefix(line, want) {
+			d.t.Fatalf("got %s, want it to begin with %s", line, want)
+		}
+		if !strings.Contains(line, `"status":"imported"`) && !strings.Contains(line, `"status":"exists"`) {
+			d.t.Errorf("got %s, want a record that is in", line)
+		}
+	}
+	names := d.service.Names()
+	if len(names) != d.records {
+		d.t.Errorf("got %d groups, want %d", len(names), d.records)
+	}
+	for name, n := range names {
+		if n != 1 {
+			d.t.Errorf("got %d groups %q, want 1", n, name)
+		}
+	}
+}
+
+func TestASignalEndsAnImportInGoodOrderAndTheSameCommandGoesOn(t *testing.T) {
+	for sig, text := range map[syscall.Signal]string{
+		syscall.SIGINT: "interrupt", syscall.SIGTERM: "terminated", syscall.SIGHUP: "hangup",
+	} {
+		t.Run(text, func(t *testing.T) {
+			t.Parallel()
+			d := newDesk(t, 300, false)
+			p := d.start("import", "a.jsonl", "b.jsonl")
+			d.waitFor(100)
+			if err := p.Process.Signal(sig); err != nil {
+				t.Fatal(err)
+			}
+			sent := time.Now()
+			if got := p.end(t); got != exitUnfinished {
+				t.Errorf("got exit status %d, want %d", got, exitUnfinished)
+			}
+			if took := time.Since(sent); took > 2*time.Second {
+				t.Errorf("got %v until the end, want 2s at most", took)
+			}
+			want := "local: " + text + " signal received: ending in good order; once more ends at once\n" +
+				"local: a.jsonl: unfinished: " + text + " signal received; nothing is lost, the same command goes on\n" +
+				"local: not begun: b.jsonl\n"
+			if got := p.stderr.String(); got != want {
+				t.Errorf("got  %q\nwant %q", got, want)
+			}
+			p = d.start("import", "a.jsonl")
+			if got := p.end(t); got != exitOK {
+				t.Errorf("got exit status %d, want %d: %s", got, exitOK, p.stderr.String())
+			}
+			d.checkOnce()
+			if got := d.service.Stats().Requests; got != d.records {
+				t.Errorf("got %d requests, want %d", got, d.records)
+			}
+		})
+	}
+}
+
+func TestOneProcessWorksOnAnExportAndAnotherSaysWho(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 200, false)
+	first := d.start("import", "-quiet", "a.jsonl")
+	d.waitFor(20)
+	second := d.start("import", "-quiet", "a.jsonl")
+	if got := second.end(t); got != exitUnfinished {
+		t.Errorf("got exit status %d, want %d", got, exitUnfinished)
+	}
+	want := regexp.MustCompile(fmt.Sprintf(
+		`^local: a.jsonl: process %d on \S+ is working on it, until \d\d:\d\d:\d\d \S+ at the latest; wait, or stop that one and then run this again\n$`,
+		first.Process.Pid))
+	if got := second.stderr.String(); !want.MatchString(got) {
+		t.Errorf("got %q, want %s", got, want)
+	}
+	if got := first.end(t); got != exitOK {
+		t.Errorf("got exit status %d, want %d: %s", got, exitOK, first.stderr.String())
+	}
+	d.checkOnce()
+}
+
+func TestAKilledImportIsTakenUpAtOnce(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 300, true)
+	p := d.start("import", "-quiet", "a.jsonl")
+	d.waitFor(150)
+	if err := p.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	p.end(t)
+	p = d.start("import", "-quiet", "a.jsonl")
+	if got := p.end(t); got != exitOK {
+		t.Errorf("got exit status %d, want %d: %s", got, exitOK, p.stderr.String())
+	}
+	d.checkOnce()
+}
+
+func TestAnInterruptDoesNotWaitForAnswersThatNeverCome(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 60, true)
+	d.service.SetFaults(emulator.Faults{Plan: func(r emulator.Request) emulator.Fault {
+		if r.Ordinal > 20 {
+			return emulator.HangAfter
+		}
+		return emulator.None
+	}})
+	p := d.start("import", "-quiet", "a.jsonl")
+	d.waitFor(25)
+	sent := time.Now()
+	if err := p.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.end(t); got != exitUnfinished {
+		t.Errorf("got exit status %d, want %d: %s", got, exitUnfinished, p.stderr.String())
+	}
+	if took := time.Since(sent); took > 2*time.Second {
+		t.Errorf("got %v until the end, want 2s at most", took)
+	}
+	d.service.SetFaults(emulator.Faults{})
+	p = d.start("import", "-quiet", "a.jsonl")
+	if got := p.end(t); got != exitOK {
+		t.Errorf("got exit status %d, want %d: %s", got, exitOK, p.stderr.String())
+	}
+	d.checkOnce()
+}
+
+func TestASecondInterruptEndsAtOnce(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 20, true)
+	d.service.SetFaults(emulator.Faults{Hang: 1})
+	p := d.start("import", "-quiet", "a.jsonl")
+	d.waitFor(5)
+	for range 2 {
+		if err := p.Process.Signal(syscall.SIGINT); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(300 * time.Millisecond) // signals that are pending together are one
+	}
+	sent := time.Now()
+	if got := p.end(t); got != -1 {
+		t.Errorf("got exit status %d, want an end by the signal", got)
+	}
+	if took := time.Since(sent); took > 500*time.Millisecond {
+		t.Errorf("got %v until the end, want none", took)
+	}
+}
+
+// terminal runs the command in a terminal and returns all that it wrote, of both outputs.
+func (d *desk) terminal(columns uint16, act func(*exec.Cmd), args ...string) string {
+	d.t.Helper()
+	name, err := binary()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	cmd := exec.CommandContext(d.t.Context(), name, args...)
+	cmd.Dir, cmd.Env = d.dir, d.env
+	tty, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 24, Cols: columns})
+	if err != nil {
+		d.t.Skip(err) // no pseudo-terminals here
+	}
+	defer tty.Close()
+	var out bytes.Buffer
+	var reading sync.WaitGroup
+	reading.Go(func() { _, _ = out.ReadFrom(tty) }) // ends with EIO once the process has
+	act(cmd)
+	_ = cmd.Wait() // the output shows how
+	reading.Wait()
+	return strings.ReplaceAll(out.String(), "\r\n", "\n")
+}
+
+func TestBarInATerminal(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 500, true)
+	d.service.SetFaults(emulator.Faults{Plan: func(r emulator.Request) emulator.Fault {
+		if r.Ordinal == 100 {
+			return 60011 // so that a warning comes in between
+		}
+		return emulator.None
+	}})
+	first := d.terminal(100, func(cmd *exec.Cmd) {
+		d.waitFor(250)
+		_ = cmd.Process.Signal(os.Interrupt)
+	}, "import", "a.jsonl")
+	second := d.terminal(40, func(*exec.Cmd) {}, "import", "a.jsonl")
+
+	drawn := regexp.MustCompile(`^a\.jsonl \[=*>? *\] \d+%, \d+ imported(, \d+/s(, (\d+m)?\d+s left)?)?$`)
+	bars := checkScreen(t, first, 98, drawn)
+	if len(bars) < 4 || !strings.Contains(strings.Join(bars, "\n"), "s left") {
+		t.Errorf("got bars %q, want some that tell the time left", bars)
+	}
+	if !strings.Contains(first, "level=WARN") || !strings.Contains(first, "local: interrupt signal received: ") {
+		t.Errorf("got %q, want a warning and the interrupt in it", first)
+	}
+	short := regexp.MustCompile(`^\d+%(, \d+ imported(, \d+/s(, (\d+m)?\d+s left)?)?| \d+ in, 0 not.*)$`)
+	bars = checkScreen(t, second, 38, short)
+	var percent int
+	if len(bars) == 0 {
+		t.Fatal("got no bar in a narrow terminal")
+	}
+	if _, err := fmt.Sscanf(bars[0], "%d%%", &percent); err != nil || percent < 30 {
+		t.Errorf("got %q first after going on, want it to begin where the run before ended", bars[0])
+	}
+	d.checkOnce()
+}
+
+// checkScreen returns what was drawn as bars, and checks that nothing else stands on their lines, that
+// they keep to the width, and that other lines are whole.
+func checkScreen(t *testing.T, text string, width int, bar *regexp.Regexp) (bars []string) {
+	t.Helper()
+	message := regexp.MustCompile(`^(time=|local: |a\.jsonl: |  [a-z]+ |$)`)
+	for line := range strings.SplitSeq(text, "\n") {
+		drawings := strings.Split(line, eraseLine)
+		for i, drawing := range drawings {
+			drawing = strings.ReplaceAll(drawing, "^C", "")
+			switch {
+			case i == 0 && drawing == "":
+			case bar.MatchString(drawing):
+				bars = append(bars, drawing)
+				if n := len([]rune(drawing)); n > width {
+					t.Errorf("got a bar of %d columns, want %d at most: %q", n, width, drawing)
+				}
+			case i == len(drawings)-1 && message.MatchString(drawing):
+			default:
+				t.Errorf("got %q in %q, want a bar or a message", drawing, line)
+			}
+		}
+	}
+	return bars
+}
