@@ -36,7 +36,8 @@ func dead(holder string) bool {
 	if err := syscall.Kill(pid, 0); err != nil {
 		return errors.Is(err, syscall.ESRCH)
 	}
-	return startOf(pid) != fields[7] // the number went to another process
+	start := startOf(pid)
+	return start != unknown && fields[7] != unknown && start != fields[7] // the number went to another process
 }
 
 // who names the holder of a lease for people.
@@ -56,21 +57,25 @@ func hostname() string {
 	return name
 }
 
-// boot names the start of this machine and the space in which its process numbers count, or unknown.
+// boot names this machine, its start, and the space in which its process numbers count, or unknown.
 func boot() string {
+	machine, err := os.ReadFile("/etc/machine-id")
+	if err != nil || len(bytes.TrimSpace(machine)) == 0 {
+		machine = []byte(unknown)
+	}
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	space, err2 := os.Readlink("/proc/self/ns/pid")
 	if err != nil || err2 != nil {
 		return unknown
 	}
-	return strings.TrimSpace(string(id)) + "/" + space
+	return string(bytes.TrimSpace(machine)) + "/" + strings.TrimSpace(string(id)) + "/" + space
 }
 
-// rebooted reports whether two boots of one machine differ in its start, and not in the space alone.
+// rebooted reports whether two boots are of one machine that was started anew in between. Two machines
+// may have the same name, so that alone does not tell.
 func rebooted(then, now string) bool {
-	first, _, _ := strings.Cut(then, "/")
-	second, _, _ := strings.Cut(now, "/")
-	return first != second && first != unknown && second != unknown
+	a, b := strings.Split(then, "/"), strings.Split(now, "/")
+	return len(a) == 3 && len(b) == 3 && a[0] == b[0] && a[0] != unknown && a[1] != b[1]
 }
 
 // startOf tells when a process began, in clock ticks since the machine did (proc_pid_stat(5), field 22), or

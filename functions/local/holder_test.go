@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 )
@@ -17,6 +18,8 @@ func TestOnlyACertainDeathCounts(t *testing.T) {
 		t.Skip(err)
 	}
 	me, start := os.Getpid(), startOf(os.Getpid())
+	machine, rest, _ := strings.Cut(boot(), "/")
+	_, space, _ := strings.Cut(rest, "/")
 	for _, row := range []struct {
 		name, holder string
 		want         bool
@@ -24,7 +27,8 @@ func TestOnlyACertainDeathCounts(t *testing.T) {
 		{"this process lives", holder(), false},
 		{"a process that ended", fmt.Sprintf("host %s boot %s pid %d start 1", hostname(), boot(), gone.Process.Pid), true},
 		{"its number went to another", fmt.Sprintf("host %s boot %s pid %d start 1", hostname(), boot(), me), true},
-		{"the machine was started again", fmt.Sprintf("host %s boot other/pid:[1] pid %d start %s", hostname(), me, start), true},
+		{"the machine was started again", fmt.Sprintf("host %s boot %s/other/%s pid %d start %s", hostname(), machine, space, me, start), machine != unknown},
+		{"another machine of this name", fmt.Sprintf("host %s boot other/other/%s pid %d start %s", hostname(), space, me, start), false},
 		{"another container of this machine", fmt.Sprintf("host %s boot %s0 pid %d start 1", hostname(), boot(), gone.Process.Pid), false},
 		{"another machine", fmt.Sprintf("host not-%s boot %s pid %d start 1", hostname(), boot(), gone.Process.Pid), false},
 		{"a machine that does not tell its start", fmt.Sprintf("host %s boot unknown pid %d start 1", hostname(), gone.Process.Pid), false},

@@ -3,6 +3,8 @@
 //	local demo                 an emulated IM service, a folder as the bucket, and a sample export
 //	local import FILE…         import now; Ctrl-C stops in good order, the same command goes on
 //	local validate FILE…       check every record, send nothing
+//	local watch DIR            a folder as the bucket: what is dropped is imported, what failed is tried again
+//	local retry DIR            what the schedule does, once: unfinished goes on, missed is found, failed is tried again
 //	local emulator             an IM service on a port of this machine
 //
 // Results go to the folder beside the export, messages and progress to standard error, a summary to
@@ -32,6 +34,8 @@ const usage = `Usage: local COMMAND [ARGUMENT…]
   demo                 everything at once: an emulated IM service, a folder as the bucket, a sample export
   import FILE…         import now; Ctrl-C stops in good order, the same command goes on
   validate FILE…       check every record, send nothing
+  watch DIR            a folder as the bucket: what is dropped is imported, what failed is tried again
+  retry DIR            what the schedule does, once: unfinished goes on, missed is found, failed is tried again
   emulator             an IM service on a port of this machine
 
 local COMMAND -h tells the options of a command. Exit status: 0 all in, 1 error, 2 usage or configuration,
@@ -94,6 +98,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	t := &tool{getenv: getenv, stdout: stdout, stderr: stderr}
 	commands := map[string]func(context.Context, []string) error{
 		"demo": t.demo, "import": t.importFiles, "validate": t.validate, "emulator": t.emulator,
+		"watch": t.watch, "retry": t.retry,
 	}
 	switch args[0] {
 	case "help", "-h", "-help", "--help":

@@ -123,15 +123,7 @@ func (d *desk) checkOnce() {
 			d.t.Errorf("got %s, want a record that is in", line)
 		}
 	}
-	names := d.service.Names()
-	if len(names) != d.records {
-		d.t.Errorf("got %d groups, want %d", len(names), d.records)
-	}
-	for name, n := range names {
-		if n != 1 {
-			d.t.Errorf("got %d groups %q, want 1", n, name)
-		}
-	}
+	d.checkNames(d.records)
 }
 
 func TestASignalEndsAnImportInGoodOrderAndTheSameCommandGoesOn(t *testing.T) {
