@@ -21,6 +21,11 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
+const (
+	importGroup  = "import_group"
+	getGroupInfo = "get_group_info"
+)
+
 // maxAnswer is the most that the service sends (10018 says that an answer would have been larger).
 const maxAnswer = 1 << 20
 
@@ -42,7 +47,7 @@ const (
 type attempt struct {
 	verdict verdict
 	code    int    // the service's; 0 if there is no readable answer
-	info    string // its ErrorInfo
+	info    string // its ErrorInfo, or the beginning of it
 	message string // for people, empty for yes
 	groupID string
 	body    []byte // the answer
@@ -60,14 +65,14 @@ type answer struct {
 // attempt makes one exchange. The turn's place is given back.
 func (c *Client) attempt(ctx context.Context, t *turn, command string, body []byte) attempt {
 	c.attempts.Add(1)
-	sig, err := c.signer.sign("")
+	sig, err := c.signer.sign()
 	if err != nil {
 		t.Sent()
 		c.window.leave(0)
 		if t.probe {
 			c.breaker.abandoned()
 		}
-		c.stopWith(&Stop{Reason: err.Error()})
+		c.stopWith(ctx, &Stop{Reason: err.Error()})
 		return attempt{verdict: halt, message: err.Error()}
 	}
 	start := time.Now()
@@ -75,9 +80,9 @@ func (c *Client) attempt(ctx context.Context, t *turn, command string, body []by
 	took := time.Since(start)
 	t.Sent()
 	c.window.leave(took)
-	a := c.judge(status, text, err, sig)
+	a := c.judge(ctx, command, status, text, err, sig)
 	a.took = took
-	if err != nil && !sent {
+	if !sent {
 		a.verdict = notSent
 	}
 	switch a.verdict {
@@ -88,10 +93,10 @@ func (c *Client) attempt(ctx context.Context, t *turn, command string, body []by
 		}
 		opened, gone := c.breaker.silence(t.probe)
 		if opened {
-			c.log.Warn("service does not answer, waiting", "last", a.message)
+			c.log.WarnContext(ctx, "service does not answer, waiting", "last", a.message)
 		}
 		if gone {
-			c.stopWith(unreachable(a.message))
+			c.stopWith(ctx, unreachable(a.message))
 		}
 	case yes, no, stands, tooFast, signAgain, halt:
 		c.breaker.answer()
@@ -100,7 +105,7 @@ func (c *Client) attempt(ctx context.Context, t *turn, command string, body []by
 }
 
 // exchange sends one request and reads its answer. sent is false if no byte of it can have reached the
-// service. The error is free of secrets.
+// service; then there is an error. The error is free of secrets.
 func (c *Client) exchange(ctx context.Context, t *turn, command, sig string, body []byte) (
 	status int, answer []byte, sent bool, err error,
 ) {
@@ -108,54 +113,51 @@ func (c *Client) exchange(ctx context.Context, t *turn, command, sig string, bod
 	// exists; but it does not go on for longer than the grace.
 	attemptCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), AttemptTimeout)
 	defer cancel()
-	var last *time.Timer
-	var lastMu sync.Mutex
 	stop := context.AfterFunc(ctx, func() {
-		lastMu.Lock()
-		defer lastMu.Unlock()
-		last = time.AfterFunc(c.cfg.Grace, cancel)
-	})
-	defer func() {
-		stop()
-		lastMu.Lock()
-		defer lastMu.Unlock()
-		if last != nil {
-			last.Stop()
+		if sleep(attemptCtx, time.Duration(c.grace.Load())) == nil {
+			cancel()
 		}
-	}()
-
-	var connected atomic.Bool
-	attemptCtx = httptrace.WithClientTrace(attemptCtx, &httptrace.ClientTrace{
-		GotConn:      func(httptrace.GotConnInfo) { connected.Store(true) },
-		WroteRequest: func(httptrace.WroteRequestInfo) { t.Sent() },
 	})
-	u := *c.base
-	u.Path = strings.TrimSuffix(u.Path, "/") + "/v4/group_open_http_svc/" + command
+	defer stop()
+
+	var asked, connected atomic.Bool
+	tracedCtx := httptrace.WithClientTrace(attemptCtx, &httptrace.ClientTrace{
+		GetConn: func(string) { asked.Store(true) },
+		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+		WroteRequest: func(info httptrace.WroteRequestInfo) {
+			if info.Err == nil { // else the transport may write it once more, on another connection
+				t.Sent()
+			}
+		},
+	})
+	u := c.base.JoinPath("v4", "group_open_http_svc", command)
 	u.RawQuery = "sdkappid=" + strconv.Itoa(c.cfg.SDKAppID) +
-		"&identifier=" + url.QueryEscape(c.cfg.Admin) +
+		"&identifier=" + strings.ReplaceAll(url.QueryEscape(c.cfg.Admin), "+", "%20") + // a + is a space to some only
 		"&usersig=" + url.QueryEscape(sig) +
 		"&random=" + strconv.FormatUint(uint64(rand.Uint32()), 10) +
 		"&contenttype=json"
 	req := (&http.Request{
 		Method:        http.MethodPost,
-		URL:           &u,
+		URL:           u,
 		Host:          u.Host,
 		Header:        http.Header{"Content-Type": {"application/json"}},
 		Body:          io.NopCloser(bytes.NewReader(body)),
 		GetBody:       func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },
 		ContentLength: int64(len(body)),
-	}).WithContext(attemptCtx)
+	}).WithContext(tracedCtx)
 
 	resp, err := c.cfg.Transport.RoundTrip(req)
 	if err != nil {
+		// Nothing is sent without a connection. A dial that fails can also come after one: if that had been
+		// kept alive and turned out to be closed before a byte was written, the transport dials anew.
 		dial, ok := errors.AsType[*net.OpError](err)
-		sent := connected.Load() && (!ok || dial.Op != "dial")
-		return 0, nil, sent, c.clean(err, attemptCtx, sig)
+		never := asked.Load() && !connected.Load() || ok && dial.Op == "dial"
+		return 0, nil, !never, c.clean(attemptCtx, err, sig)
 	}
-	defer resp.Body.Close()
 	answer, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	_ = resp.Body.Close() // it was only read
 	if err != nil {
-		return 0, nil, true, c.clean(err, attemptCtx, sig)
+		return 0, nil, true, c.clean(attemptCtx, err, sig)
 	}
 	if len(answer) > maxAnswer {
 		return 0, nil, true, errors.New("the answer is longer than 1 MB")
@@ -164,47 +166,42 @@ func (c *Client) exchange(ctx context.Context, t *turn, command, sig string, bod
 }
 
 // clean makes of a transport's error one for people that holds no secret, whatever the transport wrote
-// into it. It does not wrap: what it hides must not be found by unwrapping.
-func (c *Client) clean(err error, attemptCtx context.Context, sig string) error {
-	if attemptCtx.Err() != nil {
-		if errors.Is(attemptCtx.Err(), context.DeadlineExceeded) {
-			return fmt.Errorf("no answer within %v", AttemptTimeout)
-		}
+// into it. It does not wrap: what it hides must not be found by unwrapping. ctx is the attempt's.
+func (c *Client) clean(ctx context.Context, err error, sig string) error {
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return fmt.Errorf("no answer within %v", AttemptTimeout)
+	case ctx.Err() != nil:
 		return errors.New("no answer when the run ended")
+	default:
+		return errors.New(excerpt([]byte(c.signer.hide(err.Error(), sig))))
 	}
-	text := err.Error()
-	for _, secret := range []string{sig, url.QueryEscape(sig), c.cfg.SecretKey} {
-		if secret != "" {
-			text = strings.ReplaceAll(text, secret, "(secret)")
-		}
-	}
-	return errors.New(text)
 }
 
 // judge says what an answer means.
-func (c *Client) judge(status int, text []byte, err error, sig string) attempt {
+func (c *Client) judge(ctx context.Context, command string, status int, text []byte, err error, sig string) attempt {
 	if err != nil {
 		return attempt{message: err.Error()}
 	}
 	switch {
 	case status == http.StatusOK:
 	case status == http.StatusTooManyRequests:
-		c.slowDown(0, "HTTP 429")
+		c.slowDown(ctx, 0, "HTTP 429")
 		return attempt{verdict: tooFast, message: "HTTP 429"}
 	case status >= 300 && status < 500 && status != http.StatusRequestTimeout:
 		// Not the service's own word: it answers 200. A proxy or a wrong address.
-		c.stopWith(&Stop{Reason: fmt.Sprintf("HTTP %d instead of an answer of the service: check TIM_ENDPOINT", status)})
+		c.stopWith(ctx, &Stop{Reason: fmt.Sprintf("HTTP %d instead of an answer of the service: check TIM_ENDPOINT", status)})
 		return attempt{verdict: halt, message: fmt.Sprintf("HTTP %d", status)}
 	default:
 		return attempt{message: fmt.Sprintf("HTTP %d", status)}
 	}
 	var ans answer
 	if err := json.Unmarshal(text, &ans, jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)); err != nil || ans.ErrorCode == nil {
-		return attempt{message: "an answer that cannot be read: " + excerpt(text)}
+		return attempt{message: "an answer that cannot be read: " + excerpt([]byte(c.signer.hide(string(text), sig)))}
 	}
-	a := attempt{code: *ans.ErrorCode, info: ans.ErrorInfo, groupID: ans.GroupID, body: text}
+	a := attempt{code: *ans.ErrorCode, info: excerpt([]byte(c.signer.hide(ans.ErrorInfo, sig))), groupID: ans.GroupID, body: text}
 	if (ans.ActionStatus == "OK") != (a.code == 0) {
-		return attempt{message: fmt.Sprintf("an answer that contradicts itself: %s with code %d", excerpt([]byte(ans.ActionStatus)), a.code)}
+		return attempt{message: fmt.Sprintf("an answer that contradicts itself: %s with code %d", excerpt([]byte(c.signer.hide(ans.ActionStatus, sig))), a.code)}
 	}
 	meaning := Explain(a.code)
 	if a.code == codeNoPermission && !c.taken.Load() {
@@ -214,7 +211,9 @@ func (c *Client) judge(status int, text []byte, err error, sig string) attempt {
 	switch meaning.Class {
 	case OK:
 		c.taken.Store(true)
-		c.quota.taken()
+		if command == importGroup {
+			c.quota.taken()
+		}
 		a.verdict, a.message = yes, ""
 	case Permanent:
 		a.verdict = no
@@ -224,31 +223,28 @@ func (c *Client) judge(status int, text []byte, err error, sig string) attempt {
 		a.verdict = dontKnow
 	case Throttled:
 		a.verdict = tooFast
-		if c.quota.refused(a.code) {
+		if command == importGroup && a.code == codeFrequency && c.quota.refused() {
 			a.verdict = halt
-			c.stopWith(&Stop{Code: a.code, Reason: fmt.Sprintf("%s; it has lasted for %v: the day's quota of new groups is probably used up, "+
+			c.stopWith(ctx, &Stop{Code: a.code, Reason: fmt.Sprintf("%s; it has lasted for %v: the day's quota of new groups is probably used up, "+
 				"go on tomorrow or ask Tencent Cloud for more", a.message, quotaPatience)})
 		}
-		c.slowDown(a.code, a.info)
+		c.slowDown(ctx, a.code, a.info)
 	case SignAgain:
 		a.verdict = signAgain
-		if _, err := c.signer.sign(sig); err != nil {
-			a.verdict = halt
-			c.stopWith(&Stop{Reason: err.Error()})
-		}
-		c.log.Warn("user_sig refused, signing again", "code", a.code, "info", a.info)
+		c.signer.refused(sig)
+		c.log.WarnContext(ctx, "user_sig refused, signing again", "code", a.code, "info", a.info)
 	case Halt:
 		a.verdict = halt
-		c.stopWith(&Stop{Code: a.code, Reason: stopReason(a.code, a.info)})
+		c.stopWith(ctx, &Stop{Code: a.code, Reason: a.message})
 	}
 	return a
 }
 
-func (c *Client) slowDown(code int, info string) {
+func (c *Client) slowDown(ctx context.Context, code int, info string) {
 	before := c.cfg.Pacer.Slowdowns()
 	c.cfg.Pacer.SlowDown()
 	if c.cfg.Pacer.Slowdowns() > before {
-		c.log.Warn("service says too fast, slowing down", "code", code, "info", info, "rate", c.cfg.Pacer.Rate())
+		c.log.WarnContext(ctx, "service says too fast, slowing down", "code", code, "info", info, "rate", c.cfg.Pacer.Rate())
 	}
 }
 
@@ -257,10 +253,8 @@ func describe(code int, info string, m Meaning) string {
 	if info == "" {
 		return fmt.Sprintf("code %d: %s", code, m.Text)
 	}
-	return fmt.Sprintf("code %d: %s (%s)", code, m.Text, excerpt([]byte(info)))
+	return fmt.Sprintf("code %d: %s (%s)", code, m.Text, info)
 }
-
-func stopReason(code int, info string) string { return describe(code, info, Explain(code)) }
 
 // excerpt quotes the beginning of foreign text.
 func excerpt(text []byte) string {
@@ -270,7 +264,7 @@ func excerpt(text []byte) string {
 		s += "…"
 	}
 	return strings.Map(func(r rune) rune {
-		if r < ' ' {
+		if r < ' ' || r == 0x7f {
 			return ' '
 		}
 		return r
@@ -280,24 +274,25 @@ func excerpt(text []byte) string {
 // A quotaWatch tells 10006 for a moment from 10006 for the rest of the day.
 type quotaWatch struct {
 	mu    sync.Mutex
-	since time.Time // of the first 10006 with no OK behind it
+	since time.Time // of the first 10006 with no group taken since
+	last  time.Time // of the latest one
 }
 
+// taken notes that a group was taken.
 func (q *quotaWatch) taken() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.since = time.Time{}
 }
 
-// refused reports whether it has lasted too long.
-func (q *quotaWatch) refused(code int) bool {
-	if code != codeFrequency {
-		return false
-	}
+// refused notes a 10006 and reports whether they have lasted too long.
+func (q *quotaWatch) refused() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.since.IsZero() {
-		q.since = time.Now()
+	now := time.Now()
+	if q.since.IsZero() || now.Sub(q.last) > quotaGap {
+		q.since = now
 	}
-	return time.Since(q.since) >= quotaPatience
+	q.last = now
+	return now.Sub(q.since) >= quotaPatience
 }

@@ -2,12 +2,9 @@ package tim
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 )
-
-var errStopped = errors.New("stopped")
 
 // A breaker notices that the service does not answer at all. After opensAt attempts in a row without a
 // readable answer the calls wait, and one at a time tries again, later and later; the first answer lets
@@ -39,14 +36,21 @@ func (b *breaker) answered() int64 {
 	return b.answers
 }
 
+// open reports whether only a probe makes sense.
+func (b *breaker) open() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.silent >= opensAt
+}
+
 // pass waits until an attempt makes sense. probe says that this one is to find out whether the service
-// is back.
-func (b *breaker) pass(ctx context.Context, stopped <-chan struct{}) (probe bool, err error) {
-	for {
+// is back; it must end in answer, silence or abandoned.
+func (b *breaker) pass(ctx context.Context) (probe bool, err error) {
+	for ctx.Err() == nil {
 		b.mu.Lock()
 		if b.silent < opensAt {
 			b.mu.Unlock()
-			return false, context.Cause(ctx)
+			return false, nil
 		}
 		wait := time.Until(b.retryAt)
 		if !b.probing && wait <= 0 {
@@ -63,16 +67,11 @@ func (b *breaker) pass(ctx context.Context, stopped <-chan struct{}) (probe bool
 		select {
 		case <-timer.C:
 		case <-changed:
-		case <-stopped:
-			err = errStopped
 		case <-ctx.Done():
-			err = context.Cause(ctx)
 		}
 		timer.Stop()
-		if err != nil {
-			return false, err
-		}
 	}
+	return false, context.Cause(ctx)
 }
 
 // answer notes that an attempt got a readable answer.
@@ -93,7 +92,7 @@ func (b *breaker) silence(probe bool) (opened, gone bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.silent++
-	if probe {
+	if probe && b.silent > opensAt { // or a late answer to another attempt has ended the outage it was for
 		b.probing = false
 		b.probes++
 		b.retryAt = time.Now().Add(backoff(probeBase, probeMost, b.probes+1))

@@ -17,12 +17,15 @@
 // # Secrets
 //
 // The UserSig stands in every URL. This package makes no error of its own from a URL, talks to the
-// transport below [http.Client], whose errors would quote it, and cleans what comes from there.
+// transport below [http.Client], whose errors would quote it, and cleans what comes from there; also the
+// answers, since there are proxies whose error page quotes the request.
 package tim
 
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"math"
 	"math/rand/v2"
@@ -53,17 +56,18 @@ const (
 	// 10006 is called a frequency, but it also is what create_group answers once the day's 10,000 new
 	// groups are used up (trtc.io/document/33529). Nothing but 10006 for so long is the quota.
 	quotaPatience = 5 * time.Minute
+	quotaGap      = time.Minute // without one, after which the next is the first again; longer than a throttled call waits
 )
 
 // Config is what a Client needs.
 type Config struct {
 	SDKAppID    int
 	Admin       string       // identifier: an app administrator
-	SecretKey   string       // never logged
+	SecretKey   string       `json:"-"` // never logged
 	Endpoint    string       // base URL without a slash at its end, see [Endpoint]
 	Pacer       *pacer.Pacer // every attempt takes a turn of it
 	Rate        float64      // of the pacer, attempts a second
-	MaxAttempts int          // a call; zero means 5
+	MaxAttempts int          // a call, and one more if the service answered nobody meanwhile; zero means 5
 
 	// Grace is how long an attempt under way may go on once the context of its call has ended; zero
 	// means as long as any attempt. Cut off, its end is don't know.
@@ -76,9 +80,20 @@ type Config struct {
 	Log *slog.Logger // nil discards
 }
 
+// Format writes the settings, whatever the verb, and not the key.
+func (c Config) Format(f fmt.State, _ rune) { _, _ = fmt.Fprint(f, c.LogValue()) } // f keeps no error
+
+// LogValue returns the settings without the key.
+func (c Config) LogValue() slog.Value {
+	return slog.GroupValue(
+		slog.Int("sdk_app_id", c.SDKAppID), slog.String("admin", c.Admin), slog.String("endpoint", c.Endpoint),
+		slog.Float64("rate", c.Rate), slog.Int("max_attempts", c.MaxAttempts), slog.Duration("grace", c.Grace),
+	)
+}
+
 // A Client calls the service. It may be used concurrently.
 type Client struct {
-	cfg     Config
+	cfg     Config // without the key: fmt reaches it here past the methods of Config, but not behind a pointer
 	base    *url.URL
 	signer  *signer
 	window  *window
@@ -86,21 +101,33 @@ type Client struct {
 	lookups lookups
 	log     *slog.Logger
 
-	taken    atomic.Bool          // some call was answered with OK
-	stop     atomic.Pointer[Stop] // set once nothing will be taken any more
-	stopped  chan struct{}        // closed with it
+	// stopping ends once nothing will be taken any more; its cause is the Stop.
+	stopping context.Context //nolint:containedctx // it is the client's own, and not that of a call
+	stop     context.CancelCauseFunc
+
+	taken    atomic.Bool // some call was answered with OK
 	quota    quotaWatch
 	attempts atomic.Int64
+	grace    atomic.Int64 // a time.Duration
 }
 
-// New returns a Client. The endpoint must be a valid base URL.
+// New returns a Client. The error is about the endpoint, which must be an http or https URL with a host and
+// perhaps a path.
 func New(cfg Config) (*Client, error) {
 	base, err := url.Parse(cfg.Endpoint)
 	if err != nil {
-		return nil, err
+		if parse, ok := errors.AsType[*url.Error](err); ok {
+			err = parse.Err // it would quote a password
+		}
+		return nil, fmt.Errorf("endpoint: %w", err)
 	}
+	if base.Scheme != "http" && base.Scheme != "https" || base.Host == "" || base.User != nil || base.RawQuery != "" {
+		return nil, fmt.Errorf("endpoint: %q is not of the form https://host/path", base.Redacted())
+	}
+	base.Path = cmp.Or(base.Path, "/") // or JoinPath takes it for relative
+	signer := &signer{sdkAppID: cfg.SDKAppID, admin: cfg.Admin, key: cfg.SecretKey}
+	cfg.SecretKey = ""
 	cfg.MaxAttempts = cmp.Or(cfg.MaxAttempts, defaultMaxAttempts)
-	cfg.Grace = cmp.Or(cfg.Grace, AttemptTimeout)
 	most := maxInFlight(cfg.Rate)
 	if cfg.Transport == nil {
 		cfg.Transport = newTransport(most)
@@ -108,19 +135,27 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Client{
+	c := &Client{
 		cfg:     cfg,
 		base:    base,
-		signer:  &signer{sdkAppID: cfg.SDKAppID, admin: cfg.Admin, key: cfg.SecretKey},
+		signer:  signer,
 		window:  newWindow(cfg.Rate, most),
 		breaker: newBreaker(),
 		log:     cfg.Log,
-		stopped: make(chan struct{}),
-	}, nil
+	}
+	c.stopping, c.stop = context.WithCancelCause(context.Background())
+	c.SetGrace(cmp.Or(cfg.Grace, AttemptTimeout))
+	return c, nil
 }
+
+// SetGrace changes the Grace of the Config, for attempts whose context ends from now on.
+func (c *Client) SetGrace(d time.Duration) { c.grace.Store(int64(d)) }
 
 // Attempts returns how many attempts have been made, of all calls and look-ups.
 func (c *Client) Attempts() int64 { return c.attempts.Load() }
+
+// Slowdowns returns how often the service has made the pacer slow down.
+func (c *Client) Slowdowns() int { return c.cfg.Pacer.Slowdowns() }
 
 // Close closes the connections that are kept alive. No call may be under way.
 func (c *Client) Close() {
@@ -133,18 +168,18 @@ func (c *Client) Close() {
 type End int
 
 const (
-	// Undone: the service has not made the group, or it has a GroupId and may be sent again; and this
-	// call will not try any more, because its context has ended or the service takes nothing (Stop).
+	// Undone means that the service has not made the group, or it has a GroupId and may be sent again; and
+	// this call will not try any more, because its context has ended or the service takes nothing (Stop).
 	Undone End = iota
-	// Imported: the service said OK.
+	// Imported means that the service said OK.
 	Imported
-	// Standing: a group with this GroupId stands already, and it is the record's.
+	// Standing means that a group with this GroupId stands already, and it is the record's.
 	Standing
-	// Rejected: the record will never go in as it is.
+	// Rejected means that the record will never go in as it is.
 	Rejected
-	// Failed: after all attempts the service would not. The group may be sent again.
+	// Failed means that the service would not after all attempts. The group may be sent again.
 	Failed
-	// Unknown: the record has no GroupId and an answer was lost: the group may exist.
+	// Unknown means that the record has no GroupId and an answer was lost: the group may exist.
 	Unknown
 )
 
@@ -154,7 +189,7 @@ type Result struct {
 	GroupID  string        // the one in force, as the service answered
 	Code     int           // the service's, of the last answer; 0 if there was none
 	Message  string        // why, unless Imported or Standing; for people
-	Attempts int           // that had a turn
+	Attempts int           // to import it, not counting those that were throttled or had to be signed again
 	Took     time.Duration // of the last attempt
 	At       time.Time     // when it ended
 }
@@ -175,7 +210,7 @@ func (c *Call) Wait() Result {
 func (c *Call) Done() <-chan struct{} { return c.done }
 
 // A Stop says why nothing will be taken until a person acts or time passes.
-type Stop struct {
+type Stop struct { //nolint:errname // it is a state of the client, and an error only for who waits for it
 	Code   int    // the service's, 0 if it does not answer at all
 	Reason string // for people: what is wrong and what to do
 }
@@ -183,12 +218,15 @@ type Stop struct {
 func (s *Stop) Error() string { return s.Reason }
 
 // Stopped returns why nothing will be taken any more, or nil.
-func (c *Client) Stopped() *Stop { return c.stop.Load() }
+func (c *Client) Stopped() *Stop {
+	s, _ := errors.AsType[*Stop](context.Cause(c.stopping))
+	return s
+}
 
-func (c *Client) stopWith(s *Stop) {
-	if c.stop.CompareAndSwap(nil, s) {
-		c.log.Error("service takes nothing", "code", s.Code, "reason", s.Reason)
-		close(c.stopped)
+func (c *Client) stopWith(ctx context.Context, s *Stop) {
+	c.stop(s)
+	if c.Stopped() == s { // the first one
+		c.log.ErrorContext(ctx, "service takes nothing", "code", s.Code, "reason", s.Reason)
 	}
 }
 
@@ -196,7 +234,7 @@ func (c *Client) stopWith(s *Stop) {
 // calls that are started one after another go out in that order, or at once if it will have none.
 //
 // ctx decides whether another attempt is started. One that is under way is left to finish, within
-// [AttemptTimeout] and the grace of the Config, even if ctx ends.
+// [AttemptTimeout] and the grace of the Config, even if ctx ends. rec must not change before the call's end.
 func (c *Client) ImportGroup(ctx context.Context, rec *group.Record) *Call {
 	call := &Call{done: make(chan struct{})}
 	turn, err := c.turn(ctx)
@@ -220,10 +258,10 @@ func (c *Client) importGroup(ctx context.Context, rec *group.Record, body []byte
 	lost := false   // an answer may have been lost
 	throttled := 0  // how often
 	signed := false // signed anew after a refusal
-	var since = c.breaker.answered()
+	since := c.breaker.answered()
 	for {
 		if t != nil {
-			a := c.attempt(ctx, t, "import_group", body)
+			a := c.attempt(ctx, t, importGroup, body)
 			r.Attempts++
 			r.Took, r.Code, r.Message = a.took, a.code, a.message
 			if a.code != 0 || a.verdict == yes {
@@ -246,7 +284,7 @@ func (c *Client) importGroup(ctx context.Context, rec *group.Record, body []byte
 				throttled++
 			case signAgain:
 				if signed {
-					c.stopWith(&Stop{Code: a.code, Reason: stopReason(a.code, a.info)})
+					c.stopWith(ctx, &Stop{Code: a.code, Reason: a.message})
 					return r
 				}
 				signed = true
@@ -261,9 +299,11 @@ func (c *Client) importGroup(ctx context.Context, rec *group.Record, body []byte
 				}
 			}
 			if r.Attempts >= c.cfg.MaxAttempts {
-				return c.exhausted(ctx, rec, r, lost, since)
-			}
-			if err := c.pause(ctx, a.verdict, r.Attempts, throttled); err != nil {
+				end, again := c.exhausted(ctx, rec, r, lost, since)
+				if !again {
+					return end
+				}
+			} else if err := c.pause(ctx, a.verdict, r.Attempts, throttled); err != nil {
 				r.Message = err.Error()
 				return r // Undone
 			}
@@ -276,18 +316,30 @@ func (c *Client) importGroup(ctx context.Context, rec *group.Record, body []byte
 	}
 }
 
-// pause waits before the next attempt.
+// pause waits before the next attempt. The error says why there will be none.
 func (c *Client) pause(ctx context.Context, v verdict, attempts, throttled int) error {
-	var most time.Duration
+	var wait time.Duration
 	switch v {
 	case tooFast:
-		most = backoff(throttleBase, throttleMost, throttled)
+		wait = rand.N(backoff(throttleBase, throttleMost, throttled))
 	case signAgain:
-		return sleep(ctx, time.Second) // within the same second the UserSig would be the same
+		wait = time.Second // within the same second the UserSig would be the same
 	default:
-		most = backoff(retryBase, retryMost, attempts)
+		wait = rand.N(backoff(retryBase, retryMost, attempts))
 	}
-	return sleep(ctx, rand.N(most))
+	ctx, release := c.untilStopped(ctx)
+	defer release()
+	return sleep(ctx, wait)
+}
+
+// untilStopped returns a context that also ends when the client stops, with the Stop as its cause.
+func (c *Client) untilStopped(ctx context.Context) (_ context.Context, release func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	unhook := context.AfterFunc(c.stopping, func() { cancel(context.Cause(c.stopping)) })
+	return ctx, func() {
+		unhook()
+		cancel(nil)
+	}
 }
 
 // backoff returns base doubled n-1 times, at most most.
@@ -296,28 +348,32 @@ func backoff(base, most time.Duration, n int) time.Duration {
 }
 
 // exhausted ends a call whose attempts are used up. since is how many answers the breaker had counted
-// when the call began.
-func (c *Client) exhausted(ctx context.Context, rec *group.Record, r Result, lost bool, since int64) Result {
+// when the call began. again says that another attempt is due: the service answered nobody until now, so
+// that it was an outage and not the record that used up the attempts. That is so only once a call.
+func (c *Client) exhausted(ctx context.Context, rec *group.Record, r Result, lost bool, since int64) (_ Result, again bool) {
 	silent := c.breaker.answered() == since
 	if !lost && !silent {
 		r.End = Failed
-		return r
+		return r, false
 	}
 	// If answers were lost one of the attempts may have made the group. And if in all this time the
 	// service answered nobody, asking it something harmless tells whether that is the record's fault.
 	group, err := c.LookUp(ctx, cmp.Or(rec.GroupID, "groupimport"))
 	switch {
 	case err != nil && (ctx.Err() != nil || c.Stopped() != nil):
-		return r // Undone
+		return r, false // Undone
 	case err != nil && c.breaker.answered() == since:
-		c.stopWith(unreachable(r.Message))
-		return r // Undone
+		c.stopWith(ctx, unreachable(r.Message))
+		return r, false // Undone
 	case err == nil && lost && group.Found && len(group.differs(rec)) == 0:
 		r.End, r.GroupID, r.Message = Standing, rec.GroupID, ""
+		return r, false
+	case silent:
+		return r, true
 	default:
 		r.End = Failed
+		return r, false
 	}
-	return r
 }
 
 // reconcile ends a call whose GroupId is in use: is the group that stands the record's own?
@@ -350,28 +406,44 @@ type turn struct {
 	probe bool
 }
 
-// turn waits until an attempt may start.
+// turn waits until an attempt may start. The error is ctx's cause or the Stop.
 func (c *Client) turn(ctx context.Context) (*turn, error) {
-	probe, err := c.breaker.pass(ctx, c.stopped)
-	if err == nil {
-		if err = c.window.enter(ctx, c.stopped); err == nil {
-			var t *pacer.Turn
-			if t, err = c.cfg.Pacer.Wait(ctx); err == nil {
-				if c.Stopped() == nil {
-					return &turn{Turn: t, probe: probe}, nil
-				}
-				t.Sent()
-			}
-			c.window.leave(0)
+	ctx, release := c.untilStopped(ctx)
+	defer release()
+	for {
+		if s := c.Stopped(); s != nil {
+			return nil, s
 		}
+		probe, err := c.breaker.pass(ctx)
+		if err != nil {
+			return nil, err
+		}
+		t, err := c.place(ctx)
+		// While this one waited for its place, others may have found out that the service does not answer.
+		if err == nil && c.Stopped() == nil && (probe || !c.breaker.open()) {
+			return &turn{Turn: t, probe: probe}, nil
+		}
+		if probe {
+			c.breaker.abandoned()
+		}
+		if err != nil {
+			return nil, err
+		}
+		t.Sent()
+		c.window.leave(0)
 	}
-	if probe {
-		c.breaker.abandoned()
+}
+
+// place waits for a place among those in flight, and then for a turn of the pacer.
+func (c *Client) place(ctx context.Context) (*pacer.Turn, error) {
+	if err := c.window.enter(ctx); err != nil {
+		return nil, err
 	}
-	if s := c.Stopped(); s != nil {
-		return nil, s
+	t, err := c.cfg.Pacer.Wait(ctx)
+	if err != nil {
+		c.window.leave(0)
 	}
-	return nil, err
+	return t, err
 }
 
 // sleep waits for d or until ctx ends.

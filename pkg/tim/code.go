@@ -4,19 +4,19 @@ package tim
 type Class int
 
 const (
-	// Permanent: this call will never be taken as it is; others may be.
+	// Permanent means: this call will never be taken as it is; others may be.
 	Permanent Class = iota
-	// OK: the service did what was asked.
+	// OK means: the service did what was asked.
 	OK
-	// Exists: a group with this ID stands already. Whether it is the record's own is looked up.
+	// Exists means: a group with this ID stands already. Whether it is the record's own is looked up.
 	Exists
-	// Transient: the service could not; try again. Whether it did what was asked is not known.
+	// Transient means: the service could not; try again. Whether it did what was asked is not known.
 	Transient
-	// Throttled: too fast. Nothing was done; everyone slows down, and it costs no attempt.
+	// Throttled means: too fast. Nothing was done; everyone slows down, and it costs no attempt.
 	Throttled
-	// SignAgain: the UserSig is not accepted. Sign anew and try once more; then it is Halt.
+	// SignAgain means: the UserSig is not accepted. Sign anew and try once more; then it is Halt.
 	SignAgain
-	// Halt: nothing will be taken until a person acts: the run stops.
+	// Halt means: nothing will be taken until a person acts: the run stops.
 	Halt
 )
 
@@ -54,7 +54,7 @@ var codes = map[int]Meaning{
 
 	10005:         {Permanent, "too many accounts in one call"},
 	codeFrequency: {Throttled, "too many operations; if it lasts, the day's quota of 10,000 new groups is used up"},
-	10008:         {SignAgain, "the request or its signature is not valid"},
+	10008:         {SignAgain, "the request or its signature is not valid: " + checkKey},
 	10010:         {Permanent, "the group does not exist"},
 	10011:         {Permanent, "the body is not valid JSON"},
 	10012:         {Halt, "the caller's UserID is not valid: check TIM_ADMIN"},
@@ -98,7 +98,7 @@ var codes = map[int]Meaning{
 	60028: {Halt, "the trial edition's calls of 24 hours are used up: wait, or upgrade the plan"},
 
 	70001: {SignAgain, "the UserSig has expired: check the clock of this machine"},
-	70002: {Halt, "the UserSig is empty"},
+	70002: {Halt, "the UserSig is empty: check TIM_SECRET_KEY and TIM_ENDPOINT"},
 	70003: {SignAgain, "the UserSig is not valid: " + checkKey},
 	70005: {Halt, "the UserSig could not be checked: " + checkKey},
 	70009: {Halt, "the UserSig was made with another app's key: " + checkKey + "; " + checkRegion},
@@ -108,20 +108,21 @@ var codes = map[int]Meaning{
 	70020: {Halt, "the SDKAppID is unknown: check TIM_SDKAPPID; " + checkRegion},
 	70050: {Halt, "a wrong UserSig was tried too often: " + checkKey + ", then wait a minute"},
 	70051: {Halt, "the caller is on a block list: " + checkAdmin},
-	70052: {SignAgain, "the UserSig was revoked"},
+	70052: {SignAgain, "the UserSig was revoked: see who logs out or kicks TIM_ADMIN"},
 	70107: {Permanent, "the account does not exist: import the owner first"},
 	70114: {Halt, "security restriction: look at the app in the console"},
 	70169: {Transient, "the service timed out"},
 	70202: {Transient, "internal error of the service"},
 	70206: {Permanent, "wrong number of accounts in one call"},
 	70398: {Halt, "the app has as many accounts as its plan allows: upgrade the plan"},
+	70399: {Permanent, "the account was deleted and cannot come back for three months"},
 	70402: {Permanent, "a parameter is not valid"},
 	70403: {Halt, "an administrator is needed: " + checkAdmin},
 	70500: {Transient, "internal error of the service"},
 
 	80002: {Permanent, "the body is too long"},
 	80004: {Permanent, "an image was refused"},
-	80005: {Halt, "the service is switched off: the plan has expired or is in arrears"},
+	80005: {Halt, "the service is switched off, the plan has expired or is in arrears: renew it, then wait five minutes"},
 	93000: {Permanent, "the body is too long"},
 }
 

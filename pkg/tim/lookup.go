@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -69,83 +70,130 @@ func (g Group) differs(rec *group.Record) differences {
 
 // lookups gathers the IDs that are asked for within a moment into one request.
 type lookups struct {
-	mu   sync.Mutex
-	open *batch
+	mu        sync.Mutex
+	gathering *batch
 }
 
 type batch struct {
-	ids   []string
-	full  chan struct{} // closed when no more IDs fit
-	done  chan struct{} // closed when found and err are set
-	found map[string]Group
+	ids     []string
+	waiting int                     // callers whose context has not ended
+	cancel  context.CancelCauseFunc // ends the look-up once nobody waits
+	full    chan struct{}           // closed when no more IDs fit
+	done    chan struct{}           // closed when found and err are set
+	found   map[string]entry
+	err     error
+}
+
+// An entry is what get_group_info says about one ID.
+type entry struct {
+	group Group
 	err   error
 }
 
-// join adds id to the batch that is being gathered. The one that began it is to send it.
-func (l *lookups) join(id string) (b *batch, first bool) {
+// join adds id to the batch that is being gathered. If there is none it begins one, and send is to send it.
+func (l *lookups) join(ctx context.Context, id string, send func(context.Context, *batch)) *batch {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.open == nil {
-		l.open = &batch{full: make(chan struct{}), done: make(chan struct{})}
-		first = true
+	b := l.gathering
+	if b == nil {
+		b = &batch{full: make(chan struct{}), done: make(chan struct{})}
+		l.gathering = b
+		// The batch is everybody's, so that it does not end with the context of who began it.
+		ctx, b.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+		go send(ctx, b)
 	}
-	b = l.open
 	b.ids = append(b.ids, id)
+	b.waiting++
 	if len(b.ids) == lookUpMost {
 		close(b.full)
-		l.open = nil
+		l.gathering = nil
 	}
-	return b, first
+	return b
 }
 
-// leave closes the batch to others.
-func (l *lookups) leave(b *batch) {
+// leave says that a caller's context has ended, and reports whether it was the last one.
+func (l *lookups) leave(ctx context.Context, b *batch) (last bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.open == b {
-		l.open = nil
+	b.waiting--
+	if b.waiting > 0 {
+		return false
+	}
+	if l.gathering == b {
+		l.gathering = nil
+	}
+	b.cancel(context.Cause(ctx))
+	return true
+}
+
+// close closes the batch to others.
+func (l *lookups) close(b *batch) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.gathering == b {
+		l.gathering = nil
 	}
 }
 
-// LookUp returns the group that stands under id. Calls of about the same time share a request.
+// LookUp returns the group that stands under id. Calls of about the same time share a request. When ctx
+// ends a request under way is waited for, no longer than the grace of the Config.
 func (c *Client) LookUp(ctx context.Context, id string) (Group, error) {
-	b, first := c.lookups.join(id)
-	if first {
-		timer := time.NewTimer(lookUpGather)
-		select {
-		case <-timer.C:
-		case <-b.full:
+	b := c.lookups.join(ctx, id, c.send)
+	select {
+	case <-b.done:
+	case <-ctx.Done():
+		var grace <-chan time.Time
+		if !c.lookups.leave(ctx, b) { // else it ends by itself
+			timer := time.NewTimer(time.Duration(c.grace.Load()))
+			defer timer.Stop()
+			grace = timer.C
 		}
-		timer.Stop()
-		c.lookups.leave(b)
-		b.found, b.err = c.lookUp(ctx, b.ids)
-		close(b.done)
+		select {
+		case <-b.done:
+		case <-grace:
+			return Group{}, context.Cause(ctx)
+		}
 	}
-	<-b.done
-	if b.err != nil {
+	e := b.found[id]
+	switch {
+	case b.err == nil:
+		return e.group, e.err
+	case len(b.ids) == 1 || ctx.Err() != nil || c.Stopped() != nil:
 		return Group{}, b.err
 	}
-	return b.found[id], nil
+	// One of the others may be to blame.
+	found, err := c.lookUp(ctx, []string{id})
+	if err != nil {
+		return Group{}, err
+	}
+	return found[id].group, found[id].err
+}
+
+// send looks up what is gathered within a moment.
+func (c *Client) send(ctx context.Context, b *batch) {
+	timer := time.NewTimer(lookUpGather)
+	select {
+	case <-timer.C:
+	case <-b.full:
+	case <-ctx.Done():
+	}
+	timer.Stop()
+	c.lookups.close(b)
+	b.found, b.err = c.lookUp(ctx, b.ids)
+	b.cancel(nil)
+	close(b.done)
 }
 
 // lookUp asks for up to lookUpMost groups, as often as an attempt may be repeated. Those that do not
-// stand are missing from the answer.
-func (c *Client) lookUp(ctx context.Context, ids []string) (map[string]Group, error) {
+// stand may be missing from what it returns.
+func (c *Client) lookUp(ctx context.Context, ids []string) (map[string]entry, error) {
 	type filter struct {
 		GroupBaseInfoFilter []string `json:"GroupBaseInfoFilter"`
-	}
-	seen := make(map[string]bool, len(ids))
-	var unique []string
-	for _, id := range ids {
-		if !seen[id] {
-			seen[id] = true
-			unique = append(unique, id)
-		}
 	}
 	body, err := json.Marshal(struct {
 		GroupIDList    []string `json:"GroupIdList"`
 		ResponseFilter filter   `json:"ResponseFilter"`
-	}{unique, filter{[]string{"Type", "Name", "Owner_Account", "CreateTime"}}})
+	}{slices.Compact(slices.Sorted(slices.Values(ids))), filter{[]string{"Type", "Name", "Owner_Account", "CreateTime"}}})
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +203,7 @@ func (c *Client) lookUp(ctx context.Context, ids []string) (map[string]Group, er
 		if err != nil {
 			return nil, err
 		}
-		a := c.attempt(ctx, t, "get_group_info", body)
+		a := c.attempt(ctx, t, getGroupInfo, body)
 		switch a.verdict {
 		case yes:
 			return readGroups(a.body)
@@ -165,7 +213,7 @@ func (c *Client) lookUp(ctx context.Context, ids []string) (map[string]Group, er
 			return nil, c.Stopped()
 		case signAgain:
 			if signed {
-				c.stopWith(&Stop{Code: a.code, Reason: stopReason(a.code, a.info)})
+				c.stopWith(ctx, &Stop{Code: a.code, Reason: a.message})
 				return nil, c.Stopped()
 			}
 			signed = true
@@ -186,12 +234,11 @@ func (c *Client) lookUp(ctx context.Context, ids []string) (map[string]Group, er
 
 // readGroups reads an answer of get_group_info. Groups are matched by their IDs: the order of the
 // answer is not promised.
-func readGroups(body []byte) (map[string]Group, error) {
+func readGroups(body []byte) (map[string]entry, error) {
 	var ans struct {
 		GroupInfo []struct {
 			GroupID      string `json:"GroupId"`
 			ErrorCode    int    `json:"ErrorCode"`
-			ErrorInfo    string `json:"ErrorInfo"`
 			Type         string `json:"Type"`
 			Name         string `json:"Name"`
 			OwnerAccount string `json:"Owner_Account"`
@@ -199,16 +246,18 @@ func readGroups(body []byte) (map[string]Group, error) {
 		} `json:"GroupInfo"`
 	}
 	if err := json.Unmarshal(body, &ans, jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)); err != nil {
-		return nil, errors.New("get_group_info: an answer that cannot be read: " + excerpt(body))
+		return nil, errors.New("get_group_info: an answer that cannot be read")
 	}
-	found := make(map[string]Group, len(ans.GroupInfo))
+	found := make(map[string]entry, len(ans.GroupInfo))
 	for _, g := range ans.GroupInfo {
 		switch g.ErrorCode {
 		case 0:
-			found[g.GroupID] = Group{Found: true, Type: g.Type, Name: g.Name, OwnerAccount: g.OwnerAccount, CreateTime: g.CreateTime}
+			found[g.GroupID] = entry{group: Group{
+				Found: true, Type: g.Type, Name: g.Name, OwnerAccount: g.OwnerAccount, CreateTime: g.CreateTime,
+			}}
 		case codeNoGroup, codeIllegalID:
 		default:
-			return nil, errors.New("get_group_info: " + describe(g.ErrorCode, g.ErrorInfo, Explain(g.ErrorCode)))
+			found[g.GroupID] = entry{err: errors.New("get_group_info: " + describe(g.ErrorCode, "", Explain(g.ErrorCode)))}
 		}
 	}
 	return found, nil

@@ -2,6 +2,9 @@ package tim
 
 import (
 	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,23 +25,48 @@ type signer struct {
 	key      string
 
 	mu   sync.Mutex
-	sig  string
+	sig  string // empty if the next one is to be made
 	made time.Time
 }
 
-// sign returns a UserSig. stale is one that the service has refused, or empty: it is not returned
-// again.
-func (s *signer) sign(stale string) (string, error) {
+// sign returns a UserSig.
+func (s *signer) sign() (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.sig != "" && s.sig != stale && time.Since(s.made) < sigRenew {
+	// The wall clock, which also counts while a function is frozen.
+	now := time.Now().Round(0)
+	if s.sig != "" && now.Sub(s.made) < sigRenew {
 		return s.sig, nil
 	}
-	// The signature holds the second it was made in; made twice within one it is the same again.
 	sig, err := tencentyun.GenUserSig(s.sdkAppID, s.key, s.admin, int(sigLife/time.Second))
 	if err != nil {
 		return "", fmt.Errorf("make a UserSig: %w", err)
 	}
-	s.sig, s.made = sig, time.Now()
+	s.sig, s.made = sig, now
 	return sig, nil
+}
+
+// refused notes that the service does not accept sig. It holds the second it was made in, so only in
+// another second the next one is another.
+func (s *signer) refused(sig string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sig == sig {
+		s.sig = ""
+	}
+}
+
+const hidden = "(secret)"
+
+// sigIn finds what a URL or another text calls a UserSig, also cut short or escaped in a way of its own.
+var sigIn = regexp.MustCompile(`(?i)(usersig["']?\s*(?:=|:|%3d)\s*["']?)[^&\s"'<>]+`)
+
+// hide returns text without secrets. sig is the UserSig that it may hold.
+func (s *signer) hide(text, sig string) string {
+	for _, secret := range []string{sig, url.QueryEscape(sig), s.key} {
+		if len(secret) >= 8 { // shorter it is no real one, and half of the text would be hidden
+			text = strings.ReplaceAll(text, secret, hidden)
+		}
+	}
+	return sigIn.ReplaceAllString(text, "${1}"+hidden)
 }

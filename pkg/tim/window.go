@@ -48,8 +48,8 @@ func (w *window) follow() {
 	w.limit = min(w.most, int(w.rate*w.peak.Seconds()*windowFactor)+windowExtra)
 }
 
-// enter waits for a place. It returns without one when ctx ends or stopped is closed.
-func (w *window) enter(ctx context.Context, stopped <-chan struct{}) error {
+// enter waits for a place. The error is ctx's cause, and then it has none.
+func (w *window) enter(ctx context.Context) error {
 	for {
 		w.mu.Lock()
 		if w.flying < w.limit {
@@ -63,8 +63,6 @@ func (w *window) enter(ctx context.Context, stopped <-chan struct{}) error {
 		case <-freed:
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-stopped:
-			return errStopped
 		}
 	}
 }
@@ -95,5 +93,8 @@ func newTransport(inFlight int) *http.Transport {
 	t.ForceAttemptHTTP2 = false
 	t.Protocols = new(http.Protocols)
 	t.Protocols.SetHTTP1(true)
+	if t.TLSClientConfig != nil {
+		t.TLSClientConfig.NextProtos = []string{"http/1.1"} // a clone offers h2 all the same, and a server takes it at its word
+	}
 	return t
 }

@@ -1,0 +1,138 @@
+package tim_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"groupimport/pkg/emulator"
+	"groupimport/pkg/tim"
+)
+
+// The codes of the service by class, in the order of the class in the code's own table: import_group's page
+// (tencentcloud.com/document/product/1047/34967), the error list (trtc.io/document/34348), and some that are in
+// no list.
+var (
+	permanent = []emulator.Fault{
+		10004, 80001, 10005, 10010, 10011, 10014, 10015, 10016, 10018, 10019, 10036, 10037, 10038, 10059, 11000, 60003,
+		60015, 70107, 70206, 70399, 70402, 80002, 80004, 93000,
+		10999, 19999, 20004, 99999, // in no list
+	}
+	transient = []emulator.Fault{10002, 60008, 60013, 60014, 70169, 70202, 70500}
+	throttled = []emulator.Fault{60007, 60011, 60018, 60019, 10006}
+	signAgain = []emulator.Fault{10008, 60004, 60005, 70001, 70003, 70052}
+	halt      = []emulator.Fault{
+		10003, 10012, 10026, 10058, 60002, 60006, 60009, 60010, 60012, 60016, 60017, 60020, 60021, 60025, 60026, 60027, 60028,
+		70002, 70005, 70009, 70013, 70014, 70016, 70020, 70050, 70051, 70114, 70398, 70403, 80005,
+		60099, 79999, // in no list
+		10007, // as the first answer of all
+	}
+)
+
+func TestEachCodeEndsACallAsItsClassSays(t *testing.T) {
+	withID, without := "g", ""
+	for _, class := range []struct {
+		name  string
+		codes []emulator.Fault
+		plan  func(emulator.Fault) emulator.Faults
+		id    string
+		want  string // %d is the code
+		stop  bool
+	}{
+		{"permanent", permanent, always, withID, `rejected "" code %d attempts 1`, false},
+		{"permanent", permanent, always, without, `rejected "" code %d attempts 1`, false},
+		{"transient once", transient, once, withID, `imported "g" code 0 attempts 2`, false},
+		{"transient once", transient, once, without, `unknown "" code %d attempts 1`, false},
+		{"transient for ever", transient, imports, withID, `failed "" code %d attempts 5`, false},
+		{"throttled three times", throttled, thrice, withID, `imported "g" code 0 attempts 1`, false},
+		{"throttled three times", throttled, thrice, without, `imported "@TGS#200000001" code 0 attempts 1`, false},
+		{"sign again once", signAgain, once, withID, `imported "g" code 0 attempts 1`, false},
+		{"sign again once", signAgain, once, without, `imported "@TGS#200000001" code 0 attempts 1`, false},
+		{"sign again for ever", signAgain, always, withID, `undone "" code %d attempts 1`, true},
+		{"sign again for ever", signAgain, always, without, `undone "" code %d attempts 1`, true},
+		{"halt", halt, always, withID, `undone "" code %d attempts 1`, true},
+		{"halt", halt, always, without, `undone "" code %d attempts 1`, true},
+	} {
+		for _, code := range class.codes {
+			t.Run(fmt.Sprint(class.name, "/", int(code), "/GroupId ", class.id), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s := newService()
+					s.Faults = class.plan(code)
+					c := newClient(t, s)
+					got := c.ImportGroup(t.Context(), record(class.id, "n")).Wait()
+					want := class.want
+					if strings.Contains(want, "%d") {
+						want = fmt.Sprintf(want, int(code))
+					}
+					if short(got) != want {
+						t.Errorf("got %s, want %s", short(got), want)
+					}
+					// The service's own words are in the message, and ours.
+					if said := strings.Contains(got.Message, "(a fault was asked for)"); said != (got.End != tim.Imported) {
+						t.Errorf("got message %q", got.Message)
+					}
+					if stopped := c.Stopped(); (stopped != nil) != class.stop || stopped != nil && stopped.Code != int(code) {
+						t.Errorf("got stop %+v, want one: %v", stopped, class.stop)
+					}
+				})
+			})
+		}
+	}
+}
+
+func once(f emulator.Fault) emulator.Faults   { return first(1, f) }
+func thrice(f emulator.Fault) emulator.Faults { return first(3, f) }
+
+func TestCodesThatStopSayWhatToDo(t *testing.T) {
+	for code := range 100000 {
+		m := tim.Explain(code)
+		if m.Class != tim.Halt && m.Class != tim.SignAgain {
+			continue
+		}
+		if _, advice, ok := strings.Cut(m.Text, ": "); !ok || advice == "" {
+			t.Errorf("%d: got %q, want advice after a colon", code, m.Text)
+		}
+	}
+}
+
+func TestNoPermissionBlamesTheRecordOnceAnythingWasTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService()
+		c := newClient(t, s)
+		if got, want := short(c.ImportGroup(t.Context(), record("a", "a")).Wait()), `imported "a" code 0 attempts 1`; got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+		s.SetFaults(always(10007))
+		if got, want := short(c.ImportGroup(t.Context(), record("b", "b")).Wait()), `rejected "" code 10007 attempts 1`; got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+		if c.Stopped() != nil {
+			t.Errorf("got stop %v", c.Stopped())
+		}
+	})
+}
+
+func TestStopBlamesNoRecordAndSendsNoMore(t *testing.T) {
+	for _, code := range halt {
+		synctest.Test(t, func(t *testing.T) {
+			s := newService()
+			s.Faults = always(code)
+			c := newClient(t, s)
+			results := importAll(t.Context(), c, records(50, false))
+			if got := countEnds(results)["undone"]; got != len(results) {
+				t.Errorf("%d: got %v", code, countEnds(results))
+			}
+			sent := s.Stats().Requests
+			if sent > 10 { // those of the first answer's 20 ms
+				t.Errorf("%d: got %d requests", code, sent)
+			}
+			if got, want := results[49].Message, c.Stopped().Reason; got != want {
+				t.Errorf("%d: got message %q, want %q", code, got, want)
+			}
+			if s.Stats().Requests != sent {
+				t.Errorf("%d: got requests after the stop", code)
+			}
+		})
+	}
+}
