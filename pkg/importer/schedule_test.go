@@ -316,7 +316,7 @@ func TestRoundsSurviveKills(t *testing.T) {
 			s := &sim{rand: rand.New(rand.NewPCG(1, 1)), killed: map[string]bool{}, attempts: map[string]int{}, store: before.Clone()}
 			s.service = &emulator.Service{SDKAppID: simApp, Key: simSign, Latency: 20 * time.Millisecond}
 			ended := false
-			for n := 0; n < 3; n++ { // the first is killed
+			for n := range 3 { // the first is killed
 				p := newProcess(s, fmt.Sprint("process ", n), map[bool]int64{true: killAfter}[n == 0])
 				i := &importer.Importer{Config: w.config, Bucket: p, Holder: p.name, Dead: func(h string) bool { return s.killed[h] }}
 				if err := i.Dial(func(c *tim.Config) { c.Transport = p }); err != nil {
