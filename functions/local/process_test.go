@@ -56,13 +56,16 @@ func newDesk(t *testing.T, records int, ids bool) *desk {
 		if !ids && n%2 == 1 {
 			id = ""
 		}
-		fmt.Fprintf(&b, `{%s"Type":"Public","Name":"Name %d"}`+"\n", id, n+1)
+		fmt.Fprintf(&b, `{%s"Type":"Public","Name":"%s"}`+"\n", id, nameOf(int64(n+1)))
 	}
 	if err := os.WriteFile(filepath.Join(d.dir, "a.jsonl"), []byte(b.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return d
 }
+
+// nameOf is the name of record n of a desk's export.
+func nameOf(n int64) string { return fmt.Sprint("Name ", n) }
 
 // A process is the command at work.
 type process struct {

@@ -69,7 +69,7 @@ func ConfigFromEnv(getenv func(string) string) (Config, error) {
 	c.Region = value("TIM_REGION", "china")
 	endpoint, err := tim.Endpoint(c.Region)
 	if err != nil {
-		wrong("TIM_REGION", "is %v", err)
+		wrong("TIM_REGION", "is wrong: %v", err)
 	}
 	most := float64(maxRate)
 	c.Endpoint = endpoint
@@ -91,7 +91,7 @@ func ConfigFromEnv(getenv func(string) string) (Config, error) {
 	}
 	c.Rate = number("TIM_RATE", "190", 0.1, most)
 	if c.Limits, err = group.ParseLimits(value("FIELD_LIMITS", "document")); err != nil {
-		wrong("FIELD_LIMITS", "is %v", err)
+		wrong("FIELD_LIMITS", "is wrong: %v", err)
 	}
 	flag := func(name string) bool {
 		v := value(name, "false")

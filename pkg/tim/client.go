@@ -225,8 +225,8 @@ func (c *Client) Stopped() *Stop {
 
 func (c *Client) stopWith(ctx context.Context, s *Stop) {
 	c.stop(s)
-	if c.Stopped() == s { // the first one
-		c.log.ErrorContext(ctx, "service takes nothing", "code", s.Code, "reason", s.Reason)
+	if c.Stopped() == s { // the first one; who stops because of it says so too
+		c.log.InfoContext(ctx, "service takes nothing", "code", s.Code, "reason", s.Reason)
 	}
 }
 

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"groupimport/pkg/emulator"
+	"groupimport/pkg/results"
+)
+
+// TestManyKillsLoseNothingAndMakeNothingTwice kills the real program with SIGKILL at random instants and
+// starts it again at once, against a service that fails in every way but not answering.
+func TestManyKillsLoseNothingAndMakeNothingTwice(t *testing.T) {
+	const records, mostKills = 3000, 10
+	d := newDesk(t, records, false)
+	d.env = append(d.env, "TIM_RATE=1000", "MAX_ATTEMPTS=20")
+	d.service.SetFaults(emulator.Faults{
+		Seed: 1, DropBefore: 0.01, DropAfter: 0.01, BadGateway: 0.01, BadGatewayAfter: 0.01, Internal: 0.01, InternalAfter: 0.01,
+		Garbage: 0.005, GarbageAfter: 0.005, Throttle: 0.001,
+	})
+	chance := rand.New(rand.NewPCG(1, 2))
+	kills := 0
+	for ; kills < mostKills; kills++ {
+		p := d.start("import", "-quiet", "a.jsonl")
+		ended := make(chan int, 1)
+		go func() { ended <- p.end(t) }()
+		timer := time.NewTimer(20*time.Millisecond + time.Duration(chance.IntN(400))*time.Millisecond)
+		select {
+		case <-timer.C:
+			if err := p.Process.Kill(); err != nil && kills == 0 {
+				t.Fatal(err)
+			}
+			<-ended
+			continue
+		case <-ended: // it was through before its time
+		}
+		break
+	}
+	p := d.start("import", "-quiet", "a.jsonl")
+	if got := p.end(t); got != exitNotIn && got != exitOK {
+		t.Fatalf("got exit status %d, want it finished\n%s%s", got, p.stdout.String(), p.stderr.String())
+	}
+
+	for name, n := range d.service.Names() {
+		if n != 1 {
+			t.Errorf("got %d groups %q, want 1", n, name)
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(d.dir, "a.jsonl.results.ndjson"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := d.service.Names()
+	n, unknown := int64(0), 0
+	for line := range bytes.Lines(text) {
+		n++
+		o, _, err := results.ReadLine(line)
+		if err != nil || o.N != n {
+			t.Fatalf("got %s, %v at line %d", line, err, n)
+		}
+		stands := names[nameOf(n)] > 0
+		hasID := n%2 == 1 // see newDesk
+		switch {
+		case o.Status == results.Unknown && hasID:
+			t.Errorf("got %s for a record that has a GroupId", line)
+		case o.Status == results.Unknown:
+			unknown++
+		case o.Status.In() != stands:
+			t.Errorf("got %s, but the group stands: %v", line, stands)
+		}
+	}
+	if n != records {
+		t.Errorf("got %d results, want %d", n, records)
+	}
+	t.Logf("%d kills, %d of %d records unknown", kills, unknown, records)
+	if most := 500*kills + records/10; unknown > most {
+		t.Errorf("got %d unknown, want %d at most", unknown, most)
+	}
+}
