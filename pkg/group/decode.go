@@ -41,7 +41,12 @@ type Decoder struct {
 	text     []byte // the strings of the record at hand, one behind the other
 	spans    []span // where in text each of them lies
 	problems []Problem
+	more     int // problems beyond maxProblems
 }
+
+// maxProblems is how many problems of one record are told; the rest are counted. A line of 1 MiB has
+// room for a hundred thousand.
+const maxProblems = 20
 
 // A span is a string that becomes one once the whole record has been read, so that a record costs one
 // allocation for all its strings.
@@ -60,7 +65,7 @@ func NewDecoder(l Limits) *Decoder {
 // Decode returns the record that raw holds: one JSON object and nothing behind it. null and the empty
 // string count as absent. An error is always an [*Error] and names everything that is wrong.
 func (d *Decoder) Decode(raw []byte) (Record, error) {
-	d.text, d.spans, d.problems = d.text[:0], d.spans[:0], nil
+	d.text, d.spans, d.problems, d.more = d.text[:0], d.spans[:0], nil, 0
 	d.src.Reset(raw)
 	// Doubled names and invalid UTF-8 are let through here, to be reported by field below.
 	d.dec.Reset(&d.src, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
@@ -83,6 +88,9 @@ func (d *Decoder) Decode(raw []byte) (Record, error) {
 	if whole {
 		d.check(&r)
 	}
+	if d.more > 0 {
+		d.problems = append(d.problems, Problem{Message: fmt.Sprintf("and %d more", d.more)})
+	}
 	if len(d.problems) > 0 {
 		return Record{}, &Error{Problems: d.problems, GroupID: clip(r.GroupID)}
 	}
@@ -104,7 +112,18 @@ func syntax(err error, raw []byte) string {
 }
 
 func (d *Decoder) problem(field string, code int, format string, args ...any) {
-	d.problems = append(d.problems, Problem{Field: field, Code: code, Message: fmt.Sprintf(format, args...)})
+	if !d.full() {
+		d.problems = append(d.problems, Problem{Field: field, Code: code, Message: fmt.Sprintf(format, args...)})
+	}
+}
+
+// full reports whether no more problems are told, and counts the one that is not.
+func (d *Decoder) full() bool {
+	if len(d.problems) < maxProblems {
+		return false
+	}
+	d.more++
+	return true
 }
 
 // object reads the members of the record. Its error is about the JSON; what is wrong with a field is a
@@ -165,7 +184,9 @@ func (d *Decoder) field(quoted jsontext.Value) int {
 			return i
 		}
 	}
-	d.problems = append(d.problems, unknownField(string(text)))
+	if !d.full() {
+		d.problems = append(d.problems, unknownField(string(text)))
+	}
 	return -1
 }
 

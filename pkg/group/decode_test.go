@@ -161,6 +161,14 @@ func TestAVChatRoomHasTheServicesCode(t *testing.T) {
 	}
 }
 
+func TestARecordWithProblemsWithoutEndIsToldShortly(t *testing.T) {
+	_, err := decode(t, `{`+strings.Repeat(`"Nam":1,`, 10_000)+`"Type":"Public","Name":"a"}`)
+	e, ok := errors.AsType[*group.Error](err)
+	if !ok || len(e.Problems) != 21 || e.Problems[20].Message != "and 9980 more" {
+		t.Errorf("got %d problems, want 20 and the count of the others", len(e.Problems))
+	}
+}
+
 func TestErrorNamesTheGroupEvenSo(t *testing.T) {
 	_, err := decode(t, `{"Type":"Public","Name":"","GroupId":"g18"}`)
 	if e, ok := errors.AsType[*group.Error](err); !ok || e.GroupID != "g18" {

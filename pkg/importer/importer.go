@@ -17,6 +17,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base32"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -53,6 +54,10 @@ const (
 
 	// A run looks this often whether its export has been replaced or removed.
 	watchEvery = 5 * time.Second
+
+	// More runs than these are told of by the first and the latest half: an import that is stopped for weeks
+	// has one an hour.
+	mostRuns = 400
 
 	// A run gives up on an export that the service refuses once this many calls have been answered.
 	stopCalls = 1000
@@ -151,6 +156,9 @@ func (i *Importer) Run(ctx context.Context, key string) (Summary, error) {
 	manifest, err := results.LoadManifest(ctx, i.Bucket, names)
 	switch {
 	case err == nil && manifest.Export.Version == info.Version:
+		if err := i.settle(ctx, names, &manifest); err != nil {
+			return Summary{}, err
+		}
 		return Summary{State: results.Finished, Already: true, Counts: manifest.Counts, Manifest: manifest}, nil
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return Summary{}, err
@@ -206,8 +214,13 @@ func (i *Importer) importExport(ctx, writing context.Context, names results.Name
 		}
 	}
 	cp := results.Checkpoint{Export: exp, Next: export.Start}
+	if i.Config.AssignGroupIDs {
+		sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s", i.BucketName, exp.Key, exp.Version))
+		cp.Assign = hex.EncodeToString(sum[:])
+	}
 	if last != nil && last.Round == 0 && last.Export.Version == exp.Version {
 		cp = *last
+		cp.Export.Key = exp.Key // the folder may have been opened further up or down
 	} else if last != nil {
 		i.log().InfoContext(ctx, "a new version of the export", "key", exp.Key, "version", exp.Version)
 		if err := results.Keep(writing, i.Bucket, names, *last); err != nil {
@@ -221,6 +234,9 @@ func (i *Importer) importExport(ctx, writing context.Context, names results.Name
 
 // work does a run from cp on. finish is called once its export is through.
 func (i *Importer) work(ctx, writing context.Context, r *run, cp results.Checkpoint, finish func(results.Checkpoint) (results.Manifest, error)) (Summary, error) {
+	if len(cp.Runs) > mostRuns {
+		cp.Runs = append(cp.Runs[:1:1], cp.Runs[len(cp.Runs)-mostRuns/2:]...)
+	}
 	cp.Runs = append(cp.Runs, results.Run{Lease: r.lease.Number, Start: time.Now().UTC()})
 	ahead, err := results.LoadAhead(writing, i.Bucket, r.names, &cp)
 	if err != nil {
@@ -229,7 +245,10 @@ func (i *Importer) work(ctx, writing context.Context, r *run, cp results.Checkpo
 	i.show(&cp)
 	log := i.log().With("key", r.names.Export, "lease", r.lease.Number, "round", cp.Round)
 	log.InfoContext(ctx, "run starts", "records_done", cp.Counts.Records(), "offset", cp.Next.Offset, "size", cp.Export.Size)
-	r.exp, r.round, r.began, r.ahead = cp.Export, cp.Round, cp.Sent, ahead
+	r.exp, r.round, r.began, r.assign, r.ahead = cp.Export, cp.Round, cp.Sent, cp.Assign, ahead
+	if cp.Round > 0 || cp.Counts.Imported > 0 {
+		i.Client.Trust()
+	}
 	r.writer = results.NewWriter(writing, i.Bucket, r.names, r.lease, cp, i.log())
 	r.room = semaphore.NewWeighted(aheadBytes)
 	r.queue = make(chan *item, aheadRecords)
@@ -248,14 +267,23 @@ func (i *Importer) work(ctx, writing context.Context, r *run, cp results.Checkpo
 		last.Attempts, last.Slowed = i.Client.Attempts()-attempts, i.Client.Slowdowns()-slowed
 		cp.Done = state == results.Finished
 	})
-	if err == nil {
-		err = closeErr
+	if closeErr != nil {
+		// What could not be written is as if it had not been done.
+		state, reason = results.Stopped, closeErr.Error()
+		if err == nil {
+			err = closeErr
+		}
 	}
 	i.show(&end)
 	summary := Summary{State: state, Reason: reason, Counts: end.Counts, Run: end.Runs[len(end.Runs)-1]}
 	if err == nil && end.Done {
-		if summary.Manifest, err = finish(end); err == nil {
+		summary.Manifest, err = finish(end)
+		switch {
+		case err == nil:
 			summary.Counts = summary.Manifest.Counts
+		case errors.Is(err, context.DeadlineExceeded) && writing.Err() != nil:
+			// The next run has only this left to do.
+			summary.State, summary.Reason, err = results.Waiting, "time is up while the results are written", nil
 		}
 	} else if !errors.Is(err, results.ErrLost) {
 		if saveErr := results.SaveProgress(writing, i.Bucket, r.names, state, reason, &end); err == nil {
@@ -266,6 +294,20 @@ func (i *Importer) work(ctx, writing context.Context, r *run, cp results.Checkpo
 		"imported", end.Counts.Imported, "exists", end.Counts.Exists, "rejected", end.Counts.Rejected,
 		"failed", end.Counts.Failed, "unknown", end.Counts.Unknown, "attempts", summary.Run.Attempts)
 	return summary, err
+}
+
+// settle makes the progress of an import that was finished before say so: it may tell of another version
+// that came and went, or of a run that died after the manifest.
+func (i *Importer) settle(ctx context.Context, names results.Names, m *results.Manifest) error {
+	p, err := results.LoadProgress(ctx, i.Bucket, names)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if p.State == results.Finished && p.Export.Version == m.Export.Version || p.State == results.Running && time.Now().Before(p.Until) {
+		return nil
+	}
+	cp := results.Checkpoint{Export: m.Export, Counts: m.Counts, Runs: m.Runs}
+	return results.SaveProgress(ctx, i.Bucket, names, results.Finished, "", &cp)
 }
 
 func (i *Importer) show(cp *results.Checkpoint) {
@@ -285,15 +327,18 @@ func (i *Importer) count(s results.Status, next export.Position) {
 // A run is one invocation's work on one export.
 type run struct {
 	*Importer
-	names  results.Names
-	lease  *results.Lease
-	exp    results.Export // what is read
-	round  int            // of retries, 0 for the import itself; then exp is the failures file
-	began  int64          // "sent up to" of the run before
-	writer *results.Writer
-	ahead  map[int64][]byte // outcomes of earlier runs behind the first record without one
-	room   *semaphore.Weighted
-	queue  chan *item
+	names    results.Names
+	lease    *results.Lease
+	exp      results.Export // what is read
+	round    int            // of retries, 0 for the import itself; then exp is the failures file
+	began    int64          // "sent up to" of the run before
+	writer   *results.Writer
+	assign   string           // see [results.Checkpoint]
+	assigned bool             // some record of this run was assigned an ID
+	ahead    map[int64][]byte // outcomes of earlier runs behind the first record without one
+	room     *semaphore.Weighted
+	queue    chan *item
+	stop     context.CancelCauseFunc // ends the run
 
 	read   int64  // the last record read
 	behind []byte // outcomes of this run behind a record that could not be done, as lines of a part
@@ -323,6 +368,7 @@ func (r *run) importRecords(ctx context.Context, at export.Position) (why, err e
 	var writing, watching sync.WaitGroup
 	var writeErr error
 	writing.Go(func() { writeErr = r.write(working, stop) })
+	r.stop = stop
 	done := make(chan struct{})
 	watching.Go(func() { r.watch(working, stop, done) })
 	readErr := r.readAll(working, at)
@@ -435,10 +481,18 @@ func (r *run) start(ctx context.Context, it *item, e *export.Entry) bool {
 	switch {
 	case rec.GroupID == "" && it.assigned: // in an earlier round
 		rec.GroupID = it.groupID
-	case rec.GroupID == "" && r.Config.AssignGroupIDs && r.round == 0:
-		rec.GroupID, it.assigned = r.assign(&rec, it.n), true
+	case rec.GroupID == "" && r.assign != "" && r.round == 0:
+		rec.GroupID, it.assigned = assign(r.assign, &rec, it.n), true
 	}
 	it.groupID = rec.GroupID
+	if it.assigned && !r.assigned {
+		// That IDs are assigned, and what from, must be durable before the first is sent.
+		if err := r.writer.Announce(ctx, it.pos.N); err != nil {
+			r.stop(err)
+			return false
+		}
+		r.assigned = true
+	}
 	if rec.GroupID == "" {
 		if it.pos.N <= r.began {
 			it.outcome = &results.Outcome{
@@ -448,6 +502,7 @@ func (r *run) start(ctx context.Context, it *item, e *export.Entry) bool {
 			return true
 		}
 		if err := r.writer.Announce(ctx, it.pos.N); err != nil {
+			r.stop(err) // unless there is a cause already
 			return false
 		}
 	}
@@ -455,10 +510,10 @@ func (r *run) start(ctx context.Context, it *item, e *export.Entry) bool {
 	return true
 }
 
-// assign returns an ID that follows from the export and the record's position in it, so that another run
-// assigns the same.
-func (r *run) assign(rec *group.Record, n int64) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s\n%d", r.BucketName, r.exp.Key, r.exp.Version, n))
+// assign returns an ID that follows from seed and the record's position, so that another run assigns the
+// same.
+func assign(seed string, rec *group.Record, n int64) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%d", seed, n))
 	id := "g-" + strings.ToLower(base32.StdEncoding.EncodeToString(sum[:15])) // 26 bytes of the 48 allowed
 	if rec.Type == group.Community {
 		id = "@TGS#_" + id

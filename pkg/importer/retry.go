@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 
 	"groupimport/pkg/export"
 	"groupimport/pkg/results"
@@ -52,13 +53,11 @@ func (i *Importer) round(ctx, writing context.Context, names results.Names, leas
 	}
 	goesOn := last != nil && last.Round == len(m.Rounds)+1
 	info, err := i.Bucket.Stat(writing, names.Failures())
-	if goesOn && !last.Done && (errors.Is(err, fs.ErrNotExist) || err == nil && info.Version != last.Export.Version) {
-		// Somebody has edited the failures file in the middle of the round. What it came to so far ends it;
-		// the rest is for the next, which is due at once.
-		last.Done = true
-	}
+	// Has somebody edited the failures file in the middle of the round? Then what it came to so far ends it,
+	// and the rest is for the next.
+	edited := goesOn && !last.Done && (errors.Is(err, fs.ErrNotExist) || err == nil && info.Version != last.Export.Version)
 	switch {
-	case goesOn && last.Done: // it died before the merge, or in it
+	case goesOn && (last.Done || edited): // or it died before the merge, or in it
 		m, err := merge(*last)
 		return Summary{State: results.Finished, Counts: m.Counts, Manifest: m}, err
 	case !goesOn && !m.Due(i.Config.policy(), now):
@@ -72,8 +71,12 @@ func (i *Importer) round(ctx, writing context.Context, names results.Names, leas
 		Export: results.Export{Key: names.Failures(), Version: info.Version, Size: info.Size},
 		Next:   export.Start, Round: len(m.Rounds) + 1,
 	}
+	if n := len(m.Rounds); n > 0 && m.Rounds[n-1].Unsure {
+		cp.Sent = math.MaxInt64 // records without a GroupId are not sent: which of them were is not known
+	}
 	if goesOn {
 		cp = *last
+		cp.Export.Key = names.Failures() // the folder may have been opened further up or down
 	}
 	return i.work(ctx, writing, &run{Importer: i, names: names, lease: lease}, cp, merge)
 }

@@ -107,15 +107,17 @@ func (i *Importer) Schedule(ctx context.Context, a Action) (Pass, error) {
 			}
 			break
 		}
-		pass.Done = append(pass.Done, i.do(ctx, d, a))
+		if done, already := i.do(ctx, d, a); !already {
+			pass.Done = append(pass.Done, done)
+		}
 	}
 	i.log().InfoContext(ctx, "schedule pass", "imports", pass.Imports, "done", len(pass.Done), "left", pass.Left)
 	return pass, nil
 }
 
-// do works on one import.
-func (i *Importer) do(ctx context.Context, d due, a Action) Doing {
-	done := Doing{Key: d.key, What: d.what}
+// do works on one import. already says that there was nothing to do after all.
+func (i *Importer) do(ctx context.Context, d due, a Action) (done Doing, already bool) {
+	done = Doing{Key: d.key, What: d.what}
 	var s Summary
 	var err error
 	if d.what == doRetry {
@@ -129,7 +131,7 @@ func (i *Importer) do(ctx context.Context, d due, a Action) Doing {
 	} else if err != nil {
 		done.Error = err.Error()
 	}
-	return done
+	return done, s.Already && err == nil
 }
 
 // due returns what there is to do about an export, "" if nothing.
@@ -146,15 +148,23 @@ func (i *Importer) due(ctx context.Context, f found, a Action) (what string, err
 		return "", nil // not finished
 	case err != nil:
 		return doRetry, err
-	case m.Due(i.Config.policy(), a.Now):
-		return doRetry, nil
+	case !m.Due(i.Config.policy(), a.Now):
+		return "", nil
 	}
-	return "", nil
+	p, err := results.LoadProgress(ctx, i.Bucket, results.Names{Export: f.key})
+	switch {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return doRetry, err
+	case p.State == results.Stopped && !a.Now && time.Now().Before(p.Again):
+		return "", nil
+	}
+	return doRetry, nil
 }
 
 // unfinished returns whether an export is to be started or resumed.
 func (i *Importer) unfinished(ctx context.Context, f found, a Action) (string, error) {
-	missed := time.Since(f.modified) >= cmp.Or(a.Missed, MissedAfter)
+	age := time.Since(f.modified)
+	missed := age >= cmp.Or(a.Missed, MissedAfter) || age < -MissedAfter // the time of an export may be anything
 	whole := func() bool { return missed && (a.Whole == nil || a.Whole(f.key)) }
 	if !f.work {
 		if whole() {
@@ -209,7 +219,9 @@ func (i *Importer) exports(ctx context.Context, prefix string) func(yield func(f
 			if !flush(info.Key) {
 				return
 			}
-			if owner, kind := results.Beside(info.Key); kind != results.NotBeside {
+			// A folder named x.import/ is a user's own unless x is an export, or an older version of one.
+			owner, kind := results.Beside(info.Key)
+			if kind != results.NotBeside && (kind != results.BesideWork || export.Reads(owner) || export.Reads(results.KeptOf(owner))) {
 				f := openAt(&open, owner)
 				switch kind {
 				case results.BesideWork:

@@ -36,6 +36,11 @@ type Checkpoint struct {
 	// is the import itself.
 	Round int `json:"round,omitzero"`
 
+	// Assign is what GroupIds for records without one are made from, as the import's first run set it,
+	// empty if none are assigned. Later runs keep to it, whatever their configuration and wherever the
+	// bucket has moved: another ID would make another group.
+	Assign string `json:"assign,omitzero"`
+
 	Parts  []Parts `json:"parts"`          // in order
 	Ahead  int     `json:"ahead,omitzero"` // the lease whose run left outcomes behind Next, or 0
 	Counts Counts  `json:"counts"`         // of the parts

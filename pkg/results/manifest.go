@@ -11,6 +11,8 @@ import (
 	"io"
 	"io/fs"
 	"iter"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -64,11 +66,35 @@ func Finish(ctx context.Context, b blob.Bucket, from, to Names, cp Checkpoint, p
 		}
 		return err
 	}
-	lines := func() iter.Seq2[[]byte, error] { return partLines(ctx, b, from, cp) }
+	ahead, err := LoadAhead(ctx, b, from, &cp)
+	if err != nil {
+		return m, err
+	}
+	var behind [][]byte // outcomes behind the parts, of an import that does not go on
+	for _, n := range slices.Sorted(maps.Keys(ahead)) {
+		if n >= cp.Next.N {
+			behind = append(behind, ahead[n])
+			m.Counts.Add(LineStatus(ahead[n]))
+		}
+	}
+	lines := func() iter.Seq2[[]byte, error] {
+		return func(yield func([]byte, error) bool) {
+			for line, err := range partLines(ctx, b, from, cp) {
+				if !yield(line, err) || err != nil {
+					return
+				}
+			}
+			for _, line := range behind {
+				if !yield(bytes.Clone(line), nil) {
+					return
+				}
+			}
+		}
+	}
 	if err := keep(put(ctx, b, to.Results(), lines(), bare)); err != nil {
 		return m, err
 	}
-	if cp.Counts.NotIn() > 0 {
+	if m.Counts.NotIn() > 0 {
 		if err := keep(put(ctx, b, to.Failures(), lines(), failuresOnly)); err != nil {
 			return m, err
 		}
@@ -212,22 +238,40 @@ func failuresOnly(line []byte) []byte {
 
 var statusField = []byte(`"status":"`)
 
-// LineStatus returns the status of an outcome's line without decoding the rest.
+// LineStatus returns the status of an outcome's line, in most cases without decoding the rest; empty if it
+// is none.
 func LineStatus(line []byte) Status {
-	_, rest, _ := bytes.Cut(line, statusField) // only numbers stand before it
+	_, rest, ok := bytes.Cut(line, statusField) // only numbers stand before it
+	if !ok || LineN(line) == 0 {
+		_, status := decodeLine(line)
+		return status
+	}
 	status, _, _ := bytes.Cut(rest, []byte(`"`))
 	return Status(status)
 }
 
-// LineN returns the ordinal of an outcome's line without decoding the rest, 0 if it is no outcome.
+// LineN returns the ordinal of an outcome's line, in most cases without decoding the rest; 0 if it is none.
 func LineN(line []byte) int64 {
 	rest, ok := bytes.CutPrefix(line, []byte(`{"n":`))
-	digits, _, _ := bytes.Cut(rest, []byte(`,`))
+	digits, _, more := bytes.Cut(rest, []byte(`,`))
 	n, err := strconv.ParseInt(string(digits), 10, 64)
-	if !ok || err != nil {
-		return 0
+	if !ok || !more || err != nil {
+		n, _ = decodeLine(line)
 	}
 	return n
+}
+
+// decodeLine reads a line as another program may have written it after a person's edit: with spaces, or
+// its members in another order.
+func decodeLine(line []byte) (int64, Status) {
+	var o struct {
+		N      int64  `json:"n"`
+		Status Status `json:"status"`
+	}
+	if json.Unmarshal(line, &o, jsontext.AllowDuplicateNames(true)) != nil {
+		return 0, ""
+	}
+	return o.N, o.Status
 }
 
 // ReadLine returns the outcome that a line of results, failures or a part holds, and the record as it
@@ -275,14 +319,19 @@ func Keep(ctx context.Context, b blob.Bucket, names Names, old Checkpoint) error
 	switch {
 	case errors.Is(err, fs.ErrNotExist), err == nil && m.Export.Version != old.Export.Version:
 		old.Done = false
+		old.Export.Key = names.Export
 		_, err := Finish(ctx, b, names, kept, old, RetryPolicy{})
 		return err
 	case err != nil:
 		return err
 	}
 	for i, f := range m.Files {
-		to := kept.Export + f.Key[len(names.Export):]
-		if err := copyObject(ctx, b, f.Key, to); err != nil {
+		// By what it is and not by its key: the folder may have been opened further up or down then.
+		from, to := names.Results(), kept.Results()
+		if _, kind := Beside(f.Key); kind == BesideFailures {
+			from, to = names.Failures(), kept.Failures()
+		}
+		if err := copyObject(ctx, b, from, to); err != nil {
 			return err
 		}
 		m.Files[i].Key = to

@@ -90,6 +90,18 @@ func (n Names) Kept(version string) Names {
 	return Names{Export: n.Export + "." + hex.EncodeToString(sum[:6])}
 }
 
+// KeptOf returns of a name under which an older version is kept that of the export, and "" of others.
+func KeptOf(name string) string {
+	i := strings.LastIndexByte(name, '.')
+	if i < 0 {
+		return ""
+	}
+	if tag, err := hex.DecodeString(name[i+1:]); err != nil || len(tag) != 6 {
+		return ""
+	}
+	return name[:i]
+}
+
 func (n Names) lease(number int) string {
 	return fmt.Sprintf("%s%slease/%06d", n.Export, workSuffix, number)
 }

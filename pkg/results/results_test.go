@@ -306,6 +306,88 @@ func TestAnnounceWaitsWhileTooManyAreOpen(t *testing.T) {
 	})
 }
 
+func TestAReaderThatWaitsMakesNoStormOfParts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &blobtest.Bucket{Fail: func(blobtest.Op) blobtest.Fault { return blobtest.Fault{Delay: 20 * time.Millisecond} }}
+		w := writer(t, b)
+		// 200 a second at a latency of 2.6 s would be 520 in flight; 500 may be.
+		const records, latency = 2000, 2600 * time.Millisecond
+		var flying sync.WaitGroup
+		turn := make(chan int64, records)
+		start := time.Now()
+		flying.Go(func() {
+			for n := range turn {
+				if err := w.Append(t.Context(), outcome(n), nil, next(n)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		var calls sync.WaitGroup
+		done := make([]chan struct{}, records+1)
+		for n := range done {
+			done[n] = make(chan struct{})
+		}
+		calls.Go(func() {
+			for n := int64(1); n <= records; n++ {
+				<-done[n]
+				turn <- n
+			}
+			close(turn)
+		})
+		for n := int64(1); n <= records; n++ {
+			if err := w.Announce(t.Context(), n); err != nil {
+				t.Fatal(err)
+			}
+			time.AfterFunc(latency, func() { close(done[n]) })
+			time.Sleep(5 * time.Millisecond)
+		}
+		calls.Wait()
+		flying.Wait()
+		cp, err := w.Close(t.Context(), nil, func(*results.Checkpoint) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, most := cp.Parts[0].Count, 60; got > most {
+			t.Errorf("got %d parts of %d records, want %d at most", got, records, most)
+		}
+		if took := time.Since(start); took > 15*time.Second {
+			t.Errorf("got %v for %d records, want about 2,000/200 s and the latency", took, records)
+		}
+	})
+}
+
+func TestNothingIsAnnouncedThatIsNotAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := writer(t, &blobtest.Bucket{})
+		for n := int64(1); n <= 10; n++ {
+			if err := w.Append(t.Context(), outcome(n), nil, next(n)); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+		}
+		if got := w.Checkpoint().Sent; got != 0 {
+			t.Errorf("got sent up to %d, want none announced", got)
+		}
+		if _, err := w.Close(t.Context(), nil, func(*results.Checkpoint) {}); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestLinesThatAnotherProgramHasWritten(t *testing.T) {
+	for line, want := range map[string]string{
+		`{"n":7,"line":7,"status":"failed"}`:         "7 failed",
+		`{"n": 7, "line": 7, "status": "failed"}`:    "7 failed",
+		`{"status":"failed","record":{"n":3},"n":7}`: "7 failed",
+		`{"Type":"Public","Name":"a"}`:               "0 ",
+		`a note`:                                     "0 ", ``: "0 ", `{"n":7`: "0 ",
+	} {
+		if got := fmt.Sprint(results.LineN([]byte(line)), " ", results.LineStatus([]byte(line))); got != want {
+			t.Errorf("%s: got %q, want %q", line, got, want)
+		}
+	}
+}
+
 func TestAStoreThatIsAwayForAMinuteLosesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()

@@ -19,7 +19,12 @@ type Round struct {
 	Start  time.Time `json:"start"`
 	End    time.Time `json:"end"`
 	Counts Counts    `json:"counts"` // what the records that were tried came to
-	Runs   []Run     `json:"runs"`
+
+	// Unsure says that the round was ended before its time, and that records without a GroupId may have
+	// been sent that it has no outcome of.
+	Unsure bool `json:"unsure,omitzero"`
+
+	Runs []Run `json:"runs"`
 }
 
 // A RetryPolicy says how often failed records are tried again. Its zero value is the default.
@@ -110,7 +115,7 @@ func Merge(ctx context.Context, b blob.Bucket, names Names, m Manifest, cp Check
 	} else if err := b.Delete(ctx, names.Failures()); err != nil {
 		return m, fmt.Errorf("remove %q: %w", names.Failures(), err)
 	}
-	m.Rounds = append(m.Rounds, Round{Start: cp.Runs[0].Start, End: time.Now().UTC(), Counts: cp.Counts, Runs: cp.Runs})
+	m.Rounds = append(m.Rounds, Round{Unsure: !cp.Done && cp.Sent >= cp.Next.N, Start: cp.Runs[0].Start, End: time.Now().UTC(), Counts: cp.Counts, Runs: cp.Runs})
 	m.schedule(p)
 	if err := writeJSON(ctx, b, names.Manifest(), m); err != nil {
 		return m, err

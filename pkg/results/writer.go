@@ -27,6 +27,7 @@ const (
 	// lookahead of the last block are left: at 200 a second that is a second for two small writes.
 	block     = 500
 	lookahead = 200
+	waitEvery = 250 * time.Millisecond // how long a reader that waits for an announcement may wait for company
 
 	// A store that refuses a write is asked again, after 1, 2, 4 … 30 s, for patience.
 	patience  = 2 * time.Minute
@@ -49,8 +50,8 @@ type Writer struct {
 	changed chan struct{} // closed when something below changes that others wait for, and then made anew
 	cp      Checkpoint    // as it would be with held
 	held    []byte        // outcomes that are in no part yet
-	written int64         // the last record that the durable checkpoint counts
-	sent    int64         // its Sent
+	sent    int64         // what the durable checkpoint announces
+	flushed time.Time     // when that was written
 	asked   int64         // the last record without a GroupId that was announced
 	closing bool
 	err     error
@@ -65,7 +66,7 @@ func NewWriter(ctx context.Context, b blob.Bucket, names Names, lease *Lease, cp
 	w := &Writer{
 		bucket: b, names: names, lease: lease, log: log, cancel: cancel, began: cp.Sent, cp: cp,
 		kick: make(chan struct{}, 1), ended: make(chan struct{}), changed: make(chan struct{}),
-		written: cp.Next.N - 1, sent: cp.Sent,
+		sent: cp.Sent, flushed: time.Now(),
 	}
 	go w.flushing(ctx)
 	return w
@@ -127,9 +128,10 @@ func (w *Writer) due() bool {
 	}
 	reach := w.cp.Next.N - 1 + block // what the next checkpoint could announce
 	if w.asked > w.sent {
-		return reach >= w.asked
+		// The reader waits. To serve it record by record would make a part of each.
+		return reach >= w.asked && (reach >= w.sent+lookahead/2 || time.Since(w.flushed) >= waitEvery)
 	}
-	return w.asked > w.sent-lookahead && reach >= w.sent+lookahead
+	return w.asked > 0 && w.asked > w.sent-lookahead && reach >= w.sent+lookahead
 }
 
 // look wakes the flusher. mu is held.
@@ -155,18 +157,16 @@ func (w *Writer) wait(ctx context.Context) error {
 
 func (w *Writer) flushing(ctx context.Context) {
 	defer close(w.ended)
-	tick := time.NewTicker(flushEvery)
+	tick := time.NewTicker(waitEvery)
 	defer tick.Stop()
 	for {
-		ticked := false
 		select {
 		case <-w.kick:
 		case <-tick.C:
-			ticked = true
 		case <-ctx.Done():
 		}
 		w.mu.Lock()
-		due, closing := w.due() || ticked && len(w.held) > 0, w.closing
+		due, closing := w.due() || len(w.held) > 0 && time.Since(w.flushed) >= flushEvery, w.closing
 		w.mu.Unlock()
 		if closing || ctx.Err() != nil {
 			return // Close writes the rest itself
@@ -202,7 +202,7 @@ func (w *Writer) flush(ctx context.Context) error {
 			w.cp.Parts = append(w.cp.Parts, Parts{Lease: w.lease.Number, Count: 1})
 		}
 	}
-	if w.asked > w.sent-lookahead && !w.closing {
+	if w.asked > 0 && w.asked > w.sent-lookahead && !w.closing {
 		w.cp.Sent = max(w.cp.Sent, w.cp.Next.N-1+block)
 	}
 	cp := w.cp.clone()
@@ -220,7 +220,7 @@ func (w *Writer) flush(ctx context.Context) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.written, w.sent = cp.Next.N-1, cp.Sent
+	w.sent, w.flushed = cp.Sent, time.Now()
 	close(w.changed)
 	w.changed = make(chan struct{})
 	return nil

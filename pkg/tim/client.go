@@ -209,6 +209,10 @@ func (c *Call) Wait() Result {
 // Done is closed when the call has ended.
 func (c *Call) Done() <-chan struct{} { return c.done }
 
+// Trust says that the service has taken groups of this caller before, so that 10007 (no permission) is
+// about a record and not about the caller.
+func (c *Client) Trust() { c.taken.Store(true) }
+
 // A Stop says why nothing will be taken until a person acts or time passes.
 type Stop struct { //nolint:errname // it is a state of the client, and an error only for who waits for it
 	Code   int    // the service's, 0 if it does not answer at all

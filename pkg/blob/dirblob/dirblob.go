@@ -6,8 +6,12 @@
 // that have not been touched for a day, whose writers must have died.
 //
 // A version is a hash of the content and its length, so that a file copied, moved or touched stays the
-// same version. It is computed when first asked for, which reads the file, and then remembered for as
-// long as size, modification time and identity (the inode) of the file stay as they are.
+// same version. It is computed when asked for, which reads the file. That of a file of more than 64 KiB
+// is remembered for as long as size, modification time and identity (the inode) of the file stay as they
+// are; smaller ones are read anew, which costs little, because there are many of them.
+//
+// [blob.Info.Modified] is the later of a file's modification time and, on Linux, its change time: a file
+// that takes the place of another by a rename may bring any modification time.
 //
 // People may write to the folder by whatever means. A file replaced by renaming another over it is
 // read on as it was when it was opened; one rewritten in place makes reads fail with
@@ -45,6 +49,8 @@ const (
 	// another modification time: the clocks of file systems are coarse, FAT's ticks every 2 s.
 	settled = 2 * time.Second
 
+	small = 64 << 10 // bytes up to which the version of a file is not remembered
+
 	leftover = 24 * time.Hour // the age of a temporary file from which on its writer is taken for dead
 )
 
@@ -58,7 +64,7 @@ type Bucket struct {
 	link func(oldname, newname string) error // root.Link, but in tests
 
 	mu       sync.Mutex
-	versions map[string]hashed // by key; some hundred bytes for each key ever asked for
+	versions map[string]hashed // by key, of files of more than small bytes; some hundred bytes each
 }
 
 // hashed is which version a file with this info was found to be.
@@ -81,7 +87,7 @@ func Open(dir string) (*Bucket, error) {
 // Close lets go of the folder. Readers that are open can be read on.
 func (b *Bucket) Close() error { return b.root.Close() }
 
-// Stat implements [blob.Bucket]. It reads the file if its version is not known yet; if the file is
+// Stat implements [blob.Bucket]. It reads the file if its version is not remembered; if the file is
 // written to meanwhile, the error wraps [blob.ErrChanged].
 func (b *Bucket) Stat(ctx context.Context, key string) (blob.Info, error) {
 	f, info, err := b.open(ctx, key)
@@ -93,7 +99,7 @@ func (b *Bucket) Stat(ctx context.Context, key string) (blob.Info, error) {
 	if err != nil {
 		return blob.Info{}, err
 	}
-	return blob.Info{Key: key, Version: v, Size: info.Size(), Modified: info.ModTime()}, nil
+	return blob.Info{Key: key, Version: v, Size: info.Size(), Modified: modified(info)}, nil
 }
 
 // Open implements [blob.Bucket]. With a version it reads the file first, unless it knows its version.
@@ -163,6 +169,9 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 	if err := check(ctx, key); err != nil {
 		return err
 	}
+	b.mu.Lock()
+	delete(b.versions, key)
+	b.mu.Unlock()
 	// What is no file is no object: removing it would take an empty folder away.
 	if info, err := b.root.Lstat(key); isMissing(err) || err == nil && info.IsDir() {
 		return nil
@@ -236,7 +245,7 @@ func (l *lister) walk(ctx context.Context, dir string) bool {
 			if err != nil || !info.Mode().IsRegular() {
 				continue // gone meanwhile, a link that leads nowhere or outside, or a device
 			}
-			if !l.yield(blob.Info{Key: key, Size: info.Size(), Modified: info.ModTime()}, nil) {
+			if !l.yield(blob.Info{Key: key, Size: info.Size(), Modified: modified(info)}, nil) {
 				return false
 			}
 		}
@@ -326,10 +335,12 @@ func (b *Bucket) version(ctx context.Context, key string, f *os.File, info fs.Fi
 		return "", err
 	}
 	v := hashed{info, fmt.Sprintf("%016x-%d", h.Sum64(), size)}
-	if start.Sub(info.ModTime()) > settled {
-		b.mu.Lock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if size > small && start.Sub(info.ModTime()) > settled {
 		b.versions[key] = v
-		b.mu.Unlock()
+	} else {
+		delete(b.versions, key)
 	}
 	return v.version, nil
 }

@@ -113,6 +113,9 @@ func TestLinksInsideAreFollowed(t *testing.T) {
 	}
 }
 
+// large is as much as a file may hold whose version is not remembered.
+var large = strings.Repeat("x", 64<<10)
+
 func TestVersionFollowsTheContentOnly(t *testing.T) {
 	b, dir := open(t)
 	path := filepath.Join(dir, "object")
@@ -124,42 +127,42 @@ func TestVersionFollowsTheContentOnly(t *testing.T) {
 		return info.Version
 	}
 
-	writeFile(t, dir, "object", "12345")
+	writeFile(t, dir, "object", large+"12345")
 	must(t, os.Chtimes(path, longAgo, longAgo))
 	first := version()
-	if want := "-5"; !strings.HasSuffix(first, want) || len(first) != 18 {
+	if want := fmt.Sprintf("-%d", len(large)+5); !strings.HasSuffix(first, want) || len(first) != 16+len(want) {
 		t.Errorf("version is %q, want 16 digits and %q", first, want)
 	}
 	must(t, os.Chtimes(path, longAgo, longAgo.Add(time.Minute)))
 	if got := version(); got != first {
 		t.Errorf("touched: %s, want %s", got, first)
 	}
-	writeFile(t, dir, "copy", "12345")
+	writeFile(t, dir, "copy", large+"12345")
 	must(t, os.Rename(filepath.Join(dir, "copy"), path))
 	if got := version(); got != first {
 		t.Errorf("copied: %s, want %s", got, first)
 	}
 
 	// Everything but one thing of what a version is remembered by stays.
-	writeFile(t, dir, "object", "123456")
+	writeFile(t, dir, "object", large+"123456")
 	must(t, os.Chtimes(path, longAgo, longAgo))
 	second := version()
-	writeFile(t, dir, "object", "1234567")
+	writeFile(t, dir, "object", large+"1234567")
 	must(t, os.Chtimes(path, longAgo, longAgo))
 	if got := version(); got == second {
 		t.Errorf("another size: still %s", got)
 	}
-	writeFile(t, dir, "object", "7654321")
+	writeFile(t, dir, "object", large+"7654321")
 	must(t, os.Chtimes(path, longAgo, longAgo.Add(time.Nanosecond)))
 	third := version()
-	writeFile(t, dir, "copy", "abcdefg")
+	writeFile(t, dir, "copy", large+"abcdefg")
 	must(t, os.Chtimes(filepath.Join(dir, "copy"), longAgo, longAgo.Add(time.Nanosecond)))
 	must(t, os.Rename(filepath.Join(dir, "copy"), path))
 	if got := version(); got == third {
 		t.Errorf("another file: still %s", got)
 	}
 	fourth := version()
-	writeFile(t, dir, "object", "gfedcba")
+	writeFile(t, dir, "object", large+"gfedcba")
 	must(t, os.Chtimes(path, longAgo, longAgo.Add(time.Minute)))
 	if got := version(); got == fourth {
 		t.Errorf("another time: still %s", got)
@@ -170,18 +173,18 @@ func TestVersionOfAFileThatStaysIsComputedOnce(t *testing.T) {
 	b, dir := open(t)
 	path := filepath.Join(dir, "object")
 	longAgo := time.Now().Add(-time.Hour)
-	writeFile(t, dir, "object", "12345")
+	writeFile(t, dir, "object", large+"12345")
 	must(t, os.Chtimes(path, longAgo, longAgo))
 	first, err := b.Stat(t.Context(), "object")
 	must(t, err)
 
 	// What no honest file does shows that it is not read again.
-	writeFile(t, dir, "object", "54321")
+	writeFile(t, dir, "object", large+"54321")
 	must(t, os.Chtimes(path, longAgo, longAgo))
 	again, err := b.Stat(t.Context(), "object")
 	must(t, err)
-	if again != first {
-		t.Errorf("Stat says %+v, want %+v", again, first)
+	if again.Version != first.Version || again.Size != first.Size {
+		t.Errorf("Stat says %+v, want the version of %+v", again, first)
 	}
 	r, err := b.Open(t.Context(), "object", first.Version, 0)
 	must(t, err)
@@ -193,11 +196,11 @@ func TestVersionOfAFreshFileIsNotRemembered(t *testing.T) {
 	path := filepath.Join(dir, "object")
 	now := time.Now()
 	for _, modified := range []time.Time{now, now.Add(-time.Second), now.Add(time.Hour)} {
-		writeFile(t, dir, "object", "12345")
+		writeFile(t, dir, "object", large+"12345")
 		must(t, os.Chtimes(path, modified, modified))
 		first, err := b.Stat(t.Context(), "object")
 		must(t, err)
-		writeFile(t, dir, "object", "54321") // in the same tick of the clock
+		writeFile(t, dir, "object", large+"54321") // in the same tick of the clock
 		must(t, os.Chtimes(path, modified, modified))
 		again, err := b.Stat(t.Context(), "object")
 		must(t, err)
@@ -207,6 +210,29 @@ func TestVersionOfAFreshFileIsNotRemembered(t *testing.T) {
 		if _, err := b.Open(t.Context(), "object", first.Version, 0); !errors.Is(err, blob.ErrChanged) {
 			t.Errorf("modified %v from now: error %v, want ErrChanged", modified.Sub(now), err)
 		}
+	}
+}
+
+func TestOnlyVersionsOfLargeFilesAreRemembered(t *testing.T) {
+	b, dir := open(t)
+	longAgo := time.Now().Add(-time.Hour)
+	for name, data := range map[string]string{"large": large + "1", "limit": large, "small": "1", "a/b": large + "2"} {
+		writeFile(t, dir, name, data)
+		must(t, os.Chtimes(filepath.Join(dir, name), longAgo, longAgo))
+		_, err := b.Stat(t.Context(), name)
+		must(t, err)
+	}
+	if got := dirblob.Remembered(b); got != 2 {
+		t.Errorf("%d versions are remembered, want 2", got)
+	}
+
+	// One that has shrunk, and one that is gone.
+	writeFile(t, dir, "large", "1")
+	_, err := b.Stat(t.Context(), "large")
+	must(t, err)
+	must(t, b.Delete(t.Context(), "a/b"))
+	if got := dirblob.Remembered(b); got != 0 {
+		t.Errorf("%d versions are remembered, want 0", got)
 	}
 }
 

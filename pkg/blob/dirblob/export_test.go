@@ -7,3 +7,10 @@ func WithoutLinks(b *Bucket) *Bucket {
 	b.link = func(string, string) error { return errors.ErrUnsupported }
 	return b
 }
+
+// Remembered is of how many files b remembers the version.
+func Remembered(b *Bucket) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.versions)
+}

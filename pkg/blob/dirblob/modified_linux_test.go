@@ -1,0 +1,66 @@
+package dirblob_test
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"groupimport/pkg/blob"
+)
+
+func TestModifiedTellsOfARenameThatBringsAnOlderTime(t *testing.T) {
+	b, dir := open(t)
+	longAgo := time.Now().Add(-time.Hour)
+	writeFile(t, dir, "copy", "data")
+	must(t, os.Chtimes(filepath.Join(dir, "copy"), longAgo, longAgo))
+	must(t, b.Put(t.Context(), "before", strings.NewReader("data")))
+	before := listed(t, b, "before")
+	time.Sleep(20 * time.Millisecond) // the clock of a file system may tick every 10 ms
+	must(t, os.Rename(filepath.Join(dir, "copy"), filepath.Join(dir, "object")))
+
+	info, err := b.Stat(t.Context(), "object")
+	must(t, err)
+	if got := listed(t, b, "object"); !got.After(before) || !info.Modified.Equal(got) {
+		t.Errorf("modified at %v, Stat says %v, want both alike and after %v", got, info.Modified, before)
+	}
+	later := time.Now().Add(time.Hour)
+	must(t, os.Chtimes(filepath.Join(dir, "object"), later, later))
+	if got := listed(t, b, "object"); !got.Equal(later) {
+		t.Errorf("modified at %v, want %v", got, later)
+	}
+}
+
+func TestAnotherLinkToAFileDoesNotDisturbItsReaders(t *testing.T) {
+	b, dir := open(t)
+	path := filepath.Join(dir, "object")
+	writeFile(t, dir, "object", "data")
+	info, err := b.Stat(t.Context(), "object")
+	must(t, err)
+	r, err := b.Open(t.Context(), "object", info.Version, 0)
+	must(t, err)
+	defer r.Close()
+	time.Sleep(20 * time.Millisecond)
+	must(t, os.Link(path, filepath.Join(dir, "link")))
+	if got := listed(t, b, "object"); !got.After(info.Modified) {
+		t.Skip("a link leaves the time of this file system's files")
+	}
+	if got, err := io.ReadAll(r); string(got) != "data" || err != nil {
+		t.Errorf("read %q, %v", got, err)
+	}
+}
+
+// listed is the time at which the list says that the object was modified.
+func listed(t *testing.T, b blob.Bucket, key string) time.Time {
+	t.Helper()
+	for info, err := range b.List(t.Context(), key, "") {
+		must(t, err)
+		if info.Key == key {
+			return info.Modified
+		}
+	}
+	t.Fatalf("%q is not listed", key)
+	return time.Time{}
+}

@@ -1,0 +1,12 @@
+//go:build !linux
+
+package dirblob
+
+import (
+	"io/fs"
+	"time"
+)
+
+// modified is when the file was written, as far as its modification time tells: a rename keeps it, and a
+// copy may set it to that of the original.
+func modified(info fs.FileInfo) time.Time { return info.ModTime() }

@@ -1,0 +1,338 @@
+package importer_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"groupimport/pkg/blob"
+	"groupimport/pkg/blob/blobtest"
+	"groupimport/pkg/emulator"
+	"groupimport/pkg/importer"
+	"groupimport/pkg/results"
+	"groupimport/pkg/tim"
+)
+
+// within runs the import for so long, which must leave something to do.
+func (w *world) within(d time.Duration) importer.Summary {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), d)
+	defer cancel()
+	s, err := w.run(ctx)
+	if err != nil || s.State == results.Finished {
+		w.t.Fatalf("got %+v, %v, want something left to do", s, err)
+	}
+	return s
+}
+
+func TestAnImportWhoseOutcomesCannotBeWrittenIsNotFinished(t *testing.T) {
+	for name, lines := range map[string][]string{"with GroupIds": withIDs(1500), "without": withoutIDs(1500)} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.store.Fail = func(op blobtest.Op) blobtest.Fault {
+					if op.Method == blobtest.Put && strings.Contains(op.Key, "/parts/") && time.Since(synctestEpoch) < time.Hour {
+						return blobtest.Fault{Err: errors.New("the disk is full")}
+					}
+					return blobtest.Fault{}
+				}
+				w.put(lines...)
+				s, err := w.run(t.Context())
+				if err == nil || s.State != results.Stopped {
+					t.Errorf("got %v, %v, want it stopped with an error", s.State, err)
+				}
+				if p, err := results.LoadProgress(t.Context(), w.store, simNames); err != nil || p.State == results.Finished {
+					t.Errorf("got %+v, %v, want anything but finished", p, err)
+				}
+				time.Sleep(time.Hour)
+				if got, want := text(w.pass(resume)), "resume exports/acme.jsonl finished"; got != want {
+					t.Errorf("got %q, want %q", got, want)
+				}
+				if got := len(w.outcomes(simNames)); got != 1500 {
+					t.Errorf("got %d results, want 1500", got)
+				}
+				for name, made := range w.service.Names() {
+					if made != 1 {
+						t.Errorf("%s was made %d times", name, made)
+					}
+				}
+			})
+		})
+	}
+}
+
+// synctestEpoch is when each bubble's time begins.
+var synctestEpoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func TestAnImportKeepsItsWayOfAssigningIDs(t *testing.T) {
+	for _, first := range []bool{false, true} {
+		t.Run(fmt.Sprint("assigned at first: ", first), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.config.AssignGroupIDs = first
+				w.put(withoutIDs(2000)...)
+				s := &sim{killed: map[string]bool{}, attempts: map[string]int{}, store: w.store, service: w.service}
+				p := newProcess(s, "killed", 700)
+				i := &importer.Importer{Config: w.config, Bucket: p, BucketName: "here", Holder: p.name}
+				if err := i.Dial(func(c *tim.Config) { c.Transport = p }); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := i.Run(t.Context(), simKey); err == nil {
+					t.Fatal("got no error, want the process killed")
+				}
+				time.Sleep(time.Hour)
+				w.config.AssignGroupIDs = !first // and the bucket has another name now
+				w.finish()
+				for name, made := range w.service.Names() {
+					if made != 1 {
+						t.Errorf("%s was made %d times", name, made)
+					}
+				}
+				for _, o := range w.outcomes(simNames) {
+					if o.Assigned != first {
+						t.Fatalf("got %+v, want it assigned: %v", o, first)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A sub is what lies below a folder of a bucket, as a bucket.
+type sub struct {
+	blob.Bucket
+	dir string
+}
+
+func (s sub) Stat(ctx context.Context, key string) (blob.Info, error) {
+	return s.Bucket.Stat(ctx, s.dir+key)
+}
+
+func (s sub) Open(ctx context.Context, key, version string, offset int64) (io.ReadCloser, error) {
+	return s.Bucket.Open(ctx, s.dir+key, version, offset)
+}
+
+func (s sub) Create(ctx context.Context, key string, data []byte) error {
+	return s.Bucket.Create(ctx, s.dir+key, data)
+}
+
+func (s sub) Put(ctx context.Context, key string, body io.Reader) error {
+	return s.Bucket.Put(ctx, s.dir+key, body)
+}
+
+func (s sub) List(ctx context.Context, prefix, delimiter string) iter.Seq2[blob.Info, error] {
+	return func(yield func(blob.Info, error) bool) {
+		for info, err := range s.Bucket.List(ctx, s.dir+prefix, delimiter) {
+			info.Key = strings.TrimPrefix(info.Key, s.dir)
+			if !yield(info, err) {
+				return
+			}
+		}
+	}
+}
+
+func (s sub) Delete(ctx context.Context, key string) error { return s.Bucket.Delete(ctx, s.dir+key) }
+
+// TestAFolderMayBeOpenedFurtherUpOrDown: import sub/x.jsonl and retry DIR work on the same import.
+func TestAFolderMayBeOpenedFurtherUpOrDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		off := w.failing()
+		w.put(withIDs(1000)...)
+		below := func(ctx context.Context) (importer.Summary, error) {
+			i := w.importer()
+			i.Bucket = sub{w.store, "exports/"}
+			return i.Run(ctx, "acme.jsonl")
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+		defer cancel()
+		if s, err := below(ctx); err != nil || s.State != results.Waiting {
+			t.Fatalf("got %+v, %v, want time to be up", s, err)
+		}
+		if got, want := text(w.pass(resume)), "resume exports/acme.jsonl finished"; got != want {
+			t.Fatalf("got %q, want %q", got, want)
+		}
+		off()
+		i := w.importer()
+		i.Bucket = sub{w.store, "exports/"}
+		if s, err := i.Retry(t.Context(), "acme.jsonl", true); err != nil || s.Counts.Imported != 1000 {
+			t.Errorf("got %+v, %v, want 1000 imported", s, err)
+		}
+		old, err := w.store.Stat(t.Context(), simKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.put(withIDs(1)...)
+		time.Sleep(time.Hour)
+		w.pass(resume)
+		if got := len(w.outcomes(simNames.Kept(old.Version))); got != 1000 {
+			t.Errorf("got %d results that were kept, want 1000", got)
+		}
+	})
+}
+
+func TestAFailuresFileWrittenByAnotherProgram(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.service.Faults = emulator.Faults{Plan: func(r emulator.Request) emulator.Fault {
+			if r.Ordinal <= 3 {
+				return emulator.DropBefore
+			}
+			return emulator.None
+		}}
+		w.put(withoutIDs(10)...)
+		if s := w.finish(); s.Counts.Unknown != 3 {
+			t.Fatalf("got %+v, want 3 unknown", s.Counts)
+		}
+		failures := string(w.store.Snapshot()[simNames.Failures()])
+		failures = strings.NewReplacer(`{"n":`, `{"n": `, `,"line":`, `, "line": `, `"status":`, `"status": `).Replace(failures)
+		if err := w.store.Put(t.Context(), simNames.Failures(), strings.NewReader(failures)); err != nil {
+			t.Fatal(err)
+		}
+		w.config.RetryUnknown = true
+		for range 2 {
+			w.pass(importer.Action{Retry: true, Now: true})
+		}
+		if got := w.service.Stats().Taken; got != 10 {
+			t.Errorf("got %d groups, want 10", got)
+		}
+		if got, ok := w.store.Snapshot()[simNames.Failures()]; ok {
+			t.Errorf("got failures %s, want none left", got)
+		}
+	})
+}
+
+func TestOutcomesAheadAreKeptWithAnOlderVersion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.service.Faults = emulator.Faults{Plan: func(r emulator.Request) emulator.Fault {
+			if r.Name == "n-100" {
+				return 60007 // for ever, while the others go in
+			}
+			return emulator.None
+		}}
+		w.put(withoutIDs(500)...)
+		w.within(20 * time.Second)
+		made := w.service.Stats().Taken
+		old, err := w.store.Stat(t.Context(), simKey)
+		if err != nil || made < 150 {
+			t.Fatalf("got %d groups, %v, want some behind the one that waits", made, err)
+		}
+		w.service.SetFaults(emulator.Faults{})
+		w.put(withIDs(1)...)
+		w.finish()
+		if got := len(w.outcomes(simNames.Kept(old.Version))); got != made {
+			t.Errorf("got %d results that were kept, want the %d that were made", got, made)
+		}
+	})
+}
+
+func TestARoundWhoseFileIsEditedAfterAKillSendsNothingTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.service.Faults = emulator.Faults{Seed: 1, DropBefore: 0.3}
+		w.put(withoutIDs(500)...)
+		w.finish()
+		w.service.SetFaults(emulator.Faults{})
+		w.config.RetryUnknown = true
+		s := &sim{killed: map[string]bool{}, attempts: map[string]int{}, store: w.store, service: w.service}
+		p := newProcess(s, "killed", 60)
+		i := &importer.Importer{Config: w.config, Bucket: p, Holder: p.name}
+		if err := i.Dial(func(c *tim.Config) { c.Transport = p }); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := i.Retry(t.Context(), simKey, true); err == nil {
+			t.Fatal("got no error, want the process killed")
+		}
+		failures := string(w.store.Snapshot()[simNames.Failures()])
+		if err := w.store.Put(t.Context(), simNames.Failures(), strings.NewReader(failures+"edited\n")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		for range 2 {
+			w.pass(importer.Action{Retry: true, Now: true})
+		}
+		for name, made := range w.service.Names() {
+			if made != 1 {
+				t.Errorf("%s was made %d times", name, made)
+			}
+		}
+	})
+}
+
+func TestAStoppedRoundIsTriedEverMoreRarely(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.failing()
+		w.put(withIDs(10)...)
+		w.finish()
+		w.service.Key = "another key"
+		tries := 0
+		for range 24 * 60 {
+			tries += len(w.pass(retry).Done)
+			time.Sleep(time.Minute)
+		}
+		if tries < 20 || tries > 35 {
+			t.Errorf("got %d tries in a day, want about one an hour", tries)
+		}
+	})
+}
+
+func TestAVersionThatComesBackIsSettled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.put(withIDs(5)...)
+		w.finish()
+		time.Sleep(time.Minute)
+		w.put(withIDs(2000)...)
+		w.within(2 * time.Second)
+		w.put(withIDs(5)...)
+		time.Sleep(importer.MissedAfter)
+		for n := range 3 {
+			if got := text(w.pass(resume)); got != "" {
+				t.Errorf("pass %d: got %q, want nothing to do", n, got)
+			}
+		}
+		if p, err := results.LoadProgress(t.Context(), w.store, simNames); err != nil || p.State != results.Finished {
+			t.Errorf("got %+v, %v, want it finished", p, err)
+		}
+	})
+}
+
+func TestExportsInAFolderNamedLikeAWorkFolderAreFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		if err := w.store.Put(t.Context(), "old.import/x.jsonl", strings.NewReader(withIDs(1)[0])); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(importer.MissedAfter)
+		if got, want := text(w.pass(resume)), "start old.import/x.jsonl finished"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
+func TestNoPermissionForOneRecordDoesNotStopAnImportThatHasGroupsIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.service.Faults = emulator.Faults{Plan: func(r emulator.Request) emulator.Fault {
+			if r.GroupID == "g-500" {
+				return 10007
+			}
+			return emulator.None
+		}}
+		w.put(withIDs(1000)...)
+		for w.within(2*time.Second).Counts.Imported < 400 { // a process of its own each time
+			continue
+		}
+		if s := w.finish(); s.Counts.Imported != 999 || s.Counts.Rejected != 1 {
+			t.Errorf("got %+v, want all but one", s.Counts)
+		}
+	})
+}
