@@ -8,9 +8,11 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"groupimport/pkg/blob/dirblob"
@@ -80,7 +82,7 @@ func (t *tool) importAll(ctx context.Context, cfg importer.Config, level slog.Le
 		}
 		if ctx.Err() != nil || first.Client.Stopped() != nil {
 			if rest := files[n+1:]; len(rest) > 0 {
-				fmt.Fprintf(meter, "local: not begun: %s\n", strings.Join(rest, " "))
+				fmt.Fprintf(meter, "local: not begun: %s\n", strings.Join(shownAll(rest), " "))
 			}
 			break
 		}
@@ -97,8 +99,9 @@ var rank = map[int]int{exitOK: 0, exitNotIn: 1, exitUnfinished: 2, exitError: 3}
 // importFile imports one file, in as many runs as it takes, and returns the exit status.
 func (t *tool) importFile(ctx context.Context, i *importer.Importer, file string, meter *meter) int {
 	dir, key := filepath.Split(file)
+	name := shown(file)
 	failed := func(err error) int {
-		fmt.Fprintf(meter, "local: %s: %v\n", file, err)
+		fmt.Fprintf(meter, "local: %s: %v\n", name, err)
 		return exitError
 	}
 	if err := checkFile(file); err != nil {
@@ -112,6 +115,9 @@ func (t *tool) importFile(ctx context.Context, i *importer.Importer, file string
 	if err != nil {
 		return failed(err)
 	}
+	if err := checkLink(absolute, key); err != nil {
+		return failed(err)
+	}
 	bucket, err := dirblob.Open(absolute)
 	if err != nil {
 		return failed(err)
@@ -122,7 +128,7 @@ func (t *tool) importFile(ctx context.Context, i *importer.Importer, file string
 	start := time.Now()
 	var s importer.Summary
 	for {
-		stop := meter.watch(i, file)
+		stop := meter.watch(i, name)
 		s, err = i.Run(ctx, key)
 		stop()
 		if err != nil || s.State != results.Waiting || ctx.Err() != nil {
@@ -131,12 +137,12 @@ func (t *tool) importFile(ctx context.Context, i *importer.Importer, file string
 	}
 	if busy, ok := errors.AsType[*results.BusyError](err); ok {
 		fmt.Fprintf(meter, "local: %s: %s is working on it, until %s at the latest; wait, or stop that one and then run this again\n",
-			file, who(busy.Holder), busy.Until.Local().Format("15:04:05 MST"))
+			name, who(busy.Holder), busy.Until.Local().Format("15:04:05 MST"))
 		return exitUnfinished
 	}
 	if err != nil && ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
 		// Before there was anything to do: no checkpoint, no summary.
-		fmt.Fprintf(meter, "local: %s: unfinished: %v; nothing is lost, the same command goes on\n", file, err)
+		fmt.Fprintf(meter, "local: %s: unfinished: %v; nothing is lost, the same command goes on\n", name, err)
 		return exitUnfinished
 	}
 	if errors.Is(err, fs.ErrPermission) {
@@ -148,10 +154,10 @@ func (t *tool) importFile(ctx context.Context, i *importer.Importer, file string
 	t.summary(file, s, time.Since(start))
 	switch {
 	case s.State == results.Stopped:
-		fmt.Fprintf(meter, "local: %s: unfinished: %s; nothing is lost: mend that, and the same command goes on\n", file, s.Reason)
+		fmt.Fprintf(meter, "local: %s: unfinished: %s; nothing is lost: mend that, and the same command goes on\n", name, s.Reason)
 		return exitUnfinished
 	case s.State != results.Finished:
-		fmt.Fprintf(meter, "local: %s: unfinished: %s; nothing is lost, the same command goes on\n", file, s.Reason)
+		fmt.Fprintf(meter, "local: %s: unfinished: %s; nothing is lost, the same command goes on\n", name, s.Reason)
 		return exitUnfinished
 	case s.Counts.NotIn() > 0:
 		return exitNotIn
@@ -178,6 +184,50 @@ func checkFile(file string) error {
 		return fmt.Errorf("its name must end in %s, which is how the format is told", strings.Join(export.Formats, " or "))
 	}
 	return nil
+}
+
+// checkLink says why the file at key below the folder dir, which is there, cannot be read as a part of it.
+func checkLink(dir, key string) error {
+	name := filepath.Join(dir, filepath.FromSlash(key))
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil // who opens it as a bucket says so
+	}
+	defer root.Close()
+	if _, err := root.Stat(filepath.FromSlash(key)); err == nil {
+		return nil
+	}
+	if _, err := os.Stat(name); err != nil {
+		return nil // it leads nowhere, which is not about the folder
+	}
+	folder, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return err
+	}
+	target, err := filepath.EvalSymlinks(name)
+	if err != nil {
+		return err
+	}
+	if way, err := filepath.Rel(folder, target); err == nil && filepath.IsLocal(way) {
+		return errors.New("it is a link that is not relative: name the file itself")
+	}
+	return errors.New("it is a link to outside its folder: name the file itself")
+}
+
+// shown is a name as it stands in messages: as it is, or quoted if it would tear the line.
+func shown(name string) string {
+	if strings.ContainsFunc(name, unicode.IsControl) || !utf8.ValidString(name) {
+		return fmt.Sprintf("%q", name)
+	}
+	return name
+}
+
+func shownAll(names []string) []string {
+	all := make([]string, 0, len(names))
+	for _, name := range names {
+		all = append(all, shown(name))
+	}
+	return all
 }
 
 // meanings says what each status means, in the order of the summary.
@@ -214,7 +264,7 @@ func (t *tool) summary(file string, s importer.Summary, took time.Duration) {
 		rows = append(rows, row)
 	}
 	rows = append(rows, []string{"records", thousands(s.Counts.Records())})
-	fmt.Fprintf(t.stdout, "%s: %s\n", file, how)
+	fmt.Fprintf(t.stdout, "%s: %s\n", shown(file), how)
 	writeTable(t.stdout, rows)
 	dir, _ := filepath.Split(file)
 	for _, f := range s.Manifest.Files {
@@ -222,7 +272,12 @@ func (t *tool) summary(file string, s importer.Summary, took time.Duration) {
 		if strings.HasSuffix(f.Key, ".failures.ndjson") {
 			what = "failures"
 		}
-		fmt.Fprintf(t.stdout, "  %-8s  %s\n", what, dir+f.Key)
+		// The key may have been written when the folder was opened further up or down; the file lies here.
+		name, gone := dir+path.Base(f.Key), ""
+		if _, err := os.Lstat(name); errors.Is(err, fs.ErrNotExist) {
+			gone = "  gone: deleted or moved since"
+		}
+		fmt.Fprintf(t.stdout, "  %-8s  %s%s\n", what, shown(name), gone)
 	}
 }
 

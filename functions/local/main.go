@@ -25,6 +25,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 )
@@ -63,7 +64,12 @@ func usageError(format string, args ...any) error {
 	return &exit{exitUsage, fmt.Sprintf(format, args...)}
 }
 
+// memoryMost is what the runtime may hold before it collects harder: with the program's own text and the
+// kernel's buffers it stays below the 64 MB that any export may need.
+const memoryMost = 40 << 20
+
 func main() {
+	debug.SetMemoryLimit(memoryMost)
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) { // as under nohup
 		signals = append(signals, syscall.SIGHUP) // the terminal was closed

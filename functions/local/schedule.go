@@ -3,12 +3,15 @@ package main
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"groupimport/pkg/blob/dirblob"
+	"groupimport/pkg/export"
 	"groupimport/pkg/importer"
 	"groupimport/pkg/results"
 )
@@ -18,6 +21,10 @@ const (
 	// system tells, and it has not changed for settled.
 	settled = 3 * time.Second
 
+	// quiet takes the place of settled for a file of somebody else, of which the system does not tell this
+	// process who has it open: longer than copies usually pause.
+	quiet = 30 * time.Second
+
 	watchEvery = 2 * time.Second
 	retryEvery = time.Minute // how often watch looks for rounds of retries that are due
 )
@@ -26,41 +33,33 @@ const (
 func (t *tool) retry(ctx context.Context, args []string) error {
 	flags := newFlags("retry [-now] [-quiet] DIR")
 	now := flags.Bool("now", false, "leave out the waits: of records that failed, and of imports that are stopped")
-	quiet := flags.Bool("quiet", false, "no progress, only messages and the summary")
+	silent := flags.Bool("quiet", false, "no progress, only messages and the summary")
 	if done, err := t.parse(flags, args, true); done {
 		return err
 	}
-	s, err := t.schedule(flags.Args(), *quiet)
+	s, err := t.schedule(flags.Args(), *silent)
 	if err != nil {
 		return err
 	}
 	defer s.close()
 	action := importer.Action{Resume: true, Retry: true, Now: *now, Missed: settled, Whole: s.whole}
-	worst, worked := exitOK, false
+	ends := tally{}
 	for {
 		pass, err := s.pass(ctx, action)
 		if err != nil {
 			return err
 		}
-		again := false
-		for _, d := range pass.Done {
-			status := doingStatus(d)
-			if rank[status] > rank[worst] {
-				worst = status
-			}
-			worked = true
-			again = again || d.State == results.Waiting
-		}
+		again := ends.add(pass)
 		if pass.Left > 0 {
-			fmt.Fprintf(s.meter, "local: %d more are due: %s\n", pass.Left, pass.Reason)
-			worst = max(worst, exitUnfinished)
+			fmt.Fprintf(s.meter, "local: %d more are due: %s\n", pass.Left, leftReason(ctx, pass))
 		}
 		if !again || ctx.Err() != nil {
 			break
 		}
-		worst, action.Now = exitOK, false // what a run of 15 minutes has left goes on
+		action.Now = false // what a run of 15 minutes has left goes on
 	}
-	if !worked && worst == exitOK {
+	worst := ends.worst()
+	if len(ends) == 0 {
 		fmt.Fprintf(t.stdout, "%s: nothing is due\n", s.dir)
 	}
 	if worst != exitOK {
@@ -69,15 +68,50 @@ func (t *tool) retry(ctx context.Context, args []string) error {
 	return nil
 }
 
+// A tally holds, by key, the exit status of what was last done about each import. At the key "", which
+// none has, it says that the last pass left some.
+type tally map[string]int
+
+// add adds what a pass did, and reports whether something goes on at once.
+func (t tally) add(pass importer.Pass) (again bool) {
+	for _, d := range pass.Done {
+		t[d.Key] = doingStatus(d)
+		again = again || d.State == results.Waiting
+	}
+	delete(t, "")
+	if pass.Left > 0 {
+		t[""] = exitUnfinished
+	}
+	return again
+}
+
+func (t tally) worst() int {
+	worst := exitOK
+	for _, status := range t {
+		if rank[status] > rank[worst] {
+			worst = status
+		}
+	}
+	return worst
+}
+
+// leftReason says why a pass has left something.
+func leftReason(ctx context.Context, pass importer.Pass) string {
+	if ctx.Err() != nil {
+		return context.Cause(ctx).Error()
+	}
+	return pass.Reason
+}
+
 // watch takes a folder for the bucket: what is dropped into it is imported, what is unfinished goes on, and
 // what failed is tried again, until it is interrupted.
 func (t *tool) watch(ctx context.Context, args []string) error {
 	flags := newFlags("watch [-quiet] DIR")
-	quiet := flags.Bool("quiet", false, "no progress, only messages and summaries")
+	silent := flags.Bool("quiet", false, "no progress, only messages and summaries")
 	if done, err := t.parse(flags, args, true); done {
 		return err
 	}
-	s, err := t.schedule(flags.Args(), *quiet)
+	s, err := t.schedule(flags.Args(), *silent)
 	if err != nil {
 		return err
 	}
@@ -90,7 +124,7 @@ func (t *tool) watch(ctx context.Context, args []string) error {
 			action.Retry, retried = true, time.Now()
 		}
 		if _, err := s.pass(ctx, action); err != nil && ctx.Err() == nil {
-			fmt.Fprintf(s.meter, "local: %v\n", err) // it may pass: a folder on a network
+			s.say("", fmt.Sprintf("local: %v\n", err)) // it may pass: a folder on a network
 		}
 		timer := time.NewTimer(watchEvery)
 		select {
@@ -111,10 +145,14 @@ type scheduler struct {
 	log    *slog.Logger
 	meter  *meter
 	client *importer.Importer // holds the client; nil before the first pass and after a stop
+
+	// What was last said of each key, and in this pass. A watch does a pass every few seconds, and says
+	// again only what has changed. The key "" is that of the folder.
+	said, saying map[string]string
 }
 
 // schedule returns a scheduler over the one folder that is named.
-func (t *tool) schedule(args []string, quiet bool) (*scheduler, error) {
+func (t *tool) schedule(args []string, silent bool) (*scheduler, error) {
 	if len(args) != 1 {
 		return nil, usageError("name one folder")
 	}
@@ -133,9 +171,11 @@ func (t *tool) schedule(args []string, quiet bool) (*scheduler, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := newMeter(t.stderr, quiet)
+	m := newMeter(t.stderr, silent)
 	log := slog.New(slog.NewTextHandler(m, &slog.HandlerOptions{Level: level}))
-	return &scheduler{tool: t, dir: args[0], bucket: bucket, cfg: cfg, log: log, meter: m}, nil
+	return &scheduler{
+		tool: t, dir: args[0], bucket: bucket, cfg: cfg, log: log, meter: m, said: make(map[string]string), saying: make(map[string]string),
+	}, nil
 }
 
 func (s *scheduler) close() {
@@ -147,6 +187,7 @@ func (s *scheduler) close() {
 
 // pass does one pass and says what it did.
 func (s *scheduler) pass(ctx context.Context, a importer.Action) (importer.Pass, error) {
+	s.saying = make(map[string]string)
 	absolute, err := filepath.Abs(s.dir)
 	if err != nil {
 		return importer.Pass{}, err
@@ -162,33 +203,103 @@ func (s *scheduler) pass(ctx context.Context, a importer.Action) (importer.Pass,
 		s.client = i
 	}
 	i.Client = s.client.Client
-	stop := s.meter.watch(i, s.dir)
+	stop := s.meter.watch(i, shown(s.dir))
 	pass, err := i.Schedule(ctx, a)
 	stop()
 	for _, d := range pass.Done {
 		s.tell(d)
 	}
-	return pass, err
+	if err != nil {
+		return pass, err
+	}
+	s.tellLinks(ctx)
+	// A key of which nothing was said is fine, if the pass looked at everything.
+	if a.Resume && a.Retry && pass.Left == 0 {
+		s.said = s.saying
+	}
+	delete(s.said, "") // the list could be read
+	return pass, nil
 }
 
 // tell says what was done about one import.
 func (s *scheduler) tell(d importer.Doing) {
-	file := filepath.Join(s.dir, filepath.FromSlash(d.Key))
+	file := s.file(d.Key)
 	switch {
 	case d.Error != "":
-		fmt.Fprintf(s.meter, "local: %s: %s: %s\n", file, d.What, d.Error)
+		s.say(d.Key, fmt.Sprintf("local: %s: %s: %s\n", file, d.What, d.Error))
 	case d.State == results.Running:
-		fmt.Fprintf(s.meter, "local: %s: %s\n", file, d.Reason)
+		s.say(d.Key, fmt.Sprintf("local: %s: %s\n", file, busyText(d.Reason)))
 	case d.State == results.Finished:
+		delete(s.said, d.Key)
 		fmt.Fprintf(s.stdout, "%s: %s: finished: %s\n", file, d.What, countsText(d.Counts))
 	default:
-		fmt.Fprintf(s.meter, "local: %s: %s: unfinished: %s; nothing is lost, it goes on later\n", file, d.What, d.Reason)
+		s.say(d.Key, fmt.Sprintf("local: %s: %s: unfinished: %s; nothing is lost, it goes on later\n", file, d.What, d.Reason))
 	}
+}
+
+// tellLinks says which files that look like exports are left out, because they are links out of the folder.
+func (s *scheduler) tellLinks(ctx context.Context) {
+	// What cannot be read here, the list has complained of, or it has vanished.
+	_ = fs.WalkDir(os.DirFS(s.dir), ".", func(key string, entry fs.DirEntry, err error) error {
+		switch {
+		case ctx.Err() != nil:
+			return fs.SkipAll
+		case err != nil || key == ".":
+			return nil //nolint:nilerr // see above
+		case entry.IsDir():
+			folder := key + "/"
+			owner, kind := results.Beside(folder)
+			if kind == results.BesideWork && export.Reads(owner) ||
+				!strings.HasPrefix(folder, s.cfg.Prefix) && !strings.HasPrefix(s.cfg.Prefix, folder) {
+				return fs.SkipDir
+			}
+			return nil
+		case entry.Type()&fs.ModeSymlink == 0 || !strings.HasPrefix(key, s.cfg.Prefix) || !export.Reads(key) ||
+			results.Own(key) || strings.HasPrefix(entry.Name(), "."):
+			return nil
+		}
+		name := filepath.Join(s.dir, filepath.FromSlash(key))
+		if info, err := os.Stat(name); err != nil || !info.Mode().IsRegular() {
+			return nil //nolint:nilerr // it leads nowhere
+		}
+		if err := checkLink(s.dir, key); err != nil {
+			s.say(key, fmt.Sprintf("local: %s: left out: %v\n", s.file(key), err))
+		}
+		return nil
+	})
+}
+
+// say writes a message about key, unless it is the last one that was written.
+func (s *scheduler) say(key, message string) {
+	if s.said[key] != message {
+		fmt.Fprint(s.meter, message)
+	}
+	s.said[key], s.saying[key] = message, message
+}
+
+// file is the name of the file at key, for messages.
+func (s *scheduler) file(key string) string {
+	return shown(filepath.Join(s.dir, filepath.FromSlash(key)))
+}
+
+// busyText names the holder of a lease, with which the text of a [results.BusyError] begins, for people.
+func busyText(reason string) string {
+	const verb = " is working on it"
+	if holder, rest, ok := strings.Cut(reason, verb); ok {
+		return who(holder) + verb + rest
+	}
+	return reason
 }
 
 // whole reports whether the file at key has been written to its end, as far as the system tells.
 func (s *scheduler) whole(key string) bool {
-	return !openForWriting(filepath.Join(s.dir, filepath.FromSlash(key)))
+	name := filepath.Join(s.dir, filepath.FromSlash(key))
+	open, told := openForWriting(name)
+	if told {
+		return !open
+	}
+	info, err := os.Stat(name)
+	return err == nil && time.Since(info.ModTime()) >= quiet
 }
 
 // doingStatus is the exit status of what a pass did about one import.

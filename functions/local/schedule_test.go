@@ -1,0 +1,166 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"groupimport/pkg/importer"
+	"groupimport/pkg/results"
+)
+
+// newScheduler returns one over a new folder, and where its messages go. Nothing answers its calls.
+func newScheduler(t *testing.T) (s *scheduler, stderr *bytes.Buffer) {
+	t.Helper()
+	stderr = &bytes.Buffer{}
+	env := map[string]string{"TIM_ENDPOINT": "http://127.0.0.1:1", "TIM_SDKAPPID": "1400000000", "TIM_SECRET_KEY": "key"}
+	s, err := (&tool{func(name string) string { return env[name] }, &bytes.Buffer{}, stderr}).schedule([]string{t.TempDir()}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.close)
+	return s, stderr
+}
+
+func TestAPassSaysAgainOnlyWhatHasChanged(t *testing.T) {
+	s, stderr := newScheduler(t)
+	pass := func(want string) {
+		t.Helper()
+		for _, action := range []importer.Action{{Resume: true, Missed: settled}, {Resume: true, Retry: true, Missed: settled}} {
+			if _, err := s.pass(t.Context(), action); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := strings.ReplaceAll(stderr.String(), s.dir, ""); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		stderr.Reset()
+	}
+	bad := filepath.Join(s.dir, "a\n\\b.jsonl")
+	if err := os.WriteFile(bad, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(bad+".import", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	const message = `local: "/a\n\\b.jsonl": `
+	if _, err := s.pass(t.Context(), importer.Action{Resume: true}); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.ReplaceAll(stderr.String(), s.dir, ""); !strings.HasPrefix(got, message) || strings.Count(got, "\n") != 1 {
+		t.Errorf("got %q, want one line that begins with %q", got, message)
+	}
+	text := strings.ReplaceAll(stderr.String(), s.dir, "")
+	stderr.Reset()
+	pass("")
+	aside := filepath.Join(t.TempDir(), "aside")
+	if err := os.Rename(bad, aside); err != nil {
+		t.Fatal(err)
+	}
+	pass("")
+	if err := os.Rename(aside, bad); err != nil {
+		t.Fatal(err)
+	}
+	pass(text)
+}
+
+func TestAMessageIsForgottenOnceTheImportIsFinished(t *testing.T) {
+	s, stderr := newScheduler(t)
+	broken := importer.Doing{Key: "a.jsonl", What: "resume", Error: "broken"}
+	for _, d := range []importer.Doing{broken, broken, {Key: "a.jsonl", What: "resume", State: results.Finished}, broken} {
+		s.tell(d)
+	}
+	if got := strings.Count(stderr.String(), "a.jsonl: resume: broken\n"); got != 2 {
+		t.Errorf("got %d messages, want 2: %q", got, stderr.String())
+	}
+}
+
+func TestTheHolderIsNamedForPeople(t *testing.T) {
+	busy := &results.BusyError{Holder: "host desk boot a/b/pid:[1] pid 42 start 7"}
+	s, stderr := newScheduler(t)
+	s.tell(importer.Doing{Key: "a.jsonl", What: "resume", State: results.Running, Reason: busy.Error()})
+	want := fmt.Sprintf("local: %s/a.jsonl: process 42 on desk is working on it, until 0001-01-01T00:00:00Z at the latest\n", s.dir)
+	if got := stderr.String(); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestLinksOutOfTheFolderAreToldOnce(t *testing.T) {
+	s, stderr := newScheduler(t)
+	outside := filepath.Join(t.TempDir(), "x.jsonl")
+	inside := filepath.Join(s.dir, "folder", "kept")
+	for _, err := range []error{
+		os.WriteFile(outside, nil, 0o600), os.Mkdir(filepath.Dir(inside), 0o700), os.WriteFile(inside, nil, 0o600),
+		os.Symlink(outside, filepath.Join(s.dir, "folder", "out.jsonl")),
+		os.Symlink(inside, filepath.Join(s.dir, "whole.jsonl")),
+		os.Symlink("folder/kept", filepath.Join(s.dir, "good.jsonl")),
+		os.Symlink("nowhere", filepath.Join(s.dir, "nowhere.jsonl")),
+		os.Symlink(outside, filepath.Join(s.dir, "other")),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	// As a link itself, the folder is none that leads out.
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(s.dir, link); err != nil {
+		t.Fatal(err)
+	}
+	s.dir = link
+	for range 2 {
+		if _, err := s.pass(t.Context(), importer.Action{Retry: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := "local: /folder/out.jsonl: left out: it is a link to outside its folder: name the file itself\n" +
+		"local: /whole.jsonl: left out: it is a link that is not relative: name the file itself\n"
+	if got := strings.ReplaceAll(stderr.String(), s.dir, ""); got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
+func TestRetryEndsWithTheWorstOfWhatEachImportCameTo(t *testing.T) {
+	broken := importer.Doing{Key: "broken", Error: "broken"}
+	waiting := importer.Doing{Key: "long", State: results.Waiting}
+	finished := importer.Doing{Key: "long", State: results.Finished}
+	notIn := importer.Doing{Key: "long", State: results.Finished, Counts: results.Counts{Rejected: 1}}
+	for _, row := range []struct {
+		name   string
+		passes []importer.Pass
+		want   int
+	}{
+		{"nothing", []importer.Pass{{}}, exitOK},
+		{"an error of one, and another that goes on", []importer.Pass{{Done: []importer.Doing{broken, waiting}}, {Done: []importer.Doing{finished}}}, exitError},
+		{"one that goes on", []importer.Pass{{Done: []importer.Doing{waiting}}, {Done: []importer.Doing{finished}}}, exitOK},
+		{"some not in, and some left", []importer.Pass{{Done: []importer.Doing{notIn}, Left: 1}}, exitUnfinished},
+		{"an error, and some left", []importer.Pass{{Done: []importer.Doing{broken}, Left: 1}}, exitError},
+		{"some left that the next pass does", []importer.Pass{{Left: 1}, {Done: []importer.Doing{finished}}}, exitOK},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			ends := tally{}
+			for _, pass := range row.passes {
+				ends.add(pass)
+			}
+			if got := ends.worst(); got != row.want {
+				t.Errorf("got %d, want %d", got, row.want)
+			}
+		})
+	}
+}
+
+func TestWhatIsLeftAfterAnInterruptSaysSo(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	pass := importer.Pass{Left: 2, Reason: "time is up"}
+	if got := leftReason(ctx, pass); got != pass.Reason {
+		t.Errorf("got %q, want %q", got, pass.Reason)
+	}
+	cancel(errors.New("interrupt signal received"))
+	if got, want := leftReason(ctx, pass), "interrupt signal received"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
