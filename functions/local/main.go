@@ -65,11 +65,14 @@ func usageError(format string, args ...any) error {
 }
 
 // memoryMost is what the runtime may hold before it collects harder: with the program's own text and the
-// kernel's buffers it stays below the 64 MB that any export may need.
+// kernel's buffers it stays below the 64 MB that any export may need. It is not for the emulator, which
+// remembers every group.
 const memoryMost = 40 << 20
 
 func main() {
-	debug.SetMemoryLimit(memoryMost)
+	if len(os.Args) > 1 && os.Args[1] != "emulator" && os.Args[1] != "demo" {
+		debug.SetMemoryLimit(memoryMost)
+	}
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) { // as under nohup
 		signals = append(signals, syscall.SIGHUP) // the terminal was closed
