@@ -322,9 +322,8 @@ func TestCodesThatStopTheRunBlameNoRecord(t *testing.T) {
 					if code == 10007 { // stops only if nothing was ever taken
 						after = 0
 					}
-					n := 0
-					w.service.Faults = emulator.Faults{Plan: func(emulator.Request) emulator.Fault {
-						if n++; n > after {
+					w.service.Faults = emulator.Faults{Plan: func(r emulator.Request) emulator.Fault {
+						if r.Ordinal > after {
 							return code
 						}
 						return emulator.None
@@ -366,9 +365,8 @@ func TestARunThatIsMostlyRefusedGivesUp(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				w.config.StopShare = row.share
-				n := 0
-				w.service.Faults = emulator.Faults{Plan: func(emulator.Request) emulator.Fault {
-					if n++; n%10 < row.refused {
+				w.service.Faults = emulator.Faults{Plan: func(r emulator.Request) emulator.Fault {
+					if r.Ordinal%10 < row.refused {
 						return 10004
 					}
 					return emulator.None

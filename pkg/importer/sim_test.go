@@ -32,7 +32,7 @@ import (
 )
 
 var (
-	simSeeds   = flag.Int("sim.seeds", 150, "how many seeds the simulation runs")
+	simSeeds   = flag.Int("sim.seeds", 60, "how many seeds the simulation runs")
 	simVerbose = flag.Bool("sim.verbose", false, "log what the processes log")
 	simFirst   = flag.Uint64("sim.first", 0, "the first of them")
 )
@@ -220,7 +220,10 @@ func (s *sim) run(t *testing.T) {
 		states := make([]results.State, 2)
 		for i := range 1 + s.rand.IntN(2) {
 			killAfter := int64(0)
-			if s.kills < mostKills && s.rand.IntN(3) > 0 {
+			s.mu.Lock()
+			kills := s.kills
+			s.mu.Unlock()
+			if kills < mostKills && s.rand.IntN(3) > 0 {
 				killAfter = 1 + int64(s.rand.ExpFloat64()*float64(len(s.records))/4)
 			}
 			timeout := []time.Duration{4 * time.Second, time.Minute, 15 * time.Minute}[s.rand.IntN(3)]

@@ -30,6 +30,11 @@ const (
 	// late on a busy machine, shorter than anything that would be felt as a burst (2 turns at 200/s).
 	catchUp = 10 * time.Millisecond
 
+	// After a stall, of stalled or more, the first attempt finds everything cold, here and at the service, and
+	// arrives late; settle keeps those behind it from arriving with it.
+	stalled = 100 * time.Millisecond
+	settle  = 25 * time.Millisecond
+
 	// After a refusal nothing starts for pause, so that a service that counts refused calls too has
 	// forgotten the second that was too full. Then the rate is halved, and each recoverEvery gets back
 	// recoverStep of the full rate.
@@ -129,6 +134,7 @@ func (p *Pacer) take() (wait time.Duration, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
+	cold := p.next.Before(now.Add(-stalled))
 	if p.next.Before(now.Add(-catchUp)) {
 		p.next = now
 	}
@@ -145,6 +151,9 @@ func (p *Pacer) take() (wait time.Duration, ok bool) {
 		return at.Sub(now), false
 	}
 	p.next = p.next.Add(time.Duration(float64(p.interval) / p.recovered(now)))
+	if cold {
+		p.next = p.next.Add(settle)
+	}
 	p.unsent++
 	return 0, true
 }

@@ -43,7 +43,9 @@ func TestTurnsAreEvenlySpacedAndUseTheRate(t *testing.T) {
 	for _, rate := range []float64{0.1, 1, 2.5, 50, 190, 200, 1000} {
 		synctest.Test(t, func(t *testing.T) {
 			n := max(int(rate*10), 3)
-			times := take(t, pacer.New(rate), n+1)
+			p := pacer.New(rate)
+			take(t, p, 1) // everything is cold
+			times := take(t, p, n+1)
 			for i := 2; i < len(times); i++ {
 				if got, want := times[i].Sub(times[i-1]), times[1].Sub(times[0]); got != want {
 					t.Fatalf("rate %v, turn %d: got %v after the one before, want %v", rate, i, got, want)
@@ -120,6 +122,21 @@ func TestTimeLostInAStallIsLost(t *testing.T) {
 		}
 		if got := after[199].Sub(after[0]); got < 995*time.Millisecond {
 			t.Errorf("got 200 turns in %v, want no catching up", got)
+		}
+	})
+}
+
+func TestTheFirstAttemptAfterAStallHasTimeToArrive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pacer.New(200)
+		take(t, p, 100)
+		time.Sleep(2 * time.Second)
+		times := take(t, p, 3)
+		if got := times[1].Sub(times[0]); got < 25*time.Millisecond {
+			t.Errorf("got %v between the first two, want 25ms at least", got)
+		}
+		if got := times[2].Sub(times[1]); got > 6*time.Millisecond {
+			t.Errorf("got %v between the next two, want the rate", got)
 		}
 	})
 }
