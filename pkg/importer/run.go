@@ -1,0 +1,348 @@
+package importer
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"groupimport/pkg/blob"
+	"groupimport/pkg/export"
+	"groupimport/pkg/group"
+	"groupimport/pkg/results"
+	"groupimport/pkg/tim"
+)
+
+// A run is one invocation's work on one export.
+type run struct {
+	*Importer
+	names    results.Names
+	lease    *results.Lease
+	exp      results.Export // what is read
+	round    int            // of retries, 0 for the import itself; then exp is the failures file
+	began    int64          // "sent up to" of the run before
+	writer   *results.Writer
+	assign   string           // see [results.Checkpoint]
+	assigned bool             // some record of this run was assigned an ID
+	ahead    map[int64][]byte // outcomes of earlier runs behind the first record without one
+	room     *semaphore.Weighted
+	queue    chan *item
+	stop     context.CancelCauseFunc // ends the run
+
+	read   int64  // the last record read
+	behind []byte // outcomes of this run behind a record that could not be done, as lines of a part
+}
+
+// An item is a record between its reading and its outcome. One of known, call and outcome is set.
+type item struct {
+	next     export.Position
+	pos      export.Position
+	n, line  int64  // of the outcome; in a round of retries not those of pos
+	before   int    // attempts in earlier rounds
+	raw      []byte // nil if it was not kept
+	groupID  string
+	assigned bool
+	cost     int64
+
+	known   []byte           // the outcome's line, from an earlier run
+	call    *tim.Call        // under way
+	outcome *results.Outcome // without a call
+}
+
+// importRecords reads, calls and writes until the end of the export or of ctx. It returns why the run
+// ends, nil at the end of the export.
+func (r *run) importRecords(ctx context.Context, at export.Position) (why, err error) {
+	working, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var writing, watching sync.WaitGroup
+	var writeErr error
+	writing.Go(func() { writeErr = r.write(working, stop) })
+	r.stop = stop
+	done := make(chan struct{})
+	watching.Go(func() { r.watch(working, stop, done) })
+	readErr := r.readAll(working, at)
+	close(r.queue)
+	writing.Wait()
+	close(done)
+	watching.Wait()
+	why = context.Cause(working)
+	if why == nil && readErr == nil {
+		why = r.replaced(ctx)
+	}
+	if why == nil && len(r.behind) > 0 {
+		why = errUndone
+	}
+	for n, line := range r.ahead {
+		if n > r.read {
+			r.behind = append(append(r.behind, line...), '\n') // known, and not reached by this run either
+		}
+	}
+	switch {
+	case writeErr != nil:
+		return why, writeErr
+	case errors.Is(why, blob.ErrChanged), errors.Is(why, fs.ErrNotExist):
+		return nil, why
+	case readErr != nil && why == nil:
+		return nil, readErr
+	}
+	return why, nil
+}
+
+// watch ends the run when the export is no longer the one that it began with: what has been read may
+// be all there was to read, or a store may go on giving the old bytes.
+func (r *run) watch(ctx context.Context, stop context.CancelCauseFunc, done <-chan struct{}) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if err := r.replaced(ctx); err != nil {
+				stop(err)
+			}
+		case <-ctx.Done():
+			return
+		case <-done:
+			return
+		}
+	}
+}
+
+// replaced returns why the export is not what it was, or nil; a store that does not tell now is asked
+// again the next time.
+func (r *run) replaced(ctx context.Context) error {
+	info, err := r.Bucket.Stat(ctx, r.exp.Key)
+	switch {
+	case err == nil && info.Version == r.exp.Version:
+		return nil
+	case err == nil:
+		return fmt.Errorf("%q: %w", r.exp.Key, blob.ErrChanged)
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, blob.ErrChanged):
+		return err
+	}
+	return nil
+}
+
+// readAll starts a call for each record, in order, until the end of the export or of ctx.
+func (r *run) readAll(ctx context.Context, at export.Position) error {
+	src := blob.NewReader(ctx, r.Bucket, r.exp.Key, r.exp.Version, at.Offset, r.exp.Size)
+	defer src.Close()
+	records, err := export.NewReader(r.exp.Key, src, at, r.Config.Limits)
+	if err != nil {
+		return err
+	}
+	for e, err := range records.Records() {
+		if ctx.Err() != nil {
+			return nil // the cause says why
+		}
+		if err != nil {
+			return err
+		}
+		it := &item{n: e.Pos.N, line: e.Pos.Line, pos: e.Pos, next: e.Next, raw: bytes.Clone(e.Raw), cost: min(int64(len(e.Raw)+recordCost), aheadBytes)}
+		if e.Raw != nil && it.raw == nil {
+			it.raw = []byte{}
+		}
+		if r.round > 0 && !r.again(it, &e) {
+			continue
+		}
+		if r.room.Acquire(ctx, it.cost) != nil || !r.start(ctx, it, &e) {
+			return nil
+		}
+		r.read = it.n
+		r.queue <- it // the writer drains it to the end, whatever happens
+	}
+	return nil
+}
+
+// start sets what will become of the record. It returns false if the run ends before it.
+func (r *run) start(ctx context.Context, it *item, e *export.Entry) bool {
+	if line, ok := r.ahead[it.n]; ok {
+		it.known = line
+		return true
+	}
+	if e.Problem != nil {
+		it.groupID = e.Problem.GroupID
+		it.outcome = &results.Outcome{
+			Status: results.Rejected, Code: e.Problem.Code(), Field: e.Problem.Field(), Error: e.Problem.Error(), At: time.Now(),
+		}
+		return true
+	}
+	rec := e.Record
+	switch {
+	case rec.GroupID == "" && it.assigned: // in an earlier round
+		rec.GroupID = it.groupID
+	case rec.GroupID == "" && r.assign != "" && r.round == 0:
+		rec.GroupID, it.assigned = assign(r.assign, &rec, it.n), true
+	}
+	it.groupID = rec.GroupID
+	if it.assigned && !r.assigned {
+		// That IDs are assigned, and what from, must be durable before the first is sent.
+		if err := r.writer.Announce(ctx, it.pos.N); err != nil {
+			r.stop(err)
+			return false
+		}
+		r.assigned = true
+	}
+	if rec.GroupID == "" {
+		if it.pos.N <= r.began {
+			it.outcome = &results.Outcome{
+				Status: results.Unknown, At: time.Now(),
+				Error: "the run before died when this record, which has no GroupId, may have been sent: the group may exist",
+			}
+			return true
+		}
+		if err := r.writer.Announce(ctx, it.pos.N); err != nil {
+			r.stop(err) // unless there is a cause already
+			return false
+		}
+	}
+	it.call = r.Client.ImportGroup(ctx, &rec)
+	return true
+}
+
+// assign returns an ID that follows from seed and the record's position, so that another run assigns the
+// same.
+func assign(seed string, rec *group.Record, n int64) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%d", seed, n))
+	id := "g-" + strings.ToLower(base32.StdEncoding.EncodeToString(sum[:15])) // 26 bytes of the 48 allowed
+	if rec.Type == group.Community {
+		id = "@TGS#_" + id
+	}
+	return id
+}
+
+// write waits for the calls in order and writes their outcomes. Once one could not be done, the outcomes
+// behind it are kept aside. stop ends the run.
+func (r *run) write(ctx context.Context, stop context.CancelCauseFunc) error {
+	var err error
+	gap := false
+	share := stopShare{most: r.Config.StopShare}
+	for it := range r.queue {
+		o, line := r.outcome(it)
+		switch {
+		case o == nil && line == nil: // undone
+			gap = true
+			if s := r.Client.Stopped(); s != nil {
+				stop(s)
+			}
+			stop(errUndone) // unless there is a cause already
+		case gap && line == nil:
+			line = results.AppendLine(nil, o, it.raw)
+			fallthrough
+		case gap:
+			r.behind = append(append(r.behind, line...), '\n')
+		case err == nil:
+			raw := it.raw
+			if line != nil {
+				var known results.Outcome
+				if known, raw, err = results.ReadLine(line); err != nil {
+					stop(err)
+					break
+				}
+				o = &known
+			}
+			// Not ctx: what is known is written, whatever ends the run. The writer's own context ends it.
+			if err = r.writer.Append(context.WithoutCancel(ctx), o, raw, it.next); err != nil {
+				stop(err)
+				break
+			}
+			r.count(o.Status, it.next)
+			if reason := share.add(o); reason != nil {
+				stop(reason)
+			}
+		}
+		r.room.Release(it.cost)
+	}
+	return err
+}
+
+// outcome waits for what became of a record. Both are nil if nothing did.
+func (r *run) outcome(it *item) (*results.Outcome, []byte) {
+	if it.known != nil {
+		return nil, it.known
+	}
+	o := it.outcome
+	if it.call != nil {
+		res := it.call.Wait()
+		if res.End == tim.Undone {
+			return nil, nil
+		}
+		o = &results.Outcome{
+			Status: statuses[res.End], GroupID: res.GroupID, Code: res.Code, Error: res.Message,
+			Attempts: res.Attempts, MS: res.Took.Milliseconds(), At: res.At,
+		}
+	}
+	o.N, o.Line = it.n, it.line
+	o.Attempts += it.before
+	o.GroupID = cmp.Or(o.GroupID, it.groupID)
+	o.Assigned = it.assigned
+	return o, nil
+}
+
+var statuses = map[tim.End]results.Status{
+	tim.Imported: results.Imported,
+	tim.Standing: results.Exists,
+	tim.Rejected: results.Rejected,
+	tim.Failed:   results.Failed,
+	tim.Unknown:  results.Unknown,
+}
+
+// A stopShare watches how many of a run's calls the service rejects.
+type stopShare struct {
+	most            float64
+	calls, rejected int
+}
+
+// A refusal says that the service rejects too large a share of an export.
+type refusal struct{ text string }
+
+func (r *refusal) Error() string { return r.text }
+
+// add counts an outcome and returns why the run must end, or nil. What our own rules reject does not
+// count: validate is for those.
+func (s *stopShare) add(o *results.Outcome) error {
+	if o.Attempts == 0 {
+		return nil
+	}
+	s.calls++
+	if o.Status == results.Rejected {
+		s.rejected++
+	}
+	if s.most >= 1 || s.calls < stopCalls || float64(s.rejected) <= s.most*float64(s.calls) {
+		return nil
+	}
+	return &refusal{fmt.Sprintf("the service rejected %d of %d calls, the last with: %s; it is the wrong file or a wrong setting; "+
+		"to go on all the same set STOP_SHARE=1", s.rejected, s.calls, o.Error)}
+}
+
+// ended says in which state a run leaves the import, and why in words.
+func (r *run) ended(why, err error) (results.State, string) {
+	halt, _ := errors.AsType[*tim.Stop](why)
+	refused, _ := errors.AsType[*refusal](why)
+	switch {
+	case r.round > 0 && (errors.Is(err, blob.ErrChanged) || errors.Is(err, fs.ErrNotExist)):
+		return results.Waiting, "the failures file was edited during a round of retries; the next goes on with it"
+	case err != nil && errors.Is(err, blob.ErrChanged):
+		return results.Stopped, "the export was replaced while it was read; the new version is a new import"
+	case err != nil && errors.Is(err, fs.ErrNotExist):
+		return results.Stopped, "the export was removed while it was read"
+	case err != nil:
+		return results.Stopped, err.Error()
+	case halt != nil:
+		return results.Stopped, halt.Reason
+	case refused != nil:
+		return results.Stopped, refused.Error()
+	case why == nil:
+		return results.Finished, ""
+	default:
+		return results.Waiting, why.Error()
+	}
+}
