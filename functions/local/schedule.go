@@ -228,7 +228,7 @@ func (s *scheduler) tell(d importer.Doing) {
 	case d.Error != "":
 		s.say(d.Key, fmt.Sprintf("local: %s: %s: %s\n", file, d.What, d.Error))
 	case d.State == results.Running:
-		s.say(d.Key, fmt.Sprintf("local: %s: %s\n", file, busyText(d.Reason)))
+		s.say(d.Key, fmt.Sprintf("local: %s: %s\n", file, strings.Replace(d.Reason, d.Holder, who(d.Holder), 1)))
 	case d.State == results.Finished:
 		delete(s.said, d.Key)
 		fmt.Fprintf(s.stdout, "%s: %s: finished: %s\n", file, d.What, countsText(d.Counts))
@@ -280,15 +280,6 @@ func (s *scheduler) say(key, message string) {
 // file is the name of the file at key, for messages.
 func (s *scheduler) file(key string) string {
 	return shown(filepath.Join(s.dir, filepath.FromSlash(key)))
-}
-
-// busyText names the holder of a lease, with which the text of a [results.BusyError] begins, for people.
-func busyText(reason string) string {
-	const verb = " is working on it"
-	if holder, rest, ok := strings.Cut(reason, verb); ok {
-		return who(holder) + verb + rest
-	}
-	return reason
 }
 
 // whole reports whether the file at key has been written to its end, as far as the system tells.

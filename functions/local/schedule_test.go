@@ -83,7 +83,7 @@ func TestAMessageIsForgottenOnceTheImportIsFinished(t *testing.T) {
 func TestTheHolderIsNamedForPeople(t *testing.T) {
 	busy := &results.BusyError{Holder: "host desk boot a/b/pid:[1] pid 42 start 7"}
 	s, stderr := newScheduler(t)
-	s.tell(importer.Doing{Key: "a.jsonl", What: "resume", State: results.Running, Reason: busy.Error()})
+	s.tell(importer.Doing{Key: "a.jsonl", What: "resume", State: results.Running, Reason: busy.Error(), Holder: busy.Holder})
 	want := fmt.Sprintf("local: %s/a.jsonl: process 42 on desk is working on it, until 0001-01-01T00:00:00Z at the latest\n", s.dir)
 	if got := stderr.String(); got != want {
 		t.Errorf("got %q, want %q", got, want)

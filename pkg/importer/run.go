@@ -63,12 +63,12 @@ type item struct {
 func (r *run) importRecords(ctx context.Context, at export.Position) (why, err error) {
 	working, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
+	r.stop = stop
 	var writing, watching sync.WaitGroup
 	var writeErr error
-	writing.Go(func() { writeErr = r.write(working, stop) })
-	r.stop = stop
+	writing.Go(func() { writeErr = r.write(working) })
 	done := make(chan struct{})
-	watching.Go(func() { r.watch(working, stop, done) })
+	watching.Go(func() { r.watch(working, done) })
 	readErr := r.readAll(working, at)
 	close(r.queue)
 	writing.Wait()
@@ -99,14 +99,14 @@ func (r *run) importRecords(ctx context.Context, at export.Position) (why, err e
 
 // watch ends the run when the export is no longer the one that it began with: what has been read may
 // be all there was to read, or a store may go on giving the old bytes.
-func (r *run) watch(ctx context.Context, stop context.CancelCauseFunc, done <-chan struct{}) {
+func (r *run) watch(ctx context.Context, done <-chan struct{}) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
 			if err := r.replaced(ctx); err != nil {
-				stop(err)
+				r.stop(err)
 			}
 		case <-ctx.Done():
 			return
@@ -146,13 +146,11 @@ func (r *run) readAll(ctx context.Context, at export.Position) error {
 		if err != nil {
 			return err
 		}
-		it := &item{n: e.Pos.N, line: e.Pos.Line, pos: e.Pos, next: e.Next, raw: bytes.Clone(e.Raw), cost: min(int64(len(e.Raw)+recordCost), aheadBytes)}
-		if e.Raw != nil && it.raw == nil {
-			it.raw = []byte{}
-		}
+		it := &item{n: e.Pos.N, line: e.Pos.Line, pos: e.Pos, next: e.Next, cost: min(int64(len(e.Raw)+recordCost), aheadBytes)}
 		if r.round > 0 && !r.again(it, &e) {
 			continue
 		}
+		it.raw = bytes.Clone(e.Raw)
 		if r.room.Acquire(ctx, it.cost) != nil || !r.start(ctx, it, &e) {
 			return nil
 		}
@@ -183,26 +181,20 @@ func (r *run) start(ctx context.Context, it *item, e *export.Entry) bool {
 		rec.GroupID, it.assigned = assign(r.assign, &rec, it.n), true
 	}
 	it.groupID = rec.GroupID
-	if it.assigned && !r.assigned {
-		// That IDs are assigned, and what from, must be durable before the first is sent.
-		if err := r.writer.Announce(ctx, it.pos.N); err != nil {
-			r.stop(err)
-			return false
+	if rec.GroupID == "" && it.pos.N <= r.began {
+		it.outcome = &results.Outcome{
+			Status: results.Unknown, At: time.Now(),
+			Error: "the run before died when this record, which has no GroupId, may have been sent: the group may exist",
 		}
-		r.assigned = true
+		return true
 	}
-	if rec.GroupID == "" {
-		if it.pos.N <= r.began {
-			it.outcome = &results.Outcome{
-				Status: results.Unknown, At: time.Now(),
-				Error: "the run before died when this record, which has no GroupId, may have been sent: the group may exist",
-			}
-			return true
-		}
+	// That IDs are assigned, and what from, must be durable before the first is sent too.
+	if rec.GroupID == "" || it.assigned && !r.assigned {
 		if err := r.writer.Announce(ctx, it.pos.N); err != nil {
 			r.stop(err) // unless there is a cause already
 			return false
 		}
+		r.assigned = r.assigned || it.assigned
 	}
 	it.call = r.Client.ImportGroup(ctx, &rec)
 	return true
@@ -220,8 +212,8 @@ func assign(seed string, rec *group.Record, n int64) string {
 }
 
 // write waits for the calls in order and writes their outcomes. Once one could not be done, the outcomes
-// behind it are kept aside. stop ends the run.
-func (r *run) write(ctx context.Context, stop context.CancelCauseFunc) error {
+// behind it are kept aside.
+func (r *run) write(ctx context.Context) error {
 	var err error
 	gap := false
 	share := stopShare{most: r.Config.StopShare}
@@ -231,9 +223,9 @@ func (r *run) write(ctx context.Context, stop context.CancelCauseFunc) error {
 		case o == nil && line == nil: // undone
 			gap = true
 			if s := r.Client.Stopped(); s != nil {
-				stop(s)
+				r.stop(s)
 			}
-			stop(errUndone) // unless there is a cause already
+			r.stop(errUndone) // unless there is a cause already
 		case gap && line == nil:
 			line = results.AppendLine(nil, o, it.raw)
 			fallthrough
@@ -244,19 +236,19 @@ func (r *run) write(ctx context.Context, stop context.CancelCauseFunc) error {
 			if line != nil {
 				var known results.Outcome
 				if known, raw, err = results.ReadLine(line); err != nil {
-					stop(err)
+					r.stop(err)
 					break
 				}
 				o = &known
 			}
 			// Not ctx: what is known is written, whatever ends the run. The writer's own context ends it.
 			if err = r.writer.Append(context.WithoutCancel(ctx), o, raw, it.next); err != nil {
-				stop(err)
+				r.stop(err)
 				break
 			}
 			r.count(o.Status, it.next)
 			if reason := share.add(o); reason != nil {
-				stop(reason)
+				r.stop(reason)
 			}
 		}
 		r.room.Release(it.cost)

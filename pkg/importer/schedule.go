@@ -45,6 +45,7 @@ type Doing struct {
 	What   string         `json:"what"` // start, resume, retry
 	State  results.State  `json:"state,omitzero"`
 	Reason string         `json:"reason,omitzero"`
+	Holder string         `json:"holder,omitzero"` // of the lease, if that is why nothing was done; Reason names it
 	Error  string         `json:"error,omitzero"`
 	Counts results.Counts `json:"counts"` // of the whole import
 }
@@ -127,7 +128,7 @@ func (i *Importer) do(ctx context.Context, d due, a Action) (done Doing, already
 	}
 	done.State, done.Reason, done.Counts = s.State, s.Reason, s.Counts
 	if busy, ok := errors.AsType[*results.BusyError](err); ok {
-		done.State, done.Reason = results.Running, busy.Error()
+		done.State, done.Reason, done.Holder = results.Running, busy.Error(), busy.Holder
 	} else if err != nil {
 		done.Error = err.Error()
 	}

@@ -60,12 +60,6 @@ func Finish(ctx context.Context, b blob.Bucket, from, to Names, cp Checkpoint, p
 		Export: cp.Export, Complete: cp.Done, Replaced: from != to, Counts: cp.Counts, Runs: cp.Runs,
 		Started: cp.Runs[0].Start, Finished: time.Now().UTC(),
 	}
-	keep := func(f File, err error) error {
-		if err == nil {
-			m.Files = append(m.Files, f)
-		}
-		return err
-	}
 	ahead, err := LoadAhead(ctx, b, from, &cp)
 	if err != nil {
 		return m, err
@@ -91,22 +85,36 @@ func Finish(ctx context.Context, b blob.Bucket, from, to Names, cp Checkpoint, p
 			}
 		}
 	}
-	if err := keep(put(ctx, b, to.Results(), lines(), bare)); err != nil {
+	results, err := put(ctx, b, to.Results(), lines(), bare)
+	if err != nil {
 		return m, err
 	}
-	if m.Counts.NotIn() > 0 {
-		if err := keep(put(ctx, b, to.Failures(), lines(), failuresOnly)); err != nil {
-			return m, err
-		}
-	} else if err := b.Delete(ctx, to.Failures()); err != nil {
-		// Nothing is left of an older version that had failures.
-		return m, fmt.Errorf("remove %q: %w", to.Failures(), err)
+	m.Files = append(m.Files, results)
+	if err := m.putFailures(ctx, b, to, lines()); err != nil {
+		return m, err
 	}
 	m.schedule(p)
 	if err := writeJSON(ctx, b, to.Manifest(), m); err != nil {
 		return m, err
 	}
 	return m, SaveProgress(ctx, b, to, Finished, "", &cp)
+}
+
+// putFailures writes the failures file from lines, and notes it. If every record is in there is none, not
+// even one that an older version or an earlier round has left.
+func (m *Manifest) putFailures(ctx context.Context, b blob.Bucket, names Names, lines iter.Seq2[[]byte, error]) error {
+	if m.Counts.NotIn() == 0 {
+		if err := b.Delete(ctx, names.Failures()); err != nil {
+			return fmt.Errorf("remove %q: %w", names.Failures(), err)
+		}
+		return nil
+	}
+	failures, err := put(ctx, b, names.Failures(), lines, failuresOnly)
+	if err != nil {
+		return err
+	}
+	m.Files = append(m.Files, failures)
+	return nil
 }
 
 // partLines yields the lines of all parts in order, each until the next is asked for.

@@ -46,15 +46,23 @@ const (
 // Retries reports whether a record with this outcome is tried again.
 func (p RetryPolicy) Retries(s Status) bool { return s == Failed || s == Unknown && p.Unknown }
 
+// left is how many records would be tried again if there were rounds without end.
+func (m *Manifest) left(p RetryPolicy) int64 {
+	if m.Replaced {
+		return 0
+	}
+	if p.Unknown {
+		return m.Counts.Failed + m.Counts.Unknown
+	}
+	return m.Counts.Failed
+}
+
 // schedule sets when the next round is due.
 func (m *Manifest) schedule(p RetryPolicy) {
 	m.RetryAt, m.GivenUp = time.Time{}, 0
-	left := m.Counts.Failed
-	if p.Unknown {
-		left += m.Counts.Unknown
-	}
+	left := m.left(p)
 	switch n := len(m.Rounds); {
-	case m.Replaced || left == 0:
+	case left == 0:
 	case n >= cmp.Or(p.Rounds, defaultRounds):
 		m.GivenUp = left
 	default:
@@ -69,12 +77,8 @@ func (m *Manifest) schedule(p RetryPolicy) {
 
 // Due reports whether a round of retries is due. With now, its wait is left out.
 func (m *Manifest) Due(p RetryPolicy, now bool) bool {
-	left := m.Counts.Failed
-	if p.Unknown {
-		left += m.Counts.Unknown
-	}
 	switch {
-	case m.Replaced || left == 0 || len(m.Rounds) >= cmp.Or(p.Rounds, defaultRounds):
+	case m.left(p) == 0 || len(m.Rounds) >= cmp.Or(p.Rounds, defaultRounds):
 		return false
 	case m.RetryAt.IsZero(): // unknown ones, of an import that ended when they were not to be tried again
 		return true
@@ -106,14 +110,8 @@ func Merge(ctx context.Context, b blob.Bucket, names Names, m Manifest, cp Check
 		return m, fmt.Errorf("%q has %d records, the manifest says %d: has somebody changed it?", names.Results(), counts.Records(), m.Counts.Records())
 	}
 	m.Counts, m.Files = counts, append(m.Files, results)
-	if counts.NotIn() > 0 {
-		failures, err := put(ctx, b, names.Failures(), replaced(lenient(Lines(ctx, b, names.Failures())), partLines(ctx, b, names, cp), ahead), failuresOnly)
-		if err != nil {
-			return m, err
-		}
-		m.Files = append(m.Files, failures)
-	} else if err := b.Delete(ctx, names.Failures()); err != nil {
-		return m, fmt.Errorf("remove %q: %w", names.Failures(), err)
+	if err := m.putFailures(ctx, b, names, replaced(lenient(Lines(ctx, b, names.Failures())), partLines(ctx, b, names, cp), ahead)); err != nil {
+		return m, err
 	}
 	m.Rounds = append(m.Rounds, Round{Unsure: !cp.Done && cp.Sent >= cp.Next.N, Start: cp.Runs[0].Start, End: time.Now().UTC(), Counts: cp.Counts, Runs: cp.Runs})
 	m.schedule(p)

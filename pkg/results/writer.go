@@ -185,6 +185,11 @@ func (w *Writer) fail(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.err = err
+	w.wake()
+}
+
+// wake lets those that wait look again. mu is held.
+func (w *Writer) wake() {
 	close(w.changed)
 	w.changed = make(chan struct{})
 }
@@ -221,8 +226,7 @@ func (w *Writer) flush(ctx context.Context) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.sent, w.flushed = cp.Sent, time.Now()
-	close(w.changed)
-	w.changed = make(chan struct{})
+	w.wake()
 	return nil
 }
 
@@ -265,13 +269,6 @@ func (w *Writer) persist(ctx context.Context, what string, write func() error) e
 		}
 		timer.Stop()
 	}
-}
-
-// Checkpoint returns where the import stands, with what is not yet written.
-func (w *Writer) Checkpoint() Checkpoint {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.cp.clone()
 }
 
 // Close writes what is left, in good order: all outcomes, those behind a record that has none (as lines
