@@ -41,12 +41,8 @@ func (t *tool) importFiles(ctx context.Context, args []string) error {
 // config reads the configuration; its error is one of usage and names every mistake.
 func (t *tool) config() (importer.Config, slog.Level, error) {
 	cfg, err := importer.ConfigFromEnv(t.getenv)
-	var level slog.Level
-	if v := t.getenv("LOG_LEVEL"); v != "" {
-		if levelErr := level.UnmarshalText([]byte(v)); levelErr != nil {
-			err = errors.Join(err, fmt.Errorf("LOG_LEVEL is %q, it must be debug, info, warn or error", v))
-		}
-	} else {
+	level := cfg.LogLevel
+	if t.getenv("LOG_LEVEL") == "" {
 		level = slog.LevelWarn // what a run does, its progress and summary say
 	}
 	if err != nil {

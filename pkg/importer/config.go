@@ -3,6 +3,7 @@ package importer
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"net/url"
 	"strconv"
@@ -28,7 +29,14 @@ type Config struct {
 	StopShare      float64      // STOP_SHARE, 0 to 1, default 0.5; 1 means never
 	RetryRounds    int          // RETRY_ROUNDS, of records that failed, 1 to 100, default 10
 	RetryUnknown   bool         // RETRY_UNKNOWN, send unknown records again, default false
-	Prefix         string       // EXPORT_PREFIX, where the schedule looks for exports, default everywhere
+	Bucket         string       // EXPORT_BUCKET, whose exports are imported; in the cloud only
+	Prefix         string       // EXPORT_PREFIX, where exports are looked for, default everywhere
+	OneAtATime     bool         // ONE_AT_A_TIME, runs of all processes with this bucket and prefix take turns, default false
+	LogLevel       slog.Level   // LOG_LEVEL, debug, info, warn or error, default info
+
+	// SecretKeyParameter is TIM_SECRET_KEY_PARAMETER: where the key is kept if it is not in the environment,
+	// on AWS the name of an SSM parameter. Who reads it sets SecretKey.
+	SecretKeyParameter string
 }
 
 // maxRate is what the service allows: 200 calls a second for the whole application
@@ -63,8 +71,13 @@ func ConfigFromEnv(getenv func(string) string) (Config, error) {
 		}
 	}
 	c.Admin = value("TIM_ADMIN", "administrator")
-	if c.SecretKey = value("TIM_SECRET_KEY", ""); c.SecretKey == "" {
+	c.SecretKey = value("TIM_SECRET_KEY", "")
+	c.SecretKeyParameter = value("TIM_SECRET_KEY_PARAMETER", "")
+	switch {
+	case c.SecretKey == "" && c.SecretKeyParameter == "":
 		wrong("TIM_SECRET_KEY", "is missing: the key of the app in the console")
+	case c.SecretKey != "" && c.SecretKeyParameter != "":
+		wrong("TIM_SECRET_KEY", "and TIM_SECRET_KEY_PARAMETER are both set: unset one, so that it is clear which key counts")
 	}
 	c.Region = value("TIM_REGION", "china")
 	endpoint, err := tim.Endpoint(c.Region)
@@ -113,6 +126,11 @@ func ConfigFromEnv(getenv func(string) string) (Config, error) {
 	c.StopShare = number("STOP_SHARE", "0.5", 0, 1)
 	c.RetryRounds = whole("RETRY_ROUNDS", "10", 1, 100)
 	c.RetryUnknown = flag("RETRY_UNKNOWN")
+	c.Bucket = value("EXPORT_BUCKET", "")
+	c.OneAtATime = flag("ONE_AT_A_TIME")
+	if v := value("LOG_LEVEL", "info"); c.LogLevel.UnmarshalText([]byte(v)) != nil {
+		wrong("LOG_LEVEL", "is %q, it must be debug, info, warn or error", v)
+	}
 	if c.Prefix = value("EXPORT_PREFIX", ""); strings.HasPrefix(c.Prefix, "/") {
 		wrong("EXPORT_PREFIX", "is %q, keys do not begin with a slash", c.Prefix)
 	}

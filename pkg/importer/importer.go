@@ -88,11 +88,15 @@ type Importer struct {
 
 	mu       sync.Mutex
 	progress Progress
+	rate     *results.Lease // held, see [Importer.holdRate]
 }
 
 // Dial makes the client, with a pacer of its own. tune may change its settings, for tests; it may be nil.
 func (i *Importer) Dial(tune func(*tim.Config)) error {
 	c := i.Config
+	if c.SecretKey == "" && c.SecretKeyParameter != "" {
+		return errors.New("TIM_SECRET_KEY_PARAMETER is not read here: set TIM_SECRET_KEY")
+	}
 	cfg := tim.Config{
 		SDKAppID: c.SDKAppID, Admin: c.Admin, SecretKey: c.SecretKey, Endpoint: c.Endpoint,
 		Pacer: pacer.New(c.Rate), Rate: c.Rate, MaxAttempts: c.MaxAttempts, Log: i.log(),
@@ -170,12 +174,13 @@ func (i *Importer) Run(ctx context.Context, key string) (Summary, error) {
 func (i *Importer) underLease(ctx context.Context, names results.Names,
 	work func(ctx, writing context.Context, lease *results.Lease) (Summary, error),
 ) (Summary, error) {
-	until := time.Now().Add(runLength)
-	if deadline, ok := ctx.Deadline(); ok && deadline.Before(until) {
-		until = deadline
+	letGo, err := i.holdRate(ctx)
+	if err != nil {
+		return Summary{}, err
 	}
-	holder := cmp.Or(i.Holder, "run-"+rand.Text())
-	lease, err := results.Acquire(ctx, i.Bucket, names, holder, until.Add(leaseMargin), i.Dead)
+	defer letGo()
+	until := runUntil(ctx)
+	lease, err := results.Acquire(ctx, i.Bucket, names, i.holder(), until.Add(leaseMargin), i.Dead)
 	if err != nil {
 		return Summary{}, err
 	}
@@ -194,6 +199,54 @@ func (i *Importer) underLease(ctx context.Context, names results.Names,
 		err = releaseErr
 	}
 	return summary, err
+}
+
+// runUntil returns when a run that begins now ends at the latest.
+func runUntil(ctx context.Context) time.Time {
+	until := time.Now().Add(runLength)
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(until) {
+		return deadline
+	}
+	return until
+}
+
+func (i *Importer) holder() string { return cmp.Or(i.Holder, "run-"+rand.Text()) }
+
+// A RateBusyError says that another process uses the rate that all runs share, see [Config.OneAtATime].
+type RateBusyError struct {
+	*results.BusyError
+}
+
+func (e *RateBusyError) Error() string {
+	return fmt.Sprintf("%s uses the rate that all runs share, until %s at the latest", e.Holder, e.Until.UTC().Format(time.RFC3339))
+}
+
+// Unwrap tells that it is a [*results.BusyError].
+func (e *RateBusyError) Unwrap() error { return e.BusyError }
+
+// holdRate takes the rate that all runs share, if they do, or returns a [*RateBusyError]. It is held until
+// letGo is called; within, it may be taken again, which does nothing. Platforms limit how many instances
+// of a function run at once, but not in every account, and never over two functions.
+func (i *Importer) holdRate(ctx context.Context) (letGo func(), err error) {
+	if !i.Config.OneAtATime || i.rate != nil {
+		return func() {}, nil
+	}
+	until := runUntil(ctx)
+	i.rate, err = results.Acquire(ctx, i.Bucket, results.RateNames(i.Config.Prefix), i.holder(), until.Add(leaseMargin), i.Dead)
+	if busy, ok := errors.AsType[*results.BusyError](err); ok {
+		return nil, &RateBusyError{busy}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("take the rate that all runs share: %w", err)
+	}
+	return func() {
+		ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), until)
+		defer cancel()
+		if err := i.rate.Release(ctx); err != nil {
+			i.log().WarnContext(ctx, "the rate that all runs share stays taken for a while", "until", i.rate.Until, "err", err)
+		}
+		i.rate = nil
+	}, nil
 }
 
 // importExport does a run on an export.

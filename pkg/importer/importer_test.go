@@ -473,7 +473,7 @@ func TestADeadlineIsRespectedAndTheNextRunGoesOn(t *testing.T) {
 func TestConfigNamesEveryMistake(t *testing.T) {
 	env := map[string]string{
 		"TIM_SDKAPPID": "abc", "TIM_REGION": "mars", "TIM_RATE": "201", "FIELD_LIMITS": "wide", "ASSIGN_GROUP_IDS": "perhaps",
-		"MAX_ATTEMPTS": "0", "STOP_SHARE": "2",
+		"MAX_ATTEMPTS": "0", "STOP_SHARE": "2", "LOG_LEVEL": "loud", "ONE_AT_A_TIME": "two",
 	}
 	_, err := importer.ConfigFromEnv(func(name string) string { return env[name] })
 	if err == nil {
@@ -481,7 +481,7 @@ func TestConfigNamesEveryMistake(t *testing.T) {
 	}
 	lines := strings.Split(err.Error(), "\n")
 	for _, name := range []string{
-		"TIM_SDKAPPID", "TIM_SECRET_KEY", "TIM_REGION", "TIM_RATE", "FIELD_LIMITS", "ASSIGN_GROUP_IDS", "MAX_ATTEMPTS", "STOP_SHARE",
+		"TIM_SDKAPPID", "TIM_SECRET_KEY", "TIM_REGION", "TIM_RATE", "FIELD_LIMITS", "ASSIGN_GROUP_IDS", "MAX_ATTEMPTS", "STOP_SHARE", "LOG_LEVEL", "ONE_AT_A_TIME",
 	} {
 		found := false
 		for _, line := range lines {

@@ -42,7 +42,7 @@ type Pass struct {
 // A Doing is the work of a pass on one import.
 type Doing struct {
 	Key    string         `json:"key"`
-	What   string         `json:"what"` // start, resume, retry
+	What   string         `json:"what"` // start, resume, retry, skip
 	State  results.State  `json:"state,omitzero"`
 	Reason string         `json:"reason,omitzero"`
 	Holder string         `json:"holder,omitzero"` // of the lease, if that is why nothing was done; Reason names it
@@ -55,6 +55,7 @@ const (
 	doStart  = "start"
 	doResume = "resume"
 	doRetry  = "retry"
+	doSkip   = "skip"
 )
 
 // A found is an export and what the list shows beside it.
@@ -98,22 +99,43 @@ func (i *Importer) Schedule(ctx context.Context, a Action) (Pass, error) {
 		}
 	}
 	slices.SortStableFunc(todo, func(a, b due) int { return a.modified.Compare(b.modified) })
-	for n, d := range todo {
-		deadline, ok := ctx.Deadline()
-		if ctx.Err() != nil || i.Client.Stopped() != nil || n > 0 && ok && time.Until(deadline) < 2*reserve {
-			pass.Left = len(todo) - n
-			pass.Reason = "time is up"
-			if s := i.Client.Stopped(); s != nil {
-				pass.Reason = s.Reason
-			}
-			break
-		}
+	i.carryOut(ctx, &pass, todo, func(d due) {
 		if done, already := i.do(ctx, d, a); !already {
 			pass.Done = append(pass.Done, done)
 		}
-	}
+	})
 	i.log().InfoContext(ctx, "schedule pass", "imports", pass.Imports, "done", len(pass.Done), "left", pass.Left)
 	return pass, nil
+}
+
+// carryOut calls do for what is due, one after another, while there is time for more.
+func (i *Importer) carryOut(ctx context.Context, pass *Pass, todo []due, do func(due)) {
+	if len(todo) == 0 {
+		return
+	}
+	left := func(n int, reason string) { pass.Left, pass.Reason = len(todo)-n, reason }
+	letGo, err := i.holdRate(ctx)
+	if busy, ok := errors.AsType[*RateBusyError](err); ok {
+		left(0, busy.Error())
+		return
+	} else if err != nil {
+		pass.Done = append(pass.Done, Doing{Key: todo[0].key, What: todo[0].what, Error: err.Error()})
+		left(0, err.Error())
+		return
+	}
+	defer letGo()
+	for n, d := range todo {
+		deadline, ok := ctx.Deadline()
+		switch s := i.Client.Stopped(); {
+		case s != nil:
+			left(n, s.Reason)
+			return
+		case ctx.Err() != nil, n > 0 && ok && time.Until(deadline) < 2*reserve:
+			left(n, "time is up")
+			return
+		}
+		do(d)
+	}
 }
 
 // do works on one import. already says that there was nothing to do after all.
@@ -234,6 +256,9 @@ func (i *Importer) exports(ctx context.Context, prefix string) func(yield func(f
 				case results.BesideReport, results.NotBeside:
 				}
 				continue
+			}
+			if info.Key == results.RateNames(i.Config.Prefix).Work() {
+				continue // the more, the longer the program is in use
 			}
 			if strings.HasSuffix(info.Key, "/") {
 				folders = append(folders, info.Key)

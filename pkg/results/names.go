@@ -102,6 +102,12 @@ func KeptOf(name string) string {
 	return name[:i]
 }
 
+// RateNames returns the names of no export but of the lease on the rate that all runs below a prefix share.
+func RateNames(prefix string) Names { return Names{Export: prefix + ".rate"} }
+
+// Work is the key of the folder that holds the work, with its slash.
+func (n Names) Work() string { return n.Export + workSuffix }
+
 func (n Names) lease(number int) string {
 	return fmt.Sprintf("%s%slease/%06d", n.Export, workSuffix, number)
 }

@@ -1,0 +1,96 @@
+package importer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"groupimport/pkg/export"
+	"groupimport/pkg/results"
+)
+
+// Import imports the exports that an event names, one after another until ctx ends. An event may be
+// ambiguous about a key, because of how it is escaped: each of names holds the keys that are possible,
+// likeliest first, and the first at which an object stands is meant.
+//
+// What is no export, or not below [Config.Prefix], is left out, and the Pass says why. What is left
+// when time is up, or while another process uses the rate, the schedule takes up.
+func (i *Importer) Import(ctx context.Context, names ...[]string) Pass {
+	pass := Pass{Imports: len(names)}
+	var todo []due
+	for _, keys := range names {
+		key, reason, err := i.meant(ctx, keys)
+		switch {
+		case err != nil:
+			pass.Done = append(pass.Done, Doing{Key: key, What: doStart, Error: err.Error()})
+		case reason != "":
+			pass.Done = append(pass.Done, Doing{Key: key, What: doSkip, Reason: reason})
+		default:
+			todo = append(todo, due{found: found{key: key}, what: doStart})
+		}
+	}
+	i.carryOut(ctx, &pass, todo, func(d due) {
+		done, already := i.do(ctx, d, Action{})
+		if already {
+			done.Reason = "it was imported before"
+		}
+		pass.Done = append(pass.Done, done)
+	})
+	return pass
+}
+
+// meant returns the first of keys at which an object stands, and why it is not imported, if it is not.
+func (i *Importer) meant(ctx context.Context, keys []string) (key, reason string, err error) {
+	switch key = keys[0]; {
+	case results.Own(key):
+		return key, "this program wrote it", nil
+	case !export.Reads(key):
+		return key, fmt.Sprintf("its name does not end as an export's does: %s", strings.Join(export.Formats, " ")), nil
+	}
+	for _, key := range keys {
+		_, err := i.Bucket.Stat(ctx, key)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			continue
+		case err == nil && !strings.HasPrefix(key, i.Config.Prefix):
+			reason = fmt.Sprintf("it does not lie below EXPORT_PREFIX, %s", i.Config.Prefix)
+		}
+		return key, reason, err
+	}
+	return key, "there is no such object: it was removed since", nil
+}
+
+// A RunError says which imports could not be worked on, and why: the store, the platform or the program
+// needs a person.
+type RunError struct{ text string }
+
+func (e *RunError) Error() string { return e.text }
+
+// A StoppedError says which imports are stopped until a person acts, and why.
+type StoppedError struct{ text string }
+
+func (e *StoppedError) Error() string { return e.text }
+
+// Err returns what a platform should count as a failure, so that its alarms tell somebody: a [*RunError]
+// or a [*StoppedError]. A run that ended in good order because time was up is none, nor is one that found
+// another at work: the next goes on.
+func (p *Pass) Err() error {
+	var failed, stopped []string
+	for _, d := range p.Done {
+		switch {
+		case d.Error != "":
+			failed = append(failed, d.Key+": "+d.Error)
+		case d.State == results.Stopped:
+			stopped = append(stopped, d.Key+": "+d.Reason)
+		}
+	}
+	switch {
+	case failed != nil:
+		return &RunError{strings.Join(append(failed, stopped...), "; ")}
+	case stopped != nil:
+		return &StoppedError{strings.Join(stopped, "; ")}
+	}
+	return nil
+}

@@ -1,0 +1,132 @@
+package importer_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"groupimport/pkg/blob/blobtest"
+	"groupimport/pkg/importer"
+	"groupimport/pkg/results"
+)
+
+// event imports what an event names, by a process of its own.
+func (w *world) event(names ...[]string) importer.Pass {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), 15*time.Minute)
+	defer cancel()
+	return w.importer().Import(ctx, names...)
+}
+
+func (w *world) putAt(key string, lines ...string) {
+	w.t.Helper()
+	if err := w.store.Put(w.t.Context(), key, strings.NewReader(strings.Join(lines, "\n"))); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func TestAnEventIsImportedOnceAndWhatIsNoExportIsLeftOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.config.Prefix = "exports/"
+		w.put(withIDs(30)...)
+		w.putAt("exports/a b+c.jsonl", `{"Type":"Public","Name":"x","GroupId":"x"}`)
+		w.putAt("elsewhere/acme.jsonl", `{"Type":"Public","Name":"y","GroupId":"y"}`)
+		for _, c := range []struct {
+			keys               []string
+			what, reason, name string
+			state              results.State
+		}{
+			{[]string{simKey}, "start", "", "the first time", results.Finished},
+			{[]string{simKey}, "start", "it was imported before", "the same event again", results.Finished},
+			{[]string{"exports/a b c.jsonl", "exports/a b+c.jsonl"}, "start", "", "the second reading of the key is meant", results.Finished},
+			{[]string{"exports/gone.jsonl"}, "skip", "there is no such object: it was removed since", "removed before its event came", ""},
+			{[]string{simNames.Results()}, "skip", "this program wrote it", "the program's own", ""},
+			{[]string{"exports/photo.jpg"}, "skip", "its name does not end as an export's does", "not an export", ""},
+			{[]string{"elsewhere/acme.jsonl"}, "skip", "it does not lie below EXPORT_PREFIX, exports/", "outside", ""},
+		} {
+			p := w.event(c.keys)
+			if len(p.Done) != 1 || p.Done[0].What != c.what || !strings.HasPrefix(p.Done[0].Reason, c.reason) || p.Done[0].State != c.state || p.Err() != nil {
+				t.Errorf("%s: got %+v, %v, want %s %q %s", c.name, p, p.Err(), c.what, c.reason, c.state)
+			}
+		}
+		if got := w.service.Stats().Imports; got != 31 {
+			t.Errorf("got %d calls, want 31", got)
+		}
+	})
+}
+
+func TestWhatAnEventHasNoTimeForIsLeftToTheSchedule(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.put(withIDs(3000)...)
+		w.putAt("exports/b.jsonl", withIDs(10)...)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		p := w.importer().Import(ctx, []string{simKey}, []string{"exports/b.jsonl"})
+		if len(p.Done) != 1 || p.Done[0].State != results.Waiting || p.Left != 1 || p.Err() != nil {
+			t.Errorf("got %+v, %v, want one waiting, one left and no error", p, p.Err())
+		}
+	})
+}
+
+func TestAnInvocationThatAPersonMustActOnFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.put(withIDs(3)...)
+		w.config.SecretKey = "wrong"
+		p := w.event([]string{simKey})
+		if _, ok := errors.AsType[*importer.StoppedError](p.Err()); !ok || !strings.Contains(p.Err().Error(), simKey) {
+			t.Errorf("got %v, want a StoppedError that names the export", p.Err())
+		}
+		w.config.SecretKey = simSign
+		broken := errors.New("the store is broken")
+		w.store.Fail = func(op blobtest.Op) blobtest.Fault {
+			if strings.HasPrefix(op.Key, simKey+".import/parts/") {
+				return blobtest.Fault{Err: broken}
+			}
+			return blobtest.Fault{}
+		}
+		p = w.event([]string{simKey})
+		if _, ok := errors.AsType[*importer.RunError](p.Err()); !ok || !strings.Contains(p.Err().Error(), broken.Error()) {
+			t.Errorf("got %v, want a RunError that says why", p.Err())
+		}
+	})
+}
+
+func TestRunsThatShareTheRateTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.config.OneAtATime = true
+		w.config.Prefix = "exports/"
+		w.put(withIDs(1000)...)
+		w.putAt("exports/b.jsonl", withIDs(1000)...)
+		var first importer.Pass
+		var wait sync.WaitGroup
+		wait.Go(func() { first = w.event([]string{simKey}) })
+		time.Sleep(time.Second)
+		for _, second := range []importer.Pass{w.event([]string{"exports/b.jsonl"}), w.pass(importer.Action{Resume: true, Missed: time.Nanosecond})} {
+			if second.Left == 0 || len(second.Done) != 0 || !strings.Contains(second.Reason, "uses the rate that all runs share") || second.Err() != nil {
+				t.Errorf("got %+v, %v, want it left because another run has the rate, and no error", second, second.Err())
+			}
+		}
+		wait.Wait()
+		if len(first.Done) != 1 || first.Done[0].State != results.Finished {
+			t.Errorf("got %+v, want the first finished", first)
+		}
+		// Another export may take over once the first is through, and the lease is no export.
+		if got := text(w.pass(importer.Action{Resume: true, Missed: time.Nanosecond})); got != "start exports/b.jsonl finished" {
+			t.Errorf("got %q, want the other export started", got)
+		}
+		if got := text(w.pass(importer.Action{Resume: true, Missed: time.Nanosecond})); got != "" {
+			t.Errorf("got %q, want nothing left to do", got)
+		}
+		if s := w.service.Stats(); s.BusiestSecond > simRate {
+			t.Errorf("got %d calls in the busiest second, want at most %d", s.BusiestSecond, simRate)
+		}
+	})
+}
