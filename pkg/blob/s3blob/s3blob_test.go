@@ -1,0 +1,35 @@
+package s3blob_test
+
+import (
+	"fmt"
+	"testing"
+
+	"groupimport/pkg/blob"
+	"groupimport/pkg/blob/blobtest"
+	"groupimport/pkg/blob/blobtest/versitygw"
+	"groupimport/pkg/blob/s3blob"
+)
+
+func TestBucket(t *testing.T) {
+	server := versitygw.Start(t)
+	for _, checksums := range []string{"when_required", "when_supported"} {
+		t.Run(checksums, func(t *testing.T) {
+			n := 0
+			blobtest.TestBucket(t, func(t *testing.T) blob.Bucket {
+				n++
+				name := fmt.Sprintf("%s-%d", checksums[5:], n)
+				server.MakeBucket(name)
+				b, err := s3blob.Open(func(v string) string {
+					if v == "AWS_REQUEST_CHECKSUM_CALCULATION" {
+						return checksums
+					}
+					return server.Getenv(v)
+				}, name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return b
+			})
+		})
+	}
+}
