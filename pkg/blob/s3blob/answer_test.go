@@ -396,6 +396,9 @@ func TestListAnswers(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := 0
 				b := served(t, func(w http.ResponseWriter, r *http.Request) {
+					if got := r.URL.Query().Get("encoding-type"); got != "url" {
+						t.Errorf("encoding-type %q, want url", got)
+					}
 					if got, want := r.URL.Query().Get("continuation-token"), []string{"", "T1/+=", "T2/+="}[n]; got != want {
 						t.Errorf("token %q, want %q", got, want)
 					}

@@ -26,8 +26,6 @@ var errStalled = fmt.Errorf("nothing came for %v", stallAfter)
 
 type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
 
-var dial dialFunc = (&net.Dialer{Timeout: 5 * time.Second}).DialContext
-
 // newHTTPClient returns a client that notices when a request no longer gets on, wherever it is. There is
 // no limit to how long one takes that does get on.
 //

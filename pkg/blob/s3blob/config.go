@@ -3,8 +3,10 @@ package s3blob
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -56,7 +58,7 @@ func Config(getenv func(string) string, service string) (aws.Config, error) {
 	cfg := aws.Config{
 		Region:                     region,
 		Credentials:                credentials.NewStaticCredentialsProvider(id, secret, value("AWS_SESSION_TOKEN")),
-		HTTPClient:                 newHTTPClient(dial),
+		HTTPClient:                 newHTTPClient((&net.Dialer{Timeout: 5 * time.Second}).DialContext),
 		Retryer:                    newRetryer,
 		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenSupported,
 		// S3 keeps checksums of whole objects, and what is read here are ranges.

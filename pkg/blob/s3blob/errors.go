@@ -20,7 +20,6 @@ const (
 	codeNoSuchBucket = "NoSuchBucket"
 	codeNoSuchKey    = "NoSuchKey"
 	codeNoSuchUpload = "NoSuchUpload"
-	codeInvalidRange = "InvalidRange"
 )
 
 // What a refused request wanted, and what may be missing for it.

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 
 	"groupimport/pkg/blob"
 	"groupimport/pkg/blob/blobtest/versitygw"
@@ -318,6 +319,38 @@ func TestRangesThatAreCut(t *testing.T) {
 	put(t, b, "key", random(17<<20+1))
 	if n, err := io.Copy(io.Discard, r); n != 8<<20 || !errors.Is(err, blob.ErrChanged) {
 		t.Errorf("read %d bytes, error %v; want 8 MiB, blob.ErrChanged", n, err)
+	}
+}
+
+func TestSizesAroundThatOfAPart(t *testing.T) {
+	server := versitygw.Start(t)
+	b, p := behind(t, server)
+	const part = 8 << 20
+	for _, test := range []struct {
+		size     int
+		requests string // to write
+		ranges   string // to read
+	}{
+		{part - 1, "PUT /key", "0-8388607"},
+		{part, "POST /key?uploads, PUT /key?partNumber, POST /key?uploadId", "0-8388607"},
+		{part + 1, "POST /key?uploads, PUT /key?partNumber, PUT /key?partNumber, POST /key?uploadId", "0-8388607 8388608-16777215"},
+		{2 * part, "POST /key?uploads, PUT /key?partNumber, PUT /key?partNumber, POST /key?uploadId", "0-8388607 8388608-16777215"},
+	} {
+		data := random(test.size)
+		for _, body := range []io.Reader{strings.NewReader(data), iotest.HalfReader(strings.NewReader(data))} {
+			p.set(nil)
+			if err := b.Put(t.Context(), "key", body); err != nil {
+				t.Fatal(err)
+			}
+			p.check(test.requests)
+		}
+		p.set(nil)
+		readAll(t, b, "key", "", data)
+		var want []string
+		for v := range strings.FieldsSeq(test.ranges) {
+			want = append(want, "GET /key bytes="+v)
+		}
+		p.check(want...)
 	}
 }
 

@@ -100,18 +100,16 @@ func (b *Bucket) reason(ctx context.Context, key string, err error) error {
 		return err
 	}
 	out, getErr := b.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &b.name, Key: &key, Range: aws.String("bytes=0-0")})
-	switch {
-	case getErr == nil:
+	if getErr == nil {
 		_ = out.Body.Close()
-		return err // it has come meanwhile
-	case code(getErr) == codeNoSuchKey:
-		b.seen.Store(true)
-		return getErr
-	case code(getErr) == codeInvalidRange:
-		return err
-	default:
-		return getErr
 	}
+	if s := status(getErr); s < 300 || s >= 500 || s == http.StatusRequestedRangeNotSatisfiable {
+		return err // no answer, or the object has come meanwhile
+	}
+	if code(getErr) == codeNoSuchKey {
+		b.seen.Store(true)
+	}
+	return getErr
 }
 
 // Create implements [blob.Bucket].
