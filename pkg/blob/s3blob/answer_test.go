@@ -105,6 +105,9 @@ func TestHang(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			n := 0
 			b := served(t, func(w http.ResponseWriter, r *http.Request) {
+				if got := r.Header.Get("If-Match"); got != `"e"` {
+					t.Errorf("If-Match is %s", got)
+				}
 				from, to := object(w, r, data)
 				if n++; n == 1 {
 					_, _ = io.WriteString(w, data[:3])
@@ -367,6 +370,49 @@ func TestOddServers(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestEndOfAnotherVersion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		// A server that looks at the range first.
+		b := served(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodGet {
+				answer(http.StatusRequestedRangeNotSatisfiable, "InvalidRange")(w, r, nil)
+				return
+			}
+			w.Header().Set("ETag", `"new"`)
+			w.Header().Set("Content-Length", "3")
+		})
+		if _, err := b.Open(t.Context(), "key", "old", 5); !errors.Is(err, blob.ErrChanged) {
+			t.Errorf("error %v, want blob.ErrChanged", err)
+		}
+		r, err := b.Open(t.Context(), "key", "new", 5)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		if n, err := io.Copy(io.Discard, r); n != 0 || err != nil {
+			t.Errorf("read %d bytes, error %v; want none", n, err)
+		}
+	})
+}
+
+func TestBodyIsNotReadOnWhenTheContextIsDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := served(t, func(http.ResponseWriter, *http.Request) { t.Error("a request") })
+		ctx, cancel := context.WithCancel(t.Context())
+		reads := 0
+		err := b.Put(ctx, "key", readerFunc(func([]byte) (int, error) {
+			if reads++; reads > 1 {
+				return 0, io.EOF
+			}
+			cancel()
+			return 1, nil
+		}))
+		if !errors.Is(err, context.Canceled) || reads != 1 {
+			t.Errorf("error %v after %d reads, want context.Canceled after 1", err, reads)
+		}
+	})
 }
 
 func TestListAnswers(t *testing.T) {

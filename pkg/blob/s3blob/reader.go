@@ -173,7 +173,7 @@ func (r *reader) extent(out *s3.GetObjectOutput) (size, length int64, err error)
 			size, err = strconv.ParseInt(all, 10, 64)
 		}
 	}
-	if err != nil || from != r.offset || length < 0 || from+length > size || r.size >= 0 && r.size != size {
+	if err != nil || from != r.offset || length < 0 || from+length > size {
 		return 0, 0, fmt.Errorf("the answer to a request for bytes from %d on has %d bytes, and its Content-Range is %q",
 			r.offset, length, aws.ToString(out.ContentRange))
 	}
