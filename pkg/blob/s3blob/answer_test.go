@@ -323,6 +323,24 @@ func TestTroubleThatStays(t *testing.T) {
 	}
 }
 
+func TestRetriesDoNotRunOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		b := served(t, func(w http.ResponseWriter, r *http.Request) {
+			n++
+			answer(http.StatusServiceUnavailable, "SlowDown")(w, r, nil)
+		})
+		for range 50 {
+			if err := b.Delete(t.Context(), "key"); err == nil {
+				t.Error("no error")
+			}
+		}
+		if n != 250 {
+			t.Errorf("%d requests, want 250", n)
+		}
+	})
+}
+
 func TestOddServers(t *testing.T) {
 	const data = "0123456789"
 	for _, test := range []struct {

@@ -76,14 +76,13 @@ func (t stallTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		cancel(nil)
 		return nil, err
 	}
-	resp.Body = &stallBody{resp.Body, ctx, cancel}
+	resp.Body = &stallBody{resp.Body, cancel}
 	return resp, nil
 }
 
 type stallBody struct {
 	io.ReadCloser
 
-	ctx    context.Context //nolint:containedctx // Read takes none
 	cancel context.CancelCauseFunc
 }
 
@@ -91,11 +90,7 @@ type stallBody struct {
 func (b *stallBody) Read(p []byte) (int, error) {
 	t := time.AfterFunc(stallAfter, func() { b.cancel(errStalled) })
 	defer t.Stop()
-	n, err := b.ReadCloser.Read(p)
-	if err != nil && err != io.EOF && errors.Is(context.Cause(b.ctx), errStalled) {
-		err = errStalled
-	}
-	return n, err
+	return b.ReadCloser.Read(p) // whose error is the cause
 }
 
 // Close implements [io.Closer].
