@@ -1,0 +1,299 @@
+package cosblob
+
+import (
+	"bytes"
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"time"
+
+	"github.com/tencentyun/cos-go-sdk-v5"
+
+	"groupimport/pkg/blob"
+)
+
+const (
+	attempts  = 5 // of a request, until there is an answer that counts
+	firstWait = 250 * time.Millisecond
+
+	// An attempt that takes longer is lost. Ranges are read with a limit of their own, and completing an
+	// upload "may take minutes" (cloud.tencent.com/document/product/436/7742).
+	attemptLimit  = 2 * time.Minute
+	completeLimit = 10 * time.Minute
+
+	maxAnswer = 1 << 20 // bytes of an answer to completing an upload that are looked at
+)
+
+var (
+	errNoCredentials = errors.New("there are no credentials: secret ID or key is empty")
+	errTooLong       = errors.New("the attempt took too long")
+)
+
+// call makes attempts at a request until one is answered for good. The action is what a policy calls it,
+// without name/cos:. try's answer has been read when it returns.
+func (b *Bucket) call(ctx context.Context, action string,
+	try func(context.Context) (*cos.Response, error),
+) (*cos.Response, error) {
+	limit := attemptLimit
+	if action == "CompleteMultipartUpload" {
+		limit = completeLimit
+	}
+	for n := 1; ; n++ {
+		attempt, cancel := context.WithTimeoutCause(ctx, limit, errTooLong)
+		resp, err := try(attempt)
+		err = b.judge(attempt, action, resp, err)
+		cancel()
+		if err == nil {
+			return resp, nil
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if n == attempts || !transient(err) {
+			return nil, err
+		}
+		if err := pause(ctx, rand.N(firstWait<<(n-1))); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// judge says what an attempt came to. It passes on nothing of the SDK's errors that may hold a header or
+// a URL.
+func (b *Bucket) judge(ctx context.Context, action string, resp *cos.Response, err error) error {
+	if err == nil {
+		b.seen.Store(true)
+		return nil
+	}
+	if _, ok := errors.AsType[*lost](err); ok {
+		return err
+	}
+	if _, ok := errors.AsType[*broken](err); ok {
+		return err
+	}
+	if e, ok := errors.AsType[*cos.ErrorResponse](err); ok {
+		r := &refusal{
+			action: action, status: e.Response.StatusCode, code: e.Code,
+			requestID: e.Response.Header.Get("x-cos-request-id"),
+			bucket:    fmt.Sprintf("%s in %s", b.config.Bucket, b.config.Region),
+		}
+		if e.Response.Request != nil {
+			r.bare = e.Response.Request.Method == http.MethodHead
+		}
+		if r.code == "NoSuchKey" {
+			b.seen.Store(true)
+		}
+		return r
+	}
+	if ctx.Err() != nil {
+		return &lost{action, context.Cause(ctx)}
+	}
+	if errs, ok := errors.AsType[*cos.RetryError](err); ok && len(errs.Errs) > 0 {
+		err = errs.Errs[len(errs.Errs)-1]
+	}
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		err = e.Err
+	}
+	if errors.Is(err, errNoCredentials) {
+		return err
+	}
+	if resp != nil && (action == "PutObject" || action == "UploadPart") {
+		if resp.Header.Get(crcHeader) == "" {
+			return errors.New("the answer to " + action + " has no " + crcHeader + ": the endpoint is not COS")
+		}
+		return &lost{action, errChecksum}
+	}
+	if resp != nil {
+		err = errors.New("the answer cannot be read") // the SDK's message holds it all
+	}
+	return &lost{action, err}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// A lost attempt is one that may have had its effect or not.
+type lost struct {
+	action string
+	err    error
+}
+
+// Error implements error.
+func (l *lost) Error() string { return fmt.Sprintf("no answer to %s: %v", l.action, l.err) }
+
+// Unwrap returns what went wrong.
+func (l *lost) Unwrap() error { return l.err }
+
+// A refusal is COS's answer that it did not do what it was asked. Its message leaves out COS's own one,
+// which may quote the signed request.
+//
+// Codes are those of cloud.tencent.com/document/product/436/7730, 2023-12-20.
+type refusal struct {
+	action, bucket  string
+	status          int
+	code, requestID string
+	bare            bool // the answer to a HEAD, which has no code
+}
+
+// Error implements error.
+func (r *refusal) Error() string {
+	s := fmt.Sprintf("COS answers %d", r.status)
+	if plain.MatchString(r.code) {
+		s += " " + r.code
+	}
+	s += " to " + r.action
+	if a := r.advice(); a != "" {
+		s += ": " + a
+	}
+	if plain.MatchString(r.requestID) {
+		s += " (request " + r.requestID + ")"
+	}
+	return s
+}
+
+// plain is what codes and request IDs look like.
+var plain = regexp.MustCompile(`^[A-Za-z0-9._=+/-]{1,100}$`)
+
+// advice says what to do about a refusal.
+func (r *refusal) advice() string {
+	switch r.code {
+	case "NoSuchBucket":
+		return "there is no bucket " + r.bucket
+	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken":
+		return "the credentials are wrong"
+	case "ExpiredToken":
+		return "the temporary credentials have expired"
+	case "RequestTimeTooSkewed":
+		return "the clock of this machine is wrong"
+	case "InvalidObjectState":
+		return "the object is archived; restore it first"
+	case "PathConflict":
+		return "another object has this key, or a part of it, as its folder"
+	}
+	switch {
+	case r.status == http.StatusForbidden && r.bare:
+		return "allow name/cos:" + r.action + " on " + r.bucket + " to the role or key, or see whether the credentials are good and the clock is right"
+	case r.status == http.StatusForbidden:
+		return "allow name/cos:" + r.action + " on " + r.bucket + " to the role or key"
+	case r.status >= 300 && r.status < 400:
+		return "the bucket is not at this endpoint; is the region right?"
+	}
+	return ""
+}
+
+// Unwrap returns what the refusal means to a caller of [blob.Bucket], if it has a meaning there.
+func (r *refusal) Unwrap() error {
+	switch {
+	case r.code == "NoSuchKey", r.status == http.StatusNotFound && r.bare:
+		return fs.ErrNotExist
+	case r.code == "FileAlreadyExists":
+		return fs.ErrExist
+	case r.status == http.StatusPreconditionFailed:
+		return blob.ErrChanged
+	case r.status == http.StatusForbidden, r.code == "ExpiredToken", r.code == "InvalidToken":
+		return fs.ErrPermission
+	}
+	return nil
+}
+
+// transient reports whether another attempt may have another end.
+func transient(err error) bool {
+	if _, ok := errors.AsType[*lost](err); ok {
+		return true
+	}
+	r, ok := errors.AsType[*refusal](err)
+	if !ok {
+		return false
+	}
+	switch r.code {
+	case "FileAlreadyExists", "PathConflict":
+		return false
+	case "BadDigest", "IncompleteBody", "RequestTimeout":
+		return true
+	}
+	switch r.status {
+	case http.StatusConflict, http.StatusTooManyRequests, http.StatusRequestTimeout:
+		return true
+	}
+	return r.status >= 500
+}
+
+// A signer signs each request with the credentials of that moment.
+type signer struct {
+	credentials func() (id, key, token string)
+	next        http.RoundTripper
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (s *signer) RoundTrip(req *http.Request) (*http.Response, error) {
+	id, key, token := s.credentials()
+	if id == "" || key == "" {
+		if req.Body != nil {
+			req.Body.Close()
+		}
+		return nil, errNoCredentials // the SDK would send the request without a signature
+	}
+	t := cos.CredentialTransport{Transport: s.next, Credential: cos.NewTokenCredential(id, key, token)}
+	resp, err := t.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	if req.Method == http.MethodPost && resp.StatusCode == http.StatusOK {
+		if err := unmask(resp); err != nil {
+			return nil, err
+		}
+	}
+	return resp, nil
+}
+
+// unmask gives an answer that says 200, and that it failed, the status of a failure. COS answers so when
+// it began to put parts together before it knew (cloud.tencent.com/document/product/436/7742).
+func unmask(resp *http.Response) error {
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	resp.Body.Close()
+	if err != nil {
+		return err
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(data))
+	d := xml.NewDecoder(bytes.NewReader(data))
+	for {
+		token, err := d.Token()
+		if err != nil {
+			return nil //nolint:nilerr // no XML: it is left to the SDK to complain
+		}
+		if root, ok := token.(xml.StartElement); ok {
+			if root.Name.Local == "Error" {
+				resp.StatusCode = http.StatusInternalServerError
+			}
+			return nil
+		}
+	}
+}
+
+func newTransport() http.RoundTripper {
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
+		TLSHandshakeTimeout:   5 * time.Second,
+		ResponseHeaderTimeout: 30 * time.Second,
+		MaxIdleConnsPerHost:   16,
+		IdleConnTimeout:       30 * time.Second,
+		DisableCompression:    true, // bytes are wanted as they are stored
+	}
+}

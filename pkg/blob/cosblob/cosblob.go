@@ -1,0 +1,286 @@
+// Package cosblob is a [blob.Bucket] in a bucket of Tencent Cloud Object Storage (COS).
+//
+// # Put if absent
+//
+// [Bucket.Create] rests on the header x-cos-forbid-overwrite, and distrusts it. COS ignores the header
+// on a bucket that has or had versioning and overwrites (cloud.tencent.com/document/product/436/7749;
+// lance issue 6595 is a loss of data by it), so the first Create asks whether that is so, and is refused
+// if it is. And races were seen to go wrong (opendal issue 7526, 2026-05, for copies): so each Create
+// writes a random token of its writer into the object's metadata and asks half a second later whose
+// token stands there. Of writers that all were told that they won, the one whose object stands has won.
+// That costs one HEAD and half a second for each Create that wins, and cannot see a writer whose request
+// takes longer than that between COS's check and its write.
+//
+// # Attempts
+//
+// The SDK's own attempts are switched off. What is lost (no answer, a broken one) or transient (429,
+// 5xx, conflicts of writers) is asked for again up to four times, after a random wait of up to 0.25 s,
+// and up to 0.5, 1 and 2 s, as long as the context is not done.
+//
+// # Permissions
+//
+// Of the policy of the role or key, by method:
+//
+//	Stat    name/cos:HeadObject, name/cos:GetObject
+//	Open    name/cos:GetObject, name/cos:HeadObject
+//	Create  name/cos:PutObject, name/cos:HeadObject, name/cos:GetBucketVersioning
+//	Put     name/cos:PutObject; of more than 8 MiB also name/cos:InitiateMultipartUpload,
+//	        name/cos:UploadPart, name/cos:CompleteMultipartUpload, name/cos:AbortMultipartUpload,
+//	        name/cos:HeadObject
+//	List    name/cos:GetBucket
+//	Delete  name/cos:DeleteObject
+package cosblob
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/tencentyun/cos-go-sdk-v5"
+
+	"groupimport/pkg/blob"
+)
+
+// Config says which bucket it is, and how to reach it.
+type Config struct {
+	Bucket string // with its APPID at the end: name-1250000000
+	Region string // ap-guangzhou
+
+	// Endpoint is another base URL than https://BUCKET.cos.REGION.myqcloud.com, for tests and proxies:
+	// http or https, host and port, no path. Bucket and Region then are for messages only.
+	Endpoint string
+
+	// Credentials returns a secret ID and key, and the token that belongs to them if they are temporary.
+	// It is asked afresh for each request, concurrently if requests are: the platform renews temporary
+	// ones between invocations.
+	Credentials func() (id, key, token string)
+
+	// VersionedOK accepts a bucket that has or had versioning, and does not ask whether it has. Create
+	// then overwrites what stands at its key, and only the writers' tokens keep two writers that come at
+	// the same time from both winning; one that comes later replaces the object of an earlier one, and
+	// both have won.
+	VersionedOK bool
+
+	// NoCRC64 goes without the checksum in COS's answers, for servers that are none.
+	NoCRC64 bool
+
+	Transport http.RoundTripper // nil: one with time-outs for connecting and for the beginning of an answer
+}
+
+// A Bucket is a bucket of COS. It is a [blob.Bucket]. A version is an ETag, without its quotes.
+type Bucket struct {
+	config     Config
+	client     *cos.Client
+	seen       atomic.Bool // the bucket is known to exist
+	unversed   atomic.Bool // the bucket is known to have never had versioning
+	partsLimit int         // maxParts, but in tests
+}
+
+var _ blob.Bucket = (*Bucket)(nil)
+
+var (
+	bucketName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?-[0-9]+$`)
+	regionName = regexp.MustCompile(`^[a-z]+(-[a-z0-9]+)+$`)
+)
+
+// Open returns the bucket that config tells of. It sends nothing: whether the bucket is there shows at
+// its first use.
+func Open(config Config) (*Bucket, error) {
+	var errs []error
+	if !bucketName.MatchString(config.Bucket) {
+		errs = append(errs, fmt.Errorf("bucket %q is not a name with the APPID at its end, like name-1250000000", config.Bucket))
+	}
+	if !regionName.MatchString(config.Region) {
+		errs = append(errs, fmt.Errorf("region %q is not of the form ap-guangzhou", config.Region))
+	}
+	if config.Credentials == nil {
+		errs = append(errs, errors.New("credentials are missing"))
+	}
+	base, err := url.Parse(cmp.Or(config.Endpoint, "https://"+config.Bucket+".cos."+config.Region+".myqcloud.com"))
+	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" || base.User != nil ||
+		strings.Trim(base.Path, "/") != "" || base.RawQuery != "" || base.Fragment != "" {
+		// Not the URL itself, in which there may be a password.
+		errs = append(errs, errors.New("endpoint is not http:// or https:// with a host, a port if need be, and nothing else"))
+	}
+	if len(errs) > 0 {
+		return nil, fmt.Errorf("open COS bucket: %w", errors.Join(errs...))
+	}
+
+	if config.Transport == nil {
+		config.Transport = newTransport()
+	}
+	signer := &signer{credentials: config.Credentials, next: config.Transport}
+	client := cos.NewClient(&cos.BaseURL{BucketURL: base}, &http.Client{Transport: signer})
+	client.Conf.EnableCRC = !config.NoCRC64
+	client.Conf.RetryOpt = cos.RetryOptions{Count: 1}
+	return &Bucket{config: config, client: client, partsLimit: maxParts}, nil
+}
+
+// Stat implements [blob.Bucket].
+func (b *Bucket) Stat(ctx context.Context, key string) (blob.Info, error) {
+	info, _, err := b.head(ctx, key)
+	if err != nil {
+		return blob.Info{}, fmt.Errorf("stat %q: %w", key, err)
+	}
+	return info, nil
+}
+
+// head is Stat, and returns the answer's header beside it.
+func (b *Bucket) head(ctx context.Context, key string) (blob.Info, http.Header, error) {
+	if err := check(ctx, key); err != nil {
+		return blob.Info{}, nil, err
+	}
+	resp, err := b.call(ctx, "HeadObject", func(ctx context.Context) (*cos.Response, error) {
+		return b.client.Object.Head(ctx, key, nil)
+	})
+	if errors.Is(err, fs.ErrNotExist) && !b.seen.Load() {
+		// The answer to a HEAD has no body that would tell a missing object from a missing bucket.
+		_, err = b.call(ctx, "GetObject", func(ctx context.Context) (*cos.Response, error) {
+			resp, err := b.client.Object.Get(ctx, key, &cos.ObjectGetOptions{Range: "bytes=0-0"})
+			if err == nil {
+				resp.Body.Close()
+			}
+			return resp, err
+		})
+		if err == nil { // written in between
+			return b.head(ctx, key)
+		}
+	}
+	if err != nil {
+		return blob.Info{}, nil, err
+	}
+	modified, err := http.ParseTime(resp.Header.Get("Last-Modified"))
+	info := blob.Info{Key: key, Version: version(resp.Header.Get("ETag")), Size: resp.ContentLength, Modified: modified}
+	if err != nil || info.Version == "" || info.Size < 0 {
+		return blob.Info{}, nil, errors.New("the answer lacks ETag, Content-Length or Last-Modified")
+	}
+	return info, resp.Header, nil
+}
+
+// Delete implements [blob.Bucket]. On a bucket with versioning the older versions stay.
+func (b *Bucket) Delete(ctx context.Context, key string) error {
+	err := check(ctx, key)
+	if err == nil {
+		_, err = b.call(ctx, "DeleteObject", func(ctx context.Context) (*cos.Response, error) {
+			return b.client.Object.Delete(ctx, key)
+		})
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("delete %q: %w", key, err)
+	}
+	return nil
+}
+
+// List implements [blob.Bucket]. COS's lists may show what is new, or gone, late. Objects whose keys end
+// in a slash, which the console makes for folders, are left out.
+func (b *Bucket) List(ctx context.Context, prefix, delimiter string) iter.Seq2[blob.Info, error] {
+	return func(yield func(blob.Info, error) bool) {
+		if delimiter != "" && delimiter != "/" {
+			yield(blob.Info{}, fmt.Errorf("list %q: delimiter %q is neither empty nor a slash", prefix, delimiter))
+			return
+		}
+		marker, last := "", ""
+		for {
+			p, err := b.page(ctx, prefix, delimiter, marker)
+			if err == nil && p.more && p.next <= marker {
+				err = fmt.Errorf("the page after %q leads to no other", marker)
+			}
+			if err != nil {
+				yield(blob.Info{}, fmt.Errorf("list %q: %w", prefix, err))
+				return
+			}
+			for _, info := range p.infos {
+				if info.Key <= last {
+					continue // a folder that the page before ended in
+				}
+				if ctx.Err() != nil {
+					yield(blob.Info{}, fmt.Errorf("list %q: %w", prefix, context.Cause(ctx)))
+					return
+				}
+				if !yield(info, nil) {
+					return
+				}
+				last = info.Key
+			}
+			if !p.more {
+				return
+			}
+			marker = p.next
+		}
+	}
+}
+
+// A page is one answer of a list.
+type page struct {
+	infos []blob.Info // in the order of their keys' bytes
+	more  bool
+	next  string // the marker of the next page, if there is more
+}
+
+func (b *Bucket) page(ctx context.Context, prefix, delimiter, marker string) (page, error) {
+	if ctx.Err() != nil {
+		return page{}, context.Cause(ctx)
+	}
+	var res *cos.BucketGetResult
+	_, err := b.call(ctx, "GetBucket", func(ctx context.Context) (*cos.Response, error) {
+		var resp *cos.Response
+		var err error
+		res, resp, err = b.client.Bucket.Get(ctx, &cos.BucketGetOptions{
+			Prefix: prefix, Delimiter: delimiter, Marker: marker, MaxKeys: 1000,
+			EncodingType: "url", // XML cannot hold every key
+		})
+		return resp, err
+	})
+	if err != nil {
+		return page{}, err
+	}
+
+	p := page{more: res.IsTruncated}
+	decode := func(s string) string {
+		if res.EncodingType != "url" || err != nil {
+			return s
+		}
+		var decoded string
+		decoded, err = url.QueryUnescape(s)
+		return decoded
+	}
+	p.next = decode(res.NextMarker)
+	for _, o := range res.Contents {
+		// The one date that cannot be read is no reason to show nothing.
+		modified, _ := time.Parse(time.RFC3339, o.LastModified)
+		p.infos = append(p.infos, blob.Info{Key: decode(o.Key), Version: version(o.ETag), Size: o.Size, Modified: modified})
+	}
+	for _, folder := range res.CommonPrefixes {
+		p.infos = append(p.infos, blob.Info{Key: decode(folder)})
+	}
+	if err != nil {
+		return page{}, fmt.Errorf("a key in the answer is not URL-encoded: %w", err)
+	}
+	slices.SortFunc(p.infos, func(a, b blob.Info) int { return strings.Compare(a.Key, b.Key) })
+	if p.next == "" && len(p.infos) > 0 {
+		p.next = p.infos[len(p.infos)-1].Key
+	}
+	p.infos = slices.DeleteFunc(p.infos, func(i blob.Info) bool {
+		return strings.HasSuffix(i.Key, "/") && i != blob.Info{Key: i.Key}
+	})
+	return p, nil
+}
+
+func check(ctx context.Context, key string) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return blob.CheckKey(key)
+}
+
+func version(etag string) string { return strings.Trim(etag, `"`) }

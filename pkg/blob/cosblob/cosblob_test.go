@@ -1,0 +1,1175 @@
+package cosblob_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/iotest"
+	"testing/synctest"
+	"time"
+
+	"groupimport/pkg/blob"
+	"groupimport/pkg/blob/blobtest"
+	"groupimport/pkg/blob/cosblob"
+	"groupimport/pkg/blob/cosblob/costest"
+	"groupimport/pkg/blob/dirblob"
+)
+
+var key = costest.Key{ID: "AKIDsecretid", Secret: "secret/key", Token: "temporary+token"}
+
+func credentials() (id, secret, token string) { return key.ID, key.Secret, key.Token }
+
+func TestBucket(t *testing.T) {
+	t.Parallel()
+	for name, options := range map[string]costest.Options{
+		"strict":                    {},
+		"lists that tell no marker": {NoNextMarker: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			blobtest.TestBucket(t, func(t *testing.T) blob.Bucket {
+				options.Objects = new(blobtest.Bucket)
+				options.Keys = []costest.Key{key}
+				server := costest.New(options)
+				t.Cleanup(func() { server.Close() })
+				s := httptest.NewServer(server)
+				t.Cleanup(s.Close)
+				return open(t, cosblob.Config{Endpoint: s.URL})
+			})
+		})
+	}
+}
+
+func open(t *testing.T, config cosblob.Config) *cosblob.Bucket {
+	t.Helper()
+	config.Bucket, config.Region = "groups-1250000000", "ap-guangzhou"
+	if config.Endpoint == "" {
+		config.Endpoint = "http://127.0.0.1:1"
+	}
+	if config.Credentials == nil {
+		config.Credentials = credentials
+	}
+	b, err := cosblob.Open(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// A bench is a bucket over a fake COS in a bubble of virtual time. What stands in objects was not written
+// through either.
+type bench struct {
+	*cosblob.Bucket
+
+	server  *costest.Server
+	objects *blobtest.Bucket
+	config  cosblob.Config
+}
+
+// bubble runs a test in virtual time. Requests go through net/http on both sides, over pipes.
+func bubble(t *testing.T, options costest.Options, run func(t *testing.T, b bench)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		objects := new(blobtest.Bucket)
+		options.Objects = objects
+		if options.Keys == nil {
+			options.Keys = []costest.Key{key}
+		}
+		server := costest.New(options)
+		defer server.Close()
+		config := cosblob.Config{Transport: pipe(t, server), NoCRC64: options.NoCRC64}
+		run(t, bench{open(t, config), server, objects, config})
+	})
+}
+
+// pipe returns a transport whose connections all lead to h.
+func pipe(t *testing.T, h http.Handler) http.RoundTripper {
+	l := &listener{conns: make(chan net.Conn), closed: make(chan struct{})}
+	var wg sync.WaitGroup // of the server, and of its handlers, who may wait longer than their client
+	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		wg.Add(1)
+		defer wg.Done()
+		h.ServeHTTP(w, r)
+	})}
+	wg.Go(func() { s.Serve(l) })
+	transport := &http.Transport{DialContext: l.dial, DisableCompression: true}
+	t.Cleanup(func() {
+		transport.CloseIdleConnections()
+		s.Close()
+		wg.Wait()
+		time.Sleep(time.Second) // for which net/http's server lingers at most
+	})
+	return transport
+}
+
+type listener struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (l *listener) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	client, server := net.Pipe()
+	select {
+	case l.conns <- server:
+		return client, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *listener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return nil
+}
+
+func (l *listener) Addr() net.Addr { return &net.TCPAddr{} }
+
+// first is a Fail that lets the first request of an action go wrong.
+func first(action string, fault costest.Fault) func(costest.Request) costest.Fault {
+	return func(r costest.Request) costest.Fault {
+		if r.Action == action && r.N == 1 {
+			return fault
+		}
+		return costest.Fault{}
+	}
+}
+
+// always is a Fail that lets all requests of an action go wrong, of any if it is empty.
+func always(action string, fault costest.Fault) func(costest.Request) costest.Fault {
+	return func(r costest.Request) costest.Fault {
+		if action == "" || r.Action == action {
+			return fault
+		}
+		return costest.Fault{}
+	}
+}
+
+const (
+	large   = 20<<20 + 1 // bytes, three ranges or parts
+	smaller = 8<<20 + 1  // two parts
+)
+
+// methods are the methods of a bucket, each with the actions that it sends, in their order. They need an
+// object "there" of some bytes.
+var methods = []struct {
+	name    string
+	actions []string
+	do      func(ctx context.Context, b blob.Bucket) error
+}{
+	{"Stat", []string{"HeadObject"}, func(ctx context.Context, b blob.Bucket) error {
+		_, err := b.Stat(ctx, "there")
+		return err
+	}},
+	{"Stat of what is not there", []string{"HeadObject", "GetObject"}, func(ctx context.Context, b blob.Bucket) error {
+		if _, err := b.Stat(ctx, "missing"); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	}},
+	{"Open", []string{"GetObject"}, func(ctx context.Context, b blob.Bucket) error {
+		_, err := readAll(ctx, b, "there", "", 0)
+		return err
+	}},
+	{"Open at the end", []string{"GetObject", "HeadObject"}, func(ctx context.Context, b blob.Bucket) error {
+		r, err := b.Open(ctx, "there", "a version", 1<<30)
+		if err == nil {
+			r.Close()
+		}
+		if errors.Is(err, blob.ErrChanged) {
+			return nil
+		}
+		return err
+	}},
+	{"Create", []string{"GetBucketVersioning", "PutObject", "HeadObject"}, func(ctx context.Context, b blob.Bucket) error {
+		return b.Create(ctx, "new", []byte("data"))
+	}},
+	{"Put", []string{"PutObject"}, func(ctx context.Context, b blob.Bucket) error {
+		return b.Put(ctx, "new", strings.NewReader("data"))
+	}},
+	{
+		"Put of much",
+		[]string{"InitiateMultipartUpload", "UploadPart", "UploadPart", "CompleteMultipartUpload"},
+		func(ctx context.Context, b blob.Bucket) error { return b.Put(ctx, "new", random(smaller)) },
+	},
+	{"List", []string{"GetBucket"}, func(ctx context.Context, b blob.Bucket) error {
+		for _, err := range b.List(ctx, "", "") {
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}},
+	{"Delete", []string{"DeleteObject"}, func(ctx context.Context, b blob.Bucket) error { return b.Delete(ctx, "there") }},
+}
+
+func TestMethodsSendTheseActions(t *testing.T) {
+	for _, m := range methods {
+		t.Run(m.name, func(t *testing.T) {
+			var got []string
+			var mu sync.Mutex
+			fail := func(r costest.Request) costest.Fault {
+				mu.Lock()
+				defer mu.Unlock()
+				got = append(got, r.Action)
+				if m.name == "Open at the end" && r.Action == "GetObject" {
+					return costest.Fault{Status: 416, Code: "InvalidRange"} // before it looks at the version
+				}
+				return costest.Fault{}
+			}
+			bubble(t, costest.Options{Fail: fail}, func(t *testing.T, b bench) {
+				seed(t, b.objects, "there", "some bytes")
+				if err := m.do(t.Context(), b); err != nil {
+					t.Fatal(err)
+				}
+				if !slices.Equal(got, m.actions) {
+					t.Errorf("got %q, want %q", got, m.actions)
+				}
+			})
+		})
+	}
+}
+
+// Each method does its work though the first request of one of its actions goes wrong, and leaves what it
+// would have left.
+func TestOneFailureIsHidden(t *testing.T) {
+	faults := map[string]costest.Fault{
+		"429":                    {Status: 429, Code: "TooManyRequests"},
+		"500":                    {Status: 500, Code: "InternalError"},
+		"503":                    {Status: 503, Code: "SlowDown"},
+		"503 after the effect":   {Status: 503, Code: "ServiceUnavailable", Applied: true},
+		"409 of two writers":     {Status: 409, Code: "UploadConflict"},
+		"no answer":              {Cut: true},
+		"a lost answer":          {Cut: true, Applied: true},
+		"a hanging request":      {Delay: time.Hour},
+		"a bit flips on its way": {FlipIn: true, FlipOut: true},
+	}
+	for _, m := range methods {
+		for _, action := range slices.Compact(slices.Clone(m.actions)) {
+			for name, fault := range faults {
+				// Where the request is about something else, or an answer's text has a bit changed, TLS is what helps.
+				if fault.FlipIn && action != "PutObject" && action != "UploadPart" {
+					continue
+				}
+				if m.name == "Open at the end" {
+					continue
+				}
+				t.Run(m.name+"/"+action+"/"+name, func(t *testing.T) {
+					bubble(t, costest.Options{Fail: first(action, fault)}, func(t *testing.T, b bench) {
+						seed(t, b.objects, "there", "some bytes")
+						if err := m.do(t.Context(), b); err != nil {
+							t.Fatal(err)
+						}
+						want := map[string]int{"there": 10}
+						switch m.name {
+						case "Delete":
+							want = map[string]int{}
+						case "Put of much":
+							want["new"] = smaller
+						case "Put", "Create":
+							want["new"] = 4
+						}
+						got := make(map[string]int)
+						for key, data := range b.objects.Snapshot() {
+							got[key] = len(data)
+						}
+						if !maps.Equal(got, want) {
+							t.Errorf("got %v, want %v", got, want)
+						}
+						if strings.HasPrefix(m.name, "Put") && !sameAs(b.objects.Snapshot()["new"], m.name) {
+							t.Error("other bytes than those that were put")
+						}
+						// An upload whose beginning was answered to nobody cannot be aborted by anybody.
+						lost := action == "InitiateMultipartUpload" && (fault.Applied || fault.Delay > 0)
+						if n := b.server.Uploads(); n > 0 && !lost {
+							t.Errorf("%d uploads are left", n)
+						}
+					})
+				})
+			}
+		}
+	}
+}
+
+func sameAs(data []byte, method string) bool {
+	want := []byte("data")
+	if method == "Put of much" {
+		want, _ = io.ReadAll(random(smaller))
+	}
+	return bytes.Equal(data, want)
+}
+
+func TestAttemptsAreBounded(t *testing.T) {
+	for _, m := range methods {
+		for name, fault := range map[string]costest.Fault{
+			"503":       {Status: 503, Code: "SlowDown"},
+			"429":       {Status: 429, Code: "TooManyRequests"},
+			"no answer": {Cut: true},
+		} {
+			t.Run(m.name+"/"+name, func(t *testing.T) {
+				bubble(t, costest.Options{Fail: always(m.actions[0], fault)}, func(t *testing.T, b bench) {
+					seed(t, b.objects, "there", "some bytes")
+					start := time.Now()
+					err := m.do(t.Context(), b)
+					if err == nil {
+						t.Fatal("no error")
+					}
+					if fault.Status != 0 && !strings.Contains(err.Error(), fmt.Sprint(fault.Status)) {
+						t.Errorf("error %q does not say %d", err, fault.Status)
+					}
+					if got := b.server.Calls()[m.actions[0]]; got != 5 {
+						t.Errorf("%d attempts, want 5", got)
+					}
+					if took := time.Since(start); took > 3750*time.Millisecond || took < 100*time.Millisecond {
+						t.Errorf("gave up after %v", took)
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestWaitsEndWithTheContext(t *testing.T) {
+	errEnd := errors.New("time is up")
+	for _, m := range methods {
+		bubble(t, costest.Options{Fail: always("", costest.Fault{Delay: time.Minute, Status: 503, Code: "SlowDown"})}, func(t *testing.T, b bench) {
+			for _, after := range []time.Duration{time.Second, time.Minute + time.Nanosecond} {
+				ctx, cancel := context.WithTimeoutCause(t.Context(), after, errEnd)
+				start := time.Now()
+				if err := m.do(ctx, b); !errors.Is(err, errEnd) {
+					t.Errorf("%s: error %v, want %v", m.name, err, errEnd)
+				}
+				if took := time.Since(start); took != after {
+					t.Errorf("%s: took %v, want %v", m.name, took, after)
+				}
+				cancel()
+			}
+		})
+	}
+}
+
+func TestCreateKnowsItsOwnObject(t *testing.T) {
+	t.Run("after a lost answer", func(t *testing.T) {
+		fail := first("PutObject", costest.Fault{Cut: true, Applied: true})
+		bubble(t, costest.Options{Fail: fail}, func(t *testing.T, b bench) {
+			if err := b.Create(t.Context(), "lease", []byte("mine")); err != nil {
+				t.Error(err)
+			}
+			if err := b.Create(t.Context(), "lease", []byte("mine")); !errors.Is(err, fs.ErrExist) {
+				t.Errorf("the second: error %v, want fs.ErrExist", err)
+			}
+		})
+	})
+	t.Run("and another's with the same bytes, after no answer", func(t *testing.T) {
+		fail := first("PutObject", costest.Fault{Cut: true})
+		bubble(t, costest.Options{Fail: fail}, func(t *testing.T, b bench) {
+			seed(t, b.objects, "lease", "mine")
+			if err := b.Create(t.Context(), "lease", []byte("mine")); !errors.Is(err, fs.ErrExist) {
+				t.Errorf("error %v, want fs.ErrExist", err)
+			}
+		})
+	})
+	t.Run("damaged where it stands", func(t *testing.T) {
+		fail := func(r costest.Request) costest.Fault {
+			return costest.Fault{BadCRC: r.Action == "HeadObject"}
+		}
+		bubble(t, costest.Options{Fail: fail}, func(t *testing.T, b bench) {
+			if err := b.Create(t.Context(), "lease", []byte("mine")); err == nil || errors.Is(err, fs.ErrExist) {
+				t.Errorf("error %v", err)
+			}
+		})
+	})
+}
+
+// Where COS lets more than one writer through, one wins all the same, and it is the one whose object
+// stands.
+func TestCreateHasOneWinner(t *testing.T) {
+	const writers = 16
+	for name, options := range map[string]costest.Options{
+		"where looking and writing are one": {},
+		"where they are not": {Fail: func(r costest.Request) costest.Fault {
+			if r.Action != "PutObject" {
+				return costest.Fault{}
+			}
+			return costest.Fault{Window: rand.N(400 * time.Millisecond)}
+		}},
+		"on a versioned bucket": {Versioning: "Enabled", Fail: func(r costest.Request) costest.Fault {
+			if r.Action != "PutObject" {
+				return costest.Fault{}
+			}
+			return costest.Fault{Delay: rand.N(400 * time.Millisecond)}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, options, func(t *testing.T, b bench) {
+				b.config.VersionedOK = options.Versioning != ""
+				for round := range 20 {
+					lease := fmt.Sprintf("lease/%06d", round)
+					var errs [writers]error
+					var wg sync.WaitGroup
+					for i := range writers {
+						bucket := open(t, b.config) // a process each
+						wg.Go(func() { errs[i] = bucket.Create(t.Context(), lease, fmt.Appendf(nil, "writer %d", i)) })
+					}
+					wg.Wait()
+					var winners []string
+					for i, err := range errs {
+						if err == nil {
+							winners = append(winners, fmt.Sprintf("writer %d", i))
+						} else if !errors.Is(err, fs.ErrExist) {
+							t.Errorf("error %v, want fs.ErrExist", err)
+						}
+					}
+					if got := string(b.objects.Snapshot()[lease]); len(winners) != 1 || got != winners[0] {
+						t.Errorf("won by %q, there is %q", winners, got)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestCreateRefusesVersionedBuckets(t *testing.T) {
+	for _, versioning := range []string{"Enabled", "Suspended"} {
+		bubble(t, costest.Options{Versioning: versioning}, func(t *testing.T, b bench) {
+			seed(t, b.objects, "lease", "another's")
+			for range 2 {
+				err := b.Create(t.Context(), "lease", []byte("mine"))
+				if err == nil || !strings.Contains(err.Error(), versioning) || !strings.Contains(err.Error(), "VersionedOK") {
+					t.Errorf("error %v", err)
+				}
+			}
+			if got := string(b.objects.Snapshot()["lease"]); got != "another's" {
+				t.Errorf("there is %q", got)
+			}
+			if n := b.server.Calls()["PutObject"]; n != 0 {
+				t.Errorf("%d PUTs", n)
+			}
+
+			b.config.VersionedOK = true
+			if err := open(t, b.config).Create(t.Context(), "lease", []byte("mine")); err != nil {
+				t.Error(err)
+			}
+			if n := b.server.Calls()["GetBucketVersioning"]; n != 2 {
+				t.Errorf("asked %d times, want 2", n)
+			}
+		})
+	}
+}
+
+func TestCreateAsksOnceForVersioning(t *testing.T) {
+	denied := first("GetBucketVersioning", costest.Fault{Status: 403, Code: "AccessDenied"})
+	bubble(t, costest.Options{Fail: denied}, func(t *testing.T, b bench) {
+		err := b.Create(t.Context(), "lease/0", []byte("mine"))
+		if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "name/cos:GetBucketVersioning") {
+			t.Errorf("error %v", err)
+		}
+		for i := range 3 {
+			if err := b.Create(t.Context(), fmt.Sprint("lease/", i), []byte("mine")); err != nil {
+				t.Error(err)
+			}
+		}
+		if n := b.server.Calls()["GetBucketVersioning"]; n != 2 {
+			t.Errorf("asked %d times, want once more than was denied", n)
+		}
+	})
+}
+
+func TestConflictsThatAreNone(t *testing.T) {
+	bubble(t, costest.Options{Fail: always("PutObject", costest.Fault{Status: 409, Code: "PathConflict"})}, func(t *testing.T, b bench) {
+		err := b.Create(t.Context(), "a/b", []byte("mine"))
+		if err == nil || errors.Is(err, fs.ErrExist) || !strings.Contains(err.Error(), "PathConflict") {
+			t.Errorf("error %v", err)
+		}
+		if n := b.server.Calls()["PutObject"]; n != 1 {
+			t.Errorf("%d attempts, want 1", n)
+		}
+	})
+	bubble(t, costest.Options{Fail: always("PutObject", costest.Fault{Status: 409, Code: "UploadConflict"})}, func(t *testing.T, b bench) {
+		if err := b.Create(t.Context(), "a/b", []byte("mine")); err == nil || errors.Is(err, fs.ErrExist) {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+func TestReadsGoOn(t *testing.T) {
+	for name, c := range map[string]struct {
+		fault costest.Fault
+		gets  int
+		took  time.Duration // without the waits between attempts
+	}{
+		"in ranges":                         {costest.Fault{}, 3, 0},
+		"after a body is cut":               {costest.Fault{CutAfter: 1 << 20}, 4, 0},
+		"after a body is cut before a byte": {costest.Fault{CutAfter: -1}, 4, 0},
+		"after a body hangs":                {costest.Fault{HangAfter: 1 << 20}, 4, 20 * time.Second},
+		"after one hangs before a byte":     {costest.Fault{HangAfter: -1}, 4, 20 * time.Second},
+		"after a request hangs":             {costest.Fault{Delay: time.Hour}, 4, 20 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fail := func(r costest.Request) costest.Fault {
+				if r.N == 2 {
+					return c.fault
+				}
+				return costest.Fault{}
+			}
+			bubble(t, costest.Options{Fail: fail}, func(t *testing.T, b bench) {
+				want, _ := io.ReadAll(random(large))
+				seed(t, b.objects, "object", string(want))
+				start := time.Now()
+				got, err := readAll(t.Context(), b, "object", "", 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !bytes.Equal(got, want) {
+					t.Error("other bytes than those that are there")
+				}
+				if n := b.server.Calls()["GetObject"]; n != c.gets {
+					t.Errorf("%d GETs, want %d", n, c.gets)
+				}
+				if took := time.Since(start); took < c.took || took > c.took+time.Second {
+					t.Errorf("took %v, want %v", took, c.took)
+				}
+			})
+		})
+	}
+}
+
+func TestSlowReadHandsOutWhatItHas(t *testing.T) {
+	bubble(t, costest.Options{}, func(t *testing.T, b bench) {
+		seed(t, b.objects, "object", strings.Repeat("x", 4<<20))
+		b.config.Transport = &throttled{b.config.Transport, 100_000}
+		r, err := open(t, b.config).Open(t.Context(), "object", "", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		var longest time.Duration
+		buf, total := make([]byte, 1<<20), 0
+		for {
+			start := time.Now()
+			n, err := r.Read(buf)
+			longest = max(longest, time.Since(start))
+			total += n
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if total != 4<<20 || longest > 12*time.Second {
+			t.Errorf("read %d bytes, longest Read %v", total, longest)
+		}
+	})
+}
+
+// throttled lets bodies come at some bytes a second.
+type throttled struct {
+	http.RoundTripper
+
+	rate int
+}
+
+func (t *throttled) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := t.RoundTripper.RoundTrip(r)
+	if err == nil {
+		body := resp.Body
+		resp.Body = struct {
+			io.Reader
+			io.Closer
+		}{readerFunc(func(p []byte) (int, error) {
+			time.Sleep(time.Second)
+			return body.Read(p[:min(len(p), t.rate)])
+		}), body}
+	}
+	return resp, err
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+func TestReadsNoticeOtherBytes(t *testing.T) {
+	t.Run("a flipped bit in an object of one range", func(t *testing.T) {
+		bubble(t, costest.Options{Fail: first("GetObject", costest.Fault{FlipOut: true})}, func(t *testing.T, b bench) {
+			if err := b.Put(t.Context(), "object", strings.NewReader("some bytes")); err != nil {
+				t.Fatal(err)
+			}
+			got, err := readAll(t.Context(), b, "object", "", 0)
+			if string(got) != "some bytes" || err != nil {
+				t.Errorf("read %q, %v", got, err)
+			}
+		})
+	})
+	t.Run("always", func(t *testing.T) {
+		bubble(t, costest.Options{Fail: always("GetObject", costest.Fault{FlipOut: true})}, func(t *testing.T, b bench) {
+			if err := b.Put(t.Context(), "object", strings.NewReader("some bytes")); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := readAll(t.Context(), b, "object", "", 0); err == nil {
+				t.Errorf("read %q", got)
+			}
+		})
+	})
+	t.Run("an object that is replaced", func(t *testing.T) {
+		for _, data := range []string{"shorter", strings.Repeat("y", large)} {
+			bubble(t, costest.Options{}, func(t *testing.T, b bench) {
+				seed(t, b.objects, "object", strings.Repeat("x", large))
+				r, err := b.Open(t.Context(), "object", "", 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer r.Close()
+				seed(t, b.objects, "object", data)
+				got, err := io.ReadAll(r)
+				if !errors.Is(err, blob.ErrChanged) || strings.Trim(string(got), "x") != "" {
+					t.Errorf("read %d bytes, error %v, want ErrChanged", len(got), err)
+				}
+			})
+		}
+	})
+	t.Run("a range beyond the end of another version", func(t *testing.T) {
+		beyond := always("GetObject", costest.Fault{Status: 416, Code: "InvalidRange"})
+		bubble(t, costest.Options{Fail: beyond}, func(t *testing.T, b bench) {
+			seed(t, b.objects, "object", "some bytes")
+			if _, err := b.Open(t.Context(), "object", "another", 10); !errors.Is(err, blob.ErrChanged) {
+				t.Errorf("error %v, want ErrChanged", err)
+			}
+			if _, err := b.Open(t.Context(), "missing", "another", 10); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("error %v, want fs.ErrNotExist", err)
+			}
+			info, err := b.Stat(t.Context(), "object")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := readAll(t.Context(), b, "object", info.Version, 10); len(got) > 0 || err != nil {
+				t.Errorf("read %q, %v", got, err)
+			}
+		})
+	})
+}
+
+func TestUploadsAreCompletedOrAborted(t *testing.T) {
+	masked := costest.Fault{Status: 200, Code: "InternalError", Masked: true}
+	appliedAndMasked := masked
+	appliedAndMasked.Applied = true
+	errBody := errors.New("the body's error")
+	for name, c := range map[string]struct {
+		fail func(costest.Request) costest.Fault
+		body io.Reader
+		ok   bool
+		says string
+	}{
+		"an error in a 200, once":            {first("CompleteMultipartUpload", masked), random(smaller), true, ""},
+		"an error in a 200 after the effect": {first("CompleteMultipartUpload", appliedAndMasked), random(smaller), true, ""},
+		"always an error in a 200":           {always("CompleteMultipartUpload", masked), random(smaller), false, "InternalError"},
+		"a part that is refused":             {always("UploadPart", costest.Fault{Status: 403, Code: "AccessDenied"}), random(smaller), false, "part 1: COS answers 403"},
+		"a body that fails":                  {nil, io.MultiReader(random(smaller), iotest.ErrReader(errBody)), false, errBody.Error()},
+		"a whole number of parts":            {nil, random(16 << 20), true, ""},
+		"one byte more than a part":          {nil, random(8<<20 + 1), true, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, costest.Options{Fail: c.fail}, func(t *testing.T, b bench) {
+				err := b.Put(t.Context(), "object", c.body)
+				if (err == nil) != c.ok || !c.ok && !strings.Contains(err.Error(), c.says) {
+					t.Errorf("error %v", err)
+				}
+				if n := b.server.Uploads(); n > 0 {
+					t.Errorf("%d uploads are left", n)
+				}
+				if _, there := b.objects.Snapshot()["object"]; there != c.ok {
+					t.Errorf("there is an object: %t", there)
+				}
+			})
+		})
+	}
+
+	t.Run("with a context that ends", func(t *testing.T) {
+		bubble(t, costest.Options{}, func(t *testing.T, b bench) {
+			ctx, cancel := context.WithCancel(t.Context())
+			body := io.MultiReader(random(smaller), readerFunc(func([]byte) (int, error) { cancel(); return 0, io.EOF }))
+			if err := b.Put(ctx, "object", body); !errors.Is(err, context.Canceled) {
+				t.Errorf("error %v, want context.Canceled", err)
+			}
+			if n := b.server.Uploads(); n > 0 {
+				t.Errorf("%d uploads are left", n)
+			}
+		})
+	})
+	t.Run("or it is said that aborting failed", func(t *testing.T) {
+		fail := always("AbortMultipartUpload", costest.Fault{Status: 403, Code: "AccessDenied"})
+		bubble(t, costest.Options{Fail: fail}, func(t *testing.T, b bench) {
+			err := b.Put(t.Context(), "object", io.MultiReader(random(smaller), iotest.ErrReader(errBody)))
+			if !errors.Is(err, errBody) || !strings.Contains(err.Error(), "cost") || !strings.Contains(err.Error(), "name/cos:AbortMultipartUpload") {
+				t.Errorf("error %v", err)
+			}
+		})
+	})
+	t.Run("and have as many parts as COS takes", func(t *testing.T) {
+		bubble(t, costest.Options{}, func(t *testing.T, b bench) {
+			cosblob.LimitParts(b.Bucket, 2)
+			if err := b.Put(t.Context(), "object", random(16<<20)); err != nil {
+				t.Error(err)
+			}
+			if err := b.Put(t.Context(), "too large", random(16<<20+1)); err == nil || !strings.Contains(err.Error(), "more than 2 parts") {
+				t.Errorf("error %v", err)
+			}
+			if n := b.server.Uploads(); n > 0 {
+				t.Errorf("%d uploads are left", n)
+			}
+		})
+	})
+}
+
+func TestChecksumsOfAnswers(t *testing.T) {
+	for _, size := range []int64{1, smaller} {
+		bubble(t, costest.Options{Fail: always("", costest.Fault{BadCRC: true})}, func(t *testing.T, b bench) {
+			if err := b.Put(t.Context(), "object", random(size)); err == nil || !strings.Contains(err.Error(), "x-cos-hash-crc64ecma") {
+				t.Errorf("another checksum: error %v", err)
+			}
+		})
+		bubble(t, costest.Options{NoCRC64: true}, func(t *testing.T, b bench) {
+			if err := b.Put(t.Context(), "object", random(size)); err != nil {
+				t.Errorf("none, and none is expected: error %v", err)
+			}
+			b.config.NoCRC64 = false
+			if err := open(t, b.config).Put(t.Context(), "object", random(size)); err == nil || !strings.Contains(err.Error(), "is not COS") {
+				t.Errorf("none: error %v", err)
+			}
+		})
+	}
+}
+
+func TestList(t *testing.T) {
+	t.Run("shows objects late", func(t *testing.T) {
+		bubble(t, costest.Options{ListLag: time.Minute}, func(t *testing.T, b bench) {
+			if err := b.Put(t.Context(), "object", strings.NewReader("data")); err != nil {
+				t.Fatal(err)
+			}
+			if got := keys(t, b, "", ""); len(got) > 0 {
+				t.Errorf("got %q at once", got)
+			}
+			if _, err := b.Stat(t.Context(), "object"); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(time.Minute)
+			for info, err := range b.List(t.Context(), "", "") {
+				stat, _ := b.Stat(t.Context(), "object")
+				if err != nil || info.Version != stat.Version || info.Size != stat.Size || !info.Modified.Truncate(time.Second).Equal(stat.Modified) {
+					t.Errorf("got %+v, %v, want %+v", info, err, stat)
+				}
+			}
+		})
+	})
+	t.Run("leaves the console's folders out", func(t *testing.T) {
+		xml := `<ListBucketResult><EncodingType>url</EncodingType><IsTruncated>false</IsTruncated>` +
+			`<Contents><Key>a%2F</Key><Size>0</Size><LastModified>2026-11-22T10:00:00.000Z</LastModified></Contents>` +
+			`<Contents><Key>a%2Fb+c%2B%25</Key><Size>3</Size></Contents></ListBucketResult>`
+		b := answering(t, xml)
+		if got, want := keys(t, b, "a/", ""), []string{"a/b c+%"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+	t.Run("does not go round in circles", func(t *testing.T) {
+		b := answering(t, `<ListBucketResult><IsTruncated>true</IsTruncated><NextMarker>a</NextMarker>`+
+			`<Contents><Key>a</Key></Contents></ListBucketResult>`)
+		var got []string
+		var errs []error
+		for info, err := range b.List(t.Context(), "", "") {
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			got = append(got, info.Key)
+		}
+		if len(got) != 1 || len(errs) != 1 {
+			t.Errorf("got %q, %v", got, errs)
+		}
+	})
+}
+
+// answering returns a bucket that answers every request with text.
+func answering(t *testing.T, text string) *cosblob.Bucket {
+	return open(t, cosblob.Config{Transport: transportFunc(func(r *http.Request) (*http.Response, error) {
+		w := httptest.NewRecorder()
+		io.WriteString(w, text)
+		resp := w.Result()
+		resp.Request = r
+		return resp, nil
+	})})
+}
+
+type transportFunc func(*http.Request) (*http.Response, error)
+
+func (f transportFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func TestAnswersThatMakeNoSense(t *testing.T) {
+	header := func(pairs ...string) http.Header {
+		h := http.Header{"Etag": {`"v"`}, "Last-Modified": {"Sun, 22 Nov 2026 10:00:00 GMT"}}
+		for i := 0; i < len(pairs); i += 2 {
+			h.Set(pairs[i], pairs[i+1])
+		}
+		return h
+	}
+	for name, c := range map[string]struct {
+		status int
+		header http.Header
+		is     error
+	}{
+		"the beginning instead of the range": {200, header(), nil},
+		"another range":                      {206, header("Content-Range", "bytes 0-3/8"), nil},
+		"no range":                           {206, header("Content-Range", "bytes"), nil},
+		"another version":                    {206, header("Content-Range", "bytes 4-7/8", "ETag", `"w"`), blob.ErrChanged},
+		"no version":                         {206, header("Content-Range", "bytes 4-7/8", "ETag", ""), nil},
+	} {
+		requests := 0
+		b := open(t, cosblob.Config{Transport: transportFunc(func(r *http.Request) (*http.Response, error) {
+			requests++
+			return &http.Response{
+				StatusCode: c.status, Header: c.header, Request: r, ContentLength: 4,
+				Body: io.NopCloser(strings.NewReader("4567")),
+			}, nil
+		})})
+		_, err := b.Open(t.Context(), "object", "v", 4)
+		if err == nil || requests != 1 || c.is != nil && !errors.Is(err, c.is) {
+			t.Errorf("%s: error %v after %d requests, want %v", name, err, requests, c.is)
+		}
+	}
+}
+
+func TestCredentialsAreThoseOfTheMoment(t *testing.T) {
+	bubble(t, costest.Options{}, func(t *testing.T, b bench) {
+		seed(t, b.objects, "there", "some bytes")
+		now := key
+		b.config.Credentials = func() (string, string, string) { return now.ID, now.Secret, now.Token }
+		bucket := open(t, b.config)
+		stat := func() error {
+			_, err := bucket.Stat(t.Context(), "there")
+			return err
+		}
+		get := func() error {
+			_, err := readAll(t.Context(), bucket, "there", "", 0)
+			return err
+		}
+		if err := stat(); err != nil {
+			t.Error(err)
+		}
+
+		old := key
+		old.Expired = true
+		renewed := costest.Key{ID: "AKIDrenewed", Secret: "another", Token: "renewed"}
+		b.server.SetKeys(old, renewed)
+		if err := get(); !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "expired") {
+			t.Errorf("expired: error %v", err)
+		}
+		now = renewed
+		if err := stat(); err != nil {
+			t.Errorf("renewed: error %v", err)
+		}
+
+		for name, k := range map[string]costest.Key{
+			"another ID":     {ID: "AKIDother", Secret: renewed.Secret, Token: renewed.Token},
+			"another secret": {ID: renewed.ID, Secret: "wrong", Token: renewed.Token},
+			"another token":  {ID: renewed.ID, Secret: renewed.Secret, Token: "wrong"},
+			"no token":       {ID: renewed.ID, Secret: renewed.Secret},
+		} {
+			now = k
+			if err := stat(); !errors.Is(err, fs.ErrPermission) {
+				t.Errorf("%s: error %v, want fs.ErrPermission", name, err)
+			}
+		}
+		now = costest.Key{}
+		if err := stat(); err == nil || !strings.Contains(err.Error(), "no credentials") {
+			t.Errorf("none: error %v", err)
+		}
+		now = costest.Key{ID: "a", Secret: "b", Token: "c\nd"}
+		if err := stat(); err == nil {
+			t.Error("a token of two lines: no error")
+		}
+	})
+}
+
+// The fake checks what is signed: a request that is changed on its way is refused.
+func TestTheFakeChecksSignatures(t *testing.T) {
+	for name, change := range map[string]func(*http.Request){
+		"a header that is not signed": func(r *http.Request) { r.Header.Set("x-cos-meta-writer", "another") },
+		"a parameter":                 func(r *http.Request) { r.URL.RawQuery = "uploads" },
+		"the key":                     func(r *http.Request) { r.URL.Path, r.URL.RawPath = "/another", "" },
+		"the method":                  func(r *http.Request) { r.Method = http.MethodDelete },
+		"a header that is signed":     func(r *http.Request) { r.Header.Set("Range", "bytes=0-1") },
+		"no signature":                func(r *http.Request) { r.Header.Del("Authorization") },
+	} {
+		bubble(t, costest.Options{}, func(t *testing.T, b bench) {
+			seed(t, b.objects, "there", "some bytes")
+			next := b.config.Transport
+			b.config.Transport = transportFunc(func(r *http.Request) (*http.Response, error) {
+				change(r)
+				return next.RoundTrip(r)
+			})
+			if _, err := open(t, b.config).Open(t.Context(), "there", "", 0); !errors.Is(err, fs.ErrPermission) {
+				t.Errorf("%s: error %v, want fs.ErrPermission", name, err)
+			}
+			if n := len(b.objects.Snapshot()); n != 1 || len(b.server.Calls()) > 0 {
+				t.Errorf("%s: it was done", name)
+			}
+		})
+	}
+	bubble(t, costest.Options{}, func(t *testing.T, b bench) {
+		next := b.config.Transport
+		b.config.Transport = transportFunc(func(r *http.Request) (*http.Response, error) {
+			time.Sleep(2 * time.Hour)
+			return next.RoundTrip(r)
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
+		defer cancel()
+		for _, err := range open(t, b.config).List(ctx, "", "") {
+			if err == nil {
+				t.Error("a request signed two hours ago is taken")
+			}
+		}
+	})
+}
+
+func TestMissingPermissionIsNamed(t *testing.T) {
+	for _, m := range methods {
+		for _, action := range m.actions {
+			fail := func(r costest.Request) costest.Fault {
+				if m.name == "Open at the end" && r.Action == "GetObject" && action != "GetObject" {
+					return costest.Fault{Status: 416, Code: "InvalidRange"}
+				}
+				return always(action, costest.Fault{Status: 403, Code: "AccessDenied"})(r)
+			}
+			bubble(t, costest.Options{Fail: fail}, func(t *testing.T, b bench) {
+				seed(t, b.objects, "there", "some bytes")
+				err := m.do(t.Context(), b)
+				if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "allow name/cos:"+action+" on groups-1250000000") {
+					t.Errorf("%s without %s: error %v", m.name, action, err)
+				}
+				if n := b.server.Calls()[action]; n != 1 {
+					t.Errorf("%s without %s: %d attempts, want 1", m.name, action, n)
+				}
+			})
+		}
+	}
+}
+
+func TestMissingBucketIsNoMissingObject(t *testing.T) {
+	for _, m := range methods {
+		bubble(t, costest.Options{NoBucket: true}, func(t *testing.T, b bench) {
+			err := m.do(t.Context(), b)
+			if err == nil || errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "no bucket groups-1250000000 in ap-guangzhou") {
+				t.Errorf("%s: error %v", m.name, err)
+			}
+		})
+	}
+	// Once the bucket has been seen, to ask for what is not there is one request.
+	bubble(t, costest.Options{}, func(t *testing.T, b bench) {
+		for range 3 {
+			if _, err := b.Stat(t.Context(), "missing"); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("error %v, want fs.ErrNotExist", err)
+			}
+		}
+		if got, want := b.server.Calls(), (map[string]int{"HeadObject": 3, "GetObject": 1}); !maps.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	})
+}
+
+func TestErrorsHoldNoSecrets(t *testing.T) {
+	faults := []costest.Fault{{Cut: true}, {Applied: true, Cut: true}, {BadCRC: true}, {Delay: time.Hour}, {Status: 200, Code: "InternalError", Masked: true}}
+	for _, status := range []int{301, 400, 403, 404, 409, 412, 416, 429, 500, 503} {
+		faults = append(faults, costest.Fault{Status: status, Code: "SomeCode"}, costest.Fault{Status: status, Code: "a code with " + key.Secret + key.Token})
+	}
+	seen := 0
+	look := func(err error) {
+		if err == nil {
+			return
+		}
+		seen++
+		for _, text := range []string{err.Error(), fmt.Sprintf("%+v", err), fmt.Sprintf("%v", errors.Unwrap(err))} {
+			for _, secret := range []string{key.ID, key.Secret, key.Token, "q-sign", "Authorization", "http://", "127.0.0.1"} {
+				if strings.Contains(text, secret) {
+					t.Errorf("error %q holds %q", text, secret)
+				}
+			}
+		}
+	}
+	for _, m := range methods {
+		for _, fault := range faults {
+			bubble(t, costest.Options{Fail: always("", fault)}, func(t *testing.T, b bench) {
+				seed(t, b.objects, "there", "some bytes")
+				look(m.do(t.Context(), b))
+			})
+		}
+		bubble(t, costest.Options{Keys: []costest.Key{{ID: key.ID, Secret: "another", Token: key.Token}}}, func(t *testing.T, b bench) {
+			look(m.do(t.Context(), b))
+		})
+	}
+	if seen < len(methods)*len(faults)/2 {
+		t.Errorf("%d errors", seen)
+	}
+}
+
+func TestConfig(t *testing.T) {
+	good := cosblob.Config{Bucket: "groups-1250000000", Region: "ap-guangzhou", Credentials: credentials}
+	for name, change := range map[string]func(*cosblob.Config){
+		"bucket without APPID": func(c *cosblob.Config) { c.Bucket = "groups" },
+		"no bucket":            func(c *cosblob.Config) { c.Bucket = "" },
+		"bucket with a host":   func(c *cosblob.Config) { c.Bucket = "a.example/b-1" },
+		"no region":            func(c *cosblob.Config) { c.Region = "" },
+		"region of a host":     func(c *cosblob.Config) { c.Region = "ap-x.example.org/" },
+		"no credentials":       func(c *cosblob.Config) { c.Credentials = nil },
+		"endpoint with a path": func(c *cosblob.Config) { c.Endpoint = "https://proxy.example/cos" },
+		"endpoint of no host":  func(c *cosblob.Config) { c.Endpoint = "proxy.example" },
+		"endpoint of files":    func(c *cosblob.Config) { c.Endpoint = "file:///tmp" },
+	} {
+		c := good
+		change(&c)
+		if _, err := cosblob.Open(c); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	_, err := cosblob.Open(cosblob.Config{Endpoint: "https://user:pass@host"})
+	for _, want := range []string{"bucket", "region", "credentials", "endpoint"} {
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "pass") {
+			t.Errorf("all wrong: error %v", err)
+		}
+	}
+
+	var urls []string
+	good.Transport = transportFunc(func(r *http.Request) (*http.Response, error) {
+		urls = append(urls, r.URL.String())
+		return &http.Response{StatusCode: http.StatusForbidden, Body: http.NoBody, Request: r}, nil
+	})
+	for _, region := range []string{"ap-guangzhou", "na-siliconvalley", "ap-beijing-1", "ap-shenzhen-fsi", "eu-west-2"} {
+		good.Region = region
+		b, err := cosblob.Open(good)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		b.Stat(t.Context(), "a b/c")
+		if got, want := urls[len(urls)-1], "https://groups-1250000000.cos."+region+".myqcloud.com/a%20b%2Fc"; got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
+func TestMemoryDoesNotGrowWithTheObject(t *testing.T) {
+	const size = 200 << 20
+	objects, err := dirblob.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer objects.Close()
+	server := costest.New(costest.Options{Objects: objects, Keys: []costest.Key{key}})
+	defer server.Close()
+	s := httptest.NewServer(server)
+	defer s.Close()
+	b := open(t, cosblob.Config{Endpoint: s.URL})
+
+	var most atomic.Uint64
+	var passed int64
+	watch := func(n int) {
+		if before := passed; before>>23 != (before+int64(n))>>23 {
+			runtime.GC()
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			most.Store(max(most.Load(), m.HeapAlloc))
+		}
+		passed += int64(n)
+	}
+	src := random(size)
+	if err := b.Put(t.Context(), "object", readerFunc(func(p []byte) (int, error) {
+		n, err := src.Read(p)
+		watch(n)
+		return n, err
+	})); err != nil {
+		t.Fatal(err)
+	}
+	r, err := b.Open(t.Context(), "object", "", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	want, buf, other := random(size), make([]byte, 32<<10), make([]byte, 32<<10)
+	for {
+		n, err := r.Read(buf)
+		watch(n)
+		io.ReadFull(want, other[:n])
+		if !bytes.Equal(buf[:n], other[:n]) {
+			t.Fatal("other bytes than those that were put")
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if passed != 2*size {
+		t.Errorf("%d bytes passed, want %d", passed, 2*size)
+	}
+	t.Logf("at most %d MiB", most.Load()>>20)
+	if most.Load() > 40<<20 {
+		t.Errorf("%d MiB in use, want 40 at most", most.Load()>>20)
+	}
+}
+
+func seed(t *testing.T, b blob.Bucket, key, data string) {
+	t.Helper()
+	if err := b.Put(t.Context(), key, strings.NewReader(data)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func readAll(ctx context.Context, b blob.Bucket, key, version string, offset int64) ([]byte, error) {
+	r, err := b.Open(ctx, key, version, offset)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(r)
+}
+
+func keys(t *testing.T, b blob.Bucket, prefix, delimiter string) []string {
+	t.Helper()
+	var keys []string
+	for info, err := range b.List(t.Context(), prefix, delimiter) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, info.Key)
+	}
+	return keys
+}
+
+// random returns a stream of size bytes, always the same ones.
+func random(size int64) io.Reader {
+	return io.LimitReader(rand.NewChaCha8([32]byte{}), size)
+}

@@ -1,0 +1,310 @@
+package cosblob
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/md5" //nolint:gosec // what COS compares a body with
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"hash/crc64"
+	"io"
+	"io/fs"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/tencentyun/cos-go-sdk-v5"
+)
+
+const (
+	partSize = 8 << 20
+	maxParts = 10_000 // cloud.tencent.com/document/product/436/14518, so an object has at most 78 GiB
+
+	// Between writing an object that must not be there yet and looking whose it is: time for the others
+	// who were let through with it to get done.
+	settle = 500 * time.Millisecond
+
+	abortLimit = 15 * time.Second
+
+	writerHeader = "x-cos-meta-writer" // who wrote an object, by a random token
+)
+
+// Create implements [blob.Bucket]; the package comment says how far it can be trusted.
+func (b *Bucket) Create(ctx context.Context, key string, data []byte) error {
+	if err := b.create(ctx, key, data); err != nil {
+		return fmt.Errorf("create %q: %w", key, err)
+	}
+	return nil
+}
+
+func (b *Bucket) create(ctx context.Context, key string, data []byte) error {
+	if err := check(ctx, key); err != nil {
+		return err
+	}
+	if err := b.checkVersioning(ctx); err != nil {
+		return err
+	}
+	writer := rand.Text()
+	err := b.putObject(ctx, key, data, http.Header{
+		"X-Cos-Forbid-Overwrite": {"true"}, http.CanonicalHeaderKey(writerHeader): {writer},
+	})
+	refused := errors.Is(err, fs.ErrExist)
+	if err != nil && !refused {
+		return err
+	}
+	if refused {
+		// By one's own object, perhaps, if the answer to the first attempt was lost.
+		if err := b.holds(ctx, key, writer, data); err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				return fs.ErrExist // it has gone since
+			}
+			return err
+		}
+	}
+	if err := pause(ctx, settle); err != nil {
+		return err
+	}
+	if err := b.holds(ctx, key, writer, data); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return errors.New("it was written, and half a second later there is nothing")
+		}
+		return err
+	}
+	return nil
+}
+
+// holds checks that the object at key is the one that writer wrote. If it is another's, the error is
+// [fs.ErrExist].
+func (b *Bucket) holds(ctx context.Context, key, writer string, data []byte) error {
+	info, header, err := b.head(ctx, key)
+	if err != nil {
+		return err
+	}
+	if header.Get(writerHeader) != writer {
+		return fs.ErrExist
+	}
+	crc := header.Get(crcHeader)
+	if info.Size != int64(len(data)) || crc != "" && crc != strconv.FormatUint(crc64.Checksum(data, crcTable), 10) {
+		return errors.New("it was written, and is not what was sent: remove it")
+	}
+	return nil
+}
+
+// checkVersioning refuses a bucket on which COS would overwrite what it is told not to overwrite. It asks
+// until it knows that it is no such bucket.
+func (b *Bucket) checkVersioning(ctx context.Context) error {
+	if b.config.VersionedOK || b.unversed.Load() {
+		return nil
+	}
+	var res *cos.BucketGetVersionResult
+	_, err := b.call(ctx, "GetBucketVersioning", func(ctx context.Context) (*cos.Response, error) {
+		var resp *cos.Response
+		var err error
+		res, resp, err = b.client.Bucket.GetVersioning(ctx)
+		return resp, err
+	})
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("whether the bucket ever had versioning must be known, because COS overwrites leases if it had: %w", err)
+	}
+	if err != nil {
+		return err
+	}
+	if res.Status != "" {
+		return fmt.Errorf("versioning of bucket %s is %s: on a bucket that has or ever had versioning COS overwrites what it is told "+
+			"not to overwrite, and two runs could work on one import; use a bucket that never had versioning, or accept that by setting VersionedOK",
+			b.config.Bucket, res.Status)
+	}
+	b.unversed.Store(true)
+	return nil
+}
+
+// putObject writes data in one request.
+func (b *Bucket) putObject(ctx context.Context, key string, data []byte, header http.Header) error {
+	_, err := b.call(ctx, "PutObject", func(ctx context.Context) (*cos.Response, error) {
+		opt := &cos.ObjectPutOptions{ObjectPutHeaderOptions: &cos.ObjectPutHeaderOptions{
+			ContentMD5: digest(data), ContentLength: int64(len(data)), XOptionHeader: &header,
+		}}
+		if len(data) == 0 {
+			return b.client.Object.Put(ctx, key, bytes.NewReader(nil), opt) // which the SDK knows to be empty
+		}
+		body := &attemptBody{rest: data, size: int64(len(data))}
+		defer body.stop()
+		return b.client.Object.Put(ctx, key, body, opt)
+	})
+	return err
+}
+
+// Put implements [blob.Bucket]. It holds up to 8 MiB in memory: a body that has no more is written by one
+// request, a longer one in up to 10,000 parts.
+func (b *Bucket) Put(ctx context.Context, key string, body io.Reader) error {
+	if err := b.put(ctx, key, body); err != nil {
+		return fmt.Errorf("put %q: %w", key, err)
+	}
+	return nil
+}
+
+func (b *Bucket) put(ctx context.Context, key string, body io.Reader) error {
+	if err := check(ctx, key); err != nil {
+		return err
+	}
+	src := bufio.NewReader(body)
+	data, more, err := nextPart(ctx, src, nil)
+	if err != nil {
+		return err
+	}
+	if !more {
+		return b.putObject(ctx, key, data, nil)
+	}
+	return b.upload(ctx, key, src, data)
+}
+
+// nextPart reads up to a part's size into buf, which it lets grow to that at most, and says whether there
+// is more to come.
+func nextPart(ctx context.Context, src *bufio.Reader, buf []byte) (part []byte, more bool, err error) {
+	part = buf[:0]
+	for len(part) < partSize && err == nil {
+		if ctx.Err() != nil {
+			return nil, false, context.Cause(ctx)
+		}
+		if len(part) == cap(part) {
+			grown := make([]byte, len(part), min(max(64<<10, 2*cap(part)), partSize))
+			copy(grown, part)
+			part = grown
+		}
+		var n int
+		n, err = src.Read(part[len(part):cap(part)])
+		part = part[:len(part)+n]
+	}
+	if err == nil {
+		_, err = src.Peek(1)
+		more = err == nil
+	}
+	if err != nil && err != io.EOF {
+		return nil, false, err
+	}
+	if ctx.Err() != nil {
+		return nil, false, context.Cause(ctx)
+	}
+	return part, more, nil
+}
+
+// upload writes data, and what comes after it in src, in parts.
+func (b *Bucket) upload(ctx context.Context, key string, src *bufio.Reader, data []byte) error {
+	writer := rand.Text()
+	var res *cos.InitiateMultipartUploadResult
+	_, err := b.call(ctx, "InitiateMultipartUpload", func(ctx context.Context) (*cos.Response, error) {
+		var resp *cos.Response
+		var err error
+		res, resp, err = b.client.Object.InitiateMultipartUpload(ctx, key, &cos.InitiateMultipartUploadOptions{
+			ObjectPutHeaderOptions: &cos.ObjectPutHeaderOptions{
+				XOptionHeader: &http.Header{http.CanonicalHeaderKey(writerHeader): {writer}},
+			},
+		})
+		if err == nil && res.UploadID == "" {
+			err = errors.New("no UploadId")
+		}
+		return resp, err
+	})
+	if err != nil {
+		return err
+	}
+	err = b.parts(ctx, key, res.UploadID, writer, src, data)
+	if err == nil {
+		return nil
+	}
+	abort, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortLimit)
+	defer cancel()
+	_, aborted := b.call(abort, "AbortMultipartUpload", func(ctx context.Context) (*cos.Response, error) {
+		return b.client.Object.AbortMultipartUpload(ctx, key, res.UploadID)
+	})
+	if r, ok := errors.AsType[*refusal](aborted); ok && r.status == http.StatusNotFound {
+		aborted = nil
+	}
+	if aborted != nil {
+		err = fmt.Errorf("%w; the parts that were sent stay in the bucket and cost, because aborting failed: %w", err, aborted)
+	}
+	return err
+}
+
+// parts sends data and the rest of src, which is not empty, as the parts of an upload, and completes it.
+func (b *Bucket) parts(ctx context.Context, key, id, writer string, src *bufio.Reader, data []byte) error {
+	var sent []cos.Object
+	for more := true; ; {
+		if len(sent) == b.partsLimit {
+			return fmt.Errorf("it has more than %d parts of %d MiB, which is the most that COS takes", b.partsLimit, partSize>>20)
+		}
+		number := len(sent) + 1
+		resp, err := b.call(ctx, "UploadPart", func(ctx context.Context) (*cos.Response, error) {
+			body := &attemptBody{rest: data, size: int64(len(data))}
+			defer body.stop()
+			return b.client.Object.UploadPart(ctx, key, id, number, body, &cos.ObjectUploadPartOptions{
+				ContentMD5: digest(data), ContentLength: int64(len(data)),
+			})
+		})
+		if err != nil {
+			return fmt.Errorf("part %d: %w", number, err)
+		}
+		sent = append(sent, cos.Object{PartNumber: number, ETag: resp.Header.Get("ETag")})
+		if !more {
+			break
+		}
+		if data, more, err = nextPart(ctx, src, data); err != nil {
+			return err
+		}
+	}
+
+	_, err := b.call(ctx, "CompleteMultipartUpload", func(ctx context.Context) (*cos.Response, error) {
+		_, resp, err := b.client.Object.CompleteMultipartUpload(ctx, key, id, &cos.CompleteMultipartUploadOptions{Parts: sent})
+		return resp, err
+	})
+	if r, ok := errors.AsType[*refusal](err); ok && r.code == "NoSuchUpload" {
+		// Completed already, if the answer to the first attempt was lost.
+		if _, header, headErr := b.head(ctx, key); headErr == nil && header.Get(writerHeader) == writer {
+			return nil
+		}
+	}
+	return err
+}
+
+// digest is a Content-MD5, so that COS refuses a body that arrives damaged, instead of storing it.
+func digest(data []byte) string {
+	sum := md5.Sum(data) //nolint:gosec // see the import
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// An attemptBody is the body of one attempt. The client may still be reading it when the attempt is
+// over, and its bytes may be others then: so it ends with the attempt.
+type attemptBody struct {
+	mu   sync.Mutex
+	rest []byte
+	size int64
+	over bool
+}
+
+// Read implements [io.Reader].
+func (a *attemptBody) Read(p []byte) (int, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.over {
+		return 0, errors.New("the attempt is over")
+	}
+	if len(a.rest) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, a.rest)
+	a.rest = a.rest[n:]
+	return n, nil
+}
+
+// Size tells the SDK how much there is.
+func (a *attemptBody) Size() int64 { return a.size }
+
+func (a *attemptBody) stop() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.over = true
+}
