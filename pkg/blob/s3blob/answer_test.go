@@ -103,13 +103,13 @@ func TestHang(t *testing.T) {
 	const data = "0123456789"
 	t.Run("in a range", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			n := 0
+			var n atomic.Int32
 			b := served(t, func(w http.ResponseWriter, r *http.Request) {
 				if got := r.Header.Get("If-Match"); got != `"e"` {
 					t.Errorf("If-Match is %s", got)
 				}
 				from, to := object(w, r, data)
-				if n++; n == 1 {
+				if n.Add(1) == 1 {
 					_, _ = io.WriteString(w, data[:3])
 					hang(w, r)
 					return
@@ -118,16 +118,16 @@ func TestHang(t *testing.T) {
 			})
 			start := time.Now()
 			readAll(t, b, "key", "e", data)
-			if got := time.Since(start); got != 10*time.Second || n != 2 {
-				t.Errorf("took %v and %d requests, want 10s and 2", got, n)
+			if got := time.Since(start); got != 10*time.Second || n.Load() != 2 {
+				t.Errorf("took %v and %d requests, want 10s and 2", got, n.Load())
 			}
 		})
 	})
 	t.Run("in a range, for ever", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			n := 0
+			var n atomic.Int32
 			b := served(t, func(w http.ResponseWriter, r *http.Request) {
-				n++
+				n.Add(1)
 				object(w, r, data)
 				hang(w, r)
 			})
@@ -136,16 +136,16 @@ func TestHang(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), "broke off") {
 				t.Errorf("error %v, want one that says that the answer broke off", err)
 			}
-			if got := time.Since(start); n != 4 || got < 40*time.Second || got > 44*time.Second {
-				t.Errorf("took %v and %d requests, want 40 to 44 s and 4", got, n)
+			if got := time.Since(start); n.Load() != 4 || got < 40*time.Second || got > 44*time.Second {
+				t.Errorf("took %v and %d requests, want 40 to 44 s and 4", got, n.Load())
 			}
 		})
 	})
 	t.Run("before an answer", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			n := 0
+			var n atomic.Int32
 			b := served(t, func(_ http.ResponseWriter, r *http.Request) {
-				n++
+				n.Add(1)
 				<-r.Context().Done()
 			})
 			start := time.Now()
@@ -153,17 +153,17 @@ func TestHang(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), "5 times") || strings.Contains(err.Error(), "s3.test") {
 				t.Errorf("error %v, want one that says 5 times, and no URL", err)
 			}
-			if got := time.Since(start); n != 5 || got < 100*time.Second || got > 108*time.Second {
-				t.Errorf("took %v and %d requests, want 100 to 107.5 s and 5", got, n)
+			if got := time.Since(start); n.Load() != 5 || got < 100*time.Second || got > 108*time.Second {
+				t.Errorf("took %v and %d requests, want 100 to 107.5 s and 5", got, n.Load())
 			}
 		})
 	})
 	t.Run("in an answer", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			n := 0
+			var n atomic.Int32
 			b := served(t, func(w http.ResponseWriter, r *http.Request) {
 				_, _ = io.WriteString(w, "<ListBucketResult>")
-				if n++; n == 1 {
+				if n.Add(1) == 1 {
 					hang(w, r)
 					return
 				}
@@ -171,17 +171,17 @@ func TestHang(t *testing.T) {
 			})
 			start := time.Now()
 			got := list(t, b, "", "")
-			if d := time.Since(start); n != 2 || got != "a" || d < 20*time.Second || d > 21*time.Second {
-				t.Errorf("took %v and %d requests to list %q, want 20 to 20.5 s, 2 and a", d, n, got)
+			if d := time.Since(start); n.Load() != 2 || got != "a" || d < 20*time.Second || d > 21*time.Second {
+				t.Errorf("took %v and %d requests to list %q, want 20 to 20.5 s, 2 and a", d, n.Load(), got)
 			}
 		})
 	})
 	t.Run("in a request", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			n := 0
+			var n atomic.Int32
 			end := make(chan struct{})
 			b := served(t, func(w http.ResponseWriter, r *http.Request) {
-				if n++; n == 1 {
+				if n.Add(1) == 1 {
 					<-end // and does not read the body
 					return
 				}
@@ -191,8 +191,8 @@ func TestHang(t *testing.T) {
 			t.Cleanup(func() { close(end) })
 			start := time.Now()
 			put(t, b, "key", strings.Repeat("x", 1<<20))
-			if got := time.Since(start); n != 2 || got < 20*time.Second || got > 21*time.Second {
-				t.Errorf("took %v and %d requests, want 20 to 20.5 s and 2", got, n)
+			if got := time.Since(start); n.Load() != 2 || got < 20*time.Second || got > 21*time.Second {
+				t.Errorf("took %v and %d requests, want 20 to 20.5 s and 2", got, n.Load())
 			}
 		})
 	})
@@ -217,13 +217,13 @@ func TestHang(t *testing.T) {
 
 func TestUploadIsAbortedWhenTheContextEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		aborted := 0
+		var aborted atomic.Int32
 		b := served(t, func(w http.ResponseWriter, r *http.Request) {
 			switch {
 			case r.URL.Query().Has("uploads"):
 				_, _ = io.WriteString(w, "<InitiateMultipartUploadResult><UploadId>id</UploadId></InitiateMultipartUploadResult>")
 			case r.Method == http.MethodDelete:
-				aborted++
+				aborted.Add(1)
 				<-r.Context().Done() // and that hangs too
 			default:
 				_, _ = io.Copy(io.Discard, r.Body)
@@ -234,8 +234,8 @@ func TestUploadIsAbortedWhenTheContextEnds(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		err := b.Put(ctx, "key", strings.NewReader(strings.Repeat("x", 9<<20)))
-		if !errors.Is(err, context.DeadlineExceeded) || aborted != 1 {
-			t.Errorf("error %v, aborted %d times; want context.DeadlineExceeded, once", err, aborted)
+		if !errors.Is(err, context.DeadlineExceeded) || aborted.Load() != 1 {
+			t.Errorf("error %v, aborted %d times; want context.DeadlineExceeded, once", err, aborted.Load())
 		}
 		if got := time.Since(start); got != 6*time.Second {
 			t.Errorf("took %v, want 1s and 5s for the abort", got)
@@ -325,9 +325,9 @@ func TestTroubleThatStays(t *testing.T) {
 
 func TestRetriesDoNotRunOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := 0
+		var n atomic.Int32
 		b := served(t, func(w http.ResponseWriter, r *http.Request) {
-			n++
+			n.Add(1)
 			answer(http.StatusServiceUnavailable, "SlowDown")(w, r, nil)
 		})
 		for range 50 {
@@ -335,8 +335,8 @@ func TestRetriesDoNotRunOut(t *testing.T) {
 				t.Error("no error")
 			}
 		}
-		if n != 250 {
-			t.Errorf("%d requests, want 250", n)
+		if n.Load() != 250 {
+			t.Errorf("%d requests, want 250", n.Load())
 		}
 	})
 }
