@@ -282,8 +282,16 @@ func TestOneFailureIsHidden(t *testing.T) {
 				t.Run(m.name+"/"+action+"/"+name, func(t *testing.T) {
 					bubble(t, costest.Options{Fail: first(action, fault)}, func(t *testing.T, b bench) {
 						seed(t, b.objects, "there", "some bytes")
+						start := time.Now()
 						if err := m.do(t.Context(), b); err != nil {
 							t.Fatal(err)
+						}
+						limit := 2 * time.Minute
+						if action == "CompleteMultipartUpload" {
+							limit = 10 * time.Minute
+						}
+						if took := time.Since(start); took > limit+time.Second {
+							t.Errorf("took %v, want at most %v and a wait", took, limit)
 						}
 						want := map[string]int{"there": 10}
 						switch m.name {
@@ -563,12 +571,13 @@ func TestSlowReadHandsOutWhatItHas(t *testing.T) {
 	bubble(t, costest.Options{}, func(t *testing.T, b bench) {
 		seed(t, b.objects, "object", strings.Repeat("x", 4<<20))
 		b.config.Transport = &throttled{b.config.Transport, 100_000}
+		start := time.Now()
 		r, err := open(t, b.config).Open(t.Context(), "object", "", 0)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer r.Close()
-		var longest time.Duration
+		longest := time.Since(start)
 		buf, total := make([]byte, 1<<20), 0
 		for {
 			start := time.Now()
@@ -652,6 +661,31 @@ func TestReadsNoticeOtherBytes(t *testing.T) {
 				}
 			})
 		}
+	})
+	t.Run("an object that has become shorter, where COS looks at the range first", func(t *testing.T) {
+		fail := func(r costest.Request) costest.Fault {
+			if r.N == 2 {
+				return costest.Fault{Status: 416, Code: "InvalidRange"}
+			}
+			return costest.Fault{}
+		}
+		bubble(t, costest.Options{Fail: fail}, func(t *testing.T, b bench) {
+			seed(t, b.objects, "object", strings.Repeat("x", large))
+			if _, err := readAll(t.Context(), b, "object", "", 0); !errors.Is(err, blob.ErrChanged) {
+				t.Errorf("error %v, want ErrChanged", err)
+			}
+		})
+	})
+	t.Run("another version, by one request", func(t *testing.T) {
+		bubble(t, costest.Options{}, func(t *testing.T, b bench) {
+			seed(t, b.objects, "object", "some bytes")
+			for _, offset := range []int64{0, 100} {
+				_, err := b.Open(t.Context(), "object", "another", offset)
+				if !errors.Is(err, blob.ErrChanged) || !strings.Contains(err.Error(), "412") {
+					t.Errorf("error %v, want ErrChanged by a 412", err)
+				}
+			}
+		})
 	})
 	t.Run("a range beyond the end of another version", func(t *testing.T) {
 		beyond := always("GetObject", costest.Fault{Status: 416, Code: "InvalidRange"})
