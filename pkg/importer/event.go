@@ -62,11 +62,13 @@ func (i *Importer) meant(ctx context.Context, keys []string) (key, reason string
 	return key, "there is no such object: it was removed since", nil
 }
 
-// A RunError says which imports could not be worked on, and why: the store, the platform or the program
+// A RunError says which imports could not be worked on, or that none could, and why: the store, the platform or the program
 // needs a person.
-type RunError struct{ text string }
+type RunError struct{ err error }
 
-func (e *RunError) Error() string { return e.text }
+func (e *RunError) Error() string { return e.err.Error() }
+
+func (e *RunError) Unwrap() error { return e.err }
 
 // A StoppedError says which imports are stopped until a person acts, and why.
 type StoppedError struct{ text string }
@@ -88,7 +90,7 @@ func (p *Pass) Err() error {
 	}
 	switch {
 	case failed != nil:
-		return &RunError{strings.Join(append(failed, stopped...), "; ")}
+		return &RunError{errors.New(strings.Join(append(failed, stopped...), "; "))}
 	case stopped != nil:
 		return &StoppedError{strings.Join(stopped, "; ")}
 	}

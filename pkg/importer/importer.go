@@ -341,7 +341,8 @@ func (i *Importer) work(ctx, writing context.Context, r *run, cp results.Checkpo
 	}
 	log.InfoContext(ctx, "run ends", "state", state, "reason", reason, "err", err,
 		"imported", end.Counts.Imported, "exists", end.Counts.Exists, "rejected", end.Counts.Rejected,
-		"failed", end.Counts.Failed, "unknown", end.Counts.Unknown, "attempts", summary.Run.Attempts)
+		"failed", end.Counts.Failed, "unknown", end.Counts.Unknown,
+		"run_failed", summary.Run.Counts.Failed, "attempts", summary.Run.Attempts)
 	return summary, err
 }
 

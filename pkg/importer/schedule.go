@@ -80,13 +80,13 @@ type due struct {
 // was written after its results or, for Retry, it has a failures file; an unfinished one costs a few
 // requests.
 //
-// Its error is about the list; what happens to a single import is told in the Pass.
+// Its error is a [*RunError] about the list; what happens to a single import is told in the Pass.
 func (i *Importer) Schedule(ctx context.Context, a Action) (Pass, error) {
 	var pass Pass
 	var todo []due
 	for f, err := range i.exports(ctx, i.Config.Prefix) {
 		if err != nil {
-			return pass, fmt.Errorf("list exports: %w", err)
+			return pass, &RunError{fmt.Errorf("list exports: %w", err)}
 		}
 		pass.Imports++
 		what, err := i.due(ctx, f, a)

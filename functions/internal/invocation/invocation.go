@@ -1,0 +1,163 @@
+// Package invocation does what one invocation of a cloud function is asked to do, whatever the cloud. The
+// platforms' packages turn their events into an [Event], and hand on what [Handler.Do] returns.
+package invocation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/go-json-experiment/json"
+
+	"groupimport/pkg/blob"
+	"groupimport/pkg/importer"
+)
+
+// An Event is what an invocation is asked to do. At most one of its fields is set; if none is, there is
+// nothing to do.
+type Event struct {
+	Objects []Object
+	Action  *importer.Action
+	Request []byte // over HTTP, as the platform put it
+}
+
+// An Object is one that has been created.
+type Object struct {
+	Bucket string
+	Keys   []string // those that may be meant, likeliest first
+}
+
+// An EventError says that an event has none of the shapes that the function knows.
+type EventError struct{ Text string }
+
+func (e *EventError) Error() string { return e.Text }
+
+// A ConfigError says which settings of the function are missing or wrong.
+type ConfigError struct{ err error }
+
+func (e *ConfigError) Error() string { return "the configuration is wrong: " + e.err.Error() }
+
+func (e *ConfigError) Unwrap() error { return e.err }
+
+// A Handler does what events ask for. Its methods may be called concurrently.
+type Handler struct {
+	Getenv func(string) string // read by each invocation: platforms may change it in between
+	Log    *slog.Logger
+
+	// Parse tells what an event asks for. Its error is an [*EventError].
+	Parse func(raw []byte) (Event, error)
+
+	// Open returns the bucket of a name. Its error is one of configuration. A bucket is kept for later
+	// invocations.
+	Open func(bucket string) (blob.Bucket, error)
+
+	// Secret returns the key that stands under a name, see [importer.Config]; nil if the platform has no such
+	// place.
+	Secret func(ctx context.Context, name string) (string, error)
+
+	mu      sync.Mutex
+	buckets map[string]blob.Bucket
+}
+
+// Do does what an event asks for, in the invocation with this ID until ctx's deadline. It returns an
+// [importer.Pass] as JSON, or the answer to a request. Its error is what the platform is to count, to
+// retry and to alarm about: a [*ConfigError], a [*EventError], one of Secret, or one of [importer.Pass.Err].
+func (h *Handler) Do(ctx context.Context, id string, raw []byte) ([]byte, error) {
+	log := h.Log.With("request_id", id)
+	answer, err := h.do(ctx, id, raw, log)
+	if err != nil {
+		log.ErrorContext(ctx, "invocation fails", "error_type", fmt.Sprintf("%T", err), "err", err)
+	}
+	return answer, err
+}
+
+func (h *Handler) do(ctx context.Context, id string, raw []byte, log *slog.Logger) ([]byte, error) {
+	ev, err := h.Parse(raw)
+	if err != nil {
+		return nil, err
+	}
+	config, err := importer.ConfigFromEnv(h.Getenv)
+	if err != nil {
+		return nil, &ConfigError{err}
+	}
+	if ev.Action == nil && ev.Objects == nil {
+		log.InfoContext(ctx, "the event asks for nothing")
+		return json.Marshal(importer.Pass{})
+	}
+	if config.Bucket == "" && len(ev.Objects) > 0 {
+		config.Bucket = ev.Objects[0].Bucket
+	}
+	if config.Bucket == "" {
+		return nil, &ConfigError{errors.New("EXPORT_BUCKET is missing: the bucket that holds the exports")}
+	}
+	i, err := h.importer(ctx, config, log, id)
+	if err != nil {
+		return nil, err
+	}
+	defer i.Client.Close()
+	var pass importer.Pass
+	if ev.Action != nil {
+		if pass, err = i.Schedule(ctx, *ev.Action); err != nil {
+			return nil, err
+		}
+	} else {
+		var names [][]string
+		for _, o := range ev.Objects {
+			if o.Bucket != config.Bucket {
+				return nil, &ConfigError{fmt.Errorf("the event is of bucket %q, and EXPORT_BUCKET is %q", o.Bucket, config.Bucket)}
+			}
+			names = append(names, o.Keys)
+		}
+		pass = i.Import(ctx, names...)
+	}
+	answer, err := json.Marshal(pass)
+	if err != nil {
+		return nil, err
+	}
+	log.InfoContext(ctx, "invocation ends", "pass", pass)
+	return answer, pass.Err()
+}
+
+// importer returns one for this invocation. The client is new, because one that the service has stopped
+// stays stopped.
+func (h *Handler) importer(ctx context.Context, config importer.Config, log *slog.Logger, id string) (*importer.Importer, error) {
+	b, err := h.bucket(config.Bucket)
+	if err != nil {
+		return nil, &ConfigError{err}
+	}
+	if config.SecretKeyParameter != "" && h.Secret != nil {
+		if config.SecretKey, err = h.Secret(ctx, config.SecretKeyParameter); err != nil {
+			return nil, err
+		}
+	}
+	i := &importer.Importer{Config: config, Bucket: b, BucketName: config.Bucket, Holder: "invocation " + id, Log: log}
+	if err := i.Dial(nil); err != nil {
+		return nil, &ConfigError{err}
+	}
+	return i, nil
+}
+
+func (h *Handler) bucket(name string) (blob.Bucket, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if b, ok := h.buckets[name]; ok {
+		return b, nil
+	}
+	b, err := h.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	if h.buckets == nil {
+		h.buckets = make(map[string]blob.Bucket)
+	}
+	h.buckets[name] = b
+	return b, nil
+}
+
+// LogLevel returns what is logged, the default where the configuration is wrong, which invocations tell.
+func LogLevel(getenv func(string) string) slog.Level {
+	config, _ := importer.ConfigFromEnv(getenv)
+	return config.LogLevel
+}

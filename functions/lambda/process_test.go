@@ -1,0 +1,472 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"groupimport/functions/lambda/lambdatest"
+	"groupimport/pkg/blob/blobtest/versitygw"
+	"groupimport/pkg/blob/s3blob"
+	"groupimport/pkg/emulator"
+	"groupimport/pkg/importer"
+	"groupimport/pkg/results"
+)
+
+// bootstrap builds the program as scripts/build does, but for this machine, once.
+var bootstrap = sync.OnceValues(func() (string, error) {
+	name := filepath.Join(binaryDir, "bootstrap")
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", "lambda.norpc", "-ldflags", "-s -w -buildid=", "-o", name, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return name, nil
+})
+
+var binaryDir string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "lambda")
+		if err != nil {
+			panic(err)
+		}
+		defer os.RemoveAll(dir)
+		binaryDir = dir
+		return m.Run()
+	}())
+}
+
+const (
+	bucketName = "groups"
+	secretKey  = "the-key-that-nobody-may-see"
+)
+
+// A cloud is a bucket on a real S3 server, an IM service behind TLS, and the function between them.
+type cloud struct {
+	t       *testing.T
+	s3      *versitygw.Server
+	bucket  *s3blob.Bucket
+	service *emulator.Service
+	env     map[string]string
+	log     logBuffer
+	events  chan []byte // what the store says of changes
+}
+
+func newCloud(t *testing.T) *cloud {
+	t.Helper()
+	c := &cloud{t: t, events: make(chan []byte, 1000), service: &emulator.Service{
+		SDKAppID: 1400000000, Key: secretKey, Limit: -1, Latency: 20 * time.Millisecond,
+	}}
+	hook := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		event, err := io.ReadAll(r.Body)
+		if err == nil {
+			c.events <- event
+		}
+	}))
+	t.Cleanup(hook.Close)
+	c.s3 = versitygw.Start(t, "--event-webhook-url", hook.URL)
+	c.s3.MakeBucket(bucketName)
+	var err error
+	if c.bucket, err = s3blob.Open(c.s3.Getenv, bucketName); err != nil {
+		t.Fatal(err)
+	}
+	im := httptest.NewUnstartedServer(c.service)
+	im.Config.ErrorLog = log.New(io.Discard, "", 0) // processes that are killed break off handshakes
+	im.StartTLS()
+	t.Cleanup(im.Close)
+	authority := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(authority, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: im.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.env = map[string]string{
+		"SSL_CERT_FILE": authority, "EXPORT_BUCKET": bucketName, "EXPORT_PREFIX": "exports/", "ONE_AT_A_TIME": "true",
+		"TIM_SDKAPPID": "1400000000", "TIM_SECRET_KEY": secretKey, "TIM_ENDPOINT": im.URL, "TIM_RATE": "190",
+	}
+	for _, name := range []string{"AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL_S3"} {
+		c.env[name] = c.s3.Getenv(name)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the log:\n%s", c.log.String())
+		}
+		if strings.Contains(c.log.String(), secretKey) || strings.Contains(c.log.String(), versitygw.SecretKey) {
+			t.Error("a secret stands in the log")
+		}
+	})
+	return c
+}
+
+// function returns one instance of the function.
+func (c *cloud) function(timeout time.Duration) *lambdatest.Runtime {
+	c.t.Helper()
+	binary, err := bootstrap()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	config := lambdatest.Config{Binary: binary, Timeout: timeout, Log: &c.log}
+	for name, value := range c.env {
+		config.Env = append(config.Env, name+"="+value)
+	}
+	f := lambdatest.New(config)
+	c.t.Cleanup(f.Close)
+	return f
+}
+
+func (c *cloud) put(key string, lines ...string) {
+	c.t.Helper()
+	if err := c.bucket.Put(c.t.Context(), key, strings.NewReader(strings.Join(lines, "\n"))); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// event returns the store's event about the object, as S3 would have sent it.
+func (c *cloud) event(key string) []byte {
+	c.t.Helper()
+	late := time.After(30 * time.Second)
+	for {
+		select {
+		case event := <-c.events:
+			var e struct {
+				Records []struct {
+					S3 struct{ Object struct{ Key string } }
+				}
+			}
+			if json.Unmarshal(event, &e, json.MatchCaseInsensitiveNames(true)) == nil && len(e.Records) == 1 && e.Records[0].S3.Object.Key == key {
+				return event
+			}
+		case <-late:
+			c.t.Fatalf("no event about %s", key)
+		}
+	}
+}
+
+// s3Event returns one as S3 sends it.
+func s3Event(key string) []byte {
+	escaped := strings.ReplaceAll(url.QueryEscape(key), "%2F", "/")
+	return []byte(`{"Records":[{"eventVersion":"2.1","eventSource":"aws:s3","eventName":"ObjectCreated:Put","s3":{"bucket":{"name":"` +
+		bucketName + `"},"object":{"key":"` + escaped + `"}}}]}`)
+}
+
+func invoke(t *testing.T, f *lambdatest.Runtime, payload []byte) (importer.Pass, *lambdatest.FunctionError) {
+	t.Helper()
+	r, err := f.Invoke(t.Context(), payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Start > 0 {
+		t.Logf("the process asked for its first event after %v", r.Start)
+	}
+	var p importer.Pass
+	if r.Error == nil {
+		if err := json.Unmarshal(r.Response, &p); err != nil {
+			t.Fatalf("the answer is %q: %v", r.Response, err)
+		}
+	}
+	return p, r.Error
+}
+
+func (c *cloud) outcomes(key string) []results.Outcome {
+	c.t.Helper()
+	r, err := c.bucket.Open(c.t.Context(), results.Names{Export: key}.Results(), "", 0)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer r.Close()
+	data, err := io.ReadAll(r)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	var all []results.Outcome
+	for line := range bytes.Lines(data) {
+		o, _, err := results.ReadLine(line)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		all = append(all, o)
+	}
+	return all
+}
+
+// records returns n of them, half of which have a GroupId.
+func records(n int) []string {
+	lines := make([]string, n)
+	for i := range lines {
+		id := ""
+		if i%2 == 0 {
+			id = fmt.Sprintf(`,"GroupId":"g%d"`, i+1)
+		}
+		lines[i] = fmt.Sprintf(`{"Type":"Public","Name":"n%d"%s}`, i+1, id)
+	}
+	return lines
+}
+
+var resumeEvent, retryEvent = []byte(`{"action":"resume"}`), []byte(`{"action":"retry"}`)
+
+func TestAnImportGoesOnOverInvocationsThatEndAtTheirDeadline(t *testing.T) {
+	t.Parallel()
+	const n = 20_000
+	c := newCloud(t)
+	c.env["TIM_RATE"] = "800" // at which it takes 25 s
+	f := c.function(10 * time.Second)
+	c.put("exports/acme.jsonl", records(n)...)
+	payload := c.event("exports/acme.jsonl")
+	invocations := 0
+	for finished := false; !finished; invocations++ {
+		if invocations > 20 {
+			t.Fatal("not through after 20 invocations")
+		}
+		p, failure := invoke(t, f, payload)
+		if failure != nil || len(p.Done) > 1 {
+			t.Fatalf("got %+v, %+v, want no error", p, failure)
+		}
+		finished = len(p.Done) == 1 && p.Done[0].State == results.Finished
+		payload = resumeEvent
+	}
+	outcomes := c.outcomes("exports/acme.jsonl")
+	if len(outcomes) != n || invocations < 3 {
+		t.Errorf("got %d outcomes in %d invocations, want %d in several", len(outcomes), invocations, n)
+	}
+	for i, o := range outcomes {
+		if o.N != int64(i+1) || o.Status != results.Imported {
+			t.Fatalf("got %+v, want record %d imported", o, i+1)
+		}
+	}
+	if s := c.service.Stats(); s.Imports != n || s.Taken != n {
+		t.Errorf("got %d calls and %d groups, want %d of each: none cut off, none made twice", s.Imports, s.Taken, n)
+	}
+	f.Close()
+	u := f.Usage()
+	t.Logf("%d invocations in %d processes, %v of CPU = %v a call with TLS, at most %d MB", invocations, u.Processes, u.CPU, u.CPU/n, u.MaxRSS>>20)
+	if u.MaxRSS > 64<<20 {
+		t.Errorf("got %d bytes of memory, want at most 64 MB", u.MaxRSS)
+	}
+	for _, field := range []string{`"msg":"run ends"`, `"state":"finished"`, `"run_failed":0`, `"request_id":"`} {
+		if !strings.Contains(c.log.String(), field) {
+			t.Errorf("got no %s in the log, which alarms and people go by", field)
+		}
+	}
+}
+
+func TestAnImportSurvivesProcessesThatAreKilledAtAnyMoment(t *testing.T) {
+	t.Parallel()
+	const n = 4000
+	c := newCloud(t)
+	c.env["TIM_RATE"] = "500"
+	c.put("exports/acme.jsonl", records(n)...)
+	f := c.function(4 * time.Second)
+	kills := 0
+	for {
+		ctx, cancel := context.WithCancel(t.Context())
+		if kills < 3 {
+			time.AfterFunc(time.Duration(1+kills)*700*time.Millisecond, cancel) // in the middle of a run
+		}
+		r, err := f.Invoke(ctx, s3Event("exports/acme.jsonl"))
+		if ctx.Err() != nil && err != nil {
+			kills++
+			// The dead run's leases last until its deadline and a margin: so long the others only look.
+			time.Sleep(time.Second)
+			cancel()
+			continue
+		}
+		cancel()
+		if err != nil || r.Error != nil {
+			t.Fatalf("got %+v, %v", r.Error, err)
+		}
+		if strings.Contains(string(r.Response), `"state":"finished"`) {
+			break
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	unknown := 0
+	outcomes := c.outcomes("exports/acme.jsonl")
+	seen := map[string]bool{}
+	for i, o := range outcomes {
+		if o.N != int64(i+1) {
+			t.Fatalf("got %+v, want record %d", o, i+1)
+		}
+		switch o.Status {
+		case results.Imported, results.Exists:
+			if seen[o.GroupID] {
+				t.Errorf("got %s twice", o.GroupID)
+			}
+			seen[o.GroupID] = true
+		case results.Unknown:
+			unknown++
+		case results.Rejected, results.Failed:
+			t.Errorf("got %+v, want it in", o)
+		}
+	}
+	if len(outcomes) != n || unknown > kills*1000 {
+		t.Errorf("got %d outcomes, %d of them unknown after %d kills", len(outcomes), unknown, kills)
+	}
+	if s := c.service.Stats(); s.Taken > n {
+		t.Errorf("got %d groups of %d records", s.Taken, n)
+	}
+}
+
+func TestKeysOfAllKindsComeThroughTheStoresOwnEvents(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	f := c.function(time.Minute)
+	for _, key := range []string{
+		"exports/plain.jsonl", "exports/with space.jsonl", "exports/a+b.jsonl", "exports/100%.jsonl", "exports/50%25.jsonl",
+		"exports/群组/导出.jsonl", "exports/q?a=1&b#c.jsonl", "exports/x.jsonl.import/y.jsonl",
+	} {
+		c.put(key, `{"Type":"Public","Name":"x"}`)
+		for name, payload := range map[string][]byte{"the store's event": c.event(key), "as S3 sends it": s3Event(key)} {
+			p, failure := invoke(t, f, payload)
+			if failure != nil || len(p.Done) != 1 || p.Done[0].Key != key || p.Done[0].State != results.Finished {
+				t.Errorf("%s, %s: got %+v, %+v, want it finished", key, name, p, failure)
+			}
+		}
+		if got := c.outcomes(key); len(got) != 1 || got[0].Status != results.Imported {
+			t.Errorf("%s: got %+v, want it imported", key, got)
+		}
+	}
+	if s := c.service.Stats(); s.Imports != 8 {
+		t.Errorf("got %d calls, want one for each export", s.Imports)
+	}
+	// What the program writes has events too. A trigger would not let them through; if one does, nothing happens.
+	before := c.service.Stats().Requests
+	for len(c.events) > 0 {
+		if _, failure := invoke(t, f, <-c.events); failure != nil {
+			t.Errorf("got %+v", failure)
+		}
+	}
+	if got := c.service.Stats().Requests; got != before {
+		t.Errorf("got %d requests to the service for events about the program's own objects", got-before)
+	}
+}
+
+func TestTwoInstancesAtOnceImportOnce(t *testing.T) {
+	t.Parallel()
+	const n = 600
+	c := newCloud(t)
+	c.put("exports/acme.jsonl", records(n)...)
+	var wait sync.WaitGroup
+	states := make([]string, 2)
+	for i := range states {
+		f := c.function(time.Minute)
+		wait.Go(func() {
+			r, err := f.Invoke(t.Context(), s3Event("exports/acme.jsonl"))
+			states[i] = fmt.Sprint(string(r.Response), r.Error, err)
+		})
+	}
+	wait.Wait()
+	if s := c.service.Stats(); s.Imports != n {
+		t.Errorf("got %d calls, want %d", s.Imports, n)
+	}
+	if !slices.ContainsFunc(states, func(s string) bool { return strings.Contains(s, `"state":"finished"`) }) ||
+		!slices.ContainsFunc(states, func(s string) bool { return strings.Contains(s, "uses the rate that all runs share") }) {
+		t.Errorf("got %q, want one that imports and one that says who does", states)
+	}
+}
+
+func TestTheStoreMayBeGoneForAWhile(t *testing.T) {
+	t.Parallel()
+	const n = 3000
+	c := newCloud(t)
+	c.put("exports/acme.jsonl", records(n)...)
+	f := c.function(time.Minute)
+	done := make(chan lambdatest.Result, 1)
+	go func() {
+		r, err := f.Invoke(context.WithoutCancel(t.Context()), s3Event("exports/acme.jsonl"))
+		if err != nil {
+			t.Error(err)
+		}
+		done <- r
+	}()
+	for c.service.Stats().Imports < n/3 {
+		time.Sleep(10 * time.Millisecond)
+	}
+	c.s3.Kill()
+	time.Sleep(2 * time.Second) // which the program's own waits outlast
+	c.s3.Restart()
+	r := <-done
+	if r.Error != nil || !strings.Contains(string(r.Response), `"state":"finished"`) {
+		// It may also have given up: then the schedule goes on.
+		t.Logf("got %s, %+v", r.Response, r.Error)
+		p, failure := invoke(t, f, resumeEvent)
+		if failure != nil || len(p.Done) != 1 || p.Done[0].State != results.Finished {
+			t.Fatalf("got %+v, %+v, want it finished by the schedule", p, failure)
+		}
+	}
+	if s := c.service.Stats(); len(c.outcomes("exports/acme.jsonl")) != n || s.Taken != n {
+		t.Errorf("got %d outcomes and %d groups, want %d", len(c.outcomes("exports/acme.jsonl")), s.Taken, n)
+	}
+}
+
+func TestErrorsHaveNamedTypes(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	c.put("exports/acme.jsonl", records(3)...)
+	for _, x := range []struct {
+		name           string
+		env            map[string]string
+		payload        []byte
+		kind, says     string
+		fixed, noError bool
+	}{
+		{"an unknown shape", nil, []byte(`{"hello":"world"}`), "EventError", `{"action":"retry"}`, false, false},
+		{"another bucket", map[string]string{"EXPORT_BUCKET": "other"}, s3Event("exports/acme.jsonl"), "ConfigError", "other", false, false},
+		{"settings that are missing", map[string]string{"TIM_SDKAPPID": "", "TIM_RATE": "x"}, resumeEvent, "ConfigError", "TIM_SDKAPPID", false, false},
+		{"no bucket for the schedule", map[string]string{"EXPORT_BUCKET": ""}, resumeEvent, "ConfigError", "EXPORT_BUCKET", false, false},
+		{"no region", map[string]string{"AWS_REGION": ""}, resumeEvent, "ConfigError", "AWS_REGION", false, false},
+		{"a bucket that is not there", map[string]string{"EXPORT_BUCKET": "nowhere"}, resumeEvent, "RunError", "nowhere", false, false},
+		{"credentials that are refused", map[string]string{"AWS_SECRET_ACCESS_KEY": "wrong"}, s3Event("exports/acme.jsonl"), "RunError", "", false, false},
+		{"a key that the service refuses", map[string]string{"TIM_SECRET_KEY": "wrong"}, s3Event("exports/acme.jsonl"), "StoppedError", "exports/acme.jsonl", false, false},
+		{"and mended", nil, s3Event("exports/acme.jsonl"), "", "", true, true},
+		{"the schedule with nothing to do", nil, retryEvent, "", "", true, true},
+	} {
+		saved := map[string]string{}
+		for name, value := range x.env {
+			saved[name] = c.env[name]
+			c.env[name] = value
+		}
+		p, failure := invoke(t, c.function(time.Minute), x.payload)
+		maps.Copy(c.env, saved)
+		switch {
+		case x.noError && failure != nil:
+			t.Errorf("%s: got %+v, want no error", x.name, failure)
+		case !x.noError && (failure == nil || failure.Type != x.kind || !strings.Contains(failure.Message, x.says)):
+			t.Errorf("%s: got %+v, %+v, want a %s with %q", x.name, p, failure, x.kind, x.says)
+		}
+	}
+}
+
+// A logBuffer takes what several processes write.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"net/http"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
+
+	"groupimport/pkg/blob/s3blob"
+	"groupimport/pkg/results"
+)
+
+// parameterStore starts moto, which is a Parameter Store among others, and returns an environment that
+// leads to it.
+func parameterStore(t *testing.T) map[string]string {
+	t.Helper()
+	path, err := exec.LookPath("moto_server")
+	if err != nil {
+		t.Skip(`moto_server is not installed: pip install "moto[server]==5.2.1"`)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := listener.Addr().(*net.TCPAddr)
+	listener.Close()
+	var log bytes.Buffer
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), path, "-H", "127.0.0.1", "-p", addr.AddrPort().String()[len("127.0.0.1:"):])
+	cmd.Stdout, cmd.Stderr = &log, &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	for start := time.Now(); ; time.Sleep(50 * time.Millisecond) { // it does not say when it is ready
+		resp, err := http.Get("http://" + addr.String() + "/moto-api/")
+		if err == nil {
+			resp.Body.Close()
+			break
+		}
+		if time.Since(start) > time.Minute {
+			t.Fatalf("moto_server does not answer: %s", log.String())
+		}
+	}
+	return map[string]string{
+		"AWS_ENDPOINT_URL_SSM": "http://" + addr.String(), "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s",
+	}
+}
+
+func TestTheKeyIsReadFromTheParameterStore(t *testing.T) {
+	t.Parallel()
+	env := parameterStore(t)
+	config, err := s3blob.Config(func(name string) string { return env[name] }, "SSM")
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := ssm.NewFromConfig(config)
+	put := func(value string) {
+		t.Helper()
+		_, err := store.PutParameter(t.Context(), &ssm.PutParameterInput{
+			Name: aws.String("/groupimport/secret-key"), Value: &value, Type: types.ParameterTypeSecureString, Overwrite: aws.Bool(true),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := newCloud(t)
+	c.env["AWS_ENDPOINT_URL_SSM"] = env["AWS_ENDPOINT_URL_SSM"]
+	c.env["TIM_SECRET_KEY"], c.env["TIM_SECRET_KEY_PARAMETER"] = "", "/groupimport/secret-key"
+	c.put("exports/acme.jsonl", records(3)...)
+
+	f := c.function(time.Minute)
+	if _, failure := invoke(t, f, s3Event("exports/acme.jsonl")); failure == nil || failure.Type != "SecretError" || !strings.Contains(failure.Message, "/groupimport/secret-key") {
+		t.Errorf("without the parameter: got %+v, want a SecretError that names it", failure)
+	}
+	put(secretKey)
+	if p, failure := invoke(t, f, s3Event("exports/acme.jsonl")); failure != nil || len(p.Done) != 1 || p.Done[0].State != results.Finished {
+		t.Errorf("got %+v, %+v, want it finished by the same process", p, failure)
+	}
+}
+
+func TestAKeyIsAskedForAgainAndKeptWhileTheStoreIsDown(t *testing.T) {
+	t.Parallel()
+	env := parameterStore(t)
+	s := newSecrets(func(name string) string { return env[name] })
+	store := func() *ssm.Client {
+		config, err := s3blob.Config(func(name string) string { return env[name] }, "SSM")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ssm.NewFromConfig(config)
+	}()
+	for _, value := range []string{"first", "second"} {
+		if _, err := store.PutParameter(t.Context(), &ssm.PutParameterInput{
+			Name: aws.String("/k"), Value: &value, Type: types.ParameterTypeSecureString, Overwrite: aws.Bool(true),
+		}); err != nil {
+			t.Fatal(err)
+		}
+		s.read = s.read.Add(-secretLife)
+		if got, err := s.get(t.Context(), "/k"); got != value || err != nil {
+			t.Errorf("got %q, %v, want %q", got, err, value)
+		}
+	}
+	s.read = s.read.Add(-secretLife)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if got, err := s.get(ctx, "/k"); got != "second" || err != nil {
+		t.Errorf("got %q, %v, want the key that is known", got, err)
+	}
+}

@@ -1,0 +1,594 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"groupimport/pkg/blob/blobtest"
+	"groupimport/pkg/emulator"
+	"groupimport/pkg/export"
+	"groupimport/pkg/importer"
+	"groupimport/pkg/results"
+	"groupimport/pkg/tim"
+)
+
+// A template is template.yaml with its parameters filled in, as the platform does.
+type template struct {
+	t          *testing.T
+	parameters map[string]any
+	conditions map[string]bool
+	doc        map[string]any
+}
+
+// loadTemplate returns the template with its defaults, but for the parameters that are given. What is
+// required and not given gets a value that fits.
+func loadTemplate(t *testing.T, set map[string]any) *template {
+	t.Helper()
+	raw, err := os.ReadFile("../../template.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var root yaml.Node
+	if err := yaml.Unmarshal(raw, &root); err != nil {
+		t.Fatal(err)
+	}
+	tp := &template{t: t, conditions: map[string]bool{}, parameters: map[string]any{
+		"AWS::Partition": "aws", "AWS::Region": "eu-central-1", "AWS::AccountId": "123456789012", "AWS::StackName": "groups", "AWS::NoValue": nil,
+	}}
+	doc := root.Content[0]
+	for name, p := range tp.value(child(doc, "Parameters")).(map[string]any) {
+		tp.parameters[name] = p.(map[string]any)["Default"]
+	}
+	tp.parameters["BucketName"], tp.parameters["SdkAppId"] = "groups", 1400000000
+	maps.Copy(tp.parameters, set)
+	conditions := child(doc, "Conditions")
+	for i := 0; i < len(conditions.Content); i += 2 {
+		tp.conditions[conditions.Content[i].Value] = tp.value(conditions.Content[i+1]).(bool)
+	}
+	tp.doc = tp.value(doc).(map[string]any)
+	return tp
+}
+
+func child(n *yaml.Node, name string) *yaml.Node {
+	for i := 0; i < len(n.Content); i += 2 {
+		if n.Content[i].Value == name {
+			return n.Content[i+1]
+		}
+	}
+	return &yaml.Node{Kind: yaml.MappingNode}
+}
+
+// value returns what a node is once its functions have been called. A reference to a resource is its name.
+func (tp *template) value(n *yaml.Node) any {
+	switch n.Tag {
+	case "!Ref":
+		if v, ok := tp.parameters[n.Value]; ok {
+			return v
+		}
+		return n.Value
+	case "!GetAtt":
+		return n.Value
+	case "!Sub":
+		return regexp.MustCompile(`\$\{([^}]+)\}`).ReplaceAllStringFunc(n.Value, func(s string) string {
+			v, ok := tp.parameters[s[2:len(s)-1]]
+			if !ok {
+				tp.t.Errorf("line %d: unknown name in %s", n.Line, n.Value)
+			}
+			return fmt.Sprint(v)
+		})
+	case "!If":
+		if tp.conditions[n.Content[0].Value] {
+			return tp.value(n.Content[1])
+		}
+		return tp.value(n.Content[2])
+	case "!Equals":
+		return fmt.Sprint(tp.value(n.Content[0])) == fmt.Sprint(tp.value(n.Content[1]))
+	case "!Not":
+		return !tp.value(n.Content[0]).(bool)
+	}
+	switch n.Kind { //nolint:exhaustive // others are values
+	case yaml.MappingNode:
+		m := map[string]any{}
+		for i := 0; i < len(n.Content); i += 2 {
+			if v := tp.value(n.Content[i+1]); v != nil {
+				m[n.Content[i].Value] = v
+			}
+		}
+		return m
+	case yaml.SequenceNode:
+		var l []any
+		for _, c := range n.Content {
+			if v := tp.value(c); v != nil {
+				l = append(l, v)
+			}
+		}
+		return l
+	}
+	var v any
+	if err := n.Decode(&v); err != nil || strings.HasPrefix(n.Tag, "!") && !strings.HasPrefix(n.Tag, "!!") {
+		tp.t.Fatalf("line %d: cannot read %s %s: %v", n.Line, n.Tag, n.Value, err)
+	}
+	return v
+}
+
+// at returns what lies at a path of names in the document, nil if nothing does.
+func (tp *template) at(path ...string) any {
+	var v any = tp.doc
+	for _, name := range path {
+		m, _ := v.(map[string]any)
+		v = m[name]
+	}
+	return v
+}
+
+func (tp *template) list(path ...string) []any {
+	l, _ := tp.at(path...).([]any)
+	return l
+}
+
+// functions returns the names of the functions.
+func (tp *template) functions() []string {
+	var names []string
+	for name := range tp.at("Resources").(map[string]any) {
+		if tp.at("Resources", name, "Type") == "AWS::Serverless::Function" {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// env returns the variables of a function.
+func (tp *template) env(function string) map[string]string {
+	env := map[string]string{}
+	for _, at := range [][]string{{"Globals", "Function"}, {"Resources", function, "Properties"}} {
+		m, _ := tp.at(append(at, "Environment", "Variables")...).(map[string]any)
+		for name, v := range m {
+			env[name] = fmt.Sprint(v)
+		}
+	}
+	return env
+}
+
+// wildcard reports whether text fits a pattern, in which * is any run of characters.
+func wildcard(pattern, text string) bool {
+	parts := strings.Split(pattern, "*")
+	for i := range parts {
+		parts[i] = regexp.QuoteMeta(parts[i])
+	}
+	return regexp.MustCompile(`(?s)\A` + strings.Join(parts, ".*") + `\z`).MatchString(text)
+}
+
+// triggers reports whether the creation of an object starts a function.
+func (tp *template) triggers(bucket, key string) bool {
+	fits := false
+	for _, function := range tp.functions() {
+		events, _ := tp.at("Resources", function, "Properties", "Events").(map[string]any)
+		for name := range events {
+			at := []string{"Resources", function, "Properties", "Events", name}
+			if tp.at(append(at, "Type")...) != "EventBridgeRule" {
+				continue
+			}
+			if !reflect.DeepEqual(tp.list(append(at, "Properties", "Pattern", "source")...), []any{"aws.s3"}) ||
+				!reflect.DeepEqual(tp.list(append(at, "Properties", "Pattern", "detail-type")...), []any{"Object Created"}) {
+				tp.t.Errorf("%s: it is to listen to what S3 says of created objects, and nothing else", name)
+			}
+			if !slices.Contains(tp.list(append(at, "Properties", "Pattern", "detail", "bucket", "name")...), any(bucket)) {
+				continue
+			}
+			for _, p := range tp.list(append(at, "Properties", "Pattern", "detail", "object", "key")...) {
+				pattern, ok := p.(map[string]any)["wildcard"].(string)
+				if !ok {
+					tp.t.Fatalf("%s: unknown pattern %v", name, p)
+				}
+				fits = fits || wildcard(pattern, key)
+			}
+		}
+	}
+	return fits
+}
+
+// allowed reports whether the policies of a function allow an action on a resource.
+func (tp *template) allowed(function, action, resource string) bool {
+	for _, policy := range tp.list("Resources", function, "Properties", "Policies") {
+		for _, s := range tp.list("Resources", policy.(string), "Properties", "PolicyDocument", "Statement") {
+			s := s.(map[string]any)
+			resources, many := s["Resource"].([]any)
+			if !many {
+				resources = []any{s["Resource"]}
+			}
+			if s["Effect"] == "Allow" && slices.Contains(s["Action"].([]any), any(action)) &&
+				slices.ContainsFunc(resources, func(r any) bool { return wildcard(r.(string), resource) }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// lives does all that imports do in their lives, and returns the operations on the store and the keys that
+// were written.
+func lives(t *testing.T, config importer.Config) (ops []blobtest.Op, written []string) {
+	t.Helper()
+	var mu sync.Mutex
+	store := &blobtest.Bucket{Fail: func(op blobtest.Op) blobtest.Fault {
+		mu.Lock()
+		defer mu.Unlock()
+		ops = append(ops, op)
+		return blobtest.Fault{}
+	}}
+	service := &emulator.Service{SDKAppID: config.SDKAppID, Key: config.SecretKey, Limit: -1}
+	schedule := func(a importer.Action, length time.Duration) {
+		ctx, cancel := context.WithTimeout(t.Context(), length)
+		defer cancel()
+		i := &importer.Importer{Config: config, Bucket: store, BucketName: config.Bucket}
+		if err := i.Dial(func(c *tim.Config) { c.Transport = service }); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := i.Schedule(ctx, a); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all := importer.Action{Resume: true, Retry: true, Now: true, Missed: time.Nanosecond}
+	for _, key := range []string{"a.jsonl", "sub/b.jsonl", "odd.import/c.jsonl"} {
+		for version := range 2 {
+			lines := records(2000)
+			lines = append(lines, fmt.Sprintf(`{"Type":"Public","Name":"version %d","GroupId":"%s-%d"}`, version, key, version))
+			if key == "a.jsonl" {
+				lines[0] = "broken"
+			}
+			if err := store.Put(t.Context(), config.Prefix+key, strings.NewReader(strings.Join(lines, "\n"))); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+			schedule(all, 8*time.Second) // its time is up
+			service.SetFaults(emulator.Faults{Internal: 0.5})
+			schedule(all, 15*time.Minute) // records fail
+			service.SetFaults(emulator.Faults{})
+			schedule(all, 15*time.Minute)
+			schedule(all, 15*time.Minute)
+		}
+	}
+	return ops, slices.Sorted(maps.Keys(store.Snapshot()))
+}
+
+func TestNothingTheProgramWritesStartsIt(t *testing.T) {
+	for _, prefix := range []string{"exports/", "", "a/b/"} {
+		tp := loadTemplate(t, map[string]any{"ExportPrefix": prefix})
+		for _, suffix := range export.Formats {
+			if suffix == ".ndjson" || strings.HasPrefix(suffix, ".ndjson.") {
+				continue // read where a user adds it to the trigger
+			}
+			if !tp.triggers("groups", prefix+"x/acme"+suffix) || tp.triggers("other", prefix+"acme"+suffix) {
+				t.Errorf("with prefix %q an export that ends in %s must start the function, in this bucket", prefix, suffix)
+			}
+		}
+		if prefix != "" && tp.triggers("groups", "elsewhere/acme.jsonl") {
+			t.Error("what does not lie below the prefix must not start the function")
+		}
+		for _, name := range []string{"a.jsonl", "a.json", "a.csv", "a.csv.gz", "a.json.zst", ".jsonl", "x.import/a.jsonl", "a.jsonl.results.ndjson.jsonl"} {
+			n := results.Names{Export: prefix + name}
+			own := []string{
+				n.Results(), n.Failures(), n.Report(), n.Manifest(), n.Progress(), n.Work() + "lease/000001", n.Work() + "checkpoint/000012",
+				n.Work() + "parts/000001-000001", n.Work() + "parts/000001-ahead", n.Kept("v1").Results(), n.Kept("v1").Failures(),
+				n.Kept("v1").Report(), n.Kept("v1").Manifest(), results.RateNames(prefix).Work() + "lease/000001",
+			}
+			for _, key := range own {
+				if !results.Own(key) || tp.triggers("groups", key) {
+					t.Errorf("%s: the program writes it, so it is no export and must not start the function", key)
+				}
+			}
+		}
+	}
+}
+
+func TestPoliciesCoverWhatTheCodeDoesAndNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tp := loadTemplate(t, nil)
+		config := tp.config("ImportFunction")
+		config.SecretKey, config.Rate, config.RetryUnknown = "key", 190, true
+		ops, written := lives(t, config)
+		actions := map[string][]string{
+			blobtest.Stat: {"s3:GetObject"}, blobtest.Open: {"s3:GetObject"}, blobtest.Create: {"s3:PutObject"},
+			blobtest.Put: {"s3:PutObject", "s3:AbortMultipartUpload"}, blobtest.List: {"s3:ListBucket"}, blobtest.Delete: {"s3:DeleteObject"},
+		}
+		seen := map[string]bool{}
+		for _, op := range ops {
+			resource := "arn:aws:s3:::groups/" + op.Key
+			switch {
+			case op.Method == blobtest.List:
+				resource = "arn:aws:s3:::groups"
+			case !results.Own(op.Key) && (op.Method == blobtest.Put || op.Method == blobtest.Create || op.Method == blobtest.Delete):
+				continue // the export, which the test puts
+			}
+			seen[op.Method] = true
+			for _, action := range actions[op.Method] {
+				for _, function := range []string{"ImportFunction", "ScheduleFunction"} {
+					if !tp.allowed(function, action, resource) {
+						t.Errorf("%s may not %s %s, which the code does", function, action, resource)
+					}
+				}
+			}
+		}
+		if len(seen) != len(actions) {
+			t.Errorf("got only %v from the lives of some imports, want every method", seen)
+		}
+		for _, key := range written {
+			if results.Own(key) == strings.HasSuffix(key, ".jsonl") {
+				t.Errorf("%s: either an export or the program's own", key)
+			}
+		}
+		for _, function := range tp.functions() {
+			for _, no := range [][2]string{
+				{"s3:PutObject", "groups/exports/a.jsonl"},
+				{"s3:PutObject", "groups/exports/sub/b.json.gz"},
+				{"s3:DeleteObject", "groups/exports/a.jsonl"},
+				{"s3:DeleteObject", "groups/exports/a.jsonl.results.ndjson"},
+				{"s3:DeleteObject", "groups/exports/a.jsonl.import/manifest"},
+				{"s3:GetObject", "groups/elsewhere/a.jsonl"},
+				{"s3:PutObject", "groups/elsewhere/a.jsonl.results.ndjson"},
+				{"s3:GetObject", "other/exports/a.jsonl"},
+				{"s3:ListBucket", "other"},
+			} {
+				if tp.allowed(function, no[0], "arn:aws:s3:::"+no[1]) {
+					t.Errorf("%s may %s %s, which the code never does", function, no[0], no[1])
+				}
+			}
+			const parameter = "arn:aws:ssm:eu-central-1:123456789012:parameter/groupimport/"
+			if !tp.allowed(function, "ssm:GetParameter", parameter+"secret-key") || tp.allowed(function, "ssm:GetParameter", parameter+"other") {
+				t.Errorf("%s is to read the parameter that holds the key, and no other", function)
+			}
+		}
+		own := loadTemplate(t, map[string]any{"SecretKmsKeyArn": "arn:aws:kms:eu-central-1:1:key/k"})
+		if !own.allowed("ImportFunction", "kms:Decrypt", "arn:aws:kms:eu-central-1:1:key/k") || tp.allowed("ImportFunction", "kms:Decrypt", "arn:aws:kms:eu-central-1:1:key/k") {
+			t.Error("a KMS key of one's own is to be allowed where there is one")
+		}
+	})
+}
+
+// The actions that S3's and SSM's calls need: docs.aws.amazon.com/service-authorization/latest/reference,
+// list_amazons3 and list_awssystemsmanager.
+var actionsOfCalls = map[string]string{
+	"HeadObject": "s3:GetObject", "GetObject": "s3:GetObject", "PutObject": "s3:PutObject", "DeleteObject": "s3:DeleteObject",
+	"CreateMultipartUpload": "s3:PutObject", "UploadPart": "s3:PutObject", "CompleteMultipartUpload": "s3:PutObject",
+	"AbortMultipartUpload": "s3:AbortMultipartUpload", "ListObjectsV2": "s3:ListBucket", "HeadBucket": "s3:ListBucket",
+	"ListParts": "s3:ListMultipartUploadParts", "GetParameter": "ssm:GetParameter",
+}
+
+func TestPoliciesNameTheActionOfEveryCallInTheCode(t *testing.T) {
+	tp := loadTemplate(t, nil)
+	granted := map[string]bool{}
+	for _, policy := range tp.list("Resources", "ImportFunction", "Properties", "Policies") {
+		for _, s := range tp.list("Resources", policy.(string), "Properties", "PolicyDocument", "Statement") {
+			for _, action := range s.(map[string]any)["Action"].([]any) {
+				granted[action.(string)] = true
+			}
+		}
+	}
+	calls := map[string]bool{}
+	for _, dir := range []string{".", "../../pkg/blob/s3blob"} {
+		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			f, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(f, func(n ast.Node) bool {
+				// The input of a call is &s3.XInput{…}.
+				if l, ok := n.(*ast.CompositeLit); ok {
+					if s, ok := l.Type.(*ast.SelectorExpr); ok && strings.HasSuffix(s.Sel.Name, "Input") {
+						calls[strings.TrimSuffix(s.Sel.Name, "Input")] = true
+					}
+				}
+				return true
+			})
+		}
+	}
+	if len(calls) < 8 {
+		t.Errorf("got only the calls %v, want all", calls)
+	}
+	for call := range calls {
+		if action := actionsOfCalls[call]; action == "" || !granted[action] {
+			t.Errorf("the code calls %s, which needs %q; the policy grants %v", call, action, slices.Sorted(maps.Keys(granted)))
+		}
+	}
+	for action := range granted {
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(calls)), func(call string) bool { return actionsOfCalls[call] == action }) {
+			t.Errorf("the policy grants %s, which no call in the code needs", action)
+		}
+	}
+}
+
+// config returns the configuration of a function.
+func (tp *template) config(function string) importer.Config {
+	tp.t.Helper()
+	env := tp.env(function)
+	c, err := importer.ConfigFromEnv(func(name string) string { return env[name] })
+	if err != nil {
+		tp.t.Errorf("%s: %v", function, err)
+	}
+	return c
+}
+
+func TestEveryVariableIsSet(t *testing.T) {
+	known := map[string]bool{"HTTP_TOKEN": true, "HTTP_AUTH": true}
+	importer.ConfigFromEnv(func(name string) string { known[name] = true; return "" })
+	elsewhere := map[string]string{
+		"TIM_SECRET_KEY": "TIM_SECRET_KEY_PARAMETER leads to it",
+		"HTTP_TOKEN":     "of the HTTP function",
+		"HTTP_AUTH":      "of the HTTP function",
+		"ONE_AT_A_TIME":  "of those that import exports",
+	}
+	tp := loadTemplate(t, nil)
+	for _, function := range tp.functions() {
+		env := tp.env(function)
+		for name := range known {
+			if _, ok := env[name]; !ok && elsewhere[name] == "" {
+				t.Errorf("%s: %s is not set", function, name)
+			}
+		}
+		for name := range env {
+			if !known[name] {
+				t.Errorf("%s: %s is set, and the program does not know it", function, name)
+			}
+		}
+		tp.config(function)
+	}
+	// Each parameter's default is the variable's own, so that both can be explained once.
+	defaults, err := importer.ConfigFromEnv(func(name string) string {
+		return map[string]string{"TIM_SDKAPPID": "1400000000", "TIM_SECRET_KEY": "k"}[name]
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := tp.config("ImportFunction")
+	got.SecretKey, got.SecretKeyParameter, got.Bucket, got.Prefix, got.OneAtATime, got.Rate = "k", "", "", "", false, 190
+	if got != defaults {
+		t.Errorf("got  %+v\nwant %+v, the defaults", got, defaults)
+	}
+	if regions := tp.list("Parameters", "TimRegion", "AllowedValues"); fmt.Sprint(sorted(regions)) != fmt.Sprint(tim.Regions()) {
+		t.Errorf("got %v, want the regions %v", regions, tim.Regions())
+	}
+}
+
+func sorted(l []any) []string {
+	var s []string
+	for _, v := range l {
+		s = append(s, fmt.Sprint(v))
+	}
+	slices.Sort(s)
+	return s
+}
+
+func TestRatesAddUpToTheServicesLimit(t *testing.T) {
+	for _, reserve := range []string{"true", "false"} {
+		tp := loadTemplate(t, map[string]any{"ReserveConcurrency": reserve})
+		tp.parameters["Rate"] = tp.at("Parameters", "Rate", "MaxValue")
+		tp = loadTemplate(t, map[string]any{"ReserveConcurrency": reserve, "Rate": tp.parameters["Rate"]})
+		var turns, sum float64 // of those that take turns the highest counts
+		for _, function := range tp.functions() {
+			env := tp.env(function)
+			rate, err := strconv.ParseFloat(env["TIM_RATE"], 64)
+			if err != nil {
+				t.Fatalf("%s: %v", function, err)
+			}
+			if env["ONE_AT_A_TIME"] == "true" {
+				turns = max(turns, rate)
+				continue
+			}
+			instances := 5.0 // what the reservation limits it to
+			if n := tp.at("Resources", function, "Properties", "ReservedConcurrentExecutions"); n != nil {
+				instances = float64(n.(int))
+			} else if reserve == "true" {
+				t.Errorf("%s neither takes turns nor is limited", function)
+			}
+			sum += rate * instances
+		}
+		if sum+turns > 200 || turns < 100 {
+			t.Errorf("got %v for imports and %v for others, want at most 200 together and most of it for imports", turns, sum)
+		}
+	}
+}
+
+func TestFunctionsAreSetUpAsThePlatformNeedsThem(t *testing.T) {
+	tp := loadTemplate(t, nil)
+	if got := tp.functions(); !slices.Equal(got, []string{"HttpFunction", "ImportFunction", "ScheduleFunction"}) {
+		t.Fatalf("got %v", got)
+	}
+	global := func(name string) any { return tp.at("Globals", "Function", name) }
+	if global("Runtime") != "provided.al2023" || global("Handler") != "bootstrap" || !reflect.DeepEqual(global("Architectures"), []any{"arm64"}) ||
+		global("CodeUri") != "dist/lambda-arm64.zip" {
+		t.Errorf("got %v, want what scripts/build makes", tp.at("Globals", "Function"))
+	}
+	for _, function := range tp.functions() {
+		at := func(name ...string) any {
+			return tp.at(append([]string{"Resources", function, "Properties"}, name...)...)
+		}
+		if loop := at("RecursiveLoop"); loop != nil || global("RecursiveLoop") != nil {
+			t.Errorf("%s: got RecursiveLoop %v, want the default, which ends loops", function, loop)
+		}
+		if at("MemorySize") != 128 {
+			t.Errorf("%s: got %v MB", function, at("MemorySize"))
+		}
+		log, _ := at("LoggingConfig", "LogGroup").(string)
+		if days := tp.at("Resources", log, "Properties", "RetentionInDays"); days != 30 {
+			t.Errorf("%s: got a log that is kept for %v days", function, days)
+		}
+	}
+	if got := tp.at("Resources", "HttpFunction", "Properties", "FunctionUrlConfig", "AuthType"); got != "AWS_IAM" {
+		t.Errorf("got a function URL with %v", got)
+	}
+	if tp.at("Resources", "ImportFunction", "Properties", "EventInvokeConfig", "DestinationConfig", "OnFailure", "Destination") != "FailureQueue.Arn" {
+		t.Error("events that fail for good must go somewhere")
+	}
+	inputs := map[string]bool{}
+	for name := range tp.at("Resources", "ScheduleFunction", "Properties", "Events").(map[string]any) {
+		at := func(n ...string) any {
+			return tp.at(append([]string{"Resources", "ScheduleFunction", "Properties", "Events", name, "Properties"}, n...)...)
+		}
+		ev, err := parse([]byte(at("Input").(string)))
+		if err != nil || ev.Action == nil {
+			t.Errorf("%s: got input %v, %v, want an action", name, at("Input"), err)
+		}
+		inputs[at("Input").(string)] = true
+		// One minute is "rate(1 minute)" and not "minutes": docs.aws.amazon.com/scheduler, schedule types.
+		m := regexp.MustCompile(`^rate\((\d+) (minutes?)\)$`).FindStringSubmatch(at("ScheduleExpression").(string))
+		if m == nil || (m[1] == "1") != (m[2] == "minute") {
+			t.Errorf("%s: got %v", name, at("ScheduleExpression"))
+		}
+		if at("RetryPolicy", "MaximumRetryAttempts") != 0 {
+			t.Errorf("%s: got %v, want no retries: the default are 185 over a day", name, at("RetryPolicy"))
+		}
+	}
+	if len(inputs) != 2 {
+		t.Errorf("got schedules %v, want resume and retry", inputs)
+	}
+	rules := tp.list("Resources", "Bucket", "Properties", "LifecycleConfiguration", "Rules")
+	if len(rules) == 0 || rules[0].(map[string]any)["AbortIncompleteMultipartUpload"].(map[string]any)["DaysAfterInitiation"].(int) < 1 {
+		t.Errorf("got %v, want incomplete uploads removed", rules)
+	}
+	// What alarms count in the log is written there: TestAnImportGoesOnOverInvocationsThatEndAtTheirDeadline.
+	for name, pattern := range map[string]string{
+		"StoppedMetric": `{ $.msg = "run ends" && $.state = "stopped" }`, "FailedMetric": `{ $.msg = "run ends" && $.run_failed > 0 }`,
+	} {
+		for _, function := range []string{"Import", "Schedule"} {
+			if got := tp.at("Resources", function+name, "Properties", "FilterPattern"); got != pattern {
+				t.Errorf("%s: got %v, want %s", function+name, got, pattern)
+			}
+		}
+	}
+}
+
+func TestLinterOfTemplates(t *testing.T) {
+	lint, err := exec.LookPath("cfn-lint")
+	if err != nil {
+		t.Skip("cfn-lint is not installed: pip install cfn-lint==1.51.0")
+	}
+	if out, err := exec.Command(lint, "../../template.yaml").CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

@@ -1,0 +1,185 @@
+// Command lambda runs functions/lambda on this machine as AWS does: versitygw is the S3 server over a
+// folder, package lambdatest the platform, and an emulated IM service takes the groups.
+//
+//	go run ./scripts/lambda [-timeout 1m] DIR
+//
+// A file that is put into the bucket, or copied into DIR/groups/exports, is imported: what goes through the
+// server has an event, and what is copied is found by the schedule once it is five minutes old. Ctrl-C
+// ends everything.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"groupimport/functions/lambda/lambdatest"
+	"groupimport/pkg/emulator"
+	"groupimport/pkg/results"
+)
+
+const (
+	bucket      = "groups"
+	prefix      = "exports/"
+	accessKey   = "local"
+	storeSecret = "local-secret"
+)
+
+func main() {
+	timeout := flag.Duration("timeout", time.Minute, "of an invocation; AWS allows up to 15m")
+	flag.Parse()
+	if flag.NArg() != 1 {
+		fmt.Fprintln(os.Stderr, "usage: go run ./scripts/lambda [-timeout 1m] DIR")
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, flag.Arg(0), *timeout); err != nil && !errors.Is(err, context.Canceled) {
+		fmt.Fprintln(os.Stderr, "lambda:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, dir string, timeout time.Duration) error {
+	dir, err := filepath.Abs(dir) // versitygw changes its own
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Join(dir, bucket, prefix), 0o750); err != nil {
+		return err
+	}
+	program := filepath.Join(os.TempDir(), fmt.Sprintf("bootstrap-%d", os.Getpid()))
+	defer os.Remove(program)
+	build := exec.CommandContext(ctx, "go", "build", "-tags", "lambda.norpc", "-o", program, "./functions/lambda") //nolint:gosec // our own
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w\n%s", err, out)
+	}
+
+	events := make(chan []byte, 10_000)
+	hook, err := serve(ctx, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if event, err := io.ReadAll(r.Body); err == nil {
+			events <- event
+		}
+	}))
+	if err != nil {
+		return err
+	}
+	service, err := serve(ctx, &emulator.Service{SDKAppID: 1400000000, Key: "local-key", Latency: 30 * time.Millisecond})
+	if err != nil {
+		return err
+	}
+	store, err := storeServer(ctx, dir, hook)
+	if err != nil {
+		return err
+	}
+	env := []string{
+		"AWS_REGION=us-east-1", "AWS_ACCESS_KEY_ID=" + accessKey, "AWS_SECRET_ACCESS_KEY=" + storeSecret, "AWS_ENDPOINT_URL=" + store,
+	}
+	fmt.Printf("the bucket is s3://%s at %s, in %s\n", bucket, store, filepath.Join(dir, bucket))
+	fmt.Printf("put an export there:  %s aws s3 cp acme.jsonl s3://%s/%s\n", strings.Join(env, " "), bucket, prefix)
+	fmt.Printf("groups that are in:   curl %s/emulator/groups\n", service)
+
+	config := lambdatest.Config{Binary: program, Timeout: timeout, Log: os.Stderr, Env: append([]string{
+		"EXPORT_BUCKET=" + bucket, "EXPORT_PREFIX=" + prefix, "ONE_AT_A_TIME=true", "TIM_SDKAPPID=1400000000", "TIM_SECRET_KEY=local-key",
+		"TIM_ENDPOINT=" + service,
+	}, env...)}
+	imports, schedule := lambdatest.New(config), lambdatest.New(config)
+	defer imports.Close()
+	defer schedule.Close()
+	go func() {
+		for {
+			select {
+			case event := <-events:
+				if triggers(event) {
+					invoke(ctx, "event", imports, event)
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	resume, retry := time.NewTicker(time.Minute), time.NewTicker(5*time.Minute)
+	for {
+		select {
+		case <-resume.C:
+			invoke(ctx, "resume", schedule, []byte(`{"action":"resume"}`))
+		case <-retry.C:
+			invoke(ctx, "retry", schedule, []byte(`{"action":"retry"}`))
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// triggers leaves out the events that the filter of the trigger would.
+func triggers(event []byte) bool {
+	return !strings.Contains(string(event), results.Names{}.Work()) && !strings.Contains(string(event), ".ndjson")
+}
+
+func invoke(ctx context.Context, what string, f *lambdatest.Runtime, payload []byte) {
+	r, err := f.Invoke(ctx, payload)
+	switch {
+	case err != nil:
+		fmt.Printf("%s: %v\n", what, err)
+	case r.Error != nil:
+		fmt.Printf("%s: %s: %s\n", what, r.Error.Type, r.Error.Message)
+	default:
+		fmt.Printf("%s: %s\n", what, r.Response)
+	}
+}
+
+// serve serves h on a port of this machine until ctx ends, and returns its base URL.
+func serve(ctx context.Context, h http.Handler) (string, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
+	context.AfterFunc(ctx, func() { server.Close() })
+	go server.Serve(listener) //nolint:errcheck // ctx ends it
+	return "http://" + listener.Addr().String(), nil
+}
+
+// storeServer starts versitygw and returns its base URL once it answers.
+func storeServer(ctx context.Context, dir, hook string) (string, error) {
+	path, err := exec.LookPath("versitygw")
+	if err != nil {
+		return "", errors.New("versitygw is not in PATH: go install github.com/versity/versitygw/cmd/versitygw@v1.8.0")
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	addr := listener.Addr().String()
+	listener.Close()
+	cmd := exec.CommandContext(ctx, path, "--port", addr, "--quiet", "--health", "/health", "--event-webhook-url", hook, "posix", dir) //nolint:gosec // found by name
+	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY_ID="+accessKey, "ROOT_SECRET_ACCESS_KEY="+storeSecret)
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		return "", err
+	}
+	go cmd.Wait() //nolint:errcheck // ctx ends it
+	for range 500 {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/health", nil)
+		if err != nil {
+			return "", err
+		}
+		if resp, err := http.DefaultClient.Do(req); err == nil {
+			resp.Body.Close()
+			return "http://" + addr, nil
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return "", errors.New("versitygw does not answer")
+}
