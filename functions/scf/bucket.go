@@ -1,0 +1,35 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"strconv"
+
+	"groupimport/pkg/blob"
+	"groupimport/pkg/blob/cosblob"
+)
+
+// open returns a bucket of COS, by these variables, of which the platform sets the first four:
+//
+//	TENCENTCLOUD_SECRETID, _SECRETKEY, _SESSIONTOKEN    of the function's role
+//	TENCENTCLOUD_REGION                                 of the function, and so of the bucket
+//	COS_REGION                                          of the bucket, if it is another one
+//	COS_ENDPOINT                                        another base URL, for tests and proxies
+//	COS_VERSIONED_OK                                    see [cosblob.Config]
+func open(getenv func(string) string, name string) (blob.Bucket, error) {
+	versioned := false
+	if v := getenv("COS_VERSIONED_OK"); v != "" {
+		var err error
+		if versioned, err = strconv.ParseBool(v); err != nil {
+			return nil, fmt.Errorf("COS_VERSIONED_OK is %q, it must be true or false", v)
+		}
+	}
+	return cosblob.Open(cosblob.Config{
+		Bucket: name, Region: cmp.Or(getenv("COS_REGION"), getenv("TENCENTCLOUD_REGION")), Endpoint: getenv("COS_ENDPOINT"), VersionedOK: versioned,
+		// The library sets the environment anew with each event: the role's keys are temporary, and a process
+		// may outlive them.
+		Credentials: func() (id, key, token string) {
+			return getenv("TENCENTCLOUD_SECRETID"), getenv("TENCENTCLOUD_SECRETKEY"), getenv("TENCENTCLOUD_SESSIONTOKEN")
+		},
+	})
+}

@@ -1,0 +1,433 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log"
+	"maps"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"groupimport/functions/scf/scftest"
+	"groupimport/pkg/blob/blobtest"
+	"groupimport/pkg/blob/cosblob/costest"
+	"groupimport/pkg/emulator"
+	"groupimport/pkg/importer"
+	"groupimport/pkg/results"
+)
+
+// program builds the function as scripts/build does, but for this machine, once.
+var program = sync.OnceValues(func() (string, error) {
+	name := filepath.Join(binaryDir, "main")
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid=", "-o", name, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return name, nil
+})
+
+var binaryDir string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "scf")
+		if err != nil {
+			panic(err)
+		}
+		defer os.RemoveAll(dir)
+		binaryDir = dir
+		return m.Run()
+	}())
+}
+
+const (
+	bucketName = "groups-1250000000"
+	secretKey  = "the-key-that-nobody-may-see"
+)
+
+// A cloud is a bucket behind COS's protocol, an IM service behind TLS, and the function between them.
+type cloud struct {
+	t       *testing.T
+	bucket  *blobtest.Bucket
+	cos     *costest.Server
+	service *emulator.Service
+	env     map[string]string // sent with each event
+	process []string          // of the process from its start
+	log     logBuffer
+}
+
+func newCloud(t *testing.T) *cloud {
+	t.Helper()
+	c := &cloud{t: t, bucket: &blobtest.Bucket{}, service: &emulator.Service{
+		SDKAppID: 1400000000, Key: secretKey, Limit: -1, Latency: 20 * time.Millisecond,
+	}}
+	key := costest.Key{ID: "AKID-role", Secret: "role-secret-one", Token: "role-token-one"}
+	c.cos = costest.New(costest.Options{Objects: c.bucket, Keys: []costest.Key{key}})
+	t.Cleanup(func() { c.cos.Close() })
+	store := httptest.NewServer(c.cos)
+	t.Cleanup(store.Close)
+	im := httptest.NewUnstartedServer(c.service)
+	im.Config.ErrorLog = log.New(io.Discard, "", 0) // processes that are killed break off handshakes
+	im.StartTLS()
+	t.Cleanup(im.Close)
+	authority := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(authority, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: im.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.process = []string{"SSL_CERT_FILE=" + authority}
+	c.env = map[string]string{
+		"EXPORT_BUCKET": bucketName, "EXPORT_PREFIX": "exports/", "ONE_AT_A_TIME": "true", "COS_ENDPOINT": store.URL,
+		"TIM_SDKAPPID": "1400000000", "TIM_SECRET_KEY": secretKey, "TIM_ENDPOINT": im.URL, "TIM_RATE": "190",
+		"TENCENTCLOUD_SECRETID": key.ID, "TENCENTCLOUD_SECRETKEY": key.Secret, "TENCENTCLOUD_SESSIONTOKEN": key.Token, "TENCENTCLOUD_REGION": "ap-guangzhou",
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the log:\n%s", c.log.String())
+		}
+		for _, secret := range []string{secretKey, headerSecret, "role-secret", "role-token"} {
+			if strings.Contains(c.log.String(), secret) {
+				t.Errorf("%q stands in the log", secret)
+			}
+		}
+	})
+	return c
+}
+
+// function returns one instance of the function. tune may change its settings; it may be nil.
+func (c *cloud) function(timeout time.Duration, tune func(*scftest.Config)) *scftest.Runtime {
+	c.t.Helper()
+	binary, err := program()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	config := scftest.Config{Binary: binary, Timeout: timeout, Log: &c.log, Env: c.process, Environment: func() map[string]string { return c.env }}
+	if tune != nil {
+		tune(&config)
+	}
+	f := scftest.New(config)
+	c.t.Cleanup(f.Close)
+	return f
+}
+
+func (c *cloud) put(key string, lines ...string) {
+	c.t.Helper()
+	if err := c.bucket.Put(c.t.Context(), key, strings.NewReader(strings.Join(lines, "\n"))); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func invoke(t *testing.T, f *scftest.Runtime, payload []byte) (importer.Pass, *scftest.FunctionError) {
+	t.Helper()
+	r, err := f.Invoke(t.Context(), payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Start > 0 {
+		t.Logf("the process answered for the first time after %v", r.Start)
+	}
+	var p importer.Pass
+	if r.Error == nil {
+		if err := json.Unmarshal(r.Response, &p); err != nil {
+			t.Fatalf("the answer is %q: %v", r.Response, err)
+		}
+	}
+	return p, r.Error
+}
+
+func (c *cloud) outcomes(key string) []results.Outcome {
+	c.t.Helper()
+	var all []results.Outcome
+	for line := range bytes.Lines(c.bucket.Snapshot()[results.Names{Export: key}.Results()]) {
+		o, _, err := results.ReadLine(line)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		all = append(all, o)
+	}
+	return all
+}
+
+// records returns n of them, half of which have a GroupId.
+func records(n int) []string {
+	lines := make([]string, n)
+	for i := range lines {
+		id := ""
+		if i%2 == 0 {
+			id = fmt.Sprintf(`,"GroupId":"g%d"`, i+1)
+		}
+		lines[i] = fmt.Sprintf(`{"Type":"Public","Name":"n%d"%s}`, i+1, id)
+	}
+	return lines
+}
+
+const acme = "/1250000000/groups/exports/acme.jsonl"
+
+var resumeEvent = []byte(`{"Type":"Timer","TriggerName":"resume","Time":"2026-11-22T10:00:00Z","Message":"resume"}`)
+
+func TestAnImportGoesOnOverInvocationsThatEndAtTheirDeadline(t *testing.T) {
+	t.Parallel()
+	const n = 20_000
+	c := newCloud(t)
+	c.env["TIM_RATE"] = "800" // at which it takes 25 s
+	f := c.function(10*time.Second, nil)
+	c.put("exports/acme.jsonl", records(n)...)
+	payload := cosEvent(acme)
+	invocations := 0
+	for finished := false; !finished; invocations++ {
+		if invocations > 20 {
+			t.Fatal("not through after 20 invocations")
+		}
+		p, failure := invoke(t, f, payload)
+		if failure != nil || len(p.Done) > 1 {
+			t.Fatalf("got %+v, %+v, want no error", p, failure)
+		}
+		finished = len(p.Done) == 1 && p.Done[0].State == results.Finished
+		payload = resumeEvent
+	}
+	outcomes := c.outcomes("exports/acme.jsonl")
+	if len(outcomes) != n || invocations < 3 {
+		t.Errorf("got %d outcomes in %d invocations, want %d in several", len(outcomes), invocations, n)
+	}
+	for i, o := range outcomes {
+		if o.N != int64(i+1) || o.Status != results.Imported {
+			t.Fatalf("got %+v, want record %d imported", o, i+1)
+		}
+	}
+	if s := c.service.Stats(); s.Imports != n || s.Taken != n {
+		t.Errorf("got %d calls and %d groups, want %d of each: none cut off, none made twice", s.Imports, s.Taken, n)
+	}
+	f.Close()
+	u := f.Usage()
+	t.Logf("%d invocations in %d processes, %v of CPU = %v a call with TLS, at most %d MB", invocations, u.Processes, u.CPU, u.CPU/n, u.MaxRSS>>20)
+	if u.MaxRSS > 64<<20 {
+		t.Errorf("got %d bytes of memory, want at most 64 MB", u.MaxRSS)
+	}
+	for _, field := range []string{`"msg":"run ends"`, `"state":"finished"`, `"request_id":"`} {
+		if !strings.Contains(c.log.String(), field) {
+			t.Errorf("got no %s in the log, which people go by", field)
+		}
+	}
+}
+
+func TestAnImportSurvivesProcessesThatAreKilledAtAnyMoment(t *testing.T) {
+	t.Parallel()
+	const n = 3000
+	c := newCloud(t)
+	c.env["TIM_RATE"] = "500"
+	c.put("exports/acme.jsonl", records(n)...)
+	f := c.function(4*time.Second, nil)
+	kills, payload := 0, cosEvent(acme)
+	for finished := false; !finished; {
+		if kills < 2 && c.service.Stats().Imports < n {
+			time.AfterFunc(time.Duration(2+kills)*time.Second, f.Kill) // in the middle of a run
+		}
+		r, err := f.Invoke(t.Context(), payload)
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case r.Error != nil && r.Error.Type == scftest.Exited:
+			kills++
+		case r.Error != nil:
+			t.Fatalf("got %+v", r.Error)
+		}
+		finished = strings.Contains(string(r.Response), `"state":"finished"`)
+		time.Sleep(200 * time.Millisecond) // the dead run's leases last until its deadline and a margin
+	}
+	outcomes := c.outcomes("exports/acme.jsonl")
+	unknown := 0
+	for i, o := range outcomes {
+		if o.N != int64(i+1) || o.Status == results.Rejected || o.Status == results.Failed {
+			t.Fatalf("got %+v, want record %d in or unknown", o, i+1)
+		}
+		if o.Status == results.Unknown {
+			unknown++
+		}
+	}
+	if s := c.service.Stats(); len(outcomes) != n || s.Taken > n || unknown > kills*1000 {
+		t.Errorf("got %d outcomes, %d unknown, %d groups after %d kills", len(outcomes), unknown, s.Taken, kills)
+	}
+}
+
+func TestKeysOfAllKindsRawOrEscaped(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	f := c.function(time.Minute, nil)
+	for key, inEvent := range map[string]string{
+		"exports/plain.jsonl":      "exports/plain.jsonl",
+		"exports/with space.jsonl": "exports/with space.jsonl",
+		"exports/two words.jsonl":  "exports/two%20words.jsonl",
+		"exports/a+b.jsonl":        "exports/a+b.jsonl",
+		"exports/100%.jsonl":       "exports/100%.jsonl",
+		"exports/50%25.jsonl":      "exports/50%25.jsonl",
+		"exports/群组/导出.jsonl":      "exports/群组/导出.jsonl",
+		"exports/群.jsonl":          "exports/%E7%BE%A4.jsonl",
+	} {
+		c.put(key, `{"Type":"Public","Name":"x"}`)
+		p, failure := invoke(t, f, cosEvent("/1250000000/groups/"+inEvent))
+		if failure != nil || len(p.Done) != 1 || p.Done[0].Key != key || p.Done[0].State != results.Finished {
+			t.Errorf("%s: got %+v, %+v, want it finished", key, p, failure)
+		}
+	}
+}
+
+func TestCredentialsAreReadAnewByEachInvocation(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	f := c.function(time.Minute, nil)
+	c.put("exports/acme.jsonl", records(3)...)
+	c.put("exports/next.jsonl", records(3)...)
+	if p, failure := invoke(t, f, cosEvent(acme)); failure != nil || len(p.Done) != 1 || p.Done[0].State != results.Finished {
+		t.Fatalf("got %+v, %+v", p, failure)
+	}
+	renewed := costest.Key{ID: "AKID-role", Secret: "role-secret-two", Token: "role-token-two"}
+	c.cos.SetKeys(costest.Key{ID: "AKID-role", Secret: "role-secret-one", Token: "role-token-one", Expired: true})
+	next := cosEvent("/1250000000/groups/exports/next.jsonl")
+	if _, failure := invoke(t, f, next); failure == nil || failure.Type != "RunError" {
+		t.Errorf("with keys that have expired: got %+v, want a RunError", failure)
+	}
+	c.cos.SetKeys(renewed)
+	c.env["TENCENTCLOUD_SECRETKEY"], c.env["TENCENTCLOUD_SESSIONTOKEN"] = renewed.Secret, renewed.Token
+	if p, failure := invoke(t, f, next); failure != nil || len(p.Done) != 1 || p.Done[0].State != results.Finished {
+		t.Errorf("got %+v, %+v, want the same process to use the renewed ones", p, failure)
+	}
+	f.Close()
+	if u := f.Usage(); u.Processes != 1 {
+		t.Errorf("got %d processes, want one", u.Processes)
+	}
+}
+
+func TestADeadlineThatIsNotSentIsThatOfTheTimeLimit(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	c.put("exports/acme.jsonl", records(2000)...)
+	f := c.function(8*time.Second, func(config *scftest.Config) { config.NoDeadline = true })
+	p, failure := invoke(t, f, cosEvent(acme))
+	if failure != nil || len(p.Done) != 1 || p.Done[0].State != results.Waiting || p.Done[0].Counts.Imported == 0 {
+		t.Errorf("got %+v, %+v, want some imported and the end in good order", p, failure)
+	}
+}
+
+func TestErrorsHaveNamedTypes(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	c.put("exports/acme.jsonl", records(3)...)
+	f := c.function(time.Minute, nil)
+	for _, x := range []struct {
+		name       string
+		env        map[string]string
+		payload    []byte
+		kind, says string
+	}{
+		{"an unknown shape", nil, []byte(`{"hello":"world"}`), "EventError", "timers whose message"},
+		{"another bucket", map[string]string{"EXPORT_BUCKET": "other-1250000000"}, cosEvent(acme), "ConfigError", "other-1250000000"},
+		{"settings that are missing", map[string]string{"TIM_SDKAPPID": "", "TIM_RATE": "x"}, resumeEvent, "ConfigError", "TIM_SDKAPPID"},
+		{"a key that is kept elsewhere", map[string]string{"TIM_SECRET_KEY": "", "TIM_SECRET_KEY_PARAMETER": "/x"}, resumeEvent, "ConfigError", "TIM_SECRET_KEY"},
+		{"a switch that is neither on nor off", map[string]string{"COS_VERSIONED_OK": "perhaps", "EXPORT_BUCKET": "third-1250000000"}, resumeEvent, "ConfigError", "COS_VERSIONED_OK"},
+		{"a secret key that is wrong", map[string]string{"TENCENTCLOUD_SECRETKEY": "wrong"}, cosEvent(acme), "RunError", ""},
+		{"a key that the service refuses", map[string]string{"TIM_SECRET_KEY": "wrong"}, cosEvent(acme), "StoppedError", "exports/acme.jsonl"},
+		{"and mended", nil, cosEvent(acme), "", ""},
+	} {
+		saved := map[string]string{}
+		for name, value := range x.env {
+			saved[name] = c.env[name] // what is not sent any more stays as it was in the process
+			c.env[name] = value
+		}
+		p, failure := invoke(t, f, x.payload)
+		maps.Copy(c.env, saved)
+		switch {
+		case x.kind == "" && (failure != nil || len(p.Done) != 1 || p.Done[0].State != results.Finished):
+			t.Errorf("%s: got %+v, %+v, want it finished", x.name, p, failure)
+		case x.kind != "" && (failure == nil || failure.Type != x.kind || !strings.Contains(failure.Message, x.says)):
+			t.Errorf("%s: got %+v, %+v, want a %s with %q", x.name, p, failure, x.kind, x.says)
+		}
+	}
+}
+
+func TestABucketThatHadVersioningIsRefused(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	c.cos = costest.New(costest.Options{
+		Objects: c.bucket, Versioning: "Suspended",
+		Keys: []costest.Key{{ID: "AKID-role", Secret: "role-secret-one", Token: "role-token-one"}},
+	})
+	t.Cleanup(func() { c.cos.Close() })
+	store := httptest.NewServer(c.cos)
+	t.Cleanup(store.Close)
+	c.env["COS_ENDPOINT"] = store.URL
+	c.put("exports/acme.jsonl", records(3)...)
+	if _, failure := invoke(t, c.function(time.Minute, nil), cosEvent(acme)); failure == nil || failure.Type != "RunError" || !strings.Contains(failure.Message, "versioning") {
+		t.Errorf("got %+v, want a RunError about versioning", failure)
+	}
+	if got := c.service.Stats().Requests; got != 0 {
+		t.Errorf("got %d requests to the service, want none", got)
+	}
+	c.env["COS_VERSIONED_OK"] = "true"
+	if p, failure := invoke(t, c.function(time.Minute, nil), cosEvent(acme)); failure != nil || len(p.Done) != 1 || p.Done[0].State != results.Finished {
+		t.Errorf("where it is accepted: got %+v, %+v", p, failure)
+	}
+}
+
+func TestAProcessThatDiesIsFollowedByAnother(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	f := c.function(time.Minute, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	c.put("exports/acme.jsonl", records(2000)...)
+	go func() {
+		for c.service.Stats().Imports < 100 {
+			time.Sleep(10 * time.Millisecond)
+		}
+		f.Kill() // as a panic in some goroutine would end it
+	}()
+	if r, err := f.Invoke(ctx, cosEvent(acme)); err != nil || r.Error == nil || r.Error.Type != scftest.Exited {
+		t.Errorf("got %+v, %v, want the platform to see that the process exited", r, err)
+	}
+	if p, failure := invoke(t, f, resumeEvent); failure != nil || p.Left != 1 || !strings.Contains(p.Reason, "rate that all runs share") {
+		t.Errorf("got %+v, %+v, want the dead run's lease respected", p, failure)
+	}
+}
+
+func TestWithoutThePlatformItSaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	binary, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(binary)
+	cmd.Env = []string{"PATH=/nowhere"}
+	out, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "_LAMBDA_SERVER_PORT") {
+		t.Errorf("got %q, %v, want an error that names the variable", out, err)
+	}
+}
+
+// A logBuffer takes what several processes write.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
