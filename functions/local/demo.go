@@ -61,12 +61,13 @@ func (t *tool) demo(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	err = demo.importAll(ctx, cfg, level, []string{file}, false)
+	err = demo.importAll(ctx, cfg, level, []string{file}, manner{})
 	stats := service.Stats()
 	fmt.Fprintf(t.stdout, "the service saw: %s requests, %s groups made, busiest second %d, refused as too fast %d\n",
 		thousands(int64(stats.Requests)), thousands(int64(stats.Taken)), stats.BusiestSecond, stats.Refused)
 	if status(err, t.stderr) == exitNotIn { // as it should be
-		fmt.Fprintf(t.stdout, "look: head -3 %s; cat %s\n", quote(file+".results.ndjson"), quote(file+".failures.ndjson"))
+		fmt.Fprintf(t.stdout, "look: head -3 %s; cat %s; and in a browser %s\n",
+			quote(file+".results.ndjson"), quote(file+".failures.ndjson"), fileURL(file+".report.html"))
 		return nil
 	}
 	return err

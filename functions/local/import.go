@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"io/fs"
@@ -26,8 +27,8 @@ import (
 const grace = 1500 * time.Millisecond
 
 func (t *tool) importFiles(ctx context.Context, args []string) error {
-	flags := newFlags("import [-quiet] FILE…")
-	quiet := flags.Bool("quiet", false, "no progress, only messages and the summary")
+	flags := newFlags("import [-quiet] [-json] FILE…")
+	how := mannerOf(flags)
 	if done, err := t.parse(flags, args, true); done {
 		return err
 	}
@@ -35,7 +36,15 @@ func (t *tool) importFiles(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	return t.importAll(ctx, cfg, level, flags.Args(), *quiet)
+	return t.importAll(ctx, cfg, level, flags.Args(), *how)
+}
+
+// mannerOf adds the options of how a command speaks.
+func mannerOf(flags *flag.FlagSet) *manner {
+	how := &manner{}
+	flags.BoolVar(&how.quiet, "quiet", false, "no progress, only messages and the summary")
+	flags.BoolVar(&how.json, "json", false, "progress and messages (standard error) and summaries (standard output) as JSON, one object a line")
+	return how
 }
 
 // config reads the configuration; its error is one of usage and names every mistake.
@@ -53,9 +62,9 @@ func (t *tool) config() (importer.Config, slog.Level, error) {
 
 // importAll imports files one after another and writes a summary of each. Its error has the worst of
 // their exit statuses.
-func (t *tool) importAll(ctx context.Context, cfg importer.Config, level slog.Level, files []string, quiet bool) error {
-	meter := newMeter(t.stderr, quiet)
-	log := slog.New(slog.NewTextHandler(meter, &slog.HandlerOptions{Level: level}))
+func (t *tool) importAll(ctx context.Context, cfg importer.Config, level slog.Level, files []string, how manner) error {
+	meter := newMeter(t.stderr, how)
+	log := meter.logger(level)
 	first := &importer.Importer{Config: cfg, Grace: grace, Log: log}
 	if err := first.Dial(nil); err != nil {
 		return err
@@ -147,7 +156,11 @@ func (t *tool) importFile(ctx context.Context, i *importer.Importer, file string
 	if err != nil {
 		return failed(err)
 	}
-	t.summary(file, s, time.Since(start))
+	if meter.json {
+		t.summaryLine(file, s, time.Since(start))
+	} else {
+		t.summary(file, s, time.Since(start))
+	}
 	switch {
 	case s.State == results.Stopped:
 		fmt.Fprintf(meter, "local: %s: unfinished: %s; nothing is lost: mend that, and the same command goes on\n", name, s.Reason)
@@ -262,19 +275,63 @@ func (t *tool) summary(file string, s importer.Summary, took time.Duration) {
 	rows = append(rows, []string{"records", thousands(s.Counts.Records())})
 	fmt.Fprintf(t.stdout, "%s: %s\n", shown(file), how)
 	writeTable(t.stdout, rows)
-	dir, _ := filepath.Split(file)
-	for _, f := range s.Manifest.Files {
-		what := "results"
-		if strings.HasSuffix(f.Key, ".failures.ndjson") {
-			what = "failures"
-		}
-		// The key may have been written when the folder was opened further up or down; the file lies here.
-		name, gone := dir+path.Base(f.Key), ""
-		if _, err := os.Lstat(name); errors.Is(err, fs.ErrNotExist) {
+	for _, f := range beside(file, s.Manifest) {
+		gone := ""
+		if f.gone {
 			gone = "  gone: deleted or moved since"
 		}
-		fmt.Fprintf(t.stdout, "  %-8s  %s%s\n", what, shown(name), gone)
+		fmt.Fprintf(t.stdout, "  %-8s  %s%s\n", f.what, shown(f.name), gone)
 	}
+}
+
+// A written is a file that an import wrote beside its export.
+type written struct {
+	what, name string
+	gone       bool // deleted or moved since
+}
+
+// beside returns what an import wrote: what the manifest tells of, and the report if there is one.
+func beside(file string, m results.Manifest) []written {
+	dir, name := filepath.Split(file)
+	var all []written
+	put := func(what, key string, must bool) {
+		// The key may have been written when the folder was opened further up or down; the file lies here.
+		f := written{what: what, name: dir + path.Base(key)}
+		_, err := os.Lstat(f.name)
+		f.gone = errors.Is(err, fs.ErrNotExist)
+		if must || !f.gone {
+			all = append(all, f)
+		}
+	}
+	for _, f := range m.Files {
+		what := "results"
+		if _, kind := results.Beside(f.Key); kind == results.BesideFailures {
+			what = "failures"
+		}
+		put(what, f.Key, true)
+	}
+	put("report", results.Names{Export: name}.Report(), false)
+	return all
+}
+
+// summaryLine writes what a file's import came to as a line of JSON.
+func (t *tool) summaryLine(file string, s importer.Summary, took time.Duration) {
+	line := struct {
+		File    string            `json:"file"`
+		State   results.State     `json:"state"`
+		Reason  string            `json:"reason,omitzero"`
+		Already bool              `json:"already,omitzero"` // it was finished before, and nothing was done
+		Records int64             `json:"records"`
+		Counts  results.Counts    `json:"counts"`
+		Seconds float64           `json:"seconds"`
+		Files   map[string]string `json:"files"` // results, failures, report
+	}{file, s.State, s.Reason, s.Already, s.Counts.Records(), s.Counts, took.Round(time.Millisecond).Seconds(), map[string]string{}}
+	for _, f := range beside(file, s.Manifest) {
+		if !f.gone {
+			line.Files[f.what] = f.name
+		}
+	}
+	writeLine(t.stdout, line)
 }
 
 // writeTable writes rows of up to three cells, the second of which are numbers.

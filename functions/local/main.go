@@ -5,6 +5,7 @@
 //	local validate FILE…       check every record, send nothing
 //	local watch DIR            a folder as the bucket: what is dropped is imported, what failed is tried again
 //	local retry DIR            what the schedule does, once: unfinished goes on, missed is found, failed is tried again
+//	local report FILE|DIR…     make the page for people anew, from the results beside an export
 //	local emulator             an IM service on a port of this machine
 //
 // Results go to the folder beside the export, messages and progress to standard error, a summary to
@@ -37,6 +38,7 @@ const usage = `Usage: local COMMAND [ARGUMENT…]
   validate FILE…       check every record, send nothing
   watch DIR            a folder as the bucket: what is dropped is imported, what failed is tried again
   retry DIR            what the schedule does, once: unfinished goes on, missed is found, failed is tried again
+  report FILE|DIR…     make the page for people anew, from the results beside an export
   emulator             an IM service on a port of this machine
 
 local COMMAND -h tells the options of a command. Exit status: 0 all in, 1 error, 2 usage or configuration,
@@ -107,7 +109,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	t := &tool{getenv: getenv, stdout: stdout, stderr: stderr}
 	commands := map[string]func(context.Context, []string) error{
 		"demo": t.demo, "import": t.importFiles, "validate": t.validate, "emulator": t.emulator,
-		"watch": t.watch, "retry": t.retry,
+		"watch": t.watch, "retry": t.retry, "report": t.report,
 	}
 	switch args[0] {
 	case "help", "-h", "-help", "--help":

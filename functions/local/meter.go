@@ -1,14 +1,19 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
+	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/cheggaaa/pb/v3"
+	"github.com/go-json-experiment/json"
 	"golang.org/x/term"
 
 	"groupimport/pkg/importer"
@@ -27,20 +32,26 @@ const (
 	barLeast = 60 // columns; in fewer the numbers are more use than a bar
 )
 
+// A manner is how a command speaks.
+type manner struct {
+	quiet bool // no progress
+	json  bool // progress, messages and summaries are JSON, one object a line
+}
+
 // A meter shows how an import is doing: a bar where standard error is a terminal, and otherwise a line
 // every few seconds. Messages are written through it too, so that they do not tear the bar.
 type meter struct {
+	manner
 	out   io.Writer
-	quiet bool
 	width func() int // columns of the terminal, nil if out is none
 
 	mu    sync.Mutex
 	drawn bool // the bar stands on the cursor's line
 }
 
-func newMeter(out io.Writer, quiet bool) *meter {
-	m := &meter{out: out, quiet: quiet}
-	if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+func newMeter(out io.Writer, how manner) *meter {
+	m := &meter{out: out, manner: how}
+	if f, ok := out.(*os.File); ok && !how.json && term.IsTerminal(int(f.Fd())) {
 		m.width = func() int {
 			width, _, err := term.GetSize(int(f.Fd()))
 			if err != nil || width <= 0 {
@@ -63,7 +74,29 @@ func (m *meter) Write(p []byte) (int, error) {
 		fmt.Fprint(m.out, eraseLine) // the bar is drawn anew at the next tick
 		m.drawn = false
 	}
+	if m.json && !bytes.HasPrefix(p, []byte("{")) { // lines of the log are JSON already
+		writeLine(m.out, struct {
+			Message string `json:"message"`
+		}{strings.TrimSpace(string(p))})
+		return len(p), nil
+	}
 	return m.out.Write(p)
+}
+
+// logger returns a log that is written through the meter.
+func (m *meter) logger(level slog.Level) *slog.Logger {
+	options := &slog.HandlerOptions{Level: level}
+	if m.json {
+		return slog.New(slog.NewJSONHandler(m, options))
+	}
+	return slog.New(slog.NewTextHandler(m, options))
+}
+
+// writeLine writes v as a line of JSON. Where that fails there is nobody to tell.
+func writeLine(w io.Writer, v any) {
+	if data, err := json.Marshal(v, json.Deterministic(true)); err == nil {
+		_, _ = w.Write(append(data, '\n'))
+	}
 }
 
 // watch shows the importer's progress until the function that it returns is called.
@@ -80,10 +113,10 @@ func (m *meter) watch(i *importer.Importer, name string) (stop func()) {
 		for {
 			select {
 			case <-done:
-				m.show(i.Progress(), name, s, true)
+				m.show(i.Progress(), name, i.Config.Rate, s, true)
 				return
 			case <-tick.C:
-				m.show(i.Progress(), name, s, false)
+				m.show(i.Progress(), name, i.Config.Rate, s, false)
 			}
 		}
 	})
@@ -94,15 +127,29 @@ func (m *meter) watch(i *importer.Importer, name string) (stop func()) {
 }
 
 // show draws the bar or writes a line. last says that nothing follows.
-func (m *meter) show(p importer.Progress, name string, s *speed, last bool) {
+func (m *meter) show(p importer.Progress, name string, budget float64, s *speed, last bool) {
 	if p.Export.Key == "" {
 		return // not begun, or nothing to do
 	}
 	now := time.Now()
-	rate, left := s.add(now, p)
+	pace := s.add(now, p)
+	rate, left := pace.text(budget)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
+	case m.json:
+		if !last && now.Sub(s.told) < lineEvery {
+			return
+		}
+		s.told = now
+		line := progressLine{
+			File: name, At: now.UTC().Truncate(time.Millisecond), Offset: p.Next.Offset, Size: p.Export.Size, Records: p.Counts.Records(), Counts: p.Counts,
+			Budget: budget, SecondsLeft: math.Round(pace.left.Seconds()),
+		}
+		if pace.known {
+			line.Rate = new(math.Round(pace.rate*10) / 10)
+		}
+		writeLine(m.out, line)
 	case m.width != nil:
 		end := ""
 		if last {
@@ -115,6 +162,19 @@ func (m *meter) show(p importer.Progress, name string, s *speed, last bool) {
 		s.told = now
 		fmt.Fprintf(m.out, "%s: %s\n", name, lineText(p, rate, left))
 	}
+}
+
+// A progressLine is what -json says while an import runs.
+type progressLine struct {
+	File        string         `json:"file"`
+	At          time.Time      `json:"at"`
+	Offset      int64          `json:"offset"` // of size: how far the outcomes reach
+	Size        int64          `json:"size"`   // bytes
+	Records     int64          `json:"records"`
+	Counts      results.Counts `json:"counts"`        // of all runs
+	Rate        *float64       `json:"rate,omitzero"` // records a second, of the last ten; nil if that cannot be told yet
+	Budget      float64        `json:"budget"`        // attempts a second
+	SecondsLeft float64        `json:"secondsLeft,omitzero"`
 }
 
 // lineText says how an import is doing in one line.
@@ -203,9 +263,15 @@ type mark struct {
 	offset  int64
 }
 
-// add notes where an import stands and says how fast it is and how long it will take, each empty while
-// that cannot be told.
-func (s *speed) add(now time.Time, p importer.Progress) (rate, left string) {
+// A pace is how fast an import is. What cannot be told is zero.
+type pace struct {
+	known bool
+	rate  float64       // records a second
+	left  time.Duration // until the end
+}
+
+// add notes where an import stands and says how fast it is and how long it will take.
+func (s *speed) add(now time.Time, p importer.Progress) pace {
 	s.marks = append(s.marks, mark{now, p.Counts.Records(), p.Next.Offset})
 	for len(s.marks) > 2 && now.Sub(s.marks[1].at) >= rateOver {
 		s.marks = s.marks[1:]
@@ -213,12 +279,23 @@ func (s *speed) add(now time.Time, p importer.Progress) (rate, left string) {
 	first, last := s.marks[0], s.marks[len(s.marks)-1]
 	over := last.at.Sub(first.at)
 	if over < rateLeast {
-		return "", ""
+		return pace{}
 	}
-	rate = fmt.Sprintf("%.0f/s", float64(last.records-first.records)/over.Seconds())
+	is := pace{known: true, rate: float64(last.records-first.records) / over.Seconds()}
 	if bytes := last.offset - first.offset; bytes > 0 {
 		seconds := float64(p.Export.Size-last.offset) / float64(bytes) * over.Seconds()
-		left = leftText(time.Duration(min(seconds, 1e9) * float64(time.Second)))
+		is.left = max(1, time.Duration(min(seconds, 1e9)*float64(time.Second)))
+	}
+	return is
+}
+
+// text says the rate, against the budget, and the time left, each empty while that cannot be told.
+func (p pace) text(budget float64) (rate, left string) {
+	if p.known {
+		rate = fmt.Sprintf("%.0f/s of %g", p.rate, budget)
+	}
+	if p.left > 0 {
+		left = leftText(p.left)
 	}
 	return rate, left
 }

@@ -27,16 +27,16 @@ func TestSpeedIsThatOfTheLastSeconds(t *testing.T) {
 		rate, left string
 	}{
 		{"at the beginning nothing can be told", []int64{0}, "", ""},
-		{"after a second", []int64{0, 190}, "190/s", "4s left"},
-		{"after going on, what was done before is not this run's", []int64{500, 690}, "190/s", "2s left"},
-		{"an outage of ten seconds", []int64{0, 190, 190, 190, 190, 190, 190, 190, 190, 190, 190, 190}, "0/s", ""},
-		{"a stall counts while it is recent", []int64{0, 100, 100}, "50/s", "18s left"},
+		{"after a second", []int64{0, 190}, "190/s of 190", "4s left"},
+		{"after going on, what was done before is not this run's", []int64{500, 690}, "190/s of 190", "2s left"},
+		{"an outage of ten seconds", []int64{0, 190, 190, 190, 190, 190, 190, 190, 190, 190, 190, 190}, "0/s of 190", ""},
+		{"a stall counts while it is recent", []int64{0, 100, 100}, "50/s of 190", "18s left"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			var s speed
 			var rate, left string
 			for i, n := range row.records {
-				rate, left = s.add(start.Add(time.Duration(i)*time.Second), progress(n, 100*n, 100_000))
+				rate, left = s.add(start.Add(time.Duration(i)*time.Second), progress(n, 100*n, 100_000)).text(190)
 			}
 			if rate != row.rate || left != row.left {
 				t.Errorf("got %q and %q, want %q and %q", rate, left, row.rate, row.left)

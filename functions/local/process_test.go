@@ -291,7 +291,7 @@ func TestBarInATerminal(t *testing.T) {
 	}, "import", "a.jsonl")
 	second := d.terminal(40, func(*exec.Cmd) {}, "import", "a.jsonl")
 
-	drawn := regexp.MustCompile(`^a\.jsonl \[=*>? *\] \d+%, \d+ imported(, \d+/s(, (\d+m)?\d+s left)?)?$`)
+	drawn := regexp.MustCompile(`^a\.jsonl \[=*>? *\] \d+%, \d+ imported(, \d+/s of \d+(, (\d+m)?\d+s left)?)?$`)
 	bars := checkScreen(t, first, 98, drawn)
 	if len(bars) < 4 || !strings.Contains(strings.Join(bars, "\n"), "s left") {
 		t.Errorf("got bars %q, want some that tell the time left", bars)
@@ -299,7 +299,7 @@ func TestBarInATerminal(t *testing.T) {
 	if !strings.Contains(first, "level=WARN") || !strings.Contains(first, "local: interrupt signal received: ") {
 		t.Errorf("got %q, want a warning and the interrupt in it", first)
 	}
-	short := regexp.MustCompile(`^\d+%(, \d+ imported(, \d+/s(, (\d+m)?\d+s left)?)?| \d+ in, 0 not.*)$`)
+	short := regexp.MustCompile(`^\d+%(, \d+ imported(, \d+/s of \d+(, (\d+m)?\d+s left)?)?| \d+ in, 0 not.*)$`)
 	bars = checkScreen(t, second, 38, short)
 	var percent int
 	if len(bars) == 0 {

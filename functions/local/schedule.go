@@ -31,13 +31,13 @@ const (
 
 // retry does what the schedule does, once.
 func (t *tool) retry(ctx context.Context, args []string) error {
-	flags := newFlags("retry [-now] [-quiet] DIR")
+	flags := newFlags("retry [-now] [-quiet] [-json] DIR")
 	now := flags.Bool("now", false, "leave out the waits: of records that failed, and of imports that are stopped")
-	silent := flags.Bool("quiet", false, "no progress, only messages and the summary")
+	how := mannerOf(flags)
 	if done, err := t.parse(flags, args, true); done {
 		return err
 	}
-	s, err := t.schedule(flags.Args(), *silent)
+	s, err := t.schedule(flags.Args(), *how)
 	if err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ func (t *tool) retry(ctx context.Context, args []string) error {
 		action.Now = false // what a run of 15 minutes has left goes on
 	}
 	worst := ends.worst()
-	if len(ends) == 0 {
+	if len(ends) == 0 && !how.json {
 		fmt.Fprintf(t.stdout, "%s: nothing is due\n", s.dir)
 	}
 	if worst != exitOK {
@@ -106,12 +106,12 @@ func leftReason(ctx context.Context, pass importer.Pass) string {
 // watch takes a folder for the bucket: what is dropped into it is imported, what is unfinished goes on, and
 // what failed is tried again, until it is interrupted.
 func (t *tool) watch(ctx context.Context, args []string) error {
-	flags := newFlags("watch [-quiet] DIR")
-	silent := flags.Bool("quiet", false, "no progress, only messages and summaries")
+	flags := newFlags("watch [-quiet] [-json] DIR")
+	how := mannerOf(flags)
 	if done, err := t.parse(flags, args, true); done {
 		return err
 	}
-	s, err := t.schedule(flags.Args(), *silent)
+	s, err := t.schedule(flags.Args(), *how)
 	if err != nil {
 		return err
 	}
@@ -152,7 +152,7 @@ type scheduler struct {
 }
 
 // schedule returns a scheduler over the one folder that is named.
-func (t *tool) schedule(args []string, silent bool) (*scheduler, error) {
+func (t *tool) schedule(args []string, how manner) (*scheduler, error) {
 	if len(args) != 1 {
 		return nil, usageError("name one folder")
 	}
@@ -171,10 +171,9 @@ func (t *tool) schedule(args []string, silent bool) (*scheduler, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := newMeter(t.stderr, silent)
-	log := slog.New(slog.NewTextHandler(m, &slog.HandlerOptions{Level: level}))
+	m := newMeter(t.stderr, how)
 	return &scheduler{
-		tool: t, dir: args[0], bucket: bucket, cfg: cfg, log: log, meter: m, said: make(map[string]string), saying: make(map[string]string),
+		tool: t, dir: args[0], bucket: bucket, cfg: cfg, log: m.logger(level), meter: m, said: make(map[string]string), saying: make(map[string]string),
 	}, nil
 }
 
@@ -231,6 +230,10 @@ func (s *scheduler) tell(d importer.Doing) {
 		s.say(d.Key, fmt.Sprintf("local: %s: %s\n", file, strings.Replace(d.Reason, d.Holder, who(d.Holder), 1)))
 	case d.State == results.Finished:
 		delete(s.said, d.Key)
+		if s.meter.json {
+			writeLine(s.stdout, d)
+			return
+		}
 		fmt.Fprintf(s.stdout, "%s: %s: finished: %s\n", file, d.What, countsText(d.Counts))
 	default:
 		s.say(d.Key, fmt.Sprintf("local: %s: %s: unfinished: %s; nothing is lost, it goes on later\n", file, d.What, d.Reason))

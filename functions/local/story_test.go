@@ -125,6 +125,8 @@ var volatile = []*regexp.Regexp{
 	regexp.MustCompile(`("ms":)\d+`),
 	regexp.MustCompile(`("at":")\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z`),
 	regexp.MustCompile(`((?m:^\S+: finished in |^\S+: .* MB in ))\d[^\s)]*`),
+	regexp.MustCompile(`("seconds":)[\d.]+`),
+	regexp.MustCompile(`(in a browser file://).*`),
 	regexp.MustCompile(`(busiest second )\d+`),
 	regexp.MustCompile(`(imported at ).*`),
 	regexp.MustCompile(`("GroupId":"@TGS#)[^"]+`),

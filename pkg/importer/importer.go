@@ -159,6 +159,7 @@ func (i *Importer) Run(ctx context.Context, key string) (Summary, error) {
 		if err := i.settle(ctx, names, &manifest); err != nil {
 			return Summary{}, err
 		}
+		i.remakeReport(ctx, names)
 		return Summary{State: results.Finished, Already: true, Counts: manifest.Counts, Manifest: manifest}, nil
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return Summary{}, err
@@ -272,12 +273,14 @@ func (i *Importer) importExport(ctx, writing context.Context, names results.Name
 		cp.Export.Key = exp.Key // the folder may have been opened further up or down
 	} else if last != nil {
 		i.log().InfoContext(ctx, "a new version of the export", "key", exp.Key, "version", exp.Version)
-		if err := results.Keep(writing, i.Bucket, names, *last); err != nil {
+		kept, err := results.Keep(writing, i.Bucket, names, *last)
+		if err != nil {
 			return Summary{}, fmt.Errorf("keep the results of the older version: %w", err)
 		}
+		i.remakeReport(writing, kept) // it names the kept files
 	}
 	return i.work(ctx, writing, &run{Importer: i, names: names, lease: lease}, cp, func(cp results.Checkpoint) (results.Manifest, error) {
-		return results.Finish(writing, i.Bucket, names, names, cp, i.Config.policy())
+		return results.Finish(writing, i.Bucket, names, names, cp, i.Config.policy(), i.page(names))
 	})
 }
 
@@ -286,7 +289,7 @@ func (i *Importer) work(ctx, writing context.Context, r *run, cp results.Checkpo
 	if len(cp.Runs) > mostRuns {
 		cp.Runs = append(cp.Runs[:1:1], cp.Runs[len(cp.Runs)-mostRuns/2:]...)
 	}
-	cp.Runs = append(cp.Runs, results.Run{Lease: r.lease.Number, Start: time.Now().UTC()})
+	cp.Runs = append(cp.Runs, results.Run{Lease: r.lease.Number, Start: time.Now().UTC(), Rate: i.Config.Rate})
 	ahead, err := results.LoadAhead(writing, i.Bucket, r.names, &cp)
 	if err != nil {
 		return Summary{}, err // before anything is written that would forget them
@@ -335,7 +338,11 @@ func (i *Importer) work(ctx, writing context.Context, r *run, cp results.Checkpo
 			summary.State, summary.Reason, err = results.Waiting, "time is up while the results are written", nil
 		}
 	} else if !errors.Is(err, results.ErrLost) {
-		if saveErr := results.SaveProgress(writing, i.Bucket, r.names, state, reason, &end); err == nil {
+		saveErr := results.SaveProgress(writing, i.Bucket, r.names, state, reason, &end)
+		if saveErr == nil && end.Round == 0 { // in a round, the report of the whole import stays
+			i.reportProgress(writing, r.names, state, reason, &end)
+		}
+		if err == nil {
 			err = saveErr
 		}
 	}

@@ -49,7 +49,7 @@ func (i *Importer) round(ctx, writing context.Context, names results.Names, leas
 		return Summary{}, err
 	}
 	merge := func(cp results.Checkpoint) (results.Manifest, error) {
-		return results.Merge(writing, i.Bucket, names, m, cp, i.Config.policy())
+		return results.Merge(writing, i.Bucket, names, m, cp, i.Config.policy(), i.page(names))
 	}
 	goesOn := last != nil && last.Round == len(m.Rounds)+1
 	info, err := i.Bucket.Stat(writing, names.Failures())

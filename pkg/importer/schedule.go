@@ -75,8 +75,8 @@ type due struct {
 
 // Schedule does one pass over all exports below [Config.Prefix]: what is due is worked on in order of
 // age until ctx ends. It goes by a list, which costs a request for each 1,000 keys, and an import has
-// three to five of them: the export, its results, its work folder, which counts as one however much is
-// in it, and perhaps a failures file and a report. A finished import costs nothing more, unless its export
+// four or five of them: the export, its results, its report, its work folder, which counts as one however
+// much is in it, and perhaps a failures file. A finished import costs nothing more, unless its export
 // was written after its results or, for Retry, it has a failures file; an unfinished one costs a few
 // requests.
 //

@@ -60,6 +60,7 @@ type Run struct {
 	End      time.Time `json:"end,omitzero"`  // zero while it is under way, or if it died
 	Why      string    `json:"why,omitzero"`  // it ended, in a few words
 	Stop     string    `json:"stop,omitzero"` // what a person has to act on, if that is why
+	Rate     float64   `json:"rate,omitzero"` // its budget, attempts a second
 	Attempts int64     `json:"attempts"`
 	Slowed   int       `json:"slowed,omitzero"` // how often the service said too fast
 	Counts   Counts    `json:"counts"`          // of this run

@@ -52,10 +52,18 @@ func LoadManifest(ctx context.Context, b blob.Bucket, names Names) (Manifest, er
 	return m, readJSON(ctx, b, names.Manifest(), &m)
 }
 
+// A Reporter makes the page for people out of the lines while they are written, so that nothing is read
+// twice. It keeps none of them. What goes wrong with the page is its own to tell: the results count.
+type Reporter interface {
+	Result(line []byte)                     // of the results, in their order, without its end
+	Failure(line []byte)                    // of the failures, in their order, with its record
+	Report(ctx context.Context, m Manifest) // that was all, and the manifest is written next
+}
+
 // Finish writes, from the parts that cp counts, the results and failures under the names of to, and
 // then the manifest. from is where the parts are; the two differ when the results of an older version
-// are put out of the way. Done twice, it writes the same again.
-func Finish(ctx context.Context, b blob.Bucket, from, to Names, cp Checkpoint, p RetryPolicy) (Manifest, error) {
+// are put out of the way. page may be nil. Done twice, it writes the same again.
+func Finish(ctx context.Context, b blob.Bucket, from, to Names, cp Checkpoint, p RetryPolicy, page Reporter) (Manifest, error) {
 	m := Manifest{
 		Export: cp.Export, Complete: cp.Done, Replaced: from != to, Counts: cp.Counts, Runs: cp.Runs,
 		Started: cp.Runs[0].Start, Finished: time.Now().UTC(),
@@ -85,15 +93,24 @@ func Finish(ctx context.Context, b blob.Bucket, from, to Names, cp Checkpoint, p
 			}
 		}
 	}
-	results, err := put(ctx, b, to.Results(), lines(), bare)
+	results, err := put(ctx, b, to.Results(), lines(), func(line []byte) []byte {
+		line = bare(line)
+		if page != nil {
+			page.Result(line)
+		}
+		return line
+	})
 	if err != nil {
 		return m, err
 	}
 	m.Files = append(m.Files, results)
-	if err := m.putFailures(ctx, b, to, lines()); err != nil {
+	if err := m.putFailures(ctx, b, to, lines(), page); err != nil {
 		return m, err
 	}
 	m.schedule(p)
+	if page != nil {
+		page.Report(ctx, m)
+	}
 	if err := writeJSON(ctx, b, to.Manifest(), m); err != nil {
 		return m, err
 	}
@@ -102,14 +119,20 @@ func Finish(ctx context.Context, b blob.Bucket, from, to Names, cp Checkpoint, p
 
 // putFailures writes the failures file from lines, and notes it. If every record is in there is none, not
 // even one that an older version or an earlier round has left.
-func (m *Manifest) putFailures(ctx context.Context, b blob.Bucket, names Names, lines iter.Seq2[[]byte, error]) error {
+func (m *Manifest) putFailures(ctx context.Context, b blob.Bucket, names Names, lines iter.Seq2[[]byte, error], page Reporter) error {
 	if m.Counts.NotIn() == 0 {
 		if err := b.Delete(ctx, names.Failures()); err != nil {
 			return fmt.Errorf("remove %q: %w", names.Failures(), err)
 		}
 		return nil
 	}
-	failures, err := put(ctx, b, names.Failures(), lines, failuresOnly)
+	failures, err := put(ctx, b, names.Failures(), lines, func(line []byte) []byte {
+		line = failuresOnly(line)
+		if page != nil && line != nil {
+			page.Failure(line)
+		}
+		return line
+	})
 	if err != nil {
 		return err
 	}
@@ -311,15 +334,15 @@ func LoadAhead(ctx context.Context, b blob.Bucket, names Names, cp *Checkpoint) 
 
 // Keep puts the results of an older version of the export out of the way, under names that carry its
 // version, so that those of the newer one can take their place. If the older import was not finished,
-// what it came to so far is kept.
-func Keep(ctx context.Context, b blob.Bucket, names Names, old Checkpoint) error {
+// what it came to so far is kept. It returns those names.
+func Keep(ctx context.Context, b blob.Bucket, names Names, old Checkpoint) (Names, error) {
 	m, err := LoadManifest(ctx, b, names)
 	if old.Round > 0 { // the import was finished; what the round came to belongs to it
 		if err == nil {
-			m, err = Merge(ctx, b, names, m, old, RetryPolicy{})
+			m, err = Merge(ctx, b, names, m, old, RetryPolicy{}, nil)
 		}
 		if err != nil {
-			return err
+			return Names{}, err
 		}
 		old.Export.Version = m.Export.Version
 	}
@@ -328,10 +351,10 @@ func Keep(ctx context.Context, b blob.Bucket, names Names, old Checkpoint) error
 	case errors.Is(err, fs.ErrNotExist), err == nil && m.Export.Version != old.Export.Version:
 		old.Done = false
 		old.Export.Key = names.Export
-		_, err := Finish(ctx, b, names, kept, old, RetryPolicy{})
-		return err
+		_, err := Finish(ctx, b, names, kept, old, RetryPolicy{}, nil)
+		return kept, err
 	case err != nil:
-		return err
+		return Names{}, err
 	}
 	for i, f := range m.Files {
 		// By what it is and not by its key: the folder may have been opened further up or down then.
@@ -340,12 +363,12 @@ func Keep(ctx context.Context, b blob.Bucket, names Names, old Checkpoint) error
 			from, to = names.Failures(), kept.Failures()
 		}
 		if err := copyObject(ctx, b, from, to); err != nil {
-			return err
+			return Names{}, err
 		}
 		m.Files[i].Key = to
 	}
 	m.Replaced = true
-	return writeJSON(ctx, b, kept.Manifest(), m)
+	return kept, writeJSON(ctx, b, kept.Manifest(), m)
 }
 
 func copyObject(ctx context.Context, b blob.Bucket, from, to string) error {

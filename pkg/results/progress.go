@@ -61,7 +61,8 @@ func again(runs []Run) time.Time {
 	return runs[len(runs)-1].End.Add(wait)
 }
 
-func progressOf(state State, reason string, cp *Checkpoint) Progress {
+// ProgressOf returns how the import stands that cp is about.
+func ProgressOf(state State, reason string, cp *Checkpoint) Progress {
 	return Progress{
 		Again: again(cp.Runs), State: state, Reason: reason, Export: cp.Export, Next: cp.Next, Counts: cp.Counts,
 		Run: cp.Runs[len(cp.Runs)-1], Runs: len(cp.Runs), Updated: time.Now().UTC(),
@@ -76,5 +77,5 @@ func LoadProgress(ctx context.Context, b blob.Bucket, names Names) (Progress, er
 
 // SaveProgress says how an import is doing that has just ended a run.
 func SaveProgress(ctx context.Context, b blob.Bucket, names Names, state State, reason string, cp *Checkpoint) error {
-	return writeJSON(ctx, b, names.Progress(), progressOf(state, reason, cp))
+	return writeJSON(ctx, b, names.Progress(), ProgressOf(state, reason, cp))
 }

@@ -409,7 +409,7 @@ func TestAStoreThatIsAwayForAMinuteLosesNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, err := results.Finish(t.Context(), b, names, names, cp, results.RetryPolicy{})
+		m, err := results.Finish(t.Context(), b, names, names, cp, results.RetryPolicy{}, nil)
 		if err != nil || m.Counts.Imported != 2000 {
 			t.Errorf("got %+v, %v, want 2000 imported", m.Counts, err)
 		}
@@ -470,7 +470,7 @@ func TestFinishTwiceWritesTheSame(t *testing.T) {
 		}
 		var texts []string
 		for range 2 {
-			if _, err := results.Finish(t.Context(), b, names, names, cp, results.RetryPolicy{}); err != nil {
+			if _, err := results.Finish(t.Context(), b, names, names, cp, results.RetryPolicy{}, nil); err != nil {
 				t.Fatal(err)
 			}
 			texts = append(texts, string(b.Snapshot()[names.Results()])+string(b.Snapshot()[names.Failures()]))
@@ -505,7 +505,7 @@ func TestNothingIsFinishedBeforeTheManifest(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := results.Finish(t.Context(), b, names, names, cp, results.RetryPolicy{}); err == nil {
+		if _, err := results.Finish(t.Context(), b, names, names, cp, results.RetryPolicy{}, nil); err == nil {
 			t.Error("got no error, want the store's")
 		}
 		if _, err := results.LoadManifest(t.Context(), b, names); !errors.Is(err, fs.ErrNotExist) {

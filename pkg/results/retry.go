@@ -88,8 +88,8 @@ func (m *Manifest) Due(p RetryPolicy, now bool) bool {
 
 // Merge puts what a round came to, as far as cp's parts and outcomes ahead say, into the results and
 // failures, and then into the manifest, which it returns. It reads the results once. Interrupted at any
-// instant and done again, it comes to the same.
-func Merge(ctx context.Context, b blob.Bucket, names Names, m Manifest, cp Checkpoint, p RetryPolicy) (Manifest, error) {
+// instant and done again, it comes to the same. page may be nil.
+func Merge(ctx context.Context, b blob.Bucket, names Names, m Manifest, cp Checkpoint, p RetryPolicy, page Reporter) (Manifest, error) {
 	if cp.Round != len(m.Rounds)+1 {
 		return m, nil // merged before
 	}
@@ -100,8 +100,12 @@ func Merge(ctx context.Context, b blob.Bucket, names Names, m Manifest, cp Check
 	var counts Counts
 	m.Files = nil
 	results, err := put(ctx, b, names.Results(), replaced(Lines(ctx, b, names.Results()), partLines(ctx, b, names, cp), ahead), func(line []byte) []byte {
+		line = bare(line)
 		counts.Add(LineStatus(line))
-		return bare(line)
+		if page != nil {
+			page.Result(line)
+		}
+		return line
 	})
 	if err != nil {
 		return m, err
@@ -110,11 +114,14 @@ func Merge(ctx context.Context, b blob.Bucket, names Names, m Manifest, cp Check
 		return m, fmt.Errorf("%q has %d records, the manifest says %d: has somebody changed it?", names.Results(), counts.Records(), m.Counts.Records())
 	}
 	m.Counts, m.Files = counts, append(m.Files, results)
-	if err := m.putFailures(ctx, b, names, replaced(lenient(Lines(ctx, b, names.Failures())), partLines(ctx, b, names, cp), ahead)); err != nil {
+	if err := m.putFailures(ctx, b, names, replaced(lenient(Lines(ctx, b, names.Failures())), partLines(ctx, b, names, cp), ahead), page); err != nil {
 		return m, err
 	}
 	m.Rounds = append(m.Rounds, Round{Unsure: !cp.Done && cp.Sent >= cp.Next.N, Start: cp.Runs[0].Start, End: time.Now().UTC(), Counts: cp.Counts, Runs: cp.Runs})
 	m.schedule(p)
+	if page != nil {
+		page.Report(ctx, m)
+	}
 	if err := writeJSON(ctx, b, names.Manifest(), m); err != nil {
 		return m, err
 	}

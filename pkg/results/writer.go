@@ -245,7 +245,7 @@ func (w *Writer) save(ctx context.Context, cp Checkpoint) error {
 		return nil // what a run says at its end is the importer's
 	}
 	w.told = time.Now()
-	p := progressOf(Running, "", &cp)
+	p := ProgressOf(Running, "", &cp)
 	p.Holder, p.Until = w.lease.Holder, w.lease.Until
 	if err := writeJSON(ctx, w.bucket, w.names.Progress(), p); err != nil {
 		w.log.WarnContext(ctx, "progress not written", "err", err) // the checkpoint is what counts

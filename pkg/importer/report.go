@@ -1,0 +1,103 @@
+package importer
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"groupimport/pkg/blob"
+	"groupimport/pkg/report"
+	"groupimport/pkg/results"
+	"groupimport/pkg/tim"
+)
+
+// A page makes the report of an import that is through, while its results are written.
+type page struct {
+	*report.Builder
+	*Importer
+	names results.Names
+}
+
+func (i *Importer) page(names results.Names) *page {
+	return &page{report.New(explain), i, names}
+}
+
+func explain(code int) string { return tim.Explain(code).Text }
+
+// Report implements [results.Reporter].
+func (p *page) Report(ctx context.Context, m results.Manifest) {
+	p.putReport(ctx, p.names, func(w io.Writer) error { return p.Write(w, p.names, &m) })
+}
+
+// putReport writes the report. An import does not fail for want of it: it is made anew by the next round,
+// when the same version of the export is dropped again, or by [WriteReport].
+func (i *Importer) putReport(ctx context.Context, names results.Names, write func(io.Writer) error) {
+	var b bytes.Buffer // bounded by the page's size
+	err := write(&b)
+	if err == nil {
+		err = i.Bucket.Put(ctx, names.Report(), &b)
+	}
+	if err != nil {
+		i.log().WarnContext(ctx, "report not written", "key", names.Report(), "err", err)
+	}
+}
+
+// reportProgress writes the report of an import that is not through, at the end of a run.
+func (i *Importer) reportProgress(ctx context.Context, names results.Names, state results.State, reason string, cp *results.Checkpoint) {
+	p := results.ProgressOf(state, reason, cp)
+	i.putReport(ctx, names, func(w io.Writer) error { return report.WriteProgress(w, names, &p, cp.Runs, 0) })
+}
+
+// remakeReport writes the report of an import that is through from its results, if there is none.
+func (i *Importer) remakeReport(ctx context.Context, names results.Names) {
+	if _, err := i.Bucket.Stat(ctx, names.Report()); !errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	i.putReport(ctx, names, func(w io.Writer) error { return WriteReport(ctx, i.Bucket, names, w) })
+}
+
+// WriteReport makes the report of an import anew from what lies beside its export, which may itself be gone.
+// An import that is not through has a small one. If nothing lies there, the error wraps [fs.ErrNotExist].
+func WriteReport(ctx context.Context, b blob.Bucket, names results.Names, w io.Writer) error {
+	m, err := results.LoadManifest(ctx, b, names)
+	none := errors.Is(err, fs.ErrNotExist)
+	if err != nil && !none {
+		return err
+	}
+	p, err := results.LoadProgress(ctx, b, names)
+	if none && errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("there is no import of %q: %w", names.Export, err)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // older results that are kept have none
+		return err
+	}
+	_, kind := results.Beside(p.Export.Key)
+	newer := err == nil && p.State != results.Finished && kind != results.BesideFailures && p.Export.Version != m.Export.Version
+	if none || newer {
+		var runs []results.Run
+		if cp, err := results.LoadCheckpoint(ctx, b, names, p.Run.Lease+1); err == nil && cp != nil {
+			runs = cp.Runs
+		}
+		return report.WriteProgress(w, names, &p, runs, 0)
+	}
+	builder := report.New(explain)
+	for line, err := range results.Lines(ctx, b, names.Results()) {
+		if err != nil {
+			return fmt.Errorf("read the results: %w", err)
+		}
+		builder.Result(line)
+	}
+	for line, err := range results.Lines(ctx, b, names.Failures()) {
+		if errors.Is(err, fs.ErrNotExist) {
+			break // all are in, or somebody has taken it away
+		}
+		if err != nil {
+			return fmt.Errorf("read the failures: %w", err)
+		}
+		builder.Failure(line)
+	}
+	return builder.Write(w, names, &m)
+}

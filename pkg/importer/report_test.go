@@ -1,0 +1,115 @@
+package importer_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"groupimport/pkg/blob/blobtest"
+	"groupimport/pkg/importer"
+	"groupimport/pkg/results"
+)
+
+// says fails the test if the report of names lacks one of the texts.
+func (w *world) says(names results.Names, texts ...string) {
+	w.t.Helper()
+	page := string(w.store.Snapshot()[names.Report()])
+	for _, text := range texts {
+		if !strings.Contains(page, text) {
+			w.t.Errorf("%q is not in the report of %d bytes: %.200s", text, len(page), page[strings.Index(page, "<h1")+1:])
+		}
+	}
+}
+
+func TestReportFollowsTheImportAndEachRoundOfRetries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		off := w.failing()
+		w.put(append(withIDs(3000), `{"Type":"Public","Name":""}`)...)
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		if s, err := w.run(ctx); err != nil || s.State != results.Waiting {
+			t.Fatalf("got %+v, %v, want it waiting", s, err)
+		}
+		w.says(simNames, "groups are in so far.", "The last run has ended: <bdi>time is up</bdi>.")
+		s := w.finish()
+		w.says(simNames, fmt.Sprintf("%d,%03d of 3,001 groups are in.", s.Counts.Imported/1000, s.Counts.Imported%1000), "1 was rejected", "failed and will be tried again", "Name is missing or empty",
+			"the budget: <bdi>190</bdi> attempts a second")
+		off()
+		if p := w.pass(importer.Action{Retry: true, Now: true}); len(p.Done) != 1 {
+			t.Fatalf("got %+v, want a round", p)
+		}
+		w.says(simNames, "3,000 of 3,001 groups are in.", "Round 1 of retries")
+
+		// The report says the same when it is made from what lies there.
+		var made bytes.Buffer
+		if err := importer.WriteReport(t.Context(), w.store, simNames, &made); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(made.Bytes(), w.store.Snapshot()[simNames.Report()]) {
+			t.Errorf("got another report of %d bytes when it is made again", made.Len())
+		}
+
+		// Of a version that was replaced, one is kept that names the files that are kept.
+		kept := simNames.Kept(s.Manifest.Export.Version)
+		w.put(withIDs(1)...)
+		w.finish()
+		w.says(simNames, "The one group is in.")
+		w.says(kept, "3,000 of 3,001 groups are in.", "A newer version of the export has taken its place.", "./"+kept.Results()[strings.LastIndexByte(kept.Results(), '/')+1:])
+	})
+}
+
+func TestAnImportDoesNotFailForWantOfItsReport(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.put(withIDs(10)...)
+		w.store.Fail = func(op blobtest.Op) blobtest.Fault {
+			if op.Method == blobtest.Put && op.Key == simNames.Report() {
+				return blobtest.Fault{Err: fs.ErrPermission}
+			}
+			return blobtest.Fault{}
+		}
+		if s := w.finish(); s.Counts.Imported != 10 {
+			t.Errorf("got %+v, want 10 imported", s.Counts)
+		}
+		if _, ok := w.store.Snapshot()[simNames.Report()]; ok {
+			t.Error("there is a report")
+		}
+		// The next who asks gets one.
+		w.store.Fail = nil
+		if s := w.finish(); !s.Already {
+			t.Errorf("got %+v, want nothing done", s)
+		}
+		w.says(simNames, "All 10 groups are in.")
+		before := w.store.Counts().Calls[blobtest.Put]
+		w.finish()
+		if after := w.store.Counts().Calls[blobtest.Put]; after != before {
+			t.Errorf("got %d writes for a report that is there, want none", after-before)
+		}
+	})
+}
+
+func TestReportOfARunThatWasStopped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.put(withIDs(10)...)
+		w.config.SecretKey = "wrong"
+		if s, err := w.run(t.Context()); err != nil || s.State != results.Stopped {
+			t.Fatalf("got %+v, %v, want it stopped", s, err)
+		}
+		w.says(simNames, "No group is in yet.", "Stopped: ", "check that TIM_SDKAPPID and TIM_SECRET_KEY are of the same app", "Mend what stopped it")
+	})
+}
+
+func TestThereIsNoReportOfNothing(t *testing.T) {
+	w := newWorld(t)
+	if err := importer.WriteReport(t.Context(), w.store, simNames, &bytes.Buffer{}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v, want %v", err, fs.ErrNotExist)
+	}
+}

@@ -1,0 +1,79 @@
+package report_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"groupimport/pkg/report"
+	"groupimport/pkg/results"
+)
+
+// BenchmarkMillion makes the report of 1,000,000 records, of which one in notin is not in, and says how large
+// the page is and how much memory the heap has taken at its most.
+func BenchmarkMillion(b *testing.B) {
+	for _, row := range []struct {
+		name  string
+		notIn int
+	}{{"1 in 100 is not in", 100}, {"none is in", 1}} {
+		b.Run(row.name, func(b *testing.B) {
+			line, failure := make([]byte, 0, 1024), make([]byte, 0, 1024)
+			var most uint64
+			size := 0
+			for b.Loop() {
+				page := report.New(explain)
+				at := epoch
+				for n := range int64(1_000_000) {
+					at = at.Add(5 * time.Millisecond)
+					o := results.Outcome{N: n + 1, Line: n + 1, Status: results.Imported, GroupID: "@TGS#2J4SZEAEL", Attempts: 1, MS: 40 + n%50, At: at}
+					if n%int64(row.notIn) == 0 {
+						o.Status, o.Field, o.Error = results.Rejected, "Name", fmt.Sprintf("Name has %d bytes, at most 30 are allowed", 31+n%60)
+						failure = o.AppendFailure(failure[:0], []byte(`{"Type":"Public","Name":"A name of a group that is too long for it","GroupId":"@TGS#2J4SZEAEL","Introduction":"Some words"}`))
+						page.Failure(failure)
+					}
+					line = o.AppendJSON(line[:0])
+					page.Result(line)
+					if n%200_000 == 0 {
+						var m runtime.MemStats
+						runtime.ReadMemStats(&m)
+						most = max(most, m.HeapInuse)
+					}
+				}
+				var html bytes.Buffer
+				if err := page.Write(&html, names, &results.Manifest{Complete: true, Runs: []results.Run{run(epoch, at.Sub(epoch), 1_000_000, "")}}); err != nil {
+					b.Fatal(err)
+				}
+				size = html.Len()
+			}
+			b.ReportMetric(float64(size), "page-bytes")
+			b.ReportMetric(float64(most)/1e6, "heap-MB")
+		})
+	}
+}
+
+// BenchmarkFirstPaint says when a browser has painted the largest page for the first time, and when it has
+// loaded all of it.
+func BenchmarkFirstPaint(b *testing.B) {
+	ctx := browser(b)
+	file := b.TempDir() + "/page.html"
+	page := pages(b)["wrong"]
+	if err := os.WriteFile(file, page, 0o600); err != nil {
+		b.Fatal(err)
+	}
+	tab := open(ctx, b, "file://"+file, usualLook)
+	var paint, load float64
+	for b.Loop() {
+		tab.do(chromedp.Navigate("file://" + file))
+		paint += get(tab, chromedp.Evaluate[float64](
+			`new Promise(done => new PerformanceObserver(l => done(l.getEntries()[0].startTime)).observe({type: "paint", buffered: true}))`, chromedp.EvalAwaitPromise))
+		load += get(tab, chromedp.Evaluate[float64](`performance.getEntriesByType("navigation")[0].domComplete`))
+	}
+	b.ReportMetric(paint/float64(b.N), "paint-ms")
+	b.ReportMetric(load/float64(b.N), "load-ms")
+	b.ReportMetric(float64(len(page)), "page-bytes")
+}

@@ -1,0 +1,481 @@
+package report_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/html"
+
+	"groupimport/pkg/group"
+	"groupimport/pkg/report"
+	"groupimport/pkg/results"
+	"groupimport/pkg/tim"
+)
+
+var keep = flag.String("keep", "", "folder for the pages of the tests, and pictures of them, to look at")
+
+var epoch = time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+
+var names = results.Names{Export: "exports/acme.jsonl"}
+
+func explain(code int) string { return tim.Explain(code).Text }
+
+// A story is an import that a page tells.
+type story struct {
+	*report.Builder
+	names    results.Names
+	n        int64
+	m        results.Manifest
+	counts   results.Counts
+	failures int64
+}
+
+func newStory() *story {
+	return &story{
+		Builder: report.New(explain), names: names,
+		m: results.Manifest{Complete: true, Export: results.Export{Key: names.Export, Version: "1", Size: 5_000_000}},
+	}
+}
+
+// add tells one outcome, and its record if it is not in.
+func (s *story) add(o results.Outcome, record string) {
+	s.n++
+	o.N, o.Line = s.n, s.n
+	s.counts.Add(o.Status)
+	s.Result(o.AppendJSON(nil))
+	if !o.Status.In() {
+		s.failures++
+		s.Failure(o.AppendFailure(nil, []byte(record)))
+	}
+}
+
+func (s *story) page(t testing.TB) []byte {
+	t.Helper()
+	s.m.Counts = s.counts
+	var b bytes.Buffer
+	if err := s.Write(&b, s.names, &s.m); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func run(start time.Time, took time.Duration, records int64, why string) results.Run {
+	return results.Run{Start: start, End: start.Add(took), Why: why, Attempts: records + records/100, Counts: results.Counts{Imported: records}, Rate: 190}
+}
+
+// usual is an import of 50,000 records, most of which are in.
+func usual(total int) *story {
+	s := newStory()
+	random := rand.New(rand.NewPCG(1, 2))
+	at := epoch
+	runs := 0
+	start, from := at, int64(0)
+	for i := range total {
+		at = at.Add(time.Second / 189)
+		if i > 0 && i%(total/3+1) == 0 {
+			s.m.Runs = append(s.m.Runs, run(start, at.Sub(start), s.n-from, "time is up"))
+			runs++
+			s.m.Runs[runs-1].Slowed = 2
+			at = at.Add(90 * time.Second)
+			start, from = at, s.n
+		}
+		o := results.Outcome{
+			Status: results.Imported, GroupID: fmt.Sprintf("g%d", i), Attempts: 1, At: at,
+			MS: int64(35 + random.ExpFloat64()*18),
+		}
+		if i > total/2 && i < total/2+total/40 {
+			o.MS, o.Attempts = o.MS*6, 1+random.IntN(3)
+			at = at.Add(time.Second / 150)
+		}
+		record := fmt.Sprintf(`{"Type":"Public","Name":"Team %d","GroupId":"g%d"}`, i, i)
+		switch {
+		case i%500 == 7 && i < total*9/10:
+			o = results.Outcome{
+				Status: results.Rejected, GroupID: o.GroupID, Field: "Name", At: at,
+				Error: fmt.Sprintf("Name has %d bytes, at most 30 are allowed", 31+i%9),
+			}
+			record = fmt.Sprintf(`{"Type":"Public","Name":"%s %d","GroupId":"g%d"}`, "客户支持与销售协调小组", i, i)
+		case i%625 == 11:
+			o.Status, o.Code = results.Rejected, 10019
+			o.Error = fmt.Sprintf("code 10019: the account does not exist: import the owner first (user-%d)", i)
+		case i%3000 == 29:
+			o.Status, o.Code, o.Attempts, o.MS = results.Rejected, 10021, 1, 61
+			o.Error = fmt.Sprintf("another group has this GroupId: Name is %q there and %q in the record", "Old team", fmt.Sprint("Team ", i))
+		case i%6250 == 100:
+			o.Status, o.GroupID, o.Error = results.Unknown, "", "the answer was lost, the group may exist: no answer within 10s"
+			o.MS = 10_000
+		case i%20000 == 200:
+			o.Status, o.Code, o.Attempts, o.Error = results.Failed, 10002, 5, "code 10002: internal error of the service"
+		case i%1000 == 3:
+			o.Status = results.Exists
+		}
+		s.add(o, record)
+	}
+	s.m.Runs = append(s.m.Runs, run(start, at.Sub(start), s.n-from, ""))
+	s.m.Started, s.m.Finished = epoch, at
+	if s.counts.Failed > 0 {
+		s.m.RetryAt = at.Add(15 * time.Minute)
+	}
+	s.m.Files = []results.File{
+		{Key: names.Results(), Size: 9_123_456, SHA256: strings.Repeat("ab", 32)},
+		{Key: names.Failures(), Size: 45_678, SHA256: strings.Repeat("cd", 32)},
+	}
+	return s
+}
+
+// nasty are strings that have hurt pages.
+var nasty = []string{
+	`<script>alert(1)</script>`, `</script><script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `'"&amp;<b>`, "\u2028line\u2029", "\u202Egpj.exe\u202C",
+	"\u2066isolate", strings.Repeat("W", 400), "👩‍👩‍👧‍👦 family 🏳️‍🌈", "مرحبا بالعالم", "שלום", "{{.}} ${1} <!-- ]]>", "javascript:alert(1)", "nul\x00bell\x07\x1b[31m",
+	strings.Repeat("é̴̛", 40), "a\nb\tc", "<svg/onload=alert(1)>", "</title></style>", "=cmd|'/c calc'!A1",
+}
+
+// hostile has such a string in every field of every line, and in the names.
+func hostile() *story {
+	s := newStory()
+	s.names = results.Names{Export: `exports/<script>alert("x")</script>'&` + "\u202E" + `evil` + strings.Repeat("x", 120) + `.jsonl`}
+	at := epoch
+	for i := range 200 {
+		text := nasty[i%len(nasty)]
+		quoted, other := fmt.Sprintf("%q", text), nasty[(i*7+3)%len(nasty)]
+		o := results.Outcome{
+			Status: []results.Status{results.Rejected, results.Failed, results.Unknown, results.Status(text)}[i%4], GroupID: text, Field: "Name",
+			Code: i % 3 * 10019, Error: other + " " + quoted, Attempts: i % 4, MS: int64(i), At: at.Add(time.Duration(i) * time.Second),
+		}
+		record := fmt.Sprintf(`{"Name":%s,"GroupId":%s}`, jsonString(text), jsonString(other))
+		if i%5 == 0 {
+			record = text // no JSON
+		}
+		s.add(o, record)
+	}
+	s.m.Runs = []results.Run{
+		{Start: epoch, Stop: nasty[0] + nasty[5], Why: nasty[0] + nasty[5] + strings.Repeat("y", 500), Rate: 190, End: at.Add(time.Second)},
+		{Start: epoch},
+	}
+	s.m.RetryAt = at
+	s.m.Files = []results.File{{Key: s.names.Results(), SHA256: "<b>", Size: 1}, {Key: s.names.Failures(), SHA256: "<b>", Size: 1}}
+	return s
+}
+
+func jsonString(s string) string {
+	var o results.Outcome
+	o.Error = s
+	line := string(o.AppendJSON(nil))
+	_, rest, _ := strings.Cut(line, `"error":`)
+	return rest[:strings.Index(rest, `,"attempts"`)]
+}
+
+// pages are those that the tests look at.
+func pages(t testing.TB) map[string][]byte {
+	t.Helper()
+	all := map[string][]byte{
+		"usual":   usual(50_000).page(t),
+		"hostile": hostile().page(t),
+	}
+	empty := newStory()
+	empty.m.Runs, empty.m.Finished = []results.Run{run(epoch, time.Second, 0, "")}, epoch
+	all["empty"] = empty.page(t)
+
+	fine := newStory()
+	for i := range 4000 {
+		fine.add(results.Outcome{Status: results.Imported, GroupID: "g", Attempts: 1, MS: 40, At: epoch.Add(time.Duration(i) * time.Second / 190)}, "")
+	}
+	fine.m.Runs, fine.m.Finished = []results.Run{run(epoch, 21*time.Second, 4000, "")}, epoch.Add(21*time.Second)
+	fine.m.Files = []results.File{{Key: names.Results(), Size: 700_000, SHA256: strings.Repeat("ab", 32)}}
+	all["fine"] = fine.page(t)
+
+	wrong := newStory()
+	for i := range 20_000 {
+		wrong.add(results.Outcome{
+			Status: results.Rejected, GroupID: fmt.Sprint("group-", i), Attempts: 1, MS: 40, Code: 10004, At: epoch.Add(time.Duration(i) * time.Second / 190),
+			Error: "code 10004: a parameter is not valid (invalid owner account for the group, see the document)",
+		}, fmt.Sprintf(`{"Type":"Public","Name":"Team %d","GroupId":"group-%d"}`, i, i))
+	}
+	wrong.m.Runs, wrong.m.Finished = []results.Run{run(epoch, 106*time.Second, 20_000, "")}, epoch.Add(106*time.Second)
+	all["wrong"] = wrong.page(t)
+
+	retried := usual(5000)
+	for i := range 3 {
+		start := retried.m.Finished.Add(time.Duration(15<<i) * time.Minute)
+		retried.m.Rounds = append(retried.m.Rounds, results.Round{
+			Start: start, End: start.Add(4 * time.Second), Counts: results.Counts{Failed: 1}, Runs: []results.Run{run(start, 4*time.Second, 1, "")},
+		})
+	}
+	retried.m.RetryAt, retried.m.GivenUp = time.Time{}, 1
+	all["retried"] = retried.page(t)
+
+	p := results.Progress{
+		State: results.Waiting, Reason: "time is up", Export: results.Export{Key: names.Export, Size: 5_000_000},
+		Counts: results.Counts{Imported: 11_800, Exists: 12, Rejected: 150, Unknown: 2}, Runs: 1, Updated: epoch.Add(time.Minute),
+	}
+	p.Next.Offset = 1_200_000
+	runs := []results.Run{run(epoch, time.Minute, 11_964, "time is up")}
+	all["waiting"] = progressPage(t, &p, runs, 0)
+	p.State, p.Reason = results.Stopped, "code 70009: the UserSig was made with another app's key: check that TIM_SDKAPPID and TIM_SECRET_KEY are of the same app; "+
+		"check TIM_REGION: the SDKAppID belongs to another data centre"
+	p.Counts, p.Next.Offset = results.Counts{}, 0
+	p.Again = epoch.Add(time.Hour)
+	runs[0].Counts, runs[0].Attempts, runs[0].Why, runs[0].Stop = results.Counts{}, 3, p.Reason, p.Reason
+	all["stopped"] = progressPage(t, &p, runs, 0)
+	p.State, p.Reason, p.Counts, p.Next.Offset = results.Running, "", results.Counts{Imported: 4_000_000, Rejected: 3}, 2_500_000
+	p.Run = results.Run{Start: epoch, Counts: p.Counts}
+	all["running"] = progressPage(t, &p, nil, 10*time.Second)
+	if *keep != "" {
+		for name, page := range all {
+			if err := os.WriteFile(filepath.Join(*keep, name+".html"), page, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return all
+}
+
+func progressPage(t testing.TB, p *results.Progress, runs []results.Run, refresh time.Duration) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := report.WriteProgress(&b, names, p, runs, refresh); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// textOf is what a page says in one language, with single spaces.
+func textOf(t *testing.T, page []byte, language string) string {
+	t.Helper()
+	doc, err := html.Parse(bytes.NewReader(page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hidden := map[string]string{"en": "z", "zh": "e"}[language]
+	var b strings.Builder
+	var walk func(*html.Node)
+	walk = func(n *html.Node) {
+		if n.Type == html.TextNode {
+			b.WriteString(n.Data)
+		}
+		if n.Type == html.ElementNode {
+			if n.Data == "script" || n.Data == "style" || slices.ContainsFunc(n.Attr, func(a html.Attribute) bool { return a.Key == "class" && a.Val == hidden }) {
+				return
+			}
+			if slices.Contains([]string{"p", "td", "th", "li", "h1", "h2", "h3", "div", "dt", "dd", "tr", "pre"}, n.Data) {
+				b.WriteString(" ")
+			}
+		}
+		for c := range n.ChildNodes() {
+			walk(c)
+		}
+	}
+	walk(doc)
+	return strings.Join(strings.Fields(b.String()), " ")
+}
+
+func TestPagesSayWhatCameOfIt(t *testing.T) {
+	all := pages(t)
+	for _, row := range []struct {
+		name, page, language string
+		want                 []string
+	}{
+		{"an import with failures, in English", "usual", "en", []string{
+			"49,802 of 50,000 groups are in. 187 were rejected, 8 need a look, 3 failed and will be tried again.",
+			"imported 49,752", "exists 50", "records 50,000",
+			"Name has … bytes, at most 30 are allowed", "the account does not exist: import the owner first", "line 8 · g7", "Name has 38 bytes, at most 30 are allowed",
+			`grep '"status":"rejected"' acme.jsonl.failures.ndjson > acme.mended.jsonl`, "The schedule tries again, at the earliest at 2026-11-22 10:",
+		}},
+		{"the same in Chinese", "usual", "zh", []string{"50,000 个群组中已导入 49,802 个。 187 个被拒绝，8 个需要人工确认，3 个失败，将自动重试。", "Name 长度为 … 字节，最多 30 字节", "账号不存在"}},
+		{"no records", "empty", "en", []string{"The export holds no records.", "records 0", "Look at the export"}},
+		{"all in", "fine", "en", []string{"All 4,000 groups are in.", "Nothing is left to do", "Keep acme.jsonl.results.ndjson"}},
+		{"none in", "wrong", "en", []string{"None of the 20,000 groups is in.", "These are the first 5,000 of 20,000."}},
+		{"a failed record given up", "retried", "en", []string{"Round 3 of retries", "They are not tried again by themselves (3 rounds of retries)"}},
+		{"an import whose time was up", "waiting", "en", []string{
+			"11,812 groups are in so far. 24% of the export is done. 150 were rejected, 2 need a look.", "goes on by itself", "The last run has ended: time is up.", "3 min 10 s",
+		}},
+		{"a wrong key", "stopped", "en", []string{"No group is in yet. 0% of the export is done.", "Stopped: code 70009: the UserSig was made", "the schedule tries again at 2026-11-22 11:00 UTC"}},
+		{"one under way", "running", "en", []string{"4,000,000 groups are in so far. 50% of the export is done.", "running"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			text := textOf(t, all[row.page], row.language)
+			for _, want := range row.want {
+				if !strings.Contains(text, want) {
+					t.Errorf("%q is not in:\n%s", want, clip(text))
+				}
+			}
+		})
+	}
+}
+
+func clip(s string) string { return s[:min(len(s), 3000)] }
+
+// The policy's hashes are of what stands in the page.
+func TestPolicyAllowsThePagesOwnStyleAndScriptOnly(t *testing.T) {
+	for name, page := range pages(t) {
+		policy := regexp.MustCompile(`Content-Security-Policy" content="([^"]*)"`).FindSubmatch(page)
+		if policy == nil {
+			t.Fatalf("%s: there is no policy", name)
+		}
+		text := html.UnescapeString(string(policy[1]))
+		want := []string{"default-src 'none'"}
+		for _, tag := range []string{"style", "script"} {
+			found := regexp.MustCompile(`(?s)<`+tag+`>(.*?)</`+tag+`>`).FindAllSubmatch(page, -1)
+			if len(found) != 1 {
+				t.Fatalf("%s: got %d elements %s, want 1", name, len(found), tag)
+			}
+			sum := sha256.Sum256(found[0][1])
+			want = append(want, tag+"-src 'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'")
+		}
+		if want := strings.Join(append(want, "base-uri 'none'", "form-action 'none'"), "; "); text != want {
+			t.Errorf("%s: got %s, want %s", name, text, want)
+		}
+	}
+}
+
+func TestPageIsBelowItsSize(t *testing.T) {
+	for name, page := range pages(t) {
+		if len(page) > 1_500_000 {
+			t.Errorf("%s: got %d bytes, want at most 1,500,000", name, len(page))
+		}
+	}
+	s := newStory()
+	for range 10_000 { // every byte of which takes five
+		s.add(results.Outcome{Status: results.Rejected, GroupID: strings.Repeat("<", 1000), Error: strings.Repeat(`"`, 5000)}, `{"Name":"`+strings.Repeat("&", 500)+`"}`)
+	}
+	if n := len(s.page(t)); n > 1_500_000 {
+		t.Errorf("got %d bytes, want at most 1,500,000", n)
+	}
+}
+
+// What the other packages say has its Chinese here: whoever adds a message or changes one is told.
+func TestMessagesHaveTheirChinese(t *testing.T) {
+	untold := func(english string) {
+		t.Helper()
+		if zh, ok := report.InChinese(english); !ok || strings.Contains(zh, "$") {
+			t.Errorf("%q has no Chinese", english)
+		}
+	}
+	for code := range 100_000 {
+		if meaning := tim.Explain(code).Text; code < 10_000 && code > 0 || meaning == "" {
+			continue
+		} else if _, ok := report.InChinese(meaning); !ok {
+			t.Errorf("code %d: %q has no Chinese", code, meaning)
+		}
+	}
+	d := group.NewDecoder(group.DocumentLimits)
+	for _, record := range []string{
+		`{}`, `{"Type":"Public","Name":"1234567890123456789012345678901"}`, `{"Type":"AVChatRoom","Name":"a"}`, `{"Type":"public","Name":"a"}`,
+		`{"Type":"Pub","Name":"a"}`, `{"Type":"","Name":""}`, `{"Type":7,"Name":8}`, `{"Type":"Public","Name":"a","Nam":"b"}`, `{"Type":"Public","Name":"a","xxxxxxxx":"b"}`,
+		`{"Type":"Public","Name":"a","MemberList":[]}`, `{"Type":"Public","Name":"a","Name":"b"}`, `{"Type":"Public","Name":"a"`, `[]`, `{"Type":"Public","Name":"a"} 1`,
+		`{"Type":"Public","Name":"a","GroupId":"@TGS#x"}`, `{"Type":"Community","Name":"a","GroupId":"x"}`, `{"Type":"Public","Name":"a","GroupId":"é"}`,
+		`{"Type":"Public","Name":"a","MaxMemberCount":10000}`, `{"Type":"Public","Name":"a","MaxMemberCount":1.5}`, `{"Type":"Public","Name":"a","MaxMemberCount":"5"}`,
+		`{"Type":"Public","Name":"a","ApplyJoinOption":"Free"}`, `{"Type":"Public","Name":"a","SupportTopic":1}`, `{"Type":"Public","Name":"a","AppDefinedData":{}}`,
+		`{"Type":"Public","Name":"a","AppDefinedData":[1]}`, `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"a"}]}`, `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"1a","Value":"b"}]}`,
+		`{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"a-b","Value":"b"}]}`, `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"a","Value":"b"},{"Key":"a","Value":"b"}]}`,
+		"{\"Type\":\"Public\",\"Name\":\"\xff\"}",
+	} {
+		_, err := d.Decode([]byte(record))
+		broken, ok := errors.AsType[*group.Error](err)
+		if !ok {
+			t.Errorf("%s is valid", record)
+			continue
+		}
+		for _, p := range broken.Problems {
+			first, _, _ := strings.Cut(p.Message, ";")
+			untold(first)
+		}
+	}
+	untold("code 70009: the UserSig was made with another app's key: check that TIM_SDKAPPID and TIM_SECRET_KEY are of the same app; " +
+		"check TIM_REGION: the SDKAppID belongs to another data centre (invalid (usersig))")
+}
+
+// However many kinds of mistakes there are, those that are frequent are told, and the counts add up.
+func TestFrequentMistakesStandOutAmongMany(t *testing.T) {
+	s := newStory()
+	for i := range 20_000 {
+		text := fmt.Sprintf("a mistake of its own, %s", strings.Repeat("x", i%30)+"-"+strings.Repeat("y", i/30%50))
+		if i%10 == 9 {
+			text = fmt.Sprintf("Name has %d bytes, at most 30 are allowed", 31+i)
+		}
+		s.add(results.Outcome{Status: results.Rejected, Error: text}, `{}`)
+	}
+	text := textOf(t, s.page(t), "en")
+	got := regexp.MustCompile(`What is wrong ([\d,]+) Name has … bytes, at most 30 are allowed`).FindStringSubmatch(text)
+	if got == nil || got[1] != "2,000" {
+		t.Errorf("got %q, want 2,000 as the first kind in:\n%s", got, clip(text))
+	}
+	sum := 0
+	number := func(s string) int {
+		n, err := strconv.Atoi(strings.ReplaceAll(s, ",", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for _, m := range regexp.MustCompile(`<h3><span class="n">([\d,]+)</span>`).FindAllStringSubmatch(string(s.page(t)), -1) {
+		sum += number(m[1])
+	}
+	others := regexp.MustCompile(`([\d,]+) more records are wrong in other ways`).FindStringSubmatch(text)
+	if others == nil || sum+number(others[1]) != 20_000 {
+		t.Errorf("got %d of the kinds and %q others, want 20,000 together", sum, others)
+	}
+}
+
+func TestPlotsSayTheRate(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		at   func(i int) time.Duration // after the epoch
+		n    int
+		want []string
+	}{
+		{"a steady rate", func(i int) time.Duration { return time.Duration(i) * 10 * time.Millisecond }, 5000, []string{"100 on average, 100 at most"}},
+		{"a last bucket with one record", func(i int) time.Duration { return time.Duration(i) * 10 * time.Millisecond }, 5001, []string{"100 on average, 104 at most"}},
+		{
+			"an hour, in buckets that have become wider", func(i int) time.Duration { return time.Duration(i) * 10 * time.Millisecond }, 360_000,
+			[]string{"100 on average, 100 at most", "10:00:00 UTC11:00:00 UTC"},
+		},
+		{"a month", func(i int) time.Duration { return time.Duration(i) * 30 * time.Second }, 86_400, []string{"0 on average, 0 at most"}},
+		{
+			"a night between two runs is left out",
+			func(i int) time.Duration {
+				return time.Duration(i)*10*time.Millisecond + time.Duration(i/3000)*12*time.Hour
+			},
+			6000,
+			[]string{"100 on average, 10", "dotted: 1 pause left out"},
+		},
+		{"all in one instant", func(int) time.Duration { return 0 }, 50, []string{"200 on average, 200 at most"}},
+		{
+			"a stall of a few seconds is none of rate 0", func(i int) time.Duration {
+				return time.Duration(i)*10*time.Millisecond + time.Duration(i/3000)*20*time.Second
+			},
+			6000,
+			[]string{"75 on average"},
+		},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s := newStory()
+			for i := range row.n {
+				s.add(results.Outcome{Status: results.Imported, Attempts: 1, MS: 40, At: epoch.Add(row.at(i))}, "")
+			}
+			page := s.page(t)
+			alt := html.UnescapeString(string(regexp.MustCompile(`aria-label="(Records a second[^"]*)"`).FindSubmatch(page)[1])) + " " + textOf(t, page, "en")
+			for _, want := range append(row.want, "50% of the calls took at most 42 ms") {
+				if !strings.Contains(alt, want) {
+					t.Errorf("%q is not in %.200s", want, alt)
+				}
+			}
+			if len(page) > 60_000 {
+				t.Errorf("got a page of %d bytes, want plots of bounded size", len(page))
+			}
+		})
+	}
+}

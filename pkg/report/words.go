@@ -1,0 +1,259 @@
+package report
+
+import (
+	"fmt"
+	"html"
+	"html/template"
+	"strings"
+	"time"
+
+	"groupimport/pkg/results"
+)
+
+// A text is said in both languages of the page.
+type text struct{ EN, ZH template.HTML }
+
+// A label is a text without markup, for attributes.
+type label struct{ EN, ZH string }
+
+// Arguments of say that are not plain words.
+type (
+	foreign string // text from an export or a service
+	code    string // a name of a file, a command, a variable
+)
+
+// say makes a text from formats, whose verbs are all %s, in the same or numbered order. Whatever an
+// argument holds is escaped according to its type.
+func say(en, zh string, args ...any) text {
+	inEN, inZH := make([]any, len(args)), make([]any, len(args))
+	for i, arg := range args {
+		switch a := arg.(type) {
+		case text:
+			inEN[i], inZH[i] = a.EN, a.ZH
+		case int64:
+			inEN[i], inZH[i] = thousands(a), thousands(a)
+		case time.Time:
+			markup := fmt.Sprintf(`<time datetime="%s">%s</time>`, a.UTC().Format(time.RFC3339), a.UTC().Format("2006-01-02 15:04 UTC"))
+			inEN[i], inZH[i] = markup, markup
+		case time.Duration:
+			inEN[i], inZH[i] = duration(a).EN, duration(a).ZH
+		case code:
+			markup := "<code>" + html.EscapeString(shown(string(a), textMost)) + "</code>"
+			inEN[i], inZH[i] = markup, markup
+		case foreign:
+			markup := "<bdi>" + html.EscapeString(shown(string(a), 3*textMost)) + "</bdi>"
+			inEN[i], inZH[i] = markup, markup
+		default:
+			panic(fmt.Sprintf("say: %T", arg))
+		}
+	}
+	return text{
+		EN: template.HTML(fmt.Sprintf(en, inEN...)), //nolint:gosec // every argument was escaped above
+		ZH: template.HTML(fmt.Sprintf(zh, inZH...)), //nolint:gosec // likewise
+	}
+}
+
+// same is a text that is the same in both languages.
+func same(s string) text { return say("%s", "%s", foreign(s)) }
+
+// join joins texts.
+func join(texts []text, en, zh string) text {
+	var t text
+	for i, x := range texts {
+		if i > 0 {
+			t.EN += template.HTML(en) //nolint:gosec // a separator of ours
+			t.ZH += template.HTML(zh) //nolint:gosec // likewise
+		}
+		t.EN += x.EN
+		t.ZH += x.ZH
+	}
+	return t
+}
+
+// plural chooses the English form.
+func plural(n int64, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
+}
+
+// thousands writes n with commas, as both languages do.
+func thousands(n int64) string {
+	s := fmt.Sprint(n)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// share writes what part n is of all. Only nothing is 0 % and only everything is 100 %.
+func share(n, all int64) string {
+	switch p := 100 * float64(n) / float64(max(all, 1)); {
+	case n == 0:
+		return "0%"
+	case n >= all:
+		return "100%"
+	case p < 0.1:
+		return "<0.1%"
+	case p > 99.9:
+		return ">99.9%"
+	default:
+		return fmt.Sprintf("%.1f%%", p)
+	}
+}
+
+// duration says a time as exactly as people want it.
+func duration(d time.Duration) label {
+	switch {
+	case d < time.Second:
+		return label{fmt.Sprintf("%d ms", d.Milliseconds()), fmt.Sprintf("%d 毫秒", d.Milliseconds())}
+	case d < 10*time.Second:
+		return label{fmt.Sprintf("%.1f s", d.Seconds()), fmt.Sprintf("%.1f 秒", d.Seconds())}
+	}
+	d = d.Round(time.Second)
+	h, m, s := d/time.Hour, d%time.Hour/time.Minute, d%time.Minute/time.Second
+	switch {
+	case d < time.Minute:
+		return label{fmt.Sprintf("%d s", s), fmt.Sprintf("%d 秒", s)}
+	case d < time.Hour:
+		return label{fmt.Sprintf("%d min %d s", m, s), fmt.Sprintf("%d 分 %d 秒", m, s)}
+	case d < 48*time.Hour:
+		return label{fmt.Sprintf("%d h %d min", h, m), fmt.Sprintf("%d 小时 %d 分", h, m)}
+	default:
+		return label{fmt.Sprintf("%d days %d h", h/24, h%24), fmt.Sprintf("%d 天 %d 小时", h/24, h%24)}
+	}
+}
+
+// bytesText says a size.
+func bytesText(n int64) string {
+	switch f := float64(n); {
+	case n < 1000:
+		return fmt.Sprintf("%d B", n)
+	case n < 1e6:
+		return fmt.Sprintf("%.1f kB", f/1e3)
+	case n < 1e9:
+		return fmt.Sprintf("%.1f MB", f/1e6)
+	default:
+		return fmt.Sprintf("%.1f GB", f/1e9)
+	}
+}
+
+// A meaning is what the page says of a status.
+type meaning struct {
+	status results.Status
+	name   label
+	what   label
+	count  func(results.Counts) int64
+}
+
+// meanings are in the order of the page.
+var meanings = []meaning{
+	{results.Imported, label{"imported", "已导入"}, label{"the group was made", "群组已创建"}, func(c results.Counts) int64 { return c.Imported }},
+	{
+		results.Exists,
+		label{"exists", "已存在"},
+		label{"it stood already and is the record's own", "群组原已存在，且与记录一致"},
+		func(c results.Counts) int64 { return c.Exists },
+	},
+	{
+		results.Rejected,
+		label{"rejected", "被拒绝"},
+		label{"it breaks a rule, or the service refused it for good", "不符合规则，或被服务明确拒绝"},
+		func(c results.Counts) int64 { return c.Rejected },
+	},
+	{
+		results.Failed,
+		label{"failed", "失败"},
+		label{"the service would not, after all attempts", "多次尝试后服务仍未接受"},
+		func(c results.Counts) int64 { return c.Failed },
+	},
+	{
+		results.Unknown,
+		label{"unknown", "待确认"},
+		label{"it has no GroupId and the answer was lost: the group may exist", "没有 GroupId 且应答丢失：群组可能已存在"},
+		func(c results.Counts) int64 { return c.Unknown },
+	},
+	{skipped, label{"skipped", "已跳过"}, label{"it was left out on purpose", "按设置有意跳过"}, nil},
+}
+
+// skipped is the status of a record that was left out on purpose.
+const skipped results.Status = "skipped"
+
+// countsOf is counts by status.
+func countsOf(c results.Counts) map[results.Status]int64 {
+	counts := map[results.Status]int64{}
+	for _, m := range meanings {
+		if m.count != nil {
+			counts[m.status] = m.count(c)
+		}
+	}
+	return counts
+}
+
+// headline says what came of an import in one sentence.
+func headline(in, all int64) text {
+	switch {
+	case all == 0:
+		return say("The export holds no records.", "导出文件中没有记录。")
+	case in == all && all == 1:
+		return say("The one group is in.", "唯一的群组已导入。")
+	case in == all:
+		return say("All %s groups are in.", "全部 %s 个群组已导入。", all)
+	case in == 0 && all == 1:
+		return say("The one group is not in.", "唯一的群组未导入。")
+	case in == 0:
+		return say("None of the %s groups is in.", "%s 个群组均未导入。", all)
+	default:
+		return say("%s of %s groups "+plural(in, "is", "are")+" in.", "%[2]s 个群组中已导入 %[1]s 个。", in, all)
+	}
+}
+
+// rest says what became of the others.
+func rest(counts map[results.Status]int64, failed text) text {
+	var parts []text
+	for _, p := range []struct {
+		status        results.Status
+		one, many, zh string
+	}{
+		{results.Rejected, "%s was rejected", "%s were rejected", "%s 个被拒绝"},
+		{results.Unknown, "%s needs a look", "%s need a look", "%s 个需要人工确认"},
+		{results.Failed, "%s failed", "%s failed", "%s 个失败"},
+		{skipped, "%s was left out on purpose", "%s were left out on purpose", "%s 个按设置跳过"},
+	} {
+		if n := counts[p.status]; n > 0 {
+			t := say(plural(n, p.one, p.many), p.zh, n)
+			if p.status == results.Failed {
+				t = join([]text{t, failed}, "", "")
+			}
+			parts = append(parts, t)
+		}
+	}
+	if len(parts) == 0 {
+		return text{}
+	}
+	return join([]text{join(parts, ", ", "，"), {".", "。"}}, "", "")
+}
+
+// nameOf is a status as people read it.
+func nameOf(s results.Status) label {
+	for _, m := range meanings {
+		if m.status == s {
+			return m.name
+		}
+	}
+	return label{shown(string(s), 32), shown(string(s), 32)}
+}
+
+// classOf is the style class of a status.
+func classOf(s results.Status) string {
+	for _, m := range meanings {
+		if m.status == s {
+			return string(s)
+		}
+	}
+	return "other"
+}
+
+// baseOf is the last part of a key.
+func baseOf(key string) string { return key[strings.LastIndexByte(key, '/')+1:] }
