@@ -8,7 +8,6 @@ package main
 
 import (
 	"context"
-	"log/slog"
 	"os"
 	"runtime/debug"
 
@@ -26,12 +25,16 @@ const memoryMost = 40 << 20
 
 func main() {
 	debug.SetMemoryLimit(memoryMost)
+	log := invocation.NewLog(os.Stderr, os.Getenv)
+	metrics := &metrics{w: os.Stdout}
 	lambda.StartWithOptions(&handler{invocation.Handler{
-		Getenv: os.Getenv,
-		Log:    slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: invocation.LogLevel(os.Getenv)})),
-		Parse:  parse,
-		Open:   func(bucket string) (blob.Bucket, error) { return s3blob.Open(os.Getenv, bucket) },
-		Secret: newSecrets(os.Getenv).get,
+		Getenv:   os.Getenv,
+		Log:      log,
+		Parse:    parse,
+		Open:     func(bucket string) (blob.Bucket, error) { return s3blob.Open(os.Getenv, bucket, log) },
+		Secret:   newSecrets(os.Getenv).get,
+		Measured: metrics.run,
+		Passed:   metrics.pass,
 	}})
 }
 

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -20,6 +22,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"go.yaml.in/yaml/v3"
 
 	"groupimport/pkg/blob/blobtest"
@@ -35,6 +38,7 @@ type template struct {
 	t          *testing.T
 	parameters map[string]any
 	conditions map[string]bool
+	resources  map[string]bool
 	doc        map[string]any
 }
 
@@ -50,7 +54,7 @@ func loadTemplate(t *testing.T, set map[string]any) *template {
 	if err := yaml.Unmarshal(raw, &root); err != nil {
 		t.Fatal(err)
 	}
-	tp := &template{t: t, conditions: map[string]bool{}, parameters: map[string]any{
+	tp := &template{t: t, conditions: map[string]bool{}, resources: map[string]bool{}, parameters: map[string]any{
 		"AWS::Partition": "aws", "AWS::Region": "eu-central-1", "AWS::AccountId": "123456789012", "AWS::StackName": "groups", "AWS::NoValue": nil,
 	}}
 	doc := root.Content[0]
@@ -59,6 +63,9 @@ func loadTemplate(t *testing.T, set map[string]any) *template {
 	}
 	tp.parameters["BucketName"], tp.parameters["SdkAppId"] = "groups", 1400000000
 	maps.Copy(tp.parameters, set)
+	for i, resources := 0, child(doc, "Resources").Content; i < len(resources); i += 2 {
+		tp.resources[resources[i].Value] = true
+	}
 	conditions := child(doc, "Conditions")
 	for i := 0; i < len(conditions.Content); i += 2 {
 		tp.conditions[conditions.Content[i].Value] = tp.value(conditions.Content[i+1]).(bool)
@@ -88,9 +95,13 @@ func (tp *template) value(n *yaml.Node) any {
 		return n.Value
 	case "!Sub":
 		return regexp.MustCompile(`\$\{([^}]+)\}`).ReplaceAllStringFunc(n.Value, func(s string) string {
-			v, ok := tp.parameters[s[2:len(s)-1]]
-			if !ok {
-				tp.t.Errorf("line %d: unknown name in %s", n.Line, n.Value)
+			name := s[2 : len(s)-1]
+			v, ok := tp.parameters[name]
+			switch {
+			case !ok && tp.resources[name]:
+				return name
+			case !ok:
+				tp.t.Errorf("line %d: unknown name %s", n.Line, name)
 			}
 			return fmt.Sprint(v)
 		})
@@ -571,15 +582,88 @@ func TestFunctionsAreSetUpAsThePlatformNeedsThem(t *testing.T) {
 	if len(rules) == 0 || rules[0].(map[string]any)["AbortIncompleteMultipartUpload"].(map[string]any)["DaysAfterInitiation"].(int) < 1 {
 		t.Errorf("got %v, want incomplete uploads removed", rules)
 	}
-	// What alarms count in the log is written there: TestAnImportGoesOnOverInvocationsThatEndAtTheirDeadline.
-	for name, pattern := range map[string]string{
-		"StoppedMetric": `{ $.msg = "run ends" && $.state = "stopped" }`, "FailedMetric": `{ $.msg = "run ends" && $.run_failed > 0 }`,
-	} {
-		for _, function := range []string{"Import", "Schedule"} {
-			if got := tp.at("Resources", function+name, "Properties", "FilterPattern"); got != pattern {
-				t.Errorf("%s: got %v, want %s", function+name, got, pattern)
+}
+
+func TestAlarmsAndDashboardGoByMetricsThatAreWritten(t *testing.T) {
+	tp := loadTemplate(t, nil)
+	var lines bytes.Buffer
+	m := &metrics{w: &lines}
+	m.run("groups", importer.Numbers{P50: 1, P95: 2, P99: 3, State: results.Stopped})
+	m.pass("groups", importer.Pass{Stopped: 1})
+	written := map[string]bool{}
+	for line := range bytes.Lines(lines.Bytes()) {
+		// The shape that the specification of the embedded metric format demands.
+		var e struct {
+			AWS struct {
+				Timestamp         int64
+				CloudWatchMetrics []struct {
+					Namespace  string
+					Dimensions [][]string
+					Metrics    []struct{ Name, Unit string }
+				}
+			} `json:"_aws"`
+			Bucket string
+		}
+		var values map[string]any
+		if err := errors.Join(json.Unmarshal(line, &e), json.Unmarshal(line, &values)); err != nil {
+			t.Fatal(err)
+		}
+		if len(e.AWS.CloudWatchMetrics) != 1 || e.AWS.Timestamp < 1e12 || e.Bucket != "groups" {
+			t.Fatalf("got %s", line)
+		}
+		d := e.AWS.CloudWatchMetrics[0]
+		if d.Namespace != "groupimport" || fmt.Sprint(d.Dimensions) != "[[Bucket]]" {
+			t.Errorf("got %s", line)
+		}
+		for _, one := range d.Metrics {
+			if _, ok := values[one.Name].(float64); !ok || !slices.Contains([]string{"Count", "Seconds", "Bytes", "Milliseconds"}, one.Unit) {
+				t.Errorf("%s has no value, or the unit %q is none of CloudWatch's", one.Name, one.Unit)
+			}
+			written[one.Name] = true
+		}
+	}
+	alarms := 0
+	for name, r := range tp.at("Resources").(map[string]any) {
+		if r.(map[string]any)["Type"] != "AWS::CloudWatch::Alarm" {
+			continue
+		}
+		alarms++
+		at := func(n string) any { return tp.at("Resources", name, "Properties", n) }
+		if at("Namespace") == "groupimport" && (!written[at("MetricName").(string)] || fmt.Sprint(at("Dimensions")) != "[map[Name:Bucket Value:groups]]") {
+			t.Errorf("%s: got metric %v of %v, which nobody writes", name, at("MetricName"), at("Dimensions"))
+		}
+	}
+	if alarms != 7 {
+		t.Errorf("got %d alarms", alarms)
+	}
+	var body struct {
+		Widgets []struct {
+			Properties struct {
+				Metrics [][]any
+				Query   string
 			}
 		}
+	}
+	if err := json.Unmarshal([]byte(tp.at("Resources", "Dashboard", "Properties", "DashboardBody").(string)), &body, json.MatchCaseInsensitiveNames(true)); err != nil {
+		t.Fatal(err)
+	}
+	shown := map[string]bool{}
+	for _, w := range body.Widgets {
+		namespace := ""
+		for _, m := range w.Properties.Metrics {
+			if m[0] != "." {
+				namespace = m[0].(string)
+			}
+			if name := m[1].(string); namespace == "groupimport" {
+				shown[name] = true
+				if !written[name] {
+					t.Errorf("the dashboard shows %s, which nobody writes", name)
+				}
+			}
+		}
+	}
+	if len(shown) < 10 {
+		t.Errorf("the dashboard shows only %v", shown)
 	}
 }
 

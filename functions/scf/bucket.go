@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"log/slog"
 	"strconv"
 
 	"groupimport/pkg/blob"
@@ -16,7 +17,7 @@ import (
 //	COS_REGION                                          of the bucket, if it is another one
 //	COS_ENDPOINT                                        another base URL, for tests and proxies
 //	COS_VERSIONED_OK                                    see [cosblob.Config]
-func open(getenv func(string) string, name string) (blob.Bucket, error) {
+func open(getenv func(string) string, name string, log *slog.Logger) (blob.Bucket, error) {
 	versioned := false
 	if v := getenv("COS_VERSIONED_OK"); v != "" {
 		var err error
@@ -25,7 +26,7 @@ func open(getenv func(string) string, name string) (blob.Bucket, error) {
 		}
 	}
 	return cosblob.Open(cosblob.Config{
-		Bucket: name, Region: cmp.Or(getenv("COS_REGION"), getenv("TENCENTCLOUD_REGION")), Endpoint: getenv("COS_ENDPOINT"), VersionedOK: versioned,
+		Bucket: name, Region: cmp.Or(getenv("COS_REGION"), getenv("TENCENTCLOUD_REGION")), Endpoint: getenv("COS_ENDPOINT"), VersionedOK: versioned, Log: log,
 		// The library sets the environment anew with each event: the role's keys are temporary, and a process
 		// may outlive them.
 		Credentials: func() (id, key, token string) {

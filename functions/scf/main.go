@@ -8,7 +8,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"os"
 	"runtime/debug"
 	"time"
@@ -32,11 +31,12 @@ func main() {
 		os.Exit(2)
 	}
 	debug.SetMemoryLimit(memoryMost)
+	log := invocation.NewLog(os.Stdout, os.Getenv)
 	cloudfunction.StartHandler(&handler{invocation.Handler{
 		Getenv: os.Getenv,
-		Log:    slog.New(slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{Level: invocation.LogLevel(os.Getenv)})),
+		Log:    log,
 		Parse:  parse,
-		Open:   func(bucket string) (blob.Bucket, error) { return open(os.Getenv, bucket) },
+		Open:   func(bucket string) (blob.Bucket, error) { return open(os.Getenv, bucket, log) },
 	}})
 }
 

@@ -214,7 +214,7 @@ func TestAnImportGoesOnOverInvocationsThatEndAtTheirDeadline(t *testing.T) {
 	if u.MaxRSS > 64<<20 {
 		t.Errorf("got %d bytes of memory, want at most 64 MB", u.MaxRSS)
 	}
-	for _, field := range []string{`"msg":"run ends"`, `"state":"finished"`, `"request_id":"`} {
+	for _, field := range []string{`"msg":"run ends"`, `"state":"finished"`, `"run":{"imported":`, `"p99_ms":`, `"request_id":"`} {
 		if !strings.Contains(c.log.String(), field) {
 			t.Errorf("got no %s in the log, which people go by", field)
 		}

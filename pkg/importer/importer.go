@@ -83,6 +83,9 @@ type Importer struct {
 	// Grace is how long an attempt under way may go on once the run is to end; see [tim.Config].
 	Grace time.Duration
 
+	// Measured is told what each run came to; nil tells nobody.
+	Measured func(Numbers)
+
 	Client *tim.Client  // see [Importer.Dial]
 	Log    *slog.Logger // nil discards
 
@@ -346,10 +349,12 @@ func (i *Importer) work(ctx, writing context.Context, r *run, cp results.Checkpo
 			err = saveErr
 		}
 	}
-	log.InfoContext(ctx, "run ends", "state", state, "reason", reason, "err", err,
-		"imported", end.Counts.Imported, "exists", end.Counts.Exists, "rejected", end.Counts.Rejected,
-		"failed", end.Counts.Failed, "unknown", end.Counts.Unknown,
-		"run_failed", summary.Run.Counts.Failed, "attempts", summary.Run.Attempts)
+	numbers := r.numbers(&end, state, reason)
+	log.InfoContext(ctx, "run ends", "state", state, "reason", reason, "err", err, "imported", end.Counts.Imported, "exists", end.Counts.Exists,
+		"rejected", end.Counts.Rejected, "failed", end.Counts.Failed, "unknown", end.Counts.Unknown, "run", numbers)
+	if i.Measured != nil {
+		i.Measured(numbers)
+	}
 	return summary, err
 }
 

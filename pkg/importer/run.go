@@ -38,8 +38,9 @@ type run struct {
 	queue    chan *item
 	stop     context.CancelCauseFunc // ends the run
 
-	read   int64  // the last record read
-	behind []byte // outcomes of this run behind a record that could not be done, as lines of a part
+	read      int64 // the last record read
+	latencies results.Latencies
+	behind    []byte // outcomes of this run behind a record that could not be done, as lines of a part
 }
 
 // An item is a record between its reading and its outcome. One of known, call and outcome is set.
@@ -267,6 +268,7 @@ func (r *run) outcome(it *item) (*results.Outcome, []byte) {
 		if res.End == tim.Undone {
 			return nil, nil
 		}
+		r.latencies.Add(res.Took.Milliseconds())
 		o = &results.Outcome{
 			Status: statuses[res.End], GroupID: res.GroupID, Code: res.Code, Error: res.Message,
 			Attempts: res.Attempts, MS: res.Took.Milliseconds(), At: res.At,

@@ -36,6 +36,7 @@ type Pass struct {
 	Imports int     `json:"imports"` // exports that were looked at
 	Done    []Doing `json:"done"`    // what was worked on, in that order
 	Left    int     `json:"left"`    // due, but time was up
+	Stopped int     `json:"stopped"` // imports that wait for a person, also those that are not due yet
 	Reason  string  `json:"reason,omitzero"`
 }
 
@@ -89,7 +90,10 @@ func (i *Importer) Schedule(ctx context.Context, a Action) (Pass, error) {
 			return pass, &RunError{fmt.Errorf("list exports: %w", err)}
 		}
 		pass.Imports++
-		what, err := i.due(ctx, f, a)
+		what, stopped, err := i.due(ctx, f, a)
+		if stopped {
+			pass.Stopped++
+		}
 		if err != nil {
 			pass.Done = append(pass.Done, Doing{Key: f.key, What: what, Error: err.Error()})
 			continue
@@ -102,9 +106,12 @@ func (i *Importer) Schedule(ctx context.Context, a Action) (Pass, error) {
 	i.carryOut(ctx, &pass, todo, func(d due) {
 		if done, already := i.do(ctx, d, a); !already {
 			pass.Done = append(pass.Done, done)
+			if done.State == results.Stopped {
+				pass.Stopped++
+			}
 		}
 	})
-	i.log().InfoContext(ctx, "schedule pass", "imports", pass.Imports, "done", len(pass.Done), "left", pass.Left)
+	i.log().InfoContext(ctx, "schedule pass", "imports", pass.Imports, "done", len(pass.Done), "left", pass.Left, "stopped", pass.Stopped)
 	return pass, nil
 }
 
@@ -157,64 +164,65 @@ func (i *Importer) do(ctx context.Context, d due, a Action) (done Doing, already
 	return done, s.Already && err == nil
 }
 
-// due returns what there is to do about an export, "" if nothing.
-func (i *Importer) due(ctx context.Context, f found, a Action) (what string, err error) {
+// due returns what there is to do about an export, "" if nothing. stopped says that this is because its
+// import is stopped, and it is too early to try it again.
+func (i *Importer) due(ctx context.Context, f found, a Action) (what string, stopped bool, err error) {
 	if a.Resume && !f.modified.IsZero() {
-		what, err = i.unfinished(ctx, f, a)
+		what, stopped, err = i.unfinished(ctx, f, a)
 	}
-	if what != "" || err != nil || !a.Retry || !f.failures || f.results.IsZero() {
-		return what, err
+	if what != "" || stopped || err != nil || !a.Retry || !f.failures || f.results.IsZero() {
+		return what, stopped, err
 	}
 	m, err := results.LoadManifest(ctx, i.Bucket, results.Names{Export: f.key})
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return "", nil // not finished
+		return "", false, nil // not finished
 	case err != nil:
-		return doRetry, err
+		return doRetry, false, err
 	case !m.Due(i.Config.policy(), a.Now):
-		return "", nil
+		return "", false, nil
 	}
 	p, err := results.LoadProgress(ctx, i.Bucket, results.Names{Export: f.key})
 	switch {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return doRetry, err
+		return doRetry, false, err
 	case p.State == results.Stopped && !a.Now && time.Now().Before(p.Again):
-		return "", nil
+		return "", true, nil
 	}
-	return doRetry, nil
+	return doRetry, false, nil
 }
 
-// unfinished returns whether an export is to be started or resumed.
-func (i *Importer) unfinished(ctx context.Context, f found, a Action) (string, error) {
+// unfinished returns whether an export is to be started or resumed, or is stopped, as due does.
+func (i *Importer) unfinished(ctx context.Context, f found, a Action) (what string, stopped bool, err error) {
 	age := time.Since(f.modified)
 	missed := age >= cmp.Or(a.Missed, MissedAfter) || age < -MissedAfter // the time of an export may be anything
 	whole := func() bool { return missed && (a.Whole == nil || a.Whole(f.key)) }
 	if !f.work {
 		if whole() {
-			return doStart, nil
+			return doStart, false, nil
 		}
-		return "", nil
+		return "", false, nil
 	}
 	if f.modified.Before(f.results) {
-		return "", nil // finished
+		return "", false, nil // finished
 	}
 	// There are no results yet, or the export may be newer than they are.
 	p, err := results.LoadProgress(ctx, i.Bucket, results.Names{Export: f.key})
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return doResume, nil // its first run died before it said anything
+		return doResume, false, nil // its first run died before it said anything
 	case err != nil:
-		return doResume, err
+		return doResume, false, err
 	case p.State == results.Stopped && !a.Now && time.Now().Before(p.Again):
-		return "", nil
+		return "", true, nil
 	case p.State != results.Finished:
-		return doResume, nil
+		return doResume, false, nil
 	}
 	info, err := i.Bucket.Stat(ctx, f.key)
 	if err != nil || info.Version == p.Export.Version || !whole() {
-		return "", err
+		return "", false, err
 	}
-	return doStart, nil
+	return doStart, false, nil
 }
 
 // exports yields the exports below prefix and what lies beside each. An export comes before what lies

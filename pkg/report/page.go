@@ -456,13 +456,13 @@ func (b *Builder) viewPlots(v *view, m *results.Manifest) {
 	if len(stretches) == 0 {
 		return
 	}
-	total := &latency{}
+	total := &results.Latencies{}
 	for _, s := range stretches {
 		for i := range s.points {
-			total.add(&s.points[i].latency)
+			total.Merge(&s.points[i].latency)
 		}
 	}
-	ms := func(share float64) string { return tick(math.Round(total.percentile(share))) }
+	ms := func(share float64) string { return tick(math.Round(total.Percentile(share))) }
 	v.Figures = append(v.Figures, figure{
 		say("answers within: half, 95%%, 99%%", "响应时间：50%%、95%%、99%%"),
 		say("%s, %s, %s ms", "%s、%s、%s 毫秒", foreign(ms(0.5)), foreign(ms(0.95)), foreign(ms(0.99))),

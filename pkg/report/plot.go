@@ -5,6 +5,8 @@ import (
 	"math"
 	"strings"
 	"time"
+
+	"groupimport/pkg/results"
 )
 
 // A plot is a figure: lines or areas over time, without words, which stand around it as HTML so that they
@@ -181,7 +183,7 @@ func ratePlot(stretches []stretch, budget float64) plot {
 }
 
 // latencyPlot draws percentiles of how long calls took.
-func latencyPlot(stretches []stretch, total *latency) plot {
+func latencyPlot(stretches []stretch, total *results.Latencies) plot {
 	sc := newScale(stretches)
 	shares := []struct {
 		class string
@@ -191,19 +193,19 @@ func latencyPlot(stretches []stretch, total *latency) plot {
 	most, most95 := 0.0, 0.0
 	for _, st := range stretches {
 		for i := range st.points {
-			most = max(most, st.points[i].latency.percentile(0.99))
-			most95 = max(most95, st.points[i].latency.percentile(0.95))
+			most = max(most, st.points[i].latency.Percentile(0.99))
+			most95 = max(most95, st.points[i].latency.Percentile(0.95))
 		}
 	}
 	// One call that got no answer for ten seconds must not press the rest to the ground.
-	top := niceTop(min(most, max(4*total.percentile(0.99), 1.5*most95)) * 1.05)
+	top := niceTop(min(most, max(4*total.Percentile(0.99), 1.5*most95)) * 1.05)
 	p := plot{
 		ID: "latency", Title: say("How long the service took, in milliseconds", "服务响应时间（毫秒）"), Axis: axis(top), Lines: sc.gaps(),
 		Alt: label{"How long the last attempt of each record took, over time", "每条记录最后一次尝试的耗时随时间变化"},
 	}
 	for _, s := range shares {
-		p.Path = append(p.Path, path{s.class, sc.steps(top, false, func(p *point) float64 { return p.latency.percentile(s.share) })})
-		ms := tick(math.Round(total.percentile(s.share)))
+		p.Path = append(p.Path, path{s.class, sc.steps(top, false, func(p *point) float64 { return p.latency.Percentile(s.share) })})
+		ms := tick(math.Round(total.Percentile(s.share)))
 		p.Legend = append(p.Legend, legend{s.class, say("%s of the calls took at most %s ms", "%s 的调用不超过 %s 毫秒", foreign(s.en), foreign(ms))})
 		p.Alt.EN += fmt.Sprintf("; %s took at most %s ms", s.en, ms)
 		p.Alt.ZH += fmt.Sprintf("；%s 不超过 %s 毫秒", s.en, ms)

@@ -2,9 +2,10 @@ package report
 
 import (
 	"maps"
-	"math"
 	"slices"
 	"time"
+
+	"groupimport/pkg/results"
 )
 
 const (
@@ -13,61 +14,21 @@ const (
 	// the same memory, and nothing has to be known beforehand.
 	widthFirst  = 250 // milliseconds
 	bucketsMost = 240
-
-	// Latencies are counted in bins on a logarithmic scale: 20 a decade, so that a percentile is off by 6 %
-	// at most, from 1 ms to 100 s.
-	binsPerDecade = 20
-	binsAll       = 5 * binsPerDecade
 )
-
-// A latency counts how often calls took how long.
-type latency [binsAll]uint32
-
-func binOf(ms int64) int {
-	if ms <= 1 {
-		return 0
-	}
-	return min(binsAll-1, int(math.Log10(float64(ms))*binsPerDecade))
-}
-
-// percentile returns the time in milliseconds that a share of the calls stayed below, 0 if there was none.
-func (l *latency) percentile(share float64) float64 {
-	var all uint64
-	for _, n := range l {
-		all += uint64(n)
-	}
-	if all == 0 {
-		return 0
-	}
-	want := uint64(math.Ceil(share * float64(all)))
-	var sum uint64
-	for i, n := range l {
-		if sum += uint64(n); sum >= want && n > 0 {
-			return math.Pow(10, (float64(i)+0.5)/binsPerDecade) // the middle of the bin
-		}
-	}
-	return 0
-}
-
-func (l *latency) add(other *latency) {
-	for i, n := range other {
-		l[i] += n
-	}
-}
 
 // A bucket is what happened in one stretch of time.
 type bucket struct {
 	records     int64 // sent, and known what became of them
 	again       int64 // of these, those that took more than one attempt
 	first, last int64 // the times of the first and the last, Unix milliseconds
-	latency     latency
+	latency     results.Latencies
 }
 
 func (b *bucket) merge(other *bucket) {
 	b.records += other.records
 	b.again += other.again
 	b.first, b.last = min(b.first, other.first), max(b.last, other.last)
-	b.latency.add(&other.latency)
+	b.latency.Merge(&other.latency)
 }
 
 // A series is what happened when. Its zero value is empty.
@@ -98,7 +59,7 @@ func (s *series) add(at time.Time, attempts, ms int64) {
 		b.again++
 	}
 	b.first, b.last = min(b.first, unix), max(b.last, unix)
-	b.latency[binOf(ms)]++
+	b.latency.Add(ms)
 	for len(s.buckets) > bucketsMost {
 		s.widen()
 	}

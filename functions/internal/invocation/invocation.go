@@ -57,6 +57,11 @@ type Handler struct {
 	// place.
 	Secret func(ctx context.Context, name string) (string, error)
 
+	// Measured is told what each run in a bucket came to, and Passed what the schedule has found there when it
+	// looked for unfinished imports; nil tells nobody.
+	Measured func(bucket string, n importer.Numbers)
+	Passed   func(bucket string, p importer.Pass)
+
 	mu      sync.Mutex
 	buckets map[string]blob.Bucket
 }
@@ -65,15 +70,15 @@ type Handler struct {
 // [importer.Pass] as JSON, or the answer to a request. Its error is what the platform is to count, to
 // retry and to alarm about: a [*ConfigError], a [*EventError], one of Secret, or one of [importer.Pass.Err].
 func (h *Handler) Do(ctx context.Context, id string, raw []byte) ([]byte, error) {
-	log := h.Log.With("request_id", id)
-	answer, err := h.do(ctx, id, raw, log)
+	ctx = withRequest(ctx, id)
+	answer, err := h.do(ctx, id, raw)
 	if err != nil {
-		log.ErrorContext(ctx, "invocation fails", "error_type", fmt.Sprintf("%T", err), "err", err)
+		h.Log.ErrorContext(ctx, "invocation fails", "error_type", fmt.Sprintf("%T", err), "err", err)
 	}
 	return answer, err
 }
 
-func (h *Handler) do(ctx context.Context, id string, raw []byte, log *slog.Logger) ([]byte, error) {
+func (h *Handler) do(ctx context.Context, id string, raw []byte) ([]byte, error) {
 	ev, err := h.Parse(raw)
 	if err != nil {
 		return nil, err
@@ -83,7 +88,7 @@ func (h *Handler) do(ctx context.Context, id string, raw []byte, log *slog.Logge
 		return nil, &ConfigError{err}
 	}
 	if ev.Action == nil && ev.Objects == nil {
-		log.InfoContext(ctx, "the event asks for nothing")
+		h.Log.InfoContext(ctx, "the event asks for nothing")
 		return json.Marshal(importer.Pass{})
 	}
 	if config.Bucket == "" && len(ev.Objects) > 0 {
@@ -92,7 +97,7 @@ func (h *Handler) do(ctx context.Context, id string, raw []byte, log *slog.Logge
 	if config.Bucket == "" {
 		return nil, &ConfigError{errors.New("EXPORT_BUCKET is missing: the bucket that holds the exports")}
 	}
-	i, err := h.importer(ctx, config, log, id)
+	i, err := h.importer(ctx, config, id)
 	if err != nil {
 		return nil, err
 	}
@@ -101,6 +106,9 @@ func (h *Handler) do(ctx context.Context, id string, raw []byte, log *slog.Logge
 	if ev.Action != nil {
 		if pass, err = i.Schedule(ctx, *ev.Action); err != nil {
 			return nil, err
+		}
+		if h.Passed != nil && ev.Action.Resume {
+			h.Passed(config.Bucket, pass)
 		}
 	} else {
 		var names [][]string
@@ -116,13 +124,13 @@ func (h *Handler) do(ctx context.Context, id string, raw []byte, log *slog.Logge
 	if err != nil {
 		return nil, err
 	}
-	log.InfoContext(ctx, "invocation ends", "pass", pass)
+	h.Log.InfoContext(ctx, "invocation ends", "imports", pass.Imports, "done", pass.Done, "left", pass.Left, "reason", pass.Reason)
 	return answer, pass.Err()
 }
 
 // importer returns one for this invocation. The client is new, because one that the service has stopped
 // stays stopped.
-func (h *Handler) importer(ctx context.Context, config importer.Config, log *slog.Logger, id string) (*importer.Importer, error) {
+func (h *Handler) importer(ctx context.Context, config importer.Config, id string) (*importer.Importer, error) {
 	b, err := h.bucket(config.Bucket)
 	if err != nil {
 		return nil, &ConfigError{err}
@@ -132,7 +140,10 @@ func (h *Handler) importer(ctx context.Context, config importer.Config, log *slo
 			return nil, err
 		}
 	}
-	i := &importer.Importer{Config: config, Bucket: b, BucketName: config.Bucket, Holder: "invocation " + id, Log: log}
+	i := &importer.Importer{Config: config, Bucket: b, BucketName: config.Bucket, Holder: "invocation " + id, Log: h.Log}
+	if h.Measured != nil {
+		i.Measured = func(n importer.Numbers) { h.Measured(config.Bucket, n) }
+	}
 	if err := i.Dial(nil); err != nil {
 		return nil, &ConfigError{err}
 	}
@@ -154,10 +165,4 @@ func (h *Handler) bucket(name string) (blob.Bucket, error) {
 	}
 	h.buckets[name] = b
 	return b, nil
-}
-
-// LogLevel returns what is logged, the default where the configuration is wrong, which invocations tell.
-func LogLevel(getenv func(string) string) slog.Level {
-	config, _ := importer.ConfigFromEnv(getenv)
-	return config.LogLevel
 }

@@ -60,7 +60,11 @@ func (b *Bucket) call(ctx context.Context, action string,
 		if n == attempts || !transient(err) {
 			return nil, err
 		}
-		if err := pause(ctx, rand.N(firstWait<<(n-1))); err != nil {
+		wait := rand.N(firstWait << (n - 1))
+		if b.config.Log != nil {
+			b.config.Log.WarnContext(ctx, "store asked again", "what", action, "attempt", n+1, "err", err, "wait", wait)
+		}
+		if err := pause(ctx, wait); err != nil {
 			return nil, err
 		}
 	}

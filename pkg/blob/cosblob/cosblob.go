@@ -38,6 +38,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -73,6 +74,8 @@ type Config struct {
 
 	// NoCRC64 goes without the checksum in COS's answers, for servers that are none.
 	NoCRC64 bool
+
+	Log *slog.Logger // told of requests that are sent again; nil discards
 
 	Transport http.RoundTripper // nil: one with time-outs for connecting and for the beginning of an answer
 }

@@ -548,19 +548,19 @@ func TestConfig(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			vars := maps.Clone(variables)
 			maps.Copy(vars, test.changed)
-			_, err := s3blob.Open(func(name string) string { return vars[name] }, "bucket")
+			_, err := s3blob.Open(func(name string) string { return vars[name] }, "bucket", nil)
 			if got := fmt.Sprint(err); (err == nil) != (test.want == "") || !strings.Contains(got, test.want) || strings.Contains(got, secret) {
 				t.Errorf("error %v, want %q", err, test.want)
 			}
 		})
 	}
-	_, err := s3blob.Open(func(string) string { return "" }, "bucket")
+	_, err := s3blob.Open(func(string) string { return "" }, "bucket", nil)
 	for _, name := range []string{"AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} {
 		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("error %v, want one that names %s", err, name)
 		}
 	}
-	if _, err := s3blob.Open(func(name string) string { return variables[name] }, ""); err == nil {
+	if _, err := s3blob.Open(func(name string) string { return variables[name] }, "", nil); err == nil {
 		t.Error("a bucket without a name")
 	}
 	cfg, err := s3blob.Config(env(func(name string) string { return variables[name] }, "AWS_ENDPOINT_URL_SSM", "http://ssm.test"), "SSM")

@@ -87,7 +87,7 @@ func behind(t *testing.T, server *versitygw.Server) (*s3blob.Bucket, *proxy) {
 	t.Cleanup(front.Close)
 	name := strings.Trim(strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name())), "-")
 	server.MakeBucket(name)
-	b, err := s3blob.Open(env(server.Getenv, "AWS_ENDPOINT_URL_S3", front.URL), name)
+	b, err := s3blob.Open(env(server.Getenv, "AWS_ENDPOINT_URL_S3", front.URL), name, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,7 +213,7 @@ func TestAnswersThatGetLost(t *testing.T) {
 	})
 	t.Run("of the completion, which the server forgets, and another writes", func(t *testing.T) {
 		p.set(forgotten(func(r *http.Request) {
-			other, err := s3blob.Open(server.Getenv, "testanswersthatgetlost")
+			other, err := s3blob.Open(server.Getenv, "testanswersthatgetlost", nil)
 			if err == nil {
 				err = other.Put(r.Context(), "large", strings.NewReader("other"))
 			}
@@ -395,7 +395,7 @@ func TestFailedUploadLeavesNothing(t *testing.T) {
 func TestServerKilled(t *testing.T) {
 	server := versitygw.Start(t)
 	server.MakeBucket("bucket")
-	b, err := s3blob.Open(server.Getenv, "bucket")
+	b, err := s3blob.Open(server.Getenv, "bucket", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -440,7 +440,7 @@ func TestServerKilled(t *testing.T) {
 func TestMemoryDoesNotGrowWithTheObject(t *testing.T) {
 	server := versitygw.Start(t)
 	server.MakeBucket("bucket")
-	b, err := s3blob.Open(server.Getenv, "bucket")
+	b, err := s3blob.Open(server.Getenv, "bucket", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -501,7 +501,7 @@ func TestMissing(t *testing.T) {
 			if test.bucket != "nowhere" {
 				_ = os.Mkdir(filepath.Join(server.Dir, test.bucket), 0o750)
 			}
-			b, err := s3blob.Open(test.getenv, test.bucket)
+			b, err := s3blob.Open(test.getenv, test.bucket, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

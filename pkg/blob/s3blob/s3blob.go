@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"path"
@@ -31,6 +32,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go/logging"
 
 	"groupimport/pkg/blob"
 )
@@ -54,13 +56,32 @@ type Bucket struct {
 
 var _ blob.Bucket = (*Bucket)(nil)
 
-// Open returns the bucket of this name. Configuration is that of [Config] for S3; no request is sent.
-func Open(getenv func(string) string, name string) (*Bucket, error) {
+// Open returns the bucket of this name. Configuration is that of [Config] for S3; no request is sent. log
+// is told of requests that are sent again; it may be nil.
+func Open(getenv func(string) string, name string, log *slog.Logger) (*Bucket, error) {
 	cfg, err := Config(getenv, "S3")
 	if err != nil {
 		return nil, err
 	}
+	if log != nil {
+		cfg.ClientLogMode, cfg.Logger = aws.LogRetries, retryLog{context.Background(), log}
+	}
 	return open(cfg, name)
+}
+
+// A retryLog hands on what the SDK says when it sends a request again: the operation and the attempt's
+// number, and nothing of the request.
+type retryLog struct {
+	ctx context.Context //nolint:containedctx // the SDK's way to pass it
+	log *slog.Logger
+}
+
+// WithContext implements [logging.ContextLogger].
+func (l retryLog) WithContext(ctx context.Context) logging.Logger { return retryLog{ctx, l.log} }
+
+// Logf implements [logging.Logger].
+func (l retryLog) Logf(_ logging.Classification, format string, v ...any) {
+	l.log.WarnContext(l.ctx, "store asked again", "what", fmt.Sprintf(format, v...))
 }
 
 func open(cfg aws.Config, name string) (*Bucket, error) {

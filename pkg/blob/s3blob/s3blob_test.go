@@ -24,7 +24,7 @@ func TestBucket(t *testing.T) {
 						return checksums
 					}
 					return server.Getenv(v)
-				}, name)
+				}, name, nil)
 				if err != nil {
 					t.Fatal(err)
 				}

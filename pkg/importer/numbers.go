@@ -1,0 +1,45 @@
+package importer
+
+import (
+	"log/slog"
+	"math"
+	"time"
+
+	"groupimport/pkg/results"
+)
+
+// Numbers are what a run came to, for those who count.
+type Numbers struct {
+	Key       string
+	Round     int // of retries, 0 for the import itself
+	State     results.State
+	Reason    string         // why it is not Finished
+	Counts    results.Counts // of this run alone
+	Attempts  int64
+	Throttled int           // how often the service said too fast
+	Took      time.Duration // of the whole run
+	Remaining int64         // bytes of the export, or of the failures file in a round, that are still to be read
+
+	// How long calls took, in milliseconds: half of them less than P50. Zero if there were none.
+	P50, P95, P99 float64
+}
+
+// LogValue makes the fields that a program may want out of a line of the log.
+func (n Numbers) LogValue() slog.Value {
+	return slog.GroupValue(
+		slog.Int64("imported", n.Counts.Imported), slog.Int64("exists", n.Counts.Exists), slog.Int64("rejected", n.Counts.Rejected),
+		slog.Int64("failed", n.Counts.Failed), slog.Int64("unknown", n.Counts.Unknown),
+		slog.Int64("attempts", n.Attempts), slog.Int("throttled", n.Throttled), slog.Float64("seconds", math.Round(n.Took.Seconds()*1000)/1000),
+		slog.Int64("remaining_bytes", n.Remaining), slog.Float64("p50_ms", math.Round(n.P50)), slog.Float64("p95_ms", math.Round(n.P95)), slog.Float64("p99_ms", math.Round(n.P99)),
+	)
+}
+
+// numbers returns what the run came to that ended with cp.
+func (r *run) numbers(cp *results.Checkpoint, state results.State, reason string) Numbers {
+	last := cp.Runs[len(cp.Runs)-1]
+	return Numbers{
+		Key: r.names.Export, Round: cp.Round, State: state, Reason: reason, Counts: last.Counts,
+		Attempts: last.Attempts, Throttled: last.Slowed, Took: last.End.Sub(last.Start), Remaining: max(0, cp.Export.Size-cp.Next.Offset),
+		P50: r.latencies.Percentile(0.5), P95: r.latencies.Percentile(0.95), P99: r.latencies.Percentile(0.99),
+	}
+}

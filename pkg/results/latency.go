@@ -1,0 +1,50 @@
+package results
+
+import "math"
+
+// Bins are on a logarithmic scale, 20 a decade, so that a percentile is off by 6 % at most, from 1 ms to
+// 100 s.
+const (
+	binsPerDecade = 20
+	binsAll       = 5 * binsPerDecade
+)
+
+// Latencies count how often calls took how long, in memory that does not grow. The zero value is empty.
+type Latencies [binsAll]uint32
+
+// Add counts a call that took so many milliseconds.
+func (l *Latencies) Add(ms int64) { l[binOf(ms)]++ }
+
+func binOf(ms int64) int {
+	if ms <= 1 {
+		return 0
+	}
+	return min(binsAll-1, int(math.Log10(float64(ms))*binsPerDecade))
+}
+
+// Merge adds the calls that other has counted.
+func (l *Latencies) Merge(other *Latencies) {
+	for i, n := range other {
+		l[i] += n
+	}
+}
+
+// Percentile returns the time in milliseconds that a share of the calls, 0 to 1, stayed below; 0 if there
+// was none.
+func (l *Latencies) Percentile(share float64) float64 {
+	var all uint64
+	for _, n := range l {
+		all += uint64(n)
+	}
+	if all == 0 {
+		return 0
+	}
+	want := uint64(math.Ceil(share * float64(all)))
+	var sum uint64
+	for i, n := range l {
+		if sum += uint64(n); sum >= want && n > 0 {
+			return math.Pow(10, (float64(i)+0.5)/binsPerDecade) // the middle of the bin
+		}
+	}
+	return 0
+}
