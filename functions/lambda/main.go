@@ -17,6 +17,7 @@ import (
 	"groupimport/functions/internal/invocation"
 	"groupimport/pkg/blob"
 	"groupimport/pkg/blob/s3blob"
+	"groupimport/pkg/httpapi"
 )
 
 // memoryMost is what the runtime may hold before it collects harder. With the program's own text and the
@@ -33,6 +34,7 @@ func main() {
 		Parse:    parse,
 		Open:     func(bucket string) (blob.Bucket, error) { return s3blob.Open(os.Getenv, bucket, log) },
 		Secret:   newSecrets(os.Getenv).get,
+		Serve:    httpapi.ServeLambda,
 		Measured: metrics.run,
 		Passed:   metrics.pass,
 	}})

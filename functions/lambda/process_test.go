@@ -470,3 +470,59 @@ func (l *logBuffer) String() string {
 	defer l.mu.Unlock()
 	return l.b.String()
 }
+
+func TestRequestsOverHTTPAreAnsweredByTheSameProgram(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	c.env["HTTP_AUTH"] = "platform"
+	c.put("exports/acme.jsonl", records(2)...)
+	f := c.function(30 * time.Second)
+	request := func(method, path, body, identity string) (status int, text string) {
+		t.Helper()
+		b, err := json.Marshal(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := f.Invoke(t.Context(), []byte(`{"version":"2.0","rawPath":"`+path+`","rawQueryString":"","headers":{"content-type":"application/json"},`+
+			`"requestContext":{`+identity+`"http":{"method":"`+method+`","path":"`+path+`","sourceIp":"10.0.0.1"}},"body":`+string(b)+`,"isBase64Encoded":false}`))
+		if err != nil || r.Error != nil {
+			t.Fatalf("got %+v, %v", r.Error, err)
+		}
+		var answer struct {
+			StatusCode int    `json:"statusCode"`
+			Body       string `json:"body"`
+		}
+		if err := json.Unmarshal(r.Response, &answer); err != nil {
+			t.Fatalf("the answer is %q: %v", r.Response, err)
+		}
+		return answer.StatusCode, answer.Body
+	}
+	const checked = `"authorizer":{"iam":{"userArn":"arn:aws:iam::111122223333:user/x"}},`
+	for _, x := range []struct {
+		method, path, body, identity string
+		status                       int
+		says                         string
+	}{
+		{"GET", "/healthz", "", "", 200, ""},
+		{"POST", "/groups", `{"Type":"Public","Name":"x","GroupId":"x"}`, "", 401, ""},
+		{"POST", "/groups", `{"Type":"Public","Name":"x","GroupId":"x"}`, checked, 201, `"imported"`},
+		{"POST", "/groups", `{"Type":"Public","Name":"x","GroupId":"x"}`, checked, 200, `"exists"`},
+		{"POST", "/groups", `{"Type":"None","Name":"x"}`, checked, 422, "Type"},
+		{"GET", "/imports/exports/acme.jsonl", "", checked, 200, `"waiting"`},
+	} {
+		if status, text := request(x.method, x.path, x.body, x.identity); status != x.status || !strings.Contains(text, x.says) {
+			t.Errorf("%s %s: got %d %s, want %d with %s", x.method, x.path, status, text, x.status, x.says)
+		}
+	}
+	c.service.SetFaults(emulator.Faults{})
+	if got := c.service.Stats().Taken; got != 1 {
+		t.Errorf("got %d groups, want one", got)
+	}
+	// Without anybody who checks the caller it is an error of the function's configuration.
+	delete(c.env, "HTTP_AUTH")
+	f = c.function(30 * time.Second)
+	r, err := f.Invoke(t.Context(), []byte(`{"requestContext":{"http":{"method":"GET","path":"/"}}}`))
+	if err != nil || r.Error == nil || r.Error.Type != "ConfigError" || !strings.Contains(r.Error.Message, "HTTP_TOKEN") {
+		t.Errorf("got %+v, %v, want a ConfigError that names HTTP_TOKEN", r.Error, err)
+	}
+}

@@ -6,6 +6,7 @@
 //	local watch DIR            a folder as the bucket: what is dropped is imported, what failed is tried again
 //	local retry DIR            what the schedule does, once: unfinished goes on, missed is found, failed is tried again
 //	local report FILE|DIR…     make the page for people anew, from the results beside an export
+//	local serve DIR            the way in over HTTP: one group a request, and how the imports in the folder are doing
 //	local emulator             an IM service on a port of this machine
 //
 // Results go to the folder beside the export, messages and progress to standard error, a summary to
@@ -39,6 +40,7 @@ const usage = `Usage: local COMMAND [ARGUMENT…]
   watch DIR            a folder as the bucket: what is dropped is imported, what failed is tried again
   retry DIR            what the schedule does, once: unfinished goes on, missed is found, failed is tried again
   report FILE|DIR…     make the page for people anew, from the results beside an export
+  serve DIR            the way in over HTTP: one group a request, and how the imports in the folder are doing
   emulator             an IM service on a port of this machine
 
 local COMMAND -h tells the options of a command. Exit status: 0 all in, 1 error, 2 usage or configuration,
@@ -109,7 +111,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	t := &tool{getenv: getenv, stdout: stdout, stderr: stderr}
 	commands := map[string]func(context.Context, []string) error{
 		"demo": t.demo, "import": t.importFiles, "validate": t.validate, "emulator": t.emulator,
-		"watch": t.watch, "retry": t.retry, "report": t.report,
+		"watch": t.watch, "retry": t.retry, "report": t.report, "serve": t.serve,
 	}
 	switch args[0] {
 	case "help", "-h", "-help", "--help":

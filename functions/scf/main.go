@@ -17,6 +17,7 @@ import (
 
 	"groupimport/functions/internal/invocation"
 	"groupimport/pkg/blob"
+	"groupimport/pkg/httpapi"
 )
 
 // memoryMost is what the runtime may hold before it collects harder. With the program's own text and the
@@ -36,6 +37,7 @@ func main() {
 		Getenv: os.Getenv,
 		Log:    log,
 		Parse:  parse,
+		Serve:  httpapi.ServeSCF,
 		Open:   func(bucket string) (blob.Bucket, error) { return open(os.Getenv, bucket, log) },
 	}})
 }

@@ -431,3 +431,46 @@ func (l *logBuffer) String() string {
 	defer l.mu.Unlock()
 	return l.b.String()
 }
+
+func TestRequestsOverHTTPAreAnsweredByTheSameProgram(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	const token = "a-token-of-some-length"
+	c.env["HTTP_TOKEN"] = token
+	f := c.function(30*time.Second, nil)
+	const group = `{"Type":"Public","Name":"x","GroupId":"x"}`
+	for _, x := range []struct {
+		method, path, body, token string
+		status                    int
+		says                      string
+	}{
+		{"GET", "/healthz", "", "", 200, ""},
+		{"POST", "/groups", group, "", 401, ""},
+		{"POST", "/groups", group, "a-token-of-some-lengti", 401, ""},
+		{"POST", "/groups", group, token, 201, `"imported"`},
+		{"POST", "/groups", group, token, 200, `"exists"`},
+		{"GET", "/imports", "", token, 200, ""},
+	} {
+		raw, err := json.Marshal(map[string]any{
+			"httpMethod": x.method, "path": x.path, "queryString": map[string]string{}, "body": x.body,
+			"headers": map[string]string{"content-type": "application/json", "authorization": "Bearer " + x.token, "x-scf-remote-addr": "10.0.0.1"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := f.Invoke(t.Context(), raw)
+		if err != nil || r.Error != nil {
+			t.Fatalf("got %+v, %v", r.Error, err)
+		}
+		var answer struct {
+			StatusCode int    `json:"statusCode"`
+			Body       string `json:"body"`
+		}
+		if err := json.Unmarshal(r.Response, &answer); err != nil || answer.StatusCode != x.status || !strings.Contains(answer.Body, x.says) {
+			t.Errorf("%s %s: got %s, %v, want %d with %s", x.method, x.path, r.Response, err, x.status, x.says)
+		}
+	}
+	if strings.Contains(c.log.String(), token) {
+		t.Error("the token stands in the log")
+	}
+}

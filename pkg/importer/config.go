@@ -32,6 +32,8 @@ type Config struct {
 	Bucket         string       // EXPORT_BUCKET, whose exports are imported; in the cloud only
 	Prefix         string       // EXPORT_PREFIX, where exports are looked for, default everywhere
 	OneAtATime     bool         // ONE_AT_A_TIME, runs of all processes with this bucket and prefix take turns, default false
+	HTTPToken      string       // HTTP_TOKEN, what callers over HTTP bear, 16 characters or more, never logged
+	HTTPPlatform   bool         // HTTP_AUTH=platform: it checks callers over HTTP, and they bear no token
 	LogLevel       slog.Level   // LOG_LEVEL, debug, info, warn or error, default info
 
 	// SecretKeyParameter is TIM_SECRET_KEY_PARAMETER: where the key is kept if it is not in the environment,
@@ -44,6 +46,12 @@ type Config struct {
 const (
 	maxRate         = 200
 	maxRateEndpoint = 10_000
+)
+
+// A token travels in a header: RFC 6750, section 2.1, says which characters may be in it.
+const (
+	minToken   = 16
+	tokenChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~+/="
 )
 
 // ConfigFromEnv reads the configuration. The error names every variable that is missing or wrong, one a
@@ -128,6 +136,24 @@ func ConfigFromEnv(getenv func(string) string) (Config, error) {
 	c.RetryUnknown = flag("RETRY_UNKNOWN")
 	c.Bucket = value("EXPORT_BUCKET", "")
 	c.OneAtATime = flag("ONE_AT_A_TIME")
+	c.HTTPToken = value("HTTP_TOKEN", "")
+	switch {
+	case c.HTTPToken == "":
+	case len(c.HTTPToken) < minToken: // what stands there may be a part of the right one: it is not quoted
+		wrong("HTTP_TOKEN", "has %d characters, it must have %d or more: openssl rand -hex 24 makes one", len(c.HTTPToken), minToken)
+	case strings.Trim(c.HTTPToken, tokenChars) != "":
+		wrong("HTTP_TOKEN", "may hold letters, digits and -._~+/= only: openssl rand -hex 24 makes one")
+	}
+	switch v := value("HTTP_AUTH", "token"); v {
+	case "token":
+	case "platform":
+		c.HTTPPlatform = true
+		if c.HTTPToken != "" {
+			wrong("HTTP_AUTH", "is platform and HTTP_TOKEN is set: a request has room for one of them, so unset the other")
+		}
+	default:
+		wrong("HTTP_AUTH", "is %q, it must be token or platform", v)
+	}
 	if v := value("LOG_LEVEL", "info"); c.LogLevel.UnmarshalText([]byte(v)) != nil {
 		wrong("LOG_LEVEL", "is %q, it must be debug, info, warn or error", v)
 	}

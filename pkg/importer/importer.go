@@ -92,17 +92,25 @@ type Importer struct {
 	mu       sync.Mutex
 	progress Progress
 	rate     *results.Lease // held, see [Importer.holdRate]
+
+	pacer *pacer.Pacer      // of all clients that were dialled
+	tune  func(*tim.Config) // as last dialled with
+	halts halts             // of calls for single records
 }
 
-// Dial makes the client, with a pacer of its own. tune may change its settings, for tests; it may be nil.
+// Dial makes the client, with a pacer of this importer's own. tune may change its settings, for tests; it may be nil.
 func (i *Importer) Dial(tune func(*tim.Config)) error {
 	c := i.Config
 	if c.SecretKey == "" && c.SecretKeyParameter != "" {
 		return errors.New("TIM_SECRET_KEY_PARAMETER is not read here: set TIM_SECRET_KEY")
 	}
+	if i.pacer == nil {
+		i.pacer = pacer.New(c.Rate)
+	}
+	i.tune = tune
 	cfg := tim.Config{
 		SDKAppID: c.SDKAppID, Admin: c.Admin, SecretKey: c.SecretKey, Endpoint: c.Endpoint,
-		Pacer: pacer.New(c.Rate), Rate: c.Rate, MaxAttempts: c.MaxAttempts, Log: i.log(),
+		Pacer: i.pacer, Rate: c.Rate, MaxAttempts: c.MaxAttempts, Log: i.log(),
 	}
 	if tune != nil {
 		tune(&cfg)

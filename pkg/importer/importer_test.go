@@ -474,6 +474,7 @@ func TestConfigNamesEveryMistake(t *testing.T) {
 	env := map[string]string{
 		"TIM_SDKAPPID": "abc", "TIM_REGION": "mars", "TIM_RATE": "201", "FIELD_LIMITS": "wide", "ASSIGN_GROUP_IDS": "perhaps",
 		"MAX_ATTEMPTS": "0", "STOP_SHARE": "2", "LOG_LEVEL": "loud", "ONE_AT_A_TIME": "two",
+		"HTTP_TOKEN": "0123456789ab\ncdef", "HTTP_AUTH": "both",
 	}
 	_, err := importer.ConfigFromEnv(func(name string) string { return env[name] })
 	if err == nil {
@@ -481,7 +482,7 @@ func TestConfigNamesEveryMistake(t *testing.T) {
 	}
 	lines := strings.Split(err.Error(), "\n")
 	for _, name := range []string{
-		"TIM_SDKAPPID", "TIM_SECRET_KEY", "TIM_REGION", "TIM_RATE", "FIELD_LIMITS", "ASSIGN_GROUP_IDS", "MAX_ATTEMPTS", "STOP_SHARE", "LOG_LEVEL", "ONE_AT_A_TIME",
+		"TIM_SDKAPPID", "TIM_SECRET_KEY", "TIM_REGION", "TIM_RATE", "FIELD_LIMITS", "ASSIGN_GROUP_IDS", "MAX_ATTEMPTS", "STOP_SHARE", "LOG_LEVEL", "ONE_AT_A_TIME", "HTTP_TOKEN", "HTTP_AUTH",
 	} {
 		found := false
 		for _, line := range lines {
@@ -505,6 +506,30 @@ func TestConfigDefaults(t *testing.T) {
 	}
 	if got != want {
 		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestConfigTokens(t *testing.T) {
+	for _, row := range []struct {
+		about, token, auth string
+		ok                 bool
+	}{
+		{"neither, as for imports", "", "", true},
+		{"16 characters", "0123456789-._~+=", "token", true},
+		{"15 characters", "0123456789abcde", "", false},
+		{"what no header takes", "0123456789abcdefé", "", false},
+		{"a space, which would end it", "01234567 89abcdef", "", false},
+		{"the platform", "", "platform", true},
+		{"both", "0123456789abcdef", "platform", false},
+	} {
+		env := map[string]string{"TIM_SDKAPPID": "1", "TIM_SECRET_KEY": "k", "HTTP_TOKEN": row.token, "HTTP_AUTH": row.auth}
+		c, err := importer.ConfigFromEnv(func(name string) string { return env[name] })
+		if (err == nil) != row.ok || c.HTTPPlatform != (row.auth == "platform") {
+			t.Errorf("%s: got %v, want it accepted: %v", row.about, err, row.ok)
+		}
+		if err != nil && strings.Contains(err.Error(), "0123456789") {
+			t.Errorf("%s: got %v, want no token in it", row.about, err)
+		}
 	}
 }
 

@@ -63,6 +63,7 @@ const (
 type found struct {
 	key      string
 	modified time.Time // of the export; zero if it is gone
+	size     int64     // of the export
 	work     bool      // it has a work folder
 	results  time.Time // when its results were written; zero if they were not
 	failures bool
@@ -265,7 +266,7 @@ func (i *Importer) exports(ctx context.Context, prefix string) func(yield func(f
 				}
 				continue
 			}
-			if info.Key == results.RateNames(i.Config.Prefix).Work() {
+			if info.Key == results.RateNames(i.Config.Prefix).Work() || info.Key == results.AnswersFolder(i.Config.Prefix) {
 				continue // the more, the longer the program is in use
 			}
 			if strings.HasSuffix(info.Key, "/") {
@@ -273,7 +274,7 @@ func (i *Importer) exports(ctx context.Context, prefix string) func(yield func(f
 				continue
 			}
 			if export.Reads(info.Key) && !strings.HasPrefix(path.Base(info.Key), ".") {
-				open = append(open, &found{key: info.Key, modified: info.Modified})
+				open = append(open, &found{key: info.Key, modified: info.Modified, size: info.Size})
 			}
 		}
 		if !flush("\xff") {

@@ -158,6 +158,15 @@ func (p *Pacer) take() (wait time.Duration, ok bool) {
 	return 0, true
 }
 
+// Ahead returns how long a caller who asks now will wait for a turn, with n others before it, at the rate
+// that is allowed now. It is an estimate: the service may call for less in between.
+func (p *Pacer) Ahead(n int) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	return max(0, p.next.Sub(now)) + time.Duration(float64(n)*float64(p.interval)/p.recovered(now))
+}
+
 // recovered returns the share of the full rate that is allowed now.
 func (p *Pacer) recovered(now time.Time) float64 {
 	if p.share >= 1 {

@@ -271,3 +271,25 @@ func TestSlowDownNeverStops(t *testing.T) {
 		}
 	})
 }
+
+func TestAheadIsWhenTheTurnComes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pacer.New(10)
+		if got := p.Ahead(0); got != 0 {
+			t.Errorf("got %v before the first turn, want none", got)
+		}
+		take(t, p, 1)
+		for _, slow := range []bool{false, true} {
+			if slow {
+				p.SlowDown()
+			}
+			const others = 5
+			want := p.Ahead(others)
+			start := time.Now()
+			take(t, p, others+1)
+			if got := time.Since(start); got < want*8/10 || got > want*11/10+50*time.Millisecond {
+				t.Errorf("got the turn behind %d others after %v, want it after %v", others, got, want)
+			}
+		}
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Names of what is written beside an export. None of them ends in what a trigger listens to (.jsonl,
@@ -14,6 +15,7 @@ const (
 	failuresSuffix = ".failures.ndjson"
 	reportSuffix   = ".report.html"
 	workSuffix     = ".import/"
+	httpSuffix     = ".http/"
 )
 
 // Own reports whether key names something that this program wrote, so that it is no export. It is the
@@ -23,6 +25,9 @@ func Own(key string) bool {
 		if strings.HasSuffix(key, suffix) {
 			return true
 		}
+	}
+	if i := strings.LastIndex(key, httpSuffix); i >= 0 && ownAnswer(key[i+len(httpSuffix):]) {
+		return true
 	}
 	i := strings.LastIndex(key, workSuffix)
 	if i <= 0 {
@@ -104,6 +109,27 @@ func KeptOf(name string) string {
 
 // RateNames returns the names of no export but of the lease on the rate that all runs below a prefix share.
 func RateNames(prefix string) Names { return Names{Export: prefix + ".rate"} }
+
+// AnswersFolder returns the folder, with its slash, that remembers what requests with an Idempotency-Key came
+// to, for a prefix.
+func AnswersFolder(prefix string) string { return prefix + httpSuffix }
+
+// answerName returns the key at which what the request with this Idempotency-Key came to is remembered if it
+// came on this day. The key itself is anything and is not shown.
+func answerName(prefix string, day time.Time, idempotencyKey string) string {
+	sum := sha256.Sum256([]byte(idempotencyKey))
+	return AnswersFolder(prefix) + day.UTC().Format(dayFormat) + "/" + hex.EncodeToString(sum[:])
+}
+
+const dayFormat = "20060102"
+
+// ownAnswer reports whether name is one in a folder of answers.
+func ownAnswer(name string) bool {
+	day, sum, _ := strings.Cut(name, "/")
+	_, err := time.Parse(dayFormat, day)
+	_, hexErr := hex.DecodeString(sum)
+	return err == nil && hexErr == nil && len(sum) == 2*sha256.Size
+}
 
 // Work is the key of the folder that holds the work, with its slash.
 func (n Names) Work() string { return n.Export + workSuffix }

@@ -83,6 +83,7 @@ func TestOwnNamesAreToldFromExports(t *testing.T) {
 		"a.jsonl.results.ndjson", "a.jsonl.failures.ndjson", "a.jsonl.report.html", "a.jsonl.0123456789ab.results.ndjson",
 		"dir/a.jsonl.import/lease/000001", "a.jsonl.import/checkpoint/000001", "a.jsonl.import/parts/000001-000001",
 		"a.jsonl.import/parts/000001-ahead", "a.jsonl.import/progress", "a.jsonl.import/manifest", "x.import/y.jsonl.import/manifest",
+		".http/20261122/" + strings.Repeat("0a", 32), "dir/.http/20261122/" + strings.Repeat("0a", 32),
 	} {
 		if !results.Own(key) {
 			t.Errorf("got %q as an export, want it as the program's own", key)
@@ -91,6 +92,7 @@ func TestOwnNamesAreToldFromExports(t *testing.T) {
 	for _, key := range []string{
 		"a.jsonl", "dir/a.jsonl", "a.ndjson", "results.ndjson", "failures.jsonl", "a.jsonl.failures.jsonl", "x.import/a.jsonl",
 		"x.import/parts/a.jsonl", "x.import/lease/b.ndjson", ".import/a.jsonl", "a.import",
+		".http/a.jsonl", "x.http/20261122/a.jsonl", "x.http/20261322/" + strings.Repeat("0a", 32),
 	} {
 		if results.Own(key) {
 			t.Errorf("got %q as the program's own, want it as an export", key)

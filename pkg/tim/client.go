@@ -108,6 +108,7 @@ type Client struct {
 	taken    atomic.Bool // some call was answered with OK
 	quota    quotaWatch
 	attempts atomic.Int64
+	waiting  atomic.Int64 // for a turn
 	grace    atomic.Int64 // a time.Duration
 }
 
@@ -192,6 +193,10 @@ type Result struct {
 	Attempts int           // to import it, not counting those that were throttled or had to be signed again
 	Took     time.Duration // of the last attempt
 	At       time.Time     // when it ended
+
+	// Of Undone alone:
+	Rate bool // it was because of the rate, and nothing was made
+	Lost bool // an answer was lost, or the group that stands could not be looked up: it may be the record's
 }
 
 // A Call is under way until Wait returns.
@@ -240,26 +245,45 @@ func (c *Client) stopWith(ctx context.Context, s *Stop) {
 // ctx decides whether another attempt is started. One that is under way is left to finish, within
 // [AttemptTimeout] and the grace of the Config, even if ctx ends. rec must not change before the call's end.
 func (c *Client) ImportGroup(ctx context.Context, rec *group.Record) *Call {
+	return c.start(ctx, rec, false)
+}
+
+func (c *Client) start(ctx context.Context, rec *group.Record, try bool) *Call {
 	call := &Call{done: make(chan struct{})}
 	turn, err := c.turn(ctx)
 	if err != nil {
-		call.result = Result{Message: err.Error(), At: time.Now()}
+		call.result = Result{Message: err.Error(), Rate: c.Stopped() == nil && !c.breaker.open(), At: time.Now()}
 		close(call.done)
 		return call
 	}
 	body := rec.AppendJSON(nil)
 	go func() {
 		defer close(call.done)
-		call.result = c.importGroup(ctx, rec, body, turn)
+		call.result = c.importGroup(ctx, rec, body, turn, try)
 		call.result.At = time.Now()
 	}()
 	return call
 }
 
+// Try is [Client.ImportGroup] for somebody who waits for the answer. It does not wait for what the rate
+// does not allow: if the first turn would come after ctx's deadline, or the service says too fast, the call
+// ends at once, Undone, and Rate is set in its result.
+func (c *Client) Try(ctx context.Context, rec *group.Record) *Call {
+	if deadline, ok := ctx.Deadline(); ok && c.Stopped() == nil && c.Ahead() > time.Until(deadline) {
+		call := &Call{done: make(chan struct{}), result: Result{Message: "too many calls are waiting for their turn", Rate: true, At: time.Now()}}
+		close(call.done)
+		return call
+	}
+	return c.start(ctx, rec, true)
+}
+
+// Ahead returns how long a call that begins now will wait for its turn, as things stand.
+func (c *Client) Ahead() time.Duration { return c.cfg.Pacer.Ahead(int(c.waiting.Load())) }
+
 // importGroup makes one attempt after another; the first one's turn has come.
-func (c *Client) importGroup(ctx context.Context, rec *group.Record, body []byte, t *turn) Result {
-	var r Result
-	lost := false   // an answer may have been lost
+func (c *Client) importGroup(ctx context.Context, rec *group.Record, body []byte, t *turn, try bool) (r Result) {
+	lost := false // an answer may have been lost
+	defer func() { r.Lost = r.End == Undone && (r.Lost || lost) }()
 	throttled := 0  // how often
 	signed := false // signed anew after a refusal
 	since := c.breaker.answered()
@@ -286,6 +310,10 @@ func (c *Client) importGroup(ctx context.Context, rec *group.Record, body []byte
 			case tooFast:
 				r.Attempts--
 				throttled++
+				if try {
+					r.Rate = !lost
+					return r
+				}
 			case signAgain:
 				if signed {
 					c.stopWith(ctx, &Stop{Code: a.code, Reason: a.message})
@@ -385,7 +413,7 @@ func (c *Client) reconcile(ctx context.Context, rec *group.Record, r Result) Res
 	standing, err := c.LookUp(ctx, rec.GroupID)
 	switch {
 	case err != nil && (ctx.Err() != nil || c.Stopped() != nil):
-		r.Message = err.Error() // Undone
+		r.Message, r.Lost = err.Error(), true // Undone
 	case err != nil:
 		r.End = Failed
 		r.Message += "; the group that stands could not be looked up: " + err.Error()
@@ -412,6 +440,8 @@ type turn struct {
 
 // turn waits until an attempt may start. The error is ctx's cause or the Stop.
 func (c *Client) turn(ctx context.Context) (*turn, error) {
+	c.waiting.Add(1)
+	defer c.waiting.Add(-1)
 	ctx, release := c.untilStopped(ctx)
 	defer release()
 	for {

@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"sync"
 
 	"github.com/go-json-experiment/json"
 
 	"groupimport/pkg/blob"
+	"groupimport/pkg/httpapi"
 	"groupimport/pkg/importer"
 )
 
@@ -57,6 +59,9 @@ type Handler struct {
 	// place.
 	Secret func(ctx context.Context, name string) (string, error)
 
+	// Serve answers a request over HTTP with the handler; see package httpapi.
+	Serve func(ctx context.Context, handler http.Handler, request []byte) ([]byte, error)
+
 	// Measured is told what each run in a bucket came to, and Passed what the schedule has found there when it
 	// looked for unfinished imports; nil tells nobody.
 	Measured func(bucket string, n importer.Numbers)
@@ -64,6 +69,8 @@ type Handler struct {
 
 	mu      sync.Mutex
 	buckets map[string]blob.Bucket
+	api     http.Handler
+	apiOf   importer.Config // what api was made with
 }
 
 // Do does what an event asks for, in the invocation with this ID until ctx's deadline. It returns an
@@ -87,7 +94,7 @@ func (h *Handler) do(ctx context.Context, id string, raw []byte) ([]byte, error)
 	if err != nil {
 		return nil, &ConfigError{err}
 	}
-	if ev.Action == nil && ev.Objects == nil {
+	if ev.Action == nil && ev.Objects == nil && ev.Request == nil {
 		h.Log.InfoContext(ctx, "the event asks for nothing")
 		return json.Marshal(importer.Pass{})
 	}
@@ -97,7 +104,19 @@ func (h *Handler) do(ctx context.Context, id string, raw []byte) ([]byte, error)
 	if config.Bucket == "" {
 		return nil, &ConfigError{errors.New("EXPORT_BUCKET is missing: the bucket that holds the exports")}
 	}
-	i, err := h.importer(ctx, config, id)
+	if config.SecretKeyParameter != "" && h.Secret != nil {
+		if config.SecretKey, err = h.Secret(ctx, config.SecretKeyParameter); err != nil {
+			return nil, err
+		}
+	}
+	if ev.Request != nil {
+		api, err := h.handler(config, id)
+		if err != nil {
+			return nil, err
+		}
+		return h.Serve(ctx, api, ev.Request)
+	}
+	i, err := h.importer(config, id)
 	if err != nil {
 		return nil, err
 	}
@@ -130,15 +149,10 @@ func (h *Handler) do(ctx context.Context, id string, raw []byte) ([]byte, error)
 
 // importer returns one for this invocation. The client is new, because one that the service has stopped
 // stays stopped.
-func (h *Handler) importer(ctx context.Context, config importer.Config, id string) (*importer.Importer, error) {
+func (h *Handler) importer(config importer.Config, id string) (*importer.Importer, error) {
 	b, err := h.bucket(config.Bucket)
 	if err != nil {
 		return nil, &ConfigError{err}
-	}
-	if config.SecretKeyParameter != "" && h.Secret != nil {
-		if config.SecretKey, err = h.Secret(ctx, config.SecretKeyParameter); err != nil {
-			return nil, err
-		}
 	}
 	i := &importer.Importer{Config: config, Bucket: b, BucketName: config.Bucket, Holder: "invocation " + id, Log: h.Log}
 	if h.Measured != nil {
@@ -148,6 +162,29 @@ func (h *Handler) importer(ctx context.Context, config importer.Config, id strin
 		return nil, &ConfigError{err}
 	}
 	return i, nil
+}
+
+// handler returns that of requests over HTTP, which lives as long as the configuration stays: one importer
+// shares its rate among them.
+func (h *Handler) handler(config importer.Config, id string) (http.Handler, error) {
+	h.mu.Lock()
+	api, of := h.api, h.apiOf
+	h.mu.Unlock()
+	if api != nil && of == config {
+		return api, nil
+	}
+	i, err := h.importer(config, id)
+	if err != nil {
+		return nil, err
+	}
+	api, err = httpapi.New(httpapi.Config{Importer: i, Token: config.HTTPToken, Platform: config.HTTPPlatform, Log: h.Log})
+	if err != nil {
+		return nil, &ConfigError{err}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.api, h.apiOf = api, config
+	return api, nil
 }
 
 func (h *Handler) bucket(name string) (blob.Bucket, error) {

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"groupimport/pkg/emulator"
+)
+
+const serveToken = "0123456789abcdef"
+
+// serve starts the command over the desk's folder and returns its address.
+func (d *desk) serve() (p *process, address string) {
+	d.t.Helper()
+	d.env = append(d.env, "HTTP_TOKEN="+serveToken)
+	name, err := binary()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	p = &process{Cmd: exec.CommandContext(d.t.Context(), name, "serve", "-listen", "127.0.0.1:0", ".")}
+	p.Dir, p.Env = d.dir, d.env
+	out, err := p.StderrPipe()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	if err := p.Start(); err != nil {
+		d.t.Fatal(err)
+	}
+	lines := bufio.NewReader(out)
+	line, err := lines.ReadString('\n')
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	found := regexp.MustCompile(`^local: serving \. at http://(127\.0\.0\.1:\d+); Ctrl-C ends in good order\n$`).FindStringSubmatch(line)
+	if found == nil {
+		d.t.Fatalf("got %q, want the address", line)
+	}
+	go func() { _, _ = io.Copy(io.Discard, lines) }() // ends with the process
+	return p, found[1]
+}
+
+// sendGroup sends one group.
+func sendGroup(t *testing.T, client *http.Client, address, body string) (status int, answer string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+address+"/groups", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+serveToken)
+	r.Header.Set("Content-Type", "application/json")
+	resp, err := client.Do(r)
+	if err != nil {
+		t.Error(err)
+		return 0, ""
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Error(err)
+	}
+	return resp.StatusCode, string(text)
+}
+
+func TestServeTakesFiveHundredAtOnceIn64MB(t *testing.T) {
+	d := newDesk(t, 1, true)
+	p, address := d.serve()
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 500}}
+	defer client.CloseIdleConnections()
+	// Each is nearly as long as a body may be, and the group in it as a service takes one.
+	var custom []string
+	for n := range 10 {
+		custom = append(custom, fmt.Sprintf(`{"Key":"k%d","Value":"%s"}`, n, strings.Repeat(`\u0001`, 500)))
+	}
+	for round := range 2 {
+		var wg sync.WaitGroup
+		for n := range 500 {
+			wg.Go(func() {
+				body := fmt.Sprintf(`{"Type":"Public","Name":"n%d-%d","AppDefinedData":[%s]%s}`, round, n, strings.Join(custom, ","), strings.Repeat(" ", 30_000))
+				if status, answer := sendGroup(t, client, address, body); status != http.StatusCreated {
+					t.Errorf("got %d: %s", status, answer)
+				}
+			})
+		}
+		wg.Wait()
+	}
+	if got := d.service.Stats(); got.Taken != 1000 || got.BusiestSecond > 200 {
+		t.Errorf("got %d groups and %d in the busiest second, want 1000 and 200 at most", got.Taken, got.BusiestSecond)
+	}
+	if peak := peakMemory(t, p.Process.Pid); peak > 64<<10 {
+		t.Errorf("got a peak of %d kB, want 64 MB at most", peak)
+	} else {
+		t.Logf("peak memory %d kB", peak)
+	}
+	if err := p.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.end(t); got != exitOK {
+		t.Errorf("got exit status %d, want %d", got, exitOK)
+	}
+}
+
+// peakMemory returns the most that a process has held, in kB; 0 where the system does not tell.
+func peakMemory(t *testing.T, pid int) int {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	found := regexp.MustCompile(`VmHWM:\s+(\d+) kB`).FindSubmatch(text)
+	if found == nil {
+		return 0
+	}
+	peak, err := strconv.Atoi(string(found[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return peak
+}
+
+func TestServeEndsInGoodOrder(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 1, true)
+	d.service.SetFaults(emulator.Faults{Plan: func(emulator.Request) emulator.Fault {
+		time.Sleep(500 * time.Millisecond)
+		return emulator.None
+	}})
+	p, address := d.serve()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if status, answer := sendGroup(t, http.DefaultClient, address, `{"Type":"Public","Name":"under way"}`); status != http.StatusCreated {
+			t.Errorf("got %d, want the answer to what was under way: %s", status, answer)
+		}
+	})
+	d.waitFor(1)
+	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.end(t); got != exitOK {
+		t.Errorf("got exit status %d, want %d", got, exitOK)
+	}
+	wg.Wait()
+}
+
+func TestServeCutsSlowClientsOff(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 1, true)
+	p, address := d.serve()
+	open := func(text string) net.Conn {
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		if _, err := conn.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		return conn
+	}
+	head := open("GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+	body := open("POST /groups HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + serveToken +
+		"\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+	large := open("GET /healthz HTTP/1.1\r\nHost: x\r\nX-Large: " + strings.Repeat("x", 40<<10))
+	for name, row := range map[string]struct {
+		conn net.Conn
+		want string
+	}{
+		"a slow header": {head, ""}, "a slow body": {body, "HTTP/1.1 408 "}, "a large header": {large, "HTTP/1.1 431 "},
+	} {
+		_ = row.conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+		text, err := io.ReadAll(row.conn) // until the server closes it
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: the connection is still open", name)
+		}
+		if !strings.HasPrefix(string(text), row.want) {
+			t.Errorf("%s: got %q, want %q", name, text, row.want)
+		}
+	}
+	if got := d.service.Stats().Requests; got != 0 {
+		t.Errorf("got %d requests to the service, want none", got)
+	}
+	if err := p.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.end(t); got != exitOK {
+		t.Errorf("got exit status %d, want %d", got, exitOK)
+	}
+}

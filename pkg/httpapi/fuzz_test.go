@@ -1,0 +1,155 @@
+package httpapi_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/pb33f/libopenapi"
+
+	"groupimport/pkg/httpapi"
+)
+
+func TestTheDescriptionIsOpenAPI(t *testing.T) {
+	w := newWorld(t)
+	r := w.caller(lambda).do("GET", "/openapi.json", nil, "")
+	doc, err := libopenapi.NewDocument([]byte(r.body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := doc.GetVersion(); got != "3.1.0" {
+		t.Errorf("got version %s, want 3.1.0", got)
+	}
+	v, err := description()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ok, errs := v.ValidateDocument(); !ok {
+		t.Errorf("got %v", errs)
+	}
+}
+
+// checkAnswer checks that an answer has a status, and a body of the kind that it says.
+func checkAnswer(t *testing.T, status int, header http.Header, body string) {
+	t.Helper()
+	if status < 200 || status > 599 || header.Get("X-Content-Type-Options") != "nosniff" {
+		t.Errorf("got status %d and headers %v", status, header)
+	}
+	if status == http.StatusInternalServerError {
+		t.Errorf("got a fault: %s", body)
+	}
+	switch kind := header.Get("Content-Type"); kind {
+	case "application/json", "application/problem+json":
+		if body != "" && !jsontext.Value(body).IsValid() {
+			t.Errorf("got %q, want JSON", body)
+		}
+	case "text/html; charset=utf-8":
+		if !strings.HasPrefix(body, "<!doctype html>") {
+			t.Errorf("got %q, want a page", body)
+		}
+	case "":
+		if body != "" {
+			t.Errorf("got %q of no kind", body)
+		}
+	default:
+		t.Errorf("got Content-Type %q", kind)
+	}
+}
+
+// FuzzRequest: every request gets an answer that can be read.
+func FuzzRequest(f *testing.F) {
+	f.Add("POST", "/groups", "Bearer "+token, "application/json", `"k"`, "", []byte(one))
+	f.Add("GET", "/imports?limit=1&after=x", "Bearer "+token, "", "", "text/html", []byte(nil))
+	f.Add("GET", "/imports/exports%2Fa.jsonl", "Basic eDp5", "", "", "application/json", []byte(nil))
+	f.Add("OPTIONS", "*", "", "", "", "", []byte(nil))
+	f.Add("HEAD", "/imports/exports/<b>.jsonl", "bearer "+token, "application/json;charset", "k;a", "a,b;q", []byte("{"))
+	f.Fuzz(func(t *testing.T, method, target, auth, kind, key, accept string, body []byte) {
+		w := newWorld(t)
+		w.service.Latency = 0
+		w.config.Rate = 10_000
+		h := w.handler()
+		put(t, w, "exports/a.jsonl", one)
+		r, err := http.NewRequestWithContext(t.Context(), method, "http://url.invalid/", strings.NewReader(string(body)))
+		if err != nil {
+			return
+		}
+		path, query, _ := strings.Cut(target, "?")
+		r.URL.Path, r.URL.RawQuery = path, query
+		for name, value := range map[string]string{"Authorization": auth, "Content-Type": kind, "Idempotency-Key": key, "Accept": accept} {
+			if value != "" {
+				r.Header.Set(name, value)
+			}
+		}
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, r)
+		checkAnswer(t, rec.Code, rec.Header(), rec.Body.String())
+	})
+}
+
+// FuzzEvent: every event gets an answer that can be read, or an error that says that it is no request.
+func FuzzEvent(f *testing.F) {
+	f.Add([]byte(`{"version":"2.0","rawPath":"/groups","headers":{"authorization":"Bearer ` + token +
+		`","content-type":"application/json"},"requestContext":{"http":{"method":"POST"}},"body":"e30=","isBase64Encoded":true}`))
+	f.Add([]byte(`{"httpMethod":"GET","path":"/imports/%zz","queryString":{"limit":1,"a":null,"b":[]},"headers":{"Accept":"text/html"},"body":null}`))
+	f.Add([]byte(`{"httpMethod":"POST","path":"/groups","isBase64Encoded":"true","body":"*"}`))
+	f.Add([]byte(`{}`))
+	f.Add([]byte(`[]`))
+	f.Fuzz(func(t *testing.T, event []byte) {
+		w := newWorld(t)
+		w.service.Latency = 0
+		h := w.handler()
+		for _, serve := range []func(context.Context, http.Handler, []byte) ([]byte, error){httpapi.ServeLambda, httpapi.ServeSCF} {
+			out, err := serve(t.Context(), h, event)
+			if err != nil {
+				if strings.Contains(err.Error(), token) {
+					t.Errorf("got %v, want no part of the event in it", err)
+				}
+				continue
+			}
+			var ans struct {
+				StatusCode int               `json:"statusCode"`
+				Headers    map[string]string `json:"headers"`
+				Body       string            `json:"body"`
+			}
+			if err := json.Unmarshal(out, &ans); err != nil {
+				t.Fatalf("got %s, %v", out, err)
+			}
+			header := http.Header{}
+			for name, value := range ans.Headers {
+				header.Set(name, value)
+			}
+			checkAnswer(t, ans.StatusCode, header, ans.Body)
+		}
+	})
+}
+
+// BenchmarkGroup measures what this program adds to a call of the service, which answers at once here.
+func BenchmarkGroup(b *testing.B) {
+	for name, key := range map[string]string{"bare": "", "with a key": "k"} {
+		b.Run(name, func(b *testing.B) {
+			w := newWorld(&testing.T{})
+			w.service.Latency = 0
+			w.config.Rate = 1e6
+			h := w.handler()
+			n := 0
+			for b.Loop() {
+				n++
+				r := httptest.NewRequestWithContext(b.Context(), http.MethodPost, "/groups", strings.NewReader(noID))
+				r.Header = headers("Idempotency-Key", key)
+				if key != "" {
+					r.Header.Set("Idempotency-Key", strconv.Itoa(n))
+				}
+				rec := httptest.NewRecorder()
+				h.ServeHTTP(rec, r)
+				if rec.Code != http.StatusCreated {
+					b.Fatal(rec.Body)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,106 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+
+	"groupimport/pkg/importer"
+)
+
+const (
+	defaultLimit = 50
+	mostLimit    = 200
+)
+
+// A list is the body of the answer to GET /imports.
+type list struct {
+	Imports []importer.Import `json:"imports"`
+	Next    string            `json:"next,omitzero"` // the path and query of the page behind this one
+}
+
+// listImports answers GET /imports?prefix=…&after=…&limit=….
+func (a *api) listImports(ctx context.Context, r *http.Request) answer {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return problem{Status: http.StatusBadRequest, Detail: "the query cannot be read"}.answer()
+	}
+	limit := defaultLimit
+	if text := query.Get("limit"); text != "" {
+		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > mostLimit {
+			return problem{Status: http.StatusBadRequest, Detail: "limit must be a number from 1 to " + strconv.Itoa(mostLimit)}.answer()
+		}
+	}
+	prefix := query.Get("prefix")
+	if prefix == "" {
+		prefix = a.importer.Config.Prefix
+	}
+	imports, more, err := a.importer.Imports(ctx, prefix, query.Get("after"), limit)
+	if err != nil {
+		return a.unread(ctx, err, "there is nothing below this prefix")
+	}
+	l := list{Imports: imports}
+	if more {
+		next := url.Values{"after": {imports[len(imports)-1].Key}, "limit": {strconv.Itoa(limit)}}
+		if query.Get("prefix") != "" {
+			next.Set("prefix", prefix)
+		}
+		l.Next = "/imports?" + next.Encode()
+	}
+	if wantsPage(r) {
+		return page(r, "list", l, false)
+	}
+	return readable(l)
+}
+
+// showImport answers GET /imports/{key}.
+func (a *api) showImport(ctx context.Context, r *http.Request, key string) answer {
+	im, err := a.importer.Look(ctx, key)
+	if err != nil {
+		return a.unread(ctx, err, "there is no export with this key, and no trace of one")
+	}
+	if wantsPage(r) {
+		return page(r, "import", im, im.Finished.IsZero())
+	}
+	return readable(im)
+}
+
+// unread is the answer when the bucket does not say what was asked for.
+func (a *api) unread(ctx context.Context, err error, missing string) answer {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return problem{Status: http.StatusNotFound, Detail: missing}.answer()
+	case ctx.Err() != nil:
+		return problem{Status: http.StatusGatewayTimeout, Detail: "the bucket took too long: name a prefix, so that less is listed"}.answer()
+	}
+	a.log.WarnContext(ctx, "bucket does not answer", "err", err)
+	return problem{Status: http.StatusServiceUnavailable, Detail: "the bucket cannot be read: the log says why"}.answer().later(0)
+}
+
+func readable(v any) answer {
+	body, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // a key that is not UTF-8, which no bucket has
+	}
+	return answer{status: http.StatusOK, kind: "application/json", body: append(body, '\n')}.with("Vary", "Accept")
+}
+
+// wantsPage reports whether the caller is a browser: it says that it takes HTML, which others do not.
+func wantsPage(r *http.Request) bool {
+	for accepted := range strings.SplitSeq(strings.Join(r.Header.Values("Accept"), ","), ",") {
+		kind, _, _ := strings.Cut(accepted, ";")
+		switch strings.ToLower(strings.TrimSpace(kind)) {
+		case "text/html", "application/xhtml+xml":
+			return true
+		case "application/json":
+			return false // it comes first
+		}
+	}
+	return false
+}

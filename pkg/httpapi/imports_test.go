@@ -1,0 +1,295 @@
+package httpapi_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"groupimport/pkg/importer"
+	"groupimport/pkg/results"
+)
+
+func put(t *testing.T, w *world, key string, lines ...string) {
+	t.Helper()
+	if err := w.store.Put(t.Context(), key, strings.NewReader(strings.Join(lines, "\n"))); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func records(n int) []string {
+	lines := make([]string, n)
+	for i := range lines {
+		lines[i] = fmt.Sprintf(`{"Type":"Public","Name":"n-%d","GroupId":"g-%d"}`, i+1, i+1)
+	}
+	return lines
+}
+
+// look returns an import as GET /imports/{key} shows it.
+func look(c *caller, key string) importer.Import {
+	c.t.Helper()
+	var im importer.Import
+	r := c.get("/imports/" + key)
+	if r.status != 200 {
+		c.t.Fatalf("got %d: %s", r.status, r.body)
+	}
+	if err := json.Unmarshal([]byte(r.body), &im); err != nil {
+		c.t.Fatal(err)
+	}
+	return im
+}
+
+func TestAnImportIsShownFromItsBeginToItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		c := w.caller(lambda)
+		const key = "exports/a.jsonl"
+		put(t, w, key, append(records(3000), `{"Type":"Publ","Name":"broken"}`)...)
+		if im := look(c, key); im.State != results.Waiting || im.Reason != "it has not begun" || im.Counts.Records() != 0 {
+			t.Errorf("got %+v before the first run, want it waiting", im)
+		}
+
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // it works for 15 of them
+		defer cancel()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			if _, err := w.importer().Run(ctx, key); err != nil {
+				t.Error(err)
+			}
+		}()
+		time.Sleep(8 * time.Second)
+		im := look(c, key)
+		if im.State != results.Running || im.Counts.Imported < 500 || im.Rate < 150 || im.Rate > 191 || im.Left < 5 || im.Left > 20 || im.Runs != 1 {
+			t.Errorf("got %+v in the middle, want it running at 190 a second", im)
+		}
+		if im.Next.N != im.Counts.Records()+1 || im.Next.Offset == 0 {
+			t.Errorf("got position %+v, want that behind %d records", im.Next, im.Counts.Records())
+		}
+		<-done
+		if im := look(c, key); im.State != results.Waiting || im.Reason != "time is up" || im.Rate != 0 {
+			t.Errorf("got %+v after the first run, want it waiting", im)
+		}
+		if _, err := w.importer().Run(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+		im = look(c, key)
+		if im.State != results.Finished || im.Counts != (results.Counts{Imported: 3000, Rejected: 1}) || im.Runs != 2 || im.Finished.IsZero() {
+			t.Errorf("got %+v, want it finished", im)
+		}
+		var files []string
+		for _, f := range im.Files {
+			files = append(files, f.Key)
+		}
+		if got, want := strings.Join(files, " "), key+".results.ndjson "+key+".failures.ndjson"; !strings.HasPrefix(got, want) {
+			t.Errorf("got files %s, want %s", got, want)
+		}
+
+		time.Sleep(time.Second)
+		put(t, w, key, "another")
+		if im := look(c, key); im.State != results.Waiting || !strings.Contains(im.Reason, "new version") {
+			t.Errorf("got %+v with a new version of the export, want it waiting", im)
+		}
+		if err := w.store.Delete(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+		if im := look(c, key); im.State != results.Finished || !im.Gone {
+			t.Errorf("got %+v without the export, want it gone", im)
+		}
+	})
+}
+
+func TestAStoppedImportSaysWhy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		c := w.caller(lambda)
+		const key = "exports/a.jsonl"
+		put(t, w, key, one)
+		w.config.SecretKey = "another"
+		if _, err := w.importer().Run(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+		if im := look(c, key); im.State != results.Stopped || !strings.Contains(im.Reason, "TIM_SECRET_KEY") || im.Again.IsZero() {
+			t.Errorf("got %+v, want it stopped for the key", im)
+		}
+		page := c.get("/imports/"+key, "Accept", "text/html").body
+		if !strings.Contains(page, "TIM_SECRET_KEY") || !strings.Contains(page, `class="stopped"`) {
+			t.Errorf("got a page without the reason:\n%s", page)
+		}
+	})
+}
+
+func TestADeadRunIsNotShownAsRunning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		const key = "exports/a.jsonl"
+		put(t, w, key, records(3000)...)
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		go func() { _, _ = w.importer().Run(ctx, key) }()
+		time.Sleep(8 * time.Second)
+		w.store = w.store.Clone() // what a process leaves that is killed now
+		c := w.caller(lambda)
+		if im := look(c, key); im.State != results.Running {
+			t.Errorf("got %s at once, want it running as far as anybody knows", im.State)
+		}
+		time.Sleep(time.Minute)
+		if im := look(c, key); im.State != results.Waiting || !strings.Contains(im.Reason, "without a word") {
+			t.Errorf("got %s, %q after its lease, want it waiting", im.State, im.Reason)
+		}
+	})
+}
+
+func TestKeysAreWhatTheyAre(t *testing.T) {
+	over(t, func(t *testing.T, w *world, c *caller) {
+		for _, row := range []struct{ key, path string }{
+			{"exports/a.jsonl", "exports/a.jsonl"},
+			{"exports/a.jsonl", "exports%2Fa.jsonl"},
+			{"exports/2026/b c.jsonl", "exports/2026/b%20c.jsonl"},
+			{"exports/a+b.jsonl", "exports/a+b.jsonl"},
+			{"exports/a+b.jsonl", "exports/a%2Bb.jsonl"},
+			{"exports/群组.jsonl", "exports/%E7%BE%A4%E7%BB%84.jsonl"},
+			{"exports/100%.jsonl", "exports/100%25.jsonl"},
+			{"exports/<b>&'\".jsonl", "exports/%3Cb%3E&'%22.jsonl"},
+		} {
+			put(t, w, row.key, one)
+			if got := look(c, row.path).Key; got != row.key {
+				t.Errorf("got %q for %s, want %q", got, row.path, row.key)
+			}
+		}
+		put(t, w, "secret/a.jsonl", one)
+		put(t, w, "exports/a.jsonl.results.ndjson", "{}")
+		put(t, w, "exports/a.txt", "x")
+		for _, path := range []string{
+			"secret/a.jsonl", "exports/../secret/a.jsonl", "exports/%2e%2e/secret/a.jsonl", "exports%2F..%2Fsecret%2Fa.jsonl", "exports//a.jsonl",
+			"exports/a.jsonl/", "/exports/a.jsonl", "exports/a.jsonl.results.ndjson", "exports/a.txt", "exports/none.jsonl", "exports%5Ca.jsonl",
+			"exports/a%00.jsonl", "exports/%ff.jsonl",
+		} {
+			if r := c.get("/imports/" + path); r.status != 404 {
+				t.Errorf("got %d for %s, want 404: %s", r.status, path, r.body)
+			}
+		}
+		for _, prefix := range []string{"secret/", "exports", "e", "/", "exports/../secret/"} {
+			if r := c.get("/imports?prefix=" + prefix); r.status != 404 {
+				t.Errorf("got %d for prefix %s, want 404: %s", r.status, prefix, r.body)
+			}
+		}
+	})
+}
+
+func TestImportsAreListedByThePage(t *testing.T) {
+	over(t, func(t *testing.T, w *world, c *caller) {
+		var want []string
+		for n := range 25 {
+			key := fmt.Sprintf("exports/%d/%02d.jsonl", n%3, n)
+			put(t, w, key, one)
+			want = append(want, key)
+		}
+		put(t, w, "exports/0/00.jsonl.import/lease/000001", "{}")
+		put(t, w, "secret/a.jsonl", one)
+		c.post(`{"Type":"Public","Name":"With a key"}`, "Idempotency-Key", "k") // leaves a folder that is none of the exports'
+		if _, err := w.importer().Run(t.Context(), "exports/1/01.jsonl"); err != nil {
+			t.Fatal(err)
+		}
+
+		pages := func(path string) (keys []string, count int) {
+			for path != "" {
+				var l struct {
+					Imports []importer.Import `json:"imports"`
+					Next    string            `json:"next"`
+				}
+				r := c.get(path)
+				if err := json.Unmarshal([]byte(r.body), &l); err != nil || r.status != 200 {
+					t.Fatalf("got %d, %v: %s", r.status, err, r.body)
+				}
+				for _, im := range l.Imports {
+					keys = append(keys, im.Key)
+					if finished := im.Key == "exports/1/01.jsonl"; finished != (im.State == results.Finished) {
+						t.Errorf("got %s for %s", im.State, im.Key)
+					}
+				}
+				path = l.Next
+				count++
+			}
+			return keys, count
+		}
+		sorted := func(all []string, prefix string) (below []string) {
+			for folder := range 3 {
+				for _, key := range all {
+					if strings.HasPrefix(key, fmt.Sprintf("exports/%d/", folder)) && strings.HasPrefix(key, prefix) {
+						below = append(below, key)
+					}
+				}
+			}
+			return below
+		}
+		for _, row := range []struct {
+			path, prefix string
+			pages        int
+		}{
+			{"/imports", "", 1},
+			{"/imports?limit=10", "", 3},
+			{"/imports?limit=25", "", 1},
+			{"/imports?limit=24", "", 2},
+			{"/imports?prefix=exports/2/&limit=3", "exports/2/", 3},
+			{"/imports?prefix=exports/9/", "exports/9/", 1},
+			{"/imports?after=exports/2/20.jsonl", "exports/2/23", 1},
+		} {
+			got, count := pages(row.path)
+			if want := sorted(want, row.prefix); strings.Join(got, " ") != strings.Join(want, " ") || count != row.pages {
+				t.Errorf("%s: got %d pages with %v, want %d with %v", row.path, count, got, row.pages, want)
+			}
+		}
+		for _, bad := range []string{"0", "-1", "201", "x", "1e1"} {
+			if got := c.get("/imports?limit=" + bad).status; got != 400 {
+				t.Errorf("got %d for limit %s, want 400", got, bad)
+			}
+		}
+		html := c.get("/imports?limit=10", "Accept", "text/html").body
+		if n := strings.Count(html, `<a href="/imports/exports/`); n != 10 || !strings.Contains(html, `<a href="/imports?after=exports%2F`) {
+			t.Errorf("got %d links in the page, want 10 and the next page:\n%s", n, html)
+		}
+	})
+}
+
+func TestPagesHoldNothingThatABrowserWouldRun(t *testing.T) {
+	over(t, func(t *testing.T, w *world, c *caller) {
+		const key = `exports/<script>alert(1)</script>"'.jsonl`
+		put(t, w, key, one)
+		if _, err := w.importer().Run(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+		for lang, word := range map[string]string{"": "finished", "fr, en;q=0.5": "finished", "zh-CN,zh;q=0.9,en;q=0.8": "已完成"} {
+			for _, path := range []string{"/imports", "/imports/exports/%3Cscript%3Ealert(1)%3C/script%3E%22'.jsonl"} {
+				r := c.get(path, "Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "Accept-Language", lang)
+				if got := r.Header.Get("Content-Type"); got != "text/html; charset=utf-8" || !strings.Contains(r.body, word) {
+					t.Errorf("%s: got %d, %s, want a page with %q in it:\n%s", path, r.status, got, word, r.body)
+				}
+				if strings.Contains(r.body, "<script") || strings.Contains(r.body, "style=") || strings.Contains(r.body, "http:") {
+					t.Errorf("%s: got what a browser would run or fetch:\n%s", path, r.body)
+				}
+				style := regexp.MustCompile(`(?s)<style>(.*)</style>`).FindStringSubmatch(r.body)
+				sum := sha256.Sum256([]byte(style[1]))
+				if hash := "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"; !strings.Contains(r.Header.Get("Content-Security-Policy"), "style-src "+hash+";") {
+					t.Errorf("got policy %q, want the style's hash %s", r.Header.Get("Content-Security-Policy"), hash)
+				}
+			}
+		}
+		for accept, page := range map[string]bool{"*/*": false, "": false, "application/json, text/html": false, "text/html": true} {
+			r := c.get("/imports", "Accept", accept)
+			if got := strings.HasPrefix(r.Header.Get("Content-Type"), "text/html"); got != page {
+				t.Errorf("got a page %v for %q, want %v", got, accept, page)
+			}
+		}
+		if r := c.get("/imports", "Accept", "text/html"); !strings.Contains(r.body, `http-equiv="refresh" content="30"`) {
+			t.Error("got a list that does not load itself again")
+		}
+	})
+}

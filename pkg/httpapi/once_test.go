@@ -1,0 +1,255 @@
+package httpapi_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"groupimport/pkg/blob/blobtest"
+	"groupimport/pkg/emulator"
+	"groupimport/pkg/results"
+)
+
+func TestTheSameKeyAndBodyGetTheFirstAnswer(t *testing.T) {
+	over(t, func(t *testing.T, w *world, c *caller) {
+		w.service.SensitiveWords = []string{"bad"}
+		c.post(one)
+		made := w.service.Stats().Taken
+		for about, body := range map[string]string{"made": noID, "rejected": `{"Type":"Public","Name":"bad"}`, "taken": other} {
+			first := c.post(body, "Idempotency-Key", `"`+about+`"`)
+			requests := w.service.Stats().Requests
+			for _, key := range []string{`"` + about + `"`, about} { // in quotes and bare it is the same
+				again := c.post(body, "Idempotency-Key", key)
+				if again.status != first.status || again.body != first.body || again.Header.Get("Content-Type") != first.Header.Get("Content-Type") {
+					t.Errorf("%s: got  %d %s\nwant %d %s", about, again.status, again.body, first.status, first.body)
+				}
+				if again.Header.Get("Idempotency-Replayed") != "true" || first.Header.Get("Idempotency-Replayed") != "" {
+					t.Errorf("%s: got no word of which answer is the first", about)
+				}
+			}
+			if got := w.service.Stats().Requests; got != requests {
+				t.Errorf("%s: got %d more requests to the service, want none", about, got-requests)
+			}
+		}
+		if got := w.service.Stats().Taken; got != made+1 {
+			t.Errorf("got %d groups made, want 1", got-made)
+		}
+		r := c.post(`{"Type":"Public","Name":"Two"}`, "Idempotency-Key", "made")
+		if r.status != 422 || r.member("type") != "urn:groupimport:idempotency-key" {
+			t.Errorf("got %d %s for another body, want 422", r.status, r.body)
+		}
+	})
+}
+
+func TestRequestsWithOneKeyAtOnceMakeOneGroup(t *testing.T) {
+	over(t, func(t *testing.T, w *world, c *caller) {
+		statuses := make([]int, 20)
+		var wg sync.WaitGroup
+		for n := range statuses {
+			wg.Go(func() { statuses[n] = c.post(noID, "Idempotency-Key", "k").status })
+		}
+		wg.Wait()
+		for _, status := range statuses {
+			if status != 201 && status != 409 {
+				t.Errorf("got %d, want the group or 409", status)
+			}
+		}
+		if got := w.service.Stats().Taken; got != 1 {
+			t.Errorf("got %d groups, want 1", got)
+		}
+		if got := c.post(noID, "Idempotency-Key", "k"); got.status != 201 {
+			t.Errorf("got %d afterwards, want 201: %s", got.status, got.body)
+		}
+	})
+}
+
+func TestAKeyIsFreeAgainWhenNothingWasMade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		c := w.caller(lambda)
+		w.service.SetFaults(emulator.Faults{Throttle: 1})
+		if r := c.post(noID, "Idempotency-Key", "k"); r.status != 429 {
+			t.Errorf("got %d, want 429: %s", r.status, r.body)
+		}
+		w.service.SetFaults(emulator.Faults{})
+		time.Sleep(2 * time.Second)
+		if r := c.post(noID, "Idempotency-Key", "k"); r.status != 201 || r.Header.Get("Idempotency-Replayed") != "" {
+			t.Errorf("got %d, want 201 for the first time: %s", r.status, r.body)
+		}
+	})
+}
+
+func TestAnUnknownAnswerIsRememberedToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		c := w.caller(lambda)
+		w.service.SetFaults(emulator.Faults{DropAfter: 1})
+		for range 2 {
+			if r := c.post(noID, "Idempotency-Key", "k"); r.status != 504 || r.member("outcome") != "unknown" || r.member("retry") != "useless" {
+				t.Errorf("got %d %s, want 504", r.status, r.body)
+			}
+			w.service.SetFaults(emulator.Faults{})
+		}
+		if got := w.service.Stats(); got.Requests != 1 || got.Taken != 1 {
+			t.Errorf("got %+v, want one request", got)
+		}
+	})
+}
+
+func TestAKeyCountsOnItsDayAndTheNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // which begins at midnight
+		w := newWorld(t)
+		c := w.caller(lambda)
+		for _, row := range []struct {
+			after time.Duration
+			made  int
+		}{
+			{0, 1},
+			{23*time.Hour + 58*time.Minute, 1}, // clocks of others may say that it is tomorrow
+			{4 * time.Minute, 1},               // it is
+			{23 * time.Hour, 1},
+			{time.Hour, 2},
+			{time.Hour, 2},
+		} {
+			time.Sleep(row.after)
+			if r := c.post(noID, "Idempotency-Key", "k"); r.status != 201 {
+				t.Errorf("got %d, want 201: %s", r.status, r.body)
+			}
+			if got := w.service.Stats().Taken; got != row.made {
+				t.Errorf("at %s: got %d groups, want %d", time.Now().UTC().Format(time.DateTime), got, row.made)
+			}
+		}
+	})
+}
+
+func TestClocksThatDisagreeAboutTheDayMakeOneGroup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		c := w.caller(lambda)
+		time.Sleep(time.Hour)
+		c.post(noID, "Idempotency-Key", "k")
+		// As an instance would leave it whose clock is two minutes ahead, around the next midnight.
+		for key, data := range w.store.Snapshot() {
+			if err := w.store.Delete(t.Context(), key); err != nil {
+				t.Fatal(err)
+			}
+			ahead := strings.Replace(key, time.Now().UTC().Format("/20060102/"), time.Now().UTC().AddDate(0, 0, 1).Format("/20060102/"), 1)
+			put(t, w, ahead, string(data))
+		}
+		time.Sleep(22*time.Hour + 59*time.Minute)
+		if r := c.post(noID, "Idempotency-Key", "k"); r.Header.Get("Idempotency-Replayed") != "true" || w.service.Stats().Taken != 1 {
+			t.Errorf("got %d and %d groups, want the first answer: %s", r.status, w.service.Stats().Taken, r.body)
+		}
+		if n := len(w.store.Snapshot()); n != 1 {
+			t.Errorf("got %d objects, want the one", n)
+		}
+	})
+}
+
+// TestARequestThatDiesIsNotSentTwice kills a request, as seen from the store, at each of its writes.
+func TestARequestThatDiesIsNotSentTwice(t *testing.T) {
+	for _, row := range []struct {
+		about, body string
+		keeps       bool // the intent gets into the store
+		want        int
+		made        int
+	}{
+		{"before the service, without an ID", noID, false, 201, 1},
+		{"after the service, without an ID", noID, true, 504, 1},
+		{"after the service, with an ID", one, true, 200, 1},
+	} {
+		t.Run(row.about, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				down := errors.New("down")
+				w.store.Fail = func(op blobtest.Op) blobtest.Fault {
+					switch {
+					case op.Method == blobtest.Create && !row.keeps, op.Method == blobtest.Stat && !row.keeps && op.N == 1:
+						return blobtest.Fault{Err: down}
+					case op.Method == blobtest.Put:
+						return blobtest.Fault{Err: down}
+					}
+					return blobtest.Fault{}
+				}
+				first := w.caller(lambda).post(row.body, "Idempotency-Key", "k")
+				if want := map[bool]int{true: 201, false: 503}[row.keeps]; first.status != want {
+					t.Errorf("got %d, want %d: %s", first.status, want, first.body)
+				}
+				w.store = w.store.Clone()
+				c := w.caller(lambda)
+				if row.keeps {
+					if r := c.post(row.body, "Idempotency-Key", "k"); r.status != 409 || r.Header.Get("Retry-After") == "" {
+						t.Errorf("got %d at once, want 409: the first may live: %s", r.status, r.body)
+					}
+					time.Sleep(time.Minute)
+				}
+				for range 2 {
+					if r := c.post(row.body, "Idempotency-Key", "k"); r.status != row.want {
+						t.Errorf("got %d, want %d: %s", r.status, row.want, r.body)
+					}
+				}
+				if got := w.service.Stats().Taken; got != row.made {
+					t.Errorf("got %d groups, want %d", got, row.made)
+				}
+			})
+		})
+	}
+}
+
+func TestALostAnswerOfTheStoreIsNoOtherRequest(t *testing.T) {
+	w := newWorld(t)
+	w.store.Fail = func(op blobtest.Op) blobtest.Fault {
+		if op.Method == blobtest.Create {
+			return blobtest.Fault{Err: errors.New("lost"), Applied: true}
+		}
+		return blobtest.Fault{}
+	}
+	if r := w.caller(lambda).post(noID, "Idempotency-Key", "k"); r.status != 201 {
+		t.Errorf("got %d, want 201: %s", r.status, r.body)
+	}
+}
+
+func TestACallerWhoGoesAwayGetsTheAnswerLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.service.Latency = time.Second
+		c := w.caller(lambda)
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(500*time.Millisecond, cancel)
+		if _, err := c.try(ctx, "POST", "/groups", headers("Idempotency-Key", "k"), noID); err != nil {
+			t.Fatal(err)
+		}
+		r := c.post(noID, "Idempotency-Key", "k")
+		if r.status != 201 || r.Header.Get("Idempotency-Replayed") != "true" || w.service.Stats().Taken != 1 {
+			t.Errorf("got %d and %d groups, want the first answer: %s", r.status, w.service.Stats().Taken, r.body)
+		}
+	})
+}
+
+func TestWhatIsRememberedIsNoExport(t *testing.T) {
+	w := newWorld(t)
+	c := w.caller(lambda)
+	c.post(noID, "Idempotency-Key", "k")
+	n := 0
+	for key := range w.store.Snapshot() {
+		n++
+		if !results.Own(key) || !strings.HasPrefix(key, prefix+".http/") || strings.Contains(key, `"k"`) {
+			t.Errorf("got %q, want a name of the program's own", key)
+		}
+	}
+	if n != 1 {
+		t.Errorf("got %d objects, want 1", n)
+	}
+	if got := fmt.Sprint(w.store.Counts().Calls); got != "map[Create:1 Put:1 Stat:1]" {
+		t.Errorf("got %s, want three requests to the store", got)
+	}
+	c.get("/imports")
+	if got := w.store.Counts().Calls[blobtest.List]; got != 1 {
+		t.Errorf("got %d lists, want 1: what is remembered may be much", got)
+	}
+}

@@ -1,0 +1,162 @@
+package httpapi
+
+import (
+	"bytes"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"net/http"
+	"net/url"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"groupimport/pkg/importer"
+	"groupimport/pkg/results"
+)
+
+// Pages hold their style and nothing else that a browser would run or fetch, and the policy says so.
+var (
+	//go:embed page.html
+	pageText string
+	//go:embed page.css
+	pageStyle string
+
+	pages = template.Must(template.New("").Funcs(template.FuncMap{
+		"count": count, "link": link, "base": path.Base, "share": share, "when": when, "span": span, "size": size, "outcomes": outcomes,
+		"records": func(c results.Counts) int64 { return c.Records() },
+		"style":   func() template.CSS { return template.CSS(pageStyle) }, //nolint:gosec // it is a file of this package
+	}).Parse(pageText))
+	pagePolicy = func() string {
+		sum := sha256.Sum256([]byte(pageStyle))
+		return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
+			"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+	}()
+)
+
+// How often a page loads itself again: that of one import costs two or three requests to the bucket, that of all
+// a list.
+const (
+	refreshImport = 5
+	refreshList   = 30
+)
+
+// A view is what a page is made from.
+type view struct {
+	Lang    string
+	T       map[string]string // the words, by their English ones in short
+	Refresh int               // seconds; 0 is never
+	Page    any
+}
+
+// page returns the named page about v.
+func page(r *http.Request, name string, v any, changes bool) answer {
+	lang := language(r.Header.Get("Accept-Language"))
+	vw := view{Lang: lang, T: words[lang], Page: v}
+	switch {
+	case name == "list":
+		vw.Refresh = refreshList
+	case changes:
+		vw.Refresh = refreshImport
+	}
+	var b bytes.Buffer
+	if err := pages.ExecuteTemplate(&b, name, vw); err != nil {
+		panic(err) // a fault in the template
+	}
+	return answer{status: http.StatusOK, kind: "text/html; charset=utf-8", body: b.Bytes()}.
+		with("Content-Security-Policy", pagePolicy).with("Vary", "Accept, Accept-Language").with("Content-Language", lang)
+}
+
+// language is the one of those that pages are in that a browser names first.
+func language(accepted string) string {
+	for name := range strings.SplitSeq(accepted, ",") {
+		name = strings.ToLower(strings.TrimSpace(name))
+		switch {
+		case strings.HasPrefix(name, "zh"):
+			return "zh"
+		case strings.HasPrefix(name, "en"):
+			return "en"
+		}
+	}
+	return "en"
+}
+
+var words = map[string]map[string]string{
+	"en": {
+		"imports": "Imports", "export": "export", "state": "state", "records": "records", "none": "There are no exports here.", "next": "next page",
+		"running": "running", "waiting": "waiting", "stopped": "stopped", "finished": "finished", "all": "all imports",
+		"imported": "imported", "exists": "exists", "rejected": "rejected", "failed": "failed", "unknown": "unknown",
+		"rate": "rate", "second": "a second", "left": "time left", "runs": "runs", "position": "next record", "line": "line", "round": "round of retries",
+		"updated": "as of", "again": "tried again after", "retryAt": "failed records are due", "givenUp": "given up", "done": "finished at",
+		"size": "size", "files": "Files", "gone": "the export was deleted", "refresh": "This page loads itself again.",
+	},
+	"zh": {
+		"imports": "导入", "export": "导出文件", "state": "状态", "records": "记录", "none": "这里没有导出文件。", "next": "下一页",
+		"running": "进行中", "waiting": "等待中", "stopped": "已停止", "finished": "已完成", "all": "全部导入",
+		"imported": "已导入", "exists": "已存在", "rejected": "被拒绝", "failed": "失败", "unknown": "未知",
+		"rate": "速率", "second": "每秒", "left": "剩余时间", "runs": "运行次数", "position": "下一条记录", "line": "行", "round": "重试轮次",
+		"updated": "截至", "again": "此时间之后重试", "retryAt": "失败记录的重试时间", "givenUp": "已放弃", "done": "完成时间",
+		"size": "大小", "files": "文件", "gone": "导出文件已被删除", "refresh": "本页会自动刷新。",
+	},
+}
+
+// A tally is one status and how many records came to it.
+type tally struct {
+	Status results.Status
+	Count  int64
+}
+
+func outcomes(c results.Counts) []tally {
+	return []tally{
+		{results.Imported, c.Imported},
+		{results.Exists, c.Exists},
+		{results.Rejected, c.Rejected},
+		{results.Failed, c.Failed},
+		{results.Unknown, c.Unknown},
+	}
+}
+
+// link is the path of an import's page.
+func link(key string) string { return (&url.URL{Path: "/imports/" + key}).EscapedPath() }
+
+// count writes a number with commas.
+func count(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// share is how much of the export has an outcome, in per cent.
+func share(im importer.Import) int {
+	switch {
+	case im.State == results.Finished:
+		return 100
+	case im.Size == 0:
+		return 0
+	}
+	return int(min(100, 100*im.Next.Offset/im.Size))
+}
+
+func when(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
+
+func span(seconds float64) string {
+	return (time.Duration(seconds) * time.Second).String()
+}
+
+// size writes bytes in the unit that fits.
+func size(n int64) string {
+	switch {
+	case n >= 1e9:
+		return fmt.Sprintf("%.1f GB", float64(n)/1e9)
+	case n >= 1e6:
+		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+	case n >= 1e3:
+		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
+	}
+	return fmt.Sprintf("%d B", n)
+}

@@ -1,0 +1,303 @@
+package httpapi_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"groupimport/pkg/blob/blobtest"
+	"groupimport/pkg/emulator"
+	"groupimport/pkg/httpapi"
+)
+
+// after returns the seconds of a Retry-After.
+func after(t *testing.T, r reply) int {
+	t.Helper()
+	n, err := strconv.Atoi(r.Header.Get("Retry-After"))
+	if err != nil || n < 1 {
+		t.Errorf("got Retry-After %q with %d, want seconds", r.Header.Get("Retry-After"), r.status)
+	}
+	return n
+}
+
+func TestThrottledByTheService(t *testing.T) {
+	for _, s := range servers {
+		t.Run(s.name, func(t *testing.T) {
+			w := newWorld(t)
+			c := w.caller(s)
+			w.service.SetFaults(emulator.Faults{Plan: func(emulator.Request) emulator.Fault { return 60011 }})
+			r := c.post(noID)
+			if r.status != 429 || r.member("code") != 60011.0 || r.member("retry") != "safe" {
+				t.Errorf("got %d %s, want 429 with the service's code", r.status, r.body)
+			}
+			after(t, r)
+			if got := w.service.Stats().Requests; got != 1 {
+				t.Errorf("got %d requests, want 1: the caller decides about another", got)
+			}
+		})
+	}
+}
+
+func TestTheRateIsSharedAndNobodyWaitsForATurnThatComesTooLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.config.Rate = 10
+		c := w.caller(lambda)
+		var made, later int
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		start := time.Now()
+		for n := range 500 {
+			wg.Go(func() {
+				r := c.post(fmt.Sprintf(`{"Type":"Public","Name":"n","GroupId":"g%d"}`, n))
+				mu.Lock()
+				defer mu.Unlock()
+				switch r.status {
+				case 201:
+					made++
+				case 429:
+					later++
+					if took := time.Since(start); took > 100*time.Millisecond {
+						t.Errorf("got 429 after %v, want it at once", took)
+					}
+					if got := after(t, r); got < 15 || got > 30 {
+						t.Errorf("got Retry-After %d, want the time that the queue takes", got)
+					}
+				default:
+					t.Errorf("got %d: %s", r.status, r.body)
+				}
+			})
+		}
+		wg.Wait()
+		if made < 190 || made+later != 500 || w.service.Stats().Taken != made {
+			t.Errorf("got %d made and %d sent away, want 20 s × 10 of them made and each answered", made, later)
+		}
+		if got := w.service.Stats().BusiestSecond; got > 10 {
+			t.Errorf("got %d in the busiest second, want 10", got)
+		}
+		if took := time.Since(start); took > 26*time.Second {
+			t.Errorf("got %v for all, want 26s at most", took)
+		}
+	})
+}
+
+func TestTheDeadlineOfThePlatformIsKept(t *testing.T) {
+	for _, row := range []struct {
+		about, body string
+		faults      emulator.Faults
+		rate        float64
+		want        int
+		member      string
+		value       string
+	}{
+		{"no answer, with an ID", one, emulator.Faults{HangAfter: 1}, 190, 504, "retry", "safe"},
+		{"no answer, without an ID", noID, emulator.Faults{HangAfter: 1}, 190, 504, "retry", "unsafe"},
+		{"lost answers, with an ID", one, emulator.Faults{DropBefore: 1}, 190, 504, "retry", "safe"},
+		{"a lost answer, without an ID", noID, emulator.Faults{DropAfter: 1}, 190, 504, "type", "urn:groupimport:unknown"},
+		{"faults of the service, with an ID", one, emulator.Faults{Internal: 1}, 190, 504, "outcome", "unknown"},
+		{"no turn", one, emulator.Faults{}, 0.1, 429, "retry", "safe"},
+	} {
+		t.Run(row.about, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.config.Rate = row.rate
+				c := w.caller(lambda)
+				if row.rate < 1 {
+					c.post(`{"Type":"Public","Name":"before","GroupId":"b"}`) // takes the turn
+				}
+				w.service.SetFaults(row.faults)
+				start := time.Now()
+				ctx, cancel := context.WithTimeout(t.Context(), 6*time.Second)
+				defer cancel()
+				r, err := c.try(ctx, "POST", "/groups", headers(), row.body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if r.status != row.want || r.member(row.member) != row.value {
+					t.Errorf("got %d %s, want %d with %s %s", r.status, r.body, row.want, row.member, row.value)
+				}
+				if took := time.Since(start); took > 5*time.Second {
+					t.Errorf("got the answer after %v, want it a second before the deadline", took)
+				}
+				time.Sleep(time.Minute) // what is under way ends
+			})
+		})
+	}
+}
+
+func TestAWrongKeyIsSaidAndHealsWithoutARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		c := w.caller(lambda)
+		w.service.SetFaults(emulator.Faults{Plan: func(emulator.Request) emulator.Fault { return 70009 }})
+		var requests []int
+		for start := time.Now(); time.Since(start) < 5*time.Minute; time.Sleep(100 * time.Millisecond) {
+			r := c.post(noID)
+			if r.status != 502 || r.member("type") != "urn:groupimport:halt" || r.member("code") != 70009.0 ||
+				!strings.Contains(r.body, "TIM_SECRET_KEY") {
+				t.Fatalf("got %d %s, want 502 with what to do", r.status, r.body)
+			}
+			if n := after(t, r); n > 61 {
+				t.Errorf("got Retry-After %d, want a minute at most", n)
+			}
+			requests = append(requests, w.service.Stats().Requests)
+		}
+		if got := requests[len(requests)-1]; got < 5 || got > 12 {
+			t.Errorf("got %d requests in five minutes, want ever fewer", got)
+		}
+		w.service.SetFaults(emulator.Faults{})
+		time.Sleep(time.Minute)
+		if r := c.post(noID); r.status != 201 {
+			t.Errorf("got %d once it was mended, want 201: %s", r.status, r.body)
+		}
+	})
+}
+
+func TestAServiceThatIsDownIsSaid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		c := w.caller(lambda)
+		w.service.SetFaults(emulator.Faults{BadGateway: 1})
+		for range 40 {
+			if r := c.post(one); r.status != 502 && r.status != 504 || r.member("retry") != "safe" {
+				t.Errorf("got %d %s, want 502 or 504", r.status, r.body)
+			}
+		}
+		w.service.SetFaults(emulator.Faults{})
+		time.Sleep(time.Minute)
+		if r := c.post(one); r.status != 201 {
+			t.Errorf("got %d when it was back, want 201: %s", r.status, r.body)
+		}
+	})
+}
+
+func TestFiveHundredAtOnceAreEachAnsweredAndNoneTwice(t *testing.T) {
+	over(t, func(t *testing.T, w *world, c *caller) {
+		var wg sync.WaitGroup
+		for n := range 500 {
+			wg.Go(func() {
+				body := fmt.Sprintf(`{"Type":"Public","Name":"n%d"}`, n)
+				if r := c.post(body, "Idempotency-Key", strconv.Itoa(n)); r.status != 201 {
+					t.Errorf("got %d: %s", r.status, r.body)
+				}
+			})
+		}
+		wg.Wait()
+		names := map[string]bool{}
+		for g := range w.service.Groups() {
+			names[g.Name] = true
+		}
+		if got := w.service.Stats(); got.Taken != 500 || len(names) != 500 || got.Requests != 500 {
+			t.Errorf("got %d groups with %d names of %d requests, want 500 of each", got.Taken, len(names), got.Requests)
+		}
+	})
+}
+
+func TestTooManyAtOnceAreSentAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.service.Latency = time.Second
+		c := w.caller(lambda)
+		var mu sync.Mutex
+		statuses := map[int]int{}
+		var wg sync.WaitGroup
+		for n := range 700 {
+			wg.Go(func() {
+				r := c.post(fmt.Sprintf(`{"Type":"Public","Name":"n","GroupId":"g%d"}`, n))
+				if r.status == 503 {
+					after(t, r)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				statuses[r.status]++
+			})
+		}
+		wg.Wait()
+		if statuses[503] != 100 || statuses[201] != 600 {
+			t.Errorf("got %v, want 600 made and 100 sent away", statuses)
+		}
+		if r := c.post(noID); r.status != 201 {
+			t.Errorf("got %d afterwards, want room: %s", r.status, r.body)
+		}
+	})
+}
+
+func TestWithoutAnybodyWhoChecksItDoesNotStart(t *testing.T) {
+	w := newWorld(t)
+	for about, c := range map[string]httpapi.Config{
+		"neither":     {Importer: w.importer()},
+		"both":        {Importer: w.importer(), Token: token, Platform: true},
+		"a short one": {Importer: w.importer(), Token: "0123456789abcde"},
+		"no importer": {Token: token},
+	} {
+		if h, err := httpapi.New(c); err == nil || h != nil {
+			t.Errorf("%s: got no error", about)
+		} else if strings.Contains(err.Error(), "0123456789abcde") {
+			t.Errorf("%s: got %v, want no token in it", about, err)
+		}
+	}
+}
+
+func TestThePlatformMustHaveChecked(t *testing.T) {
+	w := newWorld(t)
+	w.config.HTTPToken, w.config.HTTPPlatform = "", true
+	h := w.handler()
+	for _, s := range servers {
+		want := http.StatusForbidden // AWS says who the caller is if it has checked, and net/http has no platform
+		if s.name == "scf" {
+			want = http.StatusCreated
+		}
+		c := &caller{t, s.open(t, h)}
+		if r := c.post(one, "Authorization", ""); r.status != want {
+			t.Errorf("%s: got %d, want %d: %s", s.name, r.status, want, r.body)
+		}
+	}
+	// As AWS writes it for AuthType AWS_IAM.
+	event := `{"version":"2.0","rawPath":"/groups","rawQueryString":"","headers":{"content-type":"application/json"},"requestContext":{` +
+		`"authorizer":{"iam":{"accessKey":"AKIA","accountId":"111122223333","callerId":"AIDA","userArn":"arn:aws:iam::111122223333:user/x"}},` +
+		`"http":{"method":"POST","path":"/groups","protocol":"HTTP/1.1","sourceIp":"192.0.2.1"}},"body":"{\"Type\":\"Public\",\"Name\":\"One\",\"GroupId\":\"g1\"}"}`
+	out, err := httpapi.ServeLambda(t.Context(), h, []byte(event))
+	if err != nil || !strings.Contains(string(out), `"statusCode":200`) {
+		t.Errorf("got %s, %v for a caller whom AWS has checked, want 200", out, err)
+	}
+}
+
+func TestAFaultOfThisProgramIsAnAnswerToo(t *testing.T) {
+	over(t, func(t *testing.T, w *world, c *caller) {
+		w.store.Fail = func(op blobtest.Op) blobtest.Fault {
+			if op.Method == blobtest.List {
+				panic("a fault")
+			}
+			return blobtest.Fault{Err: errors.New("down")}
+		}
+		if r := c.get("/imports"); r.status != 500 || strings.Contains(r.body, "a fault\n") {
+			t.Errorf("got %d, want 500: %s", r.status, r.body)
+		}
+		if r := c.get("/imports/exports/a.jsonl"); r.status != 503 || strings.Contains(r.body, "down") {
+			t.Errorf("got %d, want 503: %s", r.status, r.body)
+		}
+		if r := c.get("/healthz"); r.status != 200 {
+			t.Errorf("got %d, want 200: %s", r.status, r.body)
+		}
+	})
+}
+
+func TestNoTokenInTheLog(t *testing.T) {
+	over(t, func(t *testing.T, w *world, c *caller) {
+		c.post(noID, "Idempotency-Key", "k")
+		c.get("/imports")
+		c.post(noID, "Authorization", "Bearer x"+token)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if log := w.log.String(); !strings.Contains(log, "http request") || strings.Contains(log, token) || strings.Contains(log, key) {
+			t.Errorf("got a log without requests, or with secrets:\n%s", log)
+		}
+	})
+}

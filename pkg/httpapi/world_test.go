@@ -1,0 +1,366 @@
+package httpapi_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/pb33f/libopenapi"
+	validator "github.com/pb33f/libopenapi-validator"
+
+	"groupimport/pkg/blob/blobtest"
+	"groupimport/pkg/emulator"
+	"groupimport/pkg/group"
+	"groupimport/pkg/httpapi"
+	"groupimport/pkg/importer"
+	"groupimport/pkg/tim"
+)
+
+const (
+	app    = 1400000001
+	key    = "a key for tests"
+	token  = "0123456789abcdef-the-token"
+	prefix = "exports/"
+)
+
+// A world is a store and a service, and a handler between them.
+type world struct {
+	t       *testing.T
+	store   *blobtest.Bucket
+	service *emulator.Service
+	config  importer.Config
+	log     bytes.Buffer
+	mu      sync.Mutex // of log
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	return &world{
+		t: t, store: &blobtest.Bucket{}, service: &emulator.Service{SDKAppID: app, Key: key, Latency: 20 * time.Millisecond, Limit: -1},
+		config: importer.Config{
+			SDKAppID: app, Admin: "administrator", SecretKey: key, Endpoint: "https://im.invalid", Rate: 190,
+			Limits: group.DocumentLimits, MaxAttempts: 5, StopShare: 0.5, RetryRounds: 10, Prefix: prefix, HTTPToken: token,
+		},
+	}
+}
+
+func (w *world) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.log.Write(p)
+}
+
+func (w *world) importer() *importer.Importer {
+	w.t.Helper()
+	log := slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	i := &importer.Importer{Config: w.config, Bucket: w.store, BucketName: "bucket", Holder: "a test", Log: log}
+	if err := i.Dial(func(c *tim.Config) { c.Transport = w.service }); err != nil {
+		w.t.Fatal(err)
+	}
+	return i
+}
+
+func (w *world) handler() http.Handler {
+	w.t.Helper()
+	i := w.importer()
+	h, err := httpapi.New(httpapi.Config{Importer: i, Token: w.config.HTTPToken, Platform: w.config.HTTPPlatform, Log: i.Log})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return h
+}
+
+// A server is one way to reach the handler.
+type server struct {
+	name string
+	open func(*testing.T, http.Handler) http.RoundTripper
+}
+
+var servers = []server{
+	{"net/http", func(t *testing.T, h http.Handler) http.RoundTripper {
+		t.Helper()
+		s := httptest.NewServer(h)
+		t.Cleanup(s.Close)
+		return wire{s.URL}
+	}},
+	lambda,
+	{"scf", func(_ *testing.T, h http.Handler) http.RoundTripper { return scfEvents{h} }},
+}
+
+// lambda needs no network, so that it works under virtual time.
+var lambda = server{"lambda", func(_ *testing.T, h http.Handler) http.RoundTripper { return lambdaEvents{h} }}
+
+// over runs a test against each server, with a world of its own.
+func over(t *testing.T, test func(t *testing.T, w *world, c *caller)) {
+	t.Helper()
+	for _, s := range servers {
+		t.Run(s.name, func(t *testing.T) {
+			w := newWorld(t)
+			test(t, w, w.caller(s))
+		})
+	}
+}
+
+// wire sends requests to a server.
+type wire struct{ base string }
+
+func (s wire) RoundTrip(r *http.Request) (*http.Response, error) {
+	base, err := url.Parse(s.base)
+	if err != nil {
+		return nil, err
+	}
+	r = r.Clone(r.Context())
+	r.URL.Scheme, r.URL.Host = base.Scheme, base.Host
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+// lambdaEvents makes of each request the event of an AWS function URL: its members are those of the example at
+// docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html.
+type lambdaEvents struct{ http.Handler }
+
+func (s lambdaEvents) RoundTrip(r *http.Request) (*http.Response, error) {
+	headers, body, err := taken(r)
+	if err != nil {
+		return nil, err
+	}
+	context := map[string]any{
+		"accountId": "anonymous", "apiId": "urlid", "authorizer": nil, "domainName": "urlid.lambda-url.eu-west-1.on.aws", "domainPrefix": "urlid",
+		"http": map[string]any{
+			"method": r.Method, "path": r.URL.EscapedPath(), "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1", "userAgent": "test",
+		},
+		"requestId": "id", "routeKey": "$default", "stage": "$default", "time": "12/Mar/2020:19:03:58 +0000", "timeEpoch": 1583348638390,
+	}
+	event := map[string]any{
+		"version": "2.0", "routeKey": "$default", "rawPath": r.URL.EscapedPath(), "rawQueryString": r.URL.RawQuery, "headers": headers,
+		"requestContext": context, "pathParameters": nil, "isBase64Encoded": false, "stageVariables": nil,
+	}
+	if len(body) > 0 { // the platform encodes what it does not take for text
+		event["body"], event["isBase64Encoded"] = base64.StdEncoding.EncodeToString(body), true
+	}
+	return answered(r, s.Handler, httpapi.ServeLambda, event)
+}
+
+// scfEvents makes of each request the event of a Tencent function URL, as at
+// cloud.tencent.com/document/product/583/96099 (2025-08-12).
+type scfEvents struct{ http.Handler }
+
+func (s scfEvents) RoundTrip(r *http.Request) (*http.Response, error) {
+	headers, body, err := taken(r)
+	if err != nil {
+		return nil, err
+	}
+	query := map[string]string{}
+	for name, values := range r.URL.Query() {
+		query[name] = values[0]
+	}
+	event := map[string]any{"httpMethod": r.Method, "path": r.URL.EscapedPath(), "queryString": query, "headers": headers, "body": string(body)}
+	return answered(r, s.Handler, httpapi.ServeSCF, event)
+}
+
+// taken returns the headers as events have them, and the body.
+func taken(r *http.Request) (map[string]string, []byte, error) {
+	headers := map[string]string{"host": "url.invalid"}
+	for name, values := range r.Header {
+		headers[strings.ToLower(name)] = strings.Join(values, ", ")
+	}
+	if r.Body == nil {
+		return headers, nil, nil
+	}
+	body, err := io.ReadAll(r.Body)
+	return headers, body, err
+}
+
+func answered(r *http.Request, h http.Handler, serve func(context.Context, http.Handler, []byte) ([]byte, error), event map[string]any) (*http.Response, error) {
+	raw, err := json.Marshal(event)
+	if err != nil {
+		return nil, err
+	}
+	out, err := serve(r.Context(), h, raw)
+	if err != nil {
+		return nil, err
+	}
+	var ans struct {
+		StatusCode int               `json:"statusCode"`
+		Headers    map[string]string `json:"headers"`
+		Body       string            `json:"body"`
+		Base64     bool              `json:"isBase64Encoded"`
+	}
+	if err := json.Unmarshal(out, &ans, json.RejectUnknownMembers(true)); err != nil {
+		return nil, err
+	}
+	body := []byte(ans.Body)
+	if ans.Base64 {
+		if body, err = base64.StdEncoding.DecodeString(ans.Body); err != nil {
+			return nil, err
+		}
+	}
+	resp := &http.Response{StatusCode: ans.StatusCode, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body)), Request: r}
+	for name, value := range ans.Headers {
+		resp.Header.Set(name, value)
+	}
+	return resp, nil
+}
+
+// A caller sends requests and holds every answer to the description.
+type caller struct {
+	t  *testing.T
+	rt http.RoundTripper
+}
+
+func (w *world) caller(s server) *caller {
+	w.t.Helper()
+	return &caller{w.t, s.open(w.t, w.handler())}
+}
+
+// A reply is an answer, read to its end.
+type reply struct {
+	*http.Response
+
+	status int
+	body   string
+}
+
+// member returns a member of a JSON body, nil if there is none.
+func (r reply) member(name string) any {
+	var all map[string]any
+	if json.Unmarshal([]byte(r.body), &all) != nil {
+		return nil
+	}
+	return all[name]
+}
+
+// headers returns those of a request with a record and the token, and others; a value "" takes one away.
+func headers(more ...string) http.Header {
+	h := http.Header{"Authorization": {"Bearer " + token}, "Content-Type": {"application/json"}}
+	for i := 0; i < len(more); i += 2 {
+		if more[i+1] == "" {
+			h.Del(more[i])
+		} else {
+			h.Set(more[i], more[i+1])
+		}
+	}
+	return h
+}
+
+func (c *caller) do(method, path string, header http.Header, body string) reply {
+	c.t.Helper()
+	r, err := c.try(c.t.Context(), method, path, header, body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return r
+}
+
+func (c *caller) try(ctx context.Context, method, path string, header http.Header, body string) (reply, error) {
+	c.t.Helper()
+	r, err := http.NewRequestWithContext(ctx, method, "http://url.invalid"+path, strings.NewReader(body))
+	if err != nil {
+		return reply{}, err
+	}
+	maps.Copy(r.Header, header)
+	resp, err := c.rt.RoundTrip(r)
+	if err != nil {
+		return reply{}, err
+	}
+	text, err := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if err != nil {
+		return reply{}, err
+	}
+	c.check(r, body, resp, text)
+	return reply{resp, resp.StatusCode, string(text)}, nil
+}
+
+func (c *caller) post(body string, more ...string) reply {
+	c.t.Helper()
+	return c.do("POST", "/groups", headers(more...), body)
+}
+
+func (c *caller) get(path string, more ...string) reply {
+	c.t.Helper()
+	return c.do("GET", path, headers(append([]string{"Content-Type", ""}, more...)...), "")
+}
+
+// description is the OpenAPI document that the handler serves.
+var description = sync.OnceValues(func() (validator.Validator, error) {
+	i := (&world{t: &testing.T{}, store: &blobtest.Bucket{}, service: &emulator.Service{}, config: importer.Config{Rate: 1, Endpoint: "https://im.invalid"}}).importer()
+	h, err := httpapi.New(httpapi.Config{Importer: i, Token: token})
+	if err != nil {
+		return nil, err
+	}
+	rec := httptest.NewRecorder()
+	h.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/openapi.json", nil))
+	doc, err := libopenapi.NewDocument(rec.Body.Bytes())
+	if err != nil {
+		return nil, err
+	}
+	v, errs := validator.NewValidator(doc)
+	if len(errs) > 0 {
+		return nil, fmt.Errorf("%v", errs)
+	}
+	return v, nil
+})
+
+// check holds an answer to what all have, and to the description.
+func (c *caller) check(r *http.Request, body string, resp *http.Response, text []byte) {
+	c.t.Helper()
+	h := resp.Header
+	if h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Cache-Control") != "no-store" || h.Get("Referrer-Policy") != "no-referrer" ||
+		!strings.HasPrefix(h.Get("Content-Security-Policy"), "default-src 'none'") {
+		c.t.Errorf("%s %s: got headers %v, want those that protect", r.Method, r.URL, h)
+	}
+	for name := range h {
+		if strings.HasPrefix(name, "Access-Control-") || name == "Set-Cookie" {
+			c.t.Errorf("got header %s, want none of its kind", name)
+		}
+	}
+	if strings.Contains(string(text), token) || strings.Contains(string(text), key) {
+		c.t.Errorf("got a secret in %s", text)
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodPost || resp.StatusCode == http.StatusNotFound && !strings.HasPrefix(r.URL.Path, "/imports") {
+		return // not described
+	}
+	v, err := description()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	again := r.Clone(context.Background())
+	again.Body = io.NopCloser(strings.NewReader(body))
+	if resp.StatusCode < 300 && again.Header.Get("Authorization") != "" { // without one the platform has checked
+		if strings.HasPrefix(again.Header.Get("Authorization"), "Basic") {
+			again.Header.Set("Authorization", "Bearer "+token)
+		}
+		again.RequestURI = again.URL.RequestURI()
+		if strings.HasPrefix(again.URL.Path, "/imports/") {
+			again.URL.Path, again.URL.RawPath = "/imports/x", "" // the library takes a key for one segment
+		}
+		if ok, errs := v.ValidateHttpRequest(again); !ok {
+			c.t.Errorf("%s %s was taken, but does not fit the description: %v %s", r.Method, r.URL, errs[0].Message, errs[0].Reason)
+		}
+	}
+	if resp.StatusCode == http.StatusMethodNotAllowed {
+		return
+	}
+	copied := *resp
+	copied.Body = io.NopCloser(bytes.NewReader(text))
+	if strings.HasPrefix(again.URL.Path, "/imports/") {
+		again.URL.Path, again.URL.RawPath = "/imports/x", ""
+	}
+	if ok, errs := v.ValidateHttpResponse(again, &copied); !ok {
+		for _, e := range errs {
+			c.t.Errorf("%s %s: the answer %d does not fit the description: %s %s %v\n%s", r.Method, r.URL, resp.StatusCode, e.Message, e.Reason, e.SchemaValidationErrors, text)
+		}
+	}
+}
