@@ -36,6 +36,7 @@ func (m *metrics) run(bucket string, n importer.Numbers) {
 		{"Rejected", "Count", float64(n.Counts.Rejected)},
 		{"Failed", "Count", float64(n.Counts.Failed)},
 		{"Unknown", "Count", float64(n.Counts.Unknown)},
+		{"Skipped", "Count", float64(n.Counts.Skipped)},
 		{"Attempts", "Count", float64(n.Attempts)},
 		{"Throttled", "Count", float64(n.Throttled)},
 		{"Stopped", "Count", 0},
@@ -43,7 +44,7 @@ func (m *metrics) run(bucket string, n importer.Numbers) {
 		{"RemainingBytes", "Bytes", float64(n.Remaining)},
 	}
 	if n.State == results.Stopped {
-		all[7].value = 1
+		all[8].value = 1
 	}
 	if n.P50 > 0 { // else no call was made, and zeros would draw the average down
 		all = append(all, metric{"LatencyP50", "Milliseconds", n.P50}, metric{"LatencyP95", "Milliseconds", n.P95}, metric{"LatencyP99", "Milliseconds", n.P99})

@@ -368,6 +368,12 @@ func TestPoliciesCoverWhatTheCodeDoesAndNoMore(t *testing.T) {
 				t.Errorf("%s is to read the parameter that holds the key, and no other", function)
 			}
 		}
+		for _, action := range []string{"s3:GetObject", "s3:PutObject", "s3:DeleteObject"} {
+			key := results.AnswersFolder("exports/") + "20261122/" + strings.Repeat("9f", 32)
+			if !tp.allowed("HttpFunction", action, "arn:aws:s3:::groups/"+key) || tp.allowed("ImportFunction", "s3:PutObject", "arn:aws:s3:::groups/"+key) {
+				t.Errorf("HttpFunction, and no other, is to %s %s", action, key)
+			}
+		}
 		own := loadTemplate(t, map[string]any{"SecretKmsKeyArn": "arn:aws:kms:eu-central-1:1:key/k"})
 		if !own.allowed("ImportFunction", "kms:Decrypt", "arn:aws:kms:eu-central-1:1:key/k") || tp.allowed("ImportFunction", "kms:Decrypt", "arn:aws:kms:eu-central-1:1:key/k") {
 			t.Error("a KMS key of one's own is to be allowed where there is one")

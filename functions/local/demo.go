@@ -61,7 +61,7 @@ func (t *tool) demo(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	err = demo.importAll(ctx, cfg, level, []string{file}, manner{})
+	err = demo.importAll(ctx, cfg, level, "", []string{file}, manner{})
 	stats := service.Stats()
 	fmt.Fprintf(t.stdout, "the service saw: %s requests, %s groups made, busiest second %d, refused as too fast %d\n",
 		thousands(int64(stats.Requests)), thousands(int64(stats.Taken)), stats.BusiestSecond, stats.Refused)

@@ -27,8 +27,9 @@ import (
 const grace = 1500 * time.Millisecond
 
 func (t *tool) importFiles(ctx context.Context, args []string) error {
-	flags := newFlags("import [-quiet] [-json] FILE…")
+	flags := newFlags("import [-quiet] [-json] [-map MAPPING] FILE…")
 	how := mannerOf(flags)
+	mapped := mapFlag(flags)
 	if done, err := t.parse(flags, args, true); done {
 		return err
 	}
@@ -36,7 +37,11 @@ func (t *tool) importFiles(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	return t.importAll(ctx, cfg, level, flags.Args(), *how)
+	mapping, err := mapped.text(cfg.Limits)
+	if err != nil {
+		return err
+	}
+	return t.importAll(ctx, cfg, level, mapping, flags.Args(), *how)
 }
 
 // mannerOf adds the options of how a command speaks.
@@ -60,9 +65,9 @@ func (t *tool) config() (importer.Config, slog.Level, error) {
 	return cfg, level, nil
 }
 
-// importAll imports files one after another and writes a summary of each. Its error has the worst of
+// importAll imports files one after another, with the text of a mapping or none, and writes a summary of each. Its error has the worst of
 // their exit statuses.
-func (t *tool) importAll(ctx context.Context, cfg importer.Config, level slog.Level, files []string, how manner) error {
+func (t *tool) importAll(ctx context.Context, cfg importer.Config, level slog.Level, mapping string, files []string, how manner) error {
 	meter := newMeter(t.stderr, how)
 	log := meter.logger(level)
 	first := &importer.Importer{Config: cfg, Grace: grace, Log: log}
@@ -78,7 +83,7 @@ func (t *tool) importAll(ctx context.Context, cfg importer.Config, level slog.Le
 	worst := exitOK
 	for n, file := range files {
 		i := &importer.Importer{
-			Config: cfg, Holder: holder(), Dead: dead, Grace: grace, Log: log,
+			Config: cfg, Mapping: mapping, Holder: holder(), Dead: dead, Grace: grace, Log: log,
 			Client: first.Client, // one budget for all
 		}
 		status := t.importFile(ctx, i, file, meter)
@@ -190,7 +195,7 @@ func checkFile(file string) error {
 	case !info.Mode().IsRegular():
 		return errors.New("it is no regular file: an export is read more than once, so write it to a file first")
 	case !export.Reads(file):
-		return fmt.Errorf("its name must end in %s, which is how the format is told", strings.Join(export.Formats, " or "))
+		return fmt.Errorf("its name must end in %s, which is how the format is told", export.FormatsText)
 	}
 	return nil
 }
@@ -250,6 +255,7 @@ var meanings = []struct {
 	{results.Rejected, "it breaks a rule, or the service refused it for good: mend it", func(c results.Counts) int64 { return c.Rejected }},
 	{results.Failed, "the service would not, after all attempts: try again", func(c results.Counts) int64 { return c.Failed }},
 	{results.Unknown, "no GroupId and the answer was lost: look whether it exists", func(c results.Counts) int64 { return c.Unknown }},
+	{results.Skipped, "the mapping leaves it out", func(c results.Counts) int64 { return c.Skipped }},
 }
 
 // summary writes what a file's import came to.
@@ -266,6 +272,9 @@ func (t *tool) summary(file string, s importer.Summary, took time.Duration) {
 	}
 	rows := make([][]string, 0, len(meanings)+1)
 	for _, m := range meanings {
+		if m.status == results.Skipped && m.count(s.Counts) == 0 {
+			continue // there is no mapping
+		}
 		row := []string{string(m.status), thousands(m.count(s.Counts))}
 		if m.count(s.Counts) > 0 {
 			row = append(row, m.text)
@@ -282,6 +291,7 @@ func (t *tool) summary(file string, s importer.Summary, took time.Duration) {
 		}
 		fmt.Fprintf(t.stdout, "  %-8s  %s%s\n", f.what, shown(f.name), gone)
 	}
+	t.dropped(s.Dropped)
 }
 
 // A written is a file that an import wrote beside its export.

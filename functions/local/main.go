@@ -36,14 +36,15 @@ const usage = `Usage: local COMMAND [ARGUMENT…]
 
   demo                 everything at once: an emulated IM service, a folder as the bucket, a sample export
   import FILE…         import now; Ctrl-C stops in good order, the same command goes on
-  validate FILE…       check every record, send nothing
+  validate FILE…       check every record, send nothing; -live asks which groups stand already
   watch DIR            a folder as the bucket: what is dropped is imported, what failed is tried again
   retry DIR            what the schedule does, once: unfinished goes on, missed is found, failed is tried again
   report FILE|DIR…     make the page for people anew, from the results beside an export
   serve DIR            the way in over HTTP: one group a request, and how the imports in the folder are doing
   emulator             an IM service on a port of this machine
 
-local COMMAND -h tells the options of a command. Exit status: 0 all in, 1 error, 2 usage or configuration,
+An export is JSONL, JSON or CSV, plain or with gzip or zstd; -map reads those of other systems. local COMMAND -h
+tells the options of a command. Exit status: 0 all in, 1 error, 2 usage or configuration,
 3 unfinished, 4 finished with records that are not in.
 `
 

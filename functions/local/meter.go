@@ -197,7 +197,7 @@ func barText(p importer.Progress, name, rate, left string, width int) string {
 	if room := width - len("[=========>]  ") - pb.CellCount(text); width >= barLeast && room >= 8 {
 		// The bar counts bytes, because how many records an export holds is known at its end only.
 		return pb.ProgressBarTemplate(`{{string . "name"}} {{bar . "[" "=" ">" " " "]"}} {{string . "text"}}`).New(0).
-			SetTotal(p.Export.Size).SetCurrent(p.Next.Offset).Set("name", clip(name, room)).Set("text", text).SetWidth(width).String()
+			SetTotal(p.Export.Size).SetCurrent(p.Next.Done()).Set("name", clip(name, room)).Set("text", text).SetWidth(width).String()
 	}
 	short := fmt.Sprintf("%s in, %s not", thousands(p.Counts.Imported+p.Counts.Exists), thousands(p.Counts.NotIn()))
 	for _, t := range []string{
@@ -231,10 +231,10 @@ func clip(text string, width int) string {
 
 // percent is how much of the export has been read and has its outcome. It says 100 only at the end.
 func percent(p importer.Progress) string {
-	if p.Next.Offset >= p.Export.Size {
+	if p.Next.Done() >= p.Export.Size {
 		return "100%"
 	}
-	return fmt.Sprintf("%d%%", min(99, 100*p.Next.Offset/p.Export.Size))
+	return fmt.Sprintf("%d%%", min(99, 100*p.Next.Done()/p.Export.Size))
 }
 
 // countsText says the counts that are not zero.
@@ -272,7 +272,7 @@ type pace struct {
 
 // add notes where an import stands and says how fast it is and how long it will take.
 func (s *speed) add(now time.Time, p importer.Progress) pace {
-	s.marks = append(s.marks, mark{now, p.Counts.Records(), p.Next.Offset})
+	s.marks = append(s.marks, mark{now, p.Counts.Records(), p.Next.Done()})
 	for len(s.marks) > 2 && now.Sub(s.marks[1].at) >= rateOver {
 		s.marks = s.marks[1:]
 	}

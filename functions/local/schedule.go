@@ -31,13 +31,14 @@ const (
 
 // retry does what the schedule does, once.
 func (t *tool) retry(ctx context.Context, args []string) error {
-	flags := newFlags("retry [-now] [-quiet] [-json] DIR")
+	flags := newFlags("retry [-now] [-quiet] [-json] [-map MAPPING] DIR")
 	now := flags.Bool("now", false, "leave out the waits: of records that failed, and of imports that are stopped")
 	how := mannerOf(flags)
+	mapped := mapFlag(flags)
 	if done, err := t.parse(flags, args, true); done {
 		return err
 	}
-	s, err := t.schedule(flags.Args(), *how)
+	s, err := t.schedule(flags.Args(), mapped, *how)
 	if err != nil {
 		return err
 	}
@@ -106,12 +107,13 @@ func leftReason(ctx context.Context, pass importer.Pass) string {
 // watch takes a folder for the bucket: what is dropped into it is imported, what is unfinished goes on, and
 // what failed is tried again, until it is interrupted.
 func (t *tool) watch(ctx context.Context, args []string) error {
-	flags := newFlags("watch [-quiet] [-json] DIR")
+	flags := newFlags("watch [-quiet] [-json] [-map MAPPING] DIR")
 	how := mannerOf(flags)
+	mapped := mapFlag(flags)
 	if done, err := t.parse(flags, args, true); done {
 		return err
 	}
-	s, err := t.schedule(flags.Args(), *how)
+	s, err := t.schedule(flags.Args(), mapped, *how)
 	if err != nil {
 		return err
 	}
@@ -139,12 +141,13 @@ func (t *tool) watch(ctx context.Context, args []string) error {
 // A scheduler does passes of the schedule over a folder.
 type scheduler struct {
 	*tool
-	dir    string
-	bucket *dirblob.Bucket
-	cfg    importer.Config
-	log    *slog.Logger
-	meter  *meter
-	client *importer.Importer // holds the client; nil before the first pass and after a stop
+	dir     string
+	bucket  *dirblob.Bucket
+	cfg     importer.Config
+	mapping string
+	log     *slog.Logger
+	meter   *meter
+	client  *importer.Importer // holds the client; nil before the first pass and after a stop
 
 	// What was last said of each key, and in this pass. A watch does a pass every few seconds, and says
 	// again only what has changed. The key "" is that of the folder.
@@ -152,11 +155,15 @@ type scheduler struct {
 }
 
 // schedule returns a scheduler over the one folder that is named.
-func (t *tool) schedule(args []string, how manner) (*scheduler, error) {
+func (t *tool) schedule(args []string, mapped mapOption, how manner) (*scheduler, error) {
 	if len(args) != 1 {
 		return nil, usageError("name one folder")
 	}
 	cfg, level, err := t.config()
+	if err != nil {
+		return nil, err
+	}
+	mapping, err := mapped.text(cfg.Limits)
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +180,7 @@ func (t *tool) schedule(args []string, how manner) (*scheduler, error) {
 	}
 	m := newMeter(t.stderr, how)
 	return &scheduler{
-		tool: t, dir: args[0], bucket: bucket, cfg: cfg, log: m.logger(level), meter: m, said: make(map[string]string), saying: make(map[string]string),
+		tool: t, dir: args[0], bucket: bucket, cfg: cfg, mapping: mapping, log: m.logger(level), meter: m, said: make(map[string]string), saying: make(map[string]string),
 	}, nil
 }
 
@@ -192,7 +199,7 @@ func (s *scheduler) pass(ctx context.Context, a importer.Action) (importer.Pass,
 		return importer.Pass{}, err
 	}
 	i := &importer.Importer{
-		Config: s.cfg, Bucket: s.bucket, BucketName: absolute, Holder: holder(), Dead: dead, Grace: grace, Log: s.log,
+		Config: s.cfg, Mapping: s.mapping, Bucket: s.bucket, BucketName: absolute, Holder: holder(), Dead: dead, Grace: grace, Log: s.log,
 	}
 	if s.client == nil || s.client.Client.Stopped() != nil {
 		// A client that was stopped stays so; what stopped it may be mended by now.

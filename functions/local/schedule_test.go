@@ -19,7 +19,7 @@ func newScheduler(t *testing.T) (s *scheduler, stderr *bytes.Buffer) {
 	t.Helper()
 	stderr = &bytes.Buffer{}
 	env := map[string]string{"TIM_ENDPOINT": "http://127.0.0.1:1", "TIM_SDKAPPID": "1400000000", "TIM_SECRET_KEY": "key"}
-	s, err := (&tool{func(name string) string { return env[name] }, &bytes.Buffer{}, stderr}).schedule([]string{t.TempDir()}, manner{quiet: true})
+	s, err := (&tool{func(name string) string { return env[name] }, &bytes.Buffer{}, stderr}).schedule([]string{t.TempDir()}, mapOption{new("")}, manner{quiet: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,49 +1,96 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"groupimport/pkg/export"
 	"groupimport/pkg/group"
+	"groupimport/pkg/importer"
+	"groupimport/pkg/mapping"
+	"groupimport/pkg/tim"
 )
 
 // validate reads exports and says what import would reject, without sending anything. It needs no
-// credentials.
+// credentials but for -live, which asks the service which groups stand already.
 func (t *tool) validate(ctx context.Context, args []string) error {
-	flags := newFlags("validate FILE…")
+	flags := newFlags("validate [-json] [-live] [-map MAPPING] FILE…")
+	asJSON := flags.Bool("json", false, "write a JSON object for each file, a line each")
+	live := flags.Bool("live", false, "ask the service which GroupIds stand already, 50 a call within TIM_RATE; needs TIM_SDKAPPID and TIM_SECRET_KEY")
+	mapped := mapFlag(flags)
 	if done, err := t.parse(flags, args, true); done {
 		return err
 	}
-	limits := group.DocumentLimits
-	if v := t.getenv("FIELD_LIMITS"); v != "" {
+	v := validation{tool: t, limits: group.DocumentLimits}
+	if name := t.getenv("FIELD_LIMITS"); name != "" {
 		var err error
-		if limits, err = group.ParseLimits(v); err != nil {
+		if v.limits, err = group.ParseLimits(name); err != nil {
 			return usageError("FIELD_LIMITS: %v", err)
 		}
 	}
+	var err error
+	if v.program, err = mapped.text(v.limits); err != nil {
+		return err
+	}
+	if *live {
+		cfg, _, err := t.config()
+		if err != nil {
+			return err
+		}
+		i := &importer.Importer{Config: cfg, Grace: grace}
+		if err := i.Dial(nil); err != nil {
+			return err
+		}
+		defer i.Client.Close()
+		v.client = i.Client
+	}
 	worst := exitOK
 	for _, file := range flags.Args() {
+		start := time.Now()
+		c, err := v.check(ctx, file)
 		status := exitOK
-		invalid, err := t.validateFile(ctx, file, limits)
 		switch {
 		case err != nil && ctx.Err() != nil:
-			fmt.Fprintf(t.stderr, "local: %s: not checked to its end: %v\n", file, err)
-			return &exit{status: exitUnfinished}
+			err = fmt.Errorf("not checked to its end: %w", err)
+			status = exitUnfinished
 		case err != nil:
-			fmt.Fprintf(t.stderr, "local: %s: %v\n", file, err)
 			status = exitError
-		case invalid > 0:
+		case c.Invalid > 0 || c.Live != nil && c.Live.Others > 0:
 			status = exitNotIn
+		}
+		if err != nil {
+			c.Error = err.Error()
+			fmt.Fprintf(t.stderr, "local: %s: %v\n", shown(file), err)
+		}
+		if *asJSON {
+			if err := json.MarshalWrite(t.stdout, c, json.Deterministic(true)); err != nil {
+				return err
+			}
+			fmt.Fprintln(t.stdout)
+		} else if err == nil || c.Records > 0 {
+			t.verdict(c, time.Since(start))
 		}
 		if rank[status] > rank[worst] {
 			worst = status
+		}
+		if status == exitUnfinished {
+			break
 		}
 	}
 	if worst != exitOK {
@@ -52,138 +99,376 @@ func (t *tool) validate(ctx context.Context, args []string) error {
 	return nil
 }
 
+// A validation is what all files are checked with.
+type validation struct {
+	*tool
+	limits  group.Limits
+	program string      // of -map, empty if there is none
+	client  *tim.Client // of -live, nil without
+}
+
+// A checked is what the check of a file came to.
+type checked struct {
+	File              string           `json:"file"`
+	Records           int64            `json:"records"`
+	Valid             int64            `json:"valid"`
+	Invalid           int64            `json:"invalid"`
+	Skipped           int64            `json:"skipped"` // left out by the mapping
+	WithoutGroupID    int64            `json:"withoutGroupId"`
+	WithoutCreateTime int64            `json:"withoutCreateTime"`
+	Rules             []*finding       `json:"rules"`            // most often broken first
+	Dropped           map[string]int64 `json:"dropped,omitzero"` // fields of get_group_info, and of how many records
+	Live              *live            `json:"live,omitzero"`
+	Error             string           `json:"error,omitzero"` // why the file was not read to its end
+
+	size int64
+}
+
 // A finding is a rule that records break.
 type finding struct {
-	field    string
-	count    int64
-	examples []example
+	Field    string     `json:"field"` // "(record)" if it is about the record as a whole
+	Rule     group.Rule `json:"rule"`
+	Count    int64      `json:"count"`
+	Examples []*example `json:"examples"` // the first
 }
 
-// An example is a message and the lines that it is about, the first few of each.
+// An example is a message and the records that it is about, the first few of each.
 type example struct {
-	message string
-	lines   []string
+	Message string  `json:"message"`
+	Value   string  `json:"value,omitzero"` // of the first line, as JSON, cut short
+	Records []int64 `json:"records"`
+	Lines   []int64 `json:"lines"`
+	more    bool    // there are others
 }
 
-const examplesMost = 3
+const (
+	examplesMost = 3
+	findingsMost = 1000 // then rules are counted together: unknown fields without end
+	valueMost    = 40   // characters
+)
 
-func (f *finding) add(line int64, message string) {
-	f.count++
-	i := slices.IndexFunc(f.examples, func(e example) bool { return e.message == message })
+func (f *finding) add(at export.Position, message string, raw []byte) {
+	f.Count++
+	i := slices.IndexFunc(f.Examples, func(e *example) bool { return e.Message == message })
 	if i < 0 {
-		if len(f.examples) == examplesMost {
+		if len(f.Examples) == examplesMost {
 			return
 		}
-		i = len(f.examples)
-		f.examples = append(f.examples, example{message: message})
+		i = len(f.Examples)
+		f.Examples = append(f.Examples, &example{Message: message, Value: valueOf(raw, f.Field)})
 	}
-	switch e := &f.examples[i]; {
-	case len(e.lines) < examplesMost:
-		e.lines = append(e.lines, fmt.Sprint(line))
-	case len(e.lines) == examplesMost:
-		e.lines = append(e.lines, "…")
+	if e := f.Examples[i]; len(e.Lines) < examplesMost {
+		e.Records, e.Lines = append(e.Records, at.N), append(e.Lines, at.Line)
+	} else {
+		e.more = true
 	}
 }
 
-func (t *tool) validateFile(ctx context.Context, file string, limits group.Limits) (invalid int64, err error) {
-	if err := checkFile(file); err != nil {
-		return 0, err
+// valueOf returns the value of a field of a record as JSON, cut short; "" if it has none.
+func valueOf(raw []byte, field string) string {
+	dec := jsontext.NewDecoder(bytes.NewReader(raw), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	if _, err := dec.ReadToken(); err != nil {
+		return ""
 	}
-	f, err := os.Open(file) //nolint:gosec // the file that the user names
-	if err != nil {
-		if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
-			err = pathErr.Err
+	for dec.PeekKind() == '"' {
+		name, err := dec.ReadToken()
+		if err != nil {
+			return ""
 		}
-		return 0, err
+		wanted := name.String() == field
+		value, err := dec.ReadValue()
+		if err != nil {
+			return ""
+		}
+		if wanted {
+			text := []rune(strings.ToValidUTF8(string(value), "\uFFFD"))
+			if len(text) > valueMost {
+				text = append(text[:valueMost], '…')
+			}
+			return string(text)
+		}
 	}
-	defer f.Close()
-	r, err := export.NewReader(file, f, export.Start, limits)
+	return ""
+}
+
+// check reads a file to its end.
+func (v *validation) check(ctx context.Context, file string) (*checked, error) {
+	c := &checked{File: file}
+	src, err := v.source(file)
 	if err != nil {
-		return 0, err
+		return c, err
 	}
-	start := time.Now()
-	var records, withoutID, withoutTime, size int64
+	r, err := export.NewReader(src, export.Start, v.limits)
+	if err != nil {
+		return c, err
+	}
+	if v.client != nil {
+		c.Live = &live{client: v.client}
+	}
 	findings := map[string]*finding{}
+	defer func() {
+		c.Rules = slices.SortedFunc(maps.Values(findings), func(a, b *finding) int {
+			return cmp.Or(cmp.Compare(b.Count, a.Count), strings.Compare(a.Field, b.Field), cmp.Compare(a.Rule, b.Rule))
+		})
+		if dropped := r.Dropped(); len(dropped) > 0 {
+			c.Dropped = dropped
+		}
+	}()
 	for e, err := range r.Records() {
 		if err != nil {
-			return invalid, err
+			return c, err
 		}
-		if records++; records%1024 == 0 && ctx.Err() != nil {
-			return invalid, context.Cause(ctx)
+		if c.Records++; c.Records%1024 == 0 && ctx.Err() != nil {
+			return c, context.Cause(ctx)
 		}
-		size = e.Next.Offset
-		if e.Problem == nil {
-			if e.Record.GroupID == "" {
-				withoutID++
+		c.size = e.Next.Done()
+		switch {
+		case e.Skipped != "":
+			c.Skipped++
+		case e.Problem != nil:
+			c.Invalid++
+			for _, p := range e.Problem.Problems {
+				note(findings, p, e.Pos, e.Raw)
 			}
+		default:
+			c.Valid++
 			if e.Record.CreateTime == 0 {
-				withoutTime++
+				c.WithoutCreateTime++
 			}
-			continue
-		}
-		invalid++
-		for _, p := range e.Problem.Problems {
-			name := p.Field
-			if name == "" {
-				name = "(record)"
-			}
-			found := findings[name]
-			if found == nil {
-				if len(findings) >= 1000 { // unknown fields without end
-					name = "(others)"
-					if found = findings[name]; found == nil {
-						found = &finding{field: name}
-						findings[name] = found
-					}
-				} else {
-					found = &finding{field: name}
-					findings[name] = found
+			if e.Record.GroupID == "" {
+				c.WithoutGroupID++
+			} else if c.Live != nil {
+				if err := c.Live.add(ctx, e.Pos.Line, e.Record); err != nil {
+					return c, err
 				}
 			}
-			found.add(e.Pos.Line, p.Message)
 		}
 	}
-	took := time.Since(start)
-	fmt.Fprintf(t.stdout, "%s: records %s, valid %s, not valid %s (%.1f MB in %s)\n", file, thousands(records), thousands(records-invalid),
-		thousands(invalid), float64(size)/1e6, took.Round(time.Millisecond))
-	t.findings(findings)
-	if withoutID > 0 {
-		fmt.Fprintf(t.stdout, "note: without a GroupId: %s; the service makes one up, and if its answer is lost a person has to look; "+
-			"ASSIGN_GROUP_IDS=true avoids that\n", thousands(withoutID))
+	if c.Live != nil {
+		return c, c.Live.ask(ctx)
 	}
-	if withoutTime > 0 {
-		fmt.Fprintf(t.stdout, "note: without a CreateTime: %s; those groups are made as of now, and the service refuses members and messages from before\n",
-			thousands(withoutTime))
-	}
-	return invalid, nil
+	return c, nil
 }
 
-// findings writes what is wrong by field, most frequent first.
-func (t *tool) findings(found map[string]*finding) {
-	if len(found) == 0 {
+// note adds a problem to those that were found.
+func note(findings map[string]*finding, p group.Problem, at export.Position, raw []byte) {
+	if p.Rule == "" {
+		return // it only counts others
+	}
+	field := cmp.Or(p.Field, "(record)")
+	key := field + "\x00" + string(p.Rule)
+	if findings[key] == nil && len(findings) >= findingsMost {
+		field = "(others)"
+		key = field + "\x00" + string(p.Rule)
+	}
+	if findings[key] == nil {
+		findings[key] = &finding{Field: field, Rule: p.Rule}
+	}
+	findings[key].add(at, p.Message, raw)
+}
+
+// source returns a file as an export, with the mapping for it.
+func (v *validation) source(file string) (export.Source, error) {
+	if err := checkFile(file); err != nil {
+		return export.Source{}, err
+	}
+	src := export.Source{Name: file, Open: func(offset int64) io.ReadCloser { return openAt(file, offset) }}
+	text := v.program
+	if name := v.getenv("MAPPING"); text == "" && name != "" {
+		var err error
+		text, err = mapping.Find(name, func(key string) ([]byte, error) {
+			return os.ReadFile(filepath.Join(filepath.Dir(file), key)) //nolint:gosec // the file that the user names
+		})
+		if err != nil {
+			return src, err
+		}
+	}
+	if text == "" {
+		return src, nil
+	}
+	program, err := mapping.Compile(text, v.limits)
+	if err != nil {
+		return src, err
+	}
+	src.Map = program.Map
+	return src, nil
+}
+
+// openAt returns what a file holds from offset on. That it cannot be opened is an error of the first Read.
+func openAt(file string, offset int64) io.ReadCloser {
+	f, err := os.Open(file) //nolint:gosec // the file that the user names
+	if err == nil {
+		_, err = f.Seek(offset, io.SeekStart)
+	}
+	if err != nil {
+		if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
+			err = pathErr.Err // the name stands before it
+		}
+		r, w := io.Pipe()
+		w.CloseWithError(err)
+		return r
+	}
+	return f
+}
+
+// A live is what the service says of the GroupIds of a file.
+type live struct {
+	Asked  int64        `json:"asked"`
+	Free   int64        `json:"free"`
+	Same   int64        `json:"same"`   // stand and are the record's
+	Others int64        `json:"others"` // stand and are not
+	First  []*otherOnes `json:"examples,omitzero"`
+
+	client *tim.Client
+	batch  []standing
+}
+
+// An otherOnes is a record whose GroupId another group has.
+type otherOnes struct {
+	Line    int64  `json:"line"`
+	GroupID string `json:"GroupId"`
+	Differs string `json:"differs"`
+}
+
+// A standing is a record whose GroupId the service is asked for.
+type standing struct {
+	line   int64
+	record group.Record
+	group  tim.Group
+	err    error
+}
+
+// liveBatch is how many GroupIds are asked for at a time: ten calls of 50.
+const liveBatch = 500
+
+func (l *live) add(ctx context.Context, line int64, rec group.Record) error {
+	l.batch = append(l.batch, standing{line: line, record: rec})
+	if len(l.batch) < liveBatch {
+		return nil
+	}
+	return l.ask(ctx)
+}
+
+// ask asks for the batch.
+func (l *live) ask(ctx context.Context) error {
+	var wg sync.WaitGroup
+	for i := range l.batch {
+		s := &l.batch[i]
+		wg.Go(func() { s.group, s.err = l.client.LookUp(ctx, s.record.GroupID) })
+	}
+	wg.Wait()
+	for _, s := range l.batch {
+		if s.err != nil {
+			if stop := l.client.Stopped(); stop != nil {
+				return stop
+			}
+			return fmt.Errorf("ask for group %q: %w", s.record.GroupID, s.err)
+		}
+		l.Asked++
+		differs := s.group.Differences(&s.record)
+		switch {
+		case !s.group.Found:
+			l.Free++
+		case differs == "":
+			l.Same++
+		default:
+			l.Others++
+			if len(l.First) < examplesMost {
+				l.First = append(l.First, &otherOnes{s.line, s.record.GroupID, differs})
+			}
+		}
+	}
+	l.batch = l.batch[:0]
+	return nil
+}
+
+// verdict writes what the check of a file came to, for people.
+func (t *tool) verdict(c *checked, took time.Duration) {
+	left := ""
+	if c.Skipped > 0 {
+		left = ", left out " + thousands(c.Skipped)
+	}
+	fmt.Fprintf(t.stdout, "%s: records %s, valid %s, not valid %s%s (%.1f MB in %s)\n", shown(c.File), thousands(c.Records), thousands(c.Valid),
+		thousands(c.Invalid), left, float64(c.size)/1e6, took.Round(time.Millisecond))
+	t.findings(c.Rules)
+	if l := c.Live; l != nil {
+		fmt.Fprintf(t.stdout, "  live: asked for %s, free %s, the record's own %s, another group's %s\n", thousands(l.Asked), thousands(l.Free),
+			thousands(l.Same), thousands(l.Others))
+		for _, o := range l.First {
+			fmt.Fprintf(t.stdout, "    line %d: another group has GroupId %q: %s\n", o.Line, o.GroupID, o.Differs)
+		}
+	}
+	t.dropped(c.Dropped)
+	if c.WithoutGroupID > 0 {
+		fmt.Fprintf(t.stdout, "note: without a GroupId: %s; the service makes one up, and if its answer is lost a person has to look; "+
+			"ASSIGN_GROUP_IDS=true avoids that\n", thousands(c.WithoutGroupID))
+	}
+	if c.WithoutCreateTime > 0 {
+		fmt.Fprintf(t.stdout, "note: without a CreateTime: %s; those groups are made as of now, and the service refuses members and messages from before\n",
+			thousands(c.WithoutCreateTime))
+	}
+}
+
+// dropped says what of an answer of get_group_info import_group does not know.
+func (t *tool) dropped(fields map[string]int64) {
+	if len(fields) == 0 {
 		return
 	}
-	var list []*finding
-	for _, f := range found {
-		list = append(list, f)
+	var texts []string
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		texts = append(texts, fmt.Sprintf("%s %s", name, thousands(fields[name])))
 	}
-	slices.SortFunc(list, func(a, b *finding) int {
-		if a.count != b.count {
-			return int(b.count - a.count)
-		}
-		return strings.Compare(a.field, b.field)
-	})
-	var rows [][]string
+	fmt.Fprintf(t.stdout, "note: dropped, because import_group does not know it, and of how many records: %s\n", strings.Join(texts, ", "))
+}
+
+// findings writes which rules are broken, how often, and the first examples.
+func (t *tool) findings(list []*finding) {
+	if len(list) == 0 {
+		return
+	}
+	rows := [][4]string{{"field", "rule", "count", "first examples"}}
 	for _, f := range list {
-		field, count := f.field, thousands(f.count)
-		for _, e := range f.examples {
-			word := "lines"
-			if len(e.lines) == 1 {
-				word = "line"
-			}
-			rows = append(rows, []string{field, count, fmt.Sprintf("%s %s: %s", word, strings.Join(e.lines, ", "), e.message)})
-			field, count = "", ""
+		row := [4]string{shown(f.Field), string(f.Rule), thousands(f.Count)}
+		for _, e := range f.Examples {
+			row[3] = e.text(f.Rule)
+			rows = append(rows, row)
+			row = [4]string{}
 		}
 	}
-	writeTable(t.stdout, rows)
+	var wide [3]int
+	for _, row := range rows {
+		for i := range wide {
+			wide[i] = max(wide[i], utf8.RuneCountInString(row[i]))
+		}
+	}
+	for _, row := range rows {
+		fmt.Fprintf(t.stdout, "  %-*s  %-*s  %*s  %s\n", wide[0], row[0], wide[1], row[1], wide[2], row[2], row[3])
+	}
+}
+
+// text says an example in a line.
+func (e *example) text(rule group.Rule) string {
+	var b strings.Builder
+	what, places := "line", e.Lines
+	if e.Records[len(e.Records)-1] > e.Lines[len(e.Lines)-1] { // several share a line
+		what, places = "record", e.Records
+	}
+	b.WriteString(what)
+	if len(places) > 1 {
+		b.WriteString("s")
+	}
+	for i, line := range places {
+		if i > 0 {
+			b.WriteString(",")
+		}
+		fmt.Fprintf(&b, " %d", line)
+	}
+	if e.more {
+		b.WriteString(", …")
+	}
+	b.WriteString(": " + e.Message)
+	if rule == group.RuleLength && e.Value != "" { // the other messages show it
+		b.WriteString(": " + e.Value)
+	}
+	return b.String()
 }

@@ -243,6 +243,7 @@ func TestEveryVariableIsSet(t *testing.T) {
 	elsewhere := map[string]string{
 		"TIM_SECRET_KEY_PARAMETER": "of AWS",
 		"TIM_ENDPOINT":             "for tests and proxies, and an empty one may not be taken",
+		"MAPPING":                  "for exports of other systems, and an empty one may not be taken",
 		"HTTP_TOKEN":               "of the HTTP function",
 		"HTTP_AUTH":                "of the HTTP function",
 	}

@@ -1,38 +1,62 @@
 // Package export reads exports: the files that a user drops, one group a record.
 //
-// The format is told from the name. JSONL (.jsonl, .ndjson) holds one JSON object a line, with LF or
-// CRLF at its end; blank lines and a byte-order mark are no records. A line that is not a group costs
-// that record only: it comes out as an [Entry] with its problems, and the next line follows.
+// The format is told from the name:
 //
-// A failures file that this program wrote is an export too: each of its lines holds the record as it
-// came, see [AppendRecord].
+//	.jsonl .ndjson   a JSON object a line; blank lines are no records
+//	.json            an array of objects, or an object that holds one under a name of [Arrays]; several such
+//	                 values may follow one another. If the text is an object a line after all, as some tools
+//	                 name it, it is read as that
+//	.csv             a header line with the names of fields, then a record a row
+//
+// Each may be compressed (.gz, .zst behind the name; what the bytes say goes before the name), and in UTF-8 or, with a
+// byte-order mark, in UTF-16.
+//
+// What is no group costs that record only: it comes out as an [Entry] with its problems, and the next
+// one follows. Where the records behind it cannot be found again (a stream is cut off or corrupt, a bracket is
+// missing) an error ends the export and says where.
+//
+// A failures file that this program wrote is an export too: each of its lines holds the record, see
+// [AppendRecord].
 package export
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
 	"path"
+	"slices"
 	"strings"
 
 	"groupimport/pkg/group"
 )
 
-// MaxLine is the length in bytes above which a line is rejected without being held in memory. A legal
+// MaxLine is the length in bytes above which a record is rejected without being held in memory. A legal
 // body of import_group has 31 KB at most, with every byte of its custom values escaped.
 const MaxLine = 1 << 20
 
 // A Position says where a record begins.
 type Position struct {
-	N      int64 `json:"n"`      // ordinal of the record, from 1
-	Line   int64 `json:"line"`   // line, from 1
-	Offset int64 `json:"offset"` // byte of the text, from 0
+	N    int64 `json:"n"`    // ordinal of the record, from 1
+	Line int64 `json:"line"` // line of the text, from 1
+
+	// Offset is a byte of the text, from 0: of the object itself, or of what it becomes when it is
+	// decompressed and UTF-16 is made UTF-8.
+	Offset int64 `json:"offset"`
+
+	// Read is about how many bytes of the object have been read up to here, if Offset does not count those.
+	Read int64 `json:"read,omitzero"`
 }
 
-// Start is where the first record of an export begins, or its byte-order mark.
+// Done is how many bytes of the object have been read up to here, of as many as the object has.
+func (p Position) Done() int64 {
+	if p.Read > 0 {
+		return p.Read
+	}
+	return p.Offset
+}
+
+// Start is where the first record of an export begins, or what stands before it.
 var Start = Position{N: 1, Line: 1}
 
 // An Entry is one record of an export, valid or not.
@@ -44,151 +68,267 @@ type Entry struct {
 	// valid until the next entry is read.
 	Failure []byte
 
-	// Raw is the record as it came, without its line end. It is valid until the next entry is read, and
-	// nil for a line longer than [MaxLine].
+	// Raw is the record in import_group's words: as it came, as the mapping made it, or as a JSON object of the
+	// cells of its row. If none of these could be had it is the record as it came, in {"foreign": …} if it is JSON
+	// that could not be mapped. It is valid until the next entry is read, and nil for a record longer than
+	// [MaxLine].
 	Raw []byte
 
-	Record  group.Record // valid if Problem is nil
+	Record  group.Record // valid if Problem is nil and Skipped is empty
 	Problem *group.Error // what is wrong with the record, nil if nothing is
+	Skipped string       // why the mapping leaves the record out, empty if it does not
 }
+
+// A Mapping makes of one record of another system, a JSON value, one in import_group's words. If it
+// leaves the record out, skipped says why. An error says what is wrong with the record. What it returns is valid until
+// the next call.
+type Mapping func(raw []byte) (mapped []byte, skipped string, err error)
 
 // ErrFormat is wrapped when an export is in no format that this package reads.
 var ErrFormat = errors.New("unknown format")
 
-// Formats are the endings of names that [NewReader] reads.
-var Formats = []string{".jsonl", ".ndjson"}
+// Formats are the endings of names that are read; each also with one of [Compressions] behind it.
+var Formats = []string{".jsonl", ".ndjson", ".json", ".csv"}
+
+// Compressions are what may stand behind a name's format.
+var Compressions = []string{".gz", ".zst"}
+
+// FormatsText says which names are read, for messages.
+const FormatsText = ".jsonl, .ndjson, .json or .csv, or in one of these and .gz or .zst"
 
 // Reads reports whether the name ends as an export's does.
-func Reads(name string) bool {
-	for _, f := range Formats {
-		if strings.HasSuffix(strings.ToLower(name), f) {
-			return true
+func Reads(name string) bool { return format(name) != "" }
+
+// format returns which of Formats the name has, or "".
+func format(name string) string {
+	name = strings.ToLower(name)
+	for _, c := range Compressions {
+		if plain, ok := strings.CutSuffix(name, c); ok {
+			name = plain
+			break
 		}
 	}
-	return false
-}
-
-// A Reader reads the records of one export. It holds one line of at most [MaxLine] bytes in memory.
-type Reader struct {
-	src   *bufio.Reader
-	at    Position
-	group *group.Decoder
-}
-
-// NewReader returns a Reader of the export with this name. src gives its bytes from at.Offset on, and
-// at is [Start] or the Next of an entry read before. The error wraps [ErrFormat].
-func NewReader(name string, src io.Reader, at Position, limits group.Limits) (*Reader, error) {
-	if !Reads(name) {
-		return nil, fmt.Errorf("%w: %q: its name must end in one of %s", ErrFormat, path.Base(name), strings.Join(Formats, " "))
+	for _, f := range Formats {
+		if strings.HasSuffix(name, f) {
+			return f
+		}
 	}
-	return &Reader{
-		src:   bufio.NewReaderSize(src, MaxLine+len("\r\n")),
-		at:    at,
-		group: group.NewDecoder(limits),
-	}, nil
+	return ""
 }
+
+// A Source is an export that lies somewhere.
+type Source struct {
+	Name string // its end tells the format
+
+	// Open returns the bytes of the object from an offset on. It is called with 0, and for an export in plain UTF-8
+	// that is gone on with once more, with a position's offset. The caller closes what it returns.
+	Open func(offset int64) io.ReadCloser
+
+	Map Mapping // of records that are another system's; nil if there are none
+}
+
+// A Reader reads the records of one export. Its memory does not depend on the export: a window of [MaxLine] bytes,
+// what a decompressor needs (up to [maxWindow]), and a record.
+type Reader struct {
+	src     Source
+	format  string
+	at      Position
+	group   *group.Decoder
+	dropped map[string]int64
+	scratch []byte
+}
+
+// NewReader returns a Reader of an export. at is [Start] or the Next of an entry read before. The error
+// wraps [ErrFormat].
+func NewReader(src Source, at Position, limits group.Limits) (*Reader, error) {
+	f := format(src.Name)
+	if f == "" {
+		return nil, fmt.Errorf("%w: %q: its name must end in %s", ErrFormat, path.Base(src.Name), FormatsText)
+	}
+	return &Reader{src: src, format: f, at: at, group: group.NewDecoder(limits), dropped: map[string]int64{}}, nil
+}
+
+// Dropped says which fields of an answer of get_group_info were dropped because import_group does not know
+// them, and of how many records.
+func (r *Reader) Dropped() map[string]int64 { return r.dropped }
 
 // Records yields the entries in order. An error ends the export: it cannot be read on. What is wrong
 // with a single record is no error but its [Entry.Problem].
 func (r *Reader) Records() iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		if err := r.byteOrderMark(); err != nil {
+		t, records, err := r.open()
+		if t != nil {
+			defer t.close()
+		}
+		for err == nil {
+			var e Entry
+			if e, err = r.next(t, records); err == nil && !yield(e, nil) {
+				return
+			}
+		}
+		if !errors.Is(err, io.EOF) {
 			yield(Entry{}, err)
-			return
-		}
-		for {
-			e, err := r.next()
-			if errors.Is(err, io.EOF) {
-				return
-			}
-			if !yield(e, err) || err != nil {
-				return
-			}
 		}
 	}
 }
 
-// byteOrderMark skips that of UTF-8 and refuses those of UTF-16.
-func (r *Reader) byteOrderMark() error {
-	if r.at.Offset != 0 {
-		return nil
+// A finder finds the records of a text in one format.
+type finder interface {
+	// begin reads what stands before the first record and is needed to understand those behind it. It is called
+	// at the beginning of the text, also when records are read from further on.
+	begin(t *text) (finder, error)
+
+	// resume says that the text now stands where a position says, behind a record.
+	resume()
+
+	// next returns the next record; [io.EOF] if there is none.
+	next(t *text) (found, error)
+}
+
+// A found is a record as it stands in the text.
+type found struct {
+	pos     Position
+	raw     []byte       // nil if it was too long to be kept
+	problem *group.Error // what is wrong with it already here
+	answer  bool         // it is of an answer of get_group_info
+	line    bool         // it is a line of JSONL, and perhaps of a failures file
+}
+
+// open opens the text at the Reader's position.
+func (r *Reader) open() (*text, finder, error) {
+	t, err := openText(r.src)
+	if err != nil {
+		return t, nil, err
 	}
-	// An export shorter than a mark has none; another error meets the first line again.
-	mark, _ := r.src.Peek(3)
+	var records finder
+	switch r.format {
+	case ".json":
+		records = &arrays{}
+	case ".csv":
+		records = &rows{foreign: r.src.Map != nil}
+	default:
+		records = lines{}
+	}
+	if records, err = records.begin(t); err != nil {
+		return t, nil, t.explain(err)
+	}
+	if r.at.Offset > t.at.Offset {
+		if err := t.jump(r.src, r.at); err != nil {
+			return t, nil, t.explain(err)
+		}
+		records.resume()
+	}
+	t.at.N = r.at.N
+	return t, records, nil
+}
+
+// next returns the next entry.
+func (r *Reader) next(t *text, records finder) (Entry, error) {
+	f, err := records.next(t)
+	if err != nil {
+		return Entry{}, t.explain(err)
+	}
+	t.at.N++
+	e := Entry{Pos: f.pos, Next: t.at, Raw: f.raw, Problem: f.problem}
+	if !t.plain {
+		e.Next.Read = t.read()
+	}
+	if e.Problem == nil {
+		r.fill(&e, f)
+	}
+	return e, nil
+}
+
+// fill sets the record of an entry from what was found.
+func (r *Reader) fill(e *Entry, f found) {
+	foreign := r.src.Map != nil
 	switch {
-	case bytes.HasPrefix(mark, []byte("\xef\xbb\xbf")):
-		n, _ := r.src.Discard(3)
-		r.at.Offset += int64(n)
-	case bytes.HasPrefix(mark, []byte("\xff\xfe")), bytes.HasPrefix(mark, []byte("\xfe\xff")):
-		return fmt.Errorf("%w: the export is UTF-16: save it as UTF-8", ErrFormat)
-	}
-	return nil
-}
-
-// next returns the next line that is not blank.
-func (r *Reader) next() (Entry, error) {
-	for {
-		pos := r.at
-		line, size, err := r.line()
-		if err != nil && (size == 0 || !errors.Is(err, io.EOF)) {
-			if errors.Is(err, io.EOF) {
-				return Entry{}, io.EOF
-			}
-			return Entry{}, fmt.Errorf("read export at byte %d: %w", pos.Offset+size, err)
+	case foreign && f.line && r.unwrap(e, f.raw):
+	case foreign:
+		r.translate(e)
+	case f.answer:
+		r.answer(e)
+	default:
+		r.decode(e)
+		if e.Problem == nil || !f.line {
+			break
 		}
-		r.at.Line++
-		r.at.Offset += size
-		if line != nil && len(bytes.TrimLeft(line, " \t\r")) == 0 {
-			continue
+		if wrapped := (Entry{Pos: e.Pos, Next: e.Next}); r.unwrap(&wrapped, f.raw) {
+			*e = wrapped
 		}
-		r.at.N++
-		return r.entry(pos, line, size), nil
 	}
 }
 
-// line returns the next line without its end, nil if it is longer than MaxLine, and how many bytes it
-// took from the source.
-func (r *Reader) line() (line []byte, size int64, err error) {
-	line, err = r.src.ReadSlice('\n')
-	size = int64(len(line))
-	if errors.Is(err, bufio.ErrBufferFull) {
-		for errors.Is(err, bufio.ErrBufferFull) {
-			line, err = r.src.ReadSlice('\n')
-			size += int64(len(line))
-		}
-		return nil, size, err
+// decode sets the record of an entry, or what is wrong with it.
+func (r *Reader) decode(e *Entry) {
+	rec, err := r.group.Decode(e.Raw)
+	if err != nil {
+		e.Problem, _ = errors.AsType[*group.Error](err) // Decode returns no other
+		return
 	}
-	line = bytes.TrimSuffix(line, []byte("\n"))
-	line = bytes.TrimSuffix(line, []byte("\r"))
-	if len(line) > MaxLine {
-		return nil, size, err
-	}
-	return line, size, err
+	e.Record = rec
 }
 
-func (r *Reader) entry(pos Position, line []byte, size int64) Entry {
-	e := Entry{Pos: pos, Next: r.at}
-	if line == nil {
-		e.Problem = group.Problemf("the line has %d bytes, at most %d are read", size, MaxLine)
-		return e
+// unwrap sets the entry to what a line of a failures file holds, and reports whether it is such a line.
+func (r *Reader) unwrap(e *Entry, line []byte) bool {
+	raw, ok, problem := unwrap(line)
+	if !ok {
+		return false
 	}
-	e.Raw = line
-	rec, err := r.group.Decode(line)
-	if err == nil {
-		e.Record = rec
-		return e
+	e.Failure, e.Raw, e.Problem = line, raw, problem
+	if problem != nil {
+		return true
 	}
-	if raw, ok, problem := unwrap(line); ok {
-		e.Failure, e.Raw = line, raw
-		if problem != nil {
-			e.Problem = problem
-			return e
+	if inner, ok := foreignOf(raw); ok {
+		if r.src.Map == nil {
+			e.Problem = problemf(group.RuleMapping, "the record is another system's, and its mapping failed: name a mapping, or write it in import_group's words")
+			return true
 		}
-		if rec, err = r.group.Decode(raw); err == nil {
-			e.Record = rec
-			return e
-		}
+		e.Raw = inner
+		r.translate(e)
+		return true
 	}
-	e.Problem, _ = errors.AsType[*group.Error](err) // Decode returns no other
-	return e
+	r.decode(e)
+	return true
 }
+
+// translate maps the record of an entry and decodes it.
+func (r *Reader) translate(e *Entry) {
+	mapped, skipped, err := r.src.Map(e.Raw)
+	switch {
+	case err != nil:
+		e.Problem = problemf(group.RuleMapping, "%v", err)
+		r.scratch = appendForeign(r.scratch[:0], e.Raw)
+		e.Raw = r.scratch
+	case skipped != "":
+		e.Skipped = skipped
+	default:
+		e.Raw = mapped
+		r.decode(e)
+	}
+}
+
+// drop counts a field that is left out of a record.
+func (r *Reader) drop(name string) {
+	const most = 100 // names
+	if _, ok := r.dropped[name]; !ok && len(r.dropped) >= most {
+		name = "(others)"
+	}
+	r.dropped[name]++
+}
+
+// problemf returns what is wrong with a record as a whole.
+func problemf(rule group.Rule, format string, args ...any) *group.Error {
+	return &group.Error{Problems: []group.Problem{{Rule: rule, Message: fmt.Sprintf(format, args...)}}}
+}
+
+// tooLong says that a record was not kept.
+func tooLong(what string, size int64) *group.Error {
+	return problemf(group.RuleSize, "the %s has %d bytes, at most %d are read", what, size, MaxLine)
+}
+
+// Arrays are the names under which an object holds the records of an export. Under GroupInfo they are those
+// of an answer of get_group_info; channels and rooms are other systems' words.
+var Arrays = []string{"GroupInfo", "groups", "Groups", "channels", "rooms"}
+
+func isArrayName(name string) bool { return slices.Contains(Arrays, name) }

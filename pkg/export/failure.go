@@ -18,7 +18,8 @@ import (
 //	"text"    a string, if the line was no JSON but UTF-8
 //	"bytes"   a string in base64, if it was neither
 //
-// and none of them if the line was too long to be kept.
+// and none of them if the record was too long to be kept. In a line of a failures file a record is in import_group's
+// words and is never mapped again, but for one that could not be mapped, which stands as {"foreign": …}.
 type failure struct {
 	N      int64          `json:"n"`
 	Status string         `json:"status"`
@@ -32,8 +33,13 @@ type failure struct {
 func AppendRecord(dst, raw []byte) []byte {
 	switch {
 	case raw == nil:
-	case oneLine(raw) && jsontext.Value(raw).IsValid(jsontext.AllowDuplicateNames(true)):
-		dst = append(append(dst, `,"record":`...), bytes.TrimSpace(raw)...)
+	case jsontext.Value(raw).IsValid(jsontext.AllowDuplicateNames(true)):
+		value := jsontext.Value(bytes.TrimSpace(raw))
+		if bytes.ContainsAny(value, "\r\n") {
+			value = value.Clone()
+			_ = value.Compact(jsontext.AllowDuplicateNames(true)) // errs on what is not valid only
+		}
+		dst = append(append(dst, `,"record":`...), value...)
 	case utf8.Valid(raw):
 		dst = append(dst, `,"text":`...)
 		dst, _ = jsontext.AppendQuote(dst, raw) // errs on invalid UTF-8 only
@@ -44,11 +50,29 @@ func AppendRecord(dst, raw []byte) []byte {
 	return append(dst, '}')
 }
 
-func oneLine(raw []byte) bool { return !bytes.ContainsAny(raw, "\r\n") }
+// appendForeign appends a record that could not be mapped as a failures file has it, if it is JSON.
+func appendForeign(dst, raw []byte) []byte {
+	if !jsontext.Value(raw).IsValid(jsontext.AllowDuplicateNames(true)) {
+		return append(dst, raw...)
+	}
+	return append(append(append(dst, `{"foreign":`...), raw...), '}')
+}
+
+// foreignOf returns the record that [appendForeign] has put into raw.
+func foreignOf(raw []byte) ([]byte, bool) {
+	var f struct {
+		Foreign jsontext.Value `json:"foreign"`
+	}
+	err := json.Unmarshal(raw, &f, jsontext.AllowDuplicateNames(true), json.RejectUnknownMembers(true))
+	return f.Foreign, err == nil && f.Foreign != nil
+}
 
 // unwrap returns the record that a line of a failures file holds. ok says whether it is such a line;
 // the problem is that it holds none.
 func unwrap(line []byte) (raw []byte, ok bool, problem *group.Error) {
+	if !bytes.Contains(line, []byte(`"status"`)) {
+		return nil, false, nil
+	}
 	var f failure
 	// The record inside may hold doubled names: that is what is wrong with it.
 	err := json.Unmarshal(line, &f, jsontext.AllowDuplicateNames(true))
@@ -63,7 +87,7 @@ func unwrap(line []byte) (raw []byte, ok bool, problem *group.Error) {
 	case f.Bytes != nil:
 		return f.Bytes, true, nil
 	}
-	return nil, true, group.Problemf("this line of a failures file holds no record: the line was too long to be kept")
+	return nil, true, problemf(group.RuleSize, "this line of a failures file holds no record: the record was too long to be kept")
 }
 
 // RecordOf returns the record that a line of a failures file holds; ok says whether it holds one.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -28,6 +29,7 @@ const (
 	fieldSupportTopic    = "SupportTopic"
 )
 
+// fieldNames are in the order in which they are sent.
 var fieldNames = []string{
 	fieldGroupID, fieldType, fieldOwnerAccount, fieldName, fieldIntroduction, fieldNotification, fieldFaceURL,
 	fieldMaxMemberCount, fieldApplyJoinOption, fieldAppDefinedData, fieldCreateTime, fieldSupportTopic,
@@ -40,6 +42,7 @@ type Decoder struct {
 	dec      *jsontext.Decoder
 	text     []byte // the strings of the record at hand, one behind the other
 	spans    []span // where in text each of them lies
+	data     [maxAppDefinedData]Datum
 	problems []Problem
 	more     int // problems beyond maxProblems
 }
@@ -53,6 +56,17 @@ const maxProblems = 20
 type span struct {
 	to         *string
 	start, end int
+}
+
+// Fields returns the names of the fields that a record may have.
+func Fields() []string { return slices.Clone(fieldNames) }
+
+// IsField reports whether a record may have a field of this name.
+func IsField(name string) bool { return slices.Contains(fieldNames, name) }
+
+// IsNumber reports whether the field of this name is a number.
+func IsNumber(name string) bool {
+	return name == fieldMaxMemberCount || name == fieldCreateTime || name == fieldSupportTopic
 }
 
 // NewDecoder returns a Decoder that holds records to l.
@@ -73,11 +87,11 @@ func (d *Decoder) Decode(raw []byte) (Record, error) {
 	var r Record
 	whole := false
 	if err := d.object(&r); err != nil {
-		d.problem("", 0, "not a JSON object: %s", syntax(err, raw))
+		d.problem("", RuleJSON, "not a JSON object: %s", syntax(err, raw))
 	} else {
 		whole = true
 		if _, err := d.dec.ReadToken(); !errors.Is(err, io.EOF) {
-			d.problem("", 0, "more than one JSON value: something follows at byte %d", d.dec.InputOffset())
+			d.problem("", RuleJSON, "more than one JSON value: something follows at byte %d", d.dec.InputOffset())
 		}
 	}
 
@@ -85,6 +99,7 @@ func (d *Decoder) Decode(raw []byte) (Record, error) {
 	for _, s := range d.spans {
 		*s.to = text[s.start:s.end]
 	}
+	r.AppDefinedData = slices.Clone(r.AppDefinedData) // it was the Decoder's
 	if whole {
 		d.check(&r)
 	}
@@ -111,9 +126,9 @@ func syntax(err error, raw []byte) string {
 	return err.Error()
 }
 
-func (d *Decoder) problem(field string, code int, format string, args ...any) {
+func (d *Decoder) problem(field string, rule Rule, format string, args ...any) {
 	if !d.full() {
-		d.problems = append(d.problems, Problem{Field: field, Code: code, Message: fmt.Sprintf(format, args...)})
+		d.problems = append(d.problems, Problem{Field: field, Rule: rule, Message: fmt.Sprintf(format, args...)})
 	}
 }
 
@@ -151,7 +166,7 @@ func (d *Decoder) object(r *Record) error {
 		field := d.field(name)
 		if field >= 0 {
 			if seen&(1<<field) != 0 {
-				d.problem(fieldNames[field], 0, "%s stands more than once", fieldNames[field])
+				d.problem(fieldNames[field], RuleTwice, "%s stands more than once", fieldNames[field])
 			}
 			seen |= 1 << field
 			err = d.value(r, fieldNames[field])
@@ -176,7 +191,7 @@ func (d *Decoder) field(quoted jsontext.Value) int {
 	}
 	text, err := jsontext.AppendUnquote(nil, quoted) // a name may be written with escapes
 	if err != nil {
-		d.problem("", 0, "a field's name is not valid UTF-8: %q", clip(string(text)))
+		d.problem("", RuleUTF8, "a field's name is not valid UTF-8: %q", clip(string(text)))
 		return -1
 	}
 	for i, name := range fieldNames {
@@ -185,7 +200,7 @@ func (d *Decoder) field(quoted jsontext.Value) int {
 		}
 	}
 	if !d.full() {
-		d.problems = append(d.problems, unknownField(string(text)))
+		d.problems = append(d.problems, UnknownField(string(text)))
 	}
 	return -1
 }
@@ -222,7 +237,7 @@ func (d *Decoder) value(r *Record, name string) error {
 	case fieldApplyJoinOption:
 		d.str(name, v, &r.ApplyJoinOption)
 	case fieldAppDefinedData:
-		d.problem(name, 0, "%s must be an array of {Key, Value}, not %s", name, describe(v))
+		d.problem(name, RuleKind, "%s must be an array of {Key, Value}, not %s", name, describe(v))
 	case fieldCreateTime:
 		d.number(name, v, &r.CreateTime, 0, maxCreateTime)
 	case fieldSupportTopic:
@@ -236,25 +251,32 @@ func (d *Decoder) value(r *Record, name string) error {
 // str notes a string for later, see [span].
 func (d *Decoder) str(name string, v jsontext.Value, to *string) {
 	if v.Kind() != '"' {
-		d.problem(name, 0, "%s must be a string, not %s", name, describe(v))
+		d.problem(name, RuleKind, "%s must be a string, not %s", name, describe(v))
 		return
 	}
+	if !d.keep(v, to) {
+		d.problem(name, RuleUTF8, "%s is not valid UTF-8 (or holds half of a surrogate pair): %s", name, clip(strconv.QuoteToASCII(string(v))))
+	}
+}
+
+// keep notes what a quoted string holds, and reports whether it is valid.
+func (d *Decoder) keep(v jsontext.Value, to *string) bool {
 	start := len(d.text)
 	text, err := jsontext.AppendUnquote(d.text, v)
 	if err != nil {
-		d.problem(name, 0, "%s is not valid UTF-8 (or holds half of a surrogate pair): %s", name, clip(strconv.QuoteToASCII(string(v))))
-		return
+		return false
 	}
 	d.text = text
 	if i := len(d.spans) - 1; i >= 0 && d.spans[i].to == to {
 		d.spans = d.spans[:i]
 	}
 	d.spans = append(d.spans, span{to: to, start: start, end: len(d.text)})
+	return true
 }
 
 func (d *Decoder) typ(r *Record, v jsontext.Value) {
 	if v.Kind() != '"' {
-		d.problem(fieldType, 0, "Type must be a string, not %s", describe(v))
+		d.problem(fieldType, RuleKind, "Type must be a string, not %s", describe(v))
 		return
 	}
 	word, _ := jsontext.AppendUnquote(nil, v) // what is not UTF-8 is no type either
@@ -263,18 +285,18 @@ func (d *Decoder) typ(r *Record, v jsontext.Value) {
 	case ok:
 		r.Type = known
 	case string(word) == "AVChatRoom":
-		d.problem(fieldType, codeNoPermission,
+		d.problem(fieldType, RuleAVChatRoom,
 			"Type AVChatRoom cannot be imported: create the group with create_group, then set its profile with modify_group_base_info")
 		r.Type = "AVChatRoom" // so that it is not reported as missing too
 	case len(word) == 0:
-		d.problem(fieldType, 0, "Type is empty, it must be Private, Public, ChatRoom or Community")
+		d.problem(fieldType, RuleMissing, "Type is empty, it must be Private, Public, ChatRoom or Community")
 		r.Type = "?"
 	default:
 		hint := ""
 		if near := nearest(string(word), []string{"Private", "Public", "ChatRoom", "Community", "Work", "Meeting"}); near != "" {
 			hint = fmt.Sprintf(", did you mean %q?", near)
 		}
-		d.problem(fieldType, 0, "Type %q is not one of Private, Public, ChatRoom, Community%s", clip(string(word)), hint)
+		d.problem(fieldType, RuleValue, "Type %q is not one of Private, Public, ChatRoom, Community%s", clip(string(word)), hint)
 		r.Type = "?"
 	}
 }
@@ -284,10 +306,10 @@ func (d *Decoder) typ(r *Record, v jsontext.Value) {
 func (d *Decoder) number(name string, v jsontext.Value, to *int64, low, high int64) {
 	if v.Kind() != '0' {
 		hint := ""
-		if v.Kind() == '"' {
+		if isQuotedNumber(v) {
 			hint = ": leave out the quotes"
 		}
-		d.problem(name, 0, "%s must be a number, not %s%s", name, describe(v), hint)
+		d.problem(name, RuleKind, "%s must be a number, not %s%s", name, describe(v), hint)
 		return
 	}
 	n, err := strconv.ParseInt(string(v), 10, 64)
@@ -295,10 +317,10 @@ func (d *Decoder) number(name string, v jsontext.Value, to *int64, low, high int
 		f, ferr := strconv.ParseFloat(string(v), 64)
 		switch {
 		case ferr == nil && f != math.Trunc(f):
-			d.problem(name, 0, "%s must be a whole number, not %s", name, clip(string(v)))
+			d.problem(name, RuleKind, "%s must be a whole number, not %s", name, clip(string(v)))
 			return
 		case ferr != nil || math.Abs(f) > 1<<53:
-			d.problem(name, 0, "%s is %s, allowed is %d to %d", name, clip(string(v)), low, high)
+			d.problem(name, RuleRange, "%s is %s, allowed is %d to %d", name, clip(string(v)), low, high)
 			return
 		}
 		n = int64(f)
@@ -308,7 +330,7 @@ func (d *Decoder) number(name string, v jsontext.Value, to *int64, low, high int
 		if name == fieldCreateTime && n/1000 > 0 && n/1000 <= high {
 			hint = ": it looks like milliseconds, seconds are wanted"
 		}
-		d.problem(name, 0, "%s is %d, allowed is %d to %d%s", name, n, low, high, hint)
+		d.problem(name, RuleRange, "%s is %d, allowed is %d to %d%s", name, n, low, high, hint)
 		return
 	}
 	*to = n
@@ -319,9 +341,8 @@ func (d *Decoder) appDefinedData(r *Record) error {
 	if _, err := d.dec.ReadToken(); err != nil {
 		return err
 	}
-	// Spans point into data, which therefore must not move while it grows; more than a record may
-	// have are counted and not kept.
-	data := make([]Datum, 0, maxAppDefinedData)
+	// Spans point into data; more than a record may have are counted and not kept.
+	data := d.data[:0]
 	count := 0
 	var spare Datum
 	for d.dec.PeekKind() != ']' {
@@ -330,13 +351,13 @@ func (d *Decoder) appDefinedData(r *Record) error {
 			if err != nil {
 				return err
 			}
-			d.problem(fieldAppDefinedData, 0, "AppDefinedData[%d] must be an object of Key and Value, not %s", count, describe(v))
+			d.problem(fieldAppDefinedData, RuleKind, "AppDefinedData[%d] must be an object of Key and Value, not %s", count, describe(v))
 			count++
 			continue
 		}
 		to := &spare
 		if len(data) < maxAppDefinedData {
-			data = data[:len(data)+1]
+			data = append(data, Datum{})
 			to = &data[len(data)-1]
 		}
 		if err := d.datum(to, count); err != nil {
@@ -348,7 +369,7 @@ func (d *Decoder) appDefinedData(r *Record) error {
 		return err
 	}
 	if count > maxAppDefinedData {
-		d.problem(fieldAppDefinedData, 0, "AppDefinedData has %d entries, at most %d are allowed", count, maxAppDefinedData)
+		d.problem(fieldAppDefinedData, RuleCount, "AppDefinedData has %d entries, at most %d are allowed", count, maxAppDefinedData)
 	}
 	if len(data) > 0 {
 		r.AppDefinedData = data
@@ -358,7 +379,6 @@ func (d *Decoder) appDefinedData(r *Record) error {
 
 // datum reads one custom field, the i-th of its record.
 func (d *Decoder) datum(to *Datum, i int) error {
-	where := "AppDefinedData[" + strconv.Itoa(i) + "]"
 	if _, err := d.dec.ReadToken(); err != nil {
 		return err
 	}
@@ -368,43 +388,61 @@ func (d *Decoder) datum(to *Datum, i int) error {
 		if err != nil {
 			return err
 		}
-		text, err := jsontext.AppendUnquote(nil, quoted)
-		name := string(text)
-		v, verr := d.dec.ReadValue()
+		name, invalid := datumName(quoted)
+		v, err := d.dec.ReadValue()
 		switch {
-		case verr != nil:
-			return verr
 		case err != nil:
-			d.problem(fieldAppDefinedData, 0, "a name in %s is not valid UTF-8", where)
+			return err
+		case invalid:
+			d.problem(fieldAppDefinedData, RuleUTF8, "a name in %s is not valid UTF-8", datumAt(i))
 		case name == "Key" && key, name == "Value" && value:
-			d.problem(fieldAppDefinedData, 0, "%s.%s stands more than once", where, name)
+			d.problem(fieldAppDefinedData, RuleTwice, "%s.%s stands more than once", datumAt(i), name)
 		case name == "Key":
 			key = true
-			d.datumString(where+".Key", v, &to.Key)
+			d.datumString(i, name, v, &to.Key)
 		case name == "Value":
 			value = true
-			d.datumString(where+".Value", v, &to.Value)
+			d.datumString(i, name, v, &to.Value)
 		default:
 			hint := ""
 			if near := nearest(name, []string{"Key", "Value"}); near != "" {
 				hint = fmt.Sprintf(", did you mean %q?", near)
 			}
-			d.problem(fieldAppDefinedData, 0, "unknown field %q in %s%s", clip(name), where, hint)
+			d.problem(fieldAppDefinedData, RuleUnknown, "unknown field %q in %s%s", clip(name), datumAt(i), hint)
 		}
 	}
 	if !key {
-		d.problem(fieldAppDefinedData, 0, "%s has no Key", where)
+		d.problem(fieldAppDefinedData, RuleMissing, "%s has no Key", datumAt(i))
 	}
 	if !value {
-		d.problem(fieldAppDefinedData, 0, "%s has no Value", where)
+		d.problem(fieldAppDefinedData, RuleMissing, "%s has no Value", datumAt(i))
 	}
 	_, err := d.dec.ReadToken()
 	return err
 }
 
-func (d *Decoder) datumString(where string, v jsontext.Value, to *string) {
+// datumAt names a custom field in messages.
+func datumAt(i int) string { return "AppDefinedData[" + strconv.Itoa(i) + "]" }
+
+// datumName returns the name that a quoted one stands for.
+func datumName(quoted jsontext.Value) (name string, invalid bool) {
+	switch string(quoted) {
+	case `"Key"`:
+		return "Key", false
+	case `"Value"`:
+		return "Value", false
+	}
+	text, err := jsontext.AppendUnquote(nil, quoted)
+	return string(text), err != nil
+}
+
+// datumString notes the Key or the Value of the i-th custom field.
+func (d *Decoder) datumString(i int, part string, v jsontext.Value, to *string) {
+	if v.Kind() == '"' && d.keep(v, to) {
+		return
+	}
 	before := len(d.problems)
-	d.str(where, v, to)
+	d.str(datumAt(i)+"."+part, v, to)
 	for i := before; i < len(d.problems); i++ {
 		d.problems[i].Field = fieldAppDefinedData
 	}
@@ -413,11 +451,11 @@ func (d *Decoder) datumString(where string, v jsontext.Value, to *string) {
 // check holds r to the rules that need its strings whole.
 func (d *Decoder) check(r *Record) {
 	if r.Type == "" && !d.mentions(fieldType) {
-		d.problem(fieldType, 0, "Type is missing")
+		d.problem(fieldType, RuleMissing, "Type is missing")
 	}
 	d.checkGroupID(r)
 	if r.Name == "" && !d.mentions(fieldName) {
-		d.problem(fieldName, 0, "Name is missing or empty")
+		d.problem(fieldName, RuleMissing, "Name is missing or empty")
 	}
 	d.length(fieldName, r.Name, d.limits.Name)
 	d.length(fieldIntroduction, r.Introduction, d.limits.Introduction)
@@ -432,11 +470,11 @@ func (d *Decoder) check(r *Record) {
 		if near := nearest(r.ApplyJoinOption, []string{"FreeAccess", "NeedPermission", "DisableApply"}); near != "" {
 			hint = fmt.Sprintf(", did you mean %q?", near)
 		}
-		d.problem(fieldApplyJoinOption, 0, "ApplyJoinOption %q is not one of FreeAccess, NeedPermission, DisableApply%s",
+		d.problem(fieldApplyJoinOption, RuleValue, "ApplyJoinOption %q is not one of FreeAccess, NeedPermission, DisableApply%s",
 			clip(r.ApplyJoinOption), hint)
 	}
 	if r.SupportTopic && r.Type != Community {
-		d.problem(fieldSupportTopic, 0, "SupportTopic is for groups of Type Community only")
+		d.problem(fieldSupportTopic, RuleValue, "SupportTopic is for groups of Type Community only")
 	}
 	for i := range r.AppDefinedData {
 		d.checkDatum(r.AppDefinedData, i)
@@ -450,37 +488,36 @@ func (d *Decoder) checkGroupID(r *Record) {
 	case r.GroupID == "":
 	case r.Type == Community:
 		if !strings.HasPrefix(r.GroupID, "@TGS#_") {
-			d.problem(fieldGroupID, 0, "GroupId of a Community must start with @TGS#_")
+			d.problem(fieldGroupID, RulePrefix, "GroupId of a Community must start with @TGS#_")
 		}
 	case strings.HasPrefix(r.GroupID, "@TGS#"):
-		d.problem(fieldGroupID, 0, "GroupId must not start with @TGS#: such IDs are the service's own to give")
+		d.problem(fieldGroupID, RulePrefix, "GroupId must not start with @TGS#: such IDs are the service's own to give")
 	}
 }
 
 func (d *Decoder) checkDatum(data []Datum, i int) {
-	where := "AppDefinedData[" + strconv.Itoa(i) + "]"
 	key := data[i].Key
 	switch {
 	case key == "":
 		if !d.mentions(fieldAppDefinedData) {
-			d.problem(fieldAppDefinedData, 0, "%s.Key is empty", where)
+			d.problem(fieldAppDefinedData, RuleMissing, "%s.Key is empty", datumAt(i))
 		}
 	case len(key) > maxDatumKey:
-		d.problem(fieldAppDefinedData, 0, "%s.Key has %d bytes, at most %d are allowed", where, len(key), maxDatumKey)
+		d.problem(fieldAppDefinedData, RuleLength, "%s.Key has %d bytes, at most %d are allowed", datumAt(i), len(key), maxDatumKey)
 	case key[0] >= '0' && key[0] <= '9':
-		d.problem(fieldAppDefinedData, 0, "%s.Key %q must not start with a digit", where, key)
+		d.problem(fieldAppDefinedData, RuleCharacters, "%s.Key %q must not start with a digit", datumAt(i), key)
 	}
-	if i := strings.IndexFunc(key, func(c rune) bool {
+	if strings.IndexFunc(key, func(c rune) bool {
 		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_'
-	}); i >= 0 {
-		d.problem(fieldAppDefinedData, 0, "%s.Key %q may hold letters, digits and _ only", where, clip(key))
+	}) >= 0 {
+		d.problem(fieldAppDefinedData, RuleCharacters, "%s.Key %q may hold letters, digits and _ only", datumAt(i), clip(key))
 	}
 	if n := len(data[i].Value); n > maxDatumValue {
-		d.problem(fieldAppDefinedData, 0, "%s.Value has %d bytes, at most %d are allowed", where, n, maxDatumValue)
+		d.problem(fieldAppDefinedData, RuleLength, "%s.Value has %d bytes, at most %d are allowed", datumAt(i), n, maxDatumValue)
 	}
 	for j := range i {
 		if data[j].Key == key && key != "" {
-			d.problem(fieldAppDefinedData, 0, "%s.Key %q stands more than once", where, clip(key))
+			d.problem(fieldAppDefinedData, RuleTwice, "%s.Key %q stands more than once", datumAt(i), clip(key))
 			return
 		}
 	}
@@ -488,14 +525,14 @@ func (d *Decoder) checkDatum(data []Datum, i int) {
 
 func (d *Decoder) length(name, value string, most int) {
 	if len(value) > most {
-		d.problem(name, 0, "%s has %d bytes, at most %d are allowed", name, len(value), most)
+		d.problem(name, RuleLength, "%s has %d bytes, at most %d are allowed", name, len(value), most)
 	}
 }
 
 func (d *Decoder) printable(name, value string) {
 	for i := range len(value) {
 		if c := value[i]; c < 0x20 || c > 0x7e {
-			d.problem(name, 0, "%s may hold printable ASCII only, not what stands at its byte %d: %q", name, i, clip(value))
+			d.problem(name, RuleCharacters, "%s may hold printable ASCII only, not what stands at its byte %d: %q", name, i, clip(value))
 			return
 		}
 	}
@@ -509,6 +546,11 @@ func (d *Decoder) mentions(field string) bool {
 		}
 	}
 	return false
+}
+
+// isQuotedNumber reports whether a string holds a number.
+func isQuotedNumber(v jsontext.Value) bool {
+	return v.Kind() == '"' && jsontext.Value(bytes.Trim(v, `"`)).Kind() == '0'
 }
 
 // describe says what kind of JSON a value is, for messages.

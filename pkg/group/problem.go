@@ -7,11 +7,36 @@ import (
 	"github.com/agnivade/levenshtein"
 )
 
+// A Rule is what a record may break, a word for programs.
+type Rule string
+
+// The rules. Those of the last group are not about a field but about how the record stands in its export.
+const (
+	RuleMissing    Rule = "missing"    // the field is required
+	RuleUnknown    Rule = "unknown"    // no field has this name
+	RuleTwice      Rule = "twice"      // it stands more than once
+	RuleKind       Rule = "kind"       // a string where a number is wanted, and the like
+	RuleValue      Rule = "value"      // it is none of those that are allowed
+	RuleAVChatRoom Rule = "avchatroom" // a Type that cannot be imported
+	RuleRange      Rule = "range"      // the number is too low or too high
+	RuleLength     Rule = "length"     // it has too many bytes
+	RuleCount      Rule = "count"      // it has too many entries
+	RuleCharacters Rule = "characters" // it holds some that are not allowed
+	RulePrefix     Rule = "prefix"     // it begins with what it must not, or not with what it must
+	RuleUTF8       Rule = "utf-8"      // it is none
+
+	RuleJSON    Rule = "json"    // it is no JSON object
+	RuleRow     Rule = "row"     // its row has not the cells of the header
+	RuleSize    Rule = "size"    // it is too long to be read
+	RuleMapping Rule = "mapping" // the mapping made no record of it
+	RuleAnswer  Rule = "answer"  // get_group_info has an error in its place
+)
+
 // A Problem is one rule that a record breaks.
 type Problem struct {
 	Field   string // name of the field, empty if the record as a whole is meant
+	Rule    Rule   // empty for what only counts others
 	Message string // a sentence for people that begins with the field's name
-	Code    int    // the service's code for it where the document names one, otherwise 0
 }
 
 // An Error is all that is wrong with a record. It holds at least one problem.
@@ -39,11 +64,11 @@ func (e *Error) Field() string {
 	return ""
 }
 
-// Code returns the service's code of the first problem that has one, or 0.
+// Code returns the service's own code for what is wrong where the document names one, or 0.
 func (e *Error) Code() int {
 	for _, p := range e.Problems {
-		if p.Code != 0 {
-			return p.Code
+		if p.Rule == RuleAVChatRoom {
+			return codeNoPermission
 		}
 	}
 	return 0
@@ -71,9 +96,9 @@ var hints = map[string]string{
 	"AVChatRoomMaxMemberNum": "import_group takes no AVChatRoom",
 }
 
-// unknownField says that name is no field, and which one is probably meant.
-func unknownField(name string) Problem {
-	p := Problem{Field: clip(name), Message: fmt.Sprintf("unknown field %q", clip(name))}
+// UnknownField says that name is no field, and which one is probably meant.
+func UnknownField(name string) Problem {
+	p := Problem{Field: clip(name), Rule: RuleUnknown, Message: fmt.Sprintf("unknown field %q", clip(name))}
 	if hint, ok := hints[name]; ok {
 		p.Message += ": " + hint
 		return p

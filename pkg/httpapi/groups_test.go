@@ -31,9 +31,9 @@ func TestOneGroupComesToWhatTheServiceSays(t *testing.T) {
 		{"without an ID and with a key", noID, []string{"Idempotency-Key", `"k"`}, 201, map[string]any{"retry": "safe", "note": nil}},
 		{"refused by the service", `{"Type":"Public","Name":"bad word"}`, nil, 422, map[string]any{"code": 80001.0, "outcome": "rejected"}},
 		{"breaks rules", `{"Typ":"Public","Name":""}`, nil, 422, map[string]any{"retry": "useless", "errors": []any{
-			map[string]any{"pointer": "#/Typ", "detail": `unknown field "Typ", did you mean "Type"?`},
-			map[string]any{"pointer": "#/Type", "detail": "Type is missing"},
-			map[string]any{"pointer": "#/Name", "detail": "Name is missing or empty"},
+			map[string]any{"pointer": "#/Typ", "rule": "unknown", "detail": `unknown field "Typ", did you mean "Type"?`},
+			map[string]any{"pointer": "#/Type", "rule": "missing", "detail": "Type is missing"},
+			map[string]any{"pointer": "#/Name", "rule": "missing", "detail": "Name is missing or empty"},
 		}}},
 		{"a rule that has a code", `{"Type":"AVChatRoom","Name":"a"}`, nil, 422, map[string]any{"code": 10007.0}},
 		{"JSON that is no object", `[` + one + `]`, nil, 422, map[string]any{"type": "urn:groupimport:invalid"}},

@@ -88,7 +88,7 @@ var words = map[string]map[string]string{
 	"en": {
 		"imports": "Imports", "export": "export", "state": "state", "records": "records", "none": "There are no exports here.", "next": "next page",
 		"running": "running", "waiting": "waiting", "stopped": "stopped", "finished": "finished", "all": "all imports",
-		"imported": "imported", "exists": "exists", "rejected": "rejected", "failed": "failed", "unknown": "unknown",
+		"imported": "imported", "exists": "exists", "rejected": "rejected", "failed": "failed", "unknown": "unknown", "skipped": "skipped",
 		"rate": "rate", "second": "a second", "left": "time left", "runs": "runs", "position": "next record", "line": "line", "round": "round of retries",
 		"updated": "as of", "again": "tried again after", "retryAt": "failed records are due", "givenUp": "given up", "done": "finished at",
 		"size": "size", "files": "Files", "gone": "the export was deleted", "refresh": "This page loads itself again.",
@@ -96,7 +96,7 @@ var words = map[string]map[string]string{
 	"zh": {
 		"imports": "导入", "export": "导出文件", "state": "状态", "records": "记录", "none": "这里没有导出文件。", "next": "下一页",
 		"running": "进行中", "waiting": "等待中", "stopped": "已停止", "finished": "已完成", "all": "全部导入",
-		"imported": "已导入", "exists": "已存在", "rejected": "被拒绝", "failed": "失败", "unknown": "未知",
+		"imported": "已导入", "exists": "已存在", "rejected": "被拒绝", "failed": "失败", "unknown": "未知", "skipped": "已跳过",
 		"rate": "速率", "second": "每秒", "left": "剩余时间", "runs": "运行次数", "position": "下一条记录", "line": "行", "round": "重试轮次",
 		"updated": "截至", "again": "此时间之后重试", "retryAt": "失败记录的重试时间", "givenUp": "已放弃", "done": "完成时间",
 		"size": "大小", "files": "文件", "gone": "导出文件已被删除", "refresh": "本页会自动刷新。",
@@ -110,13 +110,17 @@ type tally struct {
 }
 
 func outcomes(c results.Counts) []tally {
-	return []tally{
+	all := []tally{
 		{results.Imported, c.Imported},
 		{results.Exists, c.Exists},
 		{results.Rejected, c.Rejected},
 		{results.Failed, c.Failed},
 		{results.Unknown, c.Unknown},
 	}
+	if c.Skipped > 0 {
+		all = append(all, tally{results.Skipped, c.Skipped})
+	}
+	return all
 }
 
 // link is the path of an import's page.
@@ -139,7 +143,7 @@ func share(im importer.Import) int {
 	case im.Size == 0:
 		return 0
 	}
-	return int(min(100, 100*im.Next.Offset/im.Size))
+	return int(min(100, 100*im.Next.Done()/im.Size))
 }
 
 func when(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }

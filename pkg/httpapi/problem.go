@@ -33,9 +33,9 @@ type problem struct {
 
 // A fieldError is one rule that the record breaks.
 type fieldError struct {
-	Pointer string `json:"pointer"` // to the field, a JSON Pointer in a fragment; "#" is the record as a whole
-	Detail  string `json:"detail"`
-	Code    int    `json:"code,omitzero"` // the service's for it, if its document names one
+	Pointer string     `json:"pointer"` // to the field, a JSON Pointer in a fragment; "#" is the record as a whole
+	Detail  string     `json:"detail"`
+	Rule    group.Rule `json:"rule,omitzero"` // a word for programs, see [group.Rule]
 }
 
 func (p problem) answer() answer {
@@ -63,7 +63,7 @@ func invalid(e *group.Error) problem {
 		if broken.Field != "" {
 			pointer = "#/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(broken.Field)
 		}
-		p.Errors = append(p.Errors, fieldError{Pointer: pointer, Detail: broken.Message, Code: broken.Code})
+		p.Errors = append(p.Errors, fieldError{Pointer: pointer, Detail: broken.Message, Rule: broken.Rule})
 	}
 	return p
 }

@@ -6,10 +6,12 @@ import (
 	"log/slog"
 	"math"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
 	"groupimport/pkg/group"
+	"groupimport/pkg/mapping"
 	"groupimport/pkg/results"
 	"groupimport/pkg/tim"
 )
@@ -29,6 +31,7 @@ type Config struct {
 	StopShare      float64      // STOP_SHARE, 0 to 1, default 0.5; 1 means never
 	RetryRounds    int          // RETRY_ROUNDS, of records that failed, 1 to 100, default 10
 	RetryUnknown   bool         // RETRY_UNKNOWN, send unknown records again, default false
+	Mapping        string       // MAPPING, of records that are another system's: a built-in one, or the key of a jq program, default none
 	Bucket         string       // EXPORT_BUCKET, whose exports are imported; in the cloud only
 	Prefix         string       // EXPORT_PREFIX, where exports are looked for, default everywhere
 	OneAtATime     bool         // ONE_AT_A_TIME, runs of all processes with this bucket and prefix take turns, default false
@@ -134,6 +137,9 @@ func ConfigFromEnv(getenv func(string) string) (Config, error) {
 	c.StopShare = number("STOP_SHARE", "0.5", 0, 1)
 	c.RetryRounds = whole("RETRY_ROUNDS", "10", 1, 100)
 	c.RetryUnknown = flag("RETRY_UNKNOWN")
+	if c.Mapping = value("MAPPING", ""); c.Mapping != "" && !strings.HasSuffix(c.Mapping, ".jq") && !slices.Contains(mapping.Names(), c.Mapping) {
+		wrong("MAPPING", "is %q, it must be one of %s, or the key of a jq program that ends in .jq", c.Mapping, strings.Join(mapping.Names(), ", "))
+	}
 	c.Bucket = value("EXPORT_BUCKET", "")
 	c.OneAtATime = flag("ONE_AT_A_TIME")
 	c.HTTPToken = value("HTTP_TOKEN", "")

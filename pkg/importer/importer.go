@@ -27,6 +27,7 @@ import (
 
 	"groupimport/pkg/blob"
 	"groupimport/pkg/export"
+	"groupimport/pkg/mapping"
 	"groupimport/pkg/pacer"
 	"groupimport/pkg/results"
 	"groupimport/pkg/tim"
@@ -72,6 +73,9 @@ type Importer struct {
 
 	// BucketName goes into the IDs that are assigned, see [Config.AssignGroupIDs].
 	BucketName string
+
+	// Mapping is the text of a jq program that takes the place of the one that the Config names.
+	Mapping string
 
 	// Holder names this process in leases, for people.
 	Holder string
@@ -151,6 +155,10 @@ type Summary struct {
 	Counts   results.Counts
 	Run      results.Run // zero if Already
 	Manifest results.Manifest
+
+	// Dropped says of the records of this run which fields of get_group_info import_group does not know, and how many
+	// records had them.
+	Dropped map[string]int64
 }
 
 // Run imports the export at key from where the last run left off. What it returns without an error is
@@ -279,10 +287,16 @@ func (i *Importer) importExport(ctx, writing context.Context, names results.Name
 		sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s", i.BucketName, exp.Key, exp.Version))
 		cp.Assign = hex.EncodeToString(sum[:])
 	}
+	program, programErr := i.program(writing)
 	if last != nil && last.Round == 0 && last.Export.Version == exp.Version {
+		if programErr != nil || program != last.Mapping {
+			i.log().WarnContext(ctx, "the import goes on with the mapping that it began with; to use another, drop the export under another name", "key", exp.Key)
+		}
 		cp = *last
 		cp.Export.Key = exp.Key // the folder may have been opened further up or down
-	} else if last != nil {
+	} else if programErr != nil {
+		return Summary{}, programErr
+	} else if cp.Mapping = program; last != nil {
 		i.log().InfoContext(ctx, "a new version of the export", "key", exp.Key, "version", exp.Version)
 		kept, err := results.Keep(writing, i.Bucket, names, *last)
 		if err != nil {
@@ -295,12 +309,29 @@ func (i *Importer) importExport(ctx, writing context.Context, names results.Name
 	})
 }
 
+// program returns the text of the mapping for an import that begins now, empty if there is none.
+func (i *Importer) program(ctx context.Context) (string, error) {
+	if i.Mapping != "" || i.Config.Mapping == "" {
+		return i.Mapping, nil
+	}
+	return mapping.Find(i.Config.Mapping, func(key string) ([]byte, error) {
+		return blob.ReadAll(ctx, i.Bucket, key, mapping.MaxProgram)
+	})
+}
+
 // work does a run from cp on. finish is called once its export is through.
 func (i *Importer) work(ctx, writing context.Context, r *run, cp results.Checkpoint, finish func(results.Checkpoint) (results.Manifest, error)) (Summary, error) {
 	if len(cp.Runs) > mostRuns {
 		cp.Runs = append(cp.Runs[:1:1], cp.Runs[len(cp.Runs)-mostRuns/2:]...)
 	}
 	cp.Runs = append(cp.Runs, results.Run{Lease: r.lease.Number, Start: time.Now().UTC(), Rate: i.Config.Rate})
+	var program *mapping.Program
+	if cp.Mapping != "" {
+		var err error
+		if program, err = mapping.Compile(cp.Mapping, i.Config.Limits); err != nil {
+			return Summary{}, err
+		}
+	}
 	ahead, err := results.LoadAhead(writing, i.Bucket, r.names, &cp)
 	if err != nil {
 		return Summary{}, err // before anything is written that would forget them
@@ -308,7 +339,7 @@ func (i *Importer) work(ctx, writing context.Context, r *run, cp results.Checkpo
 	i.show(&cp)
 	log := i.log().With("key", r.names.Export, "lease", r.lease.Number, "round", cp.Round)
 	log.InfoContext(ctx, "run starts", "records_done", cp.Counts.Records(), "offset", cp.Next.Offset, "size", cp.Export.Size)
-	r.exp, r.round, r.began, r.assign, r.ahead = cp.Export, cp.Round, cp.Sent, cp.Assign, ahead
+	r.exp, r.round, r.began, r.assign, r.ahead, r.program = cp.Export, cp.Round, cp.Sent, cp.Assign, ahead, program
 	if cp.Round > 0 || cp.Counts.Imported > 0 {
 		i.Client.Trust()
 	}
@@ -338,7 +369,7 @@ func (i *Importer) work(ctx, writing context.Context, r *run, cp results.Checkpo
 		}
 	}
 	i.show(&end)
-	summary := Summary{State: state, Reason: reason, Counts: end.Counts, Run: end.Runs[len(end.Runs)-1]}
+	summary := Summary{State: state, Reason: reason, Counts: end.Counts, Run: end.Runs[len(end.Runs)-1], Dropped: r.dropped}
 	if err == nil && end.Done {
 		summary.Manifest, err = finish(end)
 		switch {
@@ -359,7 +390,7 @@ func (i *Importer) work(ctx, writing context.Context, r *run, cp results.Checkpo
 	}
 	numbers := r.numbers(&end, state, reason)
 	log.InfoContext(ctx, "run ends", "state", state, "reason", reason, "err", err, "imported", end.Counts.Imported, "exists", end.Counts.Exists,
-		"rejected", end.Counts.Rejected, "failed", end.Counts.Failed, "unknown", end.Counts.Unknown, "run", numbers)
+		"rejected", end.Counts.Rejected, "failed", end.Counts.Failed, "unknown", end.Counts.Unknown, "skipped", end.Counts.Skipped, "run", numbers)
 	if i.Measured != nil {
 		i.Measured(numbers)
 	}

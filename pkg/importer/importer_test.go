@@ -474,7 +474,7 @@ func TestConfigNamesEveryMistake(t *testing.T) {
 	env := map[string]string{
 		"TIM_SDKAPPID": "abc", "TIM_REGION": "mars", "TIM_RATE": "201", "FIELD_LIMITS": "wide", "ASSIGN_GROUP_IDS": "perhaps",
 		"MAX_ATTEMPTS": "0", "STOP_SHARE": "2", "LOG_LEVEL": "loud", "ONE_AT_A_TIME": "two",
-		"HTTP_TOKEN": "0123456789ab\ncdef", "HTTP_AUTH": "both",
+		"HTTP_TOKEN": "0123456789ab\ncdef", "HTTP_AUTH": "both", "MAPPING": "slak",
 	}
 	_, err := importer.ConfigFromEnv(func(name string) string { return env[name] })
 	if err == nil {
@@ -482,7 +482,7 @@ func TestConfigNamesEveryMistake(t *testing.T) {
 	}
 	lines := strings.Split(err.Error(), "\n")
 	for _, name := range []string{
-		"TIM_SDKAPPID", "TIM_SECRET_KEY", "TIM_REGION", "TIM_RATE", "FIELD_LIMITS", "ASSIGN_GROUP_IDS", "MAX_ATTEMPTS", "STOP_SHARE", "LOG_LEVEL", "ONE_AT_A_TIME", "HTTP_TOKEN", "HTTP_AUTH",
+		"TIM_SDKAPPID", "TIM_SECRET_KEY", "TIM_REGION", "TIM_RATE", "FIELD_LIMITS", "ASSIGN_GROUP_IDS", "MAX_ATTEMPTS", "STOP_SHARE", "LOG_LEVEL", "ONE_AT_A_TIME", "HTTP_TOKEN", "HTTP_AUTH", "MAPPING",
 	} {
 		found := false
 		for _, line := range lines {

@@ -165,9 +165,9 @@ func (im *Import) follow(p *results.Progress, names results.Names) {
 		return
 	}
 	im.Rate = done / took
-	if p.Next.Offset > 0 && p.Next.N > 1 {
-		perByte := float64(p.Next.N-1) / float64(p.Next.Offset)
-		im.Left = max(0, perByte*float64(p.Export.Size-p.Next.Offset)/im.Rate)
+	if done := p.Next.Done(); done > 0 && p.Next.N > 1 {
+		perByte := float64(p.Next.N-1) / float64(done)
+		im.Left = max(0, perByte*float64(p.Export.Size-done)/im.Rate)
 	}
 }
 

@@ -28,7 +28,7 @@ type Numbers struct {
 func (n Numbers) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.Int64("imported", n.Counts.Imported), slog.Int64("exists", n.Counts.Exists), slog.Int64("rejected", n.Counts.Rejected),
-		slog.Int64("failed", n.Counts.Failed), slog.Int64("unknown", n.Counts.Unknown),
+		slog.Int64("failed", n.Counts.Failed), slog.Int64("unknown", n.Counts.Unknown), slog.Int64("skipped", n.Counts.Skipped),
 		slog.Int64("attempts", n.Attempts), slog.Int("throttled", n.Throttled), slog.Float64("seconds", math.Round(n.Took.Seconds()*1000)/1000),
 		slog.Int64("remaining_bytes", n.Remaining), slog.Float64("p50_ms", math.Round(n.P50)), slog.Float64("p95_ms", math.Round(n.P95)), slog.Float64("p99_ms", math.Round(n.P99)),
 	)
@@ -39,7 +39,7 @@ func (r *run) numbers(cp *results.Checkpoint, state results.State, reason string
 	last := cp.Runs[len(cp.Runs)-1]
 	return Numbers{
 		Key: r.names.Export, Round: cp.Round, State: state, Reason: reason, Counts: last.Counts,
-		Attempts: last.Attempts, Throttled: last.Slowed, Took: last.End.Sub(last.Start), Remaining: max(0, cp.Export.Size-cp.Next.Offset),
+		Attempts: last.Attempts, Throttled: last.Slowed, Took: last.End.Sub(last.Start), Remaining: max(0, cp.Export.Size-cp.Next.Done()),
 		P50: r.latencies.Percentile(0.5), P95: r.latencies.Percentile(0.95), P99: r.latencies.Percentile(0.99),
 	}
 }

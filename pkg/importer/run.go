@@ -8,6 +8,7 @@ import (
 	"encoding/base32"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"strings"
 	"sync"
@@ -18,6 +19,7 @@ import (
 	"groupimport/pkg/blob"
 	"groupimport/pkg/export"
 	"groupimport/pkg/group"
+	"groupimport/pkg/mapping"
 	"groupimport/pkg/results"
 	"groupimport/pkg/tim"
 )
@@ -32,6 +34,8 @@ type run struct {
 	began    int64          // "sent up to" of the run before
 	writer   *results.Writer
 	assign   string           // see [results.Checkpoint]
+	program  *mapping.Program // of records that are another system's; nil if there are none
+	dropped  map[string]int64 // see [export.Reader.Dropped]
 	assigned bool             // some record of this run was assigned an ID
 	ahead    map[int64][]byte // outcomes of earlier runs behind the first record without one
 	room     *semaphore.Weighted
@@ -134,12 +138,17 @@ func (r *run) replaced(ctx context.Context) error {
 
 // readAll starts a call for each record, in order, until the end of the export or of ctx.
 func (r *run) readAll(ctx context.Context, at export.Position) error {
-	src := blob.NewReader(ctx, r.Bucket, r.exp.Key, r.exp.Version, at.Offset, r.exp.Size)
-	defer src.Close()
-	records, err := export.NewReader(r.exp.Key, src, at, r.Config.Limits)
+	src := export.Source{Name: r.exp.Key, Open: func(offset int64) io.ReadCloser {
+		return blob.NewReader(ctx, r.Bucket, r.exp.Key, r.exp.Version, offset, r.exp.Size)
+	}}
+	if r.program != nil {
+		src.Map = r.program.Map
+	}
+	records, err := export.NewReader(src, at, r.Config.Limits)
 	if err != nil {
 		return err
 	}
+	r.dropped = records.Dropped()
 	for e, err := range records.Records() {
 		if ctx.Err() != nil {
 			return nil // the cause says why
@@ -165,6 +174,10 @@ func (r *run) readAll(ctx context.Context, at export.Position) error {
 func (r *run) start(ctx context.Context, it *item, e *export.Entry) bool {
 	if line, ok := r.ahead[it.n]; ok {
 		it.known = line
+		return true
+	}
+	if e.Skipped != "" {
+		it.outcome = &results.Outcome{Status: results.Skipped, Error: e.Skipped, At: time.Now()}
 		return true
 	}
 	if e.Problem != nil {

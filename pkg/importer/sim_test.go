@@ -22,6 +22,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+
 	"groupimport/pkg/blob"
 	"groupimport/pkg/blob/blobtest"
 	"groupimport/pkg/emulator"
@@ -85,13 +88,17 @@ type simRecord struct {
 	name   string
 	id     string
 	broken bool
+	left   bool // by the mapping
 }
 
 // A sim is one simulated import.
 type sim struct {
 	seed    uint64
 	rand    *rand.Rand // of the story; fates are drawn by what they are about, so that a seed repeats
+	key     string
+	mapping string
 	records []simRecord
+	before  int64 // lines before the first record
 	text    []byte
 	assign  bool
 	store   *blobtest.Bucket
@@ -119,12 +126,20 @@ func newSim(seed uint64) *sim {
 	s.storeFails = []float64{0, 0.02, 0.1}[r.IntN(3)]
 	s.serviceFails = []float64{0, 0.01, 0.1}[r.IntN(3)]
 	s.throttled = []float64{0, 0, 0.01}[r.IntN(3)]
+	form := simForms[r.IntN(len(simForms))]
+	s.key = "exports/acme" + form.ending
+	if form.mapped {
+		s.mapping = `if .left then skip("so") else {Type, Name: .title, GroupId, CreateTime} | with_entries(select(.value != null)) end`
+	}
 	for n := range 200 + r.IntN(1500) {
 		rec := simRecord{name: fmt.Sprintf("n-%d", n+1)}
 		switch {
 		case r.Float64() < 0.01:
 			rec.broken = true
-			rec.line = `{"Type":"Public","Name":""}`
+			rec.line = fmt.Sprintf(`{"Type":"Publik","Name":"%s"}`, rec.name)
+		case form.mapped && r.Float64() < 0.1:
+			rec.left = true
+			rec.line = `{"left":true}`
 		case r.Float64() < withID:
 			rec.id = fmt.Sprintf("g-%d", n+1)
 			rec.line = fmt.Sprintf(`{"Type":"Public","Name":"%s","GroupId":"%s","CreateTime":1400000000}`, rec.name, rec.id)
@@ -132,14 +147,98 @@ func newSim(seed uint64) *sim {
 			rec.line = fmt.Sprintf(`{"Type":"Public","Name":"%s"}`, rec.name)
 		}
 		s.records = append(s.records, rec)
-		s.text = append(append(s.text, rec.line...), '\n')
 	}
+	s.text = form.write(s.records)
+	s.before = form.before
 	s.service = &emulator.Service{
 		SDKAppID: simApp, Key: simSign, Latency: time.Duration(5+r.IntN(200)) * time.Millisecond, Jitter: 20 * time.Millisecond,
 		Faults: emulator.Faults{Plan: s.serviceFate},
 	}
 	s.store = &blobtest.Bucket{Fail: s.storeFate}
 	return s
+}
+
+// A simForm is a form in which an export comes.
+type simForm struct {
+	ending string
+	mapped bool
+	before int64
+	write  func([]simRecord) []byte
+}
+
+var simForms = []simForm{
+	{".jsonl", false, 0, simLines},
+	{".jsonl", false, 0, simLines},
+	{".jsonl.gz", false, 0, func(r []simRecord) []byte { return simZip(simLines(r)) }},
+	{".json", false, 1, simArray},
+	{".json.zst", false, 1, func(r []simRecord) []byte { return simZstd(simArray(r)) }},
+	{".csv", false, 1, simRows},
+	{".csv.gz", false, 1, func(r []simRecord) []byte { return simZip(simRows(r)) }},
+	{".csv", false, 1, func(r []simRecord) []byte { return simWide(simRows(r)) }},
+	{".ndjson", true, 0, simForeign},
+}
+
+func simLines(records []simRecord) []byte {
+	var b bytes.Buffer
+	for _, r := range records {
+		b.WriteString(r.line + "\n")
+	}
+	return b.Bytes()
+}
+
+func simForeign(records []simRecord) []byte {
+	for i, r := range records { // as the mapping writes it
+		if r.id != "" {
+			records[i].line = fmt.Sprintf(`{"CreateTime":1400000000,"GroupId":"%s","Name":"%s","Type":"Public"}`, r.id, r.name)
+		} else if !r.left {
+			records[i].line = fmt.Sprintf(`{"Name":"%s","Type":"%s"}`, r.name, map[bool]string{false: "Public", true: "Publik"}[r.broken])
+		}
+	}
+	return bytes.ReplaceAll(simLines(records), []byte(`"Name"`), []byte(`"title"`))
+}
+
+func simArray(records []simRecord) []byte {
+	text := bytes.ReplaceAll(bytes.TrimSuffix(simLines(records), []byte("\n")), []byte("\n"), []byte(",\n"))
+	return append(append([]byte("{\"total\":1,\"groups\":[\n"), text...), "],\"next\":[]}"...)
+}
+
+func simRows(records []simRecord) []byte {
+	b := bytes.NewBufferString("Type;Name;GroupId;CreateTime\r\n")
+	for _, r := range records {
+		kind, at := "Public", ""
+		if r.broken {
+			kind = "Publik"
+		}
+		if r.id != "" {
+			at = "1400000000"
+		}
+		fmt.Fprintf(b, "%s;\"%s\";%s;%s\r\n", kind, r.name, r.id, at)
+	}
+	return b.Bytes()
+}
+
+func simZip(text []byte) []byte {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	w.Write(text)
+	w.Close()
+	return b.Bytes()
+}
+
+func simZstd(text []byte) []byte {
+	var b bytes.Buffer
+	w, _ := zstd.NewWriter(&b, zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true))
+	w.Write(text)
+	w.Close()
+	return b.Bytes()
+}
+
+func simWide(text []byte) []byte {
+	wide := []byte("\xff\xfe")
+	for _, c := range text {
+		wide = append(wide, c, 0)
+	}
+	return wide
 }
 
 // draw returns a source of chance that belongs to one thing and to nothing else.
@@ -206,7 +305,7 @@ func (s *sim) storeFate(op blobtest.Op) blobtest.Fault {
 // run starts processes until the import is through.
 func (s *sim) run(t *testing.T) {
 	ctx := t.Context()
-	if err := s.store.Put(ctx, simKey, bytes.NewReader(s.text)); err != nil {
+	if err := s.store.Put(ctx, s.key, bytes.NewReader(s.text)); err != nil {
 		t.Fatal(err)
 	}
 	mostKills := s.rand.IntN(12)
@@ -288,7 +387,7 @@ func (p *process) importExport(t *testing.T, timeout time.Duration, knowsDead bo
 			SDKAppID: simApp, Admin: "administrator", SecretKey: simSign, Endpoint: "https://im.invalid", Rate: simRate,
 			Limits: group.DocumentLimits, MaxAttempts: 5, StopShare: 0.5, AssignGroupIDs: p.assign,
 		},
-		Bucket: p, BucketName: "bucket", Holder: p.name,
+		Bucket: p, BucketName: "bucket", Holder: p.name, Mapping: p.mapping,
 	}
 	if *simVerbose {
 		i.Log = slog.New(slog.NewTextHandler(t.Output(), nil)).With("process", p.name)
@@ -307,7 +406,7 @@ func (p *process) importExport(t *testing.T, timeout time.Duration, knowsDead bo
 	ctx, cancel := context.WithTimeout(p.ctx, timeout)
 	defer cancel()
 	start := time.Now()
-	summary, err := i.Run(ctx, simKey)
+	summary, err := i.Run(ctx, p.key)
 	if took := time.Since(start); took > timeout && p.ctx.Err() == nil {
 		t.Errorf("got an end after %v, want it within %v", took, timeout)
 	}
@@ -401,8 +500,8 @@ func (p *process) Delete(ctx context.Context, key string) error {
 // check holds what is there to the promises.
 func (s *sim) check(t *testing.T) {
 	objects := s.store.Snapshot()
-	names := results.Names{Export: simKey}
-	if !bytes.Equal(objects[simKey], s.text) {
+	names := results.Names{Export: s.key}
+	if !bytes.Equal(objects[s.key], s.text) {
 		t.Error("the export was touched")
 	}
 	made := s.service.Names()
@@ -426,15 +525,15 @@ func (s *sim) check(t *testing.T) {
 		counts.Add(o.Status)
 		stands := made[rec.name] > 0
 		switch {
-		case o.N != int64(i+1) || o.Line != o.N:
+		case o.N != int64(i+1) || o.Line != o.N+s.before:
 			t.Fatalf("got %s at line %d", line, i+1)
-		case rec.broken != (o.Status == results.Rejected):
+		case rec.broken != (o.Status == results.Rejected), rec.left != (o.Status == results.Skipped):
 			t.Errorf("got %s for %s", line, rec.line)
 		case o.Status.In() != stands && o.Status != results.Unknown && (rec.id == "" && !s.assign || o.Status.In()):
 			t.Errorf("got %s, but the group stands: %v", line, stands)
 		case o.Status == results.Unknown && (rec.id != "" || s.assign):
 			t.Errorf("got %s for a record that has a GroupId", line)
-		case s.assign && rec.id == "" && !rec.broken && (!o.Assigned || o.GroupID == ""):
+		case s.assign && rec.id == "" && !rec.broken && !rec.left && (!o.Assigned || o.GroupID == ""):
 			t.Errorf("got %s, want an assigned GroupId", line)
 		}
 		if o.Status == results.Unknown {
@@ -474,11 +573,11 @@ func (s *sim) check(t *testing.T) {
 		t.Errorf("got %d requests in the busiest second, want %d at most", stats.BusiestSecond, simRate)
 	}
 	for key := range maps.Keys(objects) {
-		if key != simKey && !results.Own(key) {
+		if key != s.key && !results.Own(key) {
 			t.Errorf("got an object %q that is not told from an export", key)
 		}
 		for _, suffix := range []string{".jsonl", ".json", ".csv", ".gz", ".zst"} {
-			if key != simKey && strings.HasSuffix(key, suffix) {
+			if key != s.key && strings.HasSuffix(key, suffix) {
 				t.Errorf("got an object %q that triggers", key)
 			}
 		}

@@ -424,7 +424,7 @@ func advice(k *kind) text {
 		return say("Nothing is wrong with the record itself. It may be sent again as it is.", "记录本身没有问题，可原样重新发送。")
 	case results.Unknown:
 		return say("Look in the console whether the group exists before you import it again.", "重新导入之前，请先在控制台确认群组是否存在。")
-	case results.Imported, results.Exists:
+	case results.Imported, results.Exists, results.Skipped:
 	}
 	return text{}
 }

@@ -174,11 +174,8 @@ var meanings = []meaning{
 		label{"it has no GroupId and the answer was lost: the group may exist", "没有 GroupId 且应答丢失：群组可能已存在"},
 		func(c results.Counts) int64 { return c.Unknown },
 	},
-	{skipped, label{"skipped", "已跳过"}, label{"it was left out on purpose", "按设置有意跳过"}, nil},
+	{results.Skipped, label{"skipped", "已跳过"}, label{"the mapping left it out", "按映射规则跳过"}, func(c results.Counts) int64 { return c.Skipped }},
 }
-
-// skipped is the status of a record that was left out on purpose.
-const skipped results.Status = "skipped"
 
 // countsOf is counts by status.
 func countsOf(c results.Counts) map[results.Status]int64 {
@@ -219,7 +216,7 @@ func rest(counts map[results.Status]int64, failed text) text {
 		{results.Rejected, "%s was rejected", "%s were rejected", "%s 个被拒绝"},
 		{results.Unknown, "%s needs a look", "%s need a look", "%s 个需要人工确认"},
 		{results.Failed, "%s failed", "%s failed", "%s 个失败"},
-		{skipped, "%s was left out on purpose", "%s were left out on purpose", "%s 个按设置跳过"},
+		{results.Skipped, "%s was left out by the mapping", "%s were left out by the mapping", "%s 个按映射规则跳过"},
 	} {
 		if n := counts[p.status]; n > 0 {
 			t := say(plural(n, p.one, p.many), p.zh, n)

@@ -41,6 +41,11 @@ type Checkpoint struct {
 	// bucket has moved: another ID would make another group.
 	Assign string `json:"assign,omitzero"`
 
+	// Mapping is the text of the jq program that makes import_group's records of the export's, as the import's
+	// first run found it, empty if there is none. Later runs keep to it too: another could give a record that
+	// may have been sent another ID.
+	Mapping string `json:"mapping,omitzero"`
+
 	Parts  []Parts `json:"parts"`          // in order
 	Ahead  int     `json:"ahead,omitzero"` // the lease whose run left outcomes behind Next, or 0
 	Counts Counts  `json:"counts"`         // of the parts

@@ -261,7 +261,7 @@ func bare(line []byte) []byte {
 
 // failuresOnly returns a part's line if its record is not in.
 func failuresOnly(line []byte) []byte {
-	if LineStatus(line).In() {
+	if LineStatus(line).Settled() {
 		return nil
 	}
 	return line

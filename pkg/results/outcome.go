@@ -29,17 +29,21 @@ import (
 // A Status says what became of a record.
 type Status string
 
-// The statuses; records = imported + exists + rejected + failed + unknown.
+// The statuses; records = imported + exists + rejected + failed + unknown + skipped.
 const (
 	Imported Status = "imported" // the service said OK
 	Exists   Status = "exists"   // a group with this GroupId stands already and is this record's
 	Rejected Status = "rejected" // it will never go in as it is: a person mends it
 	Failed   Status = "failed"   // the service or the network would not, after all attempts: the schedule tries again
 	Unknown  Status = "unknown"  // no GroupId, and an answer was lost: the group may exist; a person looks
+	Skipped  Status = "skipped"  // the mapping leaves it out: nothing was sent, and nothing is to be done
 )
 
 // In reports whether the record's group stands.
 func (s Status) In() bool { return s == Imported || s == Exists }
+
+// Settled reports whether nothing is left to do about the record: its group stands, or it was left out on purpose.
+func (s Status) Settled() bool { return s.In() || s == Skipped }
 
 // An Outcome is what became of one record.
 type Outcome struct {
@@ -50,7 +54,7 @@ type Outcome struct {
 	Assigned bool      `json:"assigned"` // the GroupId was made up by this program
 	Code     int       `json:"code"`     // the service's last answer, 0 if there was none or it was OK
 	Field    string    `json:"field"`    // the first field that breaks a rule
-	Error    string    `json:"error"`    // why the record is not in, for people
+	Error    string    `json:"error"`    // why the record is not in, or was left out, for people
 	Attempts int       `json:"attempts"` //
 	MS       int64     `json:"ms"`       // milliseconds that the last attempt took
 	At       time.Time `json:"at"`       //
@@ -107,6 +111,7 @@ type Counts struct {
 	Rejected int64 `json:"rejected"`
 	Failed   int64 `json:"failed"`
 	Unknown  int64 `json:"unknown"`
+	Skipped  int64 `json:"skipped,omitzero"`
 }
 
 // Add counts one more record of this status.
@@ -122,13 +127,15 @@ func (c *Counts) Add(s Status) {
 		c.Failed++
 	case Unknown:
 		c.Unknown++
+	case Skipped:
+		c.Skipped++
 	}
 }
 
 // Records is the sum of all.
 func (c *Counts) Records() int64 {
-	return c.Imported + c.Exists + c.Rejected + c.Failed + c.Unknown
+	return c.Imported + c.Exists + c.Rejected + c.Failed + c.Unknown + c.Skipped
 }
 
-// NotIn is how many records' groups do not stand, or may not.
+// NotIn is how many records' groups do not stand, or may not, though they should.
 func (c *Counts) NotIn() int64 { return c.Rejected + c.Failed + c.Unknown }

@@ -27,7 +27,7 @@ type Progress struct {
 	State   State           `json:"state"`
 	Reason  string          `json:"reason,omitzero"` // why it is stopped or waiting
 	Export  Export          `json:"export"`
-	Next    export.Position `json:"next"` // how far the outcomes reach; its offset is of export.size
+	Next    export.Position `json:"next"` // how far the outcomes reach; its [export.Position.Done] is of export.size
 	Counts  Counts          `json:"counts"`
 	Run     Run             `json:"run"` // the latest
 	Runs    int             `json:"runs"`

@@ -96,9 +96,9 @@ func (w *Writer) Append(ctx context.Context, o *Outcome, raw []byte, next export
 	return nil
 }
 
-// AppendLine appends an outcome as a part has it: with its record if it is not in.
+// AppendLine appends an outcome as a part has it: with its record if it is not settled.
 func AppendLine(dst []byte, o *Outcome, raw []byte) []byte {
-	if o.Status.In() {
+	if o.Status.Settled() {
 		return o.AppendJSON(dst)
 	}
 	return o.AppendFailure(dst, raw)

@@ -49,6 +49,10 @@ func (d differences) String() string {
 	return strings.Join(texts, ", ")
 }
 
+// Differences says in which fields a group that stands is not the record's, empty if it is. A field that
+// the record leaves to the service does not count.
+func (g Group) Differences(rec *group.Record) string { return g.differs(rec).String() }
+
 // differs compares what the service and the record both say about a group. A record without a
 // CreateTime left it to the service, so that it says nothing.
 func (g Group) differs(rec *group.Record) differences {

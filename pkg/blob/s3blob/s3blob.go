@@ -81,6 +81,9 @@ func (l retryLog) WithContext(ctx context.Context) logging.Logger { return retry
 
 // Logf implements [logging.Logger].
 func (l retryLog) Logf(_ logging.Classification, format string, v ...any) {
+	if !strings.HasPrefix(format, "retrying request") {
+		return // the SDK also tells of what it does not send again, and that is an answer: nothing stands there
+	}
 	l.log.WarnContext(l.ctx, "store asked again", "what", fmt.Sprintf(format, v...))
 }
 

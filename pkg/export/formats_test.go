@@ -1,0 +1,401 @@
+package export_test
+
+import (
+	"bytes"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"unicode/utf16"
+
+	"github.com/klauspost/compress/zstd"
+
+	"groupimport/pkg/export"
+	"groupimport/pkg/group"
+)
+
+// wide returns text as UTF-16 with a byte-order mark.
+func wide(text string, bigEndian bool) []byte {
+	var b []byte
+	for _, c := range utf16.Encode([]rune("\ufeff" + text)) {
+		if bigEndian {
+			b = append(b, byte(c>>8), byte(c))
+		} else {
+			b = append(b, byte(c), byte(c>>8))
+		}
+	}
+	return b
+}
+
+func TestJSON(t *testing.T) {
+	for name, row := range map[string]struct {
+		text string
+		want []string
+	}{
+		"an empty array":      {"[]", nil},
+		"an array":            {"[" + rec("a") + "," + rec("b") + "]", []string{"1 1 1 valid a", "2 1 30 valid b"}},
+		"over several lines":  {"\n[\r\n {\"Type\":\"Public\",\n \"Name\":\"a\"}\n ,\n\t" + rec("b") + "\n]\n\n", []string{"1 3 5 valid a", "2 6 40 valid b"}},
+		"behind a mark":       {"\xef\xbb\xbf[" + rec("a") + "]", []string{"1 1 4 valid a"}},
+		"brackets in a text":  {"[" + rec(`]},{\"[\\`) + "," + rec("b") + "]", []string{`1 1 1 valid ]},{"[\`, "2 1 38 valid b"}},
+		"under groups":        {`{"total":2,"x":[1,{"groups":[1]}],"groups":[` + rec("a") + "," + rec("b") + `],"next":null}`, []string{"1 1 44 valid a", "2 1 73 valid b"}},
+		"under Groups":        {`{"Groups":[` + rec("a") + "]}", []string{"1 1 11 valid a"}},
+		"a name with escapes": {`{"g\u0072oups":[` + rec("a") + "]}", []string{"1 1 16 valid a"}},
+		"only the first name counts": {
+			`{"groups":[` + rec("a") + `],"rooms":[` + rec("b") + `],"groups":[` + rec("c") + "]}",
+			[]string{"1 1 11 valid a", "2 1 90 valid c"},
+		},
+		"arrays one behind the other":  {"[" + rec("a") + "]\n[] [" + rec("b") + "]", []string{"1 1 1 valid a", "2 2 35 valid b"}},
+		"objects one behind the other": {`{"groups":[` + rec("a") + `]}` + "\n" + `{"groups":[` + rec("b") + `]}`, []string{"1 1 11 valid a", "2 2 53 valid b"}},
+		"an object a line":             {rec("a") + "\nnonsense\n" + rec("c"), []string{"1 1 0 valid a", "2 2 29 not a JSON object: invalid character 'o' in literal null (expecting 'u') at byte 1", "3 3 38 valid c"}},
+		"one object on one line":       {rec("a"), []string{"1 1 0 valid a"}},
+
+		"a scalar is a bad record":         {`[1,null,"x",` + rec("a") + `]`, []string{"1 1 1 not a JSON object: it is the number 1", "2 1 3 not a JSON object: it is null", `3 1 8 not a JSON object: it is the string "x"`, "4 1 12 valid a"}},
+		"a bad escape costs itself":        {`[{"Name":"\x"},` + rec("b") + `]`, []string{"1 1 1 not a JSON object: invalid escape sequence `\\x` in string at byte 9", "2 1 15 valid b"}},
+		"a bad number costs itself":        {`[{"CreateTime":01},` + rec("b") + `]`, []string{`1 1 1 not a JSON object: invalid character '1' after object value (expecting ',' or '}') at byte 15`, "2 1 19 valid b"}},
+		"a wrong bracket costs itself":     {`[{"AppDefinedData":[}],` + rec("b") + `]`, []string{"1 1 1 not a JSON object: invalid character '}' at start of value at byte 19", "2 1 23 valid b"}},
+		"a doubled name costs itself":      {`[{"Type":"Public","Name":"a","Name":"b"},` + rec("b") + `]`, []string{"1 1 1 Name stands more than once", "2 1 41 valid b"}},
+		"a line end in a text costs it":    {"[{\"Name\":\"a\nb\"}," + rec("b") + "]", []string{`1 1 1 not a JSON object: invalid character '\n' in string (expecting non-control character) at byte 10`, "2 2 16 valid b"}},
+		"no such word":                     {`[nul,` + rec("b") + `]`, []string{"1 1 1 not a JSON object: it ends too early, after 3 bytes", "2 1 5 valid b"}},
+		"nothing":                          {"", []string{"the export breaks off at line 1, column 1, byte 0: it is empty, there is no JSON value; the records before are read: mend it and import it again"}},
+		"blank":                            {" \n ", []string{"the export breaks off at line 2, column 2, byte 3: it is empty, there is no JSON value; the records before are read: mend it and import it again"}},
+		"no array in the object":           {"{\"ActionStatus\":\"FAIL\",\n\"ErrorCode\":10002}", []string{"the export breaks off at line 1, byte 0: the object that begins here holds no array under GroupInfo, groups, Groups, channels, rooms; the records before are read: mend it and import it again"}},
+		"cut off in a record":              {"[" + rec("a") + ",\n{\"Type\":", []string{"1 1 1 valid a", "the export breaks off at line 2, column 1, byte 31: it ends too early, inside of the record that begins here; the records before are read: mend it and import it again"}},
+		"cut off behind a record":          {"[" + rec("a"), []string{"1 1 1 valid a", "the export breaks off at line 1, column 30, byte 29: it ends too early, inside of the JSON value that begins in line 1; the records before are read: mend it and import it again"}},
+		"cut off behind a comma":           {"[" + rec("a") + ",", []string{"1 1 1 valid a", "the export breaks off at line 1, column 31, byte 30: it ends too early, where a record is expected; the records before are read: mend it and import it again"}},
+		"a comma too many":                 {"[" + rec("a") + ",]", []string{"1 1 1 valid a", "the export breaks off at line 1, column 31, byte 30: ] stands where a record is expected; the records before are read: mend it and import it again"}},
+		"no comma":                         {"[" + rec("a") + " " + rec("b") + "]", []string{"1 1 1 valid a", "the export breaks off at line 1, column 31, byte 30: { stands behind a record, where , or ] is expected; the records before are read: mend it and import it again"}},
+		"something behind the end":         {"[" + rec("a") + "]x", []string{"1 1 1 valid a", "the export breaks off at line 1, column 31, byte 30: x stands behind the end of the JSON value; the records before are read: mend it and import it again"}},
+		"a text":                           {`"groups"`, []string{"the export breaks off at line 1, column 1, byte 0: it begins with '\"', which is neither an array nor an object; the records before are read: mend it and import it again"}},
+		"brackets without end":             {strings.Repeat("[", 100000), []string{"the export breaks off at line 1, column 2, byte 1: it ends too early, inside of the record that begins here; the records before are read: mend it and import it again"}},
+		"brackets without end, but within": {"[" + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + "]", []string{"1 1 1 not a JSON object: exceeded max depth at byte 10000"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, _ := all(t, in("a.json", []byte(row.text)), export.Start)
+			if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", row.want) {
+				t.Errorf("got  %q\nwant %q", got, row.want)
+			}
+			single, _ := all(t, from("a.json", iotest.OneByteReader(strings.NewReader(row.text))), export.Start)
+			if fmt.Sprintf("%q", single) != fmt.Sprintf("%q", row.want) {
+				t.Errorf("by single bytes: got  %q\nwant %q", single, row.want)
+			}
+		})
+	}
+}
+
+func TestAnAnswerOfGetGroupInfoNeedsNoConversion(t *testing.T) {
+	answer := `{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0,"GroupInfo":[
+	 {"GroupId":"@TGS#1NVTZEAE4","ErrorCode":0,"ErrorInfo":"","Type":"Public","Name":"MyFirstGroup","Appid":1400001001,
+	  "Introduction":"TestGroup","Owner_Account":"leckie","CreateTime":1426976500,"LastInfoTime":1426976500,"MemberNum":2,"MaxMemberNum":50,
+	  "ApplyJoinOption":"FreeAccess","ShutUpAllMember":"Off","AppDefinedData":[{"Key":"a","Value":"b"}],"MemberList":[{"Member_Account":"leckie"}]},
+	 {"GroupId":"gone","ErrorCode":10010,"ErrorInfo":"group not exist"},
+	 {"GroupId":"closed","ErrorCode":10007,"ErrorInfo":"no permission"},
+	 {"GroupId":"@TGS#_c1","ErrorCode":0,"Type":"Community","Name":"C","MaxMemberNum":0},
+	 {"GroupId":"bad","ErrorCode":0,"Type":"Public","Name":""}
+	]}`
+	r, err := export.NewReader(in("answer.json", []byte(answer)), export.Start, group.DocumentLimits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for e, err := range r.Records() {
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case e.Problem != nil:
+			got = append(got, e.Problem.Error()+" in "+string(e.Raw))
+		case e.Skipped != "":
+			got = append(got, "skipped: "+e.Skipped)
+		default:
+			got = append(got, string(e.Record.AppendJSON(nil)))
+		}
+	}
+	want := []string{
+		`{"Type":"Public","GroupId":"1NVTZEAE4","Owner_Account":"leckie","Name":"MyFirstGroup","Introduction":"TestGroup","MaxMemberCount":50,"ApplyJoinOption":"FreeAccess","AppDefinedData":[{"Key":"a","Value":"b"}],"CreateTime":1426976500}`,
+		"skipped: get_group_info answered that there is no such group (10010)",
+		`get_group_info has no profile of this group, its ErrorCode is 10007 in {"GroupId":"closed","ErrorCode":10007,"ErrorInfo":"no permission"}`,
+		`{"Type":"Community","GroupId":"@TGS#_c1","Name":"C"}`,
+		`Name is missing or empty in {"GroupId":"bad","Type":"Public","Name":""}`,
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	if got, want := fmt.Sprint(r.Dropped()), "map[Appid:1 ErrorCode:3 ErrorInfo:1 LastInfoTime:1 MemberList:1 MemberNum:1 ShutUpAllMember:1 the prefix @TGS# of GroupId:1]"; got != want {
+		t.Errorf("got dropped %s, want %s", got, want)
+	}
+}
+
+func TestCSV(t *testing.T) {
+	const head = "Name,Type,GroupId\n"
+	for name, row := range map[string]struct {
+		text string
+		want []string
+	}{
+		"a header only":             {head, nil},
+		"rows":                      {head + "a,Public,g1\nb,Public,\n", []string{"1 2 18 valid a", "2 3 30 valid b"}},
+		"without a last line end":   {head + "a,Public,g1\nb,Public,", []string{"1 2 18 valid a", "2 3 30 valid b"}},
+		"Windows line ends":         {"Name,Type\r\na,Public\r\nb,Public\r\n", []string{"1 2 11 valid a", "2 3 21 valid b"}},
+		"behind a mark":             {"\xef\xbb\xbfName,Type\na,Public", []string{"1 2 13 valid a"}},
+		"semicolons":                {"Name;Type\na,b;Public", []string{"1 2 10 valid a,b"}},
+		"tabs":                      {"Name\tType\na,b\tPublic", []string{"1 2 10 valid a,b"}},
+		"as Excel names it":         {"sep=;\nName;Type\na;Public", []string{"1 3 16 valid a"}},
+		"quotes":                    {head + "\"a,\"\"b\"\"\",\"Public\",\"\"\nc,Public,", []string{`1 2 18 valid a,"b"`, "2 3 40 valid c"}},
+		"line ends in quotes":       {head + "\"a\r\nb\",Public,\nc,Public,", []string{"1 2 18 valid a\r\nb", "2 4 33 valid c"}},
+		"a quote within a cell":     {head + "5\" pipe,Public,\nc,Public,", []string{`1 2 18 valid 5" pipe`, "2 3 34 valid c"}},
+		"blank rows are none":       {"\n" + head + "\n,,\n \na,Public,g", []string{"1 6 25 valid a"}},
+		"columns without a name":    {"Name,Type,,\na,Public,,\nb,Public\nc,Public,,x", []string{"1 2 12 valid a", "2 3 23 valid b", "3 4 32 the row has 4 cells, the header has 2"}},
+		"too few cells":             {head + "a,Public\nb,Public,g", []string{"1 2 18 the row has 2 cells, the header has 3", "2 3 27 valid b"}},
+		"too many cells":            {head + "a,Public,g,\nb,Public,g", []string{"1 2 18 the row has 4 cells, the header has 3", "2 3 30 valid b"}},
+		"text behind a quote":       {head + "\"a\"b,Public,\nb,Public,g", []string{"1 2 18 cell 1 has text behind its closing quote", "2 3 31 valid b"}},
+		"an empty cell is absent":   {head + "a,,", []string{"1 2 18 Type is missing"}},
+		"numbers":                   {"Name,Type,MaxMemberCount,CreateTime\na,Public,500.0,1.4E9\nb,Public, 5 ,x", []string{"1 2 36 valid a", `2 3 57 CreateTime must be a number, not the string "x"`}},
+		"not UTF-8":                 {"Name,Type\n\xff,Public", []string{`1 2 10 Name is not valid UTF-8 (or holds half of a surrogate pair): "\"\xff\""`}},
+		"nothing":                   {"", []string{"the export breaks off at line 1, column 1, byte 0: it is empty; the first row of CSV names the columns; the records before are read: mend it and import it again"}},
+		"an unknown column":         {"Nam,Type\n", []string{`unknown format: the header of the CSV, line 1: unknown column "Nam", did you mean "Name"?; known columns are GroupId, Type, Owner_Account, Name, Introduction, Notification, FaceUrl, MaxMemberCount, ApplyJoinOption, CreateTime, SupportTopic and AppDefinedData.KEY; a mapping reads others`}},
+		"a column twice":            {"Name,Type,Name\n", []string{`unknown format: the header of the CSV, line 1: column "Name" stands more than once; known columns are GroupId, Type, Owner_Account, Name, Introduction, Notification, FaceUrl, MaxMemberCount, ApplyJoinOption, CreateTime, SupportTopic and AppDefinedData.KEY; a mapping reads others`}},
+		"a quote that never closes": {head + "a,Public,g\n\"b,Public,\nc,Public,", []string{"1 2 18 valid a", "the export breaks off at line 3, byte 29: a quoted cell in the row that begins here does not end; the records before are read: mend it and import it again"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, _ := all(t, in("a.csv", []byte(row.text)), export.Start)
+			if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", row.want) {
+				t.Errorf("got  %q\nwant %q", got, row.want)
+			}
+			single, _ := all(t, from("a.csv", iotest.OneByteReader(strings.NewReader(row.text))), export.Start)
+			if fmt.Sprintf("%q", single) != fmt.Sprintf("%q", row.want) {
+				t.Errorf("by single bytes: got  %q\nwant %q", single, row.want)
+			}
+		})
+	}
+}
+
+func TestCSVHoldsEveryField(t *testing.T) {
+	text := "AppDefinedData.k2,SupportTopic,Introduction,Notification,FaceUrl,ApplyJoinOption,CreateTime,MaxMemberCount,Owner_Account,AppDefinedData.k1,GroupId,Type,Name\n" +
+		"v2,1,i,n,f,FreeAccess,1400000000,500,o,\"v\"\"1\n\x01\",@TGS#_g,Community,a\\b\n"
+	for e, err := range mustRead(t, in("a.csv", []byte(text))) {
+		if err != nil || e.Problem != nil {
+			t.Fatal(err, e.Problem)
+		}
+		want := `{"Type":"Community","GroupId":"@TGS#_g","Owner_Account":"o","Name":"a\\b","Introduction":"i","Notification":"n","FaceUrl":"f","MaxMemberCount":500,"ApplyJoinOption":"FreeAccess","AppDefinedData":[{"Key":"k2","Value":"v2"},{"Key":"k1","Value":"v\"1\n\u0001"}],"CreateTime":1400000000,"SupportTopic":1}`
+		if got := string(e.Record.AppendJSON(nil)); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+		// The failures file holds it as JSON, so that it is an export by itself.
+		line := export.AppendRecord([]byte(`{"n":1,"line":2,"status":"failed"`), e.Raw)
+		for e, err := range mustRead(t, in("f.ndjson", line)) {
+			if err != nil || e.Problem != nil || string(e.Record.AppendJSON(nil)) != want {
+				t.Errorf("got %v %v %s, want the record", err, e.Problem, e.Raw)
+			}
+		}
+	}
+}
+
+func mustRead(t *testing.T, src export.Source) func(func(export.Entry, error) bool) {
+	t.Helper()
+	r, err := export.NewReader(src, export.Start, group.DocumentLimits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.Records()
+}
+
+func TestCompressionIsToldFromTheBytes(t *testing.T) {
+	text := []byte(rec("a") + "\n" + rec("b") + "\n")
+	want := []string{"1 1 0 valid a", "2 2 29 valid b"}
+	for name, object := range map[string][]byte{
+		"a.jsonl.gz": zipped(text), "a.jsonl.zst": zstded(text),
+		"b.jsonl": zipped(text), "c.jsonl": zstded(text), "d.jsonl.GZ": zstded(text),
+		"members.jsonl.gz": append(zipped(text[:40]), zipped(text[40:])...),
+		"frames.jsonl.zst": append(append([]byte("\x50\x2a\x4d\x18\x02\x00\x00\x00xy"), zstded(text[:40])...), zstded(text[40:])...),
+		"wide.jsonl.gz":    zipped(wide(string(text), false)),
+		"marked.jsonl.gz":  zipped(text),
+	} {
+		if got, _ := all(t, in(name, object), export.Start); !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestABrokenStreamEndsTheExportBehindWhatCouldBeRead(t *testing.T) {
+	var b strings.Builder
+	for i := range 5000 {
+		b.WriteString(rec(fmt.Sprint("n", i*7919)) + "\n")
+	}
+	text := []byte(b.String())
+	for name, row := range map[string]struct {
+		object []byte
+		want   string
+	}{
+		"a.jsonl.gz":  {zipped(text)[:20000], "the gzip stream is cut off after byte 20000, "},
+		"b.jsonl.gz":  {append(zipped(text), "some garbage behind the end"...), "the gzip stream is corrupt (gzip: invalid header) "},
+		"c.jsonl.gz":  {zipped(text)[:len(zipped(text))-3], "the gzip stream is cut off "},
+		"a.jsonl.zst": {zstded(text)[:10000], "the zstd stream is cut off after byte 10000, "},
+	} {
+		got, _ := all(t, in(name, row.object), export.Start)
+		if last := got[len(got)-1]; !strings.HasPrefix(last, row.want) {
+			t.Errorf("%s: got end %q, want %q", name, last, row.want)
+		}
+		for i, line := range got[:len(got)-1] {
+			if !strings.HasSuffix(line, fmt.Sprint(" valid n", i*7919)) {
+				t.Fatalf("%s: got %q for record %d", name, line, i)
+			}
+		}
+	}
+	// A bit in the middle that turns over.
+	object := zipped(text)
+	object[len(object)/2] ^= 4
+	if got, _ := all(t, in("a.jsonl.gz", object), export.Start); !strings.HasPrefix(got[len(got)-1], "the gzip stream is ") {
+		t.Errorf("got end %q, want the stream to be called corrupt", got[len(got)-1])
+	}
+}
+
+func TestWhatIsNoExportIsRefusedByName(t *testing.T) {
+	for name, row := range map[string]struct{ object, want string }{
+		"utf-32":       {"\xff\xfe\x00\x00{\x00\x00\x00", "the export is UTF-32: save it as UTF-8"},
+		"gb18030":      {"\x84\x31\x95\x33{}", "the export is GB18030"},
+		"bare utf-16":  {"{\x00}\x00", "looks like UTF-16 without a byte-order mark"},
+		"zip":          {"PK\x03\x04....", "it is a zip archive: unpack it"},
+		"bzip2":        {"BZh91AY", "it is compressed with bzip2"},
+		"xz":           {"\xfd7zXZ\x00", "it is compressed with xz"},
+		"excel":        {"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "it is an Excel workbook: save it as CSV UTF-8"},
+		"zipped twice": {string(zipped(zipped([]byte("{}")))), "the export is compressed twice"},
+		"tar in gzip":  {string(zipped([]byte(strings.Repeat("\x00a", 128) + "\x00ustar\x00" + strings.Repeat(" ", 300)))), "it is a tar archive"},
+	} {
+		for _, file := range []string{"a.jsonl", "a.json", "a.csv"} {
+			r, err := export.NewReader(in(file, []byte(row.object)), export.Start, group.DocumentLimits)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, err := range r.Records() {
+				if !errors.Is(err, export.ErrFormat) || !strings.Contains(err.Error(), row.want) {
+					t.Errorf("%s as %s: got %v, want %q", name, file, err, row.want)
+				}
+			}
+		}
+	}
+	for _, name := range []string{"a.jsonl.gz", "a.csv.zst"} {
+		for _, text := range []string{"", "{}"} {
+			for _, err := range mustRead(t, in(name, []byte(text))) {
+				if !errors.Is(err, export.ErrFormat) || !strings.Contains(err.Error(), "named as if it were compressed") {
+					t.Errorf("%s: got %v, want it to say that it is not compressed", name, err)
+				}
+			}
+		}
+	}
+}
+
+func TestUTF16ReplacesNothing(t *testing.T) {
+	for _, bigEndian := range []bool{false, true} {
+		text := rec("群组 😀") + "\n" + rec("b")
+		got, _ := all(t, in("a.jsonl", wide(text, bigEndian)), export.Start)
+		if want := []string{"1 1 0 valid 群组 😀", "2 2 39 valid b"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	halves := wide(rec("@")+"\n"+rec("b"), false)
+	for _, half := range []string{"\x00\xd8", "\x00\xdc"} {
+		object := bytes.Replace(halves, []byte("@\x00"), []byte(half), 1)
+		got, _ := all(t, in("a.jsonl", object), export.Start)
+		if len(got) != 2 || !strings.Contains(got[0], "Name is not valid UTF-8") || !strings.HasSuffix(got[1], "valid b") {
+			t.Errorf("got %q, want the first record refused", got)
+		}
+	}
+	got, _ := all(t, in("a.jsonl", halves[:len(halves)-1]), export.Start)
+	if last := got[len(got)-1]; !strings.Contains(last, "the UTF-16 text ends in the middle of a character") {
+		t.Errorf("got %q, want it to say that half a character is missing", got)
+	}
+}
+
+// A zstd frame says how much has to be held to read it: what is too much is refused before it is.
+func TestAZstdWindowIsBounded(t *testing.T) {
+	text := []byte(strings.Repeat(rec("a")+"\n", 2<<20/29))
+	for window, ok := range map[int]bool{8 << 20: true, 16 << 20: true, 32 << 20: false, 128 << 20: false} {
+		var b bytes.Buffer
+		w, err := zstd.NewWriter(&b, zstd.WithWindowSize(window), zstd.WithSingleSegment(false), zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Write(text) // in pieces, so that the frame does not tell its size
+		w.Flush()
+		w.Close()
+		got, next := all(t, in("a.jsonl.zst", b.Bytes()), export.Start)
+		if ok != (len(got) == len(next)) || !ok && !strings.Contains(got[0], "compress it again without --long") {
+			t.Errorf("a window of %d MiB: got %d records and %q, want it read: %v", window>>20, len(next), got[len(got)-1], ok)
+		}
+	}
+}
+
+// An endless export of one record must not gather in memory, in any format.
+func TestARecordWithoutEndIsNotHeld(t *testing.T) {
+	const size = 64 << 20
+	for name, row := range map[string]struct {
+		head, piece, tail string
+		want              int
+	}{
+		"a.jsonl": {"{", " ", "}\n" + rec("b"), 2},
+		"a.json":  {"[{", " ", "}," + rec("b") + "]", 2},
+		"b.json":  {`[{"a":"`, "x", `"},` + rec("b") + "]", 2},
+		"c.json":  {"[", " ", rec("b") + "]", 1},
+		"d.json":  {`{"x":"`, "x", `","groups":[` + rec("b") + "]}", 1},
+		"a.csv":   {"Name,Type\n\"", "x", "\",Public\nb,Public", 2},
+		"b.csv":   {"Name,Type\n", "\n", "b,Public", 1},
+	} {
+		piece := strings.Repeat(row.piece, 1<<16)
+		parts := []io.Reader{strings.NewReader(row.head)}
+		for range size / len(piece) {
+			parts = append(parts, strings.NewReader(piece))
+		}
+		parts = append(parts, strings.NewReader(row.tail))
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		got, _ := all(t, from(name, io.MultiReader(parts...)), export.Start)
+		runtime.ReadMemStats(&after)
+		if len(got) != row.want || !strings.HasSuffix(got[row.want-1], "valid b") {
+			t.Errorf("%s: got %q, want %d entries, the last valid", name, got, row.want)
+		}
+		if row.want == 2 && !strings.Contains(got[0], "at most 1048576 are read") {
+			t.Errorf("%s: got %q, want it to be too long", name, got[0])
+		}
+		if got := (after.TotalAlloc - before.TotalAlloc) >> 20; got > 8 {
+			t.Errorf("%s: got %d MiB allocated, want 8 at most", name, got)
+		}
+	}
+}
+
+// Where encoding/csv reads rows, so does the reader, and finds the same cells.
+func FuzzCSVAgreesWithTheStandardLibrary(f *testing.F) {
+	f.Add("a,b\n\"x\"\"y\",\"1\n2\"\n,\n")
+	f.Add("\r\n\"a\r\nb\",c\r\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		r := csv.NewReader(strings.NewReader("Name,Type\n" + text))
+		rows, err := r.ReadAll()
+		if err != nil || strings.Contains(text, "\r") { // encoding/csv makes \n of \r\n in cells
+			return
+		}
+		var want, got []string
+		for _, row := range rows[1:] {
+			if row[0] == "" && row[1] == "" || strings.Trim(strings.Join(row, ""), " ") == "" && !strings.Contains(text, `"`) {
+				continue
+			}
+			want = append(want, fmt.Sprintf("%q", row))
+		}
+		src := in("a.csv", []byte("Name,Type\n"+text))
+		src.Map = func(raw []byte) ([]byte, string, error) {
+			got = append(got, string(raw))
+			return []byte("{}"), "", nil
+		}
+		for e, err := range mustRead(t, src) {
+			if err != nil {
+				t.Fatalf("got %v, want %q", err, want)
+			}
+			_ = e
+		}
+		if strings.Contains(text, `""`) || len(got) == len(want) {
+			return // a row of quoted empty cells is one here
+		}
+		t.Errorf("got %q, want %q", got, want)
+	})
+}

@@ -1,0 +1,160 @@
+package importer_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"groupimport/pkg/emulator"
+	"groupimport/pkg/importer"
+	"groupimport/pkg/results"
+	"groupimport/pkg/tim"
+)
+
+// mapped returns an importer with a mapping of its own.
+func (w *world) mapped(mapping string) *importer.Importer {
+	w.t.Helper()
+	i := &importer.Importer{Config: w.config, Bucket: w.store, BucketName: "bucket", Holder: w.holder, Mapping: mapping}
+	if err := i.Dial(func(c *tim.Config) { c.Transport = w.service }); err != nil {
+		w.t.Fatal(err)
+	}
+	return i
+}
+
+func TestAMappedRecordIsRetriedAndDroppedAgainInImportGroupsWords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.config.MaxAttempts = 1
+		w.put(`{"title":"a"}`, `{"title":"down"}`, `{"title":""}`, `{"title":7}`, `{"other":1}`)
+		failing := true
+		w.service.Faults = emulator.Faults{Plan: func(req emulator.Request) emulator.Fault {
+			if req.Name == "down" && failing {
+				return emulator.Internal
+			}
+			return emulator.None
+		}}
+		const program = `if .other then skip("another kind") else {Type:"Public",Name:(.title|cut_bytes(30)),GroupId:"g-\(.title)"} end`
+		s, err := w.mapped(program).Run(t.Context(), simKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := results.Counts{Imported: 1, Failed: 1, Rejected: 2, Skipped: 1}
+		if s.Counts != want || s.Counts.Records() != 5 || s.Counts.NotIn() != 3 {
+			t.Errorf("got counts %+v, want %+v", s.Counts, want)
+		}
+		failures := string(w.store.Snapshot()[simNames.Failures()])
+		for _, part := range []string{
+			`"record":{"GroupId":"g-down","Name":"down","Type":"Public"}}`,
+			`"record":{"GroupId":"g-","Name":"","Type":"Public"}}`,
+			`"error":"the mapping fails: cut_bytes is for texts, not for number","attempts":0,`,
+			`"record":{"foreign":{"title":7}}}`,
+		} {
+			if !strings.Contains(failures, part) {
+				t.Errorf("got failures %s, want %s in it", failures, part)
+			}
+		}
+		if line := w.outcomes(simNames)[4]; line.Status != results.Skipped || line.Error != "another kind" || strings.Contains(failures, "another kind") {
+			t.Errorf("got %+v, want it skipped and in no failures file", line)
+		}
+
+		for key, object := range w.store.Snapshot() {
+			if strings.Contains(key, "/parts/") && strings.Contains(string(object), `"other"`) {
+				t.Errorf("got a part with the record that was left out: %s", object)
+			}
+		}
+
+		// A round of retries sends it as it was mapped, whatever mapping is set now.
+		failing = false
+		time.Sleep(time.Hour)
+		if s, err = w.mapped(`error("not again")`).Retry(t.Context(), simKey, false); err != nil || s.Counts.Imported != 2 || s.Counts.Skipped != 1 {
+			t.Errorf("got %+v %v, want the failed record imported", s, err)
+		}
+
+		// The failures file, mended and dropped under another name, is an export, with a mapping set and without. What
+		// could not be mapped is mapped again.
+		const again = "exports/again.ndjson"
+		text := strings.Replace(string(w.store.Snapshot()[simNames.Failures()]), `"Name":""`, `"Name":"mended"`, 1)
+		if err := w.store.Put(t.Context(), again, strings.NewReader(text)); err != nil {
+			t.Fatal(err)
+		}
+		s, err = w.mapped(`{Type:"Public",Name:"seven",GroupId:"g-\(.title)"}`).Run(t.Context(), again)
+		if err != nil || s.Counts != (results.Counts{Imported: 2}) {
+			t.Errorf("got %+v %v, want both imported", s, err)
+		}
+		if made := fmt.Sprint(w.service.Names()); made != "map[a:1 down:1 mended:1 seven:1]" {
+			t.Errorf("got groups %s", made)
+		}
+	})
+}
+
+func TestAnImportGoesOnWithTheMappingThatItBeganWith(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var lines []string
+		for n := range 2000 {
+			lines = append(lines, fmt.Sprintf(`{"title":"%d"}`, n+1))
+		}
+		w.put(lines...)
+		w.config.Mapping = "maps/own.jq"
+		put := func(program string) {
+			if err := w.store.Put(t.Context(), w.config.Mapping, strings.NewReader(program)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := w.mapped("").Run(t.Context(), simKey); err == nil || !strings.Contains(err.Error(), `read the mapping "maps/own.jq"`) {
+			t.Errorf("got %v, want it to say that the mapping is missing", err)
+		}
+		put(`{Type:"Public",Name:"one \(.title)"`)
+		if _, err := w.mapped("").Run(t.Context(), simKey); err == nil || !strings.Contains(err.Error(), "the mapping is no jq program") {
+			t.Errorf("got %v, want it to say that the mapping is none", err)
+		}
+		put(`{Type:"Public",Name:"one \(.title)"}`)
+		ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
+		defer cancel()
+		if s, err := w.mapped("").Run(ctx, simKey); err != nil || s.State != results.Waiting || s.Counts.Imported == 0 {
+			t.Fatalf("got %+v %v, want a part imported", s, err)
+		}
+		put(`{Type:"Public",Name:"two \(.title)"}`)
+		if s, err := w.mapped("").Run(t.Context(), simKey); err != nil || s.Counts.Imported != 2000 {
+			t.Fatalf("got %+v %v, want all imported", s, err)
+		}
+		for name := range w.service.Names() {
+			if !strings.HasPrefix(name, "one ") {
+				t.Fatalf("got a group %q, want all as the first mapping makes them", name)
+			}
+		}
+	})
+}
+
+func TestATruncatedExportImportsWhatItHasAndTheMendedOneTheRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		const key = "exports/acme.jsonl.gz"
+		whole := simZip([]byte(strings.Join(withIDs(3000), "\n")))
+		put := func(object []byte) {
+			if err := w.store.Put(t.Context(), key, strings.NewReader(string(object))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		put(whole[:len(whole)/2])
+		s, err := w.mapped("").Run(t.Context(), key)
+		if err == nil || !strings.Contains(err.Error(), "the gzip stream is cut off after byte") || s.State != results.Stopped || s.Counts.Imported < 100 {
+			t.Fatalf("got %+v %v, want what could be read imported, and the reason", s, err)
+		}
+		had := s.Counts.Imported
+		put(whole)
+		s, err = w.mapped("").Run(t.Context(), key)
+		want := results.Counts{Imported: 3000 - had, Exists: had}
+		if err != nil || s.Counts != want {
+			t.Fatalf("got %+v %v, want %+v", s, err, want)
+		}
+		for name, n := range w.service.Names() {
+			if n != 1 {
+				t.Errorf("%s was made %d times", name, n)
+			}
+		}
+	})
+}
