@@ -26,14 +26,14 @@ const memoryMost = 40 << 20
 
 func main() {
 	debug.SetMemoryLimit(memoryMost)
-	log := invocation.NewLog(os.Stderr, os.Getenv)
+	log := invocation.NewLog(os.Stderr)
 	metrics := &metrics{w: os.Stdout}
 	lambda.StartWithOptions(&handler{invocation.Handler{
 		Getenv:   os.Getenv,
 		Log:      log,
 		Parse:    parse,
 		Open:     func(bucket string) (blob.Bucket, error) { return s3blob.Open(os.Getenv, bucket, log) },
-		Secret:   newSecrets(os.Getenv).get,
+		Secret:   newSecrets(os.Getenv, log).get,
 		Serve:    httpapi.ServeLambda,
 		Measured: metrics.run,
 		Passed:   metrics.pass,

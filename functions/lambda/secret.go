@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	"github.com/aws/smithy-go"
 
 	"groupimport/pkg/blob/s3blob"
 )
@@ -32,6 +35,7 @@ func (e *SecretError) Unwrap() error { return e.err }
 // secrets reads SecureStrings of SSM's Parameter Store.
 type secrets struct {
 	getenv func(string) string
+	log    *slog.Logger
 
 	mu     sync.Mutex // instances may be given several events at once
 	client *ssm.Client
@@ -39,9 +43,12 @@ type secrets struct {
 	read   time.Time
 }
 
-func newSecrets(getenv func(string) string) *secrets { return &secrets{getenv: getenv} }
+func newSecrets(getenv func(string) string, log *slog.Logger) *secrets {
+	return &secrets{getenv: getenv, log: log}
+}
 
-// get returns the decrypted value of the parameter. Its error is a [*SecretError].
+// get returns the decrypted value of the parameter. One that was read before goes on to count while the
+// store does not answer, and not when it says that there is none, or that nobody may read it. Its error is a [*SecretError].
 func (s *secrets) get(ctx context.Context, name string) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -56,15 +63,20 @@ func (s *secrets) get(ctx context.Context, name string) (string, error) {
 		s.client = ssm.NewFromConfig(config)
 	}
 	out, err := s.client.GetParameter(ctx, &ssm.GetParameterInput{Name: aws.String(name), WithDecryption: aws.Bool(true)})
-	switch {
-	case err != nil && s.value != "":
-		return s.value, nil // hardly ever changed
-	case err != nil:
+	if refused, ok := errors.AsType[smithy.APIError](err); err != nil && s.value != "" && (!ok || refused.ErrorFault() != smithy.FaultClient) {
+		s.log.WarnContext(ctx, "the key could not be read again, the one before is used", "parameter", name, "err", err)
+		return s.value, nil
+	}
+	s.value = ""
+	if err != nil {
 		return "", &SecretError{name, err}
 	}
-	if out.Parameter == nil || aws.ToString(out.Parameter.Value) == "" {
+	if out.Parameter != nil {
+		s.value = strings.TrimSpace(aws.ToString(out.Parameter.Value)) // as from a file that ends in a line break
+	}
+	if s.value == "" {
 		return "", &SecretError{name, errors.New("it is empty")}
 	}
-	s.value, s.read = *out.Parameter.Value, time.Now()
+	s.read = time.Now()
 	return s.value, nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"log/slog"
 	"net"
 	"net/http"
 	"os/exec"
@@ -89,7 +90,7 @@ func TestTheKeyIsReadFromTheParameterStore(t *testing.T) {
 func TestAKeyIsAskedForAgainAndKeptWhileTheStoreIsDown(t *testing.T) {
 	t.Parallel()
 	env := parameterStore(t)
-	s := newSecrets(func(name string) string { return env[name] })
+	s := newSecrets(func(name string) string { return env[name] }, slog.New(slog.DiscardHandler))
 	store := func() *ssm.Client {
 		config, err := s3blob.Config(func(name string) string { return env[name] }, "SSM")
 		if err != nil {
@@ -97,15 +98,15 @@ func TestAKeyIsAskedForAgainAndKeptWhileTheStoreIsDown(t *testing.T) {
 		}
 		return ssm.NewFromConfig(config)
 	}()
-	for _, value := range []string{"first", "second"} {
+	for _, value := range []string{"first", "second\n"} {
 		if _, err := store.PutParameter(t.Context(), &ssm.PutParameterInput{
 			Name: aws.String("/k"), Value: &value, Type: types.ParameterTypeSecureString, Overwrite: aws.Bool(true),
 		}); err != nil {
 			t.Fatal(err)
 		}
 		s.read = s.read.Add(-secretLife)
-		if got, err := s.get(t.Context(), "/k"); got != value || err != nil {
-			t.Errorf("got %q, %v, want %q", got, err, value)
+		if got, err := s.get(t.Context(), "/k"); got != strings.TrimSpace(value) || err != nil {
+			t.Errorf("got %q, %v, want %q without its line break", got, err, value)
 		}
 	}
 	s.read = s.read.Add(-secretLife)
@@ -113,5 +114,12 @@ func TestAKeyIsAskedForAgainAndKeptWhileTheStoreIsDown(t *testing.T) {
 	cancel()
 	if got, err := s.get(ctx, "/k"); got != "second" || err != nil {
 		t.Errorf("got %q, %v, want the key that is known", got, err)
+	}
+	// It was taken away on purpose.
+	if _, err := store.DeleteParameter(t.Context(), &ssm.DeleteParameterInput{Name: aws.String("/k")}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.get(t.Context(), "/k"); err == nil {
+		t.Errorf("got %q, want an error once the parameter is deleted", got)
 	}
 }

@@ -32,7 +32,7 @@ func main() {
 		os.Exit(2)
 	}
 	debug.SetMemoryLimit(memoryMost)
-	log := invocation.NewLog(os.Stdout, os.Getenv)
+	log := invocation.NewLog(os.Stdout)
 	cloudfunction.StartHandler(&handler{invocation.Handler{
 		Getenv: os.Getenv,
 		Log:    log,

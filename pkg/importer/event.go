@@ -1,10 +1,12 @@
 package importer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"strings"
 
 	"groupimport/pkg/export"
@@ -43,23 +45,31 @@ func (i *Importer) Import(ctx context.Context, names ...[]string) Pass {
 
 // meant returns the first of keys at which an object stands, and why it is not imported, if it is not.
 func (i *Importer) meant(ctx context.Context, keys []string) (key, reason string, err error) {
-	switch key = keys[0]; {
-	case results.Own(key):
-		return key, "this program wrote it", nil
-	case !export.Reads(key):
-		return key, fmt.Sprintf("its name does not end as an export's does: %s", strings.Join(export.Formats, " ")), nil
-	}
+	var refused error
 	for _, key := range keys {
-		_, err := i.Bucket.Stat(ctx, key)
 		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			continue
-		case err == nil && !strings.HasPrefix(key, i.Config.Prefix):
-			reason = fmt.Sprintf("it does not lie below EXPORT_PREFIX, %s", i.Config.Prefix)
+		case results.Own(key):
+			reason = cmp.Or(reason, "this program wrote it")
+		case !export.Reads(key):
+			reason = cmp.Or(reason, fmt.Sprintf("its name does not end as an export's does: %s", strings.Join(export.Formats, " ")))
+		case strings.HasPrefix(path.Base(key), "."):
+			reason = cmp.Or(reason, "its name begins with a dot: the schedule would not look at it either")
+		case !strings.HasPrefix(key, i.Config.Prefix):
+			reason = cmp.Or(reason, fmt.Sprintf("it does not lie below EXPORT_PREFIX, %s", i.Config.Prefix))
+		default:
+			_, err := i.Bucket.Stat(ctx, key)
+			switch {
+			case errors.Is(err, fs.ErrPermission): // perhaps only because this is not how the key is meant
+				refused = cmp.Or(refused, err)
+			case !errors.Is(err, fs.ErrNotExist):
+				return key, "", err
+			}
 		}
-		return key, reason, err
 	}
-	return key, "there is no such object: it was removed since", nil
+	if refused != nil || reason != "" {
+		return keys[0], reason, refused
+	}
+	return keys[0], "there is no such object: it was removed since", nil
 }
 
 // A RunError says which imports could not be worked on, or that none could, and why: the store, the platform or the program

@@ -47,6 +47,8 @@ func TestAnEventIsImportedOnceAndWhatIsNoExportIsLeftOut(t *testing.T) {
 			{[]string{"exports/gone.jsonl"}, "skip", "there is no such object: it was removed since", "removed before its event came", ""},
 			{[]string{simNames.Results()}, "skip", "this program wrote it", "the program's own", ""},
 			{[]string{"exports/photo.jpg"}, "skip", "its name does not end as an export's does", "not an export", ""},
+			{[]string{"exports/.acme.jsonl"}, "skip", "its name begins with a dot", "hidden", ""},
+			{[]string{"exports%2Facme.jsonl", simKey}, "start", "it was imported before", "the second reading is the one below the prefix", results.Finished},
 			{[]string{"elsewhere/acme.jsonl"}, "skip", "it does not lie below EXPORT_PREFIX, exports/", "outside", ""},
 		} {
 			p := w.event(c.keys)

@@ -49,6 +49,9 @@ const (
 	runLength   = 15 * time.Minute
 	leaseMargin = 10 * time.Second
 
+	// Writing ends this long before the deadline, so that the run can still say how it ended.
+	lastWords = time.Second
+
 	// A run looks this often whether its export has been replaced or removed.
 	watchEvery = 5 * time.Second
 
@@ -204,10 +207,11 @@ func (i *Importer) underLease(ctx context.Context, names results.Names,
 	if err != nil {
 		return Summary{}, err
 	}
-	// What is written at the end must not fail because the run was interrupted; it ends with the time.
-	writing, cancel := context.WithDeadline(context.WithoutCancel(ctx), until)
-	defer cancel()
+	// What is written at the end must not fail because the run was interrupted. It ends a little before the
+	// time: a platform kills at that very moment, and then nobody is told anything.
 	left := min(reserve, time.Until(until)/4)
+	writing, cancel := context.WithDeadline(context.WithoutCancel(ctx), until.Add(-min(lastWords, left/4)))
+	defer cancel()
 	working, stop := context.WithDeadlineCause(ctx, until.Add(-left), errTimeUp)
 	defer stop()
 	i.Client.SetGrace(min(cmp.Or(i.Grace, tim.AttemptTimeout), left*2/3))
@@ -215,8 +219,8 @@ func (i *Importer) underLease(ctx context.Context, names results.Names,
 	if errors.Is(err, results.ErrLost) {
 		return summary, err // what follows is the successor's
 	}
-	if releaseErr := lease.Release(writing); err == nil {
-		err = releaseErr
+	if releaseErr := lease.Release(writing); releaseErr != nil {
+		i.log().WarnContext(ctx, "the import stays taken for a while", "key", names.Export, "until", lease.Until, "err", releaseErr)
 	}
 	return summary, err
 }
@@ -260,7 +264,7 @@ func (i *Importer) holdRate(ctx context.Context) (letGo func(), err error) {
 		return nil, fmt.Errorf("take the rate that all runs share: %w", err)
 	}
 	return func() {
-		ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), until)
+		ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), until.Add(-lastWords/2))
 		defer cancel()
 		if err := i.rate.Release(ctx); err != nil {
 			i.log().WarnContext(ctx, "the rate that all runs share stays taken for a while", "until", i.rate.Until, "err", err)

@@ -122,6 +122,10 @@ func (i *Importer) carryOut(ctx context.Context, pass *Pass, todo []due, do func
 		return
 	}
 	left := func(n int, reason string) { pass.Left, pass.Reason = len(todo)-n, reason }
+	if ctx.Err() != nil {
+		left(0, "time is up")
+		return
+	}
 	letGo, err := i.holdRate(ctx)
 	if busy, ok := errors.AsType[*RateBusyError](err); ok {
 		left(0, busy.Error())

@@ -3,9 +3,8 @@
 //
 //	go run ./scripts/lambda [-timeout 1m] DIR
 //
-// A file that is put into the bucket, or copied into DIR/groups/exports, is imported: what goes through the
-// server has an event, and what is copied is found by the schedule once it is five minutes old. Ctrl-C
-// ends everything.
+// What is put into the bucket through the server is imported; files that are copied into DIR are no objects
+// to it. Ctrl-C ends everything.
 package main
 
 import (
@@ -24,8 +23,11 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/go-json-experiment/json"
+
 	"groupimport/functions/lambda/lambdatest"
 	"groupimport/pkg/emulator"
+	"groupimport/pkg/export"
 	"groupimport/pkg/results"
 )
 
@@ -124,7 +126,16 @@ func run(ctx context.Context, dir string, timeout time.Duration) error {
 
 // triggers leaves out the events that the filter of the trigger would.
 func triggers(event []byte) bool {
-	return !strings.Contains(string(event), results.Names{}.Work()) && !strings.Contains(string(event), ".ndjson")
+	var e struct {
+		Records []struct {
+			S3 struct {
+				Object struct {
+					Key string `json:"key"`
+				} `json:"object"`
+			} `json:"s3"`
+		}
+	}
+	return json.Unmarshal(event, &e) == nil && len(e.Records) == 1 && export.Reads(e.Records[0].S3.Object.Key) && !results.Own(e.Records[0].S3.Object.Key)
 }
 
 func invoke(ctx context.Context, what string, f *lambdatest.Runtime, payload []byte) {

@@ -94,6 +94,10 @@ func (h *Handler) do(ctx context.Context, id string, raw []byte) ([]byte, error)
 	if err != nil {
 		return nil, &ConfigError{err}
 	}
+	level.Set(config.LogLevel)
+	if ctx.Err() != nil {
+		return nil, &ConfigError{errors.New("the time is up before anything began: the platform sent a deadline that has passed, or none")}
+	}
 	if ev.Action == nil && ev.Objects == nil && ev.Request == nil {
 		h.Log.InfoContext(ctx, "the event asks for nothing")
 		return json.Marshal(importer.Pass{})

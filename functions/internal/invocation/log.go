@@ -4,15 +4,15 @@ import (
 	"context"
 	"io"
 	"log/slog"
-
-	"groupimport/pkg/importer"
 )
 
+// level is LOG_LEVEL as the latest invocation has it: some platforms tell it with each event.
+var level slog.LevelVar
+
 // NewLog returns what functions log to: lines of JSON, in each the ID of the platform's request that it
-// was written in. LOG_LEVEL says which; where it is wrong the default does, and invocations tell.
-func NewLog(w io.Writer, getenv func(string) string) *slog.Logger {
-	config, _ := importer.ConfigFromEnv(getenv)
-	return slog.New(requestHandler{slog.NewJSONHandler(w, &slog.HandlerOptions{Level: config.LogLevel})})
+// was written in. LOG_LEVEL says which.
+func NewLog(w io.Writer) *slog.Logger {
+	return slog.New(requestHandler{slog.NewJSONHandler(w, &slog.HandlerOptions{Level: &level})})
 }
 
 type requestKey struct{}

@@ -146,16 +146,22 @@ func (b *Bucket) head(ctx context.Context, key string) (blob.Info, http.Header, 
 	resp, err := b.call(ctx, "HeadObject", func(ctx context.Context) (*cos.Response, error) {
 		return b.client.Object.Head(ctx, key, nil)
 	})
-	if errors.Is(err, fs.ErrNotExist) && !b.seen.Load() {
-		// The answer to a HEAD has no body that would tell a missing object from a missing bucket.
-		_, err = b.call(ctx, "GetObject", func(ctx context.Context) (*cos.Response, error) {
+	// The answer to a HEAD has no body that would tell a missing object from a missing bucket, or why it was
+	// refused: keys that have expired look like any mistake.
+	missing := errors.Is(err, fs.ErrNotExist)
+	r, refused := errors.AsType[*refusal](err)
+	if missing && !b.seen.Load() || refused && r.bare && r.status == http.StatusBadRequest {
+		_, getErr := b.call(ctx, "GetObject", func(ctx context.Context) (*cos.Response, error) {
 			resp, err := b.client.Object.Get(ctx, key, &cos.ObjectGetOptions{Range: "bytes=0-0"})
 			if err == nil {
 				resp.Body.Close()
 			}
 			return resp, err
 		})
-		if err == nil { // written in between
+		switch {
+		case getErr != nil && (missing || !errors.Is(getErr, fs.ErrNotExist)):
+			err = getErr
+		case getErr == nil && missing: // written in between
 			return b.head(ctx, key)
 		}
 	}
