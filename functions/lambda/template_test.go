@@ -369,6 +369,9 @@ func TestPoliciesCoverWhatTheCodeDoesAndNoMore(t *testing.T) {
 			}
 		}
 		for _, action := range []string{"s3:GetObject", "s3:PutObject", "s3:DeleteObject"} {
+			if action == "s3:PutObject" && !tp.allowed("ImportFunction", action, "arn:aws:s3:::groups/"+results.Names{Export: "exports/a.csv"}.Report()) {
+				t.Error("the report cannot be written")
+			}
 			key := results.AnswersFolder("exports/") + "20261122/" + strings.Repeat("9f", 32)
 			if !tp.allowed("HttpFunction", action, "arn:aws:s3:::groups/"+key) || tp.allowed("ImportFunction", "s3:PutObject", "arn:aws:s3:::groups/"+key) {
 				t.Errorf("HttpFunction, and no other, is to %s %s", action, key)
@@ -670,6 +673,164 @@ func TestAlarmsAndDashboardGoByMetricsThatAreWritten(t *testing.T) {
 	}
 	if len(shown) < 10 {
 		t.Errorf("the dashboard shows only %v", shown)
+	}
+}
+
+// references returns a node's text with its functions as they stand: !Ref X, and so on.
+func references(n *yaml.Node) string {
+	if n.Kind == yaml.SequenceNode {
+		var parts []string
+		for _, c := range n.Content {
+			parts = append(parts, references(c))
+		}
+		return "[" + strings.Join(parts, ", ") + "]"
+	}
+	if strings.HasPrefix(n.Tag, "!") && !strings.HasPrefix(n.Tag, "!!") {
+		return n.Tag + " " + n.Value
+	}
+	return n.Value
+}
+
+// Every setting of a function that matters, as it stands in the template. What a change breaks shows here, also
+// where defaults hide it.
+func TestSettingsAreThoseThatWereThoughtOf(t *testing.T) {
+	raw, err := os.ReadFile("../../template.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var root yaml.Node
+	if err := yaml.Unmarshal(raw, &root); err != nil {
+		t.Fatal(err)
+	}
+	at := func(path ...string) *yaml.Node {
+		n := root.Content[0]
+		for _, name := range path {
+			n = child(n, name)
+		}
+		return n
+	}
+	env := func(path ...string) map[string]string {
+		m := map[string]string{}
+		n := at(append(path, "Environment", "Variables")...)
+		for i := 0; i < len(n.Content); i += 2 {
+			m[n.Content[i].Value] = references(n.Content[i+1])
+		}
+		return m
+	}
+	for _, c := range []struct {
+		name string
+		path []string
+		want map[string]string
+	}{
+		{"all functions", []string{"Globals", "Function"}, map[string]string{
+			"TIM_SDKAPPID": "!Ref SdkAppId", "TIM_ADMIN": "!Ref Admin", "TIM_SECRET_KEY_PARAMETER": "!Ref SecretKeyParameter", "TIM_REGION": "!Ref TimRegion",
+			"TIM_ENDPOINT": "!Ref TimEndpoint", "FIELD_LIMITS": "!Ref FieldLimits", "ASSIGN_GROUP_IDS": "!Ref AssignGroupIds", "MAX_ATTEMPTS": "!Ref MaxAttempts",
+			"STOP_SHARE": "!Ref StopShare", "RETRY_ROUNDS": "!Ref RetryRounds", "RETRY_UNKNOWN": "!Ref RetryUnknown", "MAPPING": "!Ref Mapping",
+			"EXPORT_BUCKET": "!Ref BucketName", "EXPORT_PREFIX": "!Ref ExportPrefix", "LOG_LEVEL": "!Ref LogLevel",
+		}},
+		{"import", []string{"Resources", "ImportFunction", "Properties"}, map[string]string{"TIM_RATE": "!Ref Rate", "ONE_AT_A_TIME": "true"}},
+		{"schedule", []string{"Resources", "ScheduleFunction", "Properties"}, map[string]string{"TIM_RATE": "!Ref Rate", "ONE_AT_A_TIME": "true"}},
+		{"HTTP", []string{"Resources", "HttpFunction", "Properties"}, map[string]string{"TIM_RATE": "2", "HTTP_AUTH": "[TokenAuth, token, platform]", "HTTP_TOKEN": "!Ref HttpToken"}},
+	} {
+		if got := env(c.path...); !maps.Equal(got, c.want) {
+			t.Errorf("variables of %s: got %v, want %v", c.name, got, c.want)
+		}
+	}
+	if got := references(at("Conditions", "TokenAuth")); got != "[!Ref HttpAuth, NONE]" {
+		t.Errorf("the function checks callers itself if %s", got)
+	}
+	if n := at("Rules", "TokenWithoutIam", "Assertions"); len(n.Content) != 1 || !strings.Contains(string(raw), "NoEcho: true") {
+		t.Error("without IAM a token must be given, and it is not shown")
+	}
+
+	tp := loadTemplate(t, nil)
+	get := func(path ...string) string { return fmt.Sprint(tp.at(append([]string{"Resources"}, path...)...)) }
+	for path, want := range map[string]string{
+		"ImportFunction Properties Timeout":   "900",
+		"ScheduleFunction Properties Timeout": "900",
+		"HttpFunction Properties Timeout":     "30",
+
+		"ImportFunction Properties ReservedConcurrentExecutions":   "1",
+		"ScheduleFunction Properties ReservedConcurrentExecutions": "3",
+		"HttpFunction Properties ReservedConcurrentExecutions":     "5",
+
+		"ImportFunction Properties Policies":   "[ImportPolicy]",
+		"ScheduleFunction Properties Policies": "[ImportPolicy]",
+		"HttpFunction Properties Policies":     "[HttpPolicy]",
+
+		"ImportFunction Properties LoggingConfig LogGroup":   "ImportLog",
+		"ScheduleFunction Properties LoggingConfig LogGroup": "ScheduleLog",
+		"HttpFunction Properties LoggingConfig LogGroup":     "HttpLog",
+
+		"ImportFunction Properties EventInvokeConfig MaximumRetryAttempts":     "2",
+		"ImportFunction Properties EventInvokeConfig MaximumEventAgeInSeconds": "21600",
+		"ScheduleFunction Properties EventInvokeConfig MaximumRetryAttempts":   "0",
+
+		"ImportFunction Properties Events Export Properties State":   "<nil>", // on
+		"ScheduleFunction Properties Events Resume Properties State": "<nil>",
+		"ScheduleFunction Properties Events Retry Properties State":  "<nil>",
+
+		"ScheduleFunction Properties Events Resume Properties ScheduleExpression": "rate(1 minute)",
+		"ScheduleFunction Properties Events Retry Properties ScheduleExpression":  "rate(5 minutes)",
+		"ScheduleFunction Properties Events Resume Properties Name":               "groups-resume",
+		"ScheduleFunction Properties Events Retry Properties Name":                "groups-retry",
+
+		"Bucket DeletionPolicy":      "Retain",
+		"Bucket UpdateReplacePolicy": "Retain",
+		"Bucket Properties NotificationConfiguration EventBridgeConfiguration EventBridgeEnabled": "true",
+		"Bucket Properties PublicAccessBlockConfiguration":                                        "map[BlockPublicAcls:true BlockPublicPolicy:true IgnorePublicAcls:true RestrictPublicBuckets:true]",
+		"FailureQueue Properties MessageRetentionPeriod":                                          "1209600",
+
+		"HttpUrlPublic Condition":                           "TokenAuth",
+		"HttpUrlPublic Properties Action":                   "lambda:InvokeFunctionUrl",
+		"HttpUrlPublic Properties FunctionUrlAuthType":      "NONE",
+		"HttpInvokePublic Condition":                        "TokenAuth",
+		"HttpInvokePublic Properties Action":                "lambda:InvokeFunction",
+		"HttpInvokePublic Properties InvokedViaFunctionUrl": "true",
+	} {
+		if got := get(strings.Fields(path)...); got != want {
+			t.Errorf("%s: got %s, want %s", path, got, want)
+		}
+	}
+	// Namespace, metric, dimension, statistic, how many in which time, and what no data means.
+	alarms := map[string]string{}
+	for name := range tp.at("Resources").(map[string]any) {
+		if get(name, "Type") == "AWS::CloudWatch::Alarm" {
+			p := func(n string) string { return get(name, "Properties", n) }
+			alarms[name] = strings.Join([]string{
+				p("Namespace"), p("MetricName"), p("Dimensions"), p("Statistic"), p("ComparisonOperator"), p("Threshold"), p("Period"), p("EvaluationPeriods"), p("TreatMissingData"), p("ActionsEnabled"), p("AlarmActions"),
+			}, " ")
+		}
+	}
+	const few = " Sum GreaterThanOrEqualToThreshold 1 300 1 notBreaching <nil> []"
+	if want := map[string]string{
+		"ImportErrors":   "AWS/Lambda Errors [map[Name:FunctionName Value:ImportFunction]]" + few,
+		"ScheduleErrors": "AWS/Lambda Errors [map[Name:FunctionName Value:ScheduleFunction]]" + few,
+		"HttpErrors":     "AWS/Lambda Errors [map[Name:FunctionName Value:HttpFunction]]" + few,
+		"ScheduleSilent": "AWS/Lambda Invocations [map[Name:FunctionName Value:ScheduleFunction]] Sum LessThanThreshold 1 900 1 breaching <nil> []",
+		"EventsFailed":   "AWS/SQS ApproximateNumberOfMessagesVisible [map[Name:QueueName Value:FailureQueue.QueueName]]" + strings.Replace(few, "Sum", "Maximum", 1),
+		"ImportsStopped": "groupimport StoppedImports [map[Name:Bucket Value:groups]]" + strings.Replace(few, "Sum", "Maximum", 1),
+		"RecordsFailed":  "groupimport Failed [map[Name:Bucket Value:groups]]" + few,
+	}; !maps.Equal(alarms, want) {
+		t.Errorf("alarms: got %v, want %v", alarms, want)
+	}
+	for name, want := range map[string]string{
+		"ImportPolicy": "s3:GetObject s3:PutObject s3:AbortMultipartUpload s3:DeleteObject s3:ListBucket ssm:GetParameter",
+		"HttpPolicy":   "s3:GetObject s3:PutObject s3:DeleteObject s3:ListBucket ssm:GetParameter",
+	} {
+		var actions []string
+		for _, s := range tp.list("Resources", name, "Properties", "PolicyDocument", "Statement") {
+			for _, a := range s.(map[string]any)["Action"].([]any) {
+				actions = append(actions, a.(string))
+			}
+		}
+		if got := strings.Join(actions, " "); got != want {
+			t.Errorf("%s: got %s, want %s", name, got, want)
+		}
+	}
+	on := loadTemplate(t, map[string]any{"AlarmEmail": "ops@example.com"})
+	if got := fmt.Sprint(on.at("Resources", "ImportsStopped", "Properties", "AlarmActions")); got != "[Alarms]" {
+		t.Errorf("with an address alarms go to %s", got)
 	}
 }
 

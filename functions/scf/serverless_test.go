@@ -184,7 +184,7 @@ func TestTriggersHaveTheDocumentedFields(t *testing.T) {
 		case "timer":
 			// second, minute, hour, day, month, day of the week, year: 583/9708
 			cron := strings.Fields(tr.Parameters["cronExpression"].(string))
-			if len(cron) != 7 || !regexp.MustCompile(`^[0-5]?\d$`).MatchString(cron[0]) || !regexp.MustCompile(`^(\*|\*/\d+)$`).MatchString(cron[1]) ||
+			if len(cron) != 7 || !regexp.MustCompile(`^[0-5]?\d$`).MatchString(cron[0]) || !regexp.MustCompile(`^(\*|\*/5)$`).MatchString(cron[1]) ||
 				!slices.Equal(cron[2:], []string{"*", "*", "*", "*", "*"}) {
 				t.Errorf("got cron %q, want one of seven fields, more than once an hour", cron)
 			}
@@ -203,6 +203,9 @@ func TestTriggersHaveTheDocumentedFields(t *testing.T) {
 				t.Errorf("got trigger %+v", tr)
 			}
 		}
+	}
+	if !slices.Equal(slices.Sorted(maps.Keys(filters)), []string{".csv", ".csv.gz", ".csv.zst", ".json", ".json.gz", ".json.zst", ".jsonl", ".jsonl.gz", ".jsonl.zst"}) {
+		t.Errorf("got filters %v", filters)
 	}
 	if kinds["cos"] == 0 || kinds["cos"] > 10 || kinds["timer"] != 2 || kinds["http"] != 1 || len(actions) != 2 {
 		t.Errorf("got triggers %v with actions %v, want one for each ending (ten is the most), resume, retry, and a URL", kinds, actions)
@@ -266,6 +269,10 @@ func TestEveryVariableIsSet(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		configs = append(configs, config)
+	}
+	http := d.Inputs.Functions["http"].Environment.Variables
+	if http["HTTP_AUTH"] != "token" || http["ONE_AT_A_TIME"] != "false" || http["TIM_RATE"] != "2" || http["COS_REGION"] != "ap-guangzhou" {
+		t.Errorf("got %v, want a token, since the URL is public, and a share of the rate for each instance", http)
 	}
 	if configs[0] != configs[1] {
 		t.Errorf("import and schedule differ: %+v and %+v", configs[0], configs[1])
@@ -420,6 +427,9 @@ func TestThePolicyCoversWhatTheCodeDoesAndNoMore(t *testing.T) {
 			t.Fatalf("got %+v, %v", pass, err)
 		}
 		service.SetFaults(emulator.Faults{})
+	}
+	if !p.allows("PutObject", bucketName+"/"+results.Names{Export: "exports/acme.csv"}.Report()) {
+		t.Error("the role may not write the report")
 	}
 	// Results of some size go up in parts, and an upload that breaks off is removed.
 	names := results.Names{Export: "exports/acme.jsonl"}
