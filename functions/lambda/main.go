@@ -9,6 +9,7 @@ package main
 import (
 	"context"
 	"os"
+	"runtime"
 	"runtime/debug"
 
 	"github.com/aws/aws-lambda-go/lambda"
@@ -26,6 +27,10 @@ const memoryMost = 40 << 20
 
 func main() {
 	debug.SetMemoryLimit(memoryMost)
+	// A function of this size has a share of one processor, whatever number it sees. Waking a second one for
+	// each answer cost a fifth to a third of all CPU time: 220 instead of 342 µs a call at 800 a second, 630
+	// instead of 775 at 200.
+	runtime.GOMAXPROCS(1)
 	log := invocation.NewLog(os.Stderr)
 	metrics := &metrics{w: os.Stdout}
 	lambda.StartWithOptions(&handler{invocation.Handler{

@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -32,6 +33,10 @@ func main() {
 		os.Exit(2)
 	}
 	debug.SetMemoryLimit(memoryMost)
+	// A function of this size has a share of one processor, whatever number it sees. Waking a second one for
+	// each answer cost a fifth to a third of all CPU time: 220 instead of 342 µs a call at 800 a second, 630
+	// instead of 775 at 200.
+	runtime.GOMAXPROCS(1)
 	log := invocation.NewLog(os.Stdout)
 	cloudfunction.StartHandler(&handler{invocation.Handler{
 		Getenv: os.Getenv,
