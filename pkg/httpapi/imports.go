@@ -54,7 +54,7 @@ func (a *api) listImports(ctx context.Context, r *http.Request) answer {
 		l.Next = "/imports?" + next.Encode()
 	}
 	if wantsPage(r) {
-		return page(r, "list", l, false)
+		return page(r, func(t dictionary) content { return listPage(l, t) })
 	}
 	return readable(l)
 }
@@ -66,7 +66,7 @@ func (a *api) showImport(ctx context.Context, r *http.Request, key string) answe
 		return a.unread(ctx, err, "there is no export with this key, and no trace of one")
 	}
 	if wantsPage(r) {
-		return page(r, "import", im, im.Finished.IsZero())
+		return page(r, func(t dictionary) content { return importPage(im, t) })
 	}
 	return readable(im)
 }

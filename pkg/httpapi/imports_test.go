@@ -5,13 +5,16 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"golang.org/x/net/html"
 
 	"groupimport/pkg/importer"
 	"groupimport/pkg/results"
@@ -292,4 +295,95 @@ func TestPagesHoldNothingThatABrowserWouldRun(t *testing.T) {
 			t.Error("got a list that does not load itself again")
 		}
 	})
+}
+
+// What came from elsewhere makes no element, attribute, class or link in a page: there are only those that pages about
+// harmless text have, too.
+func TestNothingInAPageIsMadeOfData(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pages := func(text string) (parts []string, say string) {
+			w := newWorld(t)
+			c := w.caller(lambda)
+			now := time.Now()
+			for i, p := range []results.Progress{
+				{State: results.Stopped, Reason: text, Again: now.Add(time.Hour)},
+				{State: results.Running, Until: now.Add(time.Hour), Updated: now, Run: results.Run{Start: now.Add(-time.Minute), Counts: results.Counts{Imported: 9}}},
+				{State: results.Finished, Reason: text},
+			} {
+				key := fmt.Sprintf("exports/%s/%d%[1]s.jsonl", text, i)
+				put(t, w, key, one)
+				p.Export = results.Export{Key: key, Version: text, Size: 100}
+				p.Next.N, p.Next.Line, p.Next.Offset = 10, 10, 50
+				names := results.Names{Export: key}
+				m := results.Manifest{
+					Export: p.Export, Finished: now, RetryAt: now, GivenUp: 1, Counts: results.Counts{Skipped: 1},
+					Files: []results.File{{Key: text, SHA256: text}, {Key: names.Results(), SHA256: text}},
+				}
+				for name, v := range map[string]any{names.Progress(): p, names.Manifest(): m} {
+					b, err := json.Marshal(v)
+					if err != nil {
+						t.Fatal(err)
+					}
+					put(t, w, name, string(b))
+				}
+				page := c.get((&url.URL{Path: "/imports/" + key}).EscapedPath(), "Accept", "text/html").body
+				parts = append(parts, partsOf(t, page)...)
+				say += page
+			}
+			for _, path := range []string{"/imports", "/imports?limit=1&prefix=" + url.QueryEscape("exports/"+text+"/")} {
+				page := c.get(path, "Accept", "text/html").body
+				parts = append(parts, partsOf(t, page)...)
+				say += page
+			}
+			return parts, html.UnescapeString(say)
+		}
+		known, _ := pages("harmless")
+		for _, text := range []string{
+			`<script>alert(1)<`, `"><img src=x onerror=alert(1)>`, `' onclick='alert(1)`, `" onclick="alert(1)`, `<b>`, `<!-- -->`, `javascript:alert(1)`,
+			`<svg onload=alert(1)>`, `<a href=http:evil>`, "{{.}}${1}", `<title><style>`,
+		} {
+			parts, say := pages(text)
+			for _, part := range parts {
+				if !slices.Contains(known, part) {
+					t.Errorf("%q: pages about harmless text have no %s", text, part)
+				}
+			}
+			if !strings.Contains(say, text) {
+				t.Errorf("%q is not shown as it is in:\n%s", text, say)
+			}
+		}
+	})
+}
+
+// partsOf is each element of a page with its place, each of its attributes, what of these does something, and what else
+// there is but text.
+func partsOf(t *testing.T, page string) []string {
+	t.Helper()
+	doc, err := html.Parse(strings.NewReader(page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := regexp.MustCompile(`^/imports(/[^/"'<>]+)+$|^/imports\?[A-Za-z0-9=&%+._-]+$`)
+	var all []string
+	for n := range doc.Descendants() {
+		place := n.Parent.Data + " > "
+		switch n.Type { //nolint:exhaustive // the others hold nothing
+		case html.TextNode:
+			if n.Parent.Data == "style" {
+				all = append(all, place+n.Data)
+			}
+		case html.ElementNode:
+			place += n.Data
+			all = append(all, place)
+			for _, a := range n.Attr {
+				if a.Key == "class" || a.Key == "http-equiv" || a.Key == "href" && !ours.MatchString(a.Val) {
+					a.Key += "=" + a.Val
+				}
+				all = append(all, place+" "+a.Key)
+			}
+		case html.CommentNode:
+			all = append(all, "comment "+n.Data)
+		}
+	}
+	return all
 }

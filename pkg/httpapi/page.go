@@ -6,10 +6,8 @@ import (
 	_ "embed"
 	"encoding/base64"
 	"fmt"
-	"html/template"
 	"net/http"
 	"net/url"
-	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -20,16 +18,9 @@ import (
 
 // Pages hold their style and nothing else that a browser would run or fetch, and the policy says so.
 var (
-	//go:embed page.html
-	pageText string
 	//go:embed page.css
 	pageStyle string
 
-	pages = template.Must(template.New("").Funcs(template.FuncMap{
-		"count": count, "link": link, "base": path.Base, "share": share, "when": when, "span": span, "size": size, "outcomes": outcomes,
-		"records": func(c results.Counts) int64 { return c.Records() },
-		"style":   func() template.CSS { return template.CSS(pageStyle) }, //nolint:gosec // it is a file of this package
-	}).Parse(pageText))
 	pagePolicy = func() string {
 		sum := sha256.Sum256([]byte(pageStyle))
 		return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
@@ -44,27 +35,15 @@ const (
 	refreshList   = 30
 )
 
-// A view is what a page is made from.
-type view struct {
-	Lang    string
-	T       map[string]string // the words, by their English ones in short
-	Refresh int               // seconds; 0 is never
-	Page    any
-}
+// A dictionary has the words of pages, by their English ones in short.
+type dictionary map[string]string
 
-// page returns the named page about v.
-func page(r *http.Request, name string, v any, changes bool) answer {
+// page returns a page in the language that the browser prefers.
+func page(r *http.Request, show func(dictionary) content) answer {
 	lang := language(r.Header.Get("Accept-Language"))
-	vw := view{Lang: lang, T: words[lang], Page: v}
-	switch {
-	case name == "list":
-		vw.Refresh = refreshList
-	case changes:
-		vw.Refresh = refreshImport
-	}
 	var b bytes.Buffer
-	if err := pages.ExecuteTemplate(&b, name, vw); err != nil {
-		panic(err) // a fault in the template
+	if err := show(words[lang]).document(lang).Render(&b); err != nil {
+		panic(err) // a buffer takes everything
 	}
 	return answer{status: http.StatusOK, kind: "text/html; charset=utf-8", body: b.Bytes()}.
 		with("Content-Security-Policy", pagePolicy).with("Vary", "Accept, Accept-Language").with("Content-Language", lang)
@@ -84,7 +63,7 @@ func language(accepted string) string {
 	return "en"
 }
 
-var words = map[string]map[string]string{
+var words = map[string]dictionary{
 	"en": {
 		"imports": "Imports", "export": "export", "state": "state", "records": "records", "none": "There are no exports here.", "next": "next page",
 		"running": "running", "waiting": "waiting", "stopped": "stopped", "finished": "finished", "all": "all imports",

@@ -3,6 +3,9 @@ package report
 import (
 	"regexp"
 	"strings"
+
+	g "maragu.dev/gomponents"
+	h "maragu.dev/gomponents/html"
 )
 
 // translated is what another part of the program says, in English, with its Chinese if there is one. What
@@ -12,7 +15,7 @@ func translated(english string) text {
 	if zh, ok := inChinese(english); ok {
 		t.ZH = same(zh).ZH
 	} else {
-		t.ZH = `<span lang="en">` + t.ZH + `</span>`
+		t.ZH = g.Group{h.Span(h.Lang("en"), t.ZH)}
 	}
 	return t
 }

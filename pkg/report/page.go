@@ -1,12 +1,12 @@
 package report
 
 import (
+	"bufio"
 	"cmp"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
 	"fmt"
-	"html/template"
 	"io"
 	"maps"
 	"math"
@@ -18,26 +18,11 @@ import (
 )
 
 var (
-	//go:embed page.html
-	pageHTML string
 	//go:embed page.css
 	pageCSS string
 	//go:embed page.js
 	pageJS string
-
-	page = template.Must(template.New("page").Funcs(template.FuncMap{"n": number}).Parse(pageHTML))
 )
-
-// number writes a number of the template's.
-func number(n any) string {
-	switch n := n.(type) {
-	case int:
-		return thousands(int64(n))
-	case int64:
-		return thousands(n)
-	}
-	return fmt.Sprint(n)
-}
 
 // policy allows the page its own style and script, by their hashes, and nothing else.
 func policy() string {
@@ -48,19 +33,16 @@ func policy() string {
 	return "default-src 'none'; style-src " + hash(pageCSS) + "; script-src " + hash(pageJS) + "; base-uri 'none'; form-action 'none'"
 }
 
-// A view is what the template shows.
+// A view is what the page shows. [view.document] is the page.
 type view struct {
-	Policy string
-	Style  template.CSS
-	Script template.JS
-	Title  label
-	Name   string // of the export
-	Key    string
-	State  string // class of the state's badge
-	Badge  text
-	Head   text
-	Rest   text
-	Notes  []text
+	Title label
+	Name  string // of the export
+	Key   string
+	State string // class of the state's badge
+	Badge text
+	Head  text
+	Rest  text
+	Notes []text
 
 	Segments []segment
 	BarAlt   label
@@ -156,8 +138,11 @@ type file struct {
 }
 
 func (v *view) write(w io.Writer) error {
-	v.Policy, v.Style, v.Script = policy(), template.CSS(pageCSS), template.JS(pageJS) //nolint:gosec // our own files
-	return page.Execute(w, v)
+	b := bufio.NewWriter(w)
+	if err := v.document().Render(b); err != nil {
+		return err
+	}
+	return b.Flush()
 }
 
 // newView returns what both pages have.

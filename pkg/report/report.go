@@ -143,12 +143,6 @@ func (b *Builder) known(s results.Status) results.Status {
 	return "other"
 }
 
-// Class is the style class of the row's status.
-func (r row) Class() string { return classOf(r.Status) }
-
-// Outcome is the row's status for people.
-func (r row) Outcome() string { return nameOf(r.Status).EN }
-
 // size is about how many bytes the row takes in the page, at most.
 func (r row) size() int {
 	const markup = 110
@@ -159,7 +153,7 @@ func escapedLen(s string) int {
 	n := len(s)
 	for _, c := range []byte(s) {
 		switch c {
-		case '"', '\'', '&', '<', '>', '+':
+		case '"', '\'', '&', '<', '>':
 			n += 4
 		}
 	}

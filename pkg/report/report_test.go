@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -337,6 +338,96 @@ func TestPolicyAllowsThePagesOwnStyleAndScriptOnly(t *testing.T) {
 		}
 		if want := strings.Join(append(want, "base-uri 'none'", "form-action 'none'"), "; "); text != want {
 			t.Errorf("%s: got %s, want %s", name, text, want)
+		}
+	}
+}
+
+// What came from elsewhere makes no element, attribute, class or link in a page, whatever it looks like: there are only
+// those that pages about harmless text have, too.
+func TestNothingInAPageIsMadeOfData(t *testing.T) {
+	all := pages(t)
+	hostile := all["hostile"]
+	delete(all, "hostile")
+	maps.Copy(all, filled(t, "harmless"))
+	known := map[string]bool{}
+	for _, page := range all {
+		parts(t, page, func(part string) { known[part] = true })
+	}
+	check := func(name string, page []byte) {
+		t.Helper()
+		parts(t, page, func(part string) {
+			if !known[part] {
+				t.Errorf("%s: pages about harmless text have no %s", name, part)
+			}
+		})
+	}
+	check("hostile", hostile)
+	if text := textOf(t, hostile, "en"); !strings.Contains(text, nasty[0]) || !strings.Contains(text, nasty[2]) {
+		t.Errorf("the text is not shown as it is in:\n%s", clip(text))
+	}
+	for i, text := range nasty {
+		for name, page := range filled(t, text+nasty[(i+1)%len(nasty)]) {
+			check(fmt.Sprintf("%s with %q", name, text), page)
+		}
+	}
+}
+
+// filled returns a page of each kind with text in every field that can hold it.
+func filled(t *testing.T, text string) map[string][]byte {
+	t.Helper()
+	all := map[string][]byte{}
+	names := results.Names{Export: text + "/" + text}
+	run := results.Run{Start: epoch, Stop: text, Why: text}
+	for _, state := range []results.State{results.Running, results.Waiting, results.Stopped, results.Finished} {
+		var b bytes.Buffer
+		p := results.Progress{State: state, Reason: text, Export: results.Export{Key: names.Export, Version: text}, Run: run, Holder: text}
+		if err := report.WriteProgress(&b, names, &p, []results.Run{run, run}, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		all[string(state)] = b.Bytes()
+	}
+	s := story{Builder: report.New(func(int) string { return text }), names: names}
+	for n, status := range []results.Status{results.Rejected, results.Failed, results.Unknown, results.Skipped, results.Status(text)} {
+		for attempts := range 2 { // where there was one, the service has said it
+			o := results.Outcome{Status: status, GroupID: text, Field: text, Code: n + 1, Error: text, Attempts: attempts, At: epoch}
+			s.add(o, fmt.Sprintf(`{"Name":%s,%[1]s:%[1]s}`, jsonString(text)))
+		}
+	}
+	s.m.Runs, s.m.Rounds = []results.Run{run}, []results.Round{{Runs: []results.Run{run}}}
+	s.m.Files = []results.File{{Key: text, SHA256: text}, {Key: names.Failures(), SHA256: text}}
+	all["through"] = s.page(t)
+	return all
+}
+
+// parts tells of a page each element with its place, each of its attributes, what of these does something, and what
+// else there is but text.
+func parts(t *testing.T, page []byte, tell func(string)) {
+	t.Helper()
+	doc, err := html.Parse(bytes.NewReader(page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	beside := regexp.MustCompile(`^\./[A-Za-z0-9._%-]+$`)
+	for n := range doc.Descendants() {
+		place := n.Parent.Data + " > "
+		switch n.Type { //nolint:exhaustive // the others hold nothing
+		case html.TextNode:
+			if n.Parent.Data == "script" || n.Parent.Data == "style" {
+				tell(place + n.Data)
+			}
+		case html.ElementNode:
+			place += n.Data
+			tell(place)
+			for _, a := range n.Attr {
+				switch {
+				case slices.Contains([]string{"class", "id", "role", "hidden", "type", "http-equiv", "content", "for"}, a.Key),
+					a.Key == "href" && !beside.MatchString(a.Val):
+					a.Key += "=" + a.Val
+				}
+				tell(place + " " + a.Key)
+			}
+		case html.CommentNode:
+			tell("comment " + n.Data)
 		}
 	}
 }

@@ -2,16 +2,18 @@ package report
 
 import (
 	"fmt"
-	"html"
-	"html/template"
+	"regexp"
 	"strings"
 	"time"
+
+	g "maragu.dev/gomponents"
+	h "maragu.dev/gomponents/html"
 
 	"groupimport/pkg/results"
 )
 
 // A text is said in both languages of the page.
-type text struct{ EN, ZH template.HTML }
+type text struct{ EN, ZH g.Group }
 
 // A label is a text without markup, for attributes.
 type label struct{ EN, ZH string }
@@ -22,36 +24,53 @@ type (
 	code    string // a name of a file, a command, a variable
 )
 
-// say makes a text from formats, whose verbs are all %s, in the same or numbered order. Whatever an
-// argument holds is escaped according to its type.
+// say makes a text from formats, whose verbs are all %s, in the same or numbered order.
 func say(en, zh string, args ...any) text {
-	inEN, inZH := make([]any, len(args)), make([]any, len(args))
+	inEN, inZH := make(g.Group, len(args)), make(g.Group, len(args))
+	both := func(i int, n g.Node) { inEN[i], inZH[i] = n, n }
 	for i, arg := range args {
 		switch a := arg.(type) {
 		case text:
 			inEN[i], inZH[i] = a.EN, a.ZH
 		case int64:
-			inEN[i], inZH[i] = thousands(a), thousands(a)
+			both(i, g.Text(thousands(a)))
 		case time.Time:
-			markup := fmt.Sprintf(`<time datetime="%s">%s</time>`, a.UTC().Format(time.RFC3339), a.UTC().Format("2006-01-02 15:04 UTC"))
-			inEN[i], inZH[i] = markup, markup
+			both(i, h.Time(h.DateTime(a.UTC().Format(time.RFC3339)), g.Text(a.UTC().Format("2006-01-02 15:04 UTC"))))
 		case time.Duration:
-			inEN[i], inZH[i] = duration(a).EN, duration(a).ZH
+			d := duration(a)
+			inEN[i], inZH[i] = g.Text(d.EN), g.Text(d.ZH)
 		case code:
-			markup := "<code>" + html.EscapeString(shown(string(a), textMost)) + "</code>"
-			inEN[i], inZH[i] = markup, markup
+			both(i, codeNode(shown(string(a), textMost)))
 		case foreign:
-			markup := "<bdi>" + html.EscapeString(shown(string(a), 3*textMost)) + "</bdi>"
-			inEN[i], inZH[i] = markup, markup
+			both(i, g.El("bdi", g.Text(shown(string(a), 3*textMost))))
 		default:
 			panic(fmt.Sprintf("say: %T", arg))
 		}
 	}
-	return text{
-		EN: template.HTML(fmt.Sprintf(en, inEN...)), //nolint:gosec // every argument was escaped above
-		ZH: template.HTML(fmt.Sprintf(zh, inZH...)), //nolint:gosec // likewise
-	}
+	return text{fill(en, inEN), fill(zh, inZH)}
 }
+
+// fill puts args in the place of a format's verbs: %s, or %[1]s to %[9]s.
+func fill(format string, args g.Group) g.Group {
+	var nodes g.Group
+	from, next := 0, 0
+	for _, at := range verb.FindAllStringSubmatchIndex(format, -1) {
+		nodes = append(nodes, g.Text(format[from:at[0]]))
+		from = at[1]
+		if format[at[0]:at[1]] == "%%" {
+			nodes = append(nodes, g.Text("%"))
+			continue
+		}
+		if at[2] >= 0 {
+			next = int(format[at[2]] - '1')
+		}
+		nodes = append(nodes, args[next])
+		next++
+	}
+	return append(nodes, g.Text(format[from:]))
+}
+
+var verb = regexp.MustCompile(`%(?:%|s|\[([1-9])\]s)`)
 
 // same is a text that is the same in both languages.
 func same(s string) text { return say("%s", "%s", foreign(s)) }
@@ -61,11 +80,9 @@ func join(texts []text, en, zh string) text {
 	var t text
 	for i, x := range texts {
 		if i > 0 {
-			t.EN += template.HTML(en) //nolint:gosec // a separator of ours
-			t.ZH += template.HTML(zh) //nolint:gosec // likewise
+			t.EN, t.ZH = append(t.EN, g.Text(en)), append(t.ZH, g.Text(zh))
 		}
-		t.EN += x.EN
-		t.ZH += x.ZH
+		t.EN, t.ZH = append(t.EN, x.EN...), append(t.ZH, x.ZH...)
 	}
 	return t
 }
@@ -112,16 +129,16 @@ func duration(d time.Duration) label {
 		return label{fmt.Sprintf("%.1f s", d.Seconds()), fmt.Sprintf("%.1f 秒", d.Seconds())}
 	}
 	d = d.Round(time.Second)
-	h, m, s := d/time.Hour, d%time.Hour/time.Minute, d%time.Minute/time.Second
+	hours, m, s := d/time.Hour, d%time.Hour/time.Minute, d%time.Minute/time.Second
 	switch {
 	case d < time.Minute:
 		return label{fmt.Sprintf("%d s", s), fmt.Sprintf("%d 秒", s)}
 	case d < time.Hour:
 		return label{fmt.Sprintf("%d min %d s", m, s), fmt.Sprintf("%d 分 %d 秒", m, s)}
 	case d < 48*time.Hour:
-		return label{fmt.Sprintf("%d h %d min", h, m), fmt.Sprintf("%d 小时 %d 分", h, m)}
+		return label{fmt.Sprintf("%d h %d min", hours, m), fmt.Sprintf("%d 小时 %d 分", hours, m)}
 	default:
-		return label{fmt.Sprintf("%d days %d h", h/24, h%24), fmt.Sprintf("%d 天 %d 小时", h/24, h%24)}
+		return label{fmt.Sprintf("%d days %d h", hours/24, hours%24), fmt.Sprintf("%d 天 %d 小时", hours/24, hours%24)}
 	}
 }
 
@@ -229,7 +246,7 @@ func rest(counts map[results.Status]int64, failed text) text {
 	if len(parts) == 0 {
 		return text{}
 	}
-	return join([]text{join(parts, ", ", "，"), {".", "。"}}, "", "")
+	return join([]text{join(parts, ", ", "，"), say(".", "。")}, "", "")
 }
 
 // nameOf is a status as people read it.
