@@ -272,7 +272,7 @@ func TestAnImportSurvivesProcessesThatAreKilledAtAnyMoment(t *testing.T) {
 	c := newCloud(t)
 	c.env["TIM_RATE"] = "500"
 	c.put("exports/acme.jsonl", records(n)...)
-	f := c.function(4 * time.Second)
+	f := c.function(8 * time.Second)
 	kills := 0
 	for {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -288,6 +288,10 @@ func TestAnImportSurvivesProcessesThatAreKilledAtAnyMoment(t *testing.T) {
 			continue
 		}
 		cancel()
+		if r.Error != nil && r.Error.Type == lambdatest.TimedOut { // on a very slow machine the platform kills too
+			kills++
+			continue
+		}
 		if err != nil || r.Error != nil {
 			t.Fatalf("got %+v, %v", r.Error, err)
 		}

@@ -227,7 +227,7 @@ func TestAnImportSurvivesProcessesThatAreKilledAtAnyMoment(t *testing.T) {
 	c := newCloud(t)
 	c.env["TIM_RATE"] = "500"
 	c.put("exports/acme.jsonl", records(n)...)
-	f := c.function(4*time.Second, nil)
+	f := c.function(8*time.Second, nil)
 	kills, payload := 0, cosEvent(acme)
 	for finished := false; !finished; {
 		if kills < 2 && c.service.Stats().Imports < n {
@@ -237,7 +237,7 @@ func TestAnImportSurvivesProcessesThatAreKilledAtAnyMoment(t *testing.T) {
 		switch {
 		case err != nil:
 			t.Fatal(err)
-		case r.Error != nil && r.Error.Type == scftest.Exited:
+		case r.Error != nil && (r.Error.Type == scftest.Exited || r.Error.Type == scftest.TimedOut): // on a very slow machine the platform kills too
 			kills++
 		case r.Error != nil:
 			t.Fatalf("got %+v", r.Error)
