@@ -36,7 +36,7 @@ func (t *tool) demo(ctx context.Context, args []string) error {
 	}
 
 	service := &emulator.Service{SDKAppID: emulatorApp, Key: emulatorKey, Latency: 50 * time.Millisecond}
-	url, stop, err := serveEmulator(ctx, service, "127.0.0.1:0")
+	url, stop, err := serveEmulator(ctx, service, "127.0.0.1:0", nil)
 	if err != nil {
 		return err
 	}

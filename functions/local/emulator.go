@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -27,6 +29,7 @@ func (t *tool) emulator(ctx context.Context, args []string) error {
 	latency := flags.Duration("latency", 50*time.Millisecond, "time an answer takes")
 	jitter := flags.Duration("jitter", 20*time.Millisecond, "and a random share of this")
 	faults := flags.String("faults", "", "what goes wrong, as shares of the requests, for example drop-after=0.01,internal=0.02,seed=7")
+	cert := flags.String("tls", "", "serve over TLS, with a certificate that is made now and written to this file")
 	if done, err := t.parse(flags, args, false); done {
 		return err
 	}
@@ -37,14 +40,26 @@ func (t *tool) emulator(ctx context.Context, args []string) error {
 	service := &emulator.Service{
 		SDKAppID: *app, Key: *key, Limit: *limit, Latency: *latency, Jitter: *jitter, Faults: fail,
 	}
-	url, stop, err := serveEmulator(ctx, service, *addr)
+	var secure *tls.Config
+	trust := ""
+	if *cert != "" {
+		file, err := filepath.Abs(*cert)
+		if err != nil {
+			return err
+		}
+		if secure, err = certified(*addr, file); err != nil {
+			return err
+		}
+		trust = " SSL_CERT_FILE=" + quote(file)
+	}
+	url, stop, err := serveEmulator(ctx, service, *addr, secure)
 	if err != nil {
 		return err
 	}
 	defer stop()
 	fmt.Fprintf(t.stderr, "local: an IM service is at %s; to use it:\n\n"+
-		"  export TIM_ENDPOINT=%s TIM_SDKAPPID=%d TIM_SECRET_KEY=%s\n\n"+
-		"what it has seen: %s/emulator/stats   its groups: %s/emulator/groups   Ctrl-C ends it\n", url, url, *app, quote(*key), url, url)
+		"  export TIM_ENDPOINT=%s TIM_SDKAPPID=%d TIM_SECRET_KEY=%s%s\n\n"+
+		"what it has seen: %s/emulator/stats   its groups: %s/emulator/groups   Ctrl-C ends it\n", url, url, *app, quote(*key), trust, url, url)
 	<-ctx.Done()
 	stats := service.Stats()
 	fmt.Fprintf(t.stdout, "requests %s, groups made %s, refused as too fast %s, busiest second %d\n", thousands(int64(stats.Requests)),
@@ -60,11 +75,17 @@ func quote(text string) string {
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
-// serveEmulator serves at addr until stop is called.
-func serveEmulator(ctx context.Context, service *emulator.Service, addr string) (url string, stop func(), err error) {
+// serveEmulator serves at addr until stop is called, over TLS if secure is not nil. Over TLS too it speaks HTTP/1.1 only:
+// the service breaks connections when a fault says so, and an HTTP/2 connection carries others' requests.
+func serveEmulator(ctx context.Context, service *emulator.Service, addr string, secure *tls.Config) (url string, stop func(), err error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return "", nil, fmt.Errorf("start the emulator: %w", err)
+	}
+	url = "http://" + listener.Addr().String()
+	if secure != nil {
+		url = "https://" + listener.Addr().String()
+		listener = tls.NewListener(listener, secure)
 	}
 	server := &http.Server{Handler: service, ReadHeaderTimeout: 10 * time.Second}
 	served := make(chan struct{})
@@ -74,7 +95,7 @@ func serveEmulator(ctx context.Context, service *emulator.Service, addr string) 
 			panic(err) // a listener on this machine that fails while it is open
 		}
 	}()
-	return "http://" + listener.Addr().String(), func() {
+	return url, func() {
 		server.Close()
 		<-served
 	}, nil

@@ -44,7 +44,7 @@ func newDesk(t *testing.T, records int, ids bool) *desk {
 	d := &desk{t: t, dir: t.TempDir(), records: records, service: &emulator.Service{
 		SDKAppID: 1400000000, Key: "key", Limit: -1, Latency: 20 * time.Millisecond,
 	}}
-	url, stop, err := serveEmulator(t.Context(), d.service, "127.0.0.1:0")
+	url, stop, err := serveEmulator(t.Context(), d.service, "127.0.0.1:0", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -148,7 +148,7 @@ func (s *story) serve(setenv func(name, value string), service *emulator.Service
 		s.addr = "127.0.0.1:0"
 	}
 	service.Latency = 2 * time.Millisecond
-	url, stop, err := serveEmulator(context.Background(), service, s.addr)
+	url, stop, err := serveEmulator(context.Background(), service, s.addr, nil)
 	if err != nil {
 		return err
 	}

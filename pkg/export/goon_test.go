@@ -20,9 +20,9 @@ import (
 
 var goonSize = flag.Int64("goon.size", 4<<20, "bytes of the exports that TestGoingOnNearTheEnd goes on in")
 
-// TestGoingOnNearTheEnd reads what a record near the end of a large export costs: a plain one a range and the head, not all
-// that stands before. With -v it tells how long it took.
-func TestGoingOnNearTheEnd(t *testing.T) {
+// TestGoingOn reads what the first record costs at 10 %, 50 % and 99 % of a large export, and behind the tenth from
+// its end: in a plain one a range and the head, not all that stands before. With -v it tells how long it took.
+func TestGoingOn(t *testing.T) {
 	texts := sample(1000)
 	for _, form := range []string{"jsonl", "json", "csv", "jsonl.gz", "jsonl.zst"} {
 		format, compression, _ := strings.Cut(form, ".")
@@ -36,6 +36,8 @@ func TestGoingOnNearTheEnd(t *testing.T) {
 			}
 			return r.Records()
 		}
+		const each = 1000          // positions that are remembered
+		var some []export.Position // behind every each-th record
 		var last [10]export.Position
 		n := 0
 		start := time.Now()
@@ -43,27 +45,43 @@ func TestGoingOnNearTheEnd(t *testing.T) {
 			if err != nil || e.Problem != nil {
 				t.Fatal(form, err, e.Problem)
 			}
+			if n%each == 0 {
+				some = append(some, e.Next)
+			}
 			last[n%len(last)] = e.Next
 			n++
 		}
-		whole := time.Since(start)
-		at := last[n%len(last)] // behind the tenth record from the end
-		src.read = 0
-		start = time.Now()
-		rest := 0
-		for e, err := range records(at) {
-			if err != nil || e.Problem != nil {
-				t.Fatal(form, err, e.Problem)
+		t.Logf("%s: %d records of %d bytes of text: read in %v", form, n, *goonSize, time.Since(start).Round(time.Millisecond))
+		for _, row := range []struct {
+			where string
+			at    export.Position
+		}{
+			{"10 %", some[len(some)/10]}, {"50 %", some[len(some)/2]}, {"99 %", some[len(some)*99/100]}, {"the end", last[n%len(last)]},
+		} {
+			src.read = 0
+			rest := 0
+			var took time.Duration
+			read := int64(0)
+			start := time.Now()
+			for e, err := range records(row.at) {
+				if err != nil || e.Problem != nil {
+					t.Fatal(form, err, e.Problem)
+				}
+				if rest == 0 {
+					took, read = time.Since(start), src.read
+				}
+				rest++
+				if rest == len(last) {
+					break
+				}
 			}
-			rest++
-		}
-		t.Logf("%-9s %d records of %d bytes of text: read in %v; going on at byte %d in %v, with %d bytes read", form, n, *goonSize,
-			whole.Round(time.Millisecond), at.Offset, time.Since(start).Round(10*time.Microsecond), src.read)
-		if rest != len(last)-1 {
-			t.Errorf("%s: got %d records from %+v, want %d", form, rest, at, len(last)-1)
-		}
-		if compression == "" && src.read > 256<<10 {
-			t.Errorf("%s: got %d bytes read to go on at byte %d, want a range", form, src.read, at.Offset)
+			t.Logf("%s: going on at %s took %.2f ms and %d bytes", form, row.where, float64(took.Microseconds())/1000, read)
+			if want := min(int64(n)-row.at.N+1, int64(len(last))); int64(rest) != want {
+				t.Errorf("%s: got %d records from %+v of %d, want %d", form, rest, row.at, n, want)
+			}
+			if compression == "" && read > 256<<10 {
+				t.Errorf("%s: got %d bytes read to go on at byte %d, want a range", form, read, row.at.Offset)
+			}
 		}
 	}
 }

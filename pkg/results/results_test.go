@@ -206,7 +206,7 @@ func TestTheNewestLeaseIsFoundWithFewRequests(t *testing.T) {
 }
 
 // writer returns one on a new import in b, and its lease.
-func writer(t *testing.T, b blob.Bucket) *results.Writer {
+func writer(t testing.TB, b blob.Bucket) *results.Writer {
 	t.Helper()
 	l, err := results.Acquire(t.Context(), b, names, "me", time.Now().Add(time.Hour), nil)
 	if err != nil {

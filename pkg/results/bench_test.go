@@ -1,0 +1,41 @@
+package results_test
+
+import (
+	"context"
+	"io"
+	"testing"
+	"time"
+
+	"groupimport/pkg/blob/blobtest"
+	"groupimport/pkg/results"
+)
+
+// A forgetful bucket reads what is put and keeps nothing, so that a benchmark measures the writer.
+type forgetful struct{ *blobtest.Bucket }
+
+func (forgetful) Put(_ context.Context, _ string, body io.Reader) error {
+	_, err := io.Copy(io.Discard, body)
+	return err
+}
+
+// BenchmarkWriter is the way of an outcome into its part, with the parts and checkpoints that go with it.
+func BenchmarkWriter(b *testing.B) {
+	raw := []byte(`{"GroupId":"g-00017","Type":"Public","Owner_Account":"leckie","Name":"Team 17","MaxMemberCount":500,"ApplyJoinOption":"FreeAccess"}`)
+	imported := outcome(17)
+	rejected := &results.Outcome{Line: 17, Status: results.Rejected, GroupID: "g-00017", Field: "Name", Error: "Name has 31 bytes, at most 30 are allowed", At: at}
+	for name, o := range map[string]*results.Outcome{"imported": imported, "rejected": rejected} {
+		b.Run(name, func(b *testing.B) {
+			w := writer(b, forgetful{&blobtest.Bucket{}})
+			b.ReportAllocs()
+			for b.Loop() {
+				o.N++
+				if err := w.Append(b.Context(), o, raw, next(o.N)); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if _, err := w.Close(b.Context(), nil, func(cp *results.Checkpoint) { cp.Runs[0].End = time.Now() }); err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+}
