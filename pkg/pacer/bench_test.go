@@ -8,7 +8,7 @@ import (
 
 // BenchmarkTurn is what a turn costs beyond its wait: taken and sent at a rate that this loop does not reach.
 func BenchmarkTurn(b *testing.B) {
-	p := pacer.New(2_000_000)
+	p := pacer.New(10_000_000)
 	ctx := b.Context()
 	b.ReportAllocs()
 	for b.Loop() {
