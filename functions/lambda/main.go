@@ -23,7 +23,7 @@ import (
 
 // memoryMost is what the runtime may hold before it collects harder. With the program's own text and the
 // kernel's buffers it stays below 64 MB, half of the smallest function.
-const memoryMost = 40 << 20
+const memoryMost = 32 << 20
 
 func main() {
 	debug.SetMemoryLimit(memoryMost)

@@ -72,7 +72,7 @@ func usageError(format string, args ...any) error {
 // memoryMost is what the runtime may hold before it collects harder: with the program's own text and the
 // kernel's buffers it stays below the 64 MB that any export may need. It is not for the emulator, which
 // remembers every group.
-const memoryMost = 40 << 20
+const memoryMost = 32 << 20
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] != "emulator" && os.Args[1] != "demo" {
