@@ -14,10 +14,10 @@ import (
 	"io"
 	"net"
 	"net/rpc"
+	"os"
 	"os/exec"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -83,7 +83,7 @@ const (
 type Usage struct {
 	Processes int
 	CPU       time.Duration // of all that have ended
-	MaxRSS    int64         // bytes, the largest of any process that has ended
+	MaxRSS    int64         // bytes, the largest of any process at the end of its invocations; Linux only
 }
 
 // The messages of the protocol.
@@ -159,6 +159,7 @@ func (r *Runtime) Invoke(ctx context.Context, payload []byte) (Result, error) {
 		return result, context.Cause(ctx)
 	}
 	result.Took = time.Since(began)
+	r.weigh(p)
 	return result, nil
 }
 
@@ -184,10 +185,7 @@ func (r *Runtime) running() (*process, time.Duration, error) {
 		p.cmd.Wait() //nolint:errcheck // how it ended is what the invocation tells
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		if u, ok := p.cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-			r.usage.MaxRSS = max(r.usage.MaxRSS, u.Maxrss*1024) // Linux tells kilobytes
-			r.usage.CPU += p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()
-		}
+		r.usage.CPU += p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()
 		close(p.exited)
 	}()
 	if p.client, err = dial(p, port); err != nil {
@@ -233,8 +231,26 @@ func dial(p *process, port string) (*rpc.Client, error) {
 	return nil, fmt.Errorf("%s does not listen", p.cmd.Path)
 }
 
+// weigh notes the most memory that the process has had. Its rusage would not do: there the memory of whoever
+// started it counts too.
+func (r *Runtime) weigh(p *process) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		return // it has ended
+	}
+	for line := range strings.Lines(string(status)) {
+		var kb int64
+		if n, _ := fmt.Sscanf(line, "VmHWM: %d kB", &kb); n == 1 {
+			r.mu.Lock()
+			r.usage.MaxRSS = max(r.usage.MaxRSS, kb*1024)
+			r.mu.Unlock()
+		}
+	}
+}
+
 // end kills the process and waits until it has ended.
 func (r *Runtime) end(p *process) {
+	r.weigh(p)
 	p.client.Close()
 	p.cmd.Process.Kill() //nolint:errcheck // it may have ended by itself
 	<-p.exited
