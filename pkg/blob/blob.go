@@ -96,6 +96,14 @@ func CheckKey(key string) error {
 	return nil
 }
 
+// CheckDelimiter says that a delimiter is none that [Bucket.List] takes.
+func CheckDelimiter(delimiter string) error {
+	if delimiter != "" && delimiter != "/" {
+		return fmt.Errorf("delimiter %q is neither empty nor a slash", delimiter)
+	}
+	return nil
+}
+
 // ReadAll returns the small object at key, all of one version. One of more than limit bytes is an
 // error. It hides hang-ups as [Reader] does, and begins again if the object is replaced meanwhile,
 // but not for ever: then the error wraps [ErrChanged]. It costs a Stat and an Open.

@@ -74,11 +74,6 @@ func (e *Error) Code() int {
 	return 0
 }
 
-// Problemf returns an Error of one problem with the record as a whole.
-func Problemf(format string, args ...any) *Error {
-	return &Error{Problems: []Problem{{Message: fmt.Sprintf(format, args...)}}}
-}
-
 // hints are for names that people write because other calls of the service know them.
 var hints = map[string]string{
 	"MemberList":             "import_group takes no members, import_group_member does",

@@ -47,8 +47,6 @@ const (
 	// Requests at once above which callers are asked to come later. One that waits for its turn holds some
 	// 50 KB, the connection's buffers included.
 	atOnce = 600
-
-	minToken = 16
 )
 
 // Config is what the handler needs.
@@ -78,7 +76,7 @@ func New(c Config) (http.Handler, error) {
 			"or HTTP_AUTH=platform where the platform checks callers")
 	case c.Token != "" && c.Platform:
 		return nil, errors.New("HTTP_TOKEN and HTTP_AUTH=platform are both set: a request has room for one of them")
-	case c.Token != "" && len(c.Token) < minToken:
+	case c.Token != "" && len(c.Token) < importer.MinToken:
 		return nil, errors.New("HTTP_TOKEN is too short: openssl rand -hex 24 makes one")
 	}
 	a := &api{

@@ -51,11 +51,11 @@ const (
 	maxRateEndpoint = 10_000
 )
 
+// MinToken is how many characters [Config.HTTPToken] has at least.
+const MinToken = 16
+
 // A token travels in a header: RFC 6750, section 2.1, says which characters may be in it.
-const (
-	minToken   = 16
-	tokenChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~+/="
-)
+const tokenChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~+/="
 
 // ConfigFromEnv reads the configuration. The error names every variable that is missing or wrong, one a
 // line.
@@ -145,8 +145,8 @@ func ConfigFromEnv(getenv func(string) string) (Config, error) {
 	c.HTTPToken = value("HTTP_TOKEN", "")
 	switch {
 	case c.HTTPToken == "":
-	case len(c.HTTPToken) < minToken: // what stands there may be a part of the right one: it is not quoted
-		wrong("HTTP_TOKEN", "has %d characters, it must have %d or more: openssl rand -hex 24 makes one", len(c.HTTPToken), minToken)
+	case len(c.HTTPToken) < MinToken: // what stands there may be a part of the right one: it is not quoted
+		wrong("HTTP_TOKEN", "has %d characters, it must have %d or more: openssl rand -hex 24 makes one", len(c.HTTPToken), MinToken)
 	case strings.Trim(c.HTTPToken, tokenChars) != "":
 		wrong("HTTP_TOKEN", "may hold letters, digits and -._~+/= only: openssl rand -hex 24 makes one")
 	}

@@ -295,14 +295,3 @@ func (p *process) answer(w http.ResponseWriter, req *http.Request, set func(*inv
 	set(inv, body)
 	w.WriteHeader(http.StatusAccepted)
 }
-
-// Environ returns a copy of this process's environment without what could reach a cloud by mistake.
-func Environ() []string {
-	var env []string
-	for _, e := range os.Environ() {
-		if !strings.HasPrefix(e, "AWS_") && !strings.HasPrefix(e, "TIM_") {
-			env = append(env, e)
-		}
-	}
-	return env
-}

@@ -222,8 +222,8 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 // List implements [blob.Bucket]. A page shows what is there when it is asked for, without versions.
 func (b *Bucket) List(ctx context.Context, prefix, delimiter string) iter.Seq2[blob.Info, error] {
 	return func(yield func(blob.Info, error) bool) {
-		if delimiter != "" && delimiter != "/" {
-			yield(blob.Info{}, fmt.Errorf("list %q: delimiter %q is neither empty nor a slash", prefix, delimiter))
+		if err := blob.CheckDelimiter(delimiter); err != nil {
+			yield(blob.Info{}, fmt.Errorf("list %q: %w", prefix, err))
 			return
 		}
 		after := ""

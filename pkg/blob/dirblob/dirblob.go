@@ -189,8 +189,8 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 // above it.
 func (b *Bucket) List(ctx context.Context, prefix, delimiter string) iter.Seq2[blob.Info, error] {
 	return func(yield func(blob.Info, error) bool) {
-		if delimiter != "" && delimiter != "/" {
-			yield(blob.Info{}, fmt.Errorf("list %q: delimiter %q is neither empty nor a slash", prefix, delimiter))
+		if err := blob.CheckDelimiter(delimiter); err != nil {
+			yield(blob.Info{}, fmt.Errorf("list %q: %w", prefix, err))
 			return
 		}
 		if ctx.Err() != nil {
