@@ -15,14 +15,14 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
+
+	"groupimport/functions/internal/sandbox"
 )
 
 // A Config says what to run.
@@ -36,23 +36,20 @@ type Config struct {
 // A Runtime runs one instance of a function. Its methods may be called concurrently; one invocation is
 // under way at a time.
 type Runtime struct {
+	sandbox.Sandbox
 	config Config
 
 	invoking sync.Mutex // held during an invocation
-	mu       sync.Mutex
-	process  *process
-	usage    Usage
+	process  *process   // the latest; guarded by invoking
 }
 
 // A process is one life of the program. It has a server of its own, so that nothing that a dead one has
 // sent is taken for another's.
 type process struct {
-	cmd     *exec.Cmd
-	server  *http.Server
-	started time.Time
-	ready   chan struct{} // receives each time the process asks for an event
-	events  chan *invocation
-	exited  chan struct{} // closed once it has
+	*sandbox.Process
+	ready  chan struct{} // receives each time the process asks for an event
+	events chan *invocation
+	gone   chan struct{} // closed once it has ended; the server has it before there is a process
 
 	mu      sync.Mutex
 	current *invocation
@@ -86,13 +83,6 @@ const (
 	Exited   = "Runtime.ExitError"
 )
 
-// Usage is what the processes needed.
-type Usage struct {
-	Processes int
-	CPU       time.Duration // of all that have ended
-	MaxRSS    int64         // bytes, the largest of any process at the end of its invocations; Linux only
-}
-
 // New returns a Runtime. It starts the program when it is invoked. Close it.
 func New(config Config) *Runtime { return &Runtime{config: config} }
 
@@ -108,14 +98,14 @@ func (r *Runtime) Invoke(ctx context.Context, payload []byte) (Result, error) {
 	}
 	select { // on a process that has just answered this is immediate
 	case <-p.ready:
-	case <-p.exited:
+	case <-p.Exited:
 		return Result{Error: &FunctionError{"the process exited before it asked for an event", Exited}}, nil
 	case <-time.After(10 * time.Second): // the platform's limit of the init phase
-		r.end(p)
+		p.End()
 		return Result{Error: &FunctionError{"the process did not ask for an event within 10 seconds", TimedOut}}, nil
 	}
 	if fresh {
-		result.Start = time.Since(p.started)
+		result.Start = time.Since(p.Started)
 	}
 	began := time.Now()
 	inv := &invocation{id: strings.ToLower(rand.Text()), payload: payload, deadline: began.Add(r.config.Timeout)}
@@ -126,121 +116,53 @@ func (r *Runtime) Invoke(ctx context.Context, payload []byte) (Result, error) {
 	case <-p.ready:
 		p.ready <- struct{}{} // for the next invocation
 		result.Response, result.Error = inv.response, inv.failure
-	case <-p.exited:
+	case <-p.Exited:
 		result.Response, result.Error = inv.response, inv.failure
 		if result.Response == nil && result.Error == nil {
 			result.Error = &FunctionError{fmt.Sprintf("RequestId: %s Error: Runtime exited", inv.id), Exited}
 		}
 	case <-killed.C:
-		r.end(p)
+		p.End()
 		result.Error = &FunctionError{fmt.Sprintf("RequestId: %s Error: Task timed out after %.2f seconds", inv.id, r.config.Timeout.Seconds()), TimedOut}
 	case <-ctx.Done():
-		r.end(p)
+		p.End()
 		return result, context.Cause(ctx)
 	}
 	result.Took = time.Since(began)
-	r.weigh(p)
+	p.Weigh()
 	return result, nil
 }
 
-// running returns the process, which is started if there is none.
+// running returns the process, which is started if there is none, with the server that it talks to.
 func (r *Runtime) running() (p *process, fresh bool, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if p := r.process; p != nil {
-		select {
-		case <-p.exited:
-		default:
-			return p, false, nil
-		}
+	if r.Process() != nil {
+		return r.process, false, nil
 	}
-	p, err = start(r.config)
+	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // the loopback does not take long
 	if err != nil {
 		return nil, false, err
 	}
-	r.process = p
-	r.usage.Processes++
-	go func() {
-		p.cmd.Wait() //nolint:errcheck // how it ended is what the invocation tells
-		p.server.Close()
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.usage.CPU += p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()
-		close(p.exited)
-	}()
-	return p, true, nil
-}
-
-// start starts the program and the server that it talks to.
-func start(config Config) (*process, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // the loopback does not take long
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.Command(config.Binary) //nolint:gosec,noctx // the caller's program, killed by end
-	cmd.Env = append([]string{
-		"AWS_LAMBDA_RUNTIME_API=" + listener.Addr().String(),
-		"AWS_LAMBDA_FUNCTION_NAME=local", "AWS_LAMBDA_FUNCTION_VERSION=$LATEST", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=128",
-		"LAMBDA_TASK_ROOT=/var/task", "_HANDLER=bootstrap", "TZ=:UTC",
-	}, config.Env...)
-	cmd.Stdout, cmd.Stderr = config.Log, config.Log
-	p := &process{cmd: cmd, started: time.Now(), ready: make(chan struct{}, 1), events: make(chan *invocation), exited: make(chan struct{})}
+	p = &process{ready: make(chan struct{}, 1), events: make(chan *invocation), gone: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /2018-06-01/runtime/invocation/next", p.next)
 	mux.HandleFunc("POST /2018-06-01/runtime/invocation/{id}/response", p.response)
 	mux.HandleFunc("POST /2018-06-01/runtime/invocation/{id}/error", p.failure)
-	p.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-	go p.server.Serve(listener) //nolint:errcheck // it ends with the process
-	if err := cmd.Start(); err != nil {
-		p.server.Close()
-		return nil, err
-	}
-	return p, nil
-}
-
-// weigh notes the most memory that the process has had. Its rusage would not do: there the memory of whoever
-// started it counts too.
-func (r *Runtime) weigh(p *process) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	go server.Serve(listener) //nolint:errcheck // it ends with the process
+	p.Process, err = r.Start(r.config.Binary, append([]string{
+		"AWS_LAMBDA_RUNTIME_API=" + listener.Addr().String(),
+		"AWS_LAMBDA_FUNCTION_NAME=local", "AWS_LAMBDA_FUNCTION_VERSION=$LATEST", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=128",
+		"LAMBDA_TASK_ROOT=/var/task", "_HANDLER=bootstrap", "TZ=:UTC",
+	}, r.config.Env...), r.config.Log, func() {
+		close(p.gone)
+		server.Close()
+	})
 	if err != nil {
-		return // it has ended
+		server.Close()
+		return nil, false, err
 	}
-	for line := range strings.Lines(string(status)) {
-		var kb int64
-		if n, _ := fmt.Sscanf(line, "VmHWM: %d kB", &kb); n == 1 {
-			r.mu.Lock()
-			r.usage.MaxRSS = max(r.usage.MaxRSS, kb*1024)
-			r.mu.Unlock()
-		}
-	}
-}
-
-// end kills the process and waits until it has ended.
-func (r *Runtime) end(p *process) {
-	r.weigh(p)
-	p.cmd.Process.Kill() //nolint:errcheck // it may have ended by itself
-	<-p.exited
-}
-
-// Kill ends the process under way at once, if there is one, as a fault of the platform would. The
-// invocation under way ends with [Exited].
-func (r *Runtime) Kill() {
-	r.mu.Lock()
-	p := r.process
-	r.mu.Unlock()
-	if p != nil {
-		r.end(p)
-	}
-}
-
-// Close kills the process.
-func (r *Runtime) Close() { r.Kill() }
-
-// Usage returns what all processes that have ended needed; after [Runtime.Close] these are all.
-func (r *Runtime) Usage() Usage {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.usage
+	r.process = p
+	return p, true, nil
 }
 
 // next hands out the event of the invocation that comes next.
@@ -260,7 +182,7 @@ func (p *process) next(w http.ResponseWriter, req *http.Request) {
 		h.Set("Lambda-Runtime-Deadline-Ms", strconv.FormatInt(inv.deadline.UnixMilli(), 10))
 		h.Set("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-east-1:123456789012:function:local")
 		w.Write(inv.payload) //nolint:errcheck // a process that is gone reads nothing
-	case <-p.exited:
+	case <-p.gone:
 	case <-req.Context().Done():
 	}
 }

@@ -10,17 +10,18 @@ package scftest
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/rpc"
-	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
+
+	"groupimport/functions/internal/sandbox"
 )
 
 // A Config says what to run.
@@ -42,19 +43,11 @@ type Config struct {
 // A Runtime runs one instance of a function. Its methods may be called concurrently; one invocation is
 // under way at a time.
 type Runtime struct {
+	sandbox.Sandbox
 	config Config
 
-	invoking sync.Mutex // held during an invocation
-	mu       sync.Mutex
-	process  *process
-	usage    Usage
-}
-
-// A process is one life of the program.
-type process struct {
-	cmd    *exec.Cmd
-	client *rpc.Client
-	exited chan struct{} // closed once it has
+	invoking sync.Mutex  // held during an invocation
+	client   *rpc.Client // of the latest process; guarded by invoking
 }
 
 // A Result is what an invocation came to.
@@ -78,13 +71,6 @@ const (
 	TimedOut = "FunctionTimeout"
 	Exited   = "ProcessExit"
 )
-
-// Usage is what the processes needed.
-type Usage struct {
-	Processes int
-	CPU       time.Duration // of all that have ended
-	MaxRSS    int64         // bytes, the largest of any process at the end of its invocations; Linux only
-}
 
 // The messages of the protocol.
 type (
@@ -121,7 +107,10 @@ func (r *Runtime) Invoke(ctx context.Context, payload []byte) (Result, error) {
 	defer r.invoking.Unlock()
 	var result Result
 	p, start, err := r.running()
-	if err != nil {
+	if errors.Is(err, errExited) {
+		result.Error = &FunctionError{Message: err.Error(), Type: Exited}
+		return result, nil
+	} else if err != nil {
 		return result, err
 	}
 	result.Start = start
@@ -143,136 +132,73 @@ func (r *Runtime) Invoke(ctx context.Context, payload []byte) (Result, error) {
 	var resp invokeResponse
 	killed := time.NewTimer(r.config.Timeout)
 	defer killed.Stop()
-	call := p.client.Go("Function.Invoke", &req, &resp, make(chan *rpc.Call, 1))
+	call := r.client.Go("Function.Invoke", &req, &resp, make(chan *rpc.Call, 1))
 	select {
 	case <-call.Done:
 		result.Response, result.Error = resp.Payload, resp.Error
 		if call.Error != nil {
-			r.end(p)
+			p.End()
 			result.Error = &FunctionError{Message: fmt.Sprintf("RequestId: %s the process exited: %v", req.RequestId, call.Error), Type: Exited}
 		}
 	case <-killed.C:
-		r.end(p)
+		p.End()
 		result.Error = &FunctionError{Message: fmt.Sprintf("RequestId: %s timed out after %v", req.RequestId, r.config.Timeout), Type: TimedOut}
 	case <-ctx.Done():
-		r.end(p)
+		p.End()
 		return result, context.Cause(ctx)
 	}
 	result.Took = time.Since(began)
-	r.weigh(p)
+	p.Weigh()
 	return result, nil
 }
 
 // running returns the process, which is started if there is none, and then how long that took.
-func (r *Runtime) running() (*process, time.Duration, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if p := r.process; p != nil {
-		select {
-		case <-p.exited:
-		default:
-			return p, 0, nil
-		}
+func (r *Runtime) running() (*sandbox.Process, time.Duration, error) {
+	if p := r.Process(); p != nil {
+		return p, 0, nil
 	}
-	began := time.Now()
-	p, port, err := start(r.config)
-	if err != nil {
-		return nil, 0, err
-	}
-	r.process = p
-	r.usage.Processes++
-	go func() {
-		p.cmd.Wait() //nolint:errcheck // how it ended is what the invocation tells
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.usage.CPU += p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()
-		close(p.exited)
-	}()
-	if p.client, err = dial(p, port); err != nil {
-		p.cmd.Process.Kill() //nolint:errcheck // it may have ended by itself
-		return nil, 0, err
-	}
-	return p, time.Since(began), nil
-}
-
-func start(config Config) (*process, string, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // the loopback does not take long
 	if err != nil {
-		return nil, "", err
+		return nil, 0, err
 	}
 	_, port, err := net.SplitHostPort(listener.Addr().String())
 	listener.Close()
 	if err != nil {
-		return nil, "", err
+		return nil, 0, err
 	}
-	cmd := exec.Command(config.Binary) //nolint:gosec,noctx // the caller's program, killed by end
-	cmd.Env = append([]string{
+	p, err := r.Start(r.config.Binary, append([]string{
 		"_LAMBDA_SERVER_PORT=" + port, "TENCENTCLOUD_RUNENV=SCF", "SCF_FUNCTIONNAME=local", "SCF_FUNCTIONVERSION=$LATEST", "TZ=UTC",
-	}, config.Env...)
-	cmd.Stdout, cmd.Stderr = config.Log, config.Log
-	if err := cmd.Start(); err != nil {
-		return nil, "", err
+	}, r.config.Env...), r.config.Log, nil)
+	if err != nil {
+		return nil, 0, err
 	}
-	return &process{cmd: cmd, exited: make(chan struct{})}, port, nil
+	if r.client, err = dial(p, port); err != nil {
+		p.End()
+		return nil, 0, fmt.Errorf("%s: %w", r.config.Binary, err)
+	}
+	return p, time.Since(p.Started), nil
 }
 
+// errExited says that the process has exited before it answered.
+var errExited = errors.New("the process exited")
+
 // dial connects to the process once it listens, and pings it.
-func dial(p *process, port string) (*rpc.Client, error) {
+func dial(p *sandbox.Process, port string) (*rpc.Client, error) {
 	for began := time.Now(); time.Since(began) < 10*time.Second; time.Sleep(time.Millisecond) { // it does not say when it listens
+		select {
+		case <-p.Exited:
+			return nil, errExited
+		default:
+		}
 		client, err := rpc.Dial("tcp", "localhost:"+port)
 		if err != nil {
 			continue
 		}
 		if err := client.Call("Function.Ping", &pingRequest{}, &pingResponse{}); err != nil {
-			return nil, fmt.Errorf("ping: %w", err)
+			client.Close()
+			continue // it exits
 		}
 		return client, nil
 	}
-	return nil, fmt.Errorf("%s does not listen", p.cmd.Path)
-}
-
-// weigh notes the most memory that the process has had. Its rusage would not do: there the memory of whoever
-// started it counts too.
-func (r *Runtime) weigh(p *process) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
-	if err != nil {
-		return // it has ended
-	}
-	for line := range strings.Lines(string(status)) {
-		var kb int64
-		if n, _ := fmt.Sscanf(line, "VmHWM: %d kB", &kb); n == 1 {
-			r.mu.Lock()
-			r.usage.MaxRSS = max(r.usage.MaxRSS, kb*1024)
-			r.mu.Unlock()
-		}
-	}
-}
-
-// end kills the process and waits until it has ended.
-func (r *Runtime) end(p *process) {
-	r.weigh(p)
-	p.client.Close()
-	p.cmd.Process.Kill() //nolint:errcheck // it may have ended by itself
-	<-p.exited
-}
-
-// Kill ends the process under way at once, if there is one, as a fault of the platform would. The
-// invocation under way ends with [Exited].
-func (r *Runtime) Kill() {
-	r.mu.Lock()
-	p := r.process
-	r.mu.Unlock()
-	if p != nil {
-		r.end(p)
-	}
-}
-
-// Close kills the process.
-func (r *Runtime) Close() { r.Kill() }
-
-// Usage returns what all processes that have ended needed; after [Runtime.Close] these are all.
-func (r *Runtime) Usage() Usage {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.usage
+	return nil, errors.New("it does not listen, or does not answer a ping")
 }
