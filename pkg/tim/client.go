@@ -245,9 +245,11 @@ func (c *Client) stopWith(ctx context.Context, s *Stop) {
 // ctx decides whether another attempt is started. One that is under way is left to finish, within
 // [AttemptTimeout] and the grace of the Config, even if ctx ends. rec must not change before the call's end.
 func (c *Client) ImportGroup(ctx context.Context, rec *group.Record) *Call {
+	c.queue()
 	return c.start(ctx, rec, false)
 }
 
+// start starts a call that stands in the queue.
 func (c *Client) start(ctx context.Context, rec *group.Record, try bool) *Call {
 	call := &Call{done: make(chan struct{})}
 	turn, err := c.turn(ctx)
@@ -269,7 +271,9 @@ func (c *Client) start(ctx context.Context, rec *group.Record, try bool) *Call {
 // does not allow: if the first turn would come after ctx's deadline, or the service says too fast, the call
 // ends at once, Undone, and Rate is set in its result.
 func (c *Client) Try(ctx context.Context, rec *group.Record) *Call {
-	if deadline, ok := ctx.Deadline(); ok && c.Stopped() == nil && c.Ahead() > time.Until(deadline) {
+	before := c.queue()
+	if deadline, ok := ctx.Deadline(); ok && c.Stopped() == nil && c.cfg.Pacer.Ahead(before) >= time.Until(deadline) {
+		c.waiting.Add(-1)
 		call := &Call{done: make(chan struct{}), result: Result{Message: "too many calls are waiting for their turn", Rate: true, At: time.Now()}}
 		close(call.done)
 		return call
@@ -340,6 +344,7 @@ func (c *Client) importGroup(ctx context.Context, rec *group.Record, body []byte
 				return r // Undone
 			}
 		}
+		c.queue()
 		var err error
 		if t, err = c.turn(ctx); err != nil {
 			r.Message = err.Error()
@@ -438,9 +443,13 @@ type turn struct {
 	probe bool
 }
 
-// turn waits until an attempt may start. The error is ctx's cause or the Stop.
+// queue counts in who will wait for a turn, and returns how many are before it. Who asks whether that is too
+// many must be counted already: else many at once would all find the queue empty.
+func (c *Client) queue() (before int) { return int(c.waiting.Add(1)) - 1 }
+
+// turn waits until an attempt may start, for one who stands in the queue, and leaves it. The error is ctx's
+// cause or the Stop.
 func (c *Client) turn(ctx context.Context) (*turn, error) {
-	c.waiting.Add(1)
 	defer c.waiting.Add(-1)
 	ctx, release := c.untilStopped(ctx)
 	defer release()

@@ -203,6 +203,7 @@ func (c *Client) lookUp(ctx context.Context, ids []string) (map[string]entry, er
 	}
 	throttled, signed := 0, false
 	for n := 1; ; n++ {
+		c.queue()
 		t, err := c.turn(ctx)
 		if err != nil {
 			return nil, err
