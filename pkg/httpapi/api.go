@@ -63,7 +63,8 @@ type api struct {
 	token    [sha256.Size]byte // of the token; compared as hashes, so that not even its length shows in the time
 	platform bool
 	log      *slog.Logger
-	room     chan struct{}
+	room     chan struct{} // for requests
+	long     chan struct{} // for long bodies that are read
 }
 
 // New returns the handler. Its error says that nothing would check who calls.
@@ -81,7 +82,7 @@ func New(c Config) (http.Handler, error) {
 	}
 	a := &api{
 		importer: c.Importer, token: sha256.Sum256([]byte(c.Token)), platform: c.Platform, log: c.Log,
-		room: make(chan struct{}, atOnce),
+		room: make(chan struct{}, atOnce), long: make(chan struct{}, longAtOnce),
 	}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
@@ -157,6 +158,11 @@ func (a *api) safely(r *http.Request) (ans answer) {
 	return a.answer(r)
 }
 
+// busy is the answer to a request for which there is no room.
+var busy = problem{
+	Status: http.StatusServiceUnavailable, Detail: "too many requests at once; this one has done nothing", Retry: retrySafe,
+}
+
 // A route is what can be done at a path.
 type route struct {
 	methods []string // HEAD goes with GET
@@ -204,9 +210,7 @@ func (a *api) answer(r *http.Request) answer {
 	case a.room <- struct{}{}:
 		defer func() { <-a.room }()
 	default:
-		return problem{
-			Status: http.StatusServiceUnavailable, Detail: "too many requests at once; this one has done nothing", Retry: retrySafe,
-		}.answer().later(time.Second)
+		return busy.answer().later(time.Second)
 	}
 	until := time.Now().Add(requestTime)
 	if deadline, ok := r.Context().Deadline(); ok && deadline.Add(-deadlineMargin).Before(until) {

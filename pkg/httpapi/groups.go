@@ -23,6 +23,12 @@ const (
 	// escapes.
 	maxBody = 64 << 10
 
+	// Of bodies longer than longBody, which few groups have, longAtOnce are read at once; the others wait, for
+	// longWait at most, which is less than a body may take to come.
+	longBody   = 8 << 10
+	longAtOnce = 64
+	longWait   = 5 * time.Second
+
 	// keepTime is what remains of a request's time to remember its answer, and overdue by how much an attempt
 	// may outlast the request that started it.
 	keepTime = time.Second
@@ -51,36 +57,53 @@ func (a *api) importGroup(ctx context.Context, r *http.Request) answer {
 	if !ok {
 		return refusal
 	}
-	body, refusal, ok := readBody(r)
+	rec, digest, refusal, ok := a.readGroup(ctx, r)
 	if !ok {
 		return refusal
-	}
-	// What is JSON but no valid record is refused field by field.
-	if !jsontext.Value(body).IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) {
-		_, err := group.NewDecoder(a.importer.Config.Limits).Decode(body)
-		return problem{
-			Type: "urn:groupimport:not-json", Title: "The body is not JSON", Status: http.StatusBadRequest,
-			Detail: detailOf(err), Retry: retryUseless,
-		}.answer()
-	}
-	rec, err := group.NewDecoder(a.importer.Config.Limits).Decode(body)
-	if e, ok := errors.AsType[*group.Error](err); ok {
-		return invalid(e).answer()
 	}
 	if key == "" {
 		ans, _ := a.single(ctx, &rec, false)
 		return ans
 	}
-	return a.once(ctx, key, body, &rec)
+	return a.once(ctx, key, digest, &rec)
+}
+
+// readGroup reads a request's body, the record in it, and its digest. A long body is many times the record, so
+// only some are held at once; this is over when the record waits for its turn.
+func (a *api) readGroup(ctx context.Context, r *http.Request) (rec group.Record, digest string, refusal answer, ok bool) {
+	if r.ContentLength < 0 || r.ContentLength > longBody {
+		waiting, cancel := context.WithTimeout(ctx, longWait)
+		defer cancel()
+		select {
+		case a.long <- struct{}{}:
+			defer func() { <-a.long }()
+		case <-waiting.Done():
+			return group.Record{}, "", busy.answer().later(time.Second), false
+		}
+	}
+	body, refusal, ok := readBody(r)
+	if !ok {
+		return group.Record{}, "", refusal, false
+	}
+	rec, err := group.NewDecoder(a.importer.Config.Limits).Decode(body)
+	// What is JSON but no valid record is refused field by field.
+	if e, ok := errors.AsType[*group.Error](err); ok {
+		if jsontext.Value(body).IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) {
+			return group.Record{}, "", invalid(e).answer(), false
+		}
+		return group.Record{}, "", problem{
+			Type: "urn:groupimport:not-json", Title: "The body is not JSON", Status: http.StatusBadRequest,
+			Detail: detailOf(e), Retry: retryUseless,
+		}.answer(), false
+	}
+	return rec, results.Digest(body), answer{}, true
 }
 
 // detailOf says what is wrong with the JSON, and not what was found out about the record before that.
-func detailOf(err error) string {
-	if e, ok := errors.AsType[*group.Error](err); ok {
-		for _, p := range e.Problems {
-			if p.Field == "" && strings.Contains(p.Message, "JSON") {
-				return p.Message
-			}
+func detailOf(e *group.Error) string {
+	for _, p := range e.Problems {
+		if p.Field == "" && strings.Contains(p.Message, "JSON") {
+			return p.Message
 		}
 	}
 	return "not JSON"

@@ -63,19 +63,19 @@ func parseKey(value string) (key string, ok bool) {
 // once imports a record under an Idempotency-Key: the same request again gets the first answer and makes
 // nothing. The bucket remembers that the request is sent before it is, so that what dies in between is never
 // sent twice.
-func (a *api) once(ctx context.Context, key string, body []byte, rec *group.Record) answer {
+func (a *api) once(ctx context.Context, key, digest string, rec *group.Record) answer {
 	store := problem{
 		Status: http.StatusServiceUnavailable, Detail: "the bucket that remembers the Idempotency-Key does not answer; nothing was sent", Retry: retrySafe,
 	}
 	deadline, _ := ctx.Deadline()
 	until := deadline.Add(overdue)
-	claim, ours, err := results.Claim(ctx, a.importer.Bucket, a.importer.Config.Prefix, key, body, until)
+	claim, ours, err := results.Claim(ctx, a.importer.Bucket, a.importer.Config.Prefix, key, digest, until)
 	if err != nil {
 		a.log.WarnContext(ctx, "idempotency_key not claimed", "err", err)
 		return store.answer().later(time.Second)
 	}
 	if !ours {
-		switch again, ok := earlier(claim, body, rec); {
+		switch again, ok := earlier(claim, digest, rec); {
 		case ok:
 			return again
 		default: // the request before has died, and the record has a GroupId
@@ -102,11 +102,11 @@ func (a *api) once(ctx context.Context, key string, body []byte, rec *group.Reco
 
 // earlier is the answer to a request whose key an earlier one has. It is not ok if that one has died and this
 // one may do it again.
-func earlier(e *results.Answer, body []byte, rec *group.Record) (ans answer, ok bool) {
+func earlier(e *results.Answer, digest string, rec *group.Record) (ans answer, ok bool) {
 	p := problem{Type: "urn:groupimport:idempotency-key", GroupID: rec.GroupID}
 	left := time.Until(e.Until)
 	switch {
-	case !e.Same(body):
+	case e.Body != digest:
 		p.Title, p.Status, p.Retry = "The Idempotency-Key was used for another request", http.StatusUnprocessableEntity, retryUseless
 		p.Detail = "a request with this Idempotency-Key and another body came before: each group needs a key of its own"
 	case e.Status != 0:

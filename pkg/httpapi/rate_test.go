@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"sync"
@@ -299,5 +301,56 @@ func TestNoTokenInTheLog(t *testing.T) {
 		if log := w.log.String(); !strings.Contains(log, "http request") || strings.Contains(log, token) || strings.Contains(log, key) {
 			t.Errorf("got a log without requests, or with secrets:\n%s", log)
 		}
+	})
+}
+
+func TestLongBodiesThatComeSlowlyHoldUpNobodyElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		h := w.handler()
+		post := func(body io.Reader, length int64) *httptest.ResponseRecorder {
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/groups", body)
+			r.ContentLength, r.Header = length, headers()
+			got := httptest.NewRecorder()
+			h.ServeHTTP(got, r)
+			return got
+		}
+		var slow sync.WaitGroup
+		ends := make([]*io.PipeWriter, 64)
+		for n := range ends {
+			var body *io.PipeReader
+			body, ends[n] = io.Pipe()
+			slow.Go(func() {
+				if got := post(body, 10_000); got.Code != http.StatusCreated {
+					t.Errorf("got %d for a body that came slowly, want 201: %s", got.Code, got.Body)
+				}
+			})
+		}
+		synctest.Wait()
+		if got := post(strings.NewReader(noID), int64(len(noID))); got.Code != http.StatusCreated {
+			t.Errorf("got %d for a short body meanwhile, want 201: %s", got.Code, got.Body)
+		}
+		long := fmt.Sprintf("%-10000s", noID)
+		for _, length := range []int64{int64(len(long)), -1} {
+			start := time.Now()
+			if got := post(strings.NewReader(long), length); got.Code != http.StatusServiceUnavailable || got.Header().Get("Retry-After") != "1" {
+				t.Errorf("got %d for one more long body, want 503: %s", got.Code, got.Body)
+			}
+			if took := time.Since(start); took != 5*time.Second {
+				t.Errorf("got it after %v, want 5s", took)
+			}
+		}
+		var next sync.WaitGroup
+		next.Go(func() {
+			if got := post(strings.NewReader(long), int64(len(long))); got.Code != http.StatusCreated {
+				t.Errorf("got %d once there was room, want 201: %s", got.Code, got.Body)
+			}
+		})
+		for _, end := range ends {
+			_, _ = io.WriteString(end, long)
+			end.Close()
+		}
+		slow.Wait()
+		next.Wait()
 	})
 }

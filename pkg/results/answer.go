@@ -26,7 +26,7 @@ import (
 // of the bucket may remove it. The object is created before anything is sent and holds the answer
 // afterwards.
 type Answer struct {
-	Body   string         `json:"body"`  // SHA-256 of the request's body, in hex
+	Body   string         `json:"body"`  // [Digest] of the request's
 	Token  string         `json:"token"` // random, tells one's own request from another's
 	Began  time.Time      `json:"began"`
 	Until  time.Time      `json:"until"`           // the request is over by then, also if it could not say what it came to
@@ -40,16 +40,21 @@ type Answer struct {
 // skew is by how much the clocks of two instances may differ.
 const skew = 5 * time.Minute
 
-// Claim takes an Idempotency-Key for a request with this body, which will be over at the given time. If
+// Digest is the SHA-256 of a request's body in hex: what is kept of it.
+func Digest(body []byte) string {
+	sum := sha256.Sum256(body)
+	return hex.EncodeToString(sum[:])
+}
+
+// Claim takes an Idempotency-Key for a request whose body has this digest, which will be over at the given time. If
 // another request has it, ours is false and the Answer is that one's.
 //
 // It costs a write and a read if the key is new. Of requests at the same time one wins; around midnight, where
 // their clocks may disagree about the day, perhaps none.
-func Claim(ctx context.Context, b blob.Bucket, prefix, key string, body []byte, until time.Time) (a *Answer, ours bool, err error) {
+func Claim(ctx context.Context, b blob.Bucket, prefix, key, digest string, until time.Time) (a *Answer, ours bool, err error) {
 	now := time.Now()
-	sum := sha256.Sum256(body)
 	mine := &Answer{
-		Body: hex.EncodeToString(sum[:]), Token: rand.Text(), Began: now.UTC(), Until: until.UTC(),
+		Body: digest, Token: rand.Text(), Began: now.UTC(), Until: until.UTC(),
 		bucket: b, key: answerName(prefix, now, key),
 	}
 	data, err := json.Marshal(mine)
@@ -104,12 +109,6 @@ func readAnswer(ctx context.Context, b blob.Bucket, key string) (*Answer, error)
 	}
 	a.bucket, a.key = b, key
 	return a, nil
-}
-
-// Same reports whether the request had this body.
-func (a *Answer) Same(body []byte) bool {
-	sum := sha256.Sum256(body)
-	return a.Body == hex.EncodeToString(sum[:])
 }
 
 // TakeOver makes the Answer of a request that has died one's own. Of two who do so at the same time both
