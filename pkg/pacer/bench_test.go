@@ -12,7 +12,7 @@ func BenchmarkTurn(b *testing.B) {
 	ctx := b.Context()
 	b.ReportAllocs()
 	for b.Loop() {
-		turn, err := p.Wait(ctx)
+		turn, err := p.Wait(ctx, ctx)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -53,17 +53,19 @@ type Pacer struct {
 	interval time.Duration // between turns at the full rate
 	window   time.Duration // in which at most cap(sent) attempts are sent
 
-	head chan struct{} // held by the one caller whose turn is next, and by nobody for longer than its wait
+	head    chan struct{} // held by the one caller whose turn is next, and by nobody for longer than its wait
+	timer   *time.Timer   // of whoever holds head
+	changed chan struct{} // tells whoever holds head that an attempt was sent
 
-	mu      sync.Mutex
-	next    time.Time   // when the schedule has the next turn
-	sent    []time.Time // ring: when the latest attempts were sent
-	oldest  int         // index into sent
-	unsent  int         // turns that were given and whose attempts have not been sent yet
-	changed chan struct{}
-	share   float64   // of the full rate, as of slowed
-	slowed  time.Time // when share was last set
-	slows   int       // how often
+	mu     sync.Mutex
+	next   time.Time   // when the schedule has the next turn
+	sent   []time.Time // ring: when the latest attempts were sent
+	oldest int         // index into sent
+	unsent int         // turns that were given and whose attempts have not been sent yet
+	full   bool        // whoever holds head waits until one of these is sent
+	share  float64     // of the full rate, as of slowed
+	slowed time.Time   // when share was last set
+	slows  int         // how often
 }
 
 // New returns a Pacer for rate attempts a second, which must be positive. A second then holds at most
@@ -98,18 +100,22 @@ func (p *Pacer) wasSent() {
 	p.unsent--
 	p.sent[p.oldest] = time.Now()
 	p.oldest = (p.oldest + 1) % len(p.sent)
-	select {
-	case p.changed <- struct{}{}:
-	default:
+	if p.full {
+		select {
+		case p.changed <- struct{}{}:
+		default:
+		}
 	}
 }
 
-// Wait takes the next turn and returns when it has come. The error is ctx's cause, and then no turn was
-// taken.
-func (p *Pacer) Wait(ctx context.Context) (*Turn, error) {
+// Wait takes the next turn and returns when it has come. The error is ctx's cause, or stop's, whichever ends
+// first, and then no turn was taken.
+func (p *Pacer) Wait(ctx, stop context.Context) (*Turn, error) {
 	select {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
+	case <-stop.Done():
+		return nil, context.Cause(stop)
 	case p.head <- struct{}{}:
 	}
 	defer func() { <-p.head }()
@@ -118,13 +124,20 @@ func (p *Pacer) Wait(ctx context.Context) (*Turn, error) {
 		if ok {
 			return &Turn{p: p}, nil
 		}
-		timer := time.NewTimer(wait)
+		if p.timer == nil {
+			p.timer = time.NewTimer(wait)
+		} else {
+			p.timer.Reset(wait)
+		}
 		select {
 		case <-ctx.Done():
-		case <-timer.C:
-		case <-p.changed: // an attempt was sent, which may move the earliest time
+		case <-stop.Done():
+			p.timer.Stop()
+			return nil, context.Cause(stop)
+		case <-p.timer.C:
+		case <-p.changed:
 		}
-		timer.Stop()
+		p.timer.Stop()
 	}
 	return nil, context.Cause(ctx)
 }
@@ -139,8 +152,9 @@ func (p *Pacer) take() (wait time.Duration, ok bool) {
 		p.next = now
 	}
 	at := p.next
-	if p.unsent >= len(p.sent) {
-		return p.window, false // changed wakes the caller
+	p.full = p.unsent >= len(p.sent)
+	if p.full {
+		return p.window, false // wasSent wakes the caller
 	}
 	// This turn and the unsent ones may all be sent now; with the latest of sent they must be no more
 	// than len(sent) within the window.

@@ -17,7 +17,7 @@ func take(t *testing.T, p *pacer.Pacer, n int) []time.Time {
 	t.Helper()
 	times := make([]time.Time, n)
 	for i := range times {
-		turn, err := p.Wait(t.Context())
+		turn, err := p.Wait(t.Context(), t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,7 +84,7 @@ func TestNoSecondIsTooFullWhateverDelaysTheSending(t *testing.T) {
 			var sent []time.Time
 			var sending sync.WaitGroup
 			for i := range 1000 {
-				turn, err := p.Wait(t.Context())
+				turn, err := p.Wait(t.Context(), t.Context())
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -147,7 +147,7 @@ func TestSmallDelaysOfTheCallerCostNoRate(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 2))
 		start := time.Now()
 		for range 2000 {
-			turn, err := p.Wait(t.Context())
+			turn, err := p.Wait(t.Context(), t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -163,11 +163,11 @@ func TestSmallDelaysOfTheCallerCostNoRate(t *testing.T) {
 func TestUnsentTurnsHoldTheOthersBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := pacer.New(2)
-		first, _ := p.Wait(t.Context())
-		second, _ := p.Wait(t.Context())
+		first, _ := p.Wait(t.Context(), t.Context())
+		second, _ := p.Wait(t.Context(), t.Context())
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
-		if _, err := p.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := p.Wait(ctx, t.Context()); !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("got %v while two of two were unsent, want %v", err, context.DeadlineExceeded)
 		}
 		first.Sent()
@@ -189,7 +189,7 @@ func TestTurnsAreGivenInTheOrderAsked(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 50 {
 			wg.Go(func() {
-				turn, err := p.Wait(t.Context())
+				turn, err := p.Wait(t.Context(), t.Context())
 				if err != nil {
 					t.Error(err)
 					return
@@ -218,7 +218,7 @@ func TestWaitEndsWithItsContextAndTakesNoTurn(t *testing.T) {
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, cause)
 		defer cancel()
 		start := time.Now()
-		if _, err := p.Wait(ctx); !errors.Is(err, cause) {
+		if _, err := p.Wait(ctx, t.Context()); !errors.Is(err, cause) {
 			t.Errorf("got %v, want %v", err, cause)
 		}
 		if got := time.Since(start); got != 100*time.Millisecond {

@@ -26,6 +26,9 @@ const (
 	getGroupInfo = "get_group_info"
 )
 
+// header is every request's: nobody writes to it.
+var header = http.Header{"Content-Type": {"application/json"}}
+
 // maxAnswer is the most that the service sends (10018 says that an answer would have been larger).
 const maxAnswer = 1 << 20
 
@@ -47,7 +50,6 @@ const (
 type attempt struct {
 	verdict verdict
 	code    int    // the service's; 0 if there is no readable answer
-	info    string // its ErrorInfo, or the beginning of it
 	message string // for people, empty for yes
 	groupID string
 	body    []byte // the answer
@@ -130,17 +132,13 @@ func (c *Client) exchange(ctx context.Context, t *turn, command, sig string, bod
 			}
 		},
 	})
-	u := c.base.JoinPath("v4", "group_open_http_svc", command)
-	u.RawQuery = "sdkappid=" + strconv.Itoa(c.cfg.SDKAppID) +
-		"&identifier=" + strings.ReplaceAll(url.QueryEscape(c.cfg.Admin), "+", "%20") + // a + is a space to some only
-		"&usersig=" + url.QueryEscape(sig) +
-		"&random=" + strconv.FormatUint(uint64(rand.Uint32()), 10) +
-		"&contenttype=json"
+	u := *c.urls[command]
+	u.RawQuery += url.QueryEscape(sig) + "&random=" + strconv.FormatUint(uint64(rand.Uint32()), 10)
 	req := (&http.Request{
 		Method:        http.MethodPost,
-		URL:           u,
+		URL:           &u,
 		Host:          u.Host,
-		Header:        http.Header{"Content-Type": {"application/json"}},
+		Header:        header,
 		Body:          io.NopCloser(bytes.NewReader(body)),
 		GetBody:       func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },
 		ContentLength: int64(len(body)),
@@ -199,7 +197,7 @@ func (c *Client) judge(ctx context.Context, command string, status int, text []b
 	if err := json.Unmarshal(text, &ans, jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)); err != nil || ans.ErrorCode == nil {
 		return attempt{message: "an answer that cannot be read: " + excerpt([]byte(c.signer.hide(string(text), sig)))}
 	}
-	a := attempt{code: *ans.ErrorCode, info: excerpt([]byte(c.signer.hide(ans.ErrorInfo, sig))), groupID: ans.GroupID, body: text}
+	a := attempt{code: *ans.ErrorCode, groupID: ans.GroupID, body: text}
 	if (ans.ActionStatus == "OK") != (a.code == 0) {
 		return attempt{message: fmt.Sprintf("an answer that contradicts itself: %s with code %d", excerpt([]byte(c.signer.hide(ans.ActionStatus, sig))), a.code)}
 	}
@@ -207,14 +205,18 @@ func (c *Client) judge(ctx context.Context, command string, status int, text []b
 	if a.code == codeNoPermission && !c.taken.Load() {
 		meaning.Class = Halt // nothing was ever taken: it is about the caller and not about this record
 	}
-	a.message = describe(a.code, a.info, meaning)
-	switch meaning.Class {
-	case OK:
+	if meaning.Class == OK {
 		c.taken.Store(true)
 		if command == importGroup {
 			c.quota.taken()
 		}
-		a.verdict, a.message = yes, ""
+		a.verdict = yes
+		return a
+	}
+	info := excerpt([]byte(c.signer.hide(ans.ErrorInfo, sig)))
+	a.message = describe(a.code, info, meaning)
+	switch meaning.Class {
+	case OK: // it is above
 	case Permanent:
 		a.verdict = no
 	case Exists:
@@ -228,11 +230,11 @@ func (c *Client) judge(ctx context.Context, command string, status int, text []b
 			c.stopWith(ctx, &Stop{Code: a.code, Reason: fmt.Sprintf("%s; it has lasted for %v: the day's quota of new groups is probably used up, "+
 				"go on tomorrow or ask Tencent Cloud for more", a.message, quotaPatience)})
 		}
-		c.slowDown(ctx, a.code, a.info)
+		c.slowDown(ctx, a.code, info)
 	case SignAgain:
 		a.verdict = signAgain
 		c.signer.refused(sig)
-		c.log.WarnContext(ctx, "user_sig refused, signing again", "code", a.code, "info", a.info)
+		c.log.WarnContext(ctx, "user_sig refused, signing again", "code", a.code, "info", info)
 	case Halt:
 		a.verdict = halt
 		c.stopWith(ctx, &Stop{Code: a.code, Reason: a.message})

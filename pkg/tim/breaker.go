@@ -44,8 +44,8 @@ func (b *breaker) open() bool {
 }
 
 // pass waits until an attempt makes sense. probe says that this one is to find out whether the service
-// is back; it must end in answer, silence or abandoned.
-func (b *breaker) pass(ctx context.Context) (probe bool, err error) {
+// is back; it must end in answer, silence or abandoned. The error is ctx's cause, or stop's.
+func (b *breaker) pass(ctx, stop context.Context) (probe bool, err error) {
 	for ctx.Err() == nil {
 		b.mu.Lock()
 		if b.silent < opensAt {
@@ -68,6 +68,9 @@ func (b *breaker) pass(ctx context.Context) (probe bool, err error) {
 		case <-timer.C:
 		case <-changed:
 		case <-ctx.Done():
+		case <-stop.Done():
+			timer.Stop()
+			return false, context.Cause(stop)
 		}
 		timer.Stop()
 	}

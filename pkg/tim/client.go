@@ -31,6 +31,8 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -93,8 +95,8 @@ func (c Config) LogValue() slog.Value {
 
 // A Client calls the service. It may be used concurrently.
 type Client struct {
-	cfg     Config // without the key: fmt reaches it here past the methods of Config, but not behind a pointer
-	base    *url.URL
+	cfg     Config              // without the key: fmt reaches it here past the methods of Config, but not behind a pointer
+	urls    map[string]*url.URL // of the commands, but for the UserSig and what follows
 	signer  *signer
 	window  *window
 	breaker *breaker
@@ -126,6 +128,14 @@ func New(cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("endpoint: %q is not of the form https://host/path", base.Redacted())
 	}
 	base.Path = cmp.Or(base.Path, "/") // or JoinPath takes it for relative
+	query := "sdkappid=" + strconv.Itoa(cfg.SDKAppID) +
+		"&identifier=" + strings.ReplaceAll(url.QueryEscape(cfg.Admin), "+", "%20") + // a + is a space to some only
+		"&contenttype=json&usersig="
+	urls := map[string]*url.URL{}
+	for _, command := range []string{importGroup, getGroupInfo} {
+		urls[command] = base.JoinPath("v4", "group_open_http_svc", command)
+		urls[command].RawQuery = query
+	}
 	signer := &signer{sdkAppID: cfg.SDKAppID, admin: cfg.Admin, key: cfg.SecretKey}
 	cfg.SecretKey = ""
 	cfg.MaxAttempts = cmp.Or(cfg.MaxAttempts, defaultMaxAttempts)
@@ -138,7 +148,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	c := &Client{
 		cfg:     cfg,
-		base:    base,
+		urls:    urls,
 		signer:  signer,
 		window:  newWindow(cfg.Rate, most),
 		breaker: newBreaker(),
@@ -228,6 +238,9 @@ func (s *Stop) Error() string { return s.Reason }
 
 // Stopped returns why nothing will be taken any more, or nil.
 func (c *Client) Stopped() *Stop {
+	if c.stopping.Err() == nil {
+		return nil
+	}
 	s, _ := errors.AsType[*Stop](context.Cause(c.stopping))
 	return s
 }
@@ -258,7 +271,7 @@ func (c *Client) start(ctx context.Context, rec *group.Record, try bool) *Call {
 		close(call.done)
 		return call
 	}
-	body := rec.AppendJSON(nil)
+	body := rec.AppendJSON(make([]byte, 0, 512)) // as most records have at most
 	go func() {
 		defer close(call.done)
 		call.result = c.importGroup(ctx, rec, body, turn, try)
@@ -364,19 +377,10 @@ func (c *Client) pause(ctx context.Context, v verdict, attempts, throttled int) 
 	default:
 		wait = rand.N(backoff(retryBase, retryMost, attempts))
 	}
-	ctx, release := c.untilStopped(ctx)
-	defer release()
-	return sleep(ctx, wait)
-}
-
-// untilStopped returns a context that also ends when the client stops, with the Stop as its cause.
-func (c *Client) untilStopped(ctx context.Context) (_ context.Context, release func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	unhook := context.AfterFunc(c.stopping, func() { cancel(context.Cause(c.stopping)) })
-	return ctx, func() {
-		unhook()
-		cancel(nil)
-	}
+	defer cancel(nil)
+	defer context.AfterFunc(c.stopping, func() { cancel(context.Cause(c.stopping)) })()
+	return sleep(ctx, wait)
 }
 
 // backoff returns base doubled n-1 times, at most most.
@@ -451,13 +455,11 @@ func (c *Client) queue() (before int) { return int(c.waiting.Add(1)) - 1 }
 // cause or the Stop.
 func (c *Client) turn(ctx context.Context) (*turn, error) {
 	defer c.waiting.Add(-1)
-	ctx, release := c.untilStopped(ctx)
-	defer release()
 	for {
 		if s := c.Stopped(); s != nil {
 			return nil, s
 		}
-		probe, err := c.breaker.pass(ctx)
+		probe, err := c.breaker.pass(ctx, c.stopping)
 		if err != nil {
 			return nil, err
 		}
@@ -479,10 +481,10 @@ func (c *Client) turn(ctx context.Context) (*turn, error) {
 
 // place waits for a place among those in flight, and then for a turn of the pacer.
 func (c *Client) place(ctx context.Context) (*pacer.Turn, error) {
-	if err := c.window.enter(ctx); err != nil {
+	if err := c.window.enter(ctx, c.stopping); err != nil {
 		return nil, err
 	}
-	t, err := c.cfg.Pacer.Wait(ctx)
+	t, err := c.cfg.Pacer.Wait(ctx, c.stopping)
 	if err != nil {
 		c.window.leave(0)
 	}

@@ -18,7 +18,7 @@ type window struct {
 	flying int
 	limit  int
 	peak   time.Duration // longest latency seen, forgotten by 1 % with each answer
-	freed  chan struct{} // closed when a place may be free, and then made anew
+	freed  chan struct{} // closed when a place may be free; nil if nobody waits for that
 }
 
 const (
@@ -47,7 +47,7 @@ func maxInFlight(rate float64) int {
 }
 
 func newWindow(rate float64, most int) *window {
-	w := &window{rate: rate, most: most, peak: windowStart, freed: make(chan struct{})}
+	w := &window{rate: rate, most: most, peak: windowStart}
 	w.follow()
 	return w
 }
@@ -57,8 +57,8 @@ func (w *window) follow() {
 	w.limit = min(w.most, int(w.rate*w.peak.Seconds()*windowFactor)+windowExtra)
 }
 
-// enter waits for a place. The error is ctx's cause, and then it has none.
-func (w *window) enter(ctx context.Context) error {
+// enter waits for a place. The error is ctx's cause, or stop's, and then it has none.
+func (w *window) enter(ctx, stop context.Context) error {
 	for {
 		w.mu.Lock()
 		if w.flying < w.limit {
@@ -66,12 +66,17 @@ func (w *window) enter(ctx context.Context) error {
 			w.mu.Unlock()
 			return nil
 		}
+		if w.freed == nil {
+			w.freed = make(chan struct{})
+		}
 		freed := w.freed
 		w.mu.Unlock()
 		select {
 		case <-freed:
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		case <-stop.Done():
+			return context.Cause(stop)
 		}
 	}
 }
@@ -85,8 +90,10 @@ func (w *window) leave(took time.Duration) {
 		w.peak = max(took, time.Duration(float64(w.peak)*peakFades))
 		w.follow()
 	}
-	close(w.freed)
-	w.freed = make(chan struct{})
+	if w.freed != nil {
+		close(w.freed)
+		w.freed = nil
+	}
 }
 
 // newTransport returns one that keeps a connection alive for each of the attempts in flight; the
