@@ -9,28 +9,20 @@ package main
 import (
 	"context"
 	"os"
-	"runtime"
-	"runtime/debug"
 
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-lambda-go/lambdacontext"
 
+	"groupimport/functions/internal/frugal"
 	"groupimport/functions/internal/invocation"
 	"groupimport/pkg/blob"
 	"groupimport/pkg/blob/s3blob"
 	"groupimport/pkg/httpapi"
 )
 
-// memoryMost is what the runtime may hold before it collects harder. With the program's own text and the
-// kernel's buffers it stays below 64 MB, half of the smallest function.
-const memoryMost = 32 << 20
-
 func main() {
-	debug.SetMemoryLimit(memoryMost)
-	// A function of this size has a share of one processor, whatever number it sees. Waking a second one for
-	// each answer cost a fifth to a third of all CPU time: 220 instead of 342 µs a call at 800 a second, 630
-	// instead of 775 at 200.
-	runtime.GOMAXPROCS(1)
+	frugal.Calm()
+	frugal.Settle()
 	log := invocation.NewLog(os.Stderr)
 	metrics := &metrics{w: os.Stdout}
 	lambda.StartWithOptions(&handler{invocation.Handler{

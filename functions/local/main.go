@@ -27,9 +27,10 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strings"
 	"syscall"
+
+	"groupimport/functions/internal/frugal"
 )
 
 const usage = `Usage: local COMMAND [ARGUMENT…]
@@ -69,14 +70,17 @@ func usageError(format string, args ...any) error {
 	return &exit{exitUsage, fmt.Sprintf(format, args...)}
 }
 
-// memoryMost is what the runtime may hold before it collects harder: with the program's own text and the
-// kernel's buffers it stays below the 64 MB that any export may need. It is not for the emulator, which
-// remembers every group.
-const memoryMost = 32 << 20
-
 func main() {
-	if len(os.Args) > 1 && os.Args[1] != "emulator" && os.Args[1] != "demo" {
-		debug.SetMemoryLimit(memoryMost)
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "import", "retry":
+			frugal.Calm()
+			frugal.Settle()
+		case "serve", "watch": // these sleep most of the time
+			frugal.Settle()
+		case "validate", "report":
+			frugal.Bound() // and use all processors
+		}
 	}
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) { // as under nohup

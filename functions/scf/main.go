@@ -9,21 +9,16 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"runtime"
-	"runtime/debug"
 	"time"
 
 	"github.com/tencentyun/scf-go-lib/cloudfunction"
 	"github.com/tencentyun/scf-go-lib/functioncontext"
 
+	"groupimport/functions/internal/frugal"
 	"groupimport/functions/internal/invocation"
 	"groupimport/pkg/blob"
 	"groupimport/pkg/httpapi"
 )
-
-// memoryMost is what the runtime may hold before it collects harder. With the program's own text and the
-// kernel's buffers it stays below 64 MB, half of the smallest function but one.
-const memoryMost = 32 << 20
 
 func main() {
 	// Without it the library would listen somewhere and wait in silence.
@@ -32,11 +27,8 @@ func main() {
 			"go run ./scripts/scf runs it on this machine, go run ./functions/local works on a folder")
 		os.Exit(2)
 	}
-	debug.SetMemoryLimit(memoryMost)
-	// A function of this size has a share of one processor, whatever number it sees. Waking a second one for
-	// each answer cost a fifth to a third of all CPU time: 220 instead of 342 µs a call at 800 a second, 630
-	// instead of 775 at 200.
-	runtime.GOMAXPROCS(1)
+	frugal.Calm()
+	frugal.Settle()
 	log := invocation.NewLog(os.Stdout)
 	cloudfunction.StartHandler(&handler{invocation.Handler{
 		Getenv: os.Getenv,

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package frugal
+
+// Calm does nothing: functions run on Linux.
+func Calm() {}
