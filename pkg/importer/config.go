@@ -48,7 +48,7 @@ type Config struct {
 // (tencentcloud.com/document/product/1047/34967). What is not the service may take more.
 const (
 	maxRate         = 200
-	maxRateEndpoint = 10_000
+	maxRateEndpoint = 100_000 // more than it reaches anywhere
 )
 
 // MinToken is how many characters [Config.HTTPToken] has at least.
