@@ -63,7 +63,7 @@ func run(ctx context.Context, dir string, timeout time.Duration) error {
 	}
 	program := filepath.Join(os.TempDir(), fmt.Sprintf("bootstrap-%d", os.Getpid()))
 	defer os.Remove(program)
-	build := exec.CommandContext(ctx, "go", "build", "-tags", "lambda.norpc", "-o", program, "./functions/lambda") //nolint:gosec // our own
+	build := exec.CommandContext(ctx, "go", "build", "-tags", "lambda.norpc,nethttpomithttp2", "-o", program, "./functions/lambda") //nolint:gosec // our own
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w\n%s", err, out)
 	}

@@ -60,7 +60,7 @@ func run(ctx context.Context, dir string, timeout time.Duration) error {
 	}
 	program := filepath.Join(os.TempDir(), fmt.Sprintf("main-%d", os.Getpid()))
 	defer os.Remove(program)
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", program, "./functions/scf").CombinedOutput(); err != nil { //nolint:gosec // our own
+	if out, err := exec.CommandContext(ctx, "go", "build", "-tags", "nethttpomithttp2", "-o", program, "./functions/scf").CombinedOutput(); err != nil { //nolint:gosec // our own
 		return fmt.Errorf("%w\n%s", err, out)
 	}
 	key := costest.Key{ID: "AKID-local", Secret: "local-secret", Token: "local-token"}

@@ -1,15 +1,21 @@
 // Command zip packs programs into an archive for a cloud function: the same bytes for the same programs,
 // on every machine. Its arguments are the archive and the files, which lie at its root and may be executed.
+//
+// It is a module of its own, for the sake of its compressor. Zopfli takes the better part of a minute where
+// compress/flate takes a second, and leaves 5 % less.
 package main
 
 import (
 	"archive/zip"
-	"compress/flate"
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/foobaz/go-zopfli/zopfli"
 )
 
 func main() {
@@ -30,7 +36,7 @@ func pack(archive string, files []string) error {
 	}
 	defer out.Close()
 	w := zip.NewWriter(out)
-	w.RegisterCompressor(zip.Deflate, func(w io.Writer) (io.WriteCloser, error) { return flate.NewWriter(w, flate.BestCompression) })
+	w.RegisterCompressor(zip.Deflate, func(w io.Writer) (io.WriteCloser, error) { return &deflater{to: w}, nil })
 	for _, file := range files {
 		// The first time that a zip can tell; both platforms need the mode, which some packers lose.
 		h := &zip.FileHeader{Name: filepath.Base(file), Method: zip.Deflate, Modified: time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)}
@@ -39,17 +45,49 @@ func pack(archive string, files []string) error {
 		if err != nil {
 			return err
 		}
-		src, err := os.Open(file) //nolint:gosec // named by whoever builds
+		content, err := os.ReadFile(file) //nolint:gosec // named by whoever builds
 		if err != nil {
 			return err
 		}
-		defer src.Close()
-		if _, err := io.Copy(entry, src); err != nil {
+		if _, err := entry.Write(content); err != nil {
 			return err
 		}
 	}
-	if err := w.Close(); err != nil {
+	if err := errors.Join(w.Close(), out.Close()); err != nil {
 		return err
 	}
-	return out.Close()
+	return check(archive)
+}
+
+// A deflater compresses what is written to it once it is closed.
+type deflater struct {
+	bytes.Buffer
+	to io.Writer
+}
+
+func (d *deflater) Close() error {
+	options := zopfli.DefaultOptions()
+	options.NumIterations = 1       // 5 take half as long again and leave 0.2 % less
+	options.BlockSplittingMax = 200 // by default 15 blocks, which is too few for a whole program: 1.5 % more
+	return zopfli.DeflateCompress(&options, d.Bytes(), d.to)
+}
+
+// check reads the archive to its end, with the checksums, as whoever gets it will.
+func check(archive string) error {
+	r, err := zip.OpenReader(archive)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	for _, f := range r.File {
+		content, err := f.Open()
+		if err != nil {
+			return err
+		}
+		if _, err := io.Copy(io.Discard, content); err != nil { //nolint:gosec // it was just made
+			return fmt.Errorf("%s: %w", f.Name, err)
+		}
+		content.Close()
+	}
+	return nil
 }

@@ -2,7 +2,7 @@
 // flight: it decodes, checks, paces, judges and writes nothing. No program in Go that makes one request a
 // record can need less; scripts/bench compares with it.
 //
-//	floor FILE             sends each line
+//	floor [-rate N] FILE   sends each line, N a second if that is given
 //	floor -url             prints the address of import_group with a UserSig of an hour
 //	floor -targets FILE    prints the lines as targets of vegeta, in its JSON format
 //
@@ -22,6 +22,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -33,14 +34,15 @@ const inFlight = 64
 func main() {
 	justURL := flag.Bool("url", false, "print the address and send nothing")
 	targets := flag.Bool("targets", false, "print targets for vegeta and send nothing")
+	rate := flag.Int("rate", 0, "requests a second; 0 for as many as go through")
 	flag.Parse()
-	if err := run(flag.Arg(0), *justURL, *targets); err != nil {
+	if err := run(flag.Arg(0), *rate, *justURL, *targets); err != nil {
 		fmt.Fprintln(os.Stderr, "floor:", err)
 		os.Exit(1)
 	}
 }
 
-func run(file string, justURL, targets bool) error {
+func run(file string, rate int, justURL, targets bool) error {
 	address, err := address()
 	if err != nil || justURL {
 		fmt.Println(address)
@@ -54,7 +56,7 @@ func run(file string, justURL, targets bool) error {
 	if targets {
 		return printTargets(os.Stdout, address, bodies)
 	}
-	return send(address, bodies)
+	return send(address, bodies, rate)
 }
 
 // address returns that of import_group, signed.
@@ -91,16 +93,23 @@ func printTargets(w io.Writer, address string, bodies [][]byte) error {
 }
 
 // send returns the first error, after the rest was sent.
-func send(address string, bodies [][]byte) error {
+func send(address string, bodies [][]byte, rate int) error {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConns, transport.MaxIdleConnsPerHost = inFlight, inFlight
 	client := &http.Client{Transport: transport}
+	turn := func() {}
+	if rate > 0 {
+		ticks := time.NewTicker(time.Second / time.Duration(rate))
+		defer ticks.Stop()
+		turn = func() { <-ticks.C }
+	}
 	var next atomic.Int64
 	errs := make([]error, inFlight)
 	var senders sync.WaitGroup
 	for i := range inFlight {
 		senders.Go(func() {
 			for n := next.Add(1); n <= int64(len(bodies)); n = next.Add(1) {
+				turn()
 				errs[i] = cmp.Or(errs[i], sendOne(client, address, bodies[n-1]))
 			}
 		})
