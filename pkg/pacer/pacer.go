@@ -21,17 +21,26 @@ import (
 const (
 	// slack is by how much R turns take longer than a second, and guard by how much longer than a
 	// second the window is in which no more than R attempts are sent. What reaches the service is
-	// spread by the network on the way; guard is how much of that spread cannot break the limit. slack
-	// costs 0.6 % of the rate. The difference lets a turn that came late get back into its schedule.
-	slack = 6 * time.Millisecond
-	guard = 5 * time.Millisecond
+	// spread by the network on the way, and by the service's own lateness; guard is how much of that
+	// spread cannot break the limit. slack costs 0.8 % of the rate. The difference lets a turn that came
+	// late get back into its schedule.
+	slack = 8 * time.Millisecond
+	guard = 7 * time.Millisecond
 
-	// catchUp is how far a schedule may lag behind before the time is lost: longer than timers are
-	// late on a busy machine, shorter than anything that would be felt as a burst (2 turns at 200/s).
-	catchUp = 10 * time.Millisecond
+	// catchUp is how far a schedule may lag behind before the time is lost: longer than a caller takes
+	// between two turns on a busy machine, shorter than anything that would be felt as a burst (2 turns at
+	// 200/s). Time in which a caller waited, and was woken late or held back by attempts that were sent
+	// late, is caught up to lateMost: those add up, because a turn that was late keeps the one of a second
+	// later behind too.
+	catchUp  = 10 * time.Millisecond
+	lateMost = 25 * time.Millisecond
 
-	// After a stall, of stalled or more, the first attempt finds everything cold, here and at the service, and
-	// arrives late; settle keeps those behind it from arriving with it.
+	// The first request on a connection finds everything cold, here and at the service, and arrives later than
+	// others by up to cold: at 1,000 a second those of the first half second were seen 9 to 18 ms late.
+	cold = 18 * time.Millisecond
+
+	// So does, on any connection, the first one after a stall, of stalled or more; settle keeps those behind it
+	// from arriving with it.
 	stalled = 100 * time.Millisecond
 	settle  = 25 * time.Millisecond
 
@@ -58,14 +67,15 @@ type Pacer struct {
 	changed chan struct{} // tells whoever holds head that an attempt was sent
 
 	mu     sync.Mutex
-	next   time.Time   // when the schedule has the next turn
-	sent   []time.Time // ring: when the latest attempts were sent
-	oldest int         // index into sent
-	unsent int         // turns that were given and whose attempts have not been sent yet
-	full   bool        // whoever holds head waits until one of these is sent
-	share  float64     // of the full rate, as of slowed
-	slowed time.Time   // when share was last set
-	slows  int         // how often
+	next   time.Time     // when the schedule has the next turn
+	late   time.Duration // by how much it may lag behind beyond catchUp; what was caught up does not come back
+	sent   []time.Time   // ring: when the latest attempts were sent
+	oldest int           // index into sent
+	unsent int           // turns that were given and whose attempts have not been sent yet
+	full   bool          // whoever holds head waits until one of these is sent
+	share  float64       // of the full rate, as of slowed
+	slowed time.Time     // when share was last set
+	slows  int           // how often
 }
 
 // New returns a Pacer for rate attempts a second, which must be positive. A second then holds at most
@@ -92,13 +102,16 @@ type Turn struct {
 
 // Sent says that the attempt has been sent, or will not be. It must be called once the bytes are out,
 // because until then the turn counts as one that may be sent at any moment. More calls do nothing.
-func (t *Turn) Sent() { t.once.Do(t.p.wasSent) }
+func (t *Turn) Sent() { t.once.Do(func() { t.p.wasSent(time.Now()) }) }
 
-func (p *Pacer) wasSent() {
+// SentCold is [Turn.Sent] for the first request on a connection, which arrives late.
+func (t *Turn) SentCold() { t.once.Do(func() { t.p.wasSent(time.Now().Add(cold)) }) }
+
+func (p *Pacer) wasSent(at time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.unsent--
-	p.sent[p.oldest] = time.Now()
+	p.sent[p.oldest] = at
 	p.oldest = (p.oldest + 1) % len(p.sent)
 	if p.full {
 		select {
@@ -119,8 +132,8 @@ func (p *Pacer) Wait(ctx, stop context.Context) (*Turn, error) {
 	case p.head <- struct{}{}:
 	}
 	defer func() { <-p.head }()
-	for ctx.Err() == nil {
-		wait, ok := p.take()
+	for waited := false; ctx.Err() == nil; waited = true {
+		wait, ok := p.take(waited)
 		if ok {
 			return &Turn{p: p}, nil
 		}
@@ -142,15 +155,21 @@ func (p *Pacer) Wait(ctx, stop context.Context) (*Turn, error) {
 	return nil, context.Cause(ctx)
 }
 
-// take takes a turn if it has come, or says how long to wait before asking again.
-func (p *Pacer) take() (wait time.Duration, ok bool) {
+// take takes a turn if it has come, or says how long to wait before asking again. waited says that the caller
+// has done that.
+func (p *Pacer) take(waited bool) (wait time.Duration, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	cold := p.next.Before(now.Add(-stalled))
-	if p.next.Before(now.Add(-catchUp)) {
-		p.next = now
+	afterStall := !p.next.IsZero() && p.next.Before(now.Add(-stalled))
+	lag := now.Sub(p.next)
+	if waited {
+		p.late = max(p.late, min(lag, lateMost))
 	}
+	if lag > max(catchUp, p.late) {
+		p.next, lag = now, 0
+	}
+	p.late = min(p.late, max(lag, 0))
 	at := p.next
 	p.full = p.unsent >= len(p.sent)
 	if p.full {
@@ -165,7 +184,7 @@ func (p *Pacer) take() (wait time.Duration, ok bool) {
 		return at.Sub(now), false
 	}
 	p.next = p.next.Add(time.Duration(float64(p.interval) / p.recovered(now)))
-	if cold {
+	if afterStall {
 		p.next = p.next.Add(settle)
 	}
 	p.unsent++

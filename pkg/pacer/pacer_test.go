@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -290,6 +291,52 @@ func TestAheadIsWhenTheTurnComes(t *testing.T) {
 			if got := time.Since(start); got < want*8/10 || got > want*11/10+50*time.Millisecond {
 				t.Errorf("got the turn behind %d others after %v, want it after %v", others, got, want)
 			}
+		}
+	})
+}
+
+func TestAttemptsThatFindEverythingColdMayArriveLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pacer.New(1000)
+		var arrived []time.Time
+		for n := range 10_000 {
+			turn, err := p.Wait(t.Context(), t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n < 500 { // on new connections
+				arrived = append(arrived, time.Now().Add(18*time.Millisecond))
+				turn.SentCold()
+			} else {
+				arrived = append(arrived, time.Now())
+				turn.Sent()
+			}
+		}
+		slices.SortFunc(arrived, time.Time.Compare)
+		if got := busiest(arrived); got > 1000 {
+			t.Errorf("got %d in the busiest second, want 1000 at most", got)
+		}
+	})
+}
+
+func TestWhatWasHeldBackForAMomentIsCaughtUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pacer.New(200)
+		start := time.Now()
+		for n := range 6001 {
+			turn, err := p.Wait(t.Context(), t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n < 100 {
+				turn.SentCold() // holds back those of a second later by more than 10 ms
+			} else {
+				turn.Sent()
+			}
+		}
+		// In thirty seconds those 18 ms are regained.
+		if got := 6000 / time.Since(start).Seconds(); got < 0.992*200 {
+			t.Errorf("got %v a second, want %v at least", got, 0.992*200)
 		}
 	})
 }

@@ -122,12 +122,19 @@ func (c *Client) exchange(ctx context.Context, t *turn, command, sig string, bod
 	})
 	defer stop()
 
-	var asked, connected atomic.Bool
+	var asked, connected, fresh atomic.Bool
 	tracedCtx := httptrace.WithClientTrace(attemptCtx, &httptrace.ClientTrace{
 		GetConn: func(string) { asked.Store(true) },
-		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+		GotConn: func(info httptrace.GotConnInfo) {
+			connected.Store(true)
+			fresh.Store(!info.Reused)
+		},
 		WroteRequest: func(info httptrace.WroteRequestInfo) {
-			if info.Err == nil { // else the transport may write it once more, on another connection
+			switch {
+			case info.Err != nil: // the transport may write it once more, on another connection
+			case fresh.Load():
+				t.SentCold()
+			default:
 				t.Sent()
 			}
 		},
