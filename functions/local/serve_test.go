@@ -96,8 +96,11 @@ func TestServeTakesFiveHundredAtOnceIn64MB(t *testing.T) {
 		}
 		wg.Wait()
 	}
-	if got := d.service.Stats(); got.Taken != 1000 || got.BusiestSecond > 200 {
-		t.Errorf("got %d groups and %d in the busiest second, want 1000 and 200 at most", got.Taken, got.BusiestSecond)
+	// All of them and not the busiest second: a service in a process as busy as this one sees seconds that were
+	// not. Those are for tests in virtual time.
+	got := d.service.Stats()
+	if rate := float64(got.Requests-1) / got.Last.Sub(got.First).Seconds(); got.Taken != 1000 || got.Requests != 1000 || rate > 191 {
+		t.Errorf("got %d groups of %d requests at %v a second, want 1000 of 1000 at 190", got.Taken, got.Requests, rate)
 	}
 	if peak := peakMemory(t, p.Process.Pid); peak > 64<<10 {
 		t.Errorf("got a peak of %d kB, want 64 MB at most", peak)
