@@ -40,16 +40,18 @@ const (
 	aheadBytes   = 8 << 20
 	recordCost   = 512 // bytes a record needs beside its text
 
-	// The working time ends reserve before the deadline: one attempt that gets no answer, and the last
-	// writes.
-	reserve = tim.AttemptTimeout + 5*time.Second
+	// The working time ends reserve before the deadline, or a quarter of the time if that is shorter: one attempt
+	// that gets no answer, and then the last writes, for which writeTime remains, or half of it.
+	reserve   = tim.AttemptTimeout + writeTime
+	writeTime = 5 * time.Second
 
 	// A run without a deadline ends by itself after runLength, and another may go on. A lease outlasts
 	// its run by leaseMargin: functions have been seen to live a second beyond their deadline.
 	runLength   = 15 * time.Minute
 	leaseMargin = 10 * time.Second
 
-	// Writing ends this long before the deadline, so that the run can still say how it ended.
+	// Writing ends this long before the deadline, or an eighth of what the working time leaves, so that the run
+	// can still say how it ended.
 	lastWords = time.Second
 
 	// A run looks this often whether its export has been replaced or removed.
@@ -209,12 +211,12 @@ func (i *Importer) underLease(ctx context.Context, names results.Names,
 	}
 	// What is written at the end must not fail because the run was interrupted. It ends a little before the
 	// time: a platform kills at that very moment, and then nobody is told anything.
-	left := min(reserve, time.Until(until)/4)
-	writing, cancel := context.WithDeadline(context.WithoutCancel(ctx), until.Add(-min(lastWords, left/4)))
+	left := reserved(until)
+	writing, cancel := context.WithDeadline(context.WithoutCancel(ctx), until.Add(-min(lastWords, left/8)))
 	defer cancel()
 	working, stop := context.WithDeadlineCause(ctx, until.Add(-left), errTimeUp)
 	defer stop()
-	i.Client.SetGrace(min(cmp.Or(i.Grace, tim.AttemptTimeout), left*2/3))
+	i.Client.SetGrace(min(cmp.Or(i.Grace, tim.AttemptTimeout), left-min(writeTime, left/2)))
 	summary, err := work(working, writing, lease)
 	if errors.Is(err, results.ErrLost) {
 		return summary, err // what follows is the successor's
@@ -233,6 +235,9 @@ func runUntil(ctx context.Context) time.Time {
 	}
 	return until
 }
+
+// reserved returns how long before its end a run that begins now stops working.
+func reserved(until time.Time) time.Duration { return min(reserve, time.Until(until)/4) }
 
 func (i *Importer) holder() string { return cmp.Or(i.Holder, "run-"+rand.Text()) }
 
@@ -256,6 +261,7 @@ func (i *Importer) holdRate(ctx context.Context) (letGo func(), err error) {
 		return func() {}, nil
 	}
 	until := runUntil(ctx)
+	words := min(lastWords, reserved(until)/8)
 	i.rate, err = results.Acquire(ctx, i.Bucket, results.RateNames(i.Config.Prefix), i.holder(), until.Add(leaseMargin), i.Dead)
 	if busy, ok := errors.AsType[*results.BusyError](err); ok {
 		return nil, &RateBusyError{busy}
@@ -264,7 +270,7 @@ func (i *Importer) holdRate(ctx context.Context) (letGo func(), err error) {
 		return nil, fmt.Errorf("take the rate that all runs share: %w", err)
 	}
 	return func() {
-		ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), until.Add(-lastWords/2))
+		ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), until.Add(-words/2))
 		defer cancel()
 		if err := i.rate.Release(ctx); err != nil {
 			i.log().WarnContext(ctx, "the rate that all runs share stays taken for a while", "until", i.rate.Until, "err", err)
