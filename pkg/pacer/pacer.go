@@ -22,10 +22,10 @@ const (
 	// slack is by how much R turns take longer than a second, and guard by how much longer than a
 	// second the window is in which no more than R attempts are sent. What reaches the service is
 	// spread by the network on the way, and by the service's own lateness; guard is how much of that
-	// spread cannot break the limit. slack costs 0.8 % of the rate. The difference lets a turn that came
+	// spread cannot break the limit. slack costs 0.7 % of the rate. The difference lets a turn that came
 	// late get back into its schedule.
-	slack = 8 * time.Millisecond
-	guard = 7 * time.Millisecond
+	slack = 7 * time.Millisecond
+	guard = 6 * time.Millisecond
 
 	// catchUp is how far a schedule may lag behind before the time is lost: longer than a caller takes
 	// between two turns on a busy machine, shorter than anything that would be felt as a burst (2 turns at
