@@ -9,10 +9,10 @@ import (
 
 const (
 	// memoryMost is what the runtime may hold before it collects harder. With the program's own text and the
-	// kernel's buffers it stays below the 64 MB that any export may need, half of the smallest function. Until
+	// kernel's buffers it stays below 40 MB, a third of the smallest function. Until
 	// then it collects once the heap has grown by growth per cent, half as often as by default: 5 to 8 % of
 	// the CPU time at 10,000 calls a second, for 6 MB.
-	memoryMost = 32 << 20
+	memoryMost = 26 << 20
 	growth     = 200
 )
 

@@ -29,10 +29,10 @@ func TestTheProgramGoesOnInTheSameProcess(t *testing.T) {
 		env  []string
 		want string
 	}{
-		{nil, "schedtrace=2147483647 1 32 200 a b|--c=d"},
-		{[]string{"GODEBUG=madvdontneed=1"}, "madvdontneed=1,schedtrace=2147483647 1 32 200 a b|--c=d"},
-		{[]string{"GODEBUG=schedtrace=2000000000"}, "schedtrace=2000000000 1 32 200 a b|--c=d"}, // whoever asks for lines gets them
-		{[]string{"GOMAXPROCS=3"}, "schedtrace=2147483647 3 32 200 a b|--c=d"},
+		{nil, "schedtrace=2147483647 1 26 200 a b|--c=d"},
+		{[]string{"GODEBUG=madvdontneed=1"}, "madvdontneed=1,schedtrace=2147483647 1 26 200 a b|--c=d"},
+		{[]string{"GODEBUG=schedtrace=2000000000"}, "schedtrace=2000000000 1 26 200 a b|--c=d"}, // whoever asks for lines gets them
+		{[]string{"GOMAXPROCS=3"}, "schedtrace=2147483647 3 26 200 a b|--c=d"},
 	} {
 		cmd := exec.Command(os.Args[0], "a b", "--c=d")
 		cmd.Env = append([]string{program + "=1"}, row.env...)
