@@ -57,7 +57,7 @@ func (a *api) importGroup(ctx context.Context, r *http.Request) answer {
 	if !ok {
 		return refusal
 	}
-	rec, digest, refusal, ok := a.readGroup(ctx, r)
+	rec, digest, refusal, ok := a.readGroup(ctx, r, key != "")
 	if !ok {
 		return refusal
 	}
@@ -68,9 +68,9 @@ func (a *api) importGroup(ctx context.Context, r *http.Request) answer {
 	return a.once(ctx, key, digest, &rec)
 }
 
-// readGroup reads a request's body, the record in it, and its digest. A long body is many times the record, so
-// only some are held at once; this is over when the record waits for its turn.
-func (a *api) readGroup(ctx context.Context, r *http.Request) (rec group.Record, digest string, refusal answer, ok bool) {
+// readGroup reads a request's body and the record in it, and its digest if the request has a key. A long body is
+// many times the record, so only some are held at once; this is over when the record waits for its turn.
+func (a *api) readGroup(ctx context.Context, r *http.Request, keyed bool) (rec group.Record, digest string, refusal answer, ok bool) {
 	if r.ContentLength < 0 || r.ContentLength > longBody {
 		waiting, cancel := context.WithTimeout(ctx, longWait)
 		defer cancel()
@@ -96,7 +96,10 @@ func (a *api) readGroup(ctx context.Context, r *http.Request) (rec group.Record,
 			Detail: detailOf(e), Retry: retryUseless,
 		}.answer(), false
 	}
-	return rec, results.Digest(body), answer{}, true
+	if keyed {
+		digest = results.Digest(body)
+	}
+	return rec, digest, answer{}, true
 }
 
 // detailOf says what is wrong with the JSON, and not what was found out about the record before that.

@@ -212,7 +212,7 @@ func (i *Importer) underLease(ctx context.Context, names results.Names,
 	// What is written at the end must not fail because the run was interrupted. It ends a little before the
 	// time: a platform kills at that very moment, and then nobody is told anything.
 	left := reserved(until)
-	writing, cancel := context.WithDeadline(context.WithoutCancel(ctx), until.Add(-min(lastWords, left/8)))
+	writing, cancel := context.WithDeadline(context.WithoutCancel(ctx), until.Add(-lastMoment(left)))
 	defer cancel()
 	working, stop := context.WithDeadlineCause(ctx, until.Add(-left), errTimeUp)
 	defer stop()
@@ -239,6 +239,9 @@ func runUntil(ctx context.Context) time.Time {
 // reserved returns how long before its end a run that begins now stops working.
 func reserved(until time.Time) time.Duration { return min(reserve, time.Until(until)/4) }
 
+// lastMoment returns how long before its end a run that reserves left stops writing.
+func lastMoment(left time.Duration) time.Duration { return min(lastWords, left/8) }
+
 func (i *Importer) holder() string { return cmp.Or(i.Holder, "run-"+rand.Text()) }
 
 // A RateBusyError says that another process uses the rate that all runs share, see [Config.OneAtATime].
@@ -261,7 +264,7 @@ func (i *Importer) holdRate(ctx context.Context) (letGo func(), err error) {
 		return func() {}, nil
 	}
 	until := runUntil(ctx)
-	words := min(lastWords, reserved(until)/8)
+	moment := lastMoment(reserved(until))
 	i.rate, err = results.Acquire(ctx, i.Bucket, results.RateNames(i.Config.Prefix), i.holder(), until.Add(leaseMargin), i.Dead)
 	if busy, ok := errors.AsType[*results.BusyError](err); ok {
 		return nil, &RateBusyError{busy}
@@ -270,7 +273,7 @@ func (i *Importer) holdRate(ctx context.Context) (letGo func(), err error) {
 		return nil, fmt.Errorf("take the rate that all runs share: %w", err)
 	}
 	return func() {
-		ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), until.Add(-words/2))
+		ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), until.Add(-moment/2))
 		defer cancel()
 		if err := i.rate.Release(ctx); err != nil {
 			i.log().WarnContext(ctx, "the rate that all runs share stays taken for a while", "until", i.rate.Until, "err", err)

@@ -377,10 +377,16 @@ func (c *Client) pause(ctx context.Context, v verdict, attempts, throttled int) 
 	default:
 		wait = rand.N(backoff(retryBase, retryMost, attempts))
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(c.stopping, func() { cancel(context.Cause(c.stopping)) })()
-	return sleep(ctx, wait)
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-c.stopping.Done():
+		return context.Cause(c.stopping)
+	case <-timer.C:
+		return nil
+	}
 }
 
 // backoff returns base doubled n-1 times, at most most.

@@ -9,9 +9,9 @@ import (
 
 const (
 	// memoryMost is what the runtime may hold before it collects harder. With the program's own text and the
-	// kernel's buffers it stays below 40 MB, a third of the smallest function. Until
-	// then it collects once the heap has grown by growth per cent, half as often as by default: 5 to 8 % of
-	// the CPU time at 10,000 calls a second, for 6 MB.
+	// kernel's buffers an import stays below 40 MB, a third of the smallest function. Until then it collects once
+	// the heap has grown by growth per cent, half as often as by default: 5 to 8 % of the CPU time at 10,000
+	// calls a second, for 6 MB.
 	memoryMost = 26 << 20
 	growth     = 200
 )
