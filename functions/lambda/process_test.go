@@ -27,6 +27,7 @@ import (
 	"groupimport/pkg/blob/s3blob"
 	"groupimport/pkg/emulator"
 	"groupimport/pkg/importer"
+	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
 )
 
@@ -184,7 +185,7 @@ func invoke(t *testing.T, f *lambdatest.Runtime, payload []byte) (importer.Pass,
 	return p, r.Error
 }
 
-func (c *cloud) outcomes(key string) []results.Outcome {
+func (c *cloud) outcomes(key string) []outcome.Outcome {
 	c.t.Helper()
 	r, err := c.bucket.Open(c.t.Context(), results.Names{Export: key}.Results(), "", 0)
 	if err != nil {
@@ -195,9 +196,9 @@ func (c *cloud) outcomes(key string) []results.Outcome {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	var all []results.Outcome
+	var all []outcome.Outcome
 	for line := range bytes.Lines(data) {
-		o, _, err := results.ReadLine(line)
+		o, _, err := outcome.Parse(line)
 		if err != nil {
 			c.t.Fatal(err)
 		}
@@ -246,7 +247,7 @@ func TestAnImportGoesOnOverInvocationsThatEndAtTheirDeadline(t *testing.T) {
 		t.Errorf("got %d outcomes in %d invocations, want %d in several", len(outcomes), invocations, n)
 	}
 	for i, o := range outcomes {
-		if o.N != int64(i+1) || o.Status != results.Imported {
+		if o.N != int64(i+1) || o.Status != outcome.Imported {
 			t.Fatalf("got %+v, want record %d imported", o, i+1)
 		}
 	}
@@ -308,14 +309,14 @@ func TestAnImportSurvivesProcessesThatAreKilledAtAnyMoment(t *testing.T) {
 			t.Fatalf("got %+v, want record %d", o, i+1)
 		}
 		switch o.Status {
-		case results.Imported, results.Exists:
+		case outcome.Imported, outcome.Exists:
 			if seen[o.GroupID] {
 				t.Errorf("got %s twice", o.GroupID)
 			}
 			seen[o.GroupID] = true
-		case results.Unknown:
+		case outcome.Unknown:
 			unknown++
-		case results.Rejected, results.Failed, results.Skipped:
+		case outcome.Rejected, outcome.Failed, outcome.Skipped:
 			t.Errorf("got %+v, want it in", o)
 		}
 	}
@@ -342,7 +343,7 @@ func TestKeysOfAllKindsComeThroughTheStoresOwnEvents(t *testing.T) {
 				t.Errorf("%s, %s: got %+v, %+v, want it finished", key, name, p, failure)
 			}
 		}
-		if got := c.outcomes(key); len(got) != 1 || got[0].Status != results.Imported {
+		if got := c.outcomes(key); len(got) != 1 || got[0].Status != outcome.Imported {
 			t.Errorf("%s: got %+v, want it imported", key, got)
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"groupimport/pkg/blob/dirblob"
 	"groupimport/pkg/export"
 	"groupimport/pkg/importer"
+	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
 )
 
@@ -173,7 +174,7 @@ func (t *tool) importFile(ctx context.Context, i *importer.Importer, file string
 	case s.State != results.Finished:
 		fmt.Fprintf(meter, "local: %s: unfinished: %s; nothing is lost, the same command goes on\n", name, s.Reason)
 		return exitUnfinished
-	case s.Counts.NotIn() > 0:
+	case s.Counts.Missing() > 0:
 		return exitNotIn
 	}
 	return exitOK
@@ -246,16 +247,16 @@ func shownAll(names []string) []string {
 
 // meanings says what each status means, in the order of the summary.
 var meanings = []struct {
-	status results.Status
+	status outcome.Status
 	text   string
-	count  func(results.Counts) int64
+	count  func(outcome.Counts) int64
 }{
-	{results.Imported, "the group was made", func(c results.Counts) int64 { return c.Imported }},
-	{results.Exists, "it stood already and is the record's own", func(c results.Counts) int64 { return c.Exists }},
-	{results.Rejected, "it breaks a rule, or the service refused it for good: mend it", func(c results.Counts) int64 { return c.Rejected }},
-	{results.Failed, "the service would not, after all attempts: try again", func(c results.Counts) int64 { return c.Failed }},
-	{results.Unknown, "no GroupId and the answer was lost: look whether it exists", func(c results.Counts) int64 { return c.Unknown }},
-	{results.Skipped, "the mapping leaves it out", func(c results.Counts) int64 { return c.Skipped }},
+	{outcome.Imported, "the group was made", func(c outcome.Counts) int64 { return c.Imported }},
+	{outcome.Exists, "it stood already and is the record's own", func(c outcome.Counts) int64 { return c.Exists }},
+	{outcome.Rejected, "it breaks a rule, or the service refused it for good: mend it", func(c outcome.Counts) int64 { return c.Rejected }},
+	{outcome.Failed, "the service would not, after all attempts: try again", func(c outcome.Counts) int64 { return c.Failed }},
+	{outcome.Unknown, "no GroupId and the answer was lost: look whether it exists", func(c outcome.Counts) int64 { return c.Unknown }},
+	{outcome.Skipped, "the mapping leaves it out", func(c outcome.Counts) int64 { return c.Skipped }},
 }
 
 // summary writes what a file's import came to.
@@ -272,7 +273,7 @@ func (t *tool) summary(file string, s importer.Summary, took time.Duration) {
 	}
 	rows := make([][]string, 0, len(meanings)+1)
 	for _, m := range meanings {
-		if m.status == results.Skipped && m.count(s.Counts) == 0 {
+		if m.status == outcome.Skipped && m.count(s.Counts) == 0 {
 			continue // there is no mapping
 		}
 		row := []string{string(m.status), thousands(m.count(s.Counts))}
@@ -332,7 +333,7 @@ func (t *tool) summaryLine(file string, s importer.Summary, took time.Duration) 
 		Reason  string            `json:"reason,omitzero"`
 		Already bool              `json:"already,omitzero"` // it was finished before, and nothing was done
 		Records int64             `json:"records"`
-		Counts  results.Counts    `json:"counts"`
+		Counts  outcome.Counts    `json:"counts"`
 		Seconds float64           `json:"seconds"`
 		Files   map[string]string `json:"files"` // results, failures, report
 	}{file, s.State, s.Reason, s.Already, s.Counts.Records(), s.Counts, took.Round(time.Millisecond).Seconds(), map[string]string{}}

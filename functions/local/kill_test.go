@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"groupimport/pkg/emulator"
-	"groupimport/pkg/results"
+	"groupimport/pkg/outcome"
 )
 
 // TestManyKillsLoseNothingAndMakeNothingTwice kills the real program with SIGKILL at random instants and
@@ -58,18 +58,18 @@ func TestManyKillsLoseNothingAndMakeNothingTwice(t *testing.T) {
 	n, unknown := int64(0), 0
 	for line := range bytes.Lines(text) {
 		n++
-		o, _, err := results.ReadLine(line)
+		o, _, err := outcome.Parse(line)
 		if err != nil || o.N != n {
 			t.Fatalf("got %s, %v at line %d", line, err, n)
 		}
 		stands := names[nameOf(n)] > 0
 		hasID := n%2 == 1 // see newDesk
 		switch {
-		case o.Status == results.Unknown && hasID:
+		case o.Status == outcome.Unknown && hasID:
 			t.Errorf("got %s for a record that has a GroupId", line)
-		case o.Status == results.Unknown:
+		case o.Status == outcome.Unknown:
 			unknown++
-		case o.Status.In() != stands:
+		case o.Status.HasGroup() != stands:
 			t.Errorf("got %s, but the group stands: %v", line, stands)
 		}
 	}

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/term"
 
 	"groupimport/pkg/importer"
-	"groupimport/pkg/results"
+	"groupimport/pkg/outcome"
 )
 
 const (
@@ -171,7 +171,7 @@ type progressLine struct {
 	Offset      int64          `json:"offset"` // of size: how far the outcomes reach
 	Size        int64          `json:"size"`   // bytes
 	Records     int64          `json:"records"`
-	Counts      results.Counts `json:"counts"`        // of all runs
+	Counts      outcome.Counts `json:"counts"`        // of all runs
 	Rate        *float64       `json:"rate,omitzero"` // records a second, of the last ten; nil if that cannot be told yet
 	Budget      float64        `json:"budget"`        // attempts a second
 	SecondsLeft float64        `json:"secondsLeft,omitzero"`
@@ -199,7 +199,7 @@ func barText(p importer.Progress, name, rate, left string, width int) string {
 		return pb.ProgressBarTemplate(`{{string . "name"}} {{bar . "[" "=" ">" " " "]"}} {{string . "text"}}`).New(0).
 			SetTotal(p.Export.Size).SetCurrent(p.Next.Done()).Set("name", clip(name, room)).Set("text", text).SetWidth(width).String()
 	}
-	short := fmt.Sprintf("%s in, %s not", thousands(p.Counts.Imported+p.Counts.Exists), thousands(p.Counts.NotIn()))
+	short := fmt.Sprintf("%s in, %s not", thousands(p.Counts.Imported+p.Counts.Exists), thousands(p.Counts.Missing()))
 	for _, t := range []string{
 		text,
 		percent(p) + " " + short + " " + rate + " " + left,
@@ -238,10 +238,10 @@ func percent(p importer.Progress) string {
 }
 
 // countsText says the counts that are not zero.
-func countsText(c results.Counts) string {
+func countsText(c outcome.Counts) string {
 	text := ""
 	for _, m := range meanings {
-		if n := m.count(c); n > 0 || m.status == results.Imported {
+		if n := m.count(c); n > 0 || m.status == outcome.Imported {
 			if text != "" {
 				text += ", "
 			}

@@ -8,6 +8,7 @@ import (
 
 	"groupimport/pkg/export"
 	"groupimport/pkg/importer"
+	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
 )
 
@@ -15,7 +16,7 @@ func progress(records, offset, size int64) importer.Progress {
 	return importer.Progress{
 		Export: results.Export{Key: "a.jsonl", Size: size},
 		Next:   export.Position{Offset: offset},
-		Counts: results.Counts{Imported: records},
+		Counts: outcome.Counts{Imported: records},
 	}
 }
 

@@ -310,7 +310,7 @@ func doingStatus(d importer.Doing) int {
 		return exitError
 	case d.State != results.Finished:
 		return exitUnfinished
-	case d.Counts.NotIn() > 0:
+	case d.Counts.Missing() > 0:
 		return exitNotIn
 	}
 	return exitOK

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"groupimport/pkg/importer"
+	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
 )
 
@@ -128,7 +129,7 @@ func TestRetryEndsWithTheWorstOfWhatEachImportCameTo(t *testing.T) {
 	broken := importer.Doing{Key: "broken", Error: "broken"}
 	waiting := importer.Doing{Key: "long", State: results.Waiting}
 	finished := importer.Doing{Key: "long", State: results.Finished}
-	notIn := importer.Doing{Key: "long", State: results.Finished, Counts: results.Counts{Rejected: 1}}
+	notIn := importer.Doing{Key: "long", State: results.Finished, Counts: outcome.Counts{Rejected: 1}}
 	for _, row := range []struct {
 		name   string
 		passes []importer.Pass

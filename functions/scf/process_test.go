@@ -24,6 +24,7 @@ import (
 	"groupimport/pkg/blob/cosblob/costest"
 	"groupimport/pkg/emulator"
 	"groupimport/pkg/importer"
+	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
 )
 
@@ -146,11 +147,11 @@ func invoke(t *testing.T, f *scftest.Runtime, payload []byte) (importer.Pass, *s
 	return p, r.Error
 }
 
-func (c *cloud) outcomes(key string) []results.Outcome {
+func (c *cloud) outcomes(key string) []outcome.Outcome {
 	c.t.Helper()
-	var all []results.Outcome
+	var all []outcome.Outcome
 	for line := range bytes.Lines(c.bucket.Snapshot()[results.Names{Export: key}.Results()]) {
-		o, _, err := results.ReadLine(line)
+		o, _, err := outcome.Parse(line)
 		if err != nil {
 			c.t.Fatal(err)
 		}
@@ -201,7 +202,7 @@ func TestAnImportGoesOnOverInvocationsThatEndAtTheirDeadline(t *testing.T) {
 		t.Errorf("got %d outcomes in %d invocations, want %d in several", len(outcomes), invocations, n)
 	}
 	for i, o := range outcomes {
-		if o.N != int64(i+1) || o.Status != results.Imported {
+		if o.N != int64(i+1) || o.Status != outcome.Imported {
 			t.Fatalf("got %+v, want record %d imported", o, i+1)
 		}
 	}
@@ -248,10 +249,10 @@ func TestAnImportSurvivesProcessesThatAreKilledAtAnyMoment(t *testing.T) {
 	outcomes := c.outcomes("exports/acme.jsonl")
 	unknown := 0
 	for i, o := range outcomes {
-		if o.N != int64(i+1) || o.Status == results.Rejected || o.Status == results.Failed {
+		if o.N != int64(i+1) || o.Status == outcome.Rejected || o.Status == outcome.Failed {
 			t.Fatalf("got %+v, want record %d in or unknown", o, i+1)
 		}
-		if o.Status == results.Unknown {
+		if o.Status == outcome.Unknown {
 			unknown++
 		}
 	}

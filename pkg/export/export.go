@@ -15,8 +15,8 @@
 // one follows. Where the records behind it cannot be found again (a stream is cut off or corrupt, a bracket is
 // missing) an error ends the export and says where.
 //
-// A failures file that this program wrote is an export too: each of its lines holds the record, see
-// [AppendRecord].
+// A dead-letter file that this program wrote is an export too: each of its lines holds the record, see package
+// outcome.
 package export
 
 import (
@@ -29,6 +29,7 @@ import (
 	"strings"
 
 	"groupimport/pkg/group"
+	"groupimport/pkg/outcome"
 )
 
 // MaxLine is the length in bytes above which a record is rejected without being held in memory. A legal
@@ -64,9 +65,8 @@ type Entry struct {
 	Pos  Position // where it begins
 	Next Position // where to read on behind it
 
-	// Failure is the whole line if it is one of a failures file, whose record Raw is; otherwise nil. It is
-	// valid until the next entry is read.
-	Failure []byte
+	// Failure is the outcome that the line holds if it is one of a dead-letter file, whose record Raw is; otherwise nil.
+	Failure *outcome.Outcome
 
 	// Raw is the record in import_group's words: as it came, as the mapping made it, or as a JSON object of the
 	// cells of its row. If none of these could be had it is the record as it came, in {"foreign": …} if it is JSON
@@ -271,11 +271,11 @@ func (r *Reader) decode(e *Entry) {
 
 // unwrap sets the entry to what a line of a failures file holds, and reports whether it is such a line.
 func (r *Reader) unwrap(e *Entry, line []byte) bool {
-	raw, ok, problem := unwrap(line)
+	o, raw, ok, problem := unwrap(line)
 	if !ok {
 		return false
 	}
-	e.Failure, e.Raw, e.Problem = line, raw, problem
+	e.Failure, e.Raw, e.Problem = &o, raw, problem
 	if problem != nil {
 		return true
 	}

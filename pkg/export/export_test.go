@@ -11,6 +11,7 @@ import (
 
 	"groupimport/pkg/export"
 	"groupimport/pkg/group"
+	"groupimport/pkg/outcome"
 )
 
 // in returns an export that lies in memory.
@@ -139,7 +140,8 @@ func TestReadErrorEndsTheExportWithItsPlace(t *testing.T) {
 
 func TestAFailuresFileIsAnExport(t *testing.T) {
 	wrap := func(raw []byte) string {
-		return string(export.AppendRecord([]byte(`{"n":3,"line":3,"status":"failed","code":0,"attempts":5`), raw))
+		o := outcome.Outcome{N: 3, Line: 3, Status: outcome.Failed, Error: "no response", Attempts: 5}
+		return string(o.AppendRecordLine(nil, raw))
 	}
 	for name, row := range map[string]struct{ raw, want string }{
 		"a record":                 {rec("a"), "valid a"},
@@ -178,7 +180,7 @@ func TestAFailuresFileIsAnExport(t *testing.T) {
 		})
 	}
 	got, _ := read(t, strings.NewReader(wrap(nil)), export.Start)
-	if want := "1 1 0 this line of a failures file holds no record: the record was too long to be kept"; len(got) != 1 || got[0] != want {
+	if want := "1 1 0 this line of a dead-letter file holds no record: the record was too long to be kept"; len(got) != 1 || got[0] != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

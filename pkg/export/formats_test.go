@@ -17,6 +17,7 @@ import (
 
 	"groupimport/pkg/export"
 	"groupimport/pkg/group"
+	"groupimport/pkg/outcome"
 )
 
 // wide returns text as UTF-16 with a byte-order mark.
@@ -184,7 +185,8 @@ func TestCSVHoldsEveryField(t *testing.T) {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
 		// The failures file holds it as JSON, so that it is an export by itself.
-		line := export.AppendRecord([]byte(`{"n":1,"line":2,"status":"failed"`), e.Raw)
+		o := outcome.Outcome{N: 1, Line: 2, Status: outcome.Failed}
+		line := o.AppendRecordLine(nil, e.Raw)
 		for e, err := range mustRead(t, in("f.ndjson", line)) {
 			if err != nil || e.Problem != nil || string(e.Record.AppendJSON(nil)) != want {
 				t.Errorf("got %v %v %s, want the record", err, e.Problem, e.Raw)

@@ -64,6 +64,16 @@ func (e *Error) Field() string {
 	return ""
 }
 
+// Rule returns the rule of the first problem that names a field, or else of the first problem.
+func (e *Error) Rule() Rule {
+	for _, p := range e.Problems {
+		if p.Field != "" {
+			return p.Rule
+		}
+	}
+	return e.Problems[0].Rule
+}
+
 // Code returns the service's own code for what is wrong where the document names one, or 0.
 func (e *Error) Code() int {
 	for _, p := range e.Problems {

@@ -15,6 +15,7 @@ import (
 
 	"groupimport/pkg/group"
 	"groupimport/pkg/importer"
+	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
 )
 
@@ -37,7 +38,7 @@ const (
 
 // A done is the body of a 2xx answer to POST /groups.
 type done struct {
-	Status   results.Status `json:"status"` // imported or exists
+	Status   outcome.Status `json:"status"` // imported or exists
 	GroupID  string         `json:"GroupId"`
 	Attempts int            `json:"attempts"`
 	MS       int64          `json:"ms"`
@@ -175,10 +176,10 @@ func (a *api) single(ctx context.Context, rec *group.Record, keyed bool) (ans an
 	}
 	p := problem{Detail: o.Error, Code: o.Code, Outcome: o.Status, GroupID: o.GroupID}
 	switch {
-	case o.Status.In():
+	case o.Status.HasGroup():
 		d := done{Status: o.Status, GroupID: o.GroupID, Attempts: o.Attempts, MS: o.MS, At: o.At.UTC().Truncate(time.Millisecond), Retry: again}
 		status := http.StatusCreated
-		if o.Status == results.Exists {
+		if o.Status == outcome.Exists {
 			status = http.StatusOK
 		}
 		if again == retryUnsafe {
@@ -189,14 +190,14 @@ func (a *api) single(ctx context.Context, rec *group.Record, keyed bool) (ans an
 			panic(err) // a GroupId of the service's that is not UTF-8
 		}
 		return answer{status: status, kind: "application/json", body: append(body, '\n')}, true
-	case o.Status == results.Unknown:
+	case o.Status == outcome.Unknown:
 		p.Type, p.Title, p.Status = "urn:groupimport:unknown", "It is unknown whether the group was made", http.StatusGatewayTimeout
 		if p.Retry = again; keyed {
 			p.Retry = retryUseless // it gets this answer again
 		}
 	case importer.Taken(&o):
 		p.Type, p.Title, p.Status, p.Retry = "urn:groupimport:taken", "Another group has this GroupId", http.StatusConflict, retryUseless
-	case o.Status == results.Rejected:
+	case o.Status == outcome.Rejected:
 		p.Type, p.Title, p.Status = "urn:groupimport:rejected", "The service rejects the group", http.StatusUnprocessableEntity
 		p.Retry = retryUseless
 	default: // failed, and nothing was made
@@ -221,7 +222,7 @@ func undone(err error, rec *group.Record) answer {
 	}
 	if e, ok := errors.AsType[*importer.LostError](err); ok {
 		p.Type, p.Title, p.Status, p.Code = "urn:groupimport:lost", "Time ran out and the answer is unknown", http.StatusGatewayTimeout, e.Code
-		p.Outcome = results.Unknown
+		p.Outcome = outcome.Unknown
 		p.Detail += "; the group has a GroupId, so that it can be sent again and is not made twice"
 		return p.answer().later(time.Second)
 	}

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/net/html"
 
 	"groupimport/pkg/importer"
+	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
 )
 
@@ -84,7 +85,7 @@ func TestAnImportIsShownFromItsBeginToItsEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		im = look(c, key)
-		if im.State != results.Finished || im.Counts != (results.Counts{Imported: 3000, Rejected: 1}) || im.Runs != 2 || im.Finished.IsZero() {
+		if im.State != results.Finished || im.Counts != (outcome.Counts{Imported: 3000, Rejected: 1}) || im.Runs != 2 || im.Finished.IsZero() {
 			t.Errorf("got %+v, want it finished", im)
 		}
 		var files []string
@@ -307,7 +308,7 @@ func TestNothingInAPageIsMadeOfData(t *testing.T) {
 			now := time.Now()
 			for i, p := range []results.Progress{
 				{State: results.Stopped, Reason: text, Again: now.Add(time.Hour)},
-				{State: results.Running, Until: now.Add(time.Hour), Updated: now, Run: results.Run{Start: now.Add(-time.Minute), Counts: results.Counts{Imported: 9}}},
+				{State: results.Running, Until: now.Add(time.Hour), Updated: now, Run: results.Run{Start: now.Add(-time.Minute), Counts: outcome.Counts{Imported: 9}}},
 				{State: results.Finished, Reason: text},
 			} {
 				key := fmt.Sprintf("exports/%s/%d%[1]s.jsonl", text, i)
@@ -316,7 +317,7 @@ func TestNothingInAPageIsMadeOfData(t *testing.T) {
 				p.Next.N, p.Next.Line, p.Next.Offset = 10, 10, 50
 				names := results.Names{Export: key}
 				m := results.Manifest{
-					Export: p.Export, Finished: now, RetryAt: now, GivenUp: 1, Counts: results.Counts{Skipped: 1},
+					Export: p.Export, Finished: now, RetryAt: now, GivenUp: 1, Counts: outcome.Counts{Skipped: 1},
 					Files: []results.File{{Key: text, SHA256: text}, {Key: names.Results(), SHA256: text}},
 				}
 				for name, v := range map[string]any{names.Progress(): p, names.Manifest(): m} {

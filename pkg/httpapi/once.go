@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"groupimport/pkg/group"
+	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
 )
 
@@ -123,7 +124,7 @@ func earlier(e *results.Answer, digest string, rec *group.Record) (ans answer, o
 		return answer{}, false
 	default:
 		p.Type, p.Title, p.Status = "urn:groupimport:unknown", "It is unknown whether the group was made", http.StatusGatewayTimeout
-		p.Outcome, p.Retry = results.Unknown, retryUseless
+		p.Outcome, p.Retry = outcome.Unknown, retryUseless
 		p.Detail = "the first request with this Idempotency-Key died before its answer was known, and the group has no GroupId: " +
 			"it may exist; look, and if it does not send it with a new key"
 	}

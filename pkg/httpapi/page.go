@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"groupimport/pkg/importer"
+	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
 )
 
@@ -84,20 +85,20 @@ var words = map[string]dictionary{
 
 // A tally is one status and how many records came to it.
 type tally struct {
-	Status results.Status
+	Status outcome.Status
 	Count  int64
 }
 
-func outcomes(c results.Counts) []tally {
+func outcomes(c outcome.Counts) []tally {
 	all := []tally{
-		{results.Imported, c.Imported},
-		{results.Exists, c.Exists},
-		{results.Rejected, c.Rejected},
-		{results.Failed, c.Failed},
-		{results.Unknown, c.Unknown},
+		{outcome.Imported, c.Imported},
+		{outcome.Exists, c.Exists},
+		{outcome.Rejected, c.Rejected},
+		{outcome.Failed, c.Failed},
+		{outcome.Unknown, c.Unknown},
 	}
 	if c.Skipped > 0 {
-		all = append(all, tally{results.Skipped, c.Skipped})
+		all = append(all, tally{outcome.Skipped, c.Skipped})
 	}
 	return all
 }

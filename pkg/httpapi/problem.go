@@ -7,7 +7,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"groupimport/pkg/group"
-	"groupimport/pkg/results"
+	"groupimport/pkg/outcome"
 )
 
 // What it means to send the same request again.
@@ -25,7 +25,7 @@ type problem struct {
 	Status  int            `json:"status"`
 	Detail  string         `json:"detail"`
 	Code    int            `json:"code,omitzero"`    // the service's
-	Outcome results.Status `json:"outcome,omitzero"` // of the record, as in a results file
+	Outcome outcome.Status `json:"outcome,omitzero"` // of the record, as in a results file
 	GroupID string         `json:"GroupId,omitzero"` // the record's
 	Retry   string         `json:"retry,omitzero"`   // what it means to send the request again
 	Errors  []fieldError   `json:"errors,omitzero"`  // the rules that the record breaks, all of them
@@ -56,7 +56,7 @@ func (p problem) answer() answer {
 func invalid(e *group.Error) problem {
 	p := problem{
 		Type: "urn:groupimport:invalid", Title: "The group breaks rules of the document", Status: http.StatusUnprocessableEntity,
-		Detail: e.Error(), Code: e.Code(), Outcome: results.Rejected, GroupID: e.GroupID, Retry: retryUseless,
+		Detail: e.Error(), Code: e.Code(), Outcome: outcome.Rejected, GroupID: e.GroupID, Retry: retryUseless,
 	}
 	for _, broken := range e.Problems {
 		pointer := "#"

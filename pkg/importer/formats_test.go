@@ -10,6 +10,7 @@ import (
 
 	"groupimport/pkg/emulator"
 	"groupimport/pkg/importer"
+	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
 	"groupimport/pkg/tim"
 )
@@ -41,22 +42,22 @@ func TestAMappedRecordIsRetriedAndDroppedAgainInImportGroupsWords(t *testing.T) 
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := results.Counts{Imported: 1, Failed: 1, Rejected: 2, Skipped: 1}
-		if s.Counts != want || s.Counts.Records() != 5 || s.Counts.NotIn() != 3 {
+		want := outcome.Counts{Imported: 1, Failed: 1, Rejected: 2, Skipped: 1}
+		if s.Counts != want || s.Counts.Records() != 5 || s.Counts.Missing() != 3 {
 			t.Errorf("got counts %+v, want %+v", s.Counts, want)
 		}
 		failures := string(w.store.Snapshot()[simNames.Failures()])
 		for _, part := range []string{
-			`"record":{"GroupId":"g-down","Name":"down","Type":"Public"}}`,
-			`"record":{"GroupId":"g-","Name":"","Type":"Public"}}`,
+			`"record":{"GroupId":"g-down","Name":"down","Type":"Public"},"error"`,
+			`"record":{"GroupId":"g-","Name":"","Type":"Public"},"error"`,
 			`"error":"the mapping fails: cut_bytes is for texts, not for number","attempts":0,`,
-			`"record":{"foreign":{"title":7}}}`,
+			`"record":{"foreign":{"title":7}},"error"`,
 		} {
 			if !strings.Contains(failures, part) {
 				t.Errorf("got failures %s, want %s in it", failures, part)
 			}
 		}
-		if line := w.outcomes(simNames)[4]; line.Status != results.Skipped || line.Error != "another kind" || strings.Contains(failures, "another kind") {
+		if line := w.outcomes(simNames)[4]; line.Status != outcome.Skipped || line.Error != "another kind" || strings.Contains(failures, "another kind") {
 			t.Errorf("got %+v, want it skipped and in no failures file", line)
 		}
 
@@ -81,7 +82,7 @@ func TestAMappedRecordIsRetriedAndDroppedAgainInImportGroupsWords(t *testing.T) 
 			t.Fatal(err)
 		}
 		s, err = w.mapped(`{Type:"Public",Name:"seven",GroupId:"g-\(.title)"}`).Run(t.Context(), again)
-		if err != nil || s.Counts != (results.Counts{Imported: 2}) {
+		if err != nil || s.Counts != (outcome.Counts{Imported: 2}) {
 			t.Errorf("got %+v %v, want both imported", s, err)
 		}
 		if made := fmt.Sprint(w.service.Names()); made != "map[a:1 down:1 mended:1 seven:1]" {
@@ -147,7 +148,7 @@ func TestATruncatedExportImportsWhatItHasAndTheMendedOneTheRest(t *testing.T) {
 		had := s.Counts.Imported
 		put(whole)
 		s, err = w.mapped("").Run(t.Context(), key)
-		want := results.Counts{Imported: 3000 - had, Exists: had}
+		want := outcome.Counts{Imported: 3000 - had, Exists: had}
 		if err != nil || s.Counts != want {
 			t.Fatalf("got %+v %v, want %+v", s, err, want)
 		}

@@ -28,6 +28,7 @@ import (
 	"groupimport/pkg/blob"
 	"groupimport/pkg/export"
 	"groupimport/pkg/mapping"
+	"groupimport/pkg/outcome"
 	"groupimport/pkg/pacer"
 	"groupimport/pkg/results"
 	"groupimport/pkg/tim"
@@ -140,8 +141,8 @@ func (i *Importer) log() *slog.Logger {
 type Progress struct {
 	Export results.Export
 	Next   export.Position // behind the last outcome
-	Counts results.Counts  // of all runs
-	Run    results.Counts  // of this one
+	Counts outcome.Counts  // of all runs
+	Run    outcome.Counts  // of this one
 	Began  time.Time
 }
 
@@ -157,7 +158,7 @@ type Summary struct {
 	State    results.State
 	Reason   string // why it is not Finished
 	Already  bool   // it was Finished before, and nothing was done
-	Counts   results.Counts
+	Counts   outcome.Counts
 	Run      results.Run // zero if Already
 	Manifest results.Manifest
 
@@ -430,7 +431,7 @@ func (i *Importer) show(cp *results.Checkpoint) {
 	i.progress = Progress{Export: cp.Export, Next: cp.Next, Counts: cp.Counts, Run: cp.Runs[len(cp.Runs)-1].Counts, Began: time.Now()}
 }
 
-func (i *Importer) count(s results.Status, next export.Position) {
+func (i *Importer) count(s outcome.Status, next export.Position) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.progress.Counts.Add(s)

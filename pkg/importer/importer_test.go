@@ -16,6 +16,7 @@ import (
 	"groupimport/pkg/emulator"
 	"groupimport/pkg/group"
 	"groupimport/pkg/importer"
+	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
 	"groupimport/pkg/tim"
 )
@@ -77,11 +78,11 @@ func (w *world) finish() importer.Summary {
 }
 
 // outcomes returns the results beside the export with this name.
-func (w *world) outcomes(names results.Names) []results.Outcome {
+func (w *world) outcomes(names results.Names) []outcome.Outcome {
 	w.t.Helper()
-	var all []results.Outcome
+	var all []outcome.Outcome
 	for line := range bytes.Lines(w.store.Snapshot()[names.Results()]) {
-		o, _, err := results.ReadLine(line)
+		o, _, err := outcome.Parse(line)
 		if err != nil {
 			w.t.Fatal(err)
 		}
@@ -200,7 +201,7 @@ func TestANewVersionIsANewImportAndTheOldResultsAreKept(t *testing.T) {
 					if o.N != int64(i+1) {
 						t.Fatalf("got %+v at line %d", o, i+1)
 					}
-					if o.Status == results.Imported {
+					if o.Status == outcome.Imported {
 						imported++
 					}
 				}
@@ -333,7 +334,7 @@ func TestCodesThatStopTheRunBlameNoRecord(t *testing.T) {
 					if err != nil || s.State != results.Stopped || !strings.Contains(s.Reason, word) {
 						t.Fatalf("got %+v, %v, want it stopped with a word about %q", s, err, word)
 					}
-					if s.Counts.NotIn() != 0 || int(s.Counts.Imported) != after {
+					if s.Counts.Missing() != 0 || int(s.Counts.Imported) != after {
 						t.Errorf("got %+v, want %d imported and none blamed", s.Counts, after)
 					}
 					p, err := results.LoadProgress(t.Context(), w.store, simNames)
@@ -391,7 +392,7 @@ func TestARunThatIsMostlyRefusedGivesUp(t *testing.T) {
 }
 
 func TestAssignedIDsAreTheSameAgainAndLeaveNothingUnknown(t *testing.T) {
-	var first []results.Outcome
+	var first []outcome.Outcome
 	for range 2 {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)

@@ -14,6 +14,7 @@ import (
 
 	"groupimport/pkg/blob"
 	"groupimport/pkg/export"
+	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
 )
 
@@ -26,7 +27,7 @@ type Import struct {
 	Gone    bool            `json:"gone,omitzero"`   // the export is not there any more
 	Size    int64           `json:"size"`            // of the export, in bytes
 	Next    export.Position `json:"next,omitzero"`   // the first record without an outcome, while it is not finished
-	Counts  results.Counts  `json:"counts"`          // so far
+	Counts  outcome.Counts  `json:"counts"`          // so far
 	Round   int             `json:"round,omitzero"`  // of retries under way, from 1
 	Rate    float64         `json:"rate,omitzero"`   // records a second of the run under way
 	Left    float64         `json:"left,omitzero"`   // seconds until the end at that rate

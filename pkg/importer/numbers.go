@@ -5,6 +5,7 @@ import (
 	"math"
 	"time"
 
+	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
 )
 
@@ -14,7 +15,7 @@ type Numbers struct {
 	Round     int // of retries, 0 for the import itself
 	State     results.State
 	Reason    string         // why it is not Finished
-	Counts    results.Counts // of this run alone
+	Counts    outcome.Counts // of this run alone
 	Attempts  int64
 	Throttled int           // how often the service said too fast
 	Took      time.Duration // of the whole run

@@ -85,11 +85,8 @@ func (i *Importer) round(ctx, writing context.Context, names results.Names, leas
 // record in the export. Lines that a person has put out of order, or that are no outcomes, stay as they
 // are.
 func (r *run) again(it *item, e *export.Entry) bool {
-	if e.Failure == nil {
-		return false
-	}
-	o, _, err := results.ReadLine(e.Failure)
-	if err != nil || !r.Config.policy().Retries(o.Status) || o.N <= r.read {
+	o := e.Failure
+	if o == nil || !r.Config.policy().Retries(o.Status) || o.N <= r.read {
 		return false
 	}
 	it.n, it.line, it.before = o.N, o.Line, o.Attempts

@@ -20,6 +20,7 @@ import (
 	"groupimport/pkg/export"
 	"groupimport/pkg/group"
 	"groupimport/pkg/mapping"
+	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
 	"groupimport/pkg/tim"
 )
@@ -60,7 +61,7 @@ type item struct {
 
 	known   []byte           // the outcome's line, from an earlier run
 	call    *tim.Call        // under way
-	outcome *results.Outcome // without a call
+	outcome *outcome.Outcome // without a call
 }
 
 // importRecords reads, calls and writes until the end of the export or of ctx. It returns why the run
@@ -177,13 +178,14 @@ func (r *run) start(ctx context.Context, it *item, e *export.Entry) bool {
 		return true
 	}
 	if e.Skipped != "" {
-		it.outcome = &results.Outcome{Status: results.Skipped, Error: e.Skipped, At: time.Now()}
+		it.outcome = &outcome.Outcome{Status: outcome.Skipped, Error: e.Skipped, At: time.Now()}
 		return true
 	}
 	if e.Problem != nil {
 		it.groupID = e.Problem.GroupID
-		it.outcome = &results.Outcome{
-			Status: results.Rejected, Code: e.Problem.Code(), Field: e.Problem.Field(), Error: e.Problem.Error(), At: time.Now(),
+		it.outcome = &outcome.Outcome{
+			Status: outcome.Rejected, Code: e.Problem.Code(), Field: e.Problem.Field(), Rule: e.Problem.Rule(),
+			Error: e.Problem.Error(), At: time.Now(),
 		}
 		return true
 	}
@@ -196,8 +198,8 @@ func (r *run) start(ctx context.Context, it *item, e *export.Entry) bool {
 	}
 	it.groupID = rec.GroupID
 	if rec.GroupID == "" && it.pos.N <= r.began {
-		it.outcome = &results.Outcome{
-			Status: results.Unknown, At: time.Now(),
+		it.outcome = &outcome.Outcome{
+			Status: outcome.Unknown, At: time.Now(),
 			Error: "the run before died when this record, which has no GroupId, may have been sent: the group may exist",
 		}
 		return true
@@ -241,15 +243,15 @@ func (r *run) write(ctx context.Context) error {
 			}
 			r.stop(errUndone) // unless there is a cause already
 		case gap && line == nil:
-			line = results.AppendLine(nil, o, it.raw)
+			line = o.AppendPartLine(nil, it.raw)
 			fallthrough
 		case gap:
 			r.behind = append(append(r.behind, line...), '\n')
 		case err == nil:
 			raw := it.raw
 			if line != nil {
-				var known results.Outcome
-				if known, raw, err = results.ReadLine(line); err != nil {
+				var known outcome.Outcome
+				if known, raw, err = outcome.Parse(line); err != nil {
 					r.stop(err)
 					break
 				}
@@ -271,7 +273,7 @@ func (r *run) write(ctx context.Context) error {
 }
 
 // outcome waits for what became of a record. Both are nil if nothing did.
-func (r *run) outcome(it *item) (*results.Outcome, []byte) {
+func (r *run) outcome(it *item) (*outcome.Outcome, []byte) {
 	if it.known != nil {
 		return nil, it.known
 	}
@@ -282,7 +284,7 @@ func (r *run) outcome(it *item) (*results.Outcome, []byte) {
 			return nil, nil
 		}
 		r.latencies.Add(res.Took.Milliseconds())
-		o = &results.Outcome{
+		o = &outcome.Outcome{
 			Status: statuses[res.End], GroupID: res.GroupID, Code: res.Code, Error: res.Message,
 			Attempts: res.Attempts, MS: res.Took.Milliseconds(), At: res.At,
 		}
@@ -294,12 +296,12 @@ func (r *run) outcome(it *item) (*results.Outcome, []byte) {
 	return o, nil
 }
 
-var statuses = map[tim.End]results.Status{
-	tim.Imported: results.Imported,
-	tim.Standing: results.Exists,
-	tim.Rejected: results.Rejected,
-	tim.Failed:   results.Failed,
-	tim.Unknown:  results.Unknown,
+var statuses = map[tim.End]outcome.Status{
+	tim.Imported: outcome.Imported,
+	tim.Standing: outcome.Exists,
+	tim.Rejected: outcome.Rejected,
+	tim.Failed:   outcome.Failed,
+	tim.Unknown:  outcome.Unknown,
 }
 
 // A stopShare watches how many of a run's calls the service rejects.
@@ -315,12 +317,12 @@ func (r *refusal) Error() string { return r.text }
 
 // add counts an outcome and returns why the run must end, or nil. What our own rules reject does not
 // count: validate is for those.
-func (s *stopShare) add(o *results.Outcome) error {
+func (s *stopShare) add(o *outcome.Outcome) error {
 	if o.Attempts == 0 {
 		return nil
 	}
 	s.calls++
-	if o.Status == results.Rejected {
+	if o.Status == outcome.Rejected {
 		s.rejected++
 	}
 	if s.most >= 1 || s.calls < stopCalls || float64(s.rejected) <= s.most*float64(s.calls) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"groupimport/pkg/export"
+	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
 )
 
@@ -48,7 +49,7 @@ type Doing struct {
 	Reason string         `json:"reason,omitzero"`
 	Holder string         `json:"holder,omitzero"` // of the lease, if that is why nothing was done; Reason names it
 	Error  string         `json:"error,omitzero"`
-	Counts results.Counts `json:"counts"` // of the whole import
+	Counts outcome.Counts `json:"counts"` // of the whole import
 }
 
 // The whats of a Doing.

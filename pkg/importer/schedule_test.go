@@ -149,7 +149,7 @@ func TestFailedRecordsAreTriedAgainUntilTheyAreIn(t *testing.T) {
 		}
 		all := w.outcomes(simNames)
 		for n, o := range all {
-			if o.N != int64(n+1) || o.Status.In() == (n == 1000) {
+			if o.N != int64(n+1) || o.Status.HasGroup() == (n == 1000) {
 				t.Fatalf("got %+v at line %d", o, n+1)
 			}
 			if want := 11; strings.HasSuffix(o.GroupID, "7") && o.Attempts != want {
@@ -337,7 +337,7 @@ func TestRoundsSurviveKills(t *testing.T) {
 				t.Fatalf("killed after %d: got %d results, want 301", killAfter, len(all))
 			}
 			for n, o := range all {
-				if o.N != int64(n+1) || o.Status.In() == (n == 300) {
+				if o.N != int64(n+1) || o.Status.HasGroup() == (n == 300) {
 					t.Fatalf("killed after %d: got %+v at line %d", killAfter, o, n+1)
 				}
 			}

@@ -30,6 +30,7 @@ import (
 	"groupimport/pkg/emulator"
 	"groupimport/pkg/group"
 	"groupimport/pkg/importer"
+	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
 	"groupimport/pkg/tim"
 )
@@ -510,14 +511,14 @@ func (s *sim) check(t *testing.T) {
 			t.Errorf("%s was made %d times", name, n)
 		}
 	}
-	var counts results.Counts
+	var counts outcome.Counts
 	lines := bytes.Split(bytes.TrimSuffix(objects[names.Results()], []byte("\n")), []byte("\n"))
 	if len(lines) != len(s.records) {
 		t.Fatalf("got %d lines of results, want %d", len(lines), len(s.records))
 	}
 	lost := 0
 	for i, line := range lines {
-		o, _, err := results.ReadLine(line)
+		o, _, err := outcome.Parse(line)
 		if err != nil {
 			t.Fatalf("%s: %v", line, err)
 		}
@@ -527,16 +528,16 @@ func (s *sim) check(t *testing.T) {
 		switch {
 		case o.N != int64(i+1) || o.Line != o.N+s.before:
 			t.Fatalf("got %s at line %d", line, i+1)
-		case rec.broken != (o.Status == results.Rejected), rec.left != (o.Status == results.Skipped):
+		case rec.broken != (o.Status == outcome.Rejected), rec.left != (o.Status == outcome.Skipped):
 			t.Errorf("got %s for %s", line, rec.line)
-		case o.Status.In() != stands && o.Status != results.Unknown && (rec.id == "" && !s.assign || o.Status.In()):
+		case o.Status.HasGroup() != stands && o.Status != outcome.Unknown && (rec.id == "" && !s.assign || o.Status.HasGroup()):
 			t.Errorf("got %s, but the group stands: %v", line, stands)
-		case o.Status == results.Unknown && (rec.id != "" || s.assign):
+		case o.Status == outcome.Unknown && (rec.id != "" || s.assign):
 			t.Errorf("got %s for a record that has a GroupId", line)
 		case s.assign && rec.id == "" && !rec.broken && !rec.left && (!o.Assigned || o.GroupID == ""):
 			t.Errorf("got %s, want an assigned GroupId", line)
 		}
-		if o.Status == results.Unknown {
+		if o.Status == outcome.Unknown {
 			s.unknown++
 			if o.Attempts > 0 {
 				lost++
@@ -560,11 +561,11 @@ func (s *sim) check(t *testing.T) {
 	if text := bytes.TrimSuffix(objects[names.Failures()], []byte("\n")); len(text) > 0 {
 		failures = bytes.Split(text, []byte("\n"))
 	}
-	if int64(len(failures)) != counts.NotIn() {
-		t.Errorf("got %d lines of failures, want %d", len(failures), counts.NotIn())
+	if int64(len(failures)) != counts.Missing() {
+		t.Errorf("got %d lines of failures, want %d", len(failures), counts.Missing())
 	}
 	for _, line := range failures {
-		o, raw, err := results.ReadLine(line)
+		o, raw, err := outcome.Parse(line)
 		if err != nil || string(raw) != s.records[o.N-1].line {
 			t.Errorf("got %s, want the record %s in it", line, s.records[o.N-1].line)
 		}

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"groupimport/pkg/group"
-	"groupimport/pkg/results"
+	"groupimport/pkg/outcome"
 	"groupimport/pkg/tim"
 )
 
@@ -53,8 +53,8 @@ type LostError struct {
 func (e *LostError) Error() string { return e.Reason }
 
 // Taken reports whether the record was rejected because another group has its GroupId.
-func Taken(o *results.Outcome) bool {
-	return o.Status == results.Rejected && tim.Explain(o.Code).Class == tim.Exists
+func Taken(o *outcome.Outcome) bool {
+	return o.Status == outcome.Rejected && tim.Explain(o.Code).Class == tim.Exists
 }
 
 // halts is what is known about a service that takes nothing.
@@ -71,10 +71,10 @@ type halts struct {
 // Calls may be concurrent, and share the rate; nothing else may use the Client then. When the service has
 // stopped it, a new one takes its place after a while, so that a key that is mended counts without a
 // restart. What a caller who goes away has under way is not cut off.
-func (i *Importer) Single(ctx context.Context, rec *group.Record) (results.Outcome, error) {
+func (i *Importer) Single(ctx context.Context, rec *group.Record) (outcome.Outcome, error) {
 	client, err := i.living()
 	if err != nil {
-		return results.Outcome{}, err
+		return outcome.Outcome{}, err
 	}
 	until := time.Now().Add(singleTime)
 	if deadline, ok := ctx.Deadline(); ok {
@@ -96,8 +96,8 @@ func (i *Importer) Single(ctx context.Context, rec *group.Record) (results.Outco
 }
 
 // single says what a call came to.
-func (i *Importer) single(client *tim.Client, rec *group.Record, r tim.Result) (results.Outcome, error) {
-	o := results.Outcome{
+func (i *Importer) single(client *tim.Client, rec *group.Record, r tim.Result) (outcome.Outcome, error) {
+	o := outcome.Outcome{
 		Status: statuses[r.End], GroupID: cmp.Or(r.GroupID, rec.GroupID), Code: r.Code, Error: r.Message,
 		Attempts: r.Attempts, MS: r.Took.Milliseconds(), At: r.At,
 	}
@@ -109,20 +109,20 @@ func (i *Importer) single(client *tim.Client, rec *group.Record, r tim.Result) (
 	}
 	switch {
 	case r.Lost && rec.GroupID == "":
-		o.Status = results.Unknown
+		o.Status = outcome.Unknown
 		return o, nil
 	case r.Lost:
-		return results.Outcome{}, &LostError{r.Code, r.Message}
+		return outcome.Outcome{}, &LostError{r.Code, r.Message}
 	case r.Rate:
-		return results.Outcome{}, &RateError{r.Code, r.Message, client.Ahead()}
+		return outcome.Outcome{}, &RateError{r.Code, r.Message, client.Ahead()}
 	case client.Stopped() != nil:
 		_, err := i.living()
 		if halt, ok := errors.AsType[*HaltError](err); ok {
-			return results.Outcome{}, halt
+			return outcome.Outcome{}, halt
 		}
-		return results.Outcome{}, &HaltError{r.Code, r.Message, 0} // another call has made a new client since
+		return outcome.Outcome{}, &HaltError{r.Code, r.Message, 0} // another call has made a new client since
 	}
-	o.Status = results.Failed // the service does not answer
+	o.Status = outcome.Failed // the service does not answer
 	return o, nil
 }
 

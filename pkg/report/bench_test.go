@@ -10,6 +10,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"groupimport/pkg/outcome"
 	"groupimport/pkg/report"
 	"groupimport/pkg/results"
 )
@@ -30,13 +31,13 @@ func BenchmarkMillion(b *testing.B) {
 				at := epoch
 				for n := range int64(1_000_000) {
 					at = at.Add(5 * time.Millisecond)
-					o := results.Outcome{N: n + 1, Line: n + 1, Status: results.Imported, GroupID: "@TGS#2J4SZEAEL", Attempts: 1, MS: 40 + n%50, At: at}
+					o := outcome.Outcome{N: n + 1, Line: n + 1, Status: outcome.Imported, GroupID: "@TGS#2J4SZEAEL", Attempts: 1, MS: 40 + n%50, At: at}
 					if n%int64(row.notIn) == 0 {
-						o.Status, o.Field, o.Error = results.Rejected, "Name", fmt.Sprintf("Name has %d bytes, at most 30 are allowed", 31+n%60)
-						failure = o.AppendFailure(failure[:0], []byte(`{"Type":"Public","Name":"A name of a group that is too long for it","GroupId":"@TGS#2J4SZEAEL","Introduction":"Some words"}`))
+						o.Status, o.Field, o.Error = outcome.Rejected, "Name", fmt.Sprintf("Name has %d bytes, at most 30 are allowed", 31+n%60)
+						failure = o.AppendRecordLine(failure[:0], []byte(`{"Type":"Public","Name":"A name of a group that is too long for it","GroupId":"@TGS#2J4SZEAEL","Introduction":"Some words"}`))
 						page.Failure(failure)
 					}
-					line = o.AppendJSON(line[:0])
+					line = o.AppendLine(line[:0])
 					page.Result(line)
 					if n%200_000 == 0 {
 						var m runtime.MemStats

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"groupimport/pkg/results"
+	"groupimport/pkg/outcome"
 )
 
 const (
@@ -22,9 +22,9 @@ const (
 // A kind is one thing that is wrong with records: a rule that they break, or a code that the service
 // answered.
 type kind struct {
-	status   results.Status
-	code     int64 // the service's, 0 if none or if they differ
-	sent     bool  // the service said so
+	status   outcome.Status
+	code     int  // the service's, 0 if none or if they differ
+	sent     bool // the service said so
 	key      string
 	words    []string
 	field    string // empty if none or if they differ
@@ -47,20 +47,20 @@ func (k *kind) title() string { return strings.Join(k.words, "") }
 // A kinds groups records by what is wrong with them. Its zero value is empty.
 type kinds struct {
 	byKey  map[string]*kind
-	others map[results.Status]int64
+	others map[outcome.Status]int64
 	seen   int
 }
 
 // add counts a record and returns its kind.
-func (s *kinds) add(o *outcome) *kind {
+func (s *kinds) add(o *outcome.Outcome) *kind {
 	if s.byKey == nil {
-		s.byKey, s.others = map[string]*kind{}, map[results.Status]int64{}
+		s.byKey, s.others = map[string]*kind{}, map[outcome.Status]int64{}
 	}
-	sent := o.attempts > 0 && o.code != 0
-	words := wordsOf(o.text)
-	key := string(o.status) + "\x00" + keyOf(words)
+	sent := o.Attempts > 0 && o.Code != 0
+	words := wordsOf(o.Error)
+	key := string(o.Status) + "\x00" + keyOf(words)
 	if sent {
-		key = fmt.Sprintf("%s\x00%d", o.status, o.code)
+		key = fmt.Sprintf("%s\x00%d", o.Status, o.Code)
 	}
 	k := s.byKey[key]
 	if k == nil {
@@ -68,14 +68,14 @@ func (s *kinds) add(o *outcome) *kind {
 			s.fold()
 		}
 		s.seen++
-		k = &kind{status: o.status, code: o.code, sent: sent, key: key, words: words, field: o.field, number: s.seen}
+		k = &kind{status: o.Status, code: o.Code, sent: sent, key: key, words: words, field: o.Field, number: s.seen}
 		s.byKey[key] = k
 	}
 	k.count++
-	if k.code != o.code {
+	if k.code != o.Code {
 		k.code = 0
 	}
-	if k.field != o.field {
+	if k.field != o.Field {
 		k.field = ""
 	}
 	if len(k.words) == len(words) {

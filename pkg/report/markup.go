@@ -194,7 +194,7 @@ func (k kindView) node() g.Node {
 		h.P(
 			h.Class("tags"), h.Span(h.Class("status "+k.Class), k.Status.node()),
 			g.If(k.Field != "", tag(label{"field", "字段"}, k.Field)),
-			g.If(k.Code != 0, tag(label{"code", "代码"}, strconv.FormatInt(k.Code, 10))),
+			g.If(k.Code != 0, tag(label{"code", "代码"}, strconv.Itoa(k.Code))),
 			g.If(k.Listed, g.Group{space, h.A(
 				h.Class("show"), h.Href("#records"), h.Data("kind", strconv.Itoa(k.Number)), scripted, words("show them in the list", "在列表中查看"),
 			)}),

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
 )
 
@@ -86,7 +87,7 @@ type kindView struct {
 	Number   int
 	Class    string
 	Status   label
-	Code     int64
+	Code     int
 	Field    string
 	Title    text
 	Advice   text
@@ -146,7 +147,7 @@ func (v *view) write(w io.Writer) error {
 }
 
 // newView returns what both pages have.
-func newView(names results.Names, counts map[results.Status]int64) *view {
+func newView(names results.Names, counts map[outcome.Status]int64) *view {
 	v := &view{Name: shown(baseOf(names.Export), textMost), Key: shown(names.Export, textMost), Failures: shown(baseOf(names.Failures()), textMost)}
 	all := sum(counts)
 	v.Records = thousands(all)
@@ -164,7 +165,7 @@ func newView(names results.Names, counts map[results.Status]int64) *view {
 }
 
 // bar sets the stacked bar. left is the share of the export that nothing is known of yet.
-func (v *view) bar(counts map[results.Status]int64, left float64) {
+func (v *view) bar(counts map[outcome.Status]int64, left float64) {
 	const least = 1.2 // percent: what is there must be seen, on a telephone too
 	type part struct {
 		class string
@@ -204,7 +205,7 @@ func (v *view) bar(counts map[results.Status]int64, left float64) {
 	v.BarAlt = label{strings.Join(en, ", "), strings.Join(zh, "，")}
 }
 
-func sum(counts map[results.Status]int64) int64 {
+func sum(counts map[outcome.Status]int64) int64 {
 	var all int64
 	for _, n := range counts {
 		all += n
@@ -212,10 +213,10 @@ func sum(counts map[results.Status]int64) int64 {
 	return all
 }
 
-func inOf(counts map[results.Status]int64) int64 {
+func inOf(counts map[outcome.Status]int64) int64 {
 	var in int64
 	for s, n := range counts {
-		if s.In() {
+		if s.HasGroup() {
 			in += n
 		}
 	}
@@ -281,29 +282,29 @@ func (b *Builder) steps(names results.Names, m *results.Manifest) []step {
 	var steps []step
 	failures := code(baseOf(names.Failures()))
 	again := againName(names.Export)
-	only := func(s results.Status, to string) string {
+	only := func(s outcome.Status, to string) string {
 		return fmt.Sprintf(`grep '"status":"%s"' %s > %s`, s, quote(string(failures)), quote(to))
 	}
-	if n := b.counts[results.Rejected]; n > 0 {
+	if n := b.counts[outcome.Rejected]; n > 0 {
 		steps = append(steps, step{
-			string(results.Rejected),
+			string(outcome.Rejected),
 			say("Mend what was rejected: "+plural(n, "%s record", "%s records"), "修正被拒绝的 %s 条记录", n),
 			say("Take their lines from %s into a file of a new name, mend what stands under %s in each, and drop the file where the export was dropped. Only those records are imported. The command takes the lines:",
 				"从 %s 中取出这些行，存为一个新名字的文件，修改每行 %s 下的内容，再把文件放到导出文件所在的位置。只会导入这些记录。取出这些行的命令：", failures, code("record")),
-			only(results.Rejected, again),
+			only(outcome.Rejected, again),
 		})
 	}
-	if n := b.counts[results.Unknown]; n > 0 {
+	if n := b.counts[outcome.Unknown]; n > 0 {
 		steps = append(steps, step{
-			string(results.Unknown),
+			string(outcome.Unknown),
 			say("Look for what is unknown: "+plural(n, "%s record", "%s records"), "确认结果未知的 %s 条记录", n),
 			say("They have no GroupId, and the answer to them was lost: their groups may exist. Look for each by its name in the console. If it is not there, import its record again under a new file name. With %s the rounds of retries send all of them again, whatever that makes twice.",
 				"这些记录没有 GroupId，且应答已丢失：群组可能已经存在。请在控制台按名称查找；若不存在，把该记录放入新文件再次导入。设置 %s 后，重试会重新发送全部这类记录，可能产生重复的群组。", code("RETRY_UNKNOWN=true")),
 			"",
 		})
 	}
-	if n := b.counts[results.Failed]; n > 0 {
-		s := step{Class: string(results.Failed)}
+	if n := b.counts[outcome.Failed]; n > 0 {
+		s := step{Class: string(outcome.Failed)}
 		switch {
 		case !m.RetryAt.IsZero():
 			s.Title = say(plural(n, "Nothing to do about the %s that failed", "Nothing to do about the %s that failed"), "失败的 %s 条无需处理", n)
@@ -313,7 +314,7 @@ func (b *Builder) steps(names results.Names, m *results.Manifest) []step {
 			s.Title = say("Try the %s that failed again yourself", "自行重试失败的 %s 条", n)
 			s.Body = say("They are not tried again by themselves (%s "+plural(int64(len(m.Rounds)), "round", "rounds")+" of retries). See below what the service said; once that is mended, drop their lines as a file of a new name:",
 				"它们不会再自动重试（已重试 %s 轮）。请看下文服务的说明；问题解决后，把这些行存为新名字的文件再导入：", int64(len(m.Rounds)))
-			s.Command = only(results.Failed, again)
+			s.Command = only(outcome.Failed, again)
 		}
 		steps = append(steps, s)
 	}
@@ -383,7 +384,7 @@ func (b *Builder) viewKinds(v *view) {
 		}
 		if k.sent {
 			view.Title = say("the service answered with code %s", "服务返回代码 %s", foreign(fmt.Sprint(k.code)))
-			if meaning := b.explain(int(k.code)); meaning != "" {
+			if meaning := b.explain(k.code); meaning != "" {
 				view.Title = translated(meaning)
 			}
 		}
@@ -397,7 +398,7 @@ func (b *Builder) viewKinds(v *view) {
 // advice says what to do about records of a kind.
 func advice(k *kind) text {
 	switch k.status {
-	case results.Rejected:
+	case outcome.Rejected:
 		if k.sent {
 			return say("The service refused it for good. Mend the record, or what it depends on, and import it again.", "服务明确拒绝。请修正记录或其依赖的内容后重新导入。")
 		}
@@ -405,11 +406,11 @@ func advice(k *kind) text {
 			return say("It was not sent. Mend the line and import it again.", "未发送。请修正该行后重新导入。")
 		}
 		return say("It was not sent. Mend %s and import the record again.", "未发送。请修正 %s 后重新导入。", code(k.field))
-	case results.Failed:
+	case outcome.Failed:
 		return say("Nothing is wrong with the record itself. It may be sent again as it is.", "记录本身没有问题，可原样重新发送。")
-	case results.Unknown:
+	case outcome.Unknown:
 		return say("Look in the console whether the group exists before you import it again.", "重新导入之前，请先在控制台确认群组是否存在。")
-	case results.Imported, results.Exists, results.Skipped:
+	case outcome.Imported, outcome.Exists, outcome.Skipped:
 	}
 	return text{}
 }
@@ -537,7 +538,7 @@ func progressView(names results.Names, p *results.Progress, runs []results.Run, 
 	case results.Stopped:
 		v.Badge, v.State = say("stopped", "已停止"), "stopped"
 		v.Notes = append(v.Notes, say("Stopped: %s", "已停止：%s", reason))
-		s := step{Class: string(results.Rejected), Title: say("Mend what stopped it", "解决停止的原因")}
+		s := step{Class: string(outcome.Rejected), Title: say("Mend what stopped it", "解决停止的原因")}
 		s.Body = say("No record is blamed and nothing is lost. Once it is mended the schedule goes on by itself, at the latest at its next try. On a desk, the same command goes on:",
 			"没有记录因此被判失败，数据没有丢失。问题解决后，计划任务会自动继续。在本机上，再次运行同一命令即可继续：")
 		if !p.Again.IsZero() {

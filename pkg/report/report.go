@@ -10,13 +10,13 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
 )
 
@@ -34,7 +34,7 @@ const (
 // A Builder gathers what the page tells of an import that is through. Make one by [New].
 type Builder struct {
 	explain func(code int) string
-	counts  map[results.Status]int64
+	counts  map[outcome.Status]int64
 	tries   [7]int64 // records by attempts; the last: that many and more
 	series  series
 	kinds   kinds
@@ -42,16 +42,12 @@ type Builder struct {
 	size    int   // of rows in the page, in bytes
 	missing int64 // records that are not in, told by Failure
 	full    bool  // no more rows
-
-	dec *jsontext.Decoder
-	buf bytes.Buffer
-	raw []byte // of the last line
 }
 
 // New returns a Builder. explain says what a code of the service means and what to do about it, in a few
 // words; it may be nil.
 func New(explain func(code int) string) *Builder {
-	b := &Builder{explain: explain, counts: map[results.Status]int64{}, dec: jsontext.NewDecoder(&bytes.Buffer{})}
+	b := &Builder{explain: explain, counts: map[outcome.Status]int64{}}
 	if b.explain == nil {
 		b.explain = func(int) string { return "" }
 	}
@@ -63,54 +59,38 @@ type row struct {
 	Line    int64
 	GroupID string
 	Name    string
-	Status  results.Status
+	Status  outcome.Status
 	Kind    int
 	Why     string
 }
 
-// An outcome is what a line says. Its status and text are no longer than the line.
-type outcome struct {
-	line     int64
-	status   results.Status
-	groupID  string
-	code     int64
-	field    string
-	text     string
-	attempts int64
-	ms       int64
-	at       time.Time
-}
-
 // Result adds a line of the results; they come in any order. It does not keep the line.
 func (b *Builder) Result(line []byte) {
-	var o outcome
-	if !o.quick(line) {
-		if _, ok := b.decode(line, &o); !ok {
-			return
-		}
+	o, _, err := outcome.Parse(line)
+	if err != nil {
+		return
 	}
-	o.status = b.known(o.status)
-	b.counts[o.status]++
-	if o.attempts > 0 {
-		b.series.add(o.at, o.attempts, o.ms)
+	o.Status = b.known(o.Status)
+	b.counts[o.Status]++
+	if o.Attempts > 0 {
+		b.series.add(o.At, int64(o.Attempts), o.MS)
 	}
-	b.tries[max(0, min(int(o.attempts), len(b.tries)-1))]++
+	b.tries[max(0, min(o.Attempts, len(b.tries)-1))]++
 }
 
 // Failure adds a line of the failures, in their order. It does not keep the line. A line that is no
 // outcome, as a person may have left it, is passed over.
 func (b *Builder) Failure(line []byte) {
-	var o outcome
-	raw, ok := b.decode(line, &o)
-	if !ok {
+	o, raw, err := outcome.Parse(line)
+	if err != nil {
 		return
 	}
 	b.missing++
-	o.status = b.known(o.status)
+	o.Status = b.known(o.Status)
 	k := b.kinds.add(&o)
 	if len(k.examples) < examplesMost {
-		e := example{line: o.line, groupID: shown(o.groupID, valueMost), text: shown(o.text, textMost), field: shown(o.field, 64)}
-		if value, ok := member(raw, o.field); ok {
+		e := example{line: o.Line, groupID: shown(o.GroupID, valueMost), text: shown(o.Error, textMost), field: shown(o.Field, 64)}
+		if value, ok := member(raw, o.Field); ok {
 			e.value = shown(value, valueMost)
 		} else {
 			e.field, e.value = "", shown(string(raw), valueMost)
@@ -120,7 +100,7 @@ func (b *Builder) Failure(line []byte) {
 	if b.full {
 		return
 	}
-	r := row{Line: o.line, GroupID: shown(o.groupID, valueMost), Status: o.status, Kind: k.number, Why: shown(o.text, textMost)}
+	r := row{Line: o.Line, GroupID: shown(o.GroupID, valueMost), Status: o.Status, Kind: k.number, Why: shown(o.Error, textMost)}
 	if name, ok := member(raw, "Name"); ok {
 		if text, err := jsontext.AppendUnquote(nil, name); err == nil {
 			name = string(text)
@@ -135,7 +115,7 @@ func (b *Builder) Failure(line []byte) {
 }
 
 // known returns the status, or "other" if a results file has more of them than anybody has thought of.
-func (b *Builder) known(s results.Status) results.Status {
+func (b *Builder) known(s outcome.Status) outcome.Status {
 	const most = 30
 	if _, ok := b.counts[s]; ok || len(s) <= 32 && len(b.counts) < most {
 		return s
@@ -157,102 +137,6 @@ func escapedLen(s string) int {
 			n += 4
 		}
 	}
-	return n
-}
-
-// quick reads of a line of the results what is needed, if it is as this program writes it: it stands at the
-// end. Within a string the quotes would be escaped, so what looks like these members is them. It is what
-// makes a report of a million records a matter of seconds.
-func (o *outcome) quick(line []byte) bool {
-	o.status = results.LineStatus(line)
-	rest, ok := bytes.CutSuffix(line, []byte(`"}`))
-	i := bytes.LastIndex(rest, []byte(`,"at":"`))
-	if o.status == "" || !ok || i < 0 {
-		return false
-	}
-	var err error
-	if o.at, err = time.Parse(time.RFC3339, string(rest[i+len(`,"at":"`):])); err != nil {
-		return false
-	}
-	cut := func(name string) (n int64, ok bool) {
-		j := bytes.LastIndex(rest[:i], []byte(name))
-		if j < 0 {
-			return 0, false
-		}
-		n, err := strconv.ParseInt(string(rest[j+len(name):i]), 10, 64)
-		i = j
-		return n, err == nil
-	}
-	if bytes.Contains(rest[:i], []byte(`,"ms":`)) { // where something was sent
-		if o.ms, ok = cut(`,"ms":`); !ok {
-			return false
-		}
-	}
-	o.attempts, ok = cut(`,"attempts":`)
-	return ok
-}
-
-// decode reads a line, however it is written, and returns the record in it: its JSON, or the text that it
-// was; nil if there is none. ok is false if the line is no outcome.
-func (b *Builder) decode(line []byte, o *outcome) (raw []byte, ok bool) {
-	b.buf = *bytes.NewBuffer(line)
-	b.dec.Reset(&b.buf, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	if t, err := b.dec.ReadToken(); err != nil || t.Kind() != '{' {
-		return nil, false
-	}
-	n := int64(0)
-	for b.dec.PeekKind() == '"' {
-		v, err := b.dec.ReadValue()
-		if err != nil {
-			return nil, false
-		}
-		name := fieldOf(v)
-		if v, err = b.dec.ReadValue(); err != nil {
-			return nil, false
-		}
-		switch name {
-		case "n":
-			n = numberOf(v)
-		case "line":
-			o.line = numberOf(v)
-		case "status":
-			o.status = results.Status(textOf(v))
-		case "GroupId":
-			o.groupID = textOf(v)
-		case "code":
-			o.code = numberOf(v)
-		case "field":
-			o.field = textOf(v)
-		case "error":
-			o.text = textOf(v)
-		case "attempts":
-			o.attempts = numberOf(v)
-		case "ms":
-			o.ms = numberOf(v)
-		case "at":
-			o.at, _ = time.Parse(time.RFC3339, textOf(v))
-		case "record":
-			b.raw = append(b.raw[:0], v...)
-			raw = b.raw
-		case "text":
-			raw = []byte(textOf(v))
-		}
-	}
-	return raw, n > 0 && o.status != ""
-}
-
-// fieldOf returns the name that an outcome's member has, "" if none has it.
-func fieldOf(quoted jsontext.Value) string {
-	for _, name := range [...]string{"n", "line", "status", "GroupId", "code", "field", "error", "attempts", "ms", "at", "record", "text"} {
-		if len(quoted) == len(name)+2 && string(quoted[1:len(quoted)-1]) == name {
-			return name
-		}
-	}
-	return ""
-}
-
-func numberOf(v jsontext.Value) int64 {
-	n, _ := strconv.ParseInt(string(v), 10, 64)
 	return n
 }
 

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/net/html"
 
 	"groupimport/pkg/group"
+	"groupimport/pkg/outcome"
 	"groupimport/pkg/report"
 	"groupimport/pkg/results"
 	"groupimport/pkg/tim"
@@ -40,7 +41,7 @@ type story struct {
 	names    results.Names
 	n        int64
 	m        results.Manifest
-	counts   results.Counts
+	counts   outcome.Counts
 	failures int64
 }
 
@@ -52,14 +53,14 @@ func newStory() *story {
 }
 
 // add tells one outcome, and its record if it is not in.
-func (s *story) add(o results.Outcome, record string) {
+func (s *story) add(o outcome.Outcome, record string) {
 	s.n++
 	o.N, o.Line = s.n, s.n
 	s.counts.Add(o.Status)
-	s.Result(o.AppendJSON(nil))
-	if !o.Status.In() {
+	s.Result(o.AppendLine(nil))
+	if !o.Status.HasGroup() {
 		s.failures++
-		s.Failure(o.AppendFailure(nil, []byte(record)))
+		s.Failure(o.AppendRecordLine(nil, []byte(record)))
 	}
 }
 
@@ -74,7 +75,7 @@ func (s *story) page(t testing.TB) []byte {
 }
 
 func run(start time.Time, took time.Duration, records int64, why string) results.Run {
-	return results.Run{Start: start, End: start.Add(took), Why: why, Attempts: records + records/100, Counts: results.Counts{Imported: records}, Rate: 190}
+	return results.Run{Start: start, End: start.Add(took), Why: why, Attempts: records + records/100, Counts: outcome.Counts{Imported: records}, Rate: 190}
 }
 
 // usual is an import of 50,000 records, most of which are in.
@@ -93,8 +94,8 @@ func usual(total int) *story {
 			at = at.Add(90 * time.Second)
 			start, from = at, s.n
 		}
-		o := results.Outcome{
-			Status: results.Imported, GroupID: fmt.Sprintf("g%d", i), Attempts: 1, At: at,
+		o := outcome.Outcome{
+			Status: outcome.Imported, GroupID: fmt.Sprintf("g%d", i), Attempts: 1, At: at,
 			MS: int64(35 + random.ExpFloat64()*18),
 		}
 		if i > total/2 && i < total/2+total/40 {
@@ -104,24 +105,24 @@ func usual(total int) *story {
 		record := fmt.Sprintf(`{"Type":"Public","Name":"Team %d","GroupId":"g%d"}`, i, i)
 		switch {
 		case i%500 == 7 && i < total*9/10:
-			o = results.Outcome{
-				Status: results.Rejected, GroupID: o.GroupID, Field: "Name", At: at,
+			o = outcome.Outcome{
+				Status: outcome.Rejected, GroupID: o.GroupID, Field: "Name", At: at,
 				Error: fmt.Sprintf("Name has %d bytes, at most 30 are allowed", 31+i%9),
 			}
 			record = fmt.Sprintf(`{"Type":"Public","Name":"%s %d","GroupId":"g%d"}`, "客户支持与销售协调小组", i, i)
 		case i%625 == 11:
-			o.Status, o.Code = results.Rejected, 10019
+			o.Status, o.Code = outcome.Rejected, 10019
 			o.Error = fmt.Sprintf("code 10019: the account does not exist: import the owner first (user-%d)", i)
 		case i%3000 == 29:
-			o.Status, o.Code, o.Attempts, o.MS = results.Rejected, 10021, 1, 61
+			o.Status, o.Code, o.Attempts, o.MS = outcome.Rejected, 10021, 1, 61
 			o.Error = fmt.Sprintf("another group has this GroupId: Name is %q there and %q in the record", "Old team", fmt.Sprint("Team ", i))
 		case i%6250 == 100:
-			o.Status, o.GroupID, o.Error = results.Unknown, "", "the answer was lost, the group may exist: no answer within 10s"
+			o.Status, o.GroupID, o.Error = outcome.Unknown, "", "the answer was lost, the group may exist: no answer within 10s"
 			o.MS = 10_000
 		case i%20000 == 200:
-			o.Status, o.Code, o.Attempts, o.Error = results.Failed, 10002, 5, "code 10002: internal error of the service"
+			o.Status, o.Code, o.Attempts, o.Error = outcome.Failed, 10002, 5, "code 10002: internal error of the service"
 		case i%1000 == 3:
-			o.Status = results.Exists
+			o.Status = outcome.Exists
 		}
 		s.add(o, record)
 	}
@@ -152,8 +153,8 @@ func hostile() *story {
 	for i := range 200 {
 		text := nasty[i%len(nasty)]
 		quoted, other := fmt.Sprintf("%q", text), nasty[(i*7+3)%len(nasty)]
-		o := results.Outcome{
-			Status: []results.Status{results.Rejected, results.Failed, results.Unknown, results.Status(text)}[i%4], GroupID: text, Field: "Name",
+		o := outcome.Outcome{
+			Status: []outcome.Status{outcome.Rejected, outcome.Failed, outcome.Unknown, outcome.Status(text)}[i%4], GroupID: text, Field: "Name",
 			Code: i % 3 * 10019, Error: other + " " + quoted, Attempts: i % 4, MS: int64(i), At: at.Add(time.Duration(i) * time.Second),
 		}
 		record := fmt.Sprintf(`{"Name":%s,"GroupId":%s}`, jsonString(text), jsonString(other))
@@ -172,9 +173,9 @@ func hostile() *story {
 }
 
 func jsonString(s string) string {
-	var o results.Outcome
+	var o outcome.Outcome
 	o.Error = s
-	line := string(o.AppendJSON(nil))
+	line := string(o.AppendLine(nil))
 	_, rest, _ := strings.Cut(line, `"error":`)
 	return rest[:strings.Index(rest, `,"attempts"`)]
 }
@@ -192,7 +193,7 @@ func pages(t testing.TB) map[string][]byte {
 
 	fine := newStory()
 	for i := range 4000 {
-		fine.add(results.Outcome{Status: results.Imported, GroupID: "g", Attempts: 1, MS: 40, At: epoch.Add(time.Duration(i) * time.Second / 190)}, "")
+		fine.add(outcome.Outcome{Status: outcome.Imported, GroupID: "g", Attempts: 1, MS: 40, At: epoch.Add(time.Duration(i) * time.Second / 190)}, "")
 	}
 	fine.m.Runs, fine.m.Finished = []results.Run{run(epoch, 21*time.Second, 4000, "")}, epoch.Add(21*time.Second)
 	fine.m.Files = []results.File{{Key: names.Results(), Size: 700_000, SHA256: strings.Repeat("ab", 32)}}
@@ -200,8 +201,8 @@ func pages(t testing.TB) map[string][]byte {
 
 	wrong := newStory()
 	for i := range 20_000 {
-		wrong.add(results.Outcome{
-			Status: results.Rejected, GroupID: fmt.Sprint("group-", i), Attempts: 1, MS: 40, Code: 10004, At: epoch.Add(time.Duration(i) * time.Second / 190),
+		wrong.add(outcome.Outcome{
+			Status: outcome.Rejected, GroupID: fmt.Sprint("group-", i), Attempts: 1, MS: 40, Code: 10004, At: epoch.Add(time.Duration(i) * time.Second / 190),
 			Error: "code 10004: a parameter is not valid (invalid owner account for the group, see the document)",
 		}, fmt.Sprintf(`{"Type":"Public","Name":"Team %d","GroupId":"group-%d"}`, i, i))
 	}
@@ -212,7 +213,7 @@ func pages(t testing.TB) map[string][]byte {
 	for i := range 3 {
 		start := retried.m.Finished.Add(time.Duration(15<<i) * time.Minute)
 		retried.m.Rounds = append(retried.m.Rounds, results.Round{
-			Start: start, End: start.Add(4 * time.Second), Counts: results.Counts{Failed: 1}, Runs: []results.Run{run(start, 4*time.Second, 1, "")},
+			Start: start, End: start.Add(4 * time.Second), Counts: outcome.Counts{Failed: 1}, Runs: []results.Run{run(start, 4*time.Second, 1, "")},
 		})
 	}
 	retried.m.RetryAt, retried.m.GivenUp = time.Time{}, 1
@@ -220,18 +221,18 @@ func pages(t testing.TB) map[string][]byte {
 
 	p := results.Progress{
 		State: results.Waiting, Reason: "time is up", Export: results.Export{Key: names.Export, Size: 5_000_000},
-		Counts: results.Counts{Imported: 11_800, Exists: 12, Rejected: 150, Unknown: 2}, Runs: 1, Updated: epoch.Add(time.Minute),
+		Counts: outcome.Counts{Imported: 11_800, Exists: 12, Rejected: 150, Unknown: 2}, Runs: 1, Updated: epoch.Add(time.Minute),
 	}
 	p.Next.Offset = 1_200_000
 	runs := []results.Run{run(epoch, time.Minute, 11_964, "time is up")}
 	all["waiting"] = progressPage(t, &p, runs, 0)
 	p.State, p.Reason = results.Stopped, "code 70009: the UserSig was made with another app's key: check that TIM_SDKAPPID and TIM_SECRET_KEY are of the same app; "+
 		"check TIM_REGION: the SDKAppID belongs to another data centre"
-	p.Counts, p.Next.Offset = results.Counts{}, 0
+	p.Counts, p.Next.Offset = outcome.Counts{}, 0
 	p.Again = epoch.Add(time.Hour)
-	runs[0].Counts, runs[0].Attempts, runs[0].Why, runs[0].Stop = results.Counts{}, 3, p.Reason, p.Reason
+	runs[0].Counts, runs[0].Attempts, runs[0].Why, runs[0].Stop = outcome.Counts{}, 3, p.Reason, p.Reason
 	all["stopped"] = progressPage(t, &p, runs, 0)
-	p.State, p.Reason, p.Counts, p.Next.Offset = results.Running, "", results.Counts{Imported: 4_000_000, Rejected: 3}, 2_500_000
+	p.State, p.Reason, p.Counts, p.Next.Offset = results.Running, "", outcome.Counts{Imported: 4_000_000, Rejected: 3}, 2_500_000
 	p.Run = results.Run{Start: epoch, Counts: p.Counts}
 	all["running"] = progressPage(t, &p, nil, 10*time.Second)
 	if *keep != "" {
@@ -387,9 +388,9 @@ func filled(t *testing.T, text string) map[string][]byte {
 		all[string(state)] = b.Bytes()
 	}
 	s := story{Builder: report.New(func(int) string { return text }), names: names}
-	for n, status := range []results.Status{results.Rejected, results.Failed, results.Unknown, results.Skipped, results.Status(text)} {
+	for n, status := range []outcome.Status{outcome.Rejected, outcome.Failed, outcome.Unknown, outcome.Skipped, outcome.Status(text)} {
 		for attempts := range 2 { // where there was one, the service has said it
-			o := results.Outcome{Status: status, GroupID: text, Field: text, Code: n + 1, Error: text, Attempts: attempts, At: epoch}
+			o := outcome.Outcome{Status: status, GroupID: text, Field: text, Code: n + 1, Error: text, Attempts: attempts, At: epoch}
 			s.add(o, fmt.Sprintf(`{"Name":%s,%[1]s:%[1]s}`, jsonString(text)))
 		}
 	}
@@ -440,7 +441,7 @@ func TestPageIsBelowItsSize(t *testing.T) {
 	}
 	s := newStory()
 	for range 10_000 { // every byte of which takes five
-		s.add(results.Outcome{Status: results.Rejected, GroupID: strings.Repeat("<", 1000), Error: strings.Repeat(`"`, 5000)}, `{"Name":"`+strings.Repeat("&", 500)+`"}`)
+		s.add(outcome.Outcome{Status: outcome.Rejected, GroupID: strings.Repeat("<", 1000), Error: strings.Repeat(`"`, 5000)}, `{"Name":"`+strings.Repeat("&", 500)+`"}`)
 	}
 	if n := len(s.page(t)); n > 1_500_000 {
 		t.Errorf("got %d bytes, want at most 1,500,000", n)
@@ -497,7 +498,7 @@ func TestFrequentMistakesStandOutAmongMany(t *testing.T) {
 		if i%10 == 9 {
 			text = fmt.Sprintf("Name has %d bytes, at most 30 are allowed", 31+i)
 		}
-		s.add(results.Outcome{Status: results.Rejected, Error: text}, `{}`)
+		s.add(outcome.Outcome{Status: outcome.Rejected, Error: text}, `{}`)
 	}
 	text := textOf(t, s.page(t), "en")
 	got := regexp.MustCompile(`What is wrong ([\d,]+) Name has … bytes, at most 30 are allowed`).FindStringSubmatch(text)
@@ -555,7 +556,7 @@ func TestPlotsSayTheRate(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			s := newStory()
 			for i := range row.n {
-				s.add(results.Outcome{Status: results.Imported, Attempts: 1, MS: 40, At: epoch.Add(row.at(i))}, "")
+				s.add(outcome.Outcome{Status: outcome.Imported, Attempts: 1, MS: 40, At: epoch.Add(row.at(i))}, "")
 			}
 			page := s.page(t)
 			alt := html.UnescapeString(string(regexp.MustCompile(`aria-label="(Records a second[^"]*)"`).FindSubmatch(page)[1])) + " " + textOf(t, page, "en")

@@ -6,10 +6,10 @@ import (
 	"strings"
 	"time"
 
+	"groupimport/pkg/outcome"
+
 	g "maragu.dev/gomponents"
 	h "maragu.dev/gomponents/html"
-
-	"groupimport/pkg/results"
 )
 
 // A text is said in both languages of the page.
@@ -158,45 +158,45 @@ func bytesText(n int64) string {
 
 // A meaning is what the page says of a status.
 type meaning struct {
-	status results.Status
+	status outcome.Status
 	name   label
 	what   label
-	count  func(results.Counts) int64
+	count  func(outcome.Counts) int64
 }
 
 // meanings are in the order of the page.
 var meanings = []meaning{
-	{results.Imported, label{"imported", "已导入"}, label{"the group was made", "群组已创建"}, func(c results.Counts) int64 { return c.Imported }},
+	{outcome.Imported, label{"imported", "已导入"}, label{"the group was made", "群组已创建"}, func(c outcome.Counts) int64 { return c.Imported }},
 	{
-		results.Exists,
+		outcome.Exists,
 		label{"exists", "已存在"},
 		label{"it stood already and is the record's own", "群组原已存在，且与记录一致"},
-		func(c results.Counts) int64 { return c.Exists },
+		func(c outcome.Counts) int64 { return c.Exists },
 	},
 	{
-		results.Rejected,
+		outcome.Rejected,
 		label{"rejected", "被拒绝"},
 		label{"it breaks a rule, or the service refused it for good", "不符合规则，或被服务明确拒绝"},
-		func(c results.Counts) int64 { return c.Rejected },
+		func(c outcome.Counts) int64 { return c.Rejected },
 	},
 	{
-		results.Failed,
+		outcome.Failed,
 		label{"failed", "失败"},
 		label{"the service would not, after all attempts", "多次尝试后服务仍未接受"},
-		func(c results.Counts) int64 { return c.Failed },
+		func(c outcome.Counts) int64 { return c.Failed },
 	},
 	{
-		results.Unknown,
+		outcome.Unknown,
 		label{"unknown", "待确认"},
 		label{"it has no GroupId and the answer was lost: the group may exist", "没有 GroupId 且应答丢失：群组可能已存在"},
-		func(c results.Counts) int64 { return c.Unknown },
+		func(c outcome.Counts) int64 { return c.Unknown },
 	},
-	{results.Skipped, label{"skipped", "已跳过"}, label{"the mapping left it out", "按映射规则跳过"}, func(c results.Counts) int64 { return c.Skipped }},
+	{outcome.Skipped, label{"skipped", "已跳过"}, label{"the mapping left it out", "按映射规则跳过"}, func(c outcome.Counts) int64 { return c.Skipped }},
 }
 
 // countsOf is counts by status.
-func countsOf(c results.Counts) map[results.Status]int64 {
-	counts := map[results.Status]int64{}
+func countsOf(c outcome.Counts) map[outcome.Status]int64 {
+	counts := map[outcome.Status]int64{}
 	for _, m := range meanings {
 		if m.count != nil {
 			counts[m.status] = m.count(c)
@@ -224,20 +224,20 @@ func headline(in, all int64) text {
 }
 
 // rest says what became of the others.
-func rest(counts map[results.Status]int64, failed text) text {
+func rest(counts map[outcome.Status]int64, failed text) text {
 	var parts []text
 	for _, p := range []struct {
-		status        results.Status
+		status        outcome.Status
 		one, many, zh string
 	}{
-		{results.Rejected, "%s was rejected", "%s were rejected", "%s 个被拒绝"},
-		{results.Unknown, "%s needs a look", "%s need a look", "%s 个需要人工确认"},
-		{results.Failed, "%s failed", "%s failed", "%s 个失败"},
-		{results.Skipped, "%s was left out by the mapping", "%s were left out by the mapping", "%s 个按映射规则跳过"},
+		{outcome.Rejected, "%s was rejected", "%s were rejected", "%s 个被拒绝"},
+		{outcome.Unknown, "%s needs a look", "%s need a look", "%s 个需要人工确认"},
+		{outcome.Failed, "%s failed", "%s failed", "%s 个失败"},
+		{outcome.Skipped, "%s was left out by the mapping", "%s were left out by the mapping", "%s 个按映射规则跳过"},
 	} {
 		if n := counts[p.status]; n > 0 {
 			t := say(plural(n, p.one, p.many), p.zh, n)
-			if p.status == results.Failed {
+			if p.status == outcome.Failed {
 				t = join([]text{t, failed}, "", "")
 			}
 			parts = append(parts, t)
@@ -250,7 +250,7 @@ func rest(counts map[results.Status]int64, failed text) text {
 }
 
 // nameOf is a status as people read it.
-func nameOf(s results.Status) label {
+func nameOf(s outcome.Status) label {
 	for _, m := range meanings {
 		if m.status == s {
 			return m.name
@@ -260,7 +260,7 @@ func nameOf(s results.Status) label {
 }
 
 // classOf is the style class of a status.
-func classOf(s results.Status) string {
+func classOf(s outcome.Status) string {
 	for _, m := range meanings {
 		if m.status == s {
 			return string(s)

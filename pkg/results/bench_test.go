@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"groupimport/pkg/blob/blobtest"
+	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
 )
 
@@ -21,9 +22,9 @@ func (forgetful) Put(_ context.Context, _ string, body io.Reader) error {
 // BenchmarkWriter is the way of an outcome into its part, with the parts and checkpoints that go with it.
 func BenchmarkWriter(b *testing.B) {
 	raw := []byte(`{"GroupId":"g-00017","Type":"Public","Owner_Account":"leckie","Name":"Team 17","MaxMemberCount":500,"ApplyJoinOption":"FreeAccess"}`)
-	imported := outcome(17)
-	rejected := &results.Outcome{Line: 17, Status: results.Rejected, GroupID: "g-00017", Field: "Name", Error: "Name has 31 bytes, at most 30 are allowed", At: at}
-	for name, o := range map[string]*results.Outcome{"imported": imported, "rejected": rejected} {
+	good := imported(17)
+	rejected := &outcome.Outcome{Line: 17, Status: outcome.Rejected, GroupID: "g-00017", Field: "Name", Error: "Name has 31 bytes, at most 30 are allowed", At: at}
+	for name, o := range map[string]*outcome.Outcome{"imported": good, "rejected": rejected} {
 		b.Run(name, func(b *testing.B) {
 			w := writer(b, forgetful{&blobtest.Bucket{}})
 			b.ReportAllocs()

@@ -13,6 +13,7 @@ import (
 
 	"groupimport/pkg/blob"
 	"groupimport/pkg/export"
+	"groupimport/pkg/outcome"
 )
 
 // An Export is one version of an export.
@@ -46,10 +47,10 @@ type Checkpoint struct {
 	// may have been sent another ID.
 	Mapping string `json:"mapping,omitzero"`
 
-	Parts  []Parts `json:"parts"`          // in order
-	Ahead  int     `json:"ahead,omitzero"` // the lease whose run left outcomes behind Next, or 0
-	Counts Counts  `json:"counts"`         // of the parts
-	Runs   []Run   `json:"runs"`           // in order; the last one may be under way
+	Parts  []Parts        `json:"parts"`          // in order
+	Ahead  int            `json:"ahead,omitzero"` // the lease whose run left outcomes behind Next, or 0
+	Counts outcome.Counts `json:"counts"`         // of the parts
+	Runs   []Run          `json:"runs"`           // in order; the last one may be under way
 }
 
 // Parts are those that one run has written.
@@ -60,15 +61,15 @@ type Parts struct {
 
 // A Run is one invocation's work on the import.
 type Run struct {
-	Lease    int       `json:"lease"`
-	Start    time.Time `json:"start"`
-	End      time.Time `json:"end,omitzero"`  // zero while it is under way, or if it died
-	Why      string    `json:"why,omitzero"`  // it ended, in a few words
-	Stop     string    `json:"stop,omitzero"` // what a person has to act on, if that is why
-	Rate     float64   `json:"rate,omitzero"` // its budget, attempts a second
-	Attempts int64     `json:"attempts"`
-	Slowed   int       `json:"slowed,omitzero"` // how often the service said too fast
-	Counts   Counts    `json:"counts"`          // of this run
+	Lease    int            `json:"lease"`
+	Start    time.Time      `json:"start"`
+	End      time.Time      `json:"end,omitzero"`  // zero while it is under way, or if it died
+	Why      string         `json:"why,omitzero"`  // it ended, in a few words
+	Stop     string         `json:"stop,omitzero"` // what a person has to act on, if that is why
+	Rate     float64        `json:"rate,omitzero"` // its budget, attempts a second
+	Attempts int64          `json:"attempts"`
+	Slowed   int            `json:"slowed,omitzero"` // how often the service said too fast
+	Counts   outcome.Counts `json:"counts"`          // of this run
 }
 
 // LoadCheckpoint returns the newest checkpoint of those that runs with a lease before the given one have

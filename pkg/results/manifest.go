@@ -13,29 +13,25 @@ import (
 	"iter"
 	"maps"
 	"slices"
-	"strconv"
 	"time"
 
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
-
 	"groupimport/pkg/blob"
-	"groupimport/pkg/export"
+	"groupimport/pkg/outcome"
 )
 
 // A Manifest is what an import came to. It is written last: where it stands the results stand.
 type Manifest struct {
-	Export   Export    `json:"export"`
-	Complete bool      `json:"complete"`          // false if a newer version took the export's place before the end
-	Replaced bool      `json:"replaced,omitzero"` // a newer version has taken the export's place
-	Counts   Counts    `json:"counts"`
-	Files    []File    `json:"files"`
-	Runs     []Run     `json:"runs"`
-	Rounds   []Round   `json:"rounds,omitzero"`  // of retries, in order
-	RetryAt  time.Time `json:"retryAt,omitzero"` // when the next round is due; zero if nothing is left to retry
-	GivenUp  int64     `json:"givenUp,omitzero"` // records that stay failed after the last round
-	Started  time.Time `json:"started"`
-	Finished time.Time `json:"finished"`
+	Export   Export         `json:"export"`
+	Complete bool           `json:"complete"`          // false if a newer version took the export's place before the end
+	Replaced bool           `json:"replaced,omitzero"` // a newer version has taken the export's place
+	Counts   outcome.Counts `json:"counts"`
+	Files    []File         `json:"files"`
+	Runs     []Run          `json:"runs"`
+	Rounds   []Round        `json:"rounds,omitzero"`  // of retries, in order
+	RetryAt  time.Time      `json:"retryAt,omitzero"` // when the next round is due; zero if nothing is left to retry
+	GivenUp  int64          `json:"givenUp,omitzero"` // records that stay failed after the last round
+	Started  time.Time      `json:"started"`
+	Finished time.Time      `json:"finished"`
 }
 
 // A File is one that was written beside the export.
@@ -76,7 +72,8 @@ func Finish(ctx context.Context, b blob.Bucket, from, to Names, cp Checkpoint, p
 	for _, n := range slices.Sorted(maps.Keys(ahead)) {
 		if n >= cp.Next.N {
 			behind = append(behind, ahead[n])
-			m.Counts.Add(LineStatus(ahead[n]))
+			_, status := outcome.Scan(ahead[n])
+			m.Counts.Add(status)
 		}
 	}
 	lines := func() iter.Seq2[[]byte, error] {
@@ -94,7 +91,7 @@ func Finish(ctx context.Context, b blob.Bucket, from, to Names, cp Checkpoint, p
 		}
 	}
 	results, err := put(ctx, b, to.Results(), lines(), func(line []byte) []byte {
-		line = bare(line)
+		line = outcome.Bare(line)
 		if page != nil {
 			page.Result(line)
 		}
@@ -120,7 +117,7 @@ func Finish(ctx context.Context, b blob.Bucket, from, to Names, cp Checkpoint, p
 // putFailures writes the failures file from lines, and notes it. If every record is in there is none, not
 // even one that an older version or an earlier round has left.
 func (m *Manifest) putFailures(ctx context.Context, b blob.Bucket, names Names, lines iter.Seq2[[]byte, error], page Reporter) error {
-	if m.Counts.NotIn() == 0 {
+	if m.Counts.Missing() == 0 {
 		if err := b.Delete(ctx, names.Failures()); err != nil {
 			return fmt.Errorf("remove %q: %w", names.Failures(), err)
 		}
@@ -244,76 +241,12 @@ func (c *counter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// atField begins the last field of an outcome. Within a string its quotes would be escaped, so its first
-// occurrence is the field.
-var atField = []byte(`,"at":"`)
-
-// bare returns a part's line without the record.
-func bare(line []byte) []byte {
-	i := bytes.Index(line, atField)
-	end := i + len(atField) + len(atFormat) + len(`"`)
-	if i < 0 || end >= len(line) || line[end] == '}' {
-		return line
-	}
-	line[end] = '}' // where the comma before the record stood
-	return line[:end+1]
-}
-
 // failuresOnly returns a part's line if its record is not in.
 func failuresOnly(line []byte) []byte {
-	if LineStatus(line).Settled() {
+	if _, status := outcome.Scan(line); status.IsDone() {
 		return nil
 	}
 	return line
-}
-
-var statusField = []byte(`"status":"`)
-
-// LineStatus returns the status of an outcome's line, in most cases without decoding the rest; empty if it
-// is none.
-func LineStatus(line []byte) Status {
-	_, rest, ok := bytes.Cut(line, statusField) // only numbers stand before it
-	if !ok || LineN(line) == 0 {
-		_, status := decodeLine(line)
-		return status
-	}
-	status, _, _ := bytes.Cut(rest, []byte(`"`))
-	return Status(status)
-}
-
-// LineN returns the ordinal of an outcome's line, in most cases without decoding the rest; 0 if it is none.
-func LineN(line []byte) int64 {
-	rest, ok := bytes.CutPrefix(line, []byte(`{"n":`))
-	digits, _, more := bytes.Cut(rest, []byte(`,`))
-	n, err := strconv.ParseInt(string(digits), 10, 64)
-	if !ok || !more || err != nil {
-		n, _ = decodeLine(line)
-	}
-	return n
-}
-
-// decodeLine reads a line as another program may have written it after a person's edit: with spaces, or
-// its members in another order.
-func decodeLine(line []byte) (int64, Status) {
-	var o struct {
-		N      int64  `json:"n"`
-		Status Status `json:"status"`
-	}
-	if json.Unmarshal(line, &o, jsontext.AllowDuplicateNames(true)) != nil {
-		return 0, ""
-	}
-	return o.N, o.Status
-}
-
-// ReadLine returns the outcome that a line of results, failures or a part holds, and the record as it
-// came, nil if the line has none.
-func ReadLine(line []byte) (Outcome, []byte, error) {
-	var o Outcome
-	if err := json.Unmarshal(line, &o, jsontext.AllowDuplicateNames(true)); err != nil {
-		return Outcome{}, nil, fmt.Errorf("read an outcome: %w", err)
-	}
-	raw, _ := export.RecordOf(line)
-	return o, raw, nil
 }
 
 // LoadAhead returns the outcomes that an earlier run left behind the checkpoint's Next, as lines by
@@ -327,7 +260,8 @@ func LoadAhead(ctx context.Context, b blob.Bucket, names Names, cp *Checkpoint) 
 		if err != nil {
 			return nil, fmt.Errorf("read outcomes ahead: %w", err)
 		}
-		ahead[LineN(line)] = bytes.Clone(line)
+		n, _ := outcome.Scan(line)
+		ahead[n] = bytes.Clone(line)
 	}
 	return ahead, nil
 }

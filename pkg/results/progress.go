@@ -6,6 +6,7 @@ import (
 
 	"groupimport/pkg/blob"
 	"groupimport/pkg/export"
+	"groupimport/pkg/outcome"
 )
 
 // A State says how an import is doing.
@@ -28,7 +29,7 @@ type Progress struct {
 	Reason  string          `json:"reason,omitzero"` // why it is stopped or waiting
 	Export  Export          `json:"export"`
 	Next    export.Position `json:"next"` // how far the outcomes reach; its [export.Position.Done] is of export.size
-	Counts  Counts          `json:"counts"`
+	Counts  outcome.Counts  `json:"counts"`
 	Run     Run             `json:"run"` // the latest
 	Runs    int             `json:"runs"`
 	Holder  string          `json:"holder,omitzero"` // of the lease, while it is running

@@ -16,67 +16,11 @@ import (
 	"groupimport/pkg/blob"
 	"groupimport/pkg/blob/blobtest"
 	"groupimport/pkg/export"
+	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
 )
 
 var at = time.Date(2026, 11, 22, 10, 0, 0, 123456789, time.UTC)
-
-func TestOutcomeLines(t *testing.T) {
-	for name, row := range map[string]struct {
-		o    results.Outcome
-		raw  string
-		want string
-	}{
-		"imported": {
-			results.Outcome{N: 17, Line: 17, Status: results.Imported, GroupID: "@TGS#2J4SZEAEL", Attempts: 1, MS: 43, At: at},
-			`{}`,
-			`{"n":17,"line":17,"status":"imported","GroupId":"@TGS#2J4SZEAEL","code":0,"attempts":1,"ms":43,"at":"2026-11-22T10:00:00.123Z"}`,
-		},
-		"with an assigned ID": {
-			results.Outcome{N: 1, Line: 2, Status: results.Exists, GroupID: "g-x", Assigned: true, Code: 10021, Attempts: 2, At: at},
-			`{}`,
-			`{"n":1,"line":2,"status":"exists","GroupId":"g-x","assigned":true,"code":10021,"attempts":2,"ms":0,"at":"2026-11-22T10:00:00.123Z"}`,
-		},
-		"rejected, with its record": {
-			results.Outcome{N: 18, Line: 18, Status: results.Rejected, GroupID: "g18", Field: "Name", Error: "Name has 31 bytes, at most 30 are allowed", At: at},
-			`{"Name": "x"}`,
-			`{"n":18,"line":18,"status":"rejected","GroupId":"g18","code":0,"field":"Name","error":"Name has 31 bytes, at most 30 are allowed","attempts":0,"at":"2026-11-22T10:00:00.123Z","record":{"Name": "x"}}`,
-		},
-		"no JSON": {
-			results.Outcome{N: 1, Line: 1, Status: results.Rejected, At: at},
-			"\x01",
-			`{"n":1,"line":1,"status":"rejected","code":0,"attempts":0,"at":"2026-11-22T10:00:00.123Z","text":"\u0001"}`,
-		},
-		"in another time zone": {
-			results.Outcome{N: 1, Line: 1, Status: results.Imported, At: at.In(time.FixedZone("", 8*3600))},
-			"",
-			`{"n":1,"line":1,"status":"imported","code":0,"attempts":0,"at":"2026-11-22T10:00:00.123Z"}`,
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			line := results.AppendLine(nil, &row.o, []byte(row.raw))
-			if string(line) != row.want {
-				t.Errorf("got  %s\nwant %s", line, row.want)
-			}
-			back, raw, err := results.ReadLine(line)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !row.o.Status.In() && string(raw) != row.raw {
-				t.Errorf("got record %q back, want %q", raw, row.raw)
-			}
-			if again := results.AppendLine(nil, &back, raw); string(again) != row.want {
-				t.Errorf("got %s after reading, want %s", again, row.want)
-			}
-			if got := results.LineStatus(line); got != row.o.Status {
-				t.Errorf("got status %q, want %q", got, row.o.Status)
-			}
-			if got := results.LineN(line); got != row.o.N {
-				t.Errorf("got ordinal %d, want %d", got, row.o.N)
-			}
-		})
-	}
-}
 
 func TestOwnNamesAreToldFromExports(t *testing.T) {
 	for _, key := range []string{
@@ -216,8 +160,8 @@ func writer(t testing.TB, b blob.Bucket) *results.Writer {
 	return results.NewWriter(t.Context(), b, names, l, cp, slog.New(slog.DiscardHandler))
 }
 
-func outcome(n int64) *results.Outcome {
-	return &results.Outcome{N: n, Line: n, Status: results.Imported, GroupID: fmt.Sprint("g", n), Attempts: 1, At: at}
+func imported(n int64) *outcome.Outcome {
+	return &outcome.Outcome{N: n, Line: n, Status: outcome.Imported, GroupID: fmt.Sprint("g", n), Attempts: 1, At: at}
 }
 
 func next(n int64) export.Position { return export.Position{N: n + 1, Line: n + 1, Offset: 100 * n} }
@@ -235,7 +179,7 @@ func TestCostOfSafety(t *testing.T) {
 							t.Fatal(err)
 						}
 					}
-					if err := w.Append(t.Context(), outcome(n), nil, next(n)); err != nil {
+					if err := w.Append(t.Context(), imported(n), nil, next(n)); err != nil {
 						t.Fatal(err)
 					}
 					time.Sleep(5 * time.Millisecond)
@@ -274,7 +218,7 @@ func TestAnnouncementsAreDurableBeforeTheirRecordsAreSent(t *testing.T) {
 			if n > cp.Sent || cp.Sent-(cp.Next.N-1) > 500 {
 				t.Fatalf("record %d: got sent up to %d with outcomes up to %d, want it announced, and 500 at most open", n, cp.Sent, cp.Next.N-1)
 			}
-			if err := w.Append(t.Context(), outcome(n), nil, next(n)); err != nil {
+			if err := w.Append(t.Context(), imported(n), nil, next(n)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -296,7 +240,7 @@ func TestAnnounceWaitsWhileTooManyAreOpen(t *testing.T) {
 		if err := w.Announce(ctx, 501); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v with 500 open, want it to wait", err)
 		}
-		if err := w.Append(t.Context(), outcome(1), nil, next(1)); err != nil {
+		if err := w.Append(t.Context(), imported(1), nil, next(1)); err != nil {
 			t.Fatal(err)
 		}
 		if err := w.Announce(t.Context(), 501); err != nil {
@@ -319,7 +263,7 @@ func TestAReaderThatWaitsMakesNoStormOfParts(t *testing.T) {
 		start := time.Now()
 		flying.Go(func() {
 			for n := range turn {
-				if err := w.Append(t.Context(), outcome(n), nil, next(n)); err != nil {
+				if err := w.Append(t.Context(), imported(n), nil, next(n)); err != nil {
 					t.Error(err)
 				}
 			}
@@ -363,7 +307,7 @@ func TestNothingIsAnnouncedThatIsNotAskedFor(t *testing.T) {
 		b := &blobtest.Bucket{}
 		w := writer(t, b)
 		for n := int64(1); n <= 10; n++ {
-			if err := w.Append(t.Context(), outcome(n), nil, next(n)); err != nil {
+			if err := w.Append(t.Context(), imported(n), nil, next(n)); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Second)
@@ -385,7 +329,8 @@ func TestLinesThatAnotherProgramHasWritten(t *testing.T) {
 		`{"Type":"Public","Name":"a"}`:               "0 ",
 		`a note`:                                     "0 ", ``: "0 ", `{"n":7`: "0 ",
 	} {
-		if got := fmt.Sprint(results.LineN([]byte(line)), " ", results.LineStatus([]byte(line))); got != want {
+		n, status := outcome.Scan([]byte(line))
+		if got := fmt.Sprint(n, " ", status); got != want {
 			t.Errorf("%s: got %q, want %q", line, got, want)
 		}
 	}
@@ -402,7 +347,7 @@ func TestAStoreThatIsAwayForAMinuteLosesNothing(t *testing.T) {
 		}}
 		w := writer(t, b)
 		for n := int64(1); n <= 2000; n++ {
-			if err := w.Append(t.Context(), outcome(n), nil, next(n)); err != nil {
+			if err := w.Append(t.Context(), imported(n), nil, next(n)); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(50 * time.Millisecond)
@@ -430,7 +375,7 @@ func TestAWriterWhoseLeaseIsTakenOverStops(t *testing.T) {
 		}
 		var err error
 		for n := int64(1); n < 1000 && err == nil; n++ {
-			err = w.Append(t.Context(), outcome(n), nil, next(n))
+			err = w.Append(t.Context(), imported(n), nil, next(n))
 			time.Sleep(time.Second)
 		}
 		if !errors.Is(err, results.ErrLost) {
@@ -452,9 +397,9 @@ func TestFinishTwiceWritesTheSame(t *testing.T) {
 		b := &blobtest.Bucket{}
 		w := writer(t, b)
 		for n := int64(1); n <= 5000; n++ {
-			o := outcome(n)
+			o := imported(n)
 			if n%7 == 0 {
-				o.Status, o.GroupID, o.Error = results.Rejected, "", `odd text ,"at":" in it`
+				o.Status, o.GroupID, o.Error = outcome.Rejected, "", `odd text ,"at":" in it`
 			}
 			if err := w.Append(t.Context(), o, []byte(`{"odd":",\"at\":\""}`), next(n)); err != nil {
 				t.Fatal(err)
@@ -483,7 +428,7 @@ func TestFinishTwiceWritesTheSame(t *testing.T) {
 		n := int64(0)
 		for line := range strings.Lines(string(b.Snapshot()[names.Results()])) {
 			n++
-			o, raw, err := results.ReadLine([]byte(line))
+			o, raw, err := outcome.Parse([]byte(line))
 			if err != nil || o.N != n || raw != nil {
 				t.Fatalf("got %s, %v at line %d, want an outcome without a record", line, err, n)
 			}
@@ -514,14 +459,4 @@ func TestNothingIsFinishedBeforeTheManifest(t *testing.T) {
 			t.Errorf("got %v, want no manifest", err)
 		}
 	})
-}
-
-func BenchmarkAppend(b *testing.B) {
-	o := outcome(1)
-	buf := make([]byte, 0, 1<<10)
-	b.ReportAllocs()
-	for b.Loop() {
-		buf = results.AppendLine(buf[:0], o, nil)
-	}
-	b.SetBytes(int64(len(buf)))
 }

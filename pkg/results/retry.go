@@ -12,13 +12,14 @@ import (
 	"time"
 
 	"groupimport/pkg/blob"
+	"groupimport/pkg/outcome"
 )
 
 // A Round is one time that failed records were tried again.
 type Round struct {
-	Start  time.Time `json:"start"`
-	End    time.Time `json:"end"`
-	Counts Counts    `json:"counts"` // what the records that were tried came to
+	Start  time.Time      `json:"start"`
+	End    time.Time      `json:"end"`
+	Counts outcome.Counts `json:"counts"` // what the records that were tried came to
 
 	// Unsure says that the round was ended before its time, and that records without a GroupId may have
 	// been sent that it has no outcome of.
@@ -44,7 +45,9 @@ const (
 )
 
 // Retries reports whether a record with this outcome is tried again.
-func (p RetryPolicy) Retries(s Status) bool { return s == Failed || s == Unknown && p.Unknown }
+func (p RetryPolicy) Retries(s outcome.Status) bool {
+	return s == outcome.Failed || s == outcome.Unknown && p.Unknown
+}
 
 // left is how many records would be tried again if there were rounds without end.
 func (m *Manifest) left(p RetryPolicy) int64 {
@@ -97,11 +100,12 @@ func Merge(ctx context.Context, b blob.Bucket, names Names, m Manifest, cp Check
 	if err != nil {
 		return m, err
 	}
-	var counts Counts
+	var counts outcome.Counts
 	m.Files = nil
 	results, err := put(ctx, b, names.Results(), replaced(Lines(ctx, b, names.Results()), partLines(ctx, b, names, cp), ahead), func(line []byte) []byte {
-		line = bare(line)
-		counts.Add(LineStatus(line))
+		line = outcome.Bare(line)
+		_, status := outcome.Scan(line)
+		counts.Add(status)
 		if page != nil {
 			page.Result(line)
 		}
@@ -154,14 +158,15 @@ func replaced(lines, newer iter.Seq2[[]byte, error], ahead map[int64][]byte) ite
 				yield(nil, err)
 				return
 			}
-			n := LineN(line)
+			n, _ := outcome.Scan(line)
 			for n > 0 && pendingN >= 0 && pendingN < n {
 				text, err, ok := next()
 				if err != nil {
 					yield(nil, err)
 					return
 				}
-				pending, pendingN = text, LineN(text)
+				pending = text
+				pendingN, _ = outcome.Scan(text)
 				if !ok {
 					pendingN = -1
 				}

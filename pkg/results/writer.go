@@ -12,6 +12,7 @@ import (
 
 	"groupimport/pkg/blob"
 	"groupimport/pkg/export"
+	"groupimport/pkg/outcome"
 )
 
 const (
@@ -74,7 +75,7 @@ func NewWriter(ctx context.Context, b blob.Bucket, names Names, lease *Lease, cp
 
 // Append adds the outcome of the next record, and the record as it came if it is not in. next is where
 // the record behind it begins. It waits while too much is held; its error is why nothing can be written.
-func (w *Writer) Append(ctx context.Context, o *Outcome, raw []byte, next export.Position) error {
+func (w *Writer) Append(ctx context.Context, o *outcome.Outcome, raw []byte, next export.Position) error {
 	w.mu.Lock()
 	for len(w.held) >= heldMost && w.err == nil {
 		if err := w.wait(ctx); err != nil {
@@ -86,7 +87,7 @@ func (w *Writer) Append(ctx context.Context, o *Outcome, raw []byte, next export
 	if w.err != nil {
 		return w.err
 	}
-	w.held = append(AppendLine(w.held, o, raw), '\n')
+	w.held = append(o.AppendPartLine(w.held, raw), '\n')
 	w.cp.Counts.Add(o.Status)
 	w.cp.Runs[len(w.cp.Runs)-1].Counts.Add(o.Status)
 	w.cp.Next = next
@@ -94,14 +95,6 @@ func (w *Writer) Append(ctx context.Context, o *Outcome, raw []byte, next export
 		w.look()
 	}
 	return nil
-}
-
-// AppendLine appends an outcome as a part has it: with its record if it is not settled.
-func AppendLine(dst []byte, o *Outcome, raw []byte) []byte {
-	if o.Status.Settled() {
-		return o.AppendJSON(dst)
-	}
-	return o.AppendFailure(dst, raw)
 }
 
 // Announce says that record n, which has no GroupId, is about to be sent, and returns once that is
@@ -272,7 +265,7 @@ func (w *Writer) persist(ctx context.Context, what string, write func() error) e
 }
 
 // Close writes what is left, in good order: all outcomes, those behind a record that has none (as lines
-// of a part, see [AppendLine]; the record's own outcome is not among them), and the last checkpoint,
+// of a part, see [outcome.Outcome.AppendPartLine]; the record's own outcome is not among them), and the last checkpoint,
 // which finish completes before. No call of Append or Announce may be under way.
 func (w *Writer) Close(ctx context.Context, ahead []byte, finish func(*Checkpoint)) (Checkpoint, error) {
 	w.mu.Lock()

@@ -1,0 +1,211 @@
+package outcome_test
+
+import (
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"groupimport/pkg/group"
+	"groupimport/pkg/outcome"
+)
+
+var at = time.Date(2026, 11, 22, 10, 0, 0, 123456789, time.UTC)
+
+func record(name string) *group.Record { return &group.Record{Type: group.Public, Name: name} }
+
+func TestAppendLine_FieldOrder(t *testing.T) {
+	id, sum := record("a").Identity(), record("a").Sum()
+	for _, row := range []struct {
+		name string
+		o    outcome.Outcome
+		raw  string // as it came; "" if it was not kept
+		want string
+	}{
+		{
+			"imported", outcome.Outcome{N: 17, Line: 17, Status: outcome.Imported, GroupID: "@TGS#2J4SZEAEL", Attempts: 1, MS: 43, At: at},
+			"", `{"n":17,"line":17,"status":"imported","GroupId":"@TGS#2J4SZEAEL","code":0,"attempts":1,"ms":43,"at":"2026-11-22T10:00:00.123Z"}`,
+		},
+		{
+			"with an assigned ID", outcome.Outcome{N: 1, Line: 2, Status: outcome.Exists, GroupID: "g-x", Assigned: true, Code: 10021, Attempts: 2, At: at},
+			"", `{"n":1,"line":2,"status":"exists","GroupId":"g-x","assigned":true,"code":10021,"attempts":2,"ms":0,"at":"2026-11-22T10:00:00.123Z"}`,
+		},
+		{
+			"with digests", outcome.Outcome{N: 1, Line: 2, Status: outcome.Imported, GroupID: "g", Attempts: 1, At: at, ID: id, Sum: sum},
+			"", `{"n":1,"line":2,"status":"imported","GroupId":"g","code":0,"attempts":1,"ms":0,"at":"2026-11-22T10:00:00.123Z","id":"` + id.String() + `","sum":"` + sum.String() + `"}`,
+		},
+		{
+			"carried over", outcome.Outcome{N: 19, Line: 19, Status: outcome.Imported, GroupID: "g19", Carried: true, Differs: true, At: at, ID: id, Sum: sum},
+			"", `{"n":19,"line":19,"status":"imported","GroupId":"g19","code":0,"carried":true,"differs":true,"at":"2026-11-22T10:00:00.123Z","id":"` + id.String() + `","sum":"` + sum.String() + `"}`,
+		},
+		{
+			"changed by the mapping", outcome.Outcome{N: 1, Line: 1, Status: outcome.Imported, GroupID: "g", Changed: []string{"GroupId", "Name"}, Source: "C024BE91L", Attempts: 1, At: at},
+			"", `{"n":1,"line":1,"status":"imported","GroupId":"g","code":0,"changed":["GroupId","Name"],"source":"C024BE91L","attempts":1,"ms":0,"at":"2026-11-22T10:00:00.123Z"}`,
+		},
+		{
+			"rejected, the record before the error", outcome.Outcome{N: 18, Line: 18, Status: outcome.Rejected, GroupID: "g18", Field: "Name", Rule: group.RuleLength, Error: "Name is 31 bytes, limit 30", At: at},
+			`{"Name": "x","error":"mine"}`, `{"n":18,"line":18,"status":"rejected","GroupId":"g18","code":0,"field":"Name","rule":"length","record":{"Name": "x","error":"mine"},"error":"Name is 31 bytes, limit 30","attempts":0,"at":"2026-11-22T10:00:00.123Z"}`,
+		},
+		{
+			"not JSON", outcome.Outcome{N: 1, Line: 1, Status: outcome.Rejected, Error: `odd text ,"record": in it`, At: at},
+			"\x01", `{"n":1,"line":1,"status":"rejected","code":0,"text":"\u0001","error":"odd text ,\"record\": in it","attempts":0,"at":"2026-11-22T10:00:00.123Z"}`,
+		},
+		{
+			"not UTF-8", outcome.Outcome{N: 1, Line: 1, Status: outcome.Rejected, At: at},
+			"\xff", `{"n":1,"line":1,"status":"rejected","code":0,"bytes":"/w==","attempts":0,"at":"2026-11-22T10:00:00.123Z"}`,
+		},
+		{
+			"in another time zone", outcome.Outcome{N: 1, Line: 1, Status: outcome.Imported, At: at.In(time.FixedZone("", 8*3600))},
+			"", `{"n":1,"line":1,"status":"imported","code":0,"attempts":0,"at":"2026-11-22T10:00:00.123Z"}`,
+		},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			var raw []byte
+			if row.raw != "" {
+				raw = []byte(row.raw)
+			}
+			line := row.o.AppendRecordLine(nil, raw)
+			if string(line) != row.want {
+				t.Errorf("got  %s\nwant %s", line, row.want)
+			}
+			back, backRaw, err := outcome.Parse(line)
+			if err != nil || string(backRaw) != row.raw {
+				t.Fatalf("got record %q, %v back, want %q", backRaw, err, row.raw)
+			}
+			if again := back.AppendRecordLine(nil, backRaw); string(again) != row.want {
+				t.Errorf("got %s after parsing, want %s", again, row.want)
+			}
+			if n, s := outcome.Scan(line); n != row.o.N || s != row.o.Status {
+				t.Errorf("Scan: got %d, %s, want %d, %s", n, s, row.o.N, row.o.Status)
+			}
+			if got, want := string(outcome.Bare(line)), string(row.o.AppendLine(nil)); got != want {
+				t.Errorf("Bare: got %s, want %s", got, want)
+			}
+		})
+	}
+}
+
+func TestParse_LinesOfVersion1(t *testing.T) {
+	for _, row := range []struct{ name, line, raw, bare string }{
+		{
+			"without a record", `{"n":1,"line":2,"status":"exists","GroupId":"g-x","assigned":true,"code":10021,"attempts":2,"ms":0,"at":"2026-11-22T10:00:00.123Z"}`,
+			"", `{"n":1,"line":2,"status":"exists","GroupId":"g-x","assigned":true,"code":10021,"attempts":2,"ms":0,"at":"2026-11-22T10:00:00.123Z"}`,
+		},
+		{
+			"the record at the end", `{"n":18,"line":18,"status":"rejected","code":0,"field":"Name","error":"long","attempts":0,"at":"2026-11-22T10:00:00.123Z","record":{"Name": "x","at":"y"}}`,
+			`{"Name": "x","at":"y"}`, `{"n":18,"line":18,"status":"rejected","code":0,"field":"Name","error":"long","attempts":0,"at":"2026-11-22T10:00:00.123Z"}`,
+		},
+		{
+			"text at the end", `{"n":1,"line":1,"status":"rejected","code":0,"attempts":0,"at":"2026-11-22T10:00:00.123Z","text":"\u0001"}`,
+			"\x01", `{"n":1,"line":1,"status":"rejected","code":0,"attempts":0,"at":"2026-11-22T10:00:00.123Z"}`,
+		},
+		{
+			"edited: spaces and another order", `{"status": "failed", "n": 3, "record": {"Name":"a"}, "error": "why"}`,
+			`{"Name":"a"}`, `{"status": "failed", "n": 3, "record": {"Name":"a"}, "error": "why"}`,
+		},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			o, raw, err := outcome.Parse([]byte(row.line))
+			if err != nil || string(raw) != row.raw || o.N == 0 || o.Status == "" {
+				t.Errorf("got %+v, %q, %v, want record %q", o, raw, err, row.raw)
+			}
+			if n, s := outcome.Scan([]byte(row.line)); n != o.N || s != o.Status {
+				t.Errorf("Scan: got %d, %s, want %d, %s", n, s, o.N, o.Status)
+			}
+			if got := string(outcome.Bare([]byte(row.line))); got != row.bare {
+				t.Errorf("Bare: got %s, want %s", got, row.bare)
+			}
+		})
+	}
+}
+
+func TestParse_NoOutcome(t *testing.T) {
+	for _, line := range []string{"", "{}", "x", `{"n":1}`, `{"status":"failed"}`, `{"n":0,"status":"failed"}`, `{"n":-1,"status":"failed"}`, `[1]`, `{"Name":"a","Type":"Public"}`} {
+		if _, _, err := outcome.Parse([]byte(line)); !errors.Is(err, outcome.ErrNoOutcome) {
+			t.Errorf("Parse(%q): got %v, want %v", line, err, outcome.ErrNoOutcome)
+		}
+		if n, s := outcome.Scan([]byte(line)); n != 0 || s != "" {
+			t.Errorf("Scan(%q): got %d, %q, want neither", line, n, s)
+		}
+	}
+}
+
+func TestCounts_EveryStatus(t *testing.T) {
+	var c outcome.Counts
+	for i, s := range outcome.Statuses() {
+		for range i + 1 {
+			c.Add(s)
+		}
+	}
+	c.Add("no status")
+	i := 0
+	for s, n := range c.All() {
+		if s != outcome.Statuses()[i] || n != int64(i+1) {
+			t.Errorf("got %s %d at %d", s, n, i)
+		}
+		i++
+	}
+	if fields := reflect.TypeFor[outcome.Counts]().NumField(); i != fields || c.Records() != 21 || c.Missing() != 3+4+5 {
+		t.Errorf("got %d statuses of %d fields, %d records, %d missing", i, fields, c.Records(), c.Missing())
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(`{"n":17,"line":17,"status":"imported","GroupId":"@TGS#2J4SZEAEL","code":0,"attempts":1,"ms":43,"at":"2026-11-22T10:00:00.123Z","id":"AAAAAAAAAAAB","sum":"AAAAAAAAAAAC"}`))
+	f.Add([]byte(`{"n":1,"line":1,"status":"rejected","code":0,"field":"Name","rule":"length","record":{"a":1},"error":"\u0001\"","changed":["Name"],"source":"x","attempts":0,"at":"2026-11-22T10:00:00.123Z"}`))
+	f.Add([]byte(`{"n":18,"line":18,"status":"rejected","code":0,"attempts":0,"at":"2026-11-22T10:00:00.123Z","record":{"Name": "x","at":"y"}}`))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		o, raw, err := outcome.Parse(line)
+		n, s := outcome.Scan(line)
+		if err != nil {
+			return
+		}
+		if n != o.N || s != o.Status {
+			t.Errorf("Scan: got %d, %q, Parse: got %d, %q", n, s, o.N, o.Status)
+		}
+		// A space before the closing brace sends the line past the fast path.
+		if slow, ok := strings.CutSuffix(string(line), "}"); ok {
+			o2, raw2, err := outcome.Parse([]byte(slow + " }"))
+			if err != nil || string(raw2) != string(raw) || !o2.At.Equal(o.At) {
+				t.Fatalf("slow path: got %+v, %q, %v, want %+v, %q", o2, raw2, err, o, raw)
+			}
+			if o2.At = o.At; !reflect.DeepEqual(o, o2) {
+				t.Errorf("slow path: got %+v, want %+v", o2, o)
+			}
+		}
+		if o.At.Year() < 0 || o.At.Year() > 9999 {
+			return
+		}
+		written := o.AppendRecordLine(nil, raw)
+		back, rawBack, err := outcome.Parse(written)
+		if err != nil || back.N != o.N || back.Status != o.Status || back.Error != o.Error {
+			t.Errorf("got %+v, %v from %s, want %+v", back, err, written, o)
+		}
+		if raw != nil && rawBack == nil {
+			t.Errorf("got no record back from %s", written)
+		}
+	})
+}
+
+func BenchmarkParse(b *testing.B) {
+	rec := record("a")
+	o := outcome.Outcome{N: 17, Line: 17, Status: outcome.Imported, GroupID: "@TGS#2J4SZEAEL", Attempts: 1, MS: 43, At: at, ID: rec.Identity(), Sum: rec.Sum()}
+	line := o.AppendLine(nil)
+	b.SetBytes(int64(len(line)))
+	for b.Loop() {
+		if _, _, err := outcome.Parse(line); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkAppendLine(b *testing.B) {
+	rec := record("a")
+	o := outcome.Outcome{N: 17, Line: 17, Status: outcome.Imported, GroupID: "@TGS#2J4SZEAEL", Attempts: 1, MS: 43, At: at, ID: rec.Identity(), Sum: rec.Sum()}
+	buf := make([]byte, 0, 1<<10)
+	for b.Loop() {
+		buf = o.AppendLine(buf[:0])
+	}
+	b.SetBytes(int64(len(buf)))
+}
