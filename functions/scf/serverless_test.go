@@ -229,8 +229,8 @@ func TestNothingTheProgramWritesStartsIt(t *testing.T) {
 			n := results.Names{Export: prefix + name}
 			for _, key := range []string{
 				n.Results(), n.Failures(), n.Report(), n.Manifest(), n.Progress(), n.Work() + "lease/000001", n.Work() + "checkpoint/000012",
-				n.Work() + "parts/000001-000001", n.Work() + "parts/000001-ahead", n.Kept("v1").Results(), n.Kept("v1").Failures(),
-				n.Kept("v1").Report(), n.Kept("v1").Manifest(), results.RateNames(prefix).Work() + "lease/000001", results.AnswersFolder(prefix) + "20261122/" + strings.Repeat("9f", 32),
+				n.Work() + "parts/000001-000001", n.Work() + "parts/000001-ahead", n.Archived("v1", time.Time{}).Results(), n.Archived("v1", time.Time{}).Failures(),
+				n.Archived("v1", time.Time{}).Report(), n.Archived("v1", time.Time{}).Manifest(), results.RateNames(prefix).Work() + "lease/000001", results.AnswersFolder(prefix) + "20261122/" + strings.Repeat("9f", 32),
 			} {
 				if !results.Own(key) || d.starts(bucketName, key) {
 					t.Errorf("%s: the program writes it, so it is no export and must not start the function", key)

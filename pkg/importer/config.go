@@ -31,13 +31,17 @@ type Config struct {
 	StopShare      float64      // STOP_SHARE, 0 to 1, default 0.5; 1 means never
 	RetryRounds    int          // RETRY_ROUNDS, of records that failed, 1 to 100, default 10
 	RetryUnknown   bool         // RETRY_UNKNOWN, send unknown records again, default false
-	Mapping        string       // MAPPING, of records that are another system's: a built-in one, or the key of a jq program, default none
-	Bucket         string       // EXPORT_BUCKET, whose exports are imported; in the cloud only
-	Prefix         string       // EXPORT_PREFIX, where exports are looked for, default everywhere
-	OneAtATime     bool         // ONE_AT_A_TIME, runs of all processes with this bucket and prefix take turns, default false
-	HTTPToken      string       // HTTP_TOKEN, what callers over HTTP bear, 16 characters or more, never logged
-	HTTPPlatform   bool         // HTTP_AUTH=platform: it checks callers over HTTP, and they bear no token
-	LogLevel       slog.Level   // LOG_LEVEL, debug, info, warn or error, default info
+
+	// CreateUnmatched is CREATE_UNMATCHED: of a new version of an export, send records without a GroupId also where it is
+	// not certain that they were not created from an earlier version. Default false.
+	CreateUnmatched bool
+	Mapping         string     // MAPPING, of records that are another system's: a built-in one, or the key of a jq program, default none
+	Bucket          string     // EXPORT_BUCKET, whose exports are imported; in the cloud only
+	Prefix          string     // EXPORT_PREFIX, where exports are looked for, default everywhere
+	OneAtATime      bool       // ONE_AT_A_TIME, runs of all processes with this bucket and prefix take turns, default false
+	HTTPToken       string     // HTTP_TOKEN, what callers over HTTP bear, 16 characters or more, never logged
+	HTTPPlatform    bool       // HTTP_AUTH=platform: it checks callers over HTTP, and they bear no token
+	LogLevel        slog.Level // LOG_LEVEL, debug, info, warn or error, default info
 
 	// SecretKeyParameter is TIM_SECRET_KEY_PARAMETER: where the key is kept if it is not in the environment,
 	// on AWS the name of an SSM parameter. Who reads it sets SecretKey.
@@ -137,6 +141,7 @@ func ConfigFromEnv(getenv func(string) string) (Config, error) {
 	c.StopShare = number("STOP_SHARE", "0.5", 0, 1)
 	c.RetryRounds = whole("RETRY_ROUNDS", "10", 1, 100)
 	c.RetryUnknown = flag("RETRY_UNKNOWN")
+	c.CreateUnmatched = flag("CREATE_UNMATCHED")
 	if c.Mapping = value("MAPPING", ""); c.Mapping != "" && !strings.HasSuffix(c.Mapping, ".jq") && !slices.Contains(mapping.Names(), c.Mapping) {
 		wrong("MAPPING", "is %q, it must be one of %s, or the key of a jq program that ends in .jq", c.Mapping, strings.Join(mapping.Names(), ", "))
 	}

@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,6 +28,7 @@ import (
 
 	"groupimport/pkg/blob"
 	"groupimport/pkg/export"
+	"groupimport/pkg/group"
 	"groupimport/pkg/mapping"
 	"groupimport/pkg/outcome"
 	"groupimport/pkg/pacer"
@@ -180,7 +182,7 @@ func (i *Importer) Run(ctx context.Context, key string) (Summary, error) {
 	}
 	manifest, err := results.LoadManifest(ctx, i.Bucket, names)
 	switch {
-	case err == nil && manifest.Export.Version == info.Version:
+	case err == nil && manifest.Export.Version == info.Version && i.isUnchanged(ctx, names, &manifest):
 		if err := i.settle(ctx, names, &manifest); err != nil {
 			return Summary{}, err
 		}
@@ -193,6 +195,12 @@ func (i *Importer) Run(ctx context.Context, key string) (Summary, error) {
 	return i.underLease(ctx, names, func(ctx, writing context.Context, lease *results.Lease) (Summary, error) {
 		return i.importExport(ctx, writing, names, results.Export{Key: key, Version: info.Version, Size: info.Size}, lease)
 	})
+}
+
+// isUnchanged reports whether a finished import began with the settings that it would begin with now.
+func (i *Importer) isUnchanged(ctx context.Context, names results.Names, m *results.Manifest) bool {
+	program, err := i.program(ctx)
+	return err != nil || i.beganWith(ctx, names, m, i.settings(program)) // without the mapping nothing could be imported anyway
 }
 
 // underLease takes the lease of an import and does some work: on records until ctx ends, and on what has
@@ -289,38 +297,87 @@ func (i *Importer) importExport(ctx, writing context.Context, names results.Name
 	if err != nil {
 		return Summary{}, err
 	}
-	if last != nil && (last.Done || last.Round > 0) {
-		// It may have been finished since Run looked.
-		m, err := results.LoadManifest(writing, i.Bucket, names)
-		if err == nil && m.Export.Version == exp.Version {
-			return Summary{State: results.Finished, Already: true, Counts: m.Counts, Manifest: m}, nil
-		}
-	}
-	cp := results.Checkpoint{Export: exp, Next: export.Start}
-	if i.Config.AssignGroupIDs {
-		sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s", i.BucketName, exp.Key, exp.Version))
-		cp.Assign = hex.EncodeToString(sum[:])
-	}
 	program, programErr := i.program(writing)
-	if last != nil && last.Round == 0 && last.Export.Version == exp.Version {
-		if programErr != nil || program != last.Mapping {
-			i.log().WarnContext(ctx, "the import goes on with the mapping that it began with; to use another, drop the export under another name", "key", exp.Key)
-		}
-		cp = *last
-		cp.Export.Key = exp.Key // the folder may have been opened further up or down
-	} else if programErr != nil {
-		return Summary{}, programErr
-	} else if cp.Mapping = program; last != nil {
-		i.log().InfoContext(ctx, "a new version of the export", "key", exp.Key, "version", exp.Version)
-		kept, err := results.Keep(writing, i.Bucket, names, *last)
-		if err != nil {
-			return Summary{}, fmt.Errorf("keep the results of the older version: %w", err)
-		}
-		i.remakeReport(writing, kept) // it names the kept files
+	settings := i.settings(program)
+	m, err := results.LoadManifest(writing, i.Bucket, names)
+	switch {
+	case err == nil && m.Export.Version == exp.Version && (programErr != nil || i.beganWith(writing, names, &m, settings)):
+		// It was finished after Run had looked.
+		return Summary{State: results.Finished, Already: true, Counts: m.Counts, Manifest: m}, nil
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return Summary{}, err
 	}
-	return i.work(ctx, writing, &run{Importer: i, names: names, lease: lease}, cp, func(cp results.Checkpoint) (results.Manifest, error) {
+	finish := func(cp results.Checkpoint) (results.Manifest, error) {
 		return results.Finish(writing, i.Bucket, names, names, cp, i.Config.policy(), i.page(names))
-	})
+	}
+	r := &run{Importer: i, names: names, lease: lease}
+	if last != nil && last.Round == 0 && last.Export.Version == exp.Version && (programErr != nil || resumes(last, settings)) {
+		if programErr != nil || program != last.Mapping {
+			i.log().WarnContext(ctx, "the import resumes with the mapping that it began with", "key", exp.Key)
+		}
+		cp := *last
+		cp.Export.Key = exp.Key // the folder may have been opened further up or down
+		missing := 0
+		if cp.Done {
+			if missing, _, err = results.MissingParts(writing, i.Bucket, names, &cp); err != nil {
+				return Summary{}, err
+			}
+		}
+		if missing == 0 {
+			return i.work(ctx, writing, r, cp, finish)
+		}
+		i.log().WarnContext(ctx, "parts were removed before the results were written: the import begins again and takes over what is left",
+			"key", exp.Key, "missing", missing)
+	}
+	if programErr != nil {
+		return Summary{}, programErr
+	}
+	cp := results.Checkpoint{Export: exp, Next: export.Start, Mapping: program, Settings: settings}
+	if i.Config.AssignGroupIDs {
+		cp.Assign = newSeed(i.BucketName, exp.Key)
+	}
+	archived, carry, err := results.Archive(writing, i.Bucket, names, last)
+	if err != nil {
+		return Summary{}, fmt.Errorf("archive the results of the earlier version: %w", err)
+	}
+	if carry != nil {
+		i.log().InfoContext(ctx, "a new version of the export", "key", exp.Key, "version", exp.Version, "archived", archived.Results())
+		i.remakeReport(writing, archived) // it names the archived files
+		cp.Carry = carry
+	}
+	return i.work(ctx, writing, r, cp, finish)
+}
+
+const noMapping = "none" // in [results.Settings]
+
+// settings returns what an import that begins now would begin with.
+func (i *Importer) settings(program string) results.Settings {
+	s := results.Settings{Mapping: noMapping, Limits: i.Config.Limits}
+	switch sum := sha256.Sum256([]byte(program)); {
+	case program == "":
+	case i.Mapping == "" && !strings.HasSuffix(i.Config.Mapping, ".jq"):
+		s.Mapping = i.Config.Mapping // another release may have another text of it
+	default:
+		s.Mapping = "sha256:" + hex.EncodeToString(sum[:])
+	}
+	return s
+}
+
+// beganWith reports whether a finished import began with these settings. A manifest of version 1 does not tell, but the
+// import's last checkpoint may.
+func (i *Importer) beganWith(ctx context.Context, names results.Names, m *results.Manifest, s results.Settings) bool {
+	if m.Settings != (results.Settings{}) {
+		return m.Settings == s
+	}
+	cp, err := results.LoadImportCheckpoint(ctx, i.Bucket, names, m)
+	return err != nil || cp == nil || resumes(cp, s)
+}
+
+// resumes reports whether an import that is not finished resumes though it would begin with other settings now. It does,
+// with the mapping that it began with, unless it began without one and now there is one, or the other way round: a record that
+// was sent must not be sent again under another name.
+func resumes(cp *results.Checkpoint, now results.Settings) bool {
+	return (cp.Mapping == "") == (now.Mapping == noMapping)
 }
 
 // program returns the text of the mapping for an import that begins now, empty if there is none.
@@ -353,9 +410,15 @@ func (i *Importer) work(ctx, writing context.Context, r *run, cp results.Checkpo
 	i.show(&cp)
 	log := i.log().With("key", r.names.Export, "lease", r.lease.Number, "round", cp.Round)
 	log.InfoContext(ctx, "run starts", "records_done", cp.Counts.Records(), "offset", cp.Next.Offset, "size", cp.Export.Size)
-	r.exp, r.round, r.began, r.assign, r.ahead, r.program = cp.Export, cp.Round, cp.Sent, cp.Assign, ahead, program
-	if cp.Round > 0 || cp.Counts.Imported > 0 {
+	r.exp, r.round, r.began, r.ahead, r.program = cp.Export, cp.Round, cp.Sent, ahead, program
+	if cp.Round > 0 || cp.Counts.Imported > 0 && cp.Carry == nil {
 		i.Client.Trust()
+	}
+	if err := r.prepare(writing, &cp); err != nil {
+		return Summary{}, err
+	}
+	if r.earlier != nil {
+		defer r.earlier.close()
 	}
 	r.writer = results.NewWriter(writing, i.Bucket, r.names, r.lease, cp, i.log())
 	r.room = semaphore.NewWeighted(aheadBytes)
@@ -409,6 +472,41 @@ func (i *Importer) work(ctx, writing context.Context, r *run, cp results.Checkpo
 		i.Measured(numbers)
 	}
 	return summary, err
+}
+
+// prepare opens the outcomes of earlier versions, and counts the records that this import has done already for the
+// IDs of those to come.
+func (r *run) prepare(ctx context.Context, cp *results.Checkpoint) (err error) {
+	if cp.Round > 0 || cp.Done {
+		return nil
+	}
+	if cp.Carry != nil {
+		if r.earlier, err = openEarlier(ctx, r.Bucket, r.names, cp.Carry, r.Config.CreateUnmatched); err != nil {
+			return err
+		}
+		if cp.Carry.Assign != "" && cp.Carry.Assign == cp.Assign {
+			r.earlier.inDoubt = 0 // they would get the same IDs again
+		}
+		if cp.Carry.Earlier == 0 { // at the beginning
+			cp.Carry.Earlier = r.earlier.total
+		}
+	}
+	if cp.Assign == "" {
+		return nil
+	}
+	r.assigner = newAssigner(cp.Assign)
+	if !r.assigner.byIdentity() {
+		return nil
+	}
+	for line, err := range results.PartLines(ctx, r.Bucket, r.names, cp) {
+		if err != nil {
+			return err
+		}
+		if o, _, err := outcome.Parse(line); err == nil && o.ID != (group.Digest{}) {
+			r.assigner.count(o.ID, o.N, assignedID(&o))
+		}
+	}
+	return nil
 }
 
 // settle makes the progress of an import that was finished before say so: it may tell of another version

@@ -57,9 +57,9 @@ func TestReportFollowsTheImportAndEachRoundOfRetries(t *testing.T) {
 		}
 
 		// Of a version that was replaced, one is kept that names the files that are kept.
-		kept := simNames.Kept(s.Manifest.Export.Version)
 		w.put(withIDs(1)...)
 		w.finish()
+		kept := w.archived()
 		w.says(simNames, "The one group is in.")
 		w.says(kept, "3,000 of 3,001 groups are in.", "A newer version of the export has taken its place.", "./"+kept.Results()[strings.LastIndexByte(kept.Results(), '/')+1:])
 	})

@@ -4,13 +4,10 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/base32"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"strings"
 	"sync"
 	"time"
 
@@ -34,7 +31,8 @@ type run struct {
 	round    int            // of retries, 0 for the import itself; then exp is the failures file
 	began    int64          // "sent up to" of the run before
 	writer   *results.Writer
-	assign   string           // see [results.Checkpoint]
+	assigner *assigner        // of GroupIds for records without one; nil if none are assigned
+	earlier  *earlier         // outcomes of earlier versions, for records to take over; nil if there are none
 	program  *mapping.Program // of records that are another system's; nil if there are none
 	dropped  map[string]int64 // see [export.Reader.Dropped]
 	assigned bool             // some record of this run was assigned an ID
@@ -57,6 +55,8 @@ type item struct {
 	raw      []byte // nil if it was not kept
 	groupID  string
 	assigned bool
+	id, sum  group.Digest  // of the record as it would be sent; zero if it is invalid
+	taken    results.Taken // the earlier outcome that it takes over
 	cost     int64
 
 	known   []byte           // the outcome's line, from an earlier run
@@ -173,9 +173,11 @@ func (r *run) readAll(ctx context.Context, at export.Position) error {
 
 // start sets what will become of the record. It returns false if the run ends before it.
 func (r *run) start(ctx context.Context, it *item, e *export.Entry) bool {
+	if e.Problem == nil && e.Skipped == "" {
+		it.id, it.sum = e.Record.Identity(), e.Record.Sum()
+	}
 	if line, ok := r.ahead[it.n]; ok {
-		it.known = line
-		return true
+		return r.startKnown(it, line)
 	}
 	if e.Skipped != "" {
 		it.outcome = &outcome.Outcome{Status: outcome.Skipped, Error: e.Skipped, At: time.Now()}
@@ -189,12 +191,20 @@ func (r *run) start(ctx context.Context, it *item, e *export.Entry) bool {
 		}
 		return true
 	}
+	switch done, err := r.takeOver(it, e); {
+	case err != nil:
+		r.stop(err)
+		return false
+	case done:
+		return true
+	}
 	rec := e.Record
 	switch {
 	case rec.GroupID == "" && it.assigned: // in an earlier round
 		rec.GroupID = it.groupID
-	case rec.GroupID == "" && r.assign != "" && r.round == 0:
-		rec.GroupID, it.assigned = assign(r.assign, &rec, it.n), true
+	case rec.GroupID == "" && r.assigner != nil:
+		r.assigner.number(it.id)
+		rec.GroupID, it.assigned = r.assigner.assign(&rec, it.id, it.n), true
 	}
 	it.groupID = rec.GroupID
 	if rec.GroupID == "" && it.pos.N <= r.began {
@@ -216,15 +226,74 @@ func (r *run) start(ctx context.Context, it *item, e *export.Entry) bool {
 	return true
 }
 
-// assign returns an ID that follows from seed and the record's position, so that another run assigns the
-// same.
-func assign(seed string, rec *group.Record, n int64) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%d", seed, n))
-	id := "g-" + strings.ToLower(base32.StdEncoding.EncodeToString(sum[:15])) // 26 bytes of the 48 allowed
-	if rec.Type == group.Community {
-		id = "@TGS#_" + id
+// takeOver sets the outcome of a record for which nothing may or need be sent, and reports whether it did: its group was
+// created from an earlier version of the export, or may have been.
+func (r *run) takeOver(it *item, e *export.Entry) (done bool, err error) {
+	if r.round > 0 {
+		return false, nil
 	}
-	return id
+	if f := e.Failure; f != nil && f.Status == outcome.Unknown && !r.Config.RetryUnknown {
+		it.outcome = &outcome.Outcome{Status: outcome.Unknown, Error: f.Error, At: time.Now()}
+		return true, nil
+	} else if f != nil && f.Assigned && e.Record.GroupID == "" {
+		it.groupID, it.assigned = f.GroupID, true // the group may exist under this ID
+		return false, nil
+	}
+	if r.earlier == nil {
+		return false, nil
+	}
+	s, found, err := r.earlier.take(it.id)
+	hasID := e.Record.GroupID != ""
+	if _, uncertain := errors.AsType[*reorderedError](err); uncertain && (hasID || r.Config.CreateUnmatched) {
+		err = nil
+	}
+	if err != nil || !found {
+		it.taken.New = !hasID
+		return false, err
+	}
+	it.taken = s.at
+	same := s.sum == it.sum
+	if hasID && !same || s.status == outcome.Unknown && r.Config.RetryUnknown {
+		return false, nil
+	}
+	it.assigned = s.assigned
+	it.outcome = &outcome.Outcome{Status: s.status, GroupID: s.groupID, Carried: true, Differs: !same, At: time.Now()}
+	if s.status == outcome.Unknown {
+		it.outcome.Error = "the response was lost when an earlier version of the export was imported: the group may exist"
+	}
+	if r.assigner != nil {
+		r.assigner.count(it.id, it.n, assignedID(&outcome.Outcome{Assigned: s.assigned, GroupID: s.groupID}))
+	}
+	return true, nil
+}
+
+// startKnown sets the outcome of a record to a line of an earlier run.
+func (r *run) startKnown(it *item, line []byte) bool {
+	it.known = line
+	o, _, err := outcome.Parse(line)
+	if err != nil {
+		r.stop(err)
+		return false
+	}
+	if r.assigner != nil && it.id != (group.Digest{}) {
+		r.assigner.count(it.id, it.n, assignedID(&o))
+	}
+	if r.earlier != nil && o.Carried {
+		it.taken, err = r.earlier.retake(&o)
+		if err != nil {
+			r.stop(err)
+			return false
+		}
+	}
+	return true
+}
+
+// assignedID returns the GroupId of an outcome if this program made it up, or else "".
+func assignedID(o *outcome.Outcome) string {
+	if o.Assigned {
+		return o.GroupID
+	}
+	return ""
 }
 
 // write waits for the calls in order and writes their outcomes. Once one could not be done, the outcomes
@@ -258,7 +327,7 @@ func (r *run) write(ctx context.Context) error {
 				o = &known
 			}
 			// Not ctx: what is known is written, whatever ends the run. The writer's own context ends it.
-			if err = r.writer.Append(context.WithoutCancel(ctx), o, raw, it.next); err != nil {
+			if err = r.writer.Append(context.WithoutCancel(ctx), o, raw, it.next, it.taken); err != nil {
 				r.stop(err)
 				break
 			}
@@ -293,6 +362,7 @@ func (r *run) outcome(it *item) (*outcome.Outcome, []byte) {
 	o.Attempts += it.before
 	o.GroupID = cmp.Or(o.GroupID, it.groupID)
 	o.Assigned = it.assigned
+	o.ID, o.Sum = it.id, it.sum
 	return o, nil
 }
 
@@ -336,6 +406,7 @@ func (s *stopShare) add(o *outcome.Outcome) error {
 func (r *run) ended(why, err error) (results.State, string) {
 	halt, _ := errors.AsType[*tim.Stop](why)
 	refused, _ := errors.AsType[*refusal](why)
+	reordered, _ := errors.AsType[*reorderedError](why)
 	switch {
 	case r.round > 0 && (errors.Is(err, blob.ErrChanged) || errors.Is(err, fs.ErrNotExist)):
 		return results.Waiting, "the failures file was edited during a round of retries; the next goes on with it"
@@ -349,6 +420,8 @@ func (r *run) ended(why, err error) (results.State, string) {
 		return results.Stopped, halt.Reason
 	case refused != nil:
 		return results.Stopped, refused.Error()
+	case reordered != nil:
+		return results.Stopped, reordered.Error()
 	case why == nil:
 		return results.Finished, ""
 	default:

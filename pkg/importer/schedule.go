@@ -258,7 +258,7 @@ func (i *Importer) exports(ctx context.Context, prefix string) func(yield func(f
 			}
 			// A folder named x.import/ is a user's own unless x is an export, or an older version of one.
 			owner, kind := results.Beside(info.Key)
-			if kind != results.NotBeside && (kind != results.BesideWork || export.Reads(owner) || export.Reads(results.KeptOf(owner))) {
+			if kind != results.NotBeside && (kind != results.BesideWork || export.Reads(owner) || export.Reads(results.ArchivedFrom(owner))) {
 				f := openAt(&open, owner)
 				switch kind {
 				case results.BesideWork:

@@ -30,7 +30,7 @@ func BenchmarkWriter(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				o.N++
-				if err := w.Append(b.Context(), o, raw, next(o.N)); err != nil {
+				if err := w.Append(b.Context(), o, raw, next(o.N), results.Taken{}); err != nil {
 					b.Fatal(err)
 				}
 			}

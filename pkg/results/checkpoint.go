@@ -13,6 +13,7 @@ import (
 
 	"groupimport/pkg/blob"
 	"groupimport/pkg/export"
+	"groupimport/pkg/group"
 	"groupimport/pkg/outcome"
 )
 
@@ -47,10 +48,23 @@ type Checkpoint struct {
 	// may have been sent another ID.
 	Mapping string `json:"mapping,omitzero"`
 
+	// Settings are those that the import began with. Another value of one of them makes a new version of the import, as
+	// another version of the export does. Zero in a checkpoint of version 1.
+	Settings Settings `json:"settings,omitzero"`
+
+	// Carry says which outcomes of earlier versions are taken over; nil if there are none.
+	Carry *Carry `json:"carry,omitzero"`
+
 	Parts  []Parts        `json:"parts"`          // in order
 	Ahead  int            `json:"ahead,omitzero"` // the lease whose run left outcomes behind Next, or 0
 	Counts outcome.Counts `json:"counts"`         // of the parts
 	Runs   []Run          `json:"runs"`           // in order; the last one may be under way
+}
+
+// Settings are what decides which records an export holds and how they are checked.
+type Settings struct {
+	Mapping string       `json:"mapping"` // the name of a built-in one, or "sha256:…" of a jq program; "none" if there is none
+	Limits  group.Limits `json:"limits"`
 }
 
 // Parts are those that one run has written.
@@ -84,6 +98,15 @@ func LoadCheckpoint(ctx context.Context, b blob.Bucket, names Names, before int)
 		return cp, err
 	}
 	return nil, nil //nolint:nilnil // nothing written is what there is before the first run
+}
+
+// LoadImportCheckpoint returns the latest checkpoint of a finished import that is not one of a round of retries, nil if there
+// is none any more.
+func LoadImportCheckpoint(ctx context.Context, b blob.Bucket, names Names, m *Manifest) (*Checkpoint, error) {
+	if len(m.Runs) == 0 {
+		return nil, nil //nolint:nilnil // none
+	}
+	return LoadCheckpoint(ctx, b, names, m.Runs[len(m.Runs)-1].Lease+1)
 }
 
 func readJSON(ctx context.Context, b blob.Bucket, key string, v any) error {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strconv"
 	"strings"
 	"time"
 
@@ -153,7 +154,32 @@ func lastLease(ctx context.Context, b blob.Bucket, names Names) (*Lease, error) 
 		}
 	}
 	if low == 0 {
-		return nil, nil //nolint:nilnil // no lease and no error is what there is before the first run
+		return leaseFromList(ctx, b, names)
 	}
 	return readLease(ctx, b, names, low)
+}
+
+// leaseFromList returns the lease with the highest number that any name in the work folder carries, nil if there is none.
+// The first lease may have been removed, by an operator or a lifecycle rule, while the work that later ones did is there. A
+// lease that was removed itself counts as released.
+func leaseFromList(ctx context.Context, b blob.Bucket, names Names) (*Lease, error) {
+	highest := 0
+	for info, err := range b.List(ctx, names.Work(), "") {
+		if err != nil {
+			return nil, fmt.Errorf("look for leases: %w", err)
+		}
+		folder, name, _ := strings.Cut(strings.TrimPrefix(info.Key, names.Work()), "/")
+		number, _, _ := strings.Cut(name, "-")
+		if n, err := strconv.Atoi(number); err == nil && (folder == "lease" || folder == "checkpoint" || folder == "parts") {
+			highest = max(highest, n)
+		}
+	}
+	if highest == 0 {
+		return nil, nil //nolint:nilnil // no lease and no error is what there is before the first run
+	}
+	l, err := readLease(ctx, b, names, highest)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &Lease{Number: highest, Released: true}, nil
+	}
+	return l, err
 }

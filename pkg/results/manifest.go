@@ -27,11 +27,15 @@ type Manifest struct {
 	Counts   outcome.Counts `json:"counts"`
 	Files    []File         `json:"files"`
 	Runs     []Run          `json:"runs"`
-	Rounds   []Round        `json:"rounds,omitzero"`  // of retries, in order
-	RetryAt  time.Time      `json:"retryAt,omitzero"` // when the next round is due; zero if nothing is left to retry
-	GivenUp  int64          `json:"givenUp,omitzero"` // records that stay failed after the last round
+	Rounds   []Round        `json:"rounds,omitzero"`   // of retries, in order
+	RetryAt  time.Time      `json:"retryAt,omitzero"`  // when the next round is due; zero if nothing is left to retry
+	GivenUp  int64          `json:"givenUp,omitzero"`  // records that stay failed after the last round
+	Settings Settings       `json:"settings,omitzero"` // of the import; zero in a manifest of version 1
+	Carry    *Carry         `json:"carry,omitzero"`    // nil if there was no earlier version
 	Started  time.Time      `json:"started"`
 	Finished time.Time      `json:"finished"`
+
+	ahead int64 // outcomes behind the parts
 }
 
 // A File is one that was written beside the export.
@@ -62,8 +66,9 @@ type Reporter interface {
 func Finish(ctx context.Context, b blob.Bucket, from, to Names, cp Checkpoint, p RetryPolicy, page Reporter) (Manifest, error) {
 	m := Manifest{
 		Export: cp.Export, Complete: cp.Done, Replaced: from != to, Counts: cp.Counts, Runs: cp.Runs,
-		Started: cp.Runs[0].Start, Finished: time.Now().UTC(),
+		Settings: cp.Settings, Carry: cp.Carry, Started: cp.Runs[0].Start, Finished: time.Now().UTC(),
 	}
+	archiving := from != to
 	ahead, err := LoadAhead(ctx, b, from, &cp)
 	if err != nil {
 		return m, err
@@ -74,11 +79,12 @@ func Finish(ctx context.Context, b blob.Bucket, from, to Names, cp Checkpoint, p
 			behind = append(behind, ahead[n])
 			_, status := outcome.Scan(ahead[n])
 			m.Counts.Add(status)
+			m.ahead++
 		}
 	}
 	lines := func() iter.Seq2[[]byte, error] {
 		return func(yield func([]byte, error) bool) {
-			for line, err := range partLines(ctx, b, from, cp) {
+			for line, err := range partLines(ctx, b, from, cp, archiving) {
 				if !yield(line, err) || err != nil {
 					return
 				}
@@ -90,7 +96,10 @@ func Finish(ctx context.Context, b blob.Bucket, from, to Names, cp Checkpoint, p
 			}
 		}
 	}
+	var counts outcome.Counts
 	results, err := put(ctx, b, to.Results(), lines(), func(line []byte) []byte {
+		_, status := outcome.Scan(line)
+		counts.Add(status)
 		line = outcome.Bare(line)
 		if page != nil {
 			page.Result(line)
@@ -99,6 +108,11 @@ func Finish(ctx context.Context, b blob.Bucket, from, to Names, cp Checkpoint, p
 	})
 	if err != nil {
 		return m, err
+	}
+	if archiving {
+		m.Counts = counts
+	} else if counts != m.Counts {
+		return m, fmt.Errorf("the parts of %q hold %d outcomes, the checkpoint counts %d: was one changed?", from.Export, counts.Records(), m.Counts.Records())
 	}
 	m.Files = append(m.Files, results)
 	if err := m.putFailures(ctx, b, to, lines(), page); err != nil {
@@ -137,12 +151,21 @@ func (m *Manifest) putFailures(ctx context.Context, b blob.Bucket, names Names, 
 	return nil
 }
 
-// partLines yields the lines of all parts in order, each until the next is asked for.
-func partLines(ctx context.Context, b blob.Bucket, names Names, cp Checkpoint) iter.Seq2[[]byte, error] {
+// PartLines yields the lines of all parts that cp counts, in order, each until the next is asked for.
+func PartLines(ctx context.Context, b blob.Bucket, names Names, cp *Checkpoint) iter.Seq2[[]byte, error] {
+	return partLines(ctx, b, names, *cp, false)
+}
+
+// partLines yields the lines of all parts in order, each until the next is asked for. With skipMissing, parts that were
+// removed count as empty.
+func partLines(ctx context.Context, b blob.Bucket, names Names, cp Checkpoint, skipMissing bool) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		for _, run := range cp.Parts {
 			for n := 1; n <= run.Count; n++ {
 				for line, err := range Lines(ctx, b, names.part(run.Lease, n)) {
+					if skipMissing && errors.Is(err, fs.ErrNotExist) {
+						break
+					}
 					if !yield(line, err) || err != nil {
 						return
 					}
@@ -264,59 +287,4 @@ func LoadAhead(ctx context.Context, b blob.Bucket, names Names, cp *Checkpoint) 
 		ahead[n] = bytes.Clone(line)
 	}
 	return ahead, nil
-}
-
-// Keep puts the results of an older version of the export out of the way, under names that carry its
-// version, so that those of the newer one can take their place. If the older import was not finished,
-// what it came to so far is kept. It returns those names.
-func Keep(ctx context.Context, b blob.Bucket, names Names, old Checkpoint) (Names, error) {
-	m, err := LoadManifest(ctx, b, names)
-	if old.Round > 0 { // the import was finished; what the round came to belongs to it
-		if err == nil {
-			m, err = Merge(ctx, b, names, m, old, RetryPolicy{}, nil)
-		}
-		if err != nil {
-			return Names{}, err
-		}
-		old.Export.Version = m.Export.Version
-	}
-	kept := names.Kept(old.Export.Version)
-	switch {
-	case errors.Is(err, fs.ErrNotExist), err == nil && m.Export.Version != old.Export.Version:
-		old.Done = false
-		old.Export.Key = names.Export
-		_, err := Finish(ctx, b, names, kept, old, RetryPolicy{}, nil)
-		return kept, err
-	case err != nil:
-		return Names{}, err
-	}
-	for i, f := range m.Files {
-		// By what it is and not by its key: the folder may have been opened further up or down then.
-		from, to := names.Results(), kept.Results()
-		if _, kind := Beside(f.Key); kind == BesideFailures {
-			from, to = names.Failures(), kept.Failures()
-		}
-		if err := copyObject(ctx, b, from, to); err != nil {
-			return Names{}, err
-		}
-		m.Files[i].Key = to
-	}
-	m.Replaced = true
-	return kept, writeJSON(ctx, b, kept.Manifest(), m)
-}
-
-func copyObject(ctx context.Context, b blob.Bucket, from, to string) error {
-	info, err := b.Stat(ctx, from)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // somebody has taken it away
-	}
-	if err != nil {
-		return err
-	}
-	r := blob.NewReader(ctx, b, from, info.Version, 0, info.Size)
-	defer r.Close()
-	if err := b.Put(ctx, to, r); err != nil {
-		return fmt.Errorf("keep %q as %q: %w", from, to, err)
-	}
-	return nil
 }

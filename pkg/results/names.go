@@ -37,7 +37,7 @@ func Own(key string) bool {
 	// has one.
 	folder, name, _ := strings.Cut(key[i+len(workSuffix):], "/")
 	switch folder {
-	case "progress", "manifest":
+	case "progress", "manifest", fileEarlier:
 		return name == ""
 	case "lease", "checkpoint", "parts":
 		return name != "" && !strings.Contains(name, ".")
@@ -89,14 +89,22 @@ func (n Names) Manifest() string { return n.Export + workSuffix + "manifest" }
 // Progress is the key of how the import is doing.
 func (n Names) Progress() string { return n.Export + workSuffix + "progress" }
 
-// Kept returns the names under which the results of an older version of the export are kept.
-func (n Names) Kept(version string) Names {
-	sum := sha256.Sum256([]byte(version))
+// Archived returns the names under which the results of an older version of the export lie that was imported from a
+// time on. The zero time is for results whose manifest is gone.
+func (n Names) Archived(version string, started time.Time) Names {
+	text := version
+	if !started.IsZero() {
+		text += "\n" + started.UTC().Format(time.RFC3339Nano)
+	}
+	sum := sha256.Sum256([]byte(text))
 	return Names{Export: n.Export + "." + hex.EncodeToString(sum[:6])}
 }
 
-// KeptOf returns of a name under which an older version is kept that of the export, and "" of others.
-func KeptOf(name string) string {
+// earlier is the key of the earlier outcomes that an archived import had not taken over.
+func (n Names) earlier() string { return n.Export + workSuffix + fileEarlier }
+
+// ArchivedFrom returns of the name of an archived version that of the export, and "" of others.
+func ArchivedFrom(name string) string {
 	i := strings.LastIndexByte(name, '.')
 	if i < 0 {
 		return ""

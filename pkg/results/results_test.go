@@ -179,7 +179,7 @@ func TestCostOfSafety(t *testing.T) {
 							t.Fatal(err)
 						}
 					}
-					if err := w.Append(t.Context(), imported(n), nil, next(n)); err != nil {
+					if err := w.Append(t.Context(), imported(n), nil, next(n), results.Taken{}); err != nil {
 						t.Fatal(err)
 					}
 					time.Sleep(5 * time.Millisecond)
@@ -218,7 +218,7 @@ func TestAnnouncementsAreDurableBeforeTheirRecordsAreSent(t *testing.T) {
 			if n > cp.Sent || cp.Sent-(cp.Next.N-1) > 500 {
 				t.Fatalf("record %d: got sent up to %d with outcomes up to %d, want it announced, and 500 at most open", n, cp.Sent, cp.Next.N-1)
 			}
-			if err := w.Append(t.Context(), imported(n), nil, next(n)); err != nil {
+			if err := w.Append(t.Context(), imported(n), nil, next(n), results.Taken{}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -240,7 +240,7 @@ func TestAnnounceWaitsWhileTooManyAreOpen(t *testing.T) {
 		if err := w.Announce(ctx, 501); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v with 500 open, want it to wait", err)
 		}
-		if err := w.Append(t.Context(), imported(1), nil, next(1)); err != nil {
+		if err := w.Append(t.Context(), imported(1), nil, next(1), results.Taken{}); err != nil {
 			t.Fatal(err)
 		}
 		if err := w.Announce(t.Context(), 501); err != nil {
@@ -263,7 +263,7 @@ func TestAReaderThatWaitsMakesNoStormOfParts(t *testing.T) {
 		start := time.Now()
 		flying.Go(func() {
 			for n := range turn {
-				if err := w.Append(t.Context(), imported(n), nil, next(n)); err != nil {
+				if err := w.Append(t.Context(), imported(n), nil, next(n), results.Taken{}); err != nil {
 					t.Error(err)
 				}
 			}
@@ -307,7 +307,7 @@ func TestNothingIsAnnouncedThatIsNotAskedFor(t *testing.T) {
 		b := &blobtest.Bucket{}
 		w := writer(t, b)
 		for n := int64(1); n <= 10; n++ {
-			if err := w.Append(t.Context(), imported(n), nil, next(n)); err != nil {
+			if err := w.Append(t.Context(), imported(n), nil, next(n), results.Taken{}); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Second)
@@ -347,7 +347,7 @@ func TestAStoreThatIsAwayForAMinuteLosesNothing(t *testing.T) {
 		}}
 		w := writer(t, b)
 		for n := int64(1); n <= 2000; n++ {
-			if err := w.Append(t.Context(), imported(n), nil, next(n)); err != nil {
+			if err := w.Append(t.Context(), imported(n), nil, next(n), results.Taken{}); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(50 * time.Millisecond)
@@ -375,7 +375,7 @@ func TestAWriterWhoseLeaseIsTakenOverStops(t *testing.T) {
 		}
 		var err error
 		for n := int64(1); n < 1000 && err == nil; n++ {
-			err = w.Append(t.Context(), imported(n), nil, next(n))
+			err = w.Append(t.Context(), imported(n), nil, next(n), results.Taken{})
 			time.Sleep(time.Second)
 		}
 		if !errors.Is(err, results.ErrLost) {
@@ -401,7 +401,7 @@ func TestFinishTwiceWritesTheSame(t *testing.T) {
 			if n%7 == 0 {
 				o.Status, o.GroupID, o.Error = outcome.Rejected, "", `odd text ,"at":" in it`
 			}
-			if err := w.Append(t.Context(), o, []byte(`{"odd":",\"at\":\""}`), next(n)); err != nil {
+			if err := w.Append(t.Context(), o, []byte(`{"odd":",\"at\":\""}`), next(n), results.Taken{}); err != nil {
 				t.Fatal(err)
 			}
 			if n%900 == 0 {

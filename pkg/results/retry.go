@@ -102,7 +102,7 @@ func Merge(ctx context.Context, b blob.Bucket, names Names, m Manifest, cp Check
 	}
 	var counts outcome.Counts
 	m.Files = nil
-	results, err := put(ctx, b, names.Results(), replaced(Lines(ctx, b, names.Results()), partLines(ctx, b, names, cp), ahead), func(line []byte) []byte {
+	results, err := put(ctx, b, names.Results(), replaced(Lines(ctx, b, names.Results()), partLines(ctx, b, names, cp, false), ahead), func(line []byte) []byte {
 		line = outcome.Bare(line)
 		_, status := outcome.Scan(line)
 		counts.Add(status)
@@ -118,7 +118,7 @@ func Merge(ctx context.Context, b blob.Bucket, names Names, m Manifest, cp Check
 		return m, fmt.Errorf("%q has %d records, the manifest says %d: has somebody changed it?", names.Results(), counts.Records(), m.Counts.Records())
 	}
 	m.Counts, m.Files = counts, append(m.Files, results)
-	if err := m.putFailures(ctx, b, names, replaced(lenient(Lines(ctx, b, names.Failures())), partLines(ctx, b, names, cp), ahead), page); err != nil {
+	if err := m.putFailures(ctx, b, names, replaced(lenient(Lines(ctx, b, names.Failures())), partLines(ctx, b, names, cp, false), ahead), page); err != nil {
 		return m, err
 	}
 	m.Rounds = append(m.Rounds, Round{Unsure: !cp.Done && cp.Sent >= cp.Next.N, Start: cp.Runs[0].Start, End: time.Now().UTC(), Counts: cp.Counts, Runs: cp.Runs})

@@ -73,9 +73,9 @@ func NewWriter(ctx context.Context, b blob.Bucket, names Names, lease *Lease, cp
 	return w
 }
 
-// Append adds the outcome of the next record, and the record as it came if it is not in. next is where
-// the record behind it begins. It waits while too much is held; its error is why nothing can be written.
-func (w *Writer) Append(ctx context.Context, o *outcome.Outcome, raw []byte, next export.Position) error {
+// Append adds the outcome of the next record, and the record as it came if it has no group. next is where the record
+// behind it begins. Append waits while too much is held. Its error is why nothing can be written.
+func (w *Writer) Append(ctx context.Context, o *outcome.Outcome, raw []byte, next export.Position, t Taken) error {
 	w.mu.Lock()
 	for len(w.held) >= heldMost && w.err == nil {
 		if err := w.wait(ctx); err != nil {
@@ -91,6 +91,9 @@ func (w *Writer) Append(ctx context.Context, o *outcome.Outcome, raw []byte, nex
 	w.cp.Counts.Add(o.Status)
 	w.cp.Runs[len(w.cp.Runs)-1].Counts.Add(o.Status)
 	w.cp.Next = next
+	if w.cp.Carry != nil {
+		w.cp.Carry.count(o, t)
+	}
 	if w.due() {
 		w.look()
 	}
@@ -298,5 +301,6 @@ func (cp *Checkpoint) clone() Checkpoint {
 	c := *cp
 	c.Parts = append([]Parts(nil), cp.Parts...)
 	c.Runs = append([]Run(nil), cp.Runs...)
+	c.Carry = cp.Carry.clone()
 	return c
 }
