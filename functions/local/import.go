@@ -283,6 +283,18 @@ func (t *tool) summary(file string, s importer.Summary, took time.Duration) {
 		rows = append(rows, row)
 	}
 	rows = append(rows, []string{"records", thousands(s.Counts.Records())})
+	if c := s.Manifest.Carry; c != nil && !s.Already {
+		rows = append(rows, []string{"carried", thousands(c.Carried), "from an earlier version of the export, without a call"})
+		if n := c.NotFound(); n > 0 {
+			rows = append(rows, []string{"missing", thousands(n), "groups of an earlier version are not in this one"})
+		}
+		if c.Created > 0 {
+			rows = append(rows, []string{"new", thousands(c.Created), "records without a GroupId that no earlier version had"})
+		}
+		if c.Differs > 0 {
+			rows = append(rows, []string{"differs", thousands(c.Differs), "carried over, but changed since: existing groups are not updated"})
+		}
+	}
 	fmt.Fprintf(t.stdout, "%s: %s\n", shown(file), how)
 	writeTable(t.stdout, rows)
 	for _, f := range beside(file, s.Manifest) {

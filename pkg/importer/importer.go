@@ -193,7 +193,9 @@ func (i *Importer) Run(ctx context.Context, key string) (Summary, error) {
 	}
 
 	return i.underLease(ctx, names, func(ctx, writing context.Context, lease *results.Lease) (Summary, error) {
-		return i.importExport(ctx, writing, names, results.Export{Key: key, Version: info.Version, Size: info.Size}, lease)
+		return i.importExport(ctx, writing, names, results.Export{
+			Key: key, Version: info.Version, Size: info.Size, Modified: info.Modified,
+		}, lease)
 	})
 }
 

@@ -59,7 +59,7 @@ func (i *Importer) Imports(ctx context.Context, prefix, after string, limit int)
 		if err != nil {
 			return nil, false, fmt.Errorf("list exports: %w", err)
 		}
-		if f.key <= after || !export.Reads(f.key) || f.modified.IsZero() && !f.work {
+		if f.key <= after || !export.Reads(f.key) || f.isGone() && !f.work {
 			continue // not yet, or it is what was kept of an older version
 		}
 		at, _ := slices.BinarySearchFunc(first, f.key, func(f found, key string) int { return cmp.Compare(f.key, key) })
@@ -93,9 +93,9 @@ func (i *Importer) Look(ctx context.Context, key string) (Import, error) {
 	info, err := i.Bucket.Stat(ctx, key)
 	switch {
 	case err == nil:
-		f.modified, f.size = info.Modified, info.Size
+		f.info = info
 	case errors.Is(err, blob.ErrChanged):
-		f.modified = time.Now() // it is being written
+		f.info.Key = key // it is being written
 	case !errors.Is(err, fs.ErrNotExist):
 		return Import{}, err
 	}
@@ -108,7 +108,7 @@ func (i *Importer) Look(ctx context.Context, key string) (Import, error) {
 
 // look returns how an export's import is doing, by what its last run has written.
 func (i *Importer) look(ctx context.Context, f found) (Import, error) {
-	im := Import{Key: f.key, State: results.Waiting, Reason: "it has not begun", Gone: f.modified.IsZero(), Size: f.size}
+	im := Import{Key: f.key, State: results.Waiting, Reason: "it has not begun", Gone: f.isGone(), Size: f.info.Size}
 	names := results.Names{Export: f.key}
 	p, err := results.LoadProgress(ctx, i.Bucket, names)
 	switch {
@@ -129,9 +129,8 @@ func (i *Importer) look(ctx context.Context, f found) (Import, error) {
 		return im, err
 	}
 	im.settle(&m)
-	if !im.Gone && !f.modified.Before(f.results) { // it may be newer than its results
-		info, err := i.Bucket.Stat(ctx, f.key)
-		if err == nil && info.Version != m.Export.Version {
+	if !im.Gone {
+		if same, err := i.isOf(ctx, &m.Export, f); err == nil && !same {
 			im.State, im.Reason = results.Waiting, "a new version of the export has not begun; the figures are of the one before"
 		}
 	}

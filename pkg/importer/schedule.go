@@ -9,8 +9,12 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
+	"groupimport/pkg/blob"
 	"groupimport/pkg/export"
 	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
@@ -63,12 +67,15 @@ const (
 // A found is an export and what the list shows beside it.
 type found struct {
 	key      string
-	modified time.Time // of the export; zero if it is gone
-	size     int64     // of the export
+	info     blob.Info // of the export, as the list shows it; zero if it is gone
 	work     bool      // it has a work folder
-	results  time.Time // when its results were written; zero if they were not
+	results  bool
 	failures bool
+	finished bool // the list says so of this version
+	retry    bool // with finished: records are left to retry
 }
+
+func (f *found) isGone() bool { return f.info.Key == "" }
 
 // A due is work that a pass is to do.
 type due struct {
@@ -78,33 +85,44 @@ type due struct {
 
 // Schedule does one pass over all exports below [Config.Prefix]: what is due is worked on in order of
 // age until ctx ends. It goes by a list, which costs a request for each 1,000 keys, and an import has
-// four or five of them: the export, its results, its report, its work folder, which counts as one however
-// much is in it, and perhaps a failures file. A finished import costs nothing more, unless its export
-// was written after its results or, for Retry, it has a failures file; an unfinished one costs a few
-// requests.
+// five or six of them: the export, its results, its report, its work folder, which counts as one however much is in it, an
+// empty object whose name says that this version is finished, and perhaps a dead-letter file. A finished import costs
+// nothing more, unless records of it are left to retry. Others cost a few requests.
 //
 // Its error is a [*RunError] about the list; what happens to a single import is told in the Pass.
 func (i *Importer) Schedule(ctx context.Context, a Action) (Pass, error) {
 	var pass Pass
 	var todo []due
+	looking := errgroup.Group{}
+	looking.SetLimit(lookAtOnce)
+	var mu sync.Mutex
 	for f, err := range i.exports(ctx, i.Config.Prefix) {
 		if err != nil {
+			_ = looking.Wait() // its functions return no error
 			return pass, &RunError{fmt.Errorf("list exports: %w", err)}
 		}
 		pass.Imports++
-		what, stopped, err := i.due(ctx, f, a)
-		if stopped {
-			pass.Stopped++
-		}
-		if err != nil {
-			pass.Done = append(pass.Done, Doing{Key: f.key, What: what, Error: err.Error()})
+		if f.finished && !(a.Retry && f.retry) {
 			continue
 		}
-		if what != "" {
-			todo = append(todo, due{f, what})
-		}
+		looking.Go(func() error {
+			what, stopped, err := i.due(ctx, f, a)
+			mu.Lock()
+			defer mu.Unlock()
+			if stopped {
+				pass.Stopped++
+			}
+			if err != nil {
+				pass.Done = append(pass.Done, Doing{Key: f.key, What: what, Error: err.Error()})
+			} else if what != "" {
+				todo = append(todo, due{f, what})
+			}
+			return nil
+		})
 	}
-	slices.SortStableFunc(todo, func(a, b due) int { return a.modified.Compare(b.modified) })
+	_ = looking.Wait() // its functions return no error
+	slices.SortFunc(pass.Done, func(a, b Doing) int { return cmp.Compare(a.Key, b.Key) })
+	slices.SortFunc(todo, func(a, b due) int { return cmp.Or(a.info.Modified.Compare(b.info.Modified), cmp.Compare(a.key, b.key)) })
 	i.carryOut(ctx, &pass, todo, func(d due) {
 		if done, already := i.do(ctx, d, a); !already {
 			pass.Done = append(pass.Done, done)
@@ -173,10 +191,10 @@ func (i *Importer) do(ctx context.Context, d due, a Action) (done Doing, already
 // due returns what there is to do about an export, "" if nothing. stopped says that this is because its
 // import is stopped, and it is too early to try it again.
 func (i *Importer) due(ctx context.Context, f found, a Action) (what string, stopped bool, err error) {
-	if a.Resume && !f.modified.IsZero() {
+	if a.Resume && !f.isGone() && !f.finished {
 		what, stopped, err = i.unfinished(ctx, f, a)
 	}
-	if what != "" || stopped || err != nil || !a.Retry || !f.failures || f.results.IsZero() {
+	if what != "" || stopped || err != nil || !a.Retry || !f.failures || !f.results {
 		return what, stopped, err
 	}
 	m, err := results.LoadManifest(ctx, i.Bucket, results.Names{Export: f.key})
@@ -200,19 +218,33 @@ func (i *Importer) due(ctx context.Context, f found, a Action) (what string, sto
 
 // unfinished returns whether an export is to be started or resumed, or is stopped, as due does.
 func (i *Importer) unfinished(ctx context.Context, f found, a Action) (what string, stopped bool, err error) {
-	age := time.Since(f.modified)
+	age := time.Since(f.info.Modified)
 	missed := age >= cmp.Or(a.Missed, MissedAfter) || age < -MissedAfter // the time of an export may be anything
 	whole := func() bool { return missed && (a.Whole == nil || a.Whole(f.key)) }
-	if !f.work {
-		if whole() {
+	start := func(ok bool) (string, bool, error) {
+		if ok && whole() {
 			return doStart, false, nil
 		}
 		return "", false, nil
 	}
-	if f.modified.Before(f.results) {
-		return "", false, nil // finished
+	if !f.work {
+		return start(true) // if there are results, their outcomes are carried over
 	}
-	// There are no results yet, or the export may be newer than they are.
+	if f.results {
+		m, err := results.LoadManifest(ctx, i.Bucket, results.Names{Export: f.key})
+		if err == nil {
+			same, err := i.isOf(ctx, &m.Export, f)
+			if same && err == nil {
+				return "", false, nil
+			}
+			if err != nil {
+				return "", false, err
+			}
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return doResume, false, err
+		}
+	}
+	// There are no results of this version yet.
 	p, err := results.LoadProgress(ctx, i.Bucket, results.Names{Export: f.key})
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -224,11 +256,25 @@ func (i *Importer) unfinished(ctx context.Context, f found, a Action) (what stri
 	case p.State != results.Finished:
 		return doResume, false, nil
 	}
-	info, err := i.Bucket.Stat(ctx, f.key)
-	if err != nil || info.Version == p.Export.Version || !whole() {
+	same, err := i.isOf(ctx, &p.Export, f)
+	if err != nil {
 		return "", false, err
 	}
-	return doStart, false, nil
+	return start(!same || f.results) // with results and without a manifest, what is left of the import is taken over
+}
+
+// isOf reports whether an export is the version that e names. Times alone do not tell: a store may show when an upload
+// began, and results are written again by rounds of retries.
+func (i *Importer) isOf(ctx context.Context, e *results.Export, f found) (bool, error) {
+	same, sure := e.Is(f.info)
+	if sure {
+		return same, nil
+	}
+	info, err := i.Bucket.Stat(ctx, f.key)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil // it was removed since
+	}
+	return info.Version == e.Version, err
 }
 
 // exports yields the exports below prefix and what lies beside each. An export comes before what lies
@@ -257,6 +303,13 @@ func (i *Importer) exports(ctx context.Context, prefix string) func(yield func(f
 				return
 			}
 			// A folder named x.import/ is a user's own unless x is an export, or an older version of one.
+			if owner, finished, ok := results.ParseMark(info.Key); ok {
+				f := openAt(&open, owner)
+				if finished.IsOf(f.info) {
+					f.finished, f.retry = true, finished.Retry
+				}
+				continue
+			}
 			owner, kind := results.Beside(info.Key)
 			if kind != results.NotBeside && (kind != results.BesideWork || export.Reads(owner) || export.Reads(results.ArchivedFrom(owner))) {
 				f := openAt(&open, owner)
@@ -264,7 +317,7 @@ func (i *Importer) exports(ctx context.Context, prefix string) func(yield func(f
 				case results.BesideWork:
 					f.work = true
 				case results.BesideResults:
-					f.results = info.Modified
+					f.results = true
 				case results.BesideFailures:
 					f.failures = true
 				case results.BesideReport, results.NotBeside:
@@ -279,7 +332,7 @@ func (i *Importer) exports(ctx context.Context, prefix string) func(yield func(f
 				continue
 			}
 			if export.Reads(info.Key) && !strings.HasPrefix(path.Base(info.Key), ".") {
-				open = append(open, &found{key: info.Key, modified: info.Modified, size: info.Size})
+				open = append(open, &found{key: info.Key, info: info})
 			}
 		}
 		if !flush("\xff") {

@@ -244,6 +244,7 @@ func (b *Builder) view(names results.Names, m *results.Manifest) *view {
 	if !m.Complete {
 		v.Notes = append(v.Notes, say("The import of this version was not finished: records behind these were not looked at.", "此版本的导入未完成：其后的记录未处理。"))
 	}
+	v.Notes = append(v.Notes, carried(m.Carry)...)
 	v.Steps = b.steps(names, m)
 	b.viewKinds(v)
 	b.viewPlots(v, m)
@@ -262,6 +263,24 @@ func (b *Builder) view(names results.Names, m *results.Manifest) *view {
 	}
 	v.Updated = say("As of %s.", "截至 %s。", finished)
 	return v
+}
+
+// carried says what an import took over from earlier versions of its export.
+func carried(c *results.Carry) []text {
+	if c == nil {
+		return nil
+	}
+	notes := []text{say("Carried over from an earlier version of the export: %s of %s outcomes. Not found again: %s. New records without a GroupId that were created: %s.",
+		"从此前版本沿用的结果：%s 条（共 %s 条）。本次未再出现：%s 条。新建的无 GroupId 记录：%s 条。", c.Carried, c.Earlier, c.NotFound(), c.Created)}
+	if c.NotFound() > 0 && c.Created > 0 {
+		notes = append(notes, say("If the export should hold the same groups as before, compare the two versions: the order or the contents differ.",
+			"如果导出文件的群组应与之前相同，请比较两个版本：顺序或内容有差异。"))
+	}
+	if c.Differs > 0 {
+		notes = append(notes, say("%s groups that were carried over have changed in the export since. The import does not update existing groups.",
+			"%s 个沿用的群组在导出文件中已有变化。导入不会更新已存在的群组。", c.Differs))
+	}
+	return notes
 }
 
 // escapePath escapes a name for a link that stands beside it.
@@ -298,8 +317,8 @@ func (b *Builder) steps(names results.Names, m *results.Manifest) []step {
 		steps = append(steps, step{
 			string(outcome.Unknown),
 			say("Look for what is unknown: "+plural(n, "%s record", "%s records"), "确认结果未知的 %s 条记录", n),
-			say("They have no GroupId, and the answer to them was lost: their groups may exist. Look for each by its name in the console. If it is not there, import its record again under a new file name. With %s the rounds of retries send all of them again, whatever that makes twice.",
-				"这些记录没有 GroupId，且应答已丢失：群组可能已经存在。请在控制台按名称查找；若不存在，把该记录放入新文件再次导入。设置 %s 后，重试会重新发送全部这类记录，可能产生重复的群组。", code("RETRY_UNKNOWN=true")),
+			say("They have no GroupId, and the response was lost: their groups may exist. Look for each by its name in the console. They are sent again only with %s, by a round of retries or when the dead-letter file is dropped as an export. Groups that exist are then created twice.",
+				"这些记录没有 GroupId，且应答已丢失：群组可能已经存在。请在控制台按名称查找；只有设置 %s 后，重试或再次导入失败记录文件时才会重新发送这些记录；已存在的群组会因此重复创建。", code("RETRY_UNKNOWN=true")),
 			"",
 		})
 	}

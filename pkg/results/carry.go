@@ -232,6 +232,9 @@ func Archive(ctx context.Context, b blob.Bucket, names Names, last *Checkpoint) 
 			}
 		}
 		archived = names.Archived(m.Export.Version, m.Started)
+		if err := b.Delete(ctx, names.finished(&m)); err != nil {
+			return Names{}, nil, err
+		}
 		if n := len(m.Rounds); n > 0 {
 			carry.Sources[0].Unsure = m.Rounds[n-1].Unsure
 		}

@@ -3,6 +3,8 @@ package results
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,6 +24,32 @@ type Export struct {
 	Key     string `json:"key"`
 	Version string `json:"version"`
 	Size    int64  `json:"size"` // bytes
+
+	// Modified is when the version was written, by the store's clock. Version 1 did not keep it.
+	Modified time.Time `json:"modified,omitzero"`
+}
+
+// Is reports whether what a list shows of an object may be this version. sure is false if the list does not hold
+// versions and the size and the time of writing do not tell either.
+func (e *Export) Is(listed blob.Info) (same, sure bool) {
+	switch {
+	case listed.Version != "":
+		return listed.Version == e.Version, true
+	case listed.Size != e.Size:
+		return false, true
+	}
+	return true, !e.Modified.IsZero() && listed.Modified.Equal(e.Modified)
+}
+
+// marks returns two short digests of the version: of its name, and of its size and time for stores whose lists do not
+// hold that.
+func (e *Export) marks() (version, stat string) {
+	return mark(e.Version), mark(fmt.Sprint(e.Size, e.Modified.UnixNano()))
+}
+
+func mark(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:markBytes])
 }
 
 // A Checkpoint says how far the parts of an import reach.

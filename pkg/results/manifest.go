@@ -13,6 +13,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"groupimport/pkg/blob"
@@ -125,7 +126,27 @@ func Finish(ctx context.Context, b blob.Bucket, from, to Names, cp Checkpoint, p
 	if err := writeJSON(ctx, b, to.Manifest(), m); err != nil {
 		return m, err
 	}
-	return m, SaveProgress(ctx, b, to, Finished, "", &cp)
+	if err := SaveProgress(ctx, b, to, Finished, "", &cp); err != nil || archiving {
+		return m, err
+	}
+	return m, m.mark(ctx, b, to, "")
+}
+
+// mark leaves the name that says that the import is finished, and removes the one that said it before.
+func (m *Manifest) mark(ctx context.Context, b blob.Bucket, names Names, before string) error {
+	key := names.finished(m)
+	if before == key {
+		return nil
+	}
+	if before != "" {
+		if err := b.Delete(ctx, before); err != nil {
+			return fmt.Errorf("remove %q: %w", before, err)
+		}
+	}
+	if err := b.Put(ctx, key, strings.NewReader("")); err != nil {
+		return fmt.Errorf("write %q: %w", key, err)
+	}
+	return nil
 }
 
 // putFailures writes the failures file from lines, and notes it. If every record is in there is none, not

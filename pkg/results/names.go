@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"groupimport/pkg/blob"
 )
 
 // Names of what is written beside an export. None of them ends in what a trigger listens to (.jsonl,
@@ -25,6 +27,9 @@ func Own(key string) bool {
 		if strings.HasSuffix(key, suffix) {
 			return true
 		}
+	}
+	if _, _, ok := ParseMark(key); ok {
+		return true
 	}
 	if i := strings.LastIndex(key, httpSuffix); i >= 0 && ownAnswer(key[i+len(httpSuffix):]) {
 		return true
@@ -67,6 +72,55 @@ func Beside(key string) (owner string, kind Kind) {
 		}
 	}
 	return "", NotBeside
+}
+
+// A Mark is what the name of an empty object beside an export says: this version was imported. So a list alone
+// tells the scheduler that there is nothing to do.
+//
+//	exports/acme.jsonl.finished-0123456789ab0123456789ab         nothing is left to retry
+//	exports/acme.jsonl.finished-0123456789ab0123456789ab-retry   failed or unknown records are left
+type Mark struct {
+	version, stat string // see [Export.marks]
+	Retry         bool
+}
+
+const (
+	finishedSuffix = ".finished-"
+	retrySuffix    = "-retry"
+	markBytes      = 6
+)
+
+// ParseMark returns what a key says, and the export that it says it of. ok is false if the key is no such name.
+func ParseMark(key string) (owner string, f Mark, ok bool) {
+	i := strings.LastIndex(key, finishedSuffix)
+	if i <= 0 {
+		return "", Mark{}, false
+	}
+	marks, retry := strings.CutSuffix(key[i+len(finishedSuffix):], retrySuffix)
+	if raw, err := hex.DecodeString(marks); err != nil || len(raw) != 2*markBytes {
+		return "", Mark{}, false
+	}
+	return key[:i], Mark{marks[:2*markBytes], marks[2*markBytes:], retry}, true
+}
+
+// IsOf reports whether f is about the version of the export that a list shows.
+func (f Mark) IsOf(listed blob.Info) bool {
+	if listed.Version != "" {
+		return f.version == mark(listed.Version)
+	}
+	e := Export{Size: listed.Size, Modified: listed.Modified}
+	_, stat := e.marks()
+	return f.stat == stat
+}
+
+// finished returns the key that says that a version was imported.
+func (n Names) finished(m *Manifest) string {
+	version, stat := m.Export.marks()
+	key := n.Export + finishedSuffix + version + stat
+	if m.Counts.Failed+m.Counts.Unknown > 0 {
+		key += retrySuffix
+	}
+	return key
 }
 
 // A Names is the keys of what belongs to one export.

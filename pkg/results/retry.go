@@ -101,6 +101,7 @@ func Merge(ctx context.Context, b blob.Bucket, names Names, m Manifest, cp Check
 		return m, err
 	}
 	var counts outcome.Counts
+	before := names.finished(&m)
 	m.Files = nil
 	results, err := put(ctx, b, names.Results(), replaced(Lines(ctx, b, names.Results()), partLines(ctx, b, names, cp, false), ahead), func(line []byte) []byte {
 		line = outcome.Bare(line)
@@ -131,7 +132,10 @@ func Merge(ctx context.Context, b blob.Bucket, names Names, m Manifest, cp Check
 	}
 	last := cp
 	last.Export, last.Counts = m.Export, m.Counts
-	return m, SaveProgress(ctx, b, names, Finished, "", &last)
+	if err := SaveProgress(ctx, b, names, Finished, "", &last); err != nil {
+		return m, err
+	}
+	return m, m.mark(ctx, b, names, before)
 }
 
 // lenient takes a failures file that a person has removed for an empty one.
