@@ -165,7 +165,7 @@ func (s *Service) RoundTrip(r *http.Request) (*http.Response, error) {
 	if write := s.page(r); write != nil {
 		var b bytes.Buffer
 		write(&b)
-		a = answer{status: http.StatusOK, contentType: "application/json", body: b.Bytes()}
+		a = jsonAnswer(b.Bytes())
 	} else {
 		var err error
 		if a, err = s.serve(r); err != nil {
@@ -212,6 +212,10 @@ type answer struct {
 	contentType string
 	body        []byte
 	retryAfter  string // the header, empty for none
+}
+
+func jsonAnswer(body []byte) answer {
+	return answer{status: http.StatusOK, contentType: "application/json", body: body}
 }
 
 func (a *answer) header() http.Header {
@@ -319,7 +323,7 @@ func (s *Service) serve(r *http.Request) (answer, error) {
 		return a, nil
 	case Garbage, GarbageAfter:
 		s.lost()
-		return answer{status: http.StatusOK, contentType: "application/json", body: []byte(garbage[draw.IntN(len(garbage))])}, nil
+		return jsonAnswer([]byte(garbage[draw.IntN(len(garbage))])), nil
 	default: // the reply says it
 	}
 	re.ActionStatus = "OK"
@@ -328,7 +332,7 @@ func (s *Service) serve(r *http.Request) (answer, error) {
 	}
 	s.count(re.ErrorCode)
 	data, err := json.Marshal(re)
-	return answer{status: http.StatusOK, contentType: "application/json", body: data}, err
+	return jsonAnswer(data), err
 }
 
 // sleep returns after d, or earlier if ctx is done.

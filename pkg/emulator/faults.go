@@ -222,7 +222,8 @@ func (f *Faults) set(word, value string) error {
 // page returns what a proxy answers with by itself.
 func page(status int) answer {
 	text := fmt.Sprint(status, " ", http.StatusText(status))
-	html := "<html>\r\n<head><title>" + text + "</title></head>\r\n<body><center><h1>" + text + "</h1></center></body>\r\n</html>\r\n"
+	html := "<html>\r\n<head><title>" + text + "</title></head>\r\n" +
+		"<body><center><h1>" + text + "</h1></center></body>\r\n</html>\r\n"
 	return answer{status: status, contentType: "text/html", body: []byte(html)}
 }
 

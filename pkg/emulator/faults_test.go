@@ -305,6 +305,7 @@ func TestUnavailableSaysWhenToRetry(t *testing.T) {
 		if err != nil || inProcess.Header.Get("Retry-After") != test.want {
 			t.Errorf("in process: got %v, %v, want %s", inProcess.Header, err, test.want)
 		}
+		_ = inProcess.Body.Close()
 		srv := httptest.NewServer(s)
 		overNetwork, err := srv.Client().Do(newRequest(t, srv.URL, "import_group", groupG))
 		if err != nil || overNetwork.Header.Get("Retry-After") != test.want {

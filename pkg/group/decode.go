@@ -496,7 +496,8 @@ func (d *Decoder) checkCreateTime(created int64) {
 	}
 	if d.latest = now.Add(maxAhead).Unix(); created > d.latest {
 		const layout = "2006-01-02 15:04:05"
-		d.problem(fieldCreateTime, RuleRange, "CreateTime %d is %s UTC, later than now (%s UTC): seconds since 1970-01-01 UTC are wanted",
+		d.problem(fieldCreateTime, RuleRange,
+			"CreateTime %d is %s UTC, later than now (%s UTC): seconds since 1970-01-01 UTC are wanted",
 			created, time.Unix(created, 0).UTC().Format(layout), now.UTC().Format(layout))
 	}
 }

@@ -4,11 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"groupimport/pkg/group"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"groupimport/pkg/group"
 )
 
 func decode(t *testing.T, raw string) (group.Record, error) {

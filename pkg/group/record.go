@@ -61,10 +61,10 @@ type Record struct {
 	Introduction    string  // Name, Introduction, Notification and FaceURL: see [Limits]
 	Notification    string  //
 	FaceURL         string  //
-	MaxMemberCount  int64   // 1 to 1,000,000, see [Record.Warnings]; if zero the service's default, see the package comment
+	MaxMemberCount  int64   // 1 to 1,000,000, see [Record.Warnings]; if zero the service's default, see above
 	ApplyJoinOption string  // FreeAccess, NeedPermission (the service's default) or DisableApply
 	AppDefinedData  []Datum // at most 20
-	CreateTime      int64   // Unix time in seconds, at most a day ahead; if zero the time of the call, and then no older history can be imported
+	CreateTime      int64   // Unix time in seconds, at most a day ahead; if zero the call's, and older history is refused
 	SupportTopic    bool    // Community only
 }
 
@@ -91,7 +91,7 @@ func (w Warning) String() string {
 // Warnings returns the warnings about a valid record, nil if there are none.
 func (r *Record) Warnings() []Warning {
 	if r.Type != Community && r.MaxMemberCount > documentedMemberCount {
-		return []Warning{{Field: fieldMaxMemberCount, Rule: RuleRange, Value: r.MaxMemberCount, Limit: documentedMemberCount}}
+		return []Warning{{fieldMaxMemberCount, RuleRange, r.MaxMemberCount, documentedMemberCount}}
 	}
 	return nil
 }

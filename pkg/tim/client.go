@@ -83,7 +83,7 @@ type Config struct {
 	Admin       string       // identifier: an app administrator
 	SecretKey   string       `json:"-"` // never logged
 	Endpoint    string       // base URL without a slash at its end, see [Endpoint]
-	Backup      string       // another one, for when no connection to the first comes about, see [Backup]; empty for none
+	Backup      string       // used when no connection to Endpoint comes about, see [Backup]; empty for none
 	Pacer       *pacer.Pacer // every attempt takes a turn of it
 	Rate        float64      // of the pacer, attempts a second
 	MaxAttempts int          // a call, and one more if the service answered nobody meanwhile; zero means 5

@@ -39,6 +39,7 @@ const (
 const (
 	checkRegion = "check TIM_REGION: the SDKAppID belongs to another data centre"
 	checkKey    = "check that TIM_SDKAPPID and TIM_SECRET_KEY are of the same app"
+	modifyGroup = "modify_group_base_info"
 	checkAdmin  = "check that TIM_ADMIN is an app administrator in the console"
 )
 
@@ -73,7 +74,7 @@ var codes = map[int]Meaning{
 	10026:         {Halt, "the command is disabled for this SDKAppID: ask Tencent Cloud to enable it"},
 	10036:         {Permanent, "the quota of AVChatRooms is used up"},
 	10037:         {Permanent, "the owner is in too many groups already"},
-	10038:         {Permanent, "more members than the plan allows; after an upgrade raise MaxMemberNum with modify_group_base_info"},
+	10038:         {Permanent, "more members than the plan allows; after an upgrade raise MaxMemberNum with " + modifyGroup},
 	10058:         {Halt, "the trial edition holds 100 groups at most: upgrade the plan"},
 	10059:         {Permanent, "the feature needs a higher plan"},
 	11000:         {Permanent, "communities are not enabled for this app: enable them in the console"},

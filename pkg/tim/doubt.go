@@ -100,7 +100,7 @@ func (c *Client) retryAfter(ctx context.Context, resp response) {
 // parseRetryAfter returns the wait that a Retry-After asks for, in seconds or as a date, from 0 to maxRetryAfter.
 func parseRetryAfter(value string, now time.Time) time.Duration {
 	if n, err := strconv.ParseUint(value, 10, 63); err == nil {
-		return time.Duration(min(n, uint64(maxRetryAfter/time.Second))) * time.Second //nolint:gosec // it is 60 at most
+		return time.Duration(min(n, uint64(maxRetryAfter/time.Second))) * time.Second
 	}
 	at, err := http.ParseTime(value)
 	if err != nil {

@@ -239,7 +239,12 @@ func answer(s *emulator.Service, conn net.Conn) {
 			return
 		}
 		resp, err := s.RoundTrip(req)
-		if err != nil || resp.Write(conn) != nil {
+		if err != nil {
+			return
+		}
+		err = resp.Write(conn)
+		_ = resp.Body.Close()
+		if err != nil {
 			return
 		}
 	}
