@@ -78,7 +78,7 @@ var broken = []string{
 	`{"Type":"Public","Name":"一二三四五六七八九十十一","GroupId":"too-long"}`,
 	`{"Type":"AVChatRoom","Name":"Live","GroupId":"live"}`,
 	`{"Type":"Public","Name":"Wrong case","GroupID":"wrong-case"}`,
-	`{"Type":"Public","Name":"Ten thousand","GroupId":"crowd","MaxMemberCount":10000}`,
+	`{"Type":"Public","Name":"Two million","GroupId":"crowd","MaxMemberCount":2000000}`,
 	`{"Type":"Public","Name":"Cut sho`,
 	`{"Type":"Public","Name":"The same ID as another","GroupId":"demo-00001"}`,
 }

@@ -27,6 +27,7 @@ package emulator
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -78,6 +79,10 @@ type Service struct {
 
 	// SensitiveWords in Name, Introduction or Notification are refused with 80001.
 	SensitiveWords []string
+
+	// ReadLag is for how long get_group_info does not show a group that import_group made. No text says that
+	// it lags, and none that it does not.
+	ReadLag time.Duration
 
 	// Faults is what goes wrong from the first request on; [Service.SetFaults] changes it later.
 	Faults Faults
@@ -133,7 +138,7 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		panic(http.ErrAbortHandler) // HTTP/2 has no Hijack; net/http resets the stream and prints nothing
 	}
-	w.Header().Set("Content-Type", a.contentType)
+	maps.Copy(w.Header(), a.header())
 	w.WriteHeader(a.status)
 	_, _ = w.Write(a.body) // nobody to tell
 }
@@ -160,7 +165,7 @@ func (s *Service) RoundTrip(r *http.Request) (*http.Response, error) {
 	if write := s.page(r); write != nil {
 		var b bytes.Buffer
 		write(&b)
-		a = answer{http.StatusOK, "application/json", b.Bytes()}
+		a = jsonAnswer(b.Bytes())
 	} else {
 		var err error
 		if a, err = s.serve(r); err != nil {
@@ -168,15 +173,12 @@ func (s *Service) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 	}
 	return &http.Response{
-		Status:     fmt.Sprint(a.status, " ", http.StatusText(a.status)),
-		StatusCode: a.status,
-		Proto:      "HTTP/1.1",
-		ProtoMajor: 1,
-		ProtoMinor: 1,
-		Header: http.Header{
-			"Content-Type":   {a.contentType},
-			"Content-Length": {strconv.Itoa(len(a.body))},
-		},
+		Status:        fmt.Sprint(a.status, " ", http.StatusText(a.status)),
+		StatusCode:    a.status,
+		Proto:         "HTTP/1.1",
+		ProtoMajor:    1,
+		ProtoMinor:    1,
+		Header:        a.header(),
 		Body:          io.NopCloser(bytes.NewReader(a.body)),
 		ContentLength: int64(len(a.body)),
 		Request:       r,
@@ -209,6 +211,19 @@ type answer struct {
 	status      int
 	contentType string
 	body        []byte
+	retryAfter  string // the header, empty for none
+}
+
+func jsonAnswer(body []byte) answer {
+	return answer{status: http.StatusOK, contentType: "application/json", body: body}
+}
+
+func (a *answer) header() http.Header {
+	h := http.Header{"Content-Type": {a.contentType}, "Content-Length": {strconv.Itoa(len(a.body))}}
+	if a.retryAfter != "" {
+		h.Set("Retry-After", a.retryAfter)
+	}
+	return h
 }
 
 // A reply is the JSON of an answer: what both commands share, and what one of them adds.
@@ -254,6 +269,9 @@ func (s *Service) serve(r *http.Request) (answer, error) {
 	if !tooFast {
 		id, name := peek(body)
 		fault = faults.judge(Request{command, ordinal, id, name}, draw)
+		if fault == Disbanded && command == "import_group" && id != "" {
+			s.disband(id, false)
+		}
 	}
 	var re reply
 	var err error
@@ -291,10 +309,21 @@ func (s *Service) serve(r *http.Request) (answer, error) {
 		return answer{}, errDropped
 	case BadGateway, BadGatewayAfter:
 		s.lost()
-		return answer{http.StatusBadGateway, "text/html", []byte(badGateway)}, nil
+		return page(http.StatusBadGateway), nil
+	case Forbidden:
+		s.lost()
+		return page(http.StatusForbidden), nil
+	case TooLarge:
+		s.lost()
+		return page(http.StatusRequestEntityTooLarge), nil
+	case Unavailable:
+		s.lost()
+		a := page(http.StatusServiceUnavailable)
+		a.retryAfter = strconv.Itoa(int(cmp.Or(faults.RetryAfter, 2*time.Second) / time.Second))
+		return a, nil
 	case Garbage, GarbageAfter:
 		s.lost()
-		return answer{http.StatusOK, "application/json", []byte(garbage[draw.IntN(len(garbage))])}, nil
+		return jsonAnswer([]byte(garbage[draw.IntN(len(garbage))])), nil
 	default: // the reply says it
 	}
 	re.ActionStatus = "OK"
@@ -303,7 +332,7 @@ func (s *Service) serve(r *http.Request) (answer, error) {
 	}
 	s.count(re.ErrorCode)
 	data, err := json.Marshal(re)
-	return answer{http.StatusOK, "application/json", data}, err
+	return jsonAnswer(data), err
 }
 
 // sleep returns after d, or earlier if ctx is done.

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // A Fault is what goes wrong with a request. From 10000 on it is itself the ErrorCode that is answered,
@@ -26,12 +28,18 @@ const (
 	Garbage               // HTTP 200 with something that the document does not know as an answer
 	GarbageAfter          //
 
+	// Each of these leaves nothing made. The first three are those of a proxy or a firewall before the service.
+	Forbidden   // HTTP 403 with a page of HTML
+	TooLarge    // HTTP 413 with a page of HTML
+	Unavailable // HTTP 503 with a page of HTML and a Retry-After of [Faults.RetryAfter]
+	Disbanded   // from now on the request's GroupId is that of a disbanded group, see [Service.Disband]
+
 	minCode Fault = 10000
 )
 
 func (f Fault) before() bool {
 	switch f {
-	case DropBefore, Hang, BadGateway, Internal, Garbage:
+	case DropBefore, Hang, BadGateway, Internal, Garbage, Forbidden, TooLarge, Unavailable:
 		return true
 	default:
 		return f >= minCode
@@ -51,9 +59,13 @@ type Faults struct {
 	BadGateway, BadGatewayAfter float64
 	Internal, InternalAfter     float64
 	Garbage, GarbageAfter       float64
+	Forbidden, TooLarge         float64
+	Unavailable, Disbanded      float64
 	Throttle                    float64 // one of the codes that say "too fast", though it was not
 	CodeShare                   float64 // those answered with Code
 	Code                        int     // 10000 or more
+
+	RetryAfter time.Duration // of Unavailable, sent in whole seconds; if zero, 2 s
 
 	// Plan decides alone if it is set. It may be called concurrently.
 	Plan func(Request) Fault
@@ -77,7 +89,7 @@ type share struct {
 }
 
 // shares returns the shares in the order in which they are judged.
-func (f *Faults) shares() [12]share {
+func (f *Faults) shares() [16]share {
 	return [...]share{
 		{"drop-before", DropBefore, &f.DropBefore},
 		{"drop-after", DropAfter, &f.DropAfter},
@@ -91,6 +103,10 @@ func (f *Faults) shares() [12]share {
 		{"garbage-after", GarbageAfter, &f.GarbageAfter},
 		{"throttle", None, &f.Throttle},
 		{"code", None, &f.CodeShare},
+		{"forbidden", Forbidden, &f.Forbidden},
+		{"too-large", TooLarge, &f.TooLarge},
+		{"unavailable", Unavailable, &f.Unavailable},
+		{"disbanded", Disbanded, &f.Disbanded},
 	}
 }
 
@@ -120,7 +136,7 @@ func (f *Faults) judge(r Request, draw *rand.Rand) Fault {
 //	drop-after=0.01,internal=0.02,code=70009:1,seed=7
 //
 // The words are those of the fields of [Faults]. A share follows, 0 to 1, and after code the code, a colon
-// and its share. An empty line is the zero value. An error names every mistake.
+// and its share; after retry-after a number of seconds. An empty line is the zero value. An error names every mistake.
 func ParseFaults(line string) (Faults, error) {
 	var f Faults
 	if line == "" {
@@ -131,7 +147,7 @@ func ParseFaults(line string) (Faults, error) {
 	for _, s := range shares {
 		words = append(words, s.word)
 	}
-	words = append(words, "seed")
+	words = append(words, "seed", "retry-after")
 
 	var mistakes []error
 	seen := make(map[string]bool)
@@ -173,6 +189,14 @@ func (f *Faults) set(word, value string) error {
 		f.Seed = n
 		return nil
 	}
+	if word == "retry-after" {
+		n, err := strconv.ParseUint(value, 10, 16)
+		if err != nil {
+			return fmt.Errorf("%q is not a number of seconds from 0 to 65535", value)
+		}
+		f.RetryAfter = time.Duration(n) * time.Second
+		return nil
+	}
 	if word == "code" {
 		code, share, _ := strings.Cut(value, ":")
 		n, err := strconv.Atoi(code)
@@ -195,7 +219,13 @@ func (f *Faults) set(word, value string) error {
 	return errUnknownWord
 }
 
-const badGateway = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body><center><h1>502 Bad Gateway</h1></center></body>\r\n</html>\r\n"
+// page returns what a proxy answers with by itself.
+func page(status int) answer {
+	text := fmt.Sprint(status, " ", http.StatusText(status))
+	html := "<html>\r\n<head><title>" + text + "</title></head>\r\n" +
+		"<body><center><h1>" + text + "</h1></center></body>\r\n</html>\r\n"
+	return answer{status: status, contentType: "text/html", body: []byte(html)}
+}
 
 // garbage is what answers with HTTP 200 can be though they are no answers of the service: success is
 // ActionStatus OK together with ErrorCode 0, failure FAIL with another code.

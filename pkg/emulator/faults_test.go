@@ -43,6 +43,10 @@ func TestFaultsComeBeforeOrAfterTheGroupIsMade(t *testing.T) {
 		{emulator.InternalAfter, "internal after", true, "200 code 10002"},
 		{emulator.Garbage, "garbage", false, "200 garbage"},
 		{emulator.GarbageAfter, "garbage after", true, "200 garbage"},
+		{emulator.Forbidden, "forbidden", false, "403 html"},
+		{emulator.TooLarge, "too large", false, "413 html"},
+		{emulator.Unavailable, "unavailable", false, "503 html"},
+		{emulator.Disbanded, "disbanded", false, "200 code 10021"},
 		{70009, "a code", false, "200 code 70009"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -259,6 +263,9 @@ func TestParseFaults(t *testing.T) {
 			DropBefore: .1, DropAfter: .1, Hang: .1, HangAfter: .1, BadGateway: .1, BadGatewayAfter: .1, InternalAfter: .1,
 			Garbage: .1, GarbageAfter: .1, Throttle: .1,
 		}},
+		{"forbidden=.1,too-large=.2,unavailable=.3,disbanded=.4,retry-after=5", emulator.Faults{
+			Forbidden: .1, TooLarge: .2, Unavailable: .3, Disbanded: .4, RetryAfter: 5 * time.Second,
+		}},
 	} {
 		got, err := emulator.ParseFaults(test.line)
 		if err != nil || fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", test.want) {
@@ -269,7 +276,7 @@ func TestParseFaults(t *testing.T) {
 
 func TestParseFaultsNamesEveryMistake(t *testing.T) {
 	for _, test := range []struct{ line, want string }{
-		{"drop=0.1", `fault "drop" is not known, only drop-before, drop-after, hang, hang-after, bad-gateway, bad-gateway-after, internal, internal-after, garbage, garbage-after, throttle, code, seed`},
+		{"drop=0.1", `fault "drop" is not known, only drop-before, drop-after, hang, hang-after, bad-gateway, bad-gateway-after, internal, internal-after, garbage, garbage-after, throttle, code, forbidden, too-large, unavailable, disbanded, seed, retry-after`},
 		{"hang", `hang: "" is not a share of 0 to 1`},
 		{"hang=NaN", `hang: "NaN" is not a share of 0 to 1`},
 		{"hang=1.1,internal=-1", "hang: \"1.1\" is not a share of 0 to 1\ninternal: \"-1\" is not a share of 0 to 1"},
@@ -277,10 +284,101 @@ func TestParseFaultsNamesEveryMistake(t *testing.T) {
 		{"hang=.6,internal=.6", `the shares sum up to 1.2, more than 1`},
 		{"code=70009", `code: "" is not a share of 0 to 1`},
 		{"code=9:1", `code: "9:1" is not a code of 10000 or more, a colon and a share`},
+		{"retry-after=1.5", `retry-after: "1.5" is not a number of seconds from 0 to 65535`},
 		{"seed=x", `seed: "x" is not a number of 0 or more`},
 	} {
 		if _, err := emulator.ParseFaults(test.line); err == nil || err.Error() != test.want {
 			t.Errorf("%q: got %v, want %s", test.line, err, test.want)
 		}
 	}
+}
+
+func TestUnavailableSaysWhenToRetry(t *testing.T) {
+	for _, test := range []struct {
+		after time.Duration
+		want  string
+	}{{0, "2"}, {90 * time.Second, "90"}} {
+		s := newService()
+		s.Faults = always(emulator.Unavailable)
+		s.Faults.RetryAfter = test.after
+		inProcess, err := s.RoundTrip(newRequest(t, "", "import_group", groupG))
+		if err != nil || inProcess.Header.Get("Retry-After") != test.want {
+			t.Errorf("in process: got %v, %v, want %s", inProcess.Header, err, test.want)
+		}
+		_ = inProcess.Body.Close()
+		srv := httptest.NewServer(s)
+		overNetwork, err := srv.Client().Do(newRequest(t, srv.URL, "import_group", groupG))
+		if err != nil || overNetwork.Header.Get("Retry-After") != test.want {
+			t.Errorf("over the network: got %v, %v, want %s", overNetwork.Header, err, test.want)
+		}
+		_ = overNetwork.Body.Close()
+		srv.Close()
+	}
+}
+
+func TestIDOfADisbandedGroupStaysTaken(t *testing.T) {
+	s := newService()
+	s.Put(emulator.Group{GroupID: "own", Type: "Public", Name: "n", Owner: "administrator"})
+	call(t, s, "import_group", groupG)
+	for _, id := range []string{"g", "own", "never made"} {
+		s.Disband(id)
+		if got := call(t, s, "import_group", fmt.Sprintf(`{"Type":"Public","Name":"n","GroupId":%q}`, id)).ErrorCode; got != 10021 {
+			t.Errorf("%s: got code %d, want 10021", id, got)
+		}
+		if got := info(t, s, id); !strings.Contains(got, `"ErrorCode":10010`) {
+			t.Errorf("%s: got %s, want 10010", id, got)
+		}
+	}
+	if got := s.Names(); len(got) != 0 {
+		t.Errorf("got %v, want no group", got)
+	}
+	s.Put(emulator.Group{GroupID: "g", Type: "Public", Name: "back"})
+	if got, ok := s.Group("g"); !ok || got.Name != "back" {
+		t.Errorf("got %+v, %v, want the group that was put in", got, ok)
+	}
+}
+
+func TestDisbandedFaultSparesAGroupThatIsThere(t *testing.T) {
+	s := newService()
+	call(t, s, "import_group", groupG)
+	s.SetFaults(always(emulator.Disbanded))
+	if got := call(t, s, "import_group", groupG).ErrorCode; got != 10021 || s.Names()["n"] != 1 {
+		t.Errorf("got code %d and %v", got, s.Names())
+	}
+	if got := call(t, s, "import_group", `{"Type":"Public","Name":"without"}`).ErrorCode; got != 0 {
+		t.Errorf("without a GroupId: got code %d, want 0", got)
+	}
+	s.SetFaults(emulator.Faults{})
+	if got := call(t, s, "import_group", groupG).ErrorCode; got != 10021 {
+		t.Errorf("afterwards: got code %d, want 10021", got)
+	}
+}
+
+func TestReadLagHidesWhatWasMadeAMomentAgo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService()
+		s.ReadLag = 5 * time.Second
+		s.Put(emulator.Group{GroupID: "old", Type: "Public", Name: "o"})
+		call(t, s, "import_group", groupG)
+		if got := info(t, s, "g"); !strings.Contains(got, `"ErrorCode":10010`) {
+			t.Errorf("at once: got %s, want 10010", got)
+		}
+		if got := info(t, s, "old"); strings.Contains(got, "10010") {
+			t.Errorf("one that was put in: got %s", got)
+		}
+		time.Sleep(5 * time.Second)
+		if got := info(t, s, "g"); strings.Contains(got, "10010") {
+			t.Errorf("5 s later: got %s", got)
+		}
+	})
+}
+
+// info looks up one GroupId and returns the body of the answer.
+func info(t *testing.T, s *emulator.Service, id string) string {
+	t.Helper()
+	resp, err := send(t, s, "get_group_info", fmt.Sprintf(`{"GroupIdList":[%q]}`, id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.body
 }

@@ -5,6 +5,7 @@ import (
 	"iter"
 	"strconv"
 	"strings"
+	"time"
 	"unique"
 
 	"github.com/go-json-experiment/json"
@@ -45,8 +46,29 @@ func (s *Service) Put(g Group) {
 	s.groups.put(g, rest)
 }
 
+// Disband removes the group with this GroupId, or one that was removed earlier. The ID stays taken: import_group
+// refuses it with 10021, and get_group_info finds no group. Users report that (suixinbo_doc 18 and 24); a text of
+// create_group lets an ID be used again, which is easier for the client.
+func (s *Service) Disband(id string) { s.disband(id, true) }
+
+// disband does [Service.Disband], of a group that is there only if all is set.
+func (s *Service) disband(id string, all bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i, ok := s.groups.byID[id]
+	switch {
+	case !ok:
+		s.groups.put(Group{GroupID: id}, "").disbanded = true
+	case all:
+		s.groups.entries[i].disbanded = true
+	}
+}
+
 // Group returns the group with this GroupId and whether there is one.
-func (s *Service) Group(id string) (Group, bool) {
+func (s *Service) Group(id string) (Group, bool) { return s.shown(id, 0) }
+
+// shown returns the group with this GroupId and whether there is one that was not made within lag.
+func (s *Service) shown(id string, lag time.Duration) (Group, bool) {
 	s.mu.Lock()
 	i, ok := s.groups.byID[id]
 	if !ok {
@@ -55,6 +77,9 @@ func (s *Service) Group(id string) (Group, bool) {
 	}
 	e := s.groups.entries[i]
 	s.mu.Unlock()
+	if e.disbanded || e.made && lag > 0 && time.Since(time.Unix(0, e.madeAt)) < lag {
+		return Group{}, false
+	}
 	return e.group(), true
 }
 
@@ -69,6 +94,9 @@ func (s *Service) Groups() iter.Seq[Group] {
 			}
 			e := s.groups.entries[i]
 			s.mu.Unlock()
+			if e.disbanded {
+				continue
+			}
 			if !yield(e.group()) {
 				return
 			}
@@ -94,7 +122,7 @@ func (s *Service) take(g Group) (id string, err error) {
 	if i, ok := s.groups.byID[g.GroupID]; ok {
 		e := &s.groups.entries[i]
 		e.asked++
-		if e.owner() == s.admin() {
+		if e.owner() == s.admin() && !e.disbanded {
 			return "", refuse(10025, "GroupId is in use, and identifier owns the group")
 		}
 		return "", refuse(10021, "GroupId is in use")
@@ -103,7 +131,7 @@ func (s *Service) take(g Group) (id string, err error) {
 		g.GroupID = s.groups.freshID(g.Type)
 	}
 	e := s.groups.put(g, rest)
-	e.made, e.asked = true, 1
+	e.made, e.asked, e.madeAt = true, 1, time.Now().UnixNano()
 	s.stats.Taken++
 	return g.GroupID, nil
 }
@@ -121,7 +149,8 @@ type entry struct {
 	text                     string // GroupId, Name, Owner_Account and the rest, see restOf
 	idEnd, nameEnd, ownerEnd uint32
 	asked                    uint32
-	made                     bool
+	made, disbanded          bool
+	madeAt                   int64 // Unix time in nanoseconds, of those made
 	kind                     unique.Handle[string]
 	created                  int64
 }

@@ -45,7 +45,7 @@ func (s *Service) lookUp(body []byte) ([]map[string]any, error) {
 
 	infos := make([]map[string]any, 0, len(ids))
 	for _, id := range slices.Backward(ids) {
-		g, ok := s.Group(id)
+		g, ok := s.shown(id, s.ReadLag)
 		if !ok {
 			infos = append(infos, map[string]any{"GroupId": id, "ErrorCode": 10010, "ErrorInfo": "the group does not exist"})
 			continue

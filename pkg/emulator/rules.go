@@ -30,11 +30,11 @@ func (s *Service) readGroup(body []byte) (Group, error) {
 		Introduction:    o.text("Introduction", introduction),
 		Notification:    o.text("Notification", notification),
 		FaceURL:         o.text("FaceUrl", face),
-		MaxMemberCount:  o.integer("MaxMemberCount", 1, 6000),
+		MaxMemberCount:  o.integer("MaxMemberCount", 1, 1_000_000),
 		ApplyJoinOption: o.text("ApplyJoinOption", 32),
 		AppDefinedData:  o.pairs("AppDefinedData"),
-		CreateTime:      o.integer("CreateTime", 0, 1<<63-1),
-		SupportTopic:    o.integer("SupportTopic", 0, 1), // not in the document of 2022, in the examples of 2024
+		CreateTime:      o.integer("CreateTime", 0, 1<<63-1), // no text forbids a time in the future
+		SupportTopic:    o.integer("SupportTopic", 0, 1),     // not in the document of 2022, in the examples of 2024
 	}
 	switch g.Type {
 	case "Public", "Private", "ChatRoom", "Community":
@@ -42,6 +42,9 @@ func (s *Service) readGroup(body []byte) (Group, error) {
 		return g, refuse(10007, "groups of Type AVChatRoom cannot be imported")
 	default: // also Work and Meeting: whether import_group takes these newer names is nowhere said
 		o.fail("Type is not Public, Private, ChatRoom or Community")
+	}
+	if most := maxMembers(g.Type); g.MaxMemberCount > most {
+		o.fail("MaxMemberCount is more than " + strconv.FormatInt(most, 10))
 	}
 	if g.Name == "" {
 		o.fail("Name is missing")
@@ -71,6 +74,18 @@ func (s *Service) readGroup(body []byte) (Group, error) {
 		g.CreateTime = time.Now().Unix()
 	}
 	return g, nil
+}
+
+// maxMembers returns the highest MaxMemberCount of a type: that of the highest plan (trtc.io/document/33529, 2025).
+// What the service answers to a higher one is nowhere said.
+func maxMembers(kind string) int64 {
+	switch kind {
+	case "Community":
+		return 1_000_000
+	case "ChatRoom":
+		return 10_000 // of older apps, where it was the limit of Meeting groups; 6,000 today
+	}
+	return 6000
 }
 
 // legalID says whether a group of this type may have this GroupId. None at all is legal.

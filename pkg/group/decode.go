@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -44,7 +45,8 @@ type Decoder struct {
 	spans    []span // where in text each of them lies
 	data     [maxAppDefinedData]Datum
 	problems []Problem
-	more     int // problems beyond maxProblems
+	more     int   // problems beyond maxProblems
+	latest   int64 // CreateTime up to which the clock need not be asked
 }
 
 // maxProblems is how many problems of one record are told; the rest are counted. A line of 1 MiB has
@@ -476,8 +478,27 @@ func (d *Decoder) check(r *Record) {
 	if r.SupportTopic && r.Type != Community {
 		d.problem(fieldSupportTopic, RuleValue, "SupportTopic is for groups of Type Community only")
 	}
+	d.checkCreateTime(r.CreateTime)
 	for i := range r.AppDefinedData {
 		d.checkDatum(r.AppDefinedData, i)
+	}
+}
+
+// checkCreateTime rejects a time in the future: the service refuses members and messages from before it, so
+// that the group could never have any. The clock is asked only for a time later than any accepted before.
+func (d *Decoder) checkCreateTime(created int64) {
+	if created <= d.latest {
+		return
+	}
+	now := time.Now()
+	if now.Before(clockFloor) {
+		now = clockFloor
+	}
+	if d.latest = now.Add(maxAhead).Unix(); created > d.latest {
+		const layout = "2006-01-02 15:04:05"
+		d.problem(fieldCreateTime, RuleRange,
+			"CreateTime %d is %s UTC, later than now (%s UTC): seconds since 1970-01-01 UTC are wanted",
+			created, time.Unix(created, 0).UTC().Format(layout), now.UTC().Format(layout))
 	}
 }
 

@@ -3,8 +3,11 @@ package group_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"groupimport/pkg/group"
 )
@@ -50,7 +53,8 @@ func TestValidRecords(t *testing.T) {
 		"a field's name written with an escape":  `{"T\u0079pe":"Public","Name":"a"}`,
 		"a surrogate pair":                       `{"Type":"Public","Name":"\ud83d\ude00"}`,
 		"lengths count the value, not its JSON":  `{"Type":"Public","Name":"` + strings.Repeat(`\u0041`, 30) + `"}`,
-		"largest member count and creation time": `{"Type":"Public","Name":"a","MaxMemberCount":6000,"CreateTime":4294967295}`,
+		"largest member count of a community":    `{"Type":"Community","Name":"a","MaxMemberCount":1000000}`,
+		"member count of an older Meeting group": `{"Type":"Meeting","Name":"a","MaxMemberCount":10000}`,
 	} {
 		if _, err := decode(t, raw); err != nil {
 			t.Errorf("%s: got %v, want no error", name, err)
@@ -89,11 +93,11 @@ func TestInvalidRecords(t *testing.T) {
 		{"GroupId with a control character", `{"Type":"Public","Name":"a","GroupId":"a\tb"}`, "GroupId", `GroupId may hold printable ASCII only, not what stands at its byte 1: "a\tb"`},
 		{"GroupId of the service's own", `{"Type":"Public","Name":"a","GroupId":"@TGS#2J4"}`, "GroupId", "GroupId must not start with @TGS#: such IDs are the service's own to give"},
 		{"community without its prefix", `{"Type":"Community","Name":"a","GroupId":"c1"}`, "GroupId", "GroupId of a Community must start with @TGS#_"},
-		{"too many members", `{"Type":"Public","Name":"a","MaxMemberCount":6001}`, "MaxMemberCount", "MaxMemberCount is 6001, allowed is 1 to 6000"},
-		{"no members", `{"Type":"Public","Name":"a","MaxMemberCount":0}`, "MaxMemberCount", "MaxMemberCount is 0, allowed is 1 to 6000"},
+		{"too many members", `{"Type":"Community","Name":"a","MaxMemberCount":1000001}`, "MaxMemberCount", "MaxMemberCount is 1000001, allowed is 1 to 1000000"},
+		{"no members", `{"Type":"Public","Name":"a","MaxMemberCount":0}`, "MaxMemberCount", "MaxMemberCount is 0, allowed is 1 to 1000000"},
 		{"members as text", `{"Type":"Public","Name":"a","MaxMemberCount":"500"}`, "MaxMemberCount", `MaxMemberCount must be a number, not the string "500": leave out the quotes`},
 		{"half a member", `{"Type":"Public","Name":"a","MaxMemberCount":0.5}`, "MaxMemberCount", "MaxMemberCount must be a whole number, not 0.5"},
-		{"members without end", `{"Type":"Public","Name":"a","MaxMemberCount":1e300}`, "MaxMemberCount", "MaxMemberCount is 1e300, allowed is 1 to 6000"},
+		{"members without end", `{"Type":"Public","Name":"a","MaxMemberCount":1e300}`, "MaxMemberCount", "MaxMemberCount is 1e300, allowed is 1 to 1000000"},
 		{"join option unknown", `{"Type":"Public","Name":"a","ApplyJoinOption":"FreeAcess"}`, "ApplyJoinOption", `ApplyJoinOption "FreeAcess" is not one of FreeAccess, NeedPermission, DisableApply, did you mean "FreeAccess"?`},
 		{"creation time in milliseconds", `{"Type":"Public","Name":"a","CreateTime":1448357837000}`, "CreateTime", "CreateTime is 1448357837000, allowed is 0 to 4294967295: it looks like milliseconds, seconds are wanted"},
 		{"creation time before 1970", `{"Type":"Public","Name":"a","CreateTime":-1}`, "CreateTime", "CreateTime is -1, allowed is 0 to 4294967295"},
@@ -124,7 +128,7 @@ func TestInvalidRecords(t *testing.T) {
 		{"too many custom fields", `{"Type":"Public","Name":"a","AppDefinedData":[` + custom(21) + `]}`, "AppDefinedData", "AppDefinedData has 21 entries, at most 20 are allowed"},
 		{
 			"everything at once", `{"Type":"X","Name":"` + long(31) + `","MaxMemberCount":-1,"Foo":1}`, "Type",
-			`Type "X" is not one of Private, Public, ChatRoom, Community; MaxMemberCount is -1, allowed is 1 to 6000; unknown field "Foo"; Name has 31 bytes, at most 30 are allowed`,
+			`Type "X" is not one of Private, Public, ChatRoom, Community; MaxMemberCount is -1, allowed is 1 to 1000000; unknown field "Foo"; Name has 31 bytes, at most 30 are allowed`,
 		},
 	} {
 		t.Run(row.rule, func(t *testing.T) {
@@ -242,6 +246,74 @@ func FuzzDecode(f *testing.F) {
 			if std.AppDefinedData[i] != d {
 				t.Errorf("got %q, want %q", std.AppDefinedData[i], d)
 			}
+		}
+	})
+}
+
+func TestRecordWarnings_MemberCountAboveTheDocumentedOne(t *testing.T) {
+	for _, row := range []struct {
+		kind  string
+		count int64
+		want  string
+	}{
+		{"Public", 0, "[]"},
+		{"Public", 6000, "[]"},
+		{"Public", 6001, "[MaxMemberCount is 6001, documented is 6000 at most: the service decides]"},
+		{"Private", 1000000, "[MaxMemberCount is 1000000, documented is 6000 at most: the service decides]"},
+		{"Meeting", 10000, "[MaxMemberCount is 10000, documented is 6000 at most: the service decides]"},
+		{"Community", 1000000, "[]"},
+	} {
+		raw := fmt.Sprintf(`{"Type":%q,"Name":"a"}`, row.kind)
+		if row.count > 0 {
+			raw = fmt.Sprintf(`{"MaxMemberCount":%d,"Type":%q,"Name":"a"}`, row.count, row.kind)
+		}
+		r, err := decode(t, raw)
+		if got := fmt.Sprint(r.Warnings()); err != nil || got != row.want {
+			t.Errorf("%s of %d: got %s, %v, want %s", row.kind, row.count, got, err, row.want)
+		}
+	}
+	r, _ := decode(t, `{"Type":"Public","Name":"a","MaxMemberCount":9000}`)
+	want := group.Warning{Field: "MaxMemberCount", Rule: group.RuleRange, Value: 9000, Limit: 6000}
+	if got := r.Warnings(); len(got) != 1 || got[0] != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestDecoder_CreateTimeInTheFuture(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // its clock begins at 2000-01-01
+		d := group.NewDecoder(group.DocumentLimits)
+		try := func(at time.Time) string {
+			_, err := d.Decode(fmt.Appendf(nil, `{"Type":"Public","Name":"a","CreateTime":%d}`, at.Unix()))
+			return fmt.Sprint(err)
+		}
+		if got := try(time.Date(2026, 11, 28, 0, 0, 0, 0, time.UTC)); got != "<nil>" {
+			t.Errorf("clock of 2000: got %s, want none, because the clock is wrong", got)
+		}
+		time.Sleep(time.Until(time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)))
+		now := time.Now()
+		for _, row := range []struct {
+			name string
+			at   time.Time
+			want string
+		}{
+			{"now", now, "<nil>"},
+			{"a day ahead", now.Add(24 * time.Hour), "<nil>"},
+			{
+				"more than a day ahead", now.Add(24*time.Hour + time.Second),
+				"CreateTime 1893542401 is 2030-01-02 00:00:01 UTC, later than now (2030-01-01 00:00:00 UTC): seconds since 1970-01-01 UTC are wanted",
+			},
+			{
+				"a time of macOS, which counts from 1904", time.Unix(3531202637, 0),
+				"CreateTime 3531202637 is 2081-11-24 09:37:17 UTC, later than now (2030-01-01 00:00:00 UTC): seconds since 1970-01-01 UTC are wanted",
+			},
+		} {
+			if got := try(row.at); got != row.want {
+				t.Errorf("%s: got %s, want %s", row.name, got, row.want)
+			}
+		}
+		time.Sleep(time.Second)
+		if got := try(now.Add(24*time.Hour + time.Second)); got != "<nil>" {
+			t.Errorf("a second later: got %s, want none", got)
 		}
 	})
 }

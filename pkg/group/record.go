@@ -10,9 +10,14 @@
 // dated 2022-07-06), of "Group System" for IDs and custom fields (trtc.io/document/33529) and of
 // "Feature configuration" for the keys of AppDefinedData (trtc.io/document/34419). Where two of the
 // vendor's texts disagree, the wider rule stands here and the service decides.
+//
+// What a group without a MaxMemberCount may hold is told in two ways: 2,000 (1047/34967, 2022-07-06), or as many as
+// the app's plan allows (trtc.io/document/33529, 2025): Trial 20, Standard 500, Pro 2,000, Pro Plus 5,000, Enterprise
+// 6,000; a Community 100,000 or 1,000,000.
 package group
 
 import (
+	"fmt"
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -56,10 +61,10 @@ type Record struct {
 	Introduction    string  // Name, Introduction, Notification and FaceURL: see [Limits]
 	Notification    string  //
 	FaceURL         string  //
-	MaxMemberCount  int64   // 1 to 6000; if zero the service's default, 2000
+	MaxMemberCount  int64   // 1 to 1,000,000, see [Record.Warnings]; if zero the service's default, see above
 	ApplyJoinOption string  // FreeAccess, NeedPermission (the service's default) or DisableApply
 	AppDefinedData  []Datum // at most 20
-	CreateTime      int64   // Unix time in seconds; if zero the time of the call, and then no older history can be imported
+	CreateTime      int64   // Unix time in seconds, at most a day ahead; if zero the call's, and older history is refused
 	SupportTopic    bool    // Community only
 }
 
@@ -67,6 +72,28 @@ type Record struct {
 type Datum struct {
 	Key   string `json:"Key"`   // 1 to 16 bytes of A-Z, a-z, 0-9 and _, not a digit first
 	Value string `json:"Value"` // at most 512 bytes, control characters included
+}
+
+// A Warning is about a number above the highest that the vendor documents. The record is sent all the same, and
+// the service decides.
+type Warning struct {
+	Field string // name of the field
+	Rule  Rule   // [RuleRange]
+	Value int64
+	Limit int64 // the highest documented
+}
+
+// String returns a sentence for people that begins with the field's name.
+func (w Warning) String() string {
+	return fmt.Sprintf("%s is %d, documented is %d at most: the service decides", w.Field, w.Value, w.Limit)
+}
+
+// Warnings returns the warnings about a valid record, nil if there are none.
+func (r *Record) Warnings() []Warning {
+	if r.Type != Community && r.MaxMemberCount > documentedMemberCount {
+		return []Warning{{fieldMaxMemberCount, RuleRange, r.MaxMemberCount, documentedMemberCount}}
+	}
+	return nil
 }
 
 // AppendJSON appends r to dst as the body of an import_group call.

@@ -121,7 +121,8 @@ func (i *Importer) Dial(tune func(*tim.Config)) error {
 	}
 	i.tune = tune
 	cfg := tim.Config{
-		SDKAppID: c.SDKAppID, Admin: c.Admin, SecretKey: c.SecretKey, Endpoint: c.Endpoint,
+		SDKAppID: c.SDKAppID, Admin: c.Admin, SecretKey: c.SecretKey,
+		Endpoint: c.Endpoint, Backup: tim.Backup(c.Endpoint),
 		Pacer: i.pacer, Rate: c.Rate, MaxAttempts: c.MaxAttempts, Log: i.log(),
 	}
 	if tune != nil {

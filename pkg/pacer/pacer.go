@@ -226,6 +226,21 @@ func (p *Pacer) SlowDown() {
 	}
 }
 
+// Pause lets no attempt start within d from now. Turns that were given before are not taken back. A pause
+// that is in force and ends later stays. Zero or less does nothing.
+func (p *Pacer) Pause(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if until := time.Now().Add(d); d > 0 && p.next.Before(until) {
+		p.next = until
+	}
+}
+
+// AssumeFull lets no attempt start within the next window, which is 1 s and 6 ms at a rate of 1 or more. It
+// is for a process that takes over from one that was killed: the killed process may have used up the current
+// second, and nobody knows when in it, so that only an empty window keeps every second within the rate.
+func (p *Pacer) AssumeFull() { p.Pause(p.window) }
+
 // Slowdowns returns how often the service made this Pacer slow down.
 func (p *Pacer) Slowdowns() int {
 	p.mu.Lock()

@@ -3,6 +3,7 @@ package pacer_test
 import (
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -337,6 +338,92 @@ func TestWhatWasHeldBackForAMomentIsCaughtUp(t *testing.T) {
 		// In thirty seconds those 18 ms are regained.
 		if got := 6000 / time.Since(start).Seconds(); got < 0.992*200 {
 			t.Errorf("got %v a second, want %v at least", got, 0.992*200)
+		}
+	})
+}
+
+func TestPacerAssumeFull_NeverExceedsTheRateTogetherWithTheKilledProcess(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		rate float64
+		// spread is in how long a time before its death the killed process sent what a second may hold.
+		spread time.Duration
+	}{
+		{"evenly within the second", 200, 995 * time.Millisecond},
+		{"all at the moment of its death", 200, 0},
+		{"in the last tenth of the second", 190, 100 * time.Millisecond},
+		{"a rate that is not whole", 2.5, 500 * time.Millisecond},
+		{"a test of speed", 800, 500 * time.Millisecond},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := int(math.Ceil(test.rate))
+				var times []time.Time
+				for i := range n {
+					times = append(times, time.Now().Add(-test.spread*time.Duration(n-1-i)/time.Duration(n)))
+				}
+				p := pacer.New(test.rate)
+				p.AssumeFull()
+				start := time.Now()
+				times = append(times, take(t, p, 2*n)...)
+				if got := busiest(times); got > n {
+					t.Errorf("got %d in the busiest second, want %d at most", got, n)
+				}
+				if got, most := times[n].Sub(start), time.Duration(float64(n)/test.rate*float64(time.Second)); got > most+10*time.Millisecond {
+					t.Errorf("got the first turn after %v, want about %v", got, most)
+				}
+			})
+		})
+	}
+}
+
+func TestPacerPause_HoldsAllAndEndsOnce(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		pauses []time.Duration
+		want   time.Duration
+	}{
+		{"one", []time.Duration{3 * time.Second}, 3 * time.Second},
+		{"a shorter one does not end a longer one", []time.Duration{3 * time.Second, time.Second}, 3 * time.Second},
+		{"a longer one extends a shorter one", []time.Duration{time.Second, 3 * time.Second}, 3 * time.Second},
+		{"none at all", []time.Duration{0, -time.Second}, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := pacer.New(100)
+				take(t, p, 50)
+				time.Sleep(time.Minute)
+				start := time.Now()
+				for _, d := range test.pauses {
+					p.Pause(d)
+				}
+				if got := p.Ahead(0); got != test.want {
+					t.Errorf("got %v ahead, want %v", got, test.want)
+				}
+				times := take(t, p, 100)
+				if got := times[0].Sub(start); got != test.want {
+					t.Errorf("got the first after %v, want %v", got, test.want)
+				}
+				if got := times[99].Sub(times[0]); got < 990*time.Millisecond {
+					t.Errorf("got 100 turns in %v after the pause, want no catching up", got)
+				}
+			})
+		})
+	}
+}
+
+func TestPacerPause_HoldsWhoWaitsAlready(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pacer.New(1)
+		take(t, p, 1)
+		start := time.Now()
+		var waiting sync.WaitGroup
+		waiting.Go(func() { take(t, p, 1) })
+		synctest.Wait()
+		p.Pause(10 * time.Second)
+		waiting.Wait()
+		if got := time.Since(start); got != 10*time.Second {
+			t.Errorf("got the turn after %v, want 10s", got)
 		}
 	})
 }

@@ -469,7 +469,8 @@ func TestMessagesHaveTheirChinese(t *testing.T) {
 		`{"Type":"Pub","Name":"a"}`, `{"Type":"","Name":""}`, `{"Type":7,"Name":8}`, `{"Type":"Public","Name":"a","Nam":"b"}`, `{"Type":"Public","Name":"a","xxxxxxxx":"b"}`,
 		`{"Type":"Public","Name":"a","MemberList":[]}`, `{"Type":"Public","Name":"a","Name":"b"}`, `{"Type":"Public","Name":"a"`, `[]`, `{"Type":"Public","Name":"a"} 1`,
 		`{"Type":"Public","Name":"a","GroupId":"@TGS#x"}`, `{"Type":"Community","Name":"a","GroupId":"x"}`, `{"Type":"Public","Name":"a","GroupId":"é"}`,
-		`{"Type":"Public","Name":"a","MaxMemberCount":10000}`, `{"Type":"Public","Name":"a","MaxMemberCount":1.5}`, `{"Type":"Public","Name":"a","MaxMemberCount":"5"}`,
+		`{"Type":"Public","Name":"a","MaxMemberCount":2000000}`, `{"Type":"Public","Name":"a","CreateTime":4294967295}`,
+		`{"Type":"Public","Name":"a","MaxMemberCount":1.5}`, `{"Type":"Public","Name":"a","MaxMemberCount":"5"}`,
 		`{"Type":"Public","Name":"a","ApplyJoinOption":"Free"}`, `{"Type":"Public","Name":"a","SupportTopic":1}`, `{"Type":"Public","Name":"a","AppDefinedData":{}}`,
 		`{"Type":"Public","Name":"a","AppDefinedData":[1]}`, `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"a"}]}`, `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"1a","Value":"b"}]}`,
 		`{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"a-b","Value":"b"}]}`, `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"a","Value":"b"},{"Key":"a","Value":"b"}]}`,
@@ -485,6 +486,13 @@ func TestMessagesHaveTheirChinese(t *testing.T) {
 			first, _, _ := strings.Cut(p.Message, ";")
 			untold(first)
 		}
+	}
+	for _, message := range []string{
+		"HTTP 403 instead of an answer of the service: a proxy or firewall refuses this record",
+		"HTTP 403 instead of an answer of the service: check TIM_ENDPOINT (20 records in a row were refused)",
+		"the GroupId belongs to a group that was disbanded or is not visible: choose another GroupId",
+	} {
+		untold(message)
 	}
 	untold("code 70009: the UserSig was made with another app's key: check that TIM_SDKAPPID and TIM_SECRET_KEY are of the same app; " +
 		"check TIM_REGION: the SDKAppID belongs to another data centre (invalid (usersig))")

@@ -44,6 +44,7 @@ const (
 	tooFast                  // it did not, because of the rate
 	signAgain                // it did not, because of the UserSig
 	halt                     // it did not, and takes nothing else either; Stopped says why
+	doubtful                 // it did not; whether it takes others a harmless request finds out, see doubt
 )
 
 // An attempt is what one HTTP exchange came to.
@@ -54,6 +55,8 @@ type attempt struct {
 	groupID string
 	body    []byte // the answer
 	took    time.Duration
+	doubt   *doubt // of doubtful alone
+	since   int64  // what accepted was when it began
 }
 
 // answer is what all answers of the service have in common.
@@ -78,14 +81,22 @@ func (c *Client) attempt(ctx context.Context, t *turn, command string, body []by
 		return attempt{verdict: halt, message: err.Error()}
 	}
 	start := time.Now()
-	status, text, sent, err := c.exchange(ctx, t, command, sig, body)
+	since := c.accepted.Load()
+	resp, sent, err := c.exchange(ctx, t, command, sig, body)
 	took := time.Since(start)
 	t.Sent()
 	c.window.leave(took)
-	a := c.judge(ctx, command, status, text, err, sig)
-	a.took = took
+	c.retryAfter(ctx, resp)
+	a := c.judge(ctx, command, resp, err, sig)
+	a.took, a.since = took, since
 	if !sent {
 		a.verdict = notSent
+	}
+	if a.verdict == yes || a.verdict == stands {
+		c.accepted.Add(1)
+		if command == importGroup {
+			c.doubts.Store(0)
+		}
 	}
 	switch a.verdict {
 	case dontKnow, notSent:
@@ -100,16 +111,24 @@ func (c *Client) attempt(ctx context.Context, t *turn, command string, body []by
 		if gone {
 			c.stopWith(ctx, unreachable(a.message))
 		}
-	case yes, no, stands, tooFast, signAgain, halt:
+	case yes, no, stands, tooFast, signAgain, halt, doubtful:
 		c.breaker.answer()
 	}
 	return a
 }
 
-// exchange sends one request and reads its answer. sent is false if no byte of it can have reached the
-// service; then there is an error. The error is free of secrets.
+// A response is what came back over HTTP. Its zero value is that of an exchange that failed.
+type response struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// exchange sends one request and reads its response. If no connection to a host comes about, the request goes to
+// the other host, within the same turn. sent is false if no byte of it can have reached the service; then there
+// is an error. The error is free of secrets.
 func (c *Client) exchange(ctx context.Context, t *turn, command, sig string, body []byte) (
-	status int, answer []byte, sent bool, err error,
+	resp response, sent bool, err error,
 ) {
 	// An attempt under way is not cut off when ctx ends, because that leaves open whether the group
 	// exists; but it does not go on for longer than the grace.
@@ -122,8 +141,30 @@ func (c *Client) exchange(ctx context.Context, t *turn, command, sig string, bod
 	})
 	defer stop()
 
+	c.dropStale()
+	defer c.used()
+	h := c.route.pick()
+	resp, sent, err = c.roundTrip(attemptCtx, t, h, command, sig, body)
+	if !sent && c.route.failed(h) && attemptCtx.Err() == nil {
+		first := err
+		h = h.other()
+		if resp, sent, err = c.roundTrip(attemptCtx, t, h, command, sig, body); !sent {
+			c.route.failed(h)
+			err = fmt.Errorf("%w; the other host: %w", first, err)
+		}
+	}
+	if sent && c.route.reached(h) {
+		c.log.WarnContext(ctx, "host changed, as the other could not be reached", "backup", h == backupHost)
+	}
+	return resp, sent, err
+}
+
+// roundTrip sends one request to a host and reads its response.
+func (c *Client) roundTrip(ctx context.Context, t *turn, h host, command, sig string, body []byte) (
+	_ response, sent bool, err error,
+) {
 	var asked, connected, fresh atomic.Bool
-	tracedCtx := httptrace.WithClientTrace(attemptCtx, &httptrace.ClientTrace{
+	tracedCtx := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn: func(string) { asked.Store(true) },
 		GotConn: func(info httptrace.GotConnInfo) {
 			connected.Store(true)
@@ -139,7 +180,7 @@ func (c *Client) exchange(ctx context.Context, t *turn, command, sig string, bod
 			}
 		},
 	})
-	u := *c.urls[command]
+	u := *c.urls[h][command]
 	u.RawQuery += url.QueryEscape(sig) + "&random=" + strconv.FormatUint(uint64(rand.Uint32()), 10)
 	req := (&http.Request{
 		Method:        http.MethodPost,
@@ -153,21 +194,22 @@ func (c *Client) exchange(ctx context.Context, t *turn, command, sig string, bod
 
 	resp, err := c.cfg.Transport.RoundTrip(req)
 	if err != nil {
-		// Nothing is sent without a connection. A dial that fails can also come after one: if that had been
-		// kept alive and turned out to be closed before a byte was written, the transport dials anew.
+		// Nothing is sent without a connection, which includes its TLS handshake. A dial that fails can also come
+		// after one: if that had been kept alive and turned out to be closed before a byte was written, the
+		// transport dials anew.
 		dial, ok := errors.AsType[*net.OpError](err)
 		never := asked.Load() && !connected.Load() || ok && dial.Op == "dial"
-		return 0, nil, !never, c.clean(attemptCtx, err, sig)
+		return response{}, !never, c.clean(ctx, err, sig)
 	}
-	answer, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	_ = resp.Body.Close() // it was only read
 	if err != nil {
-		return 0, nil, true, c.clean(attemptCtx, err, sig)
+		return response{}, true, c.clean(ctx, err, sig)
 	}
-	if len(answer) > maxAnswer {
-		return 0, nil, true, errors.New("the answer is longer than 1 MB")
+	if len(text) > maxAnswer {
+		return response{}, true, errors.New("the answer is longer than 1 MB")
 	}
-	return resp.StatusCode, answer, true, nil
+	return response{resp.StatusCode, resp.Header, text}, true, nil
 }
 
 // clean makes of a transport's error one for people that holds no secret, whatever the transport wrote
@@ -184,22 +226,21 @@ func (c *Client) clean(ctx context.Context, err error, sig string) error {
 }
 
 // judge says what an answer means.
-func (c *Client) judge(ctx context.Context, command string, status int, text []byte, err error, sig string) attempt {
+func (c *Client) judge(ctx context.Context, command string, resp response, err error, sig string) attempt {
 	if err != nil {
 		return attempt{message: err.Error()}
 	}
-	switch {
+	switch status := resp.status; {
 	case status == http.StatusOK:
 	case status == http.StatusTooManyRequests:
 		c.slowDown(ctx, 0, "HTTP 429")
 		return attempt{verdict: tooFast, message: "HTTP 429"}
 	case status >= 300 && status < 500 && status != http.StatusRequestTimeout:
-		// Not the service's own word: it answers 200. A proxy or a wrong address.
-		c.stopWith(ctx, &Stop{Reason: fmt.Sprintf("HTTP %d instead of an answer of the service: check TIM_ENDPOINT", status)})
-		return attempt{verdict: halt, message: fmt.Sprintf("HTTP %d", status)}
+		return doubtStatus(resp)
 	default:
 		return attempt{message: fmt.Sprintf("HTTP %d", status)}
 	}
+	text := resp.body
 	var ans answer
 	if err := json.Unmarshal(text, &ans, jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)); err != nil || ans.ErrorCode == nil {
 		return attempt{message: "an answer that cannot be read: " + excerpt([]byte(c.signer.hide(string(text), sig)))}
@@ -209,9 +250,6 @@ func (c *Client) judge(ctx context.Context, command string, status int, text []b
 		return attempt{message: fmt.Sprintf("an answer that contradicts itself: %s with code %d", excerpt([]byte(c.signer.hide(ans.ActionStatus, sig))), a.code)}
 	}
 	meaning := Explain(a.code)
-	if a.code == codeNoPermission && !c.taken.Load() {
-		meaning.Class = Halt // nothing was ever taken: it is about the caller and not about this record
-	}
 	if meaning.Class == OK {
 		c.taken.Store(true)
 		if command == importGroup {
@@ -226,6 +264,11 @@ func (c *Client) judge(ctx context.Context, command string, status int, text []b
 	case OK: // it is above
 	case Permanent:
 		a.verdict = no
+		if a.code == codeNoPermission && !c.taken.Load() { // nothing was ever taken: it may be about the caller
+			a.verdict, a.doubt = doubtful, &doubt{end: Rejected, stop: &Stop{Code: a.code, Reason: a.message}}
+		}
+	case Unlisted:
+		a.verdict, a.doubt = doubtful, &doubt{end: Failed, stop: &Stop{Code: a.code, Reason: a.message}}
 	case Exists:
 		a.verdict = stands
 	case Transient:

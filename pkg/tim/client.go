@@ -14,6 +14,16 @@
 // since the service refuses the second (10021) and the group that stands can be looked up; a record
 // without one is not, since that would make a second group.
 //
+// A refusal can be about one record or about all: HTTP 3xx and 4xx, which are not the service's own, and codes that no
+// list has. A harmless look-up tells (see doubt.go): a record alone is Rejected or Failed, and what refuses the look-up
+// too stops the client.
+//
+// # Hosts and connections
+//
+// The backup host of a region is used when no connection to the main host comes about, and never after a request may
+// have been received (see route). Connections that were idle for long are not used again (see maxIdle): a function may
+// have been frozen meanwhile.
+//
 // # Secrets
 //
 // The UserSig stands in every URL. This package makes no error of its own from a URL, talks to the
@@ -33,6 +43,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -55,6 +66,11 @@ const (
 	throttleBase = 2 * time.Second
 	throttleMost = 30 * time.Second
 
+	// get_group_info may lag behind import_group; by how much no text says. A group that it does not show within
+	// readLag after its creation is taken for none.
+	secondLook = 2 * time.Second
+	readLag    = 10 * time.Second
+
 	// 10006 is called a frequency, but it also is what create_group answers once the day's 10,000 new
 	// groups are used up (trtc.io/document/33529). Nothing but 10006 for so long is the quota.
 	quotaPatience = 5 * time.Minute
@@ -67,6 +83,7 @@ type Config struct {
 	Admin       string       // identifier: an app administrator
 	SecretKey   string       `json:"-"` // never logged
 	Endpoint    string       // base URL without a slash at its end, see [Endpoint]
+	Backup      string       // used when no connection to Endpoint comes about, see [Backup]; empty for none
 	Pacer       *pacer.Pacer // every attempt takes a turn of it
 	Rate        float64      // of the pacer, attempts a second
 	MaxAttempts int          // a call, and one more if the service answered nobody meanwhile; zero means 5
@@ -89,14 +106,16 @@ func (c Config) Format(f fmt.State, _ rune) { _, _ = fmt.Fprint(f, c.LogValue())
 func (c Config) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.Int("sdk_app_id", c.SDKAppID), slog.String("admin", c.Admin), slog.String("endpoint", c.Endpoint),
+		slog.String("backup", c.Backup),
 		slog.Float64("rate", c.Rate), slog.Int("max_attempts", c.MaxAttempts), slog.Duration("grace", c.Grace),
 	)
 }
 
 // A Client calls the service. It may be used concurrently.
 type Client struct {
-	cfg     Config              // without the key: fmt reaches it here past the methods of Config, but not behind a pointer
-	urls    map[string]*url.URL // of the commands, but for the UserSig and what follows
+	cfg     Config                 // without the key: fmt reaches it here past the methods of Config, but not behind a pointer
+	urls    [2]map[string]*url.URL // by host, of the commands, but for the UserSig and what follows
+	route   route
 	signer  *signer
 	window  *window
 	breaker *breaker
@@ -112,29 +131,30 @@ type Client struct {
 	attempts atomic.Int64
 	waiting  atomic.Int64 // for a turn
 	grace    atomic.Int64 // a time.Duration
+	doubts   atomic.Int64 // records in a row that were refused, while look-ups were accepted; see [Client.settle]
+	accepted atomic.Int64 // attempts that the service accepted, or refused because the group exists
+	made     time.Time
+	lostAt   atomic.Int64 // when an answer about a record with a GroupId was last lost, in nanoseconds since made
+
+	useMu   sync.Mutex
+	lastUse time.Time // of the connections
 }
 
-// New returns a Client. The error is about the endpoint, which must be an http or https URL with a host and
-// perhaps a path.
+// New returns a Client. The error is about the endpoint or the backup, which must be an http or https URL with a host
+// and perhaps a path.
 func New(cfg Config) (*Client, error) {
-	base, err := url.Parse(cfg.Endpoint)
-	if err != nil {
-		if parse, ok := errors.AsType[*url.Error](err); ok {
-			err = parse.Err // it would quote a password
-		}
-		return nil, fmt.Errorf("endpoint: %w", err)
-	}
-	if base.Scheme != "http" && base.Scheme != "https" || base.Host == "" || base.User != nil || base.RawQuery != "" {
-		return nil, fmt.Errorf("endpoint: %q is not of the form https://host/path", base.Redacted())
-	}
-	base.Path = cmp.Or(base.Path, "/") // or JoinPath takes it for relative
 	query := "sdkappid=" + strconv.Itoa(cfg.SDKAppID) +
 		"&identifier=" + strings.ReplaceAll(url.QueryEscape(cfg.Admin), "+", "%20") + // a + is a space to some only
 		"&contenttype=json&usersig="
-	urls := map[string]*url.URL{}
-	for _, command := range []string{importGroup, getGroupInfo} {
-		urls[command] = base.JoinPath("v4", "group_open_http_svc", command)
-		urls[command].RawQuery = query
+	var urls [2]map[string]*url.URL
+	var err error
+	if urls[mainHost], err = commandURLs(cfg.Endpoint, query); err != nil {
+		return nil, fmt.Errorf("endpoint: %w", err)
+	}
+	if cfg.Backup != "" {
+		if urls[backupHost], err = commandURLs(cfg.Backup, query); err != nil {
+			return nil, fmt.Errorf("backup: %w", err)
+		}
 	}
 	signer := &signer{sdkAppID: cfg.SDKAppID, admin: cfg.Admin, key: cfg.SecretKey}
 	cfg.SecretKey = ""
@@ -153,10 +173,33 @@ func New(cfg Config) (*Client, error) {
 		window:  newWindow(cfg.Rate, most),
 		breaker: newBreaker(),
 		log:     cfg.Log,
+		made:    time.Now(),
 	}
+	c.route.hasBackup = cfg.Backup != ""
 	c.stopping, c.stop = context.WithCancelCause(context.Background())
 	c.SetGrace(cmp.Or(cfg.Grace, AttemptTimeout))
 	return c, nil
+}
+
+// commandURLs returns the URLs of the commands below a base URL, with the same query.
+func commandURLs(endpoint, query string) (map[string]*url.URL, error) {
+	base, err := url.Parse(endpoint)
+	if err != nil {
+		if parse, ok := errors.AsType[*url.Error](err); ok {
+			err = parse.Err // it would quote a password
+		}
+		return nil, err
+	}
+	if base.Scheme != "http" && base.Scheme != "https" || base.Host == "" || base.User != nil || base.RawQuery != "" {
+		return nil, fmt.Errorf("%q is not of the form https://host/path", base.Redacted())
+	}
+	base.Path = cmp.Or(base.Path, "/") // or JoinPath takes it for relative
+	urls := map[string]*url.URL{}
+	for _, command := range []string{importGroup, getGroupInfo} {
+		urls[command] = base.JoinPath("v4", "group_open_http_svc", command)
+		urls[command].RawQuery = query
+	}
+	return urls, nil
 }
 
 // SetGrace changes the Grace of the Config, for attempts whose context ends from now on.
@@ -168,7 +211,7 @@ func (c *Client) Attempts() int64 { return c.attempts.Load() }
 // Slowdowns returns how often the service has made the pacer slow down.
 func (c *Client) Slowdowns() int { return c.cfg.Pacer.Slowdowns() }
 
-// Close closes the connections that are kept alive. No call may be under way.
+// Close closes the connections that are kept alive and idle.
 func (c *Client) Close() {
 	if t, ok := c.cfg.Transport.(interface{ CloseIdleConnections() }); ok {
 		t.CloseIdleConnections()
@@ -224,8 +267,8 @@ func (c *Call) Wait() Result {
 // Done is closed when the call has ended.
 func (c *Call) Done() <-chan struct{} { return c.done }
 
-// Trust says that the service has taken groups of this caller before, so that 10007 (no permission) is
-// about a record and not about the caller.
+// Trust says that the service has taken groups of this caller before, so that 10007 is about a record and not about
+// the caller. Without it a look-up finds that out.
 func (c *Client) Trust() { c.taken.Store(true) }
 
 // A Stop says why nothing will be taken until a person acts or time passes.
@@ -321,7 +364,9 @@ func (c *Client) importGroup(ctx context.Context, rec *group.Record, body []byte
 				r.End = Rejected
 				return r
 			case stands:
-				return c.reconcile(ctx, rec, r)
+				return c.reconcile(ctx, rec, r, lost)
+			case doubtful:
+				return c.settle(ctx, r, a, lost)
 			case halt:
 				return r // Undone
 			case tooFast:
@@ -341,6 +386,7 @@ func (c *Client) importGroup(ctx context.Context, rec *group.Record, body []byte
 			case notSent:
 			case dontKnow:
 				lost = true
+				c.lostAt.Store(int64(time.Since(c.made)))
 				if rec.GroupID == "" {
 					r.End = Unknown
 					r.Message = "the answer was lost, the group may exist: " + r.Message
@@ -377,7 +423,12 @@ func (c *Client) pause(ctx context.Context, v verdict, attempts, throttled int) 
 	default:
 		wait = rand.N(backoff(retryBase, retryMost, attempts))
 	}
-	timer := time.NewTimer(wait)
+	return c.sleep(ctx, wait)
+}
+
+// sleep waits for d. The error says why there is nothing to wait for any more: ctx has ended or the client has stopped.
+func (c *Client) sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
@@ -405,7 +456,7 @@ func (c *Client) exhausted(ctx context.Context, rec *group.Record, r Result, los
 	}
 	// If answers were lost one of the attempts may have made the group. And if in all this time the
 	// service answered nobody, asking it something harmless tells whether that is the record's fault.
-	group, err := c.LookUp(ctx, cmp.Or(rec.GroupID, "groupimport"))
+	group, err := c.LookUp(ctx, cmp.Or(rec.GroupID, harmlessID))
 	switch {
 	case err != nil && (ctx.Err() != nil || c.Stopped() != nil):
 		return r, false // Undone
@@ -423,18 +474,25 @@ func (c *Client) exhausted(ctx context.Context, rec *group.Record, r Result, los
 	}
 }
 
-// reconcile ends a call whose GroupId is in use: is the group that stands the record's own?
-func (c *Client) reconcile(ctx context.Context, rec *group.Record, r Result) Result {
+// reconcile ends a call whose GroupId is in use: is the group that stands the record's own? lost says that an earlier
+// attempt may have made it.
+func (c *Client) reconcile(ctx context.Context, rec *group.Record, r Result, lost bool) Result {
 	standing, err := c.LookUp(ctx, rec.GroupID)
+	if err == nil && !standing.Found {
+		standing, err = c.lookAgain(ctx, rec.GroupID)
+	}
 	switch {
 	case err != nil && (ctx.Err() != nil || c.Stopped() != nil):
 		r.Message, r.Lost = err.Error(), true // Undone
 	case err != nil:
 		r.End = Failed
 		r.Message += "; the group that stands could not be looked up: " + err.Error()
-	case !standing.Found:
+	case !standing.Found && lost:
 		r.End = Failed
-		r.Message += "; but get_group_info shows no such group: was it disbanded this moment?"
+		r.Message += "; but get_group_info shows no such group yet, which an earlier attempt may have created"
+	case !standing.Found:
+		r.End = Rejected
+		r.Message = "the GroupId belongs to a group that was disbanded or is not visible: choose another GroupId"
 	default:
 		differing := standing.differs(rec)
 		if len(differing) == 0 {
@@ -445,6 +503,23 @@ func (c *Client) reconcile(ctx context.Context, rec *group.Record, r Result) Res
 		r.Message = "another group has this GroupId: " + differing.String()
 	}
 	return r
+}
+
+// lookAgain looks up a group that is in use and was not found, after secondLook. If an attempt of this process or of
+// an earlier one may have created the group within the last readLag, it looks once more when that has passed.
+func (c *Client) lookAgain(ctx context.Context, id string) (Group, error) {
+	// An earlier process sent nothing after this client was made.
+	shownBy := c.made.Add(time.Duration(c.lostAt.Load()) + readLag)
+	for wait := secondLook; ; wait = time.Until(shownBy) {
+		if err := c.sleep(ctx, wait); err != nil {
+			return Group{}, err
+		}
+		isLast := !time.Now().Before(shownBy)
+		standing, err := c.LookUp(ctx, id)
+		if err != nil || standing.Found || isLast {
+			return standing, err
+		}
+	}
 }
 
 // A turn is the permission to start one attempt, and its place among those in flight.

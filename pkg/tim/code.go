@@ -18,6 +18,9 @@ const (
 	SignAgain
 	// Halt means: nothing will be taken until a person acts: the run stops.
 	Halt
+	// Unlisted means: a code of access or account that is in no list. It is Halt if a harmless request gets it too,
+	// otherwise the record fails.
+	Unlisted
 )
 
 // A Meaning is what is known about a code.
@@ -36,19 +39,21 @@ const (
 const (
 	checkRegion = "check TIM_REGION: the SDKAppID belongs to another data centre"
 	checkKey    = "check that TIM_SDKAPPID and TIM_SECRET_KEY are of the same app"
+	modifyGroup = "modify_group_base_info"
 	checkAdmin  = "check that TIM_ADMIN is an app administrator in the console"
 )
 
 // codes are the service's, with what each means for an import. The first block is import_group's own
 // table (tencentcloud.com/document/product/1047/34967, 2022-07-06); the others are from the error list
-// (trtc.io/document/34348, 2025) and create_group's table. The classes are this program's: the vendor
+// (trtc.io/document/34348, read whole on 2026-11-27) and create_group's table. The classes are this program's: the vendor
 // publishes none.
 var codes = map[int]Meaning{
-	0:                {OK, "OK"},
-	10002:            {Transient, "internal error of the service"},
-	10003:            {Halt, "the service does not know the command: check TIM_ENDPOINT"},
-	10004:            {Permanent, "a parameter is not valid"},
-	codeNoPermission: {Permanent, "no permission: " + checkAdmin}, // Halt if it is the first answer of all, see judge
+	0:     {OK, "OK"},
+	10002: {Transient, "internal error of the service"},
+	10003: {Halt, "the service does not know the command: check TIM_ENDPOINT"},
+	10004: {Permanent, "a parameter is not valid"},
+	// About the caller if a look-up is refused with it too, see judge.
+	codeNoPermission: {Permanent, "the group type does not support this operation, or no permission: " + checkAdmin},
 	codeInUse:        {Exists, "the GroupId is in use"},
 	80001:            {Permanent, "the text holds a sensitive word"},
 
@@ -58,16 +63,18 @@ var codes = map[int]Meaning{
 	10010:         {Permanent, "the group does not exist"},
 	10011:         {Permanent, "the body is not valid JSON"},
 	10012:         {Halt, "the caller's UserID is not valid: check TIM_ADMIN"},
+	10013:         {Exists, "the account is a member of the group already"},
 	10014:         {Permanent, "the group is full"},
 	10015:         {Permanent, "the GroupId is not valid"},
 	10016:         {Permanent, "the app's own webhook refused it"},
 	10018:         {Permanent, "the answer would exceed 1 MB"},
 	10019:         {Permanent, "the account does not exist: import the owner first"},
+	10023:         {Throttled, "messages to the group are too frequent"},
 	10025:         {Exists, "the GroupId is in use, by a group of the caller"},
 	10026:         {Halt, "the command is disabled for this SDKAppID: ask Tencent Cloud to enable it"},
 	10036:         {Permanent, "the quota of AVChatRooms is used up"},
 	10037:         {Permanent, "the owner is in too many groups already"},
-	10038:         {Permanent, "more members than the plan allows"},
+	10038:         {Permanent, "more members than the plan allows; after an upgrade raise MaxMemberNum with " + modifyGroup},
 	10058:         {Halt, "the trial edition holds 100 groups at most: upgrade the plan"},
 	10059:         {Permanent, "the feature needs a higher plan"},
 	11000:         {Permanent, "communities are not enabled for this app: enable them in the console"},
@@ -126,16 +133,15 @@ var codes = map[int]Meaning{
 	93000: {Permanent, "the body is too long"},
 }
 
-// Explain returns what is known about a code. Of those that nobody lists, the account's and the
-// access layer's stop the run, because they are about the caller and not about a record; those of
-// groups are about the record.
+// Explain returns what is known about a code. Codes that nobody lists are Unlisted if they are the account's or the
+// access layer's, and Permanent otherwise.
 func Explain(code int) Meaning {
 	if m, ok := codes[code]; ok {
 		return m
 	}
 	switch {
 	case code >= 60000 && code < 80000:
-		return Meaning{Halt, "an error of access or account that is in no list: see the service's own words"}
+		return Meaning{Unlisted, "an error of access or account that is in no list: see the service's own words"}
 	default:
 		return Meaning{Permanent, "an error that is in no list: see the service's own words"}
 	}

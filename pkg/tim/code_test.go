@@ -20,13 +20,13 @@ var (
 		10999, 19999, 20004, 99999, // in no list
 	}
 	transient = []emulator.Fault{10002, 60008, 60013, 60014, 70169, 70202, 70500}
-	throttled = []emulator.Fault{60007, 60011, 60018, 60019, 10006}
+	throttled = []emulator.Fault{60007, 60011, 60018, 60019, 10006, 10023}
 	signAgain = []emulator.Fault{10008, 60004, 60005, 70001, 70003, 70052}
 	halt      = []emulator.Fault{
 		10003, 10012, 10026, 10058, 60002, 60006, 60009, 60010, 60012, 60016, 60017, 60020, 60021, 60025, 60026, 60027, 60028,
 		70002, 70005, 70009, 70013, 70014, 70016, 70020, 70050, 70051, 70114, 70398, 70403, 80005,
-		60099, 79999, // in no list
-		10007, // as the first answer of all
+		60099, 79999, // in no list, and to look-ups too
+		10007, // before anything was taken, and to look-ups too
 	}
 )
 
@@ -92,6 +92,21 @@ func TestCodesThatStopSayWhatToDo(t *testing.T) {
 		}
 		if _, advice, ok := strings.Cut(m.Text, ": "); !ok || advice == "" {
 			t.Errorf("%d: got %q, want advice after a colon", code, m.Text)
+		}
+	}
+}
+
+func TestExplain_NewerTexts(t *testing.T) {
+	for code, want := range map[int]tim.Meaning{
+		10007: {Class: tim.Permanent, Text: "the group type does not support this operation, or no permission: check that TIM_ADMIN is an app administrator in the console"},
+		10013: {Class: tim.Exists, Text: "the account is a member of the group already"},
+		10023: {Class: tim.Throttled, Text: "messages to the group are too frequent"},
+		10038: {Class: tim.Permanent, Text: "more members than the plan allows; after an upgrade raise MaxMemberNum with modify_group_base_info"},
+		60099: {Class: tim.Unlisted, Text: "an error of access or account that is in no list: see the service's own words"},
+		19999: {Class: tim.Permanent, Text: "an error that is in no list: see the service's own words"},
+	} {
+		if got := tim.Explain(code); got != want {
+			t.Errorf("%d: got %+v, want %+v", code, got, want)
 		}
 	}
 }

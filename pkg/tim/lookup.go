@@ -158,15 +158,14 @@ func (c *Client) LookUp(ctx context.Context, id string) (Group, error) {
 			return Group{}, context.Cause(ctx)
 		}
 	}
-	e := b.found[id]
-	switch {
-	case b.err == nil:
-		return e.group, e.err
-	case len(b.ids) == 1 || ctx.Err() != nil || c.Stopped() != nil:
-		return Group{}, b.err
+	since := c.accepted.Load()
+	found, err := b.found, b.err
+	if err != nil && len(b.ids) > 1 && ctx.Err() == nil && c.Stopped() == nil {
+		found, err = c.lookUp(ctx, []string{id}) // one of the others may be to blame
 	}
-	// One of the others may be to blame.
-	found, err := c.lookUp(ctx, []string{id})
+	if _, ok := errors.AsType[*doubt](err); ok && c.accepts(ctx, since) != nil && c.Stopped() != nil {
+		err = c.Stopped()
+	}
 	if err != nil {
 		return Group{}, err
 	}
@@ -216,6 +215,8 @@ func (c *Client) lookUp(ctx context.Context, ids []string) (map[string]entry, er
 			return nil, errors.New("get_group_info: " + a.message)
 		case halt:
 			return nil, c.Stopped()
+		case doubtful:
+			return nil, a.doubt
 		case signAgain:
 			if signed {
 				c.stopWith(ctx, &Stop{Code: a.code, Reason: a.message})

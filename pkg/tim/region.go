@@ -23,6 +23,32 @@ var endpoints = map[string]string{
 	"tokyo":         "https://adminapijpn.im.qcloud.com",
 }
 
+// The Saudi Arabian region is left out: no text of the vendor names its hosts, and a request carries a UserSig. Whoever
+// has an app there sets the endpoint.
+
+// backups are the base URLs that serve a region when its own host cannot be reached ("RESTful API overview",
+// tencentcloud.com/document/product/1047/34620). Tokyo's is left out: no text of the vendor names it.
+var backups = map[string]string{
+	"china":         "https://adminapi.my-imcloud.com",
+	"singapore":     "https://adminapisgp.my-imcloud.com",
+	"seoul":         "https://adminapikr.my-imcloud.com",
+	"frankfurt":     "https://adminapiger.my-imcloud.com",
+	"india":         "https://adminapiind.my-imcloud.com",
+	"siliconvalley": "https://adminapiusa.my-imcloud.com",
+	"jakarta":       "https://adminapiidn.my-imcloud.com",
+}
+
+// Backup returns the base URL of a region's backup host, without a slash at its end, or "" if it has none. endpoint is
+// the region's base URL as [Endpoint] returns it; any other has no backup.
+func Backup(endpoint string) string {
+	for region, url := range endpoints {
+		if url == endpoint {
+			return backups[region]
+		}
+	}
+	return ""
+}
+
 // Endpoint returns the base URL of a region, without a slash at its end.
 func Endpoint(region string) (string, error) {
 	if url, ok := endpoints[region]; ok {

@@ -88,9 +88,6 @@ func TestGroupThatCannotBeLookedUpIsNeitherOwnNorAnother(t *testing.T) {
 		answer string // of get_group_info
 		says   string
 	}{
-		{"not there", `{"ActionStatus":"OK","ErrorCode":0,"GroupInfo":[{"GroupId":"g","ErrorCode":10010}]}`, "shows no such group"},
-		{"not in the answer", `{"ActionStatus":"OK","ErrorCode":0,"GroupInfo":[]}`, "shows no such group"},
-		{"another one in the answer", `{"ActionStatus":"OK","ErrorCode":0,"GroupInfo":[{"GroupId":"G","Type":"Public","Name":"n"}]}`, "shows no such group"},
 		{"an error of its own", `{"ActionStatus":"OK","ErrorCode":0,"GroupInfo":[{"GroupId":"g","ErrorCode":10007,"ErrorInfo":"no"}]}`, "code 10007"},
 		{"refused", `{"ActionStatus":"FAIL","ErrorCode":10004,"ErrorInfo":"no"}`, "code 10004"},
 		{"of another form", `{"ActionStatus":"OK","ErrorCode":0,"GroupInfo":{"g":1}}`, "cannot be read"},
@@ -111,6 +108,117 @@ func TestGroupThatCannotBeLookedUpIsNeitherOwnNorAnother(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestReconcile_GroupThatIsInUseAndNotShown(t *testing.T) {
+	const inUse = `{"ActionStatus":"FAIL","ErrorCode":10021,"ErrorInfo":"in use"}`
+	const rejected = "the GroupId belongs to a group that was disbanded or is not visible: choose another GroupId"
+	for name, answer := range map[string]string{
+		"an error in its entry":     `{"ActionStatus":"OK","ErrorCode":0,"GroupInfo":[{"GroupId":"g","ErrorCode":10010}]}`,
+		"not in the answer":         `{"ActionStatus":"OK","ErrorCode":0,"GroupInfo":[]}`,
+		"another one in the answer": `{"ActionStatus":"OK","ErrorCode":0,"GroupInfo":[{"GroupId":"G","Type":"Public","Name":"n"}]}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newClient(t, transport(func(r *http.Request) (*http.Response, error) {
+					if strings.HasSuffix(r.URL.Path, "/import_group") {
+						return respond(200, inUse), nil
+					}
+					return respond(200, answer), nil
+				}))
+				got := c.ImportGroup(t.Context(), record("g", "n")).Wait()
+				if want := `rejected "" code 10021 attempts 1`; short(got) != want || got.Message != rejected {
+					t.Errorf("got %s %q, want %s %q", short(got), got.Message, want, rejected)
+				}
+			})
+		})
+	}
+}
+
+func TestReconcile_DisbandedGroupCostsTwoLooks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService()
+		recs := records(500, true)
+		for _, rec := range recs[:400] {
+			s.Disband(rec.GroupID)
+		}
+		c := newClient(t, s)
+		time.Sleep(time.Minute) // an earlier process has long been forgotten
+		start := time.Now()
+		results := importAll(t.Context(), c, recs)
+		if got := countEnds(results); got["rejected"] != 400 || got["imported"] != 100 {
+			t.Errorf("got %v", got)
+		}
+		if took := time.Since(start); took > 7*time.Second {
+			t.Errorf("got %v, want 500 records and a second look", took)
+		}
+	})
+}
+
+// Reads lag, and the record's own attempt, or one of the process before this one, has created the group.
+func TestReconcile_OwnGroupIsNeverRejectedThoughReadsLag(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		lag   time.Duration
+		older bool // an earlier process has created it
+		lost  bool // the answer to the first attempt
+		want  string
+	}{
+		{"response lost, shown at the second look", time.Second, false, true, `standing "g" code 10021 attempts 2`},
+		{"response lost, shown at the third look", 8 * time.Second, false, true, `standing "g" code 10021 attempts 2`},
+		{"response lost, not shown in time", time.Hour, false, true, `failed "" code 10021 attempts 2`},
+		{"earlier process, shown at the third look", 8 * time.Second, true, false, `standing "g" code 10021 attempts 1`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newService()
+				s.ReadLag = test.lag
+				if test.older {
+					newClient(t, s).ImportGroup(t.Context(), record("g", "n")).Wait()
+				}
+				if test.lost {
+					s.Faults = first(1, emulator.DropAfter)
+				}
+				c := newClient(t, s)
+				if !test.older {
+					time.Sleep(time.Minute)
+				}
+				got := c.ImportGroup(t.Context(), record("g", "n")).Wait()
+				if short(got) != test.want {
+					t.Errorf("got %s %q, want %s", short(got), got.Message, test.want)
+				}
+			})
+		})
+	}
+}
+
+// The loss of other records' answers must not put off the last look for ever.
+func TestReconcile_EndsWhileOthersLoseAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService()
+		s.Disband("gone")
+		s.Faults.Plan = func(r emulator.Request) emulator.Fault {
+			if r.Command == "import_group" && r.Name == "lost" {
+				return emulator.Internal
+			}
+			return emulator.None
+		}
+		c := newClient(t, s)
+		ctx, cancel := context.WithCancel(t.Context())
+		var others sync.WaitGroup
+		others.Go(func() {
+			for ctx.Err() == nil {
+				c.ImportGroup(ctx, record("lost", "lost")).Wait()
+			}
+		})
+		start := time.Now()
+		got := c.ImportGroup(t.Context(), record("gone", "n")).Wait()
+		cancel()
+		others.Wait()
+		if took := time.Since(start); got.End != tim.Rejected || took > 15*time.Second {
+			t.Errorf("got %s after %v, want rejected within 15s", short(got), took)
+		}
+	})
 }
 
 func TestLookUpsOfAMomentShareARequestOfFiftyAtMost(t *testing.T) {

@@ -7,6 +7,11 @@ import (
 	"time"
 )
 
+// maxIdle is for how long connections may have been idle, all of them, before they are closed and not used again. The
+// service documents no keep-alive. The transport closes connections that the service has closed, and idle ones by a
+// timer, but neither happens while a function is frozen: then the first request after it would be lost.
+const maxIdle = 5 * time.Second
+
 // A window bounds the attempts in flight. To keep up R a second at a latency of L seconds, R × L must be
 // in flight: the bound follows the longest latency seen lately, half as much again and a few more. So
 // when the service stops answering, what has been sent and may be lost is little.
@@ -121,4 +126,22 @@ func newTransport(inFlight int) *http.Transport {
 		t.TLSClientConfig.NextProtos = []string{"http/1.1"} // a clone offers h2 all the same, and a server takes it at its word
 	}
 	return t
+}
+
+// dropStale closes the idle connections if there was no attempt for longer than maxIdle.
+func (c *Client) dropStale() {
+	c.useMu.Lock()
+	defer c.useMu.Unlock()
+	now := time.Now().Round(0) // the wall clock, which also counts while a function is frozen
+	if !c.lastUse.IsZero() && now.Sub(c.lastUse) > maxIdle {
+		c.Close()
+	}
+	c.lastUse = now
+}
+
+// used notes that an attempt has ended.
+func (c *Client) used() {
+	c.useMu.Lock()
+	defer c.useMu.Unlock()
+	c.lastUse = time.Now().Round(0)
 }

@@ -82,7 +82,7 @@ func serve(t *testing.T, code int) (*httptest.Server, func() []wire) {
 			fmt.Fprintf(w, `{"ActionStatus":"FAIL","ErrorCode":%d,"ErrorInfo":""}`, code)
 			return
 		}
-		_, _ = io.WriteString(w, `{"ActionStatus":"OK","ErrorCode":0,"ErrorInfo":"","GroupId":"from the service","GroupInfo":[]}`)
+		_, _ = io.WriteString(w, `{"ActionStatus":"OK","ErrorCode":0,"ErrorInfo":"","GroupId":"from the service","GroupInfo":[{"GroupId":"g\"1","Type":"Public","Name":"another"}]}`)
 	}))
 	t.Cleanup(srv.Close)
 	return srv, func() []wire {

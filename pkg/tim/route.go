@@ -1,0 +1,70 @@
+package tim
+
+import (
+	"sync"
+	"time"
+)
+
+// A host is one of the two that serve a region.
+type host int
+
+const (
+	mainHost host = iota
+	backupHost
+)
+
+func (h host) other() host { return backupHost - h }
+
+// backupTime is how long the backup host is used before one attempt tries the main host again.
+const backupTime = 5 * time.Minute
+
+// A route chooses the host of an attempt. It leaves a host only when no connection to it comes about, so that no
+// request that may have been received is repeated because of it.
+type route struct {
+	hasBackup bool // or all goes to the main host
+
+	mu      sync.Mutex
+	current host
+	again   time.Time // when one attempt tries the main host again, while current is the backup host
+	last    host      // that was reached
+}
+
+// pick returns the host of the next attempt.
+func (r *route) pick() host {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.current == backupHost && !time.Now().Before(r.again) {
+		r.again = time.Now().Add(backupTime) // the others wait for how this one ends
+		return mainHost
+	}
+	return r.current
+}
+
+// failed notes that no connection to h comes about, and reports whether the other host is worth a try.
+func (r *route) failed(h host) bool {
+	if !r.hasBackup {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.use(h.other())
+	return true
+}
+
+// reached notes that h was sent a request, and reports whether the one before it went to the other host.
+func (r *route) reached(h host) (changed bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.use(h)
+	changed = r.last != h
+	r.last = h
+	return changed
+}
+
+// use makes h the current host. mu is held.
+func (r *route) use(h host) {
+	if h == backupHost && r.current == mainHost {
+		r.again = time.Now().Add(backupTime)
+	}
+	r.current = h
+}
