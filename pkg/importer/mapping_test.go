@@ -1,6 +1,7 @@
 package importer_test
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -19,7 +20,7 @@ const slackGroups = `{"id":"G0APRIV01","name":"board-of-directors-and-everybody-
 {"id":"G0APRIV02","name":"old","created":1456789012,"is_archived":true,"members":[]}
 `
 
-// A private channel arrives as a private group, also when the import is resumed and whatever is configured then.
+// A private channel arrives as a private group.
 func TestImport_SlackGroupsStayPrivate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for include, want := range map[bool]outcome.Counts{false: {Imported: 1, Skipped: 1}, true: {Imported: 2}} {
@@ -41,6 +42,28 @@ func TestImport_SlackGroupsStayPrivate(t *testing.T) {
 					t.Errorf("got %+v, want it private", g)
 				}
 			}
+		}
+	})
+}
+
+// A resumed import keeps to the INCLUDE_ARCHIVED that it began with.
+func TestImport_KeepsIncludeArchived(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var lines []string
+		for n := range 2000 {
+			lines = append(lines, fmt.Sprintf(`{"channel_url":"g%d","name":"g","is_public":false,"freeze":true}`, n))
+		}
+		w.put(lines...)
+		w.config.Mapping, w.config.IncludeArchived = "sendbird", true
+		ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
+		defer cancel()
+		if s, err := w.mapped("").Run(ctx, simKey); err != nil || s.State != results.Waiting || s.Counts.Imported == 0 {
+			t.Fatalf("got %+v %v, want a part imported", s, err)
+		}
+		w.config.IncludeArchived = false
+		if s, err := w.mapped("").Run(t.Context(), simKey); err != nil || s.Counts != (results.Counts{Imported: 2000}) {
+			t.Errorf("got %+v %v, want all imported", s, err)
 		}
 	})
 }
