@@ -62,7 +62,7 @@ func TestImport_KeepsIncludeArchived(t *testing.T) {
 			t.Fatalf("got %+v %v, want a part imported", s, err)
 		}
 		w.config.IncludeArchived = false
-		if s, err := w.mapped("").Run(t.Context(), simKey); err != nil || s.Counts != (results.Counts{Imported: 2000}) {
+		if s, err := w.mapped("").Run(t.Context(), simKey); err != nil || s.Counts != (outcome.Counts{Imported: 2000}) {
 			t.Errorf("got %+v %v, want all imported", s, err)
 		}
 	})
@@ -92,7 +92,7 @@ func TestImport_ForeignExportNamesItsMapping(t *testing.T) {
 func TestImport_GuardLetsGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		channel := strings.Split(slackGroups, "\n")[0]
+		channel, _, _ := strings.Cut(slackGroups, "\n")
 		w.put(channel, channel, `{"Type":"Public","Name":"a"}`, channel)
 		s, err := w.mapped("").Run(t.Context(), simKey)
 		if err != nil || s.Counts != (outcome.Counts{Imported: 1, Rejected: 3}) {

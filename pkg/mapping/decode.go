@@ -48,7 +48,12 @@ func (d *decoder) value() (any, error) {
 		return d.list()
 	case '{':
 		return d.object()
+	default:
+		return d.scalar()
 	}
+}
+
+func (d *decoder) scalar() (any, error) {
 	tok, err := d.ReadToken()
 	if err != nil {
 		return nil, err
@@ -169,7 +174,8 @@ func (p *Program) scan(dec *jsontext.Decoder) (other bool, err error) {
 			continue
 		}
 		otherNames = slices.DeleteFunc(otherNames, func(seen string) bool { return seen == name })
-		if text, err := jsontext.AppendUnquote(nil, value); value.Kind() == '"' && err == nil && string(text) != p.only[name] {
+		text, err := jsontext.AppendUnquote(nil, value)
+		if value.Kind() == '"' && err == nil && string(text) != p.only[name] {
 			otherNames = append(otherNames, name)
 		}
 	}

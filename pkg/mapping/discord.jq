@@ -34,7 +34,8 @@ elif .type == 0 or .type == 5 or .type == 10 or .type == 11 or .type == 12 then
     }
   end
 else
-  skip({"1": "a direct message", "2": "a voice channel", "3": "a group of direct messages", "4": "a category", "13": "a stage",
-    "14": "a directory", "15": "a forum, whose posts are threads", "16": "a media channel, whose posts are threads"}["\(.type)"]
+  skip({"1": "a direct message", "2": "a voice channel", "3": "a group of direct messages", "4": "a category",
+    "13": "a stage", "14": "a directory", "15": "a forum, whose posts are threads",
+    "16": "a media channel, whose posts are threads"}["\(.type)"]
     // "a channel of type \(.type)")
 end

@@ -118,7 +118,7 @@ func fitted(text string) string {
 
 // sourceOf returns the member "source" of what a program yields: without what cannot be printed, cut to maxSource.
 func sourceOf(v any) (string, error) {
-	text := ""
+	var text string
 	switch v := v.(type) {
 	case nil:
 		return "", nil
@@ -163,7 +163,9 @@ func seconds(v any, _ []any) any {
 		if n, err := strconv.ParseFloat(v, 64); err == nil {
 			return secondsOf(n)
 		}
-		for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05.999999999-0700", time.DateTime, "2006-01-02T15:04:05"} {
+		for _, layout := range []string{
+			time.RFC3339, "2006-01-02T15:04:05.999999999-0700", time.DateTime, "2006-01-02T15:04:05",
+		} {
 			if at, err := time.Parse(layout, v); err == nil {
 				return int(at.Unix())
 			}

@@ -231,8 +231,10 @@ func TestWhatAProgramComesTo(t *testing.T) {
 		"a source that cannot be printed": {`{Type:"Public",Name:"a",source:"a\u0000\n\u200bb"}`, `{}`, `{"Type":"Public","Name":"a"} of ab`},
 		"a source that is too long":       {`{Type:"Public",Name:"a",source:("群" * 200)}`, `{}`, `{"Type":"Public","Name":"a"} of ` + strings.Repeat("群", 129)},
 		"a source that is no text":        {`{Type:"Public",Name:"a",source:[]}`, `{}`, `the mapping fails: source must be a text or a whole number, not array in {"foreign":{}}`},
-		"changes by each function, in the order of the fields": {`{FaceUrl:(.u|fits(3)),Introduction:(.u|cut_bytes(3)),Type:"Public",Name:(.n|change(ltrimstr("x"))),GroupId:("群"|fit_id),Notification:(.u|cut_bytes(9))}`,
-			`{"u":"abcd","n":"xy"}`, `{"Type":"Public","GroupId":"-0df737cb62bb5175","Name":"y","Introduction":"abc","Notification":"abcd"}, changed [GroupId Name Introduction FaceUrl]`},
+		"changes by each function, in the order of the fields": {
+			`{FaceUrl:(.u|fits(3)),Introduction:(.u|cut_bytes(3)),Type:"Public",Name:(.n|change(ltrimstr("x"))),GroupId:("群"|fit_id),Notification:(.u|cut_bytes(9))}`,
+			`{"u":"abcd","n":"xy"}`, `{"Type":"Public","GroupId":"-0df737cb62bb5175","Name":"y","Introduction":"abc","Notification":"abcd"}, changed [GroupId Name Introduction FaceUrl]`,
+		},
 		"a change that is used for another field":     {`{Type:"Public",Name:((.u|fits(3)) // "other")}`, `{"u":"abcd"}`, `{"Type":"Public","Name":"other"}, changed [Name]`},
 		"a change that is not used":                   {`{Type:"Public",Name:((.u|cut_bytes(3)) as $x | "a")}`, `{"u":"abcd"}`, `{"Type":"Public","Name":"a"}`},
 		"a unit of time is no change":                 {`{Type:"Public",Name:"a",CreateTime:(.t|seconds)}`, `{"t":1500000000123}`, `{"Type":"Public","Name":"a","CreateTime":1500000000}`},

@@ -26,7 +26,11 @@ var publicValues = map[string]string{
 // odd are the values that take the place of each field: of each type, and texts that resemble what is documented.
 var odd = []any{
 	nil, true, false, 0, 1, -1, 2.5, 1e300, "", "x", "o", "p", "P", "public", "Open", "private", "true", "false", "0", "1024x",
-	[]any{}, []any{nil}, []any{map[string]any{}}, map[string]any{}, map[string]any{"value": 1},
+	[]any{},
+	[]any{nil},
+	[]any{map[string]any{}},
+	map[string]any{},
+	map[string]any{"value": 1},
 }
 
 // otherNames are what an export of Slack may be renamed to.

@@ -19,7 +19,7 @@ else
     Introduction: ((.description // "" | select(. != "")) // .topic) | cut_bytes($limits.Introduction),
     Notification: .announcement | cut_bytes($limits.Notification),
     Owner_Account: .u._id,
-    ApplyJoinOption: (if $public and (.joinCodeRequired == null or .joinCodeRequired == false) then "FreeAccess" else null end),
+    ApplyJoinOption: (if $public and (.joinCodeRequired | . == null or . == false) then "FreeAccess" else null end),
     CreateTime: .ts | seconds,
     source: ._id
   }
