@@ -60,8 +60,8 @@ type item struct {
 	assigned bool
 	id, sum  group.Digest  // of the record as it would be sent; zero if it is invalid
 	taken    results.Taken // the earlier outcome that it takes over
-	changed  []string // see [export.Entry.Changed]
-	source   string   // see [export.Entry.Source]
+	changed  []string      // see [export.Entry.Changed]
+	source   string        // see [export.Entry.Source]
 	cost     int64
 
 	known   []byte           // the outcome's line, from an earlier run
