@@ -23,7 +23,7 @@ func (m mapOption) text(limits group.Limits) (string, error) {
 	}
 	text, err := mapping.Find(*m.name, os.ReadFile)
 	if err == nil {
-		_, err = mapping.Compile(text, limits)
+		_, err = mapping.Compile(text, mapping.Settings{Limits: limits})
 	}
 	if err != nil {
 		return "", usageError("-map: %v", err)

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -42,6 +43,12 @@ func (t *tool) validate(ctx context.Context, args []string) error {
 		var err error
 		if v.limits, err = group.ParseLimits(name); err != nil {
 			return usageError("FIELD_LIMITS: %v", err)
+		}
+	}
+	if value := t.getenv("INCLUDE_ARCHIVED"); value != "" {
+		var err error
+		if v.archived, err = strconv.ParseBool(value); err != nil {
+			return usageError("INCLUDE_ARCHIVED is %q, it must be true or false", value)
 		}
 	}
 	var err error
@@ -102,9 +109,10 @@ func (t *tool) validate(ctx context.Context, args []string) error {
 // A validation is what all files are checked with.
 type validation struct {
 	*tool
-	limits  group.Limits
-	program string      // of -map, empty if there is none
-	client  *tim.Client // of -live, nil without
+	limits   group.Limits
+	program  string      // of -map, empty if there is none
+	archived bool        // INCLUDE_ARCHIVED
+	client   *tim.Client // of -live, nil without
 }
 
 // A checked is what the check of a file came to.
@@ -113,7 +121,8 @@ type checked struct {
 	Records           int64            `json:"records"`
 	Valid             int64            `json:"valid"`
 	Invalid           int64            `json:"invalid"`
-	Skipped           int64            `json:"skipped"` // left out by the mapping
+	Skipped           int64            `json:"skipped"`          // left out by the mapping
+	Ignored           int64            `json:"ignored,omitzero"` // no records of groups, for the mapping; not in Records
 	WithoutGroupID    int64            `json:"withoutGroupId"`
 	WithoutCreateTime int64            `json:"withoutCreateTime"`
 	Rules             []*finding       `json:"rules"`            // most often broken first
@@ -194,7 +203,7 @@ func valueOf(raw []byte, field string) string {
 // check reads a file to its end.
 func (v *validation) check(ctx context.Context, file string) (*checked, error) {
 	c := &checked{File: file}
-	src, err := v.source(file)
+	src, guard, err := v.source(file)
 	if err != nil {
 		return c, err
 	}
@@ -218,10 +227,18 @@ func (v *validation) check(ctx context.Context, file string) (*checked, error) {
 		if err != nil {
 			return c, err
 		}
-		if c.Records++; c.Records%1024 == 0 && ctx.Err() != nil {
+		if (c.Records+c.Ignored)%1024 == 1023 && ctx.Err() != nil {
 			return c, context.Cause(ctx)
 		}
+		if err := guard.See(&e); err != nil {
+			return c, err
+		}
 		c.size = e.Next.Done()
+		if e.Ignored {
+			c.Ignored++
+			continue
+		}
+		c.Records++
 		switch {
 		case e.Skipped != "":
 			c.Skipped++
@@ -243,6 +260,9 @@ func (v *validation) check(ctx context.Context, file string) (*checked, error) {
 				}
 			}
 		}
+	}
+	if err := guard.End(); err != nil {
+		return c, err
 	}
 	if c.Live != nil {
 		return c, c.Live.ask(ctx)
@@ -267,10 +287,10 @@ func note(findings map[string]*finding, p group.Problem, at export.Position, raw
 	findings[key].add(at, p.Message, raw)
 }
 
-// source returns a file as an export, with the mapping for it.
-func (v *validation) source(file string) (export.Source, error) {
+// source returns a file as an export, with the mapping for it and the guard of its first records.
+func (v *validation) source(file string) (export.Source, *mapping.Guard, error) {
 	if err := checkFile(file); err != nil {
-		return export.Source{}, err
+		return export.Source{}, nil, err
 	}
 	src := export.Source{Name: file, Open: func(offset int64) io.ReadCloser { return openAt(file, offset) }}
 	text := v.program
@@ -280,18 +300,21 @@ func (v *validation) source(file string) (export.Source, error) {
 			return os.ReadFile(filepath.Join(filepath.Dir(file), key)) //nolint:gosec // the file that the user names
 		})
 		if err != nil {
-			return src, err
+			return src, nil, err
 		}
 	}
+	guard := mapping.NewGuard(text)
 	if text == "" {
-		return src, nil
+		return src, guard, nil
 	}
-	program, err := mapping.Compile(text, v.limits)
+	program, err := mapping.Compile(text, mapping.Settings{
+		Limits: v.limits, Name: mapping.BaseName(filepath.ToSlash(file)), IncludeArchived: v.archived,
+	})
 	if err != nil {
-		return src, err
+		return src, nil, err
 	}
-	src.Map = program.Map
-	return src, nil
+	src.Map = program
+	return src, guard, nil
 }
 
 // openAt returns what a file holds from offset on. That it cannot be opened is an error of the first Read.
@@ -387,6 +410,9 @@ func (t *tool) verdict(c *checked, took time.Duration) {
 	left := ""
 	if c.Skipped > 0 {
 		left = ", left out " + thousands(c.Skipped)
+	}
+	if c.Ignored > 0 {
+		left += ", no groups " + thousands(c.Ignored)
 	}
 	fmt.Fprintf(t.stdout, "%s: records %s, valid %s, not valid %s%s (%.1f MB in %s)\n", shown(c.File), thousands(c.Records), thousands(c.Valid),
 		thousands(c.Invalid), left, float64(c.size)/1e6, took.Round(time.Millisecond))

@@ -48,6 +48,7 @@ func (r *Reader) answer(e *Entry) {
 		}
 	}
 	out := append(r.scratch[:0], '{')
+	source, cut := "", false
 	for _, m := range members {
 		switch {
 		case m.name == answerMaxMembers:
@@ -55,9 +56,10 @@ func (r *Reader) answer(e *Entry) {
 			if string(m.value) == "0" {
 				continue // no limit of its own
 			}
-		case m.name == answerID && !community:
-			if rest, ok := strings.CutPrefix(string(m.value), `"`+ownPrefix); ok && rest != `"` {
-				m.value = jsontext.Value(`"` + rest)
+		case m.name == answerID:
+			source = strings.Trim(string(m.value), `"`)
+			if rest, ok := strings.CutPrefix(string(m.value), `"`+ownPrefix); ok && rest != `"` && !community {
+				m.value, cut = jsontext.Value(`"`+rest), true
 				r.drop("the prefix " + ownPrefix + " of GroupId")
 			}
 		case !group.IsField(m.name):
@@ -72,6 +74,12 @@ func (r *Reader) answer(e *Entry) {
 	r.scratch = append(out, '}')
 	e.Raw = r.scratch
 	r.decode(e)
+	if e.Problem == nil {
+		e.Source = source
+		if cut {
+			e.Changed = []string{answerID}
+		}
+	}
 }
 
 // A member is one of a JSON object.

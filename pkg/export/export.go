@@ -74,15 +74,17 @@ type Entry struct {
 	// [MaxLine].
 	Raw []byte
 
-	Record  group.Record // valid if Problem is nil and Skipped is empty
+	Record  group.Record // valid if Problem is nil, Skipped is empty and Ignored is false
 	Problem *group.Error // what is wrong with the record, nil if nothing is
 	Skipped string       // why the mapping leaves the record out, empty if it does not
-}
 
-// A Mapping makes of one record of another system, a JSON value, one in import_group's words. If it
-// leaves the record out, skipped says why. An error says what is wrong with the record. What it returns is valid until
-// the next call.
-type Mapping func(raw []byte) (mapped []byte, skipped string, err error)
+	// Ignored says that the mapping takes this for no record of a group, such as a message. An ignored entry has no
+	// ordinal: Pos.N and Next.N are those of the record behind it. Only Pos, Next and Raw are set.
+	Ignored bool
+
+	Changed []string // fields whose value the mapping cut, altered or dropped, in the order of [group.Fields]
+	Source  string   // the group's ID in the system that it comes from, empty if that is not known
+}
 
 // ErrFormat is wrapped when an export is in no format that this package reads.
 var ErrFormat = errors.New("unknown format")
@@ -189,6 +191,7 @@ type finder interface {
 type found struct {
 	pos     Position
 	raw     []byte       // nil if it was too long to be kept
+	head    []byte       // the first bytes of a record that was too long
 	problem *group.Error // what is wrong with it already here
 	answer  bool         // it is of an answer of get_group_info
 	line    bool         // it is a line of JSONL, and perhaps of a failures file
@@ -228,13 +231,19 @@ func (r *Reader) next(t *text, records finder) (Entry, error) {
 	if err != nil {
 		return Entry{}, t.explain(err)
 	}
-	t.at.N++
-	e := Entry{Pos: f.pos, Next: t.at, Raw: f.raw, Problem: f.problem}
+	e := Entry{Pos: f.pos, Raw: f.raw, Problem: f.problem}
+	switch {
+	case e.Problem == nil:
+		r.fill(&e, f)
+	case f.head != nil && r.src.Map != nil && r.src.Map.Ignores(f.head):
+		e.Problem, e.Ignored = nil, true
+	}
+	if !e.Ignored {
+		t.at.N++
+	}
+	e.Next = t.at
 	if !t.plain {
 		e.Next.Read = t.read()
-	}
-	if e.Problem == nil {
-		r.fill(&e, f)
 	}
 	return e, nil
 }
@@ -253,7 +262,7 @@ func (r *Reader) fill(e *Entry, f found) {
 		if e.Problem == nil || !f.line {
 			break
 		}
-		if wrapped := (Entry{Pos: e.Pos, Next: e.Next}); r.unwrap(&wrapped, f.raw) {
+		if wrapped := (Entry{Pos: e.Pos}); r.unwrap(&wrapped, f.raw) {
 			*e = wrapped
 		}
 	}
@@ -275,7 +284,7 @@ func (r *Reader) unwrap(e *Entry, line []byte) bool {
 	if !ok {
 		return false
 	}
-	e.Failure, e.Raw, e.Problem = &o, raw, problem
+	e.Failure, e.Raw, e.Problem, e.Changed, e.Source = &o, raw, problem, o.Changed, o.Source
 	if problem != nil {
 		return true
 	}
@@ -290,22 +299,6 @@ func (r *Reader) unwrap(e *Entry, line []byte) bool {
 	}
 	r.decode(e)
 	return true
-}
-
-// translate maps the record of an entry and decodes it.
-func (r *Reader) translate(e *Entry) {
-	mapped, skipped, err := r.src.Map(e.Raw)
-	switch {
-	case err != nil:
-		e.Problem = problemf(group.RuleMapping, "%v", err)
-		r.scratch = appendForeign(r.scratch[:0], e.Raw)
-		e.Raw = r.scratch
-	case skipped != "":
-		e.Skipped = skipped
-	default:
-		e.Raw = mapped
-		r.decode(e)
-	}
 }
 
 // drop counts a field that is left out of a record.
@@ -328,7 +321,7 @@ func tooLong(what string, size int64) *group.Error {
 }
 
 // Arrays are the names under which an object holds the records of an export. Under GroupInfo they are those
-// of an answer of get_group_info; channels and rooms are other systems' words.
-var Arrays = []string{"GroupInfo", "groups", "Groups", "channels", "rooms"}
+// of an answer of get_group_info; channels, group_channels and rooms are other systems' words.
+var Arrays = []string{"GroupInfo", "groups", "Groups", "channels", "group_channels", "rooms"}
 
 func isArrayName(name string) bool { return slices.Contains(Arrays, name) }

@@ -3,29 +3,9 @@ package export
 import (
 	"bytes"
 
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
-
 	"groupimport/pkg/group"
 	"groupimport/pkg/outcome"
 )
-
-// appendForeign appends a record that could not be mapped as a failures file has it, if it is JSON.
-func appendForeign(dst, raw []byte) []byte {
-	if !jsontext.Value(raw).IsValid(jsontext.AllowDuplicateNames(true)) {
-		return append(dst, raw...)
-	}
-	return append(append(append(dst, `{"foreign":`...), raw...), '}')
-}
-
-// foreignOf returns the record that [appendForeign] has put into raw.
-func foreignOf(raw []byte) ([]byte, bool) {
-	var f struct {
-		Foreign jsontext.Value `json:"foreign"`
-	}
-	err := json.Unmarshal(raw, &f, jsontext.AllowDuplicateNames(true), json.RejectUnknownMembers(true))
-	return f.Foreign, err == nil && f.Foreign != nil
-}
 
 // unwrap returns the outcome that a line of a dead-letter file holds and the record in it. ok says whether it is such
 // a line; the problem is that it holds no record. In such a line the record is in import_group's words and is never mapped

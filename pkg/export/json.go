@@ -147,7 +147,7 @@ func (a *arrays) element(t *text, c byte) (found, error) {
 	}
 	a.state = behindOne
 	if raw == nil || len(raw) > MaxLine {
-		return found{pos: pos, problem: tooLong("record", size)}, nil
+		return found{pos: pos, head: t.headOf(raw), problem: tooLong("record", size)}, nil
 	}
 	return found{pos: pos, raw: raw, answer: a.name == "GroupInfo"}, nil
 }

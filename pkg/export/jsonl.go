@@ -28,7 +28,7 @@ func (lines) next(t *text) (found, error) {
 			}
 		}
 		if line == nil || len(line) > MaxLine {
-			return found{pos: pos, problem: tooLong("line", size)}, nil
+			return found{pos: pos, head: t.headOf(line), problem: tooLong("line", size)}, nil
 		}
 		return found{pos: pos, raw: line, line: true}, nil
 	}

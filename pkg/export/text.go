@@ -18,8 +18,9 @@ type text struct {
 	cause func() error // why the object could not be read, nil if that is not why an error came
 
 	buf  []byte
-	r, w int   // buf[r:w] has been read and not been taken
-	err  error // of src; what is in buf comes before it
+	r, w int    // buf[r:w] has been read and not been taken
+	err  error  // of src; what is in buf comes before it
+	lead []byte // the first bytes of the last piece that was longer than the window
 
 	at        Position // of buf[r]
 	lineStart int64    // offset at which the line of at begins, -1 if that is not known
@@ -92,6 +93,9 @@ func (t *text) take(end func(chunk []byte) int) (piece []byte, size int64, err e
 		}
 		scanned = t.w - t.r
 		if scanned == bufSize {
+			if whole {
+				t.lead = append(t.lead[:0], t.buf[t.r:t.r+headSize]...)
+			}
 			size += int64(scanned)
 			t.advance(scanned)
 			whole, scanned = false, 0
@@ -105,6 +109,14 @@ func (t *text) take(end func(chunk []byte) int) (piece []byte, size int64, err e
 			return piece, size, err
 		}
 	}
+}
+
+// headOf returns the first bytes of a piece that [text.take] has returned, also of one longer than the window.
+func (t *text) headOf(piece []byte) []byte {
+	if piece == nil {
+		return t.lead
+	}
+	return piece[:min(len(piece), headSize)]
 }
 
 // head returns the next n bytes without taking them, fewer if the text ends before.

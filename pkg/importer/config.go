@@ -43,6 +43,9 @@ type Config struct {
 	HTTPPlatform    bool       // HTTP_AUTH=platform: it checks callers over HTTP, and they bear no token
 	LogLevel        slog.Level // LOG_LEVEL, debug, info, warn or error, default info
 
+	// IncludeArchived is INCLUDE_ARCHIVED: mappings import archived, deleted and frozen groups too, default false.
+	IncludeArchived bool
+
 	// SecretKeyParameter is TIM_SECRET_KEY_PARAMETER: where the key is kept if it is not in the environment,
 	// on AWS the name of an SSM parameter. Who reads it sets SecretKey.
 	SecretKeyParameter string
@@ -145,6 +148,7 @@ func ConfigFromEnv(getenv func(string) string) (Config, error) {
 	if c.Mapping = value("MAPPING", ""); c.Mapping != "" && !strings.HasSuffix(c.Mapping, ".jq") && !slices.Contains(mapping.Names(), c.Mapping) {
 		wrong("MAPPING", "is %q, it must be one of %s, or the key of a jq program that ends in .jq", c.Mapping, strings.Join(mapping.Names(), ", "))
 	}
+	c.IncludeArchived = flag("INCLUDE_ARCHIVED")
 	c.Bucket = value("EXPORT_BUCKET", "")
 	c.OneAtATime = flag("ONE_AT_A_TIME")
 	c.HTTPToken = value("HTTP_TOKEN", "")

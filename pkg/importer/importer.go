@@ -302,6 +302,9 @@ func (i *Importer) importExport(ctx, writing context.Context, names results.Name
 	}
 	program, programErr := i.program(writing)
 	settings := i.settings(program)
+	if last != nil && last.Export.Version == exp.Version && didNothing(last) && programErr == nil {
+		last.Mapping, last.Settings = program, settings // so another mapping may be named
+	}
 	m, err := results.LoadManifest(writing, i.Bucket, names)
 	switch {
 	case err == nil && m.Export.Version == exp.Version && (programErr != nil || i.beganWith(writing, names, &m, settings)):
@@ -355,7 +358,9 @@ const noMapping = "none" // in [results.Settings]
 
 // settings returns what an import that begins now would begin with.
 func (i *Importer) settings(program string) results.Settings {
-	s := results.Settings{Mapping: noMapping, Limits: i.Config.Limits}
+	s := results.Settings{
+		Mapping: noMapping, Limits: i.Config.Limits, IncludeArchived: i.Config.IncludeArchived && program != "",
+	}
 	switch sum := sha256.Sum256([]byte(program)); {
 	case program == "":
 	case i.Mapping == "" && !strings.HasSuffix(i.Config.Mapping, ".jq"):
@@ -383,6 +388,12 @@ func resumes(cp *results.Checkpoint, now results.Settings) bool {
 	return (cp.Mapping == "") == (now.Mapping == noMapping)
 }
 
+// didNothing reports whether the runs of an import so far have ended before its first record.
+func didNothing(cp *results.Checkpoint) bool {
+	return cp.Round == 0 && !cp.Done && cp.Next == export.Start && cp.Sent == 0 && cp.Ahead == 0 &&
+		len(cp.Runs) > 0 && !cp.Runs[len(cp.Runs)-1].End.IsZero()
+}
+
 // program returns the text of the mapping for an import that begins now, empty if there is none.
 func (i *Importer) program(ctx context.Context) (string, error) {
 	if i.Mapping != "" || i.Config.Mapping == "" {
@@ -402,7 +413,10 @@ func (i *Importer) work(ctx, writing context.Context, r *run, cp results.Checkpo
 	var program *mapping.Program
 	if cp.Mapping != "" {
 		var err error
-		if program, err = mapping.Compile(cp.Mapping, i.Config.Limits); err != nil {
+		program, err = mapping.Compile(cp.Mapping, mapping.Settings{
+			Limits: i.Config.Limits, Name: mapping.BaseName(r.names.Export), IncludeArchived: cp.Settings.IncludeArchived,
+		})
+		if err != nil {
 			return Summary{}, err
 		}
 	}
@@ -422,6 +436,10 @@ func (i *Importer) work(ctx, writing context.Context, r *run, cp results.Checkpo
 	}
 	if r.earlier != nil {
 		defer r.earlier.close()
+	}
+	r.guard = &mapping.Guard{}
+	if cp.Round == 0 && cp.Next == export.Start && len(ahead) == 0 {
+		r.guard = mapping.NewGuard(cp.Mapping)
 	}
 	r.writer = results.NewWriter(writing, i.Bucket, r.names, r.lease, cp, i.log())
 	r.room = semaphore.NewWeighted(aheadBytes)

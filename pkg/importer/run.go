@@ -34,6 +34,8 @@ type run struct {
 	assigner *assigner        // of GroupIds for records without one; nil if none are assigned
 	earlier  *earlier         // outcomes of earlier versions, for records to take over; nil if there are none
 	program  *mapping.Program // of records that are another system's; nil if there are none
+	guard    *mapping.Guard   // of the first records
+	ignored  int64            // entries that are no records, see [export.Entry.Ignored]
 	dropped  map[string]int64 // see [export.Reader.Dropped]
 	assigned bool             // some record of this run was assigned an ID
 	ahead    map[int64][]byte // outcomes of earlier runs behind the first record without one
@@ -46,7 +48,8 @@ type run struct {
 	behind    []byte // outcomes of this run behind a record that could not be done, as lines of a part
 }
 
-// An item is a record between its reading and its outcome. One of known, call and outcome is set.
+// An item is a record between its reading and its outcome. One of known, call and outcome is set, or none if the item
+// only moves the position over entries that are no records.
 type item struct {
 	next     export.Position
 	pos      export.Position
@@ -57,12 +60,18 @@ type item struct {
 	assigned bool
 	id, sum  group.Digest  // of the record as it would be sent; zero if it is invalid
 	taken    results.Taken // the earlier outcome that it takes over
+	changed  []string      // see [export.Entry.Changed]
+	source   string        // see [export.Entry.Source]
 	cost     int64
 
 	known   []byte           // the outcome's line, from an earlier run
 	call    *tim.Call        // under way
 	outcome *outcome.Outcome // without a call
+	ignored bool             // there is no record, only next
 }
+
+// advanceEvery is how many entries that are no records move the position together.
+const advanceEvery = 1000
 
 // importRecords reads, calls and writes until the end of the export or of ctx. It returns why the run
 // ends, nil at the end of the export.
@@ -143,36 +152,69 @@ func (r *run) readAll(ctx context.Context, at export.Position) error {
 		return blob.NewReader(ctx, r.Bucket, r.exp.Key, r.exp.Version, offset, r.exp.Size)
 	}}
 	if r.program != nil {
-		src.Map = r.program.Map
+		src.Map = r.program
 	}
 	records, err := export.NewReader(src, at, r.Config.Limits)
 	if err != nil {
 		return err
 	}
 	r.dropped = records.Dropped()
+	var held []*item // while the guard doubts; none of them has a call
 	for e, err := range records.Records() {
 		if ctx.Err() != nil {
 			return nil // the cause says why
 		}
 		if err != nil {
+			r.put(held)
 			return err
+		}
+		if err := r.guard.See(&e); err != nil {
+			return err
+		}
+		if !r.guard.Doubts() {
+			r.put(held)
+			held = nil
+		}
+		if e.Ignored && r.round == 0 {
+			if r.ignored++; r.ignored%advanceEvery == 0 && len(held) == 0 {
+				r.queue <- &item{ignored: true, next: e.Next}
+			}
+			continue
 		}
 		it := &item{n: e.Pos.N, line: e.Pos.Line, pos: e.Pos, next: e.Next, cost: min(int64(len(e.Raw)+recordCost), aheadBytes)}
 		if r.round > 0 && !r.again(it, &e) {
 			continue
 		}
-		it.raw = bytes.Clone(e.Raw)
+		it.raw, it.changed, it.source = bytes.Clone(e.Raw), e.Changed, e.Source
 		if r.room.Acquire(ctx, it.cost) != nil || !r.start(ctx, it, &e) {
 			return nil
 		}
-		r.read = it.n
-		r.queue <- it // the writer drains it to the end, whatever happens
+		if r.guard.Doubts() {
+			held = append(held, it)
+			continue
+		}
+		r.put([]*item{it})
 	}
+	if err := r.guard.End(); err != nil {
+		return err
+	}
+	r.put(held)
 	return nil
+}
+
+// put hands items to the writer, which drains the queue to the end, whatever happens.
+func (r *run) put(items []*item) {
+	for _, it := range items {
+		r.read = it.n
+		r.queue <- it
+	}
 }
 
 // start sets what will become of the record. It returns false if the run ends before it.
 func (r *run) start(ctx context.Context, it *item, e *export.Entry) bool {
+	if e.Ignored { // in a round of retries: its record has an outcome already
+		e.Skipped = "the mapping takes it for no record of a group"
+	}
 	if e.Problem == nil && e.Skipped == "" {
 		it.id, it.sum = e.Record.Identity(), e.Record.Sum()
 	}
@@ -303,6 +345,12 @@ func (r *run) write(ctx context.Context) error {
 	gap := false
 	share := stopShare{most: r.Config.StopShare}
 	for it := range r.queue {
+		if it.ignored {
+			if !gap && err == nil {
+				r.writer.Advance(it.next)
+			}
+			continue
+		}
 		o, line := r.outcome(it)
 		switch {
 		case o == nil && line == nil: // undone
@@ -361,7 +409,7 @@ func (r *run) outcome(it *item) (*outcome.Outcome, []byte) {
 	o.N, o.Line = it.n, it.line
 	o.Attempts += it.before
 	o.GroupID = cmp.Or(o.GroupID, it.groupID)
-	o.Assigned = it.assigned
+	o.Assigned, o.Changed, o.Source = it.assigned, it.changed, it.source
 	o.ID, o.Sum = it.id, it.sum
 	return o, nil
 }

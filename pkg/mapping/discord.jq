@@ -1,23 +1,41 @@
-# Discord: the channels of a guild, an answer of "Get Guild Channels".
+# Discord: the channels of a guild, an answer of "Get Guild Channels", and threads.
 # https://discord.com/developers/docs/resources/guild#get-guild-channels and
 # https://discord.com/developers/docs/resources/channel#channel-object. An ID tells when it was made:
 # https://discord.com/developers/docs/reference#snowflakes
-def denies_everyone: # VIEW_CHANNEL, bit 10, to the role that has the guild's ID
+#
+# A channel is public if its permission overwrites are there and none denies VIEW_CHANNEL to a role or a member, or
+# allows it to some only. Threads have no overwrites of their own: they become Private.
+def is_id: type == "string" and test("^[0-9]+$");
+def is_mask: type == "string" and test("^[0-9]{1,16}$");
+def has_view: (tonumber / 1024 | floor) % 2 == 1; # VIEW_CHANNEL, bit 10
+def is_public:
   .guild_id as $guild |
-  any(.permission_overwrites[]?; .id == $guild and ((.deny // "0" | tonumber) / 1024 | floor) % 2 == 1);
-if .type == 0 or .type == 5 or .type == 10 or .type == 11 or .type == 12 then
-  (.type == 12 or denies_everyone) as $private |
-  {
-    GroupId: .id | fit_id,
-    Type: (if $private then "Private" else "Public" end),
-    Name: .name | cut_bytes($limits.Name),
-    Introduction: .topic | cut_bytes($limits.Introduction),
-    Owner_Account: .owner_id,
-    ApplyJoinOption: (if $private then null else "FreeAccess" end),
-    CreateTime: (((.id | tonumber) / 4194304 | floor) + 1420070400000) | seconds
-  }
+  ($guild | is_id) and (.permission_overwrites | type) == "array" and
+  all(.permission_overwrites[];
+    type == "object" and (.id | is_id) and (.allow | is_mask) and (.deny | is_mask) and
+    (.deny | has_view | not) and (.id == $guild or (.allow | has_view | not)));
+if type != "object" or (.id | is_id | not) or (.type | type) != "number" then
+  skip("not a channel of Discord")
+elif .type == 0 or .type == 5 or .type == 10 or .type == 11 or .type == 12 then
+  if (.thread_metadata | type) == "object" and .thread_metadata.archived != null and .thread_metadata.archived != false
+    and ($include_archived | not) then
+    skip("an archived thread; INCLUDE_ARCHIVED=true imports it")
+  else
+    ((.type == 0 or .type == 5) and is_public) as $public |
+    {
+      GroupId: .id | fit_id,
+      Type: (if $public then "Public" else "Private" end),
+      Name: .name | cut_bytes($limits.Name),
+      Introduction: .topic | cut_bytes($limits.Introduction),
+      Owner_Account: .owner_id,
+      ApplyJoinOption: (if $public then "FreeAccess" else null end),
+      CreateTime: (((.id | tonumber) / 4194304 | floor) + 1420070400000) | seconds,
+      source: .id
+    }
+  end
 else
-  skip({"1": "a direct message", "2": "a voice channel", "3": "a group of direct messages", "4": "a category", "13": "a stage",
-    "14": "a directory", "15": "a forum, whose posts are threads", "16": "a media channel, whose posts are threads"}["\(.type)"]
+  skip({"1": "a direct message", "2": "a voice channel", "3": "a group of direct messages", "4": "a category",
+    "13": "a stage", "14": "a directory", "15": "a forum, whose posts are threads",
+    "16": "a media channel, whose posts are threads"}["\(.type)"]
     // "a channel of type \(.type)")
 end

@@ -1,56 +1,55 @@
-// Package mapping makes import_group's records of other systems' with jq programs
+// Package mapping converts records of other systems to import_group's with jq programs
 // (https://jqlang.org/manual, as github.com/itchyny/gojq runs them).
 //
-// A program gets one record, and yields one object in import_group's words. If it yields nothing the record is
-// left out; [skip] does that with a word of its own. Beside jq's own functions it has:
+// A program gets one record and yields one object in import_group's words. It skips the record if it yields nothing.
+// Beside import_group's fields the object may have a member "source": the group's ID in the system that it comes from,
+// a text or a whole number. Beside jq's own functions a program has:
 //
-//	cut_bytes(n)   a text, cut to at most n bytes of UTF-8 without splitting a character; null stays null
-//	fits(n)        a text if it has at most n bytes, otherwise null: for what is of no use when cut, as a URL
-//	fit_id         a text as a GroupId: itself if it may be one, otherwise what may stand of it and a hash of all
-//	seconds        a time as Unix seconds: seconds, milliseconds or microseconds, as a number or in a text;
-//	               RFC 3339; MongoDB's {"$date": …}; null stays null
-//	skip(why)      leaves the record out and says why
-//	$limits        the limits in force: .Name .Introduction .Notification .FaceUrl, in bytes
+//	cut_bytes(n)      a text, cut to at most n bytes of UTF-8 without splitting a character; null stays null
+//	fits(n)           a text if it has at most n bytes, otherwise null: for what is of no use when cut, such as a URL
+//	fit_id            a text as a GroupId: itself if it is a valid one, otherwise its valid characters and a hash
+//	change(f)         the value of f, noted as a change of its input
+//	seconds           a time as Unix seconds: seconds, milliseconds or microseconds, as a number or in a text;
+//	                  RFC 3339; MongoDB's {"$date": …}; null stays null
+//	skip(why)         leaves the record out and says why
+//	ignore            leaves out a record that is about something else than a group: it gets no outcome
+//	$limits           the limits in force: .Name .Introduction .Notification .FaceUrl, in bytes
+//	$name             the export's name without folder and compression, such as "groups.json"
+//	$include_archived whether archived groups are imported
 //
-// There is no input but the record, no environment, and there are no modules.
+// [export.Mapped.Changed] names the fields whose value cut_bytes, fits, fit_id or change altered.
+//
+// A program may begin with jq's module directive. Records whose member of that name is another text are then ignored
+// without running the program, whatever else they hold:
+//
+//	module {only: {type: "channel"}};
+//
+// A program has no input but the record, no environment and no modules.
 package mapping
 
 import (
-	"context"
-	"crypto/sha256"
 	"embed"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"math"
-	"math/big"
 	"path"
-	"runtime/metrics"
+	"regexp"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
-	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/itchyny/gojq"
 
+	"groupimport/pkg/export"
 	"groupimport/pkg/group"
 )
 
 const (
-	// MaxProgram is how long a program may be, in bytes. It is kept with the import that it belongs to.
+	// MaxProgram is the longest program, in bytes. It is kept with the import that it belongs to.
 	MaxProgram = 64 << 10
 
-	// What a program may do for one record: operations, of which the built-in ones need some hundred, and
-	// bytes it may allocate. A single operation can allocate as much again, and a string times a number up to
-	// 2 GB: that much the author of a program is trusted.
-	mostSteps = 2_000_000
-	mostBytes = 32 << 20
-	lookEvery = 16 // operations between two looks at the bytes
-
-	mostGroupID = 48 // bytes a GroupId may have
+	// maxSource is the longest source ID that is kept, in characters: Mattermost's "team.channel" has up to
+	// 64 + 1 + 64, Sendbird's channel_url up to 100.
+	maxSource = 129
 )
 
 //go:embed *.jq
@@ -75,15 +74,55 @@ func Builtin(name string) (text string, ok bool) {
 	return string(data), err == nil
 }
 
-// A Program makes import_group's records of another system's. It may not be used concurrently.
+// nameOf returns the name of the built-in program with this text, "" of any other.
+func nameOf(text string) string {
+	for _, name := range Names() {
+		if known, _ := Builtin(name); known == text {
+			return name
+		}
+	}
+	return ""
+}
+
+// deadLetter is the name of a dead-letter file, also renamed so that it can be imported, and what an archived version
+// of the export has in its name.
+var deadLetter = regexp.MustCompile(`^(.+?)(\.[0-9a-f]{12})?\.failures\.(ndjson|jsonl)$`)
+
+// BaseName returns the $name of the export at key: without folders and the ending of a compression. A dead-letter
+// file has the name of the export that it belongs to.
+func BaseName(key string) string {
+	name := path.Base(key)
+	if m := deadLetter.FindStringSubmatch(name); m != nil {
+		name = m[1]
+	}
+	for _, ending := range export.Compressions {
+		if len(name) > len(ending) && strings.EqualFold(name[len(name)-len(ending):], ending) {
+			return name[:len(name)-len(ending)]
+		}
+	}
+	return name
+}
+
+// Settings are the values of a program's variables. An import keeps to those that it began with.
+type Settings struct {
+	Limits          group.Limits
+	Name            string // of the export, see [BaseName]
+	IncludeArchived bool
+}
+
+// A Program converts another system's records to import_group's. It may not be used concurrently.
 type Program struct {
-	code   *gojq.Code
-	limits any
-	out    []byte
+	code      *gojq.Code
+	variables []any
+	only      map[string]string // see the package's comment
+
+	exact   bool // the functions that alter values return them as they are
+	altered bool // one of them has altered a value
+	out     []byte
 }
 
 // Compile returns the program of a text. The error says where it is wrong.
-func Compile(text string, limits group.Limits) (*Program, error) {
+func Compile(text string, s Settings) (*Program, error) {
 	if len(text) > MaxProgram {
 		return nil, fmt.Errorf("the mapping has %d bytes, at most %d are read", len(text), MaxProgram)
 	}
@@ -95,309 +134,179 @@ func Compile(text string, limits group.Limits) (*Program, error) {
 		}
 		return nil, fmt.Errorf("the mapping is no jq program: %s%w", at, err)
 	}
-	code, err := gojq.Compile(query,
-		gojq.WithVariables([]string{"$limits"}),
-		gojq.WithFunction("cut_bytes", 1, 1, cutBytes),
-		gojq.WithFunction("fits", 1, 1, fits),
-		gojq.WithFunction("fit_id", 0, 0, fitID),
+	p := &Program{variables: []any{
+		map[string]any{
+			"Name": s.Limits.Name, "Introduction": s.Limits.Introduction, "Notification": s.Limits.Notification,
+			"FaceUrl": s.Limits.FaceURL,
+		},
+		s.Name, s.IncludeArchived,
+	}}
+	if p.only, err = onlyOf(query); err != nil {
+		return nil, err
+	}
+	p.code, err = gojq.Compile(query,
+		gojq.WithVariables([]string{"$limits", "$name", "$include_archived"}),
+		gojq.WithFunction("cut_bytes", 1, 1, p.cutBytes),
+		gojq.WithFunction("fits", 1, 1, p.fits),
+		gojq.WithFunction("fit_id", 0, 0, p.fitID),
+		gojq.WithFunction("change", 1, 1, p.change),
 		gojq.WithFunction("seconds", 0, 0, seconds),
 		gojq.WithFunction("skip", 1, 1, skip),
+		gojq.WithFunction("ignore", 0, 0, func(any, []any) any { return errIgnored }),
 		gojq.WithEnvironLoader(func() []string { return nil }),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("the mapping is no jq program: %w", err)
 	}
-	return &Program{code: code, limits: map[string]any{
-		"Name": limits.Name, "Introduction": limits.Introduction, "Notification": limits.Notification, "FaceUrl": limits.FaceURL,
-	}}, nil
+	return p, nil
 }
 
-// Map makes a record of raw, a JSON value. If it is left out, skipped says why. An error says what is wrong with the
-// record or the program. mapped is valid until the next call.
-func (p *Program) Map(raw []byte) (mapped []byte, skipped string, err error) {
-	in, err := decode(raw)
-	if err != nil {
-		if s, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
-			err = fmt.Errorf("%w at byte %d", s.Err, s.ByteOffset)
-		}
-		return nil, "", fmt.Errorf("not a JSON value: %w", err)
-	}
-	ctx := newBudget()
-	results := p.code.RunWithContext(ctx, in, p.limits)
-	v, ok := results.Next()
+// onlyOf returns the member "only" of the module directive that a program begins with.
+func onlyOf(query *gojq.Query) (map[string]string, error) {
+	value, ok := query.Meta.ToValue()["only"]
 	if !ok {
-		return nil, "the mapping yields nothing for it", nil
+		return nil, nil //nolint:nilnil // nothing is declared
 	}
-	if err, ok := v.(error); ok {
-		if out, ok := errors.AsType[*skipError](err); ok {
-			return nil, out.why, nil
+	members, ok := value.(map[string]any)
+	only := map[string]string{}
+	for name, value := range members {
+		text, isText := value.(string)
+		only[name], ok = text, ok && isText
+	}
+	if !ok {
+		return nil, errors.New(`the mapping is no jq program: "only" must be an object of texts, such as {type: "channel"}`)
+	}
+	return only, nil
+}
+
+// Map implements [export.Mapping].
+func (p *Program) Map(raw []byte) (export.Mapped, error) {
+	if len(p.only) > 0 {
+		if other, err := p.isOther(raw); other || err != nil {
+			return export.Mapped{Ignored: other}, err
 		}
+	}
+	in, damaged, err := decode(raw, replacement)
+	if err != nil {
+		return export.Mapped{}, invalid(err)
+	}
+	v, err := p.run(in)
+	altered := p.altered
+	if damaged && p.usesDamage(raw, v, err) {
+		return export.Mapped{}, errors.New(
+			"a text that the mapping uses is not valid UTF-8, or holds half of a surrogate pair")
+	}
+	if err != nil {
+		return left(err)
+	}
+	var changed []string
+	if altered {
+		changed = p.changed(in, v)
+	}
+	return p.mapped(v, changed)
+}
+
+// Ignores implements [export.Mapping].
+func (p *Program) Ignores(head []byte) bool { return len(p.only) > 0 && p.hasOther(head) }
+
+// invalid says why a record is no JSON.
+func invalid(err error) error {
+	if s, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
+		err = fmt.Errorf("%w at byte %d", s.Err, s.ByteOffset)
+	}
+	return fmt.Errorf("not a JSON value: %w", err)
+}
+
+// run runs the program once. The error is a [*skipError] or errIgnored if it leaves the record out.
+func (p *Program) run(in any) (any, error) {
+	p.altered = false
+	ctx := newBudget()
+	results := p.code.RunWithContext(ctx, in, p.variables...)
+	fails := func(err error) error {
 		if ctx.spent != nil {
 			err = ctx.spent
 		}
-		return nil, "", fmt.Errorf("the mapping fails: %w", err)
+		return fmt.Errorf("the mapping fails: %w", err)
 	}
-	switch more, ok := results.Next(); {
-	case !ok:
-	case ctx.spent != nil:
-		return nil, "", fmt.Errorf("the mapping fails: %w", ctx.spent)
-	default:
-		if err, ok := more.(error); ok {
-			return nil, "", fmt.Errorf("the mapping fails: %w", err)
+	v, ok := results.Next()
+	if !ok {
+		return nil, &skipError{"the mapping yields nothing for it"}
+	}
+	if err, ok := v.(error); ok {
+		if _, skipped := errors.AsType[*skipError](err); skipped || errors.Is(err, errIgnored) {
+			return nil, err
 		}
-		return nil, "", errors.New("the mapping yields more than one record: it must yield one for each")
+		return nil, fails(err)
 	}
-	if p.out, err = gojq.Marshal(v); err != nil {
-		return nil, "", fmt.Errorf("the mapping fails: %w", err)
+	more, ok := results.Next()
+	if err, isErr := more.(error); ok && (isErr || ctx.spent != nil) {
+		return nil, fails(err)
 	}
-	return p.out, "", nil
-}
-
-// A budget is a context that ends when a program has done too much: gojq asks it before each operation. So
-// the same record comes to the same on a busy machine.
-type budget struct {
-	context.Context //nolint:containedctx // it is one
-	steps           int
-	bytes           uint64
-	sample          [1]metrics.Sample
-	spent           error
-}
-
-var closed = func() <-chan struct{} {
-	c := make(chan struct{})
-	close(c)
-	return c
-}()
-
-func newBudget() *budget {
-	b := &budget{Context: context.TODO()}
-	b.sample[0].Name = "/gc/heap/allocs:bytes"
-	b.bytes = b.allocated() + mostBytes
-	return b
-}
-
-func (b *budget) allocated() uint64 {
-	metrics.Read(b.sample[:])
-	return b.sample[0].Value.Uint64()
-}
-
-// Done implements [context.Context].
-func (b *budget) Done() <-chan struct{} {
-	b.steps++
-	switch {
-	case b.spent != nil:
-	case b.steps > mostSteps:
-		b.spent = fmt.Errorf("it does not end within %d operations", mostSteps)
-	case b.steps%lookEvery == 0 && b.allocated() > b.bytes:
-		b.spent = fmt.Errorf("it needs more than %d MiB", mostBytes>>20)
-	default:
-		return nil
-	}
-	return closed
-}
-
-// Err implements [context.Context].
-func (b *budget) Err() error { return b.spent }
-
-// decode reads JSON as gojq wants it: whole numbers stay exact.
-func decode(raw []byte) (any, error) {
-	dec := jsontext.NewDecoder(strings.NewReader(string(raw)))
-	v, err := value(dec)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("something follows at byte %d", dec.InputOffset())
+	if ok {
+		return nil, errors.New("the mapping yields more than one record: it must yield one for each")
 	}
 	return v, nil
 }
 
-func value(dec *jsontext.Decoder) (any, error) {
-	tok, err := dec.ReadToken()
-	if err != nil {
-		return nil, err
+// left returns what an error of run says about the record.
+func left(err error) (export.Mapped, error) {
+	if s, ok := errors.AsType[*skipError](err); ok {
+		return export.Mapped{Skipped: s.why}, nil
 	}
-	switch tok.Kind() {
-	case 'n':
-		return nil, nil //nolint:nilnil // that is what null is
-	case 't', 'f':
-		return tok.Bool(), nil
-	case '"':
-		return tok.String(), nil
-	case '0':
-		return number(tok.String()), nil
-	case '[':
-		list := []any{}
-		for dec.PeekKind() != ']' {
-			v, err := value(dec)
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, v)
-		}
-		_, err := dec.ReadToken()
-		return list, err
-	default:
-		object := map[string]any{}
-		for dec.PeekKind() != '}' {
-			name, err := dec.ReadToken()
-			if err != nil {
-				return nil, err
-			}
-			key := name.String() // before the token is gone
-			if object[key], err = value(dec); err != nil {
-				return nil, err
-			}
-		}
-		_, err := dec.ReadToken()
-		return object, err
+	if errors.Is(err, errIgnored) {
+		return export.Mapped{Ignored: true}, nil
 	}
+	return export.Mapped{}, err
 }
 
-func number(text string) any {
-	if n, err := strconv.Atoi(text); err == nil {
-		return n
+// usesDamage reports whether the texts that are not valid UTF-8 make a difference: the program runs again with
+// another character in the place of the damage. This holds for any program and any function.
+func (p *Program) usesDamage(raw []byte, v any, err error) bool {
+	in, _, decodeErr := decode(raw, replacement+"?")
+	if decodeErr != nil {
+		return true
 	}
-	if len(text) < 1000 {
-		if n, ok := new(big.Int).SetString(text, 10); ok {
-			return n
+	again, againErr := p.run(in)
+	if err != nil || againErr != nil {
+		return fmt.Sprint(err) != fmt.Sprint(againErr)
+	}
+	return gojq.Compare(v, again) != 0
+}
+
+// changed returns the fields that would have another value if no function had altered any: the program runs again
+// with functions that alter nothing. A program that fails then may have changed any field.
+func (p *Program) changed(in, v any) []string {
+	p.exact = true
+	full, err := p.run(in)
+	p.exact = false
+	got, _ := v.(map[string]any)
+	want, _ := full.(map[string]any)
+	var names []string
+	for _, name := range group.Fields() {
+		if err != nil && got[name] != nil || err == nil && gojq.Compare(got[name], want[name]) != 0 {
+			names = append(names, name)
 		}
 	}
-	n, _ := strconv.ParseFloat(text, 64) // too large is infinite, as in jq
-	return n
+	return names
 }
 
-// cutBytes is cut_bytes(n).
-func cutBytes(v any, args []any) any {
-	text, n, err := textAndLength("cut_bytes", v, args)
-	if err != nil || v == nil {
-		return orNil(err)
-	}
-	if len(text) <= n {
-		return text
-	}
-	for n > 0 && !utf8.RuneStart(text[n]) {
-		n--
-	}
-	return text[:n]
-}
-
-// fits is fits(n).
-func fits(v any, args []any) any {
-	text, n, err := textAndLength("fits", v, args)
-	if err != nil || v == nil || len(text) > n {
-		return orNil(err)
-	}
-	return text
-}
-
-// orNil makes of an error what gojq takes for one, and of none null.
-func orNil(err error) any {
-	if err != nil {
-		return err
-	}
-	return nil
-}
-
-func textAndLength(name string, v any, args []any) (string, int, error) {
-	n, ok := args[0].(int)
-	if !ok || n < 0 {
-		return "", 0, fmt.Errorf("%s(%v): a length in bytes is wanted", name, args[0])
-	}
-	text, ok := v.(string)
-	if !ok && v != nil {
-		return "", 0, fmt.Errorf("%s is for texts, not for %s", name, gojq.TypeOf(v))
-	}
-	return text, n, nil
-}
-
-// fitID is fit_id.
-func fitID(v any, _ []any) any {
-	if v == nil {
-		return nil
-	}
-	text, ok := v.(string)
-	if n, isInt := v.(int); isInt {
-		text, ok = strconv.Itoa(n), true
-	}
-	if !ok {
-		return fmt.Errorf("fit_id is for texts and whole numbers, not for %s", gojq.TypeOf(v))
-	}
-	fit := strings.Map(func(c rune) rune {
-		if c < 0x20 || c > 0x7e {
-			return -1
+// mapped returns the record that a program has yielded.
+func (p *Program) mapped(v any, changed []string) (export.Mapped, error) {
+	m := export.Mapped{Changed: changed}
+	if object, ok := v.(map[string]any); ok {
+		source, err := sourceOf(object["source"])
+		if err != nil {
+			return export.Mapped{}, fmt.Errorf("the mapping fails: %w", err)
 		}
-		return c
-	}, text)
-	for strings.HasPrefix(fit, "@TGS#") { // the service's own to give
-		fit = fit[len("@TGS#"):]
+		m.Source = source
+		delete(object, "source")
 	}
-	if fit == text && len(fit) <= mostGroupID {
-		return text
+	var err error
+	if p.out, err = gojq.Marshal(v); err != nil {
+		return export.Mapped{}, fmt.Errorf("the mapping fails: %w", err)
 	}
-	sum := sha256.Sum256([]byte(text))
-	const hashed = 16 // hexadecimal digits: with a billion groups one chance in forty that two are alike
-	return fit[:min(len(fit), mostGroupID-hashed-1)] + "-" + hex.EncodeToString(sum[:hashed/2])
-}
-
-// seconds is for times of any kind that exports have.
-func seconds(v any, _ []any) any {
-	switch v := v.(type) {
-	case nil:
-		return nil
-	case map[string]any:
-		if date, ok := v["$date"]; ok {
-			return seconds(date, nil)
-		}
-		if long, ok := v["$numberLong"]; ok {
-			return seconds(long, nil)
-		}
-	case int:
-		return secondsOf(float64(v))
-	case float64:
-		return secondsOf(v)
-	case string:
-		if v == "" {
-			return nil
-		}
-		if n, err := strconv.ParseFloat(v, 64); err == nil {
-			return secondsOf(n)
-		}
-		for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05.999999999-0700", time.DateTime, "2006-01-02T15:04:05"} {
-			if at, err := time.Parse(layout, v); err == nil {
-				return int(at.Unix())
-			}
-		}
-		return fmt.Errorf("seconds: %.40q is no time", v)
-	}
-	return fmt.Errorf("seconds: %s is no time", gojq.TypeOf(v))
-}
-
-// secondsOf tells the unit by the size: 100,000,000,000 seconds are the year 5138, as many milliseconds 1973.
-func secondsOf(n float64) any {
-	for n >= 1e11 && n <= 1e18 {
-		n /= 1000
-	}
-	if math.IsNaN(n) || n < 0 || n > 1e11 {
-		return fmt.Errorf("seconds: %v is no time", n)
-	}
-	return int(math.Floor(n))
-}
-
-// A skipError leaves a record out.
-type skipError struct{ why string }
-
-func (e *skipError) Error() string { return "skipped: " + e.why }
-
-func skip(_ any, args []any) any {
-	why := fmt.Sprint(args[0])
-	if len(why) > 200 {
-		why = strings.ToValidUTF8(why[:200], "") + "…"
-	}
-	if why == "" {
-		why = "the mapping leaves it out"
-	}
-	return &skipError{why}
+	m.Record = p.out
+	return m, nil
 }
 
 // Find returns the text of the program that a configuration names: a built-in one, or what read returns for a
@@ -413,5 +322,6 @@ func Find(name string, read func(name string) ([]byte, error)) (string, error) {
 	if text, ok := Builtin(name); ok && slices.Contains(Names(), name) {
 		return text, nil
 	}
-	return "", fmt.Errorf("there is no mapping %q: name one of %s, or a jq program whose name ends in .jq", name, strings.Join(Names(), ", "))
+	return "", fmt.Errorf("there is no mapping %q: name one of %s, or a jq program whose name ends in .jq",
+		name, strings.Join(Names(), ", "))
 }

@@ -1,12 +1,21 @@
-# Sendbird: group channels, from a data export or an answer of "List group channels".
+# Sendbird: group channels, from a data export ({"group_channels": […]}) or an answer of "List group channels".
 # https://sendbird.com/docs/chat/platform-api/v3/channel/listing-channels-in-an-application/list-group-channels and
-# https://sendbird.com/docs/chat/platform-api/v3/channel/channel-overview, "Resource representation"
-{
-  GroupId: .channel_url | fit_id,
-  Type: (if .is_public == true then "Public" else "Private" end),
-  Name: ((.name // "" | select(. != "")) // .channel_url) | cut_bytes($limits.Name),
-  FaceUrl: .cover_url | fits($limits.FaceUrl),
-  Owner_Account: .created_by.user_id,
-  ApplyJoinOption: (if .is_public == true and .is_access_code_required != true then "FreeAccess" else null end),
-  CreateTime: .created_at | seconds
-}
+# https://sendbird.com/docs/chat/platform-api/v3/channel/channel-overview, "Resource representation".
+# A data export does not tell who created a channel.
+if type != "object" or .channel_url == null then
+  skip("not a group channel of Sendbird")
+elif any(.freeze, .is_frozen; . != null and . != false) and ($include_archived | not) then
+  skip("a frozen channel; INCLUDE_ARCHIVED=true imports it")
+else
+  (.is_public == true) as $public |
+  {
+    GroupId: .channel_url | fit_id,
+    Type: (if $public then "Public" else "Private" end),
+    Name: ((.name // "" | select(. != "")) // .channel_url) | cut_bytes($limits.Name),
+    FaceUrl: .cover_url | fits($limits.FaceUrl),
+    Owner_Account: .created_by.user_id,
+    ApplyJoinOption: (if $public and .is_access_code_required == false then "FreeAccess" else null end),
+    CreateTime: .created_at | seconds,
+    source: .channel_url
+  }
+end

@@ -1,18 +1,44 @@
-# Slack: channels.json, and groups.json for private channels, of a workspace export.
-# "How to read Slack data exports", https://slack.com/help/articles/220556107; the fields are those of the channel
-# object, https://api.slack.com/types/channel
-if .is_im == true or .is_mpim == true or .name == null then
+# Slack: channels.json (public channels) and groups.json (private ones) of a workspace export.
+# "How to read Slack data exports", https://slack.com/help/articles/220556107; the fields are those of the conversation
+# object, https://docs.slack.dev/reference/objects/conversation-object; &amp; &lt; &gt; stand for & < >:
+# https://docs.slack.dev/messaging/formatting-message-text#escaping
+#
+# The records of an export do not say whether a channel is private: the file's name does. Only channels.json, or
+# "channels (1).json" as browsers name a second download, is public. Under any other name all channels become Private.
+def unescape:
+  if . == null then null
+  else split("&lt;") | join("<") | split("&gt;") | join(">") | split("&amp;") | join("&") end;
+def is_channel: # as opposed to users, messages, canvases and logs of the same export
+  type == "object" and (.profile // .ts // .text // .mimetype) == null and .created != null and .id != null and
+  ((.members | type) == "array" or (.topic | type) == "object" or (.purpose | type) == "object");
+def file: # the name in small letters, without a browser's (1)
+  $name | ascii_downcase | if contains("(") then sub(" ?\\([0-9]+\\)(?<end>\\.[a-z]+)$"; "\(.end)") else . end;
+def is_file_of_messages: # also renamed, as acme-dms.json
+  file | split(".")[:-1] | join("-") | split("_") | join("-") | split(" ") | join("-") | split("-") | last |
+  . == "dms" or . == "mpims";
+def is_set: . != null and . != false;
+def is_public: # answers of the API, which have flags, must say so too
+  (file | . == "channels.json" or . == "channels.jsonl" or . == "channels.ndjson") and
+  ([.is_private, .is_group, .is_mpim, .is_im] | any(is_set) | not) and
+  (.is_private == false or (any(keys[]; startswith("is_") and . != "is_archived" and . != "is_general") | not));
+if is_channel | not then
+  skip("not a channel of a Slack export")
+elif is_file_of_messages or (.is_im | is_set) or (.is_mpim | is_set) or
+  (.name | type) != "string" or (.name | startswith("mpdm-")) then
   skip("a direct message, not a channel")
+elif (.is_archived | is_set) and ($include_archived | not) then
+  skip("an archived channel; INCLUDE_ARCHIVED=true imports it")
 else
-  (.is_private == true or .is_group == true) as $private |
+  is_public as $public |
   {
     GroupId: .id | fit_id,
-    Type: (if $private then "Private" else "Public" end),
-    Name: .name | cut_bytes($limits.Name),
-    Introduction: .purpose.value | cut_bytes($limits.Introduction),
-    Notification: .topic.value | cut_bytes($limits.Notification),
+    Type: (if $public then "Public" else "Private" end),
+    Name: .name | unescape | cut_bytes($limits.Name),
+    Introduction: .purpose.value | unescape | cut_bytes($limits.Introduction),
+    Notification: .topic.value | unescape | cut_bytes($limits.Notification),
     Owner_Account: .creator,
-    ApplyJoinOption: (if $private then null else "FreeAccess" end),
-    CreateTime: .created | seconds
+    ApplyJoinOption: (if $public then "FreeAccess" else null end),
+    CreateTime: .created | seconds,
+    source: .id
   }
 end

@@ -93,6 +93,9 @@ type Checkpoint struct {
 type Settings struct {
 	Mapping string       `json:"mapping"` // the name of a built-in one, or "sha256:…" of a jq program; "none" if there is none
 	Limits  group.Limits `json:"limits"`
+
+	// IncludeArchived is what the mapping was told about archived groups; false without a mapping.
+	IncludeArchived bool `json:"includeArchived,omitzero"`
 }
 
 // Parts are those that one run has written.

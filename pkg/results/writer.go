@@ -53,6 +53,7 @@ type Writer struct {
 	held    []byte        // outcomes that are in no part yet
 	sent    int64         // what the durable checkpoint announces
 	flushed time.Time     // when that was written
+	moved   bool          // the position has changed since, without an outcome
 	asked   int64         // the last record without a GroupId that was announced
 	closing bool
 	err     error
@@ -98,6 +99,13 @@ func (w *Writer) Append(ctx context.Context, o *outcome.Outcome, raw []byte, nex
 		w.look()
 	}
 	return nil
+}
+
+// Advance moves the position over text that holds no record.
+func (w *Writer) Advance(next export.Position) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cp.Next, w.moved = next, true
 }
 
 // Announce says that record n, which has no GroupId, is about to be sent, and returns once that is
@@ -162,7 +170,7 @@ func (w *Writer) flushing(ctx context.Context) {
 		case <-ctx.Done():
 		}
 		w.mu.Lock()
-		due, closing := w.due() || len(w.held) > 0 && time.Since(w.flushed) >= flushEvery, w.closing
+		due, closing := w.due() || (len(w.held) > 0 || w.moved) && time.Since(w.flushed) >= flushEvery, w.closing
 		w.mu.Unlock()
 		if closing || ctx.Err() != nil {
 			return // Close writes the rest itself
@@ -195,7 +203,7 @@ func (w *Writer) wake() {
 func (w *Writer) flush(ctx context.Context) error {
 	w.mu.Lock()
 	held := w.held
-	w.held = nil
+	w.held, w.moved = nil, false
 	if len(held) > 0 {
 		if last := len(w.cp.Parts) - 1; last >= 0 && w.cp.Parts[last].Lease == w.lease.Number {
 			w.cp.Parts[last].Count++

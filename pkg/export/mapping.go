@@ -1,0 +1,68 @@
+package export
+
+import (
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"groupimport/pkg/group"
+)
+
+// A Mapping converts records of another system.
+type Mapping interface {
+	// Map converts one record, a JSON value. An error says what is wrong with the record.
+	Map(raw []byte) (Mapped, error)
+
+	// Ignores reports whether a record is about something else than a group, judged by its first bytes.
+	// The reader asks about records that are too long to be mapped.
+	Ignores(head []byte) bool
+}
+
+// A Mapped is the result of mapping one record.
+type Mapped struct {
+	Record  []byte   // in import_group's words; nil if Skipped or Ignored is set; valid until the next call
+	Skipped string   // why the mapping leaves the record out, empty if it does not
+	Ignored bool     // the record is about something else than a group
+	Changed []string // see [Entry.Changed]
+	Source  string   // see [Entry.Source]
+}
+
+// headSize is how many bytes of a record longer than [MaxLine] are kept for [Mapping.Ignores].
+const headSize = 4 << 10
+
+// translate maps the record of an entry and decodes it.
+func (r *Reader) translate(e *Entry) {
+	m, err := r.src.Map.Map(e.Raw)
+	switch {
+	case err != nil:
+		e.Problem = problemf(group.RuleMapping, "%v", err)
+		r.scratch = appendForeign(r.scratch[:0], e.Raw)
+		e.Raw = r.scratch
+	case m.Ignored:
+		e.Ignored = true
+	case m.Skipped != "":
+		e.Skipped = m.Skipped
+	default:
+		e.Raw, e.Changed, e.Source = m.Record, m.Changed, m.Source
+		r.decode(e)
+	}
+}
+
+// tolerant lets doubled names and half surrogate pairs through, which a mapping rejects only where it uses them.
+var tolerant = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+
+// appendForeign appends a record that could not be mapped in the form of a dead-letter file, if the record is JSON.
+func appendForeign(dst, raw []byte) []byte {
+	if !jsontext.Value(raw).IsValid(tolerant) {
+		return append(dst, raw...)
+	}
+	return append(append(append(dst, `{"foreign":`...), raw...), '}')
+}
+
+// foreignOf returns the record that [appendForeign] has put into raw.
+func foreignOf(raw []byte) ([]byte, bool) {
+	var f struct {
+		Foreign jsontext.Value `json:"foreign"`
+	}
+	err := json.Unmarshal(raw, &f, tolerant, json.RejectUnknownMembers(true))
+	return f.Foreign, err == nil && f.Foreign != nil
+}

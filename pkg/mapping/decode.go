@@ -1,0 +1,194 @@
+package mapping
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// replacement stands for text that is not valid UTF-8, such as half of a surrogate pair.
+const replacement = "\uFFFD"
+
+// decode reads JSON as gojq wants it: whole numbers stay exact, and the last of doubled names counts, as in jq. damage
+// is put in the place of text that is not valid UTF-8; damaged reports whether there is any.
+func decode(raw []byte, damage string) (v any, damaged bool, err error) {
+	d := decoder{tolerantDecoder(raw), damage, false}
+	if v, err = d.value(); err != nil {
+		return nil, false, err
+	}
+	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
+		return nil, false, fmt.Errorf("something follows at byte %d", d.InputOffset())
+	}
+	return v, d.damaged, nil
+}
+
+func tolerantDecoder(raw []byte) *jsontext.Decoder {
+	// A decoder reads a bytes.Buffer in place.
+	return jsontext.NewDecoder(bytes.NewBuffer(raw), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+}
+
+type decoder struct {
+	*jsontext.Decoder
+	damage  string
+	damaged bool
+}
+
+func (d *decoder) value() (any, error) {
+	switch d.PeekKind() {
+	case '"':
+		return d.text()
+	case '[':
+		return d.list()
+	case '{':
+		return d.object()
+	default:
+		return d.scalar()
+	}
+}
+
+func (d *decoder) scalar() (any, error) {
+	tok, err := d.ReadToken()
+	if err != nil {
+		return nil, err
+	}
+	switch tok.Kind() {
+	case 't', 'f':
+		return tok.Bool(), nil
+	case '0':
+		return number(tok.String()), nil
+	default:
+		return nil, nil //nolint:nilnil // that is what null is
+	}
+}
+
+func (d *decoder) text() (string, error) {
+	quoted, err := d.ReadValue()
+	if err != nil {
+		return "", err
+	}
+	text, err := jsontext.AppendUnquote(nil, quoted)
+	if err == nil {
+		return string(text), nil
+	}
+	d.damaged = true // AppendUnquote has put the replacement character there
+	if d.damage == replacement {
+		return string(text), nil
+	}
+	return strings.ReplaceAll(string(text), replacement, d.damage), nil
+}
+
+func (d *decoder) list() (any, error) {
+	if _, err := d.ReadToken(); err != nil {
+		return nil, err
+	}
+	list := []any{}
+	for d.PeekKind() != ']' {
+		v, err := d.value()
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, v)
+	}
+	_, err := d.ReadToken()
+	return list, err
+}
+
+func (d *decoder) object() (any, error) {
+	if _, err := d.ReadToken(); err != nil {
+		return nil, err
+	}
+	object := map[string]any{}
+	for d.PeekKind() != '}' {
+		name, err := d.text()
+		if err != nil {
+			return nil, err
+		}
+		if object[name], err = d.value(); err != nil {
+			return nil, err
+		}
+	}
+	_, err := d.ReadToken()
+	return object, err
+}
+
+func number(text string) any {
+	if n, err := strconv.Atoi(text); err == nil {
+		return n
+	}
+	if len(text) < 1000 {
+		if n, ok := new(big.Int).SetString(text, 10); ok {
+			return n
+		}
+	}
+	n, _ := strconv.ParseFloat(text, 64) // too large is infinite, as in jq
+	return n
+}
+
+// isOther reports whether a record has, under a name of only, another text. The error is that the record is not JSON.
+func (p *Program) isOther(raw []byte) (bool, error) {
+	dec := tolerantDecoder(raw)
+	other, err := p.scan(dec)
+	if err == nil {
+		if _, err = dec.ReadToken(); errors.Is(err, io.EOF) {
+			return other, nil
+		}
+		err = fmt.Errorf("something follows at byte %d", dec.InputOffset())
+	}
+	return false, invalid(err)
+}
+
+// hasOther is isOther for a record of which only the first bytes are known.
+func (p *Program) hasOther(head []byte) bool {
+	other, _ := p.scan(tolerantDecoder(head))
+	return other
+}
+
+// scan reads one value. Of doubled names the last counts.
+func (p *Program) scan(dec *jsontext.Decoder) (other bool, err error) {
+	if dec.PeekKind() != '{' {
+		_, err := dec.ReadValue()
+		return false, err
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return false, err
+	}
+	var otherNames []string
+	for dec.PeekKind() == '"' {
+		quoted, err := dec.ReadValue()
+		if err != nil {
+			return len(otherNames) > 0, err
+		}
+		name := p.declared(quoted)
+		value, err := dec.ReadValue()
+		if err != nil {
+			return len(otherNames) > 0, err
+		}
+		if name == "" {
+			continue
+		}
+		otherNames = slices.DeleteFunc(otherNames, func(seen string) bool { return seen == name })
+		text, err := jsontext.AppendUnquote(nil, value)
+		if value.Kind() == '"' && err == nil && string(text) != p.only[name] {
+			otherNames = append(otherNames, name)
+		}
+	}
+	_, err = dec.ReadToken()
+	return len(otherNames) > 0, err
+}
+
+// declared returns the name of only that a quoted name stands for, "" if there is none.
+func (p *Program) declared(quoted jsontext.Value) string {
+	for name := range p.only {
+		if text, err := jsontext.AppendUnquote(nil, quoted); err == nil && string(text) == name {
+			return name
+		}
+	}
+	return ""
+}
