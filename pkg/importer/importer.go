@@ -317,7 +317,7 @@ func (i *Importer) importExport(ctx, writing context.Context, names results.Name
 		return results.Finish(writing, i.Bucket, names, names, cp, i.Config.policy(), i.page(names))
 	}
 	r := &run{Importer: i, names: names, lease: lease}
-	if last != nil && last.Round == 0 && last.Export.Version == exp.Version && (programErr != nil || resumes(last, settings)) {
+	if last != nil && last.Round == 0 && last.Export.Version == exp.Version && (programErr != nil || resumes(last, program, settings)) {
 		if programErr != nil || program != last.Mapping {
 			i.log().WarnContext(ctx, "the import resumes with the mapping that it began with", "key", exp.Key)
 		}
@@ -354,7 +354,11 @@ func (i *Importer) importExport(ctx, writing context.Context, names results.Name
 	return i.work(ctx, writing, r, cp, finish)
 }
 
-const noMapping = "none" // in [results.Settings]
+// In [results.Settings]: no mapping, and a jq program by its digest.
+const (
+	noMapping     = "none"
+	programPrefix = "sha256:"
+)
 
 // settings returns what an import that begins now would begin with.
 func (i *Importer) settings(program string) results.Settings {
@@ -366,7 +370,7 @@ func (i *Importer) settings(program string) results.Settings {
 	case i.Mapping == "" && !strings.HasSuffix(i.Config.Mapping, ".jq"):
 		s.Mapping = i.Config.Mapping // another release may have another text of it
 	default:
-		s.Mapping = "sha256:" + hex.EncodeToString(sum[:])
+		s.Mapping = programPrefix + hex.EncodeToString(sum[:])
 	}
 	return s
 }
@@ -378,13 +382,18 @@ func (i *Importer) beganWith(ctx context.Context, names results.Names, m *result
 		return m.Settings == s
 	}
 	cp, err := results.LoadImportCheckpoint(ctx, i.Bucket, names, m)
-	return err != nil || cp == nil || resumes(cp, s)
+	return err != nil || cp == nil || (cp.Mapping == "") == (s.Mapping == noMapping)
 }
 
 // resumes reports whether an import that is not finished resumes though it would begin with other settings now. It does,
-// with the mapping that it began with, unless it began without one and now there is one, or the other way round: a record that
-// was sent must not be sent again under another name.
-func resumes(cp *results.Checkpoint, now results.Settings) bool {
+// with the mapping that it began with, so that a record that was sent is not sent again under another name; there are two
+// exceptions. One is an import that began without a mapping, and now there is one, or the other way round. The other is a built-in
+// mapping of version 1: those made private channels public, and gave each group an ID, so that nothing is created twice.
+func resumes(cp *results.Checkpoint, program string, now results.Settings) bool {
+	isBuiltIn := now.Mapping != noMapping && !strings.HasPrefix(now.Mapping, programPrefix)
+	if cp.Settings == (results.Settings{}) && cp.Mapping != "" && isBuiltIn {
+		return cp.Mapping == program
+	}
 	return (cp.Mapping == "") == (now.Mapping == noMapping)
 }
 
@@ -473,6 +482,7 @@ func (i *Importer) work(ctx, writing context.Context, r *run, cp results.Checkpo
 		switch {
 		case err == nil:
 			summary.Counts = summary.Manifest.Counts
+			results.RemoveWork(writing, i.Bucket, r.names, &end)
 		case errors.Is(err, context.DeadlineExceeded) && writing.Err() != nil:
 			// The next run has only this left to do.
 			summary.State, summary.Reason, err = results.Waiting, "time is up while the results are written", nil
@@ -537,11 +547,16 @@ func (i *Importer) settle(ctx context.Context, names results.Names, m *results.M
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if p.State == results.Finished && p.Export.Version == m.Export.Version || p.State == results.Running && time.Now().Before(p.Until) {
+	if p.State == results.Running && time.Now().Before(p.Until) {
 		return nil
 	}
-	cp := results.Checkpoint{Export: m.Export, Counts: m.Counts, Runs: m.Runs}
-	return results.SaveProgress(ctx, i.Bucket, names, results.Finished, "", &cp)
+	if p.State != results.Finished || p.Export.Version != m.Export.Version {
+		cp := results.Checkpoint{Export: m.Export, Counts: m.Counts, Runs: m.Runs}
+		if err := results.SaveProgress(ctx, i.Bucket, names, results.Finished, "", &cp); err != nil {
+			return err
+		}
+	}
+	return m.Mark(ctx, i.Bucket, names)
 }
 
 func (i *Importer) show(cp *results.Checkpoint) {

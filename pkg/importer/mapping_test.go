@@ -162,7 +162,7 @@ func TestWriter_AdvanceIsDurable(t *testing.T) {
 		cp := results.Checkpoint{Next: export.Start, Runs: []results.Run{{Lease: lease.Number}}}
 		writer := results.NewWriter(t.Context(), w.store, simNames, lease, cp, slog.New(slog.DiscardHandler))
 		next := export.Position{N: 1, Line: 1001, Offset: 5000}
-		writer.Advance(next)
+		writer.Advance(next, 1)
 		time.Sleep(10 * time.Second)
 		got, err := results.LoadCheckpoint(t.Context(), w.store, simNames, lease.Number+1)
 		if err != nil || got == nil || got.Next != next {

@@ -35,7 +35,7 @@ type run struct {
 	earlier  *earlier         // outcomes of earlier versions, for records to take over; nil if there are none
 	program  *mapping.Program // of records that are another system's; nil if there are none
 	guard    *mapping.Guard   // of the first records
-	ignored  int64            // entries that are no records, see [export.Entry.Ignored]
+	ignored  int64            // entries before the next item that are no records, see [export.Entry.Ignored]
 	dropped  map[string]int64 // see [export.Reader.Dropped]
 	assigned bool             // some record of this run was assigned an ID
 	ahead    map[int64][]byte // outcomes of earlier runs behind the first record without one
@@ -43,7 +43,8 @@ type run struct {
 	queue    chan *item
 	stop     context.CancelCauseFunc // ends the run
 
-	read      int64 // the last record read
+	read      int64           // the last record read
+	end       export.Position // behind the last entry that is no record
 	latencies results.Latencies
 	behind    []byte // outcomes of this run behind a record that could not be done, as lines of a part
 }
@@ -67,7 +68,7 @@ type item struct {
 	known   []byte           // the outcome's line, from an earlier run
 	call    *tim.Call        // under way
 	outcome *outcome.Outcome // without a call
-	ignored bool             // there is no record, only next
+	ignored int64            // entries before the record that are no records; alone if there is no record, only pos
 }
 
 // advanceEvery is how many entries that are no records move the position together.
@@ -176,12 +177,17 @@ func (r *run) readAll(ctx context.Context, at export.Position) error {
 			held = nil
 		}
 		if e.Ignored && r.round == 0 {
-			if r.ignored++; r.ignored%advanceEvery == 0 && len(held) == 0 {
-				r.queue <- &item{ignored: true, next: e.Next}
+			if r.ignored++; r.ignored >= advanceEvery && len(held) == 0 {
+				r.queue <- &item{pos: e.Next, ignored: r.ignored}
+				r.ignored = 0
 			}
+			r.end = e.Next
 			continue
 		}
-		it := &item{n: e.Pos.N, line: e.Pos.Line, pos: e.Pos, next: e.Next, cost: min(int64(len(e.Raw)+recordCost), aheadBytes)}
+		it := &item{
+			n: e.Pos.N, line: e.Pos.Line, pos: e.Pos, next: e.Next, ignored: r.ignored, cost: min(int64(len(e.Raw)+recordCost), aheadBytes),
+		}
+		r.ignored = 0
 		if r.round > 0 && !r.again(it, &e) {
 			continue
 		}
@@ -199,6 +205,9 @@ func (r *run) readAll(ctx context.Context, at export.Position) error {
 		return err
 	}
 	r.put(held)
+	if r.ignored > 0 {
+		r.queue <- &item{pos: r.end, ignored: r.ignored}
+	}
 	return nil
 }
 
@@ -345,10 +354,10 @@ func (r *run) write(ctx context.Context) error {
 	gap := false
 	share := stopShare{most: r.Config.StopShare}
 	for it := range r.queue {
-		if it.ignored {
-			if !gap && err == nil {
-				r.writer.Advance(it.next)
-			}
+		if it.ignored > 0 && !gap && err == nil {
+			r.writer.Advance(it.pos, it.ignored)
+		}
+		if it.n == 0 {
 			continue
 		}
 		o, line := r.outcome(it)

@@ -234,10 +234,10 @@ func (i *Importer) unfinished(ctx context.Context, f found, a Action) (what stri
 		m, err := results.LoadManifest(ctx, i.Bucket, results.Names{Export: f.key})
 		if err == nil {
 			same, err := i.isOf(ctx, &m.Export, f)
-			if same && err == nil {
-				return "", false, nil
+			if same && err == nil { // its mark is missing: version 1 left none, and a newer version takes it away
+				err = i.settle(ctx, results.Names{Export: f.key}, &m)
 			}
-			if err != nil {
+			if same || err != nil {
 				return "", false, err
 			}
 		} else if !errors.Is(err, fs.ErrNotExist) {

@@ -80,6 +80,9 @@ type Checkpoint struct {
 	// another version of the export does. Zero in a checkpoint of version 1.
 	Settings Settings `json:"settings,omitzero"`
 
+	// Ignored counts the entries up to Next that the mapping takes for no records of a group. They have no outcome.
+	Ignored int64 `json:"ignored,omitzero"`
+
 	// Carry says which outcomes of earlier versions are taken over; nil if there are none.
 	Carry *Carry `json:"carry,omitzero"`
 

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"groupimport/pkg/blob"
 	"groupimport/pkg/outcome"
 )
@@ -31,6 +33,7 @@ type Manifest struct {
 	Rounds   []Round        `json:"rounds,omitzero"`   // of retries, in order
 	RetryAt  time.Time      `json:"retryAt,omitzero"`  // when the next round is due; zero if nothing is left to retry
 	GivenUp  int64          `json:"givenUp,omitzero"`  // records that stay failed after the last round
+	Ignored  int64          `json:"ignored,omitzero"`  // entries that are no records of a group, for the mapping
 	Settings Settings       `json:"settings,omitzero"` // of the import; zero in a manifest of version 1
 	Carry    *Carry         `json:"carry,omitzero"`    // nil if there was no earlier version
 	Started  time.Time      `json:"started"`
@@ -67,7 +70,7 @@ type Reporter interface {
 func Finish(ctx context.Context, b blob.Bucket, from, to Names, cp Checkpoint, p RetryPolicy, page Reporter) (Manifest, error) {
 	m := Manifest{
 		Export: cp.Export, Complete: cp.Done, Replaced: from != to, Counts: cp.Counts, Runs: cp.Runs,
-		Settings: cp.Settings, Carry: cp.Carry, Started: cp.Runs[0].Start, Finished: time.Now().UTC(),
+		Ignored: cp.Ignored, Settings: cp.Settings, Carry: cp.Carry, Started: cp.Runs[0].Start, Finished: time.Now().UTC(),
 	}
 	archiving := from != to
 	ahead, err := LoadAhead(ctx, b, from, &cp)
@@ -129,19 +132,41 @@ func Finish(ctx context.Context, b blob.Bucket, from, to Names, cp Checkpoint, p
 	if err := SaveProgress(ctx, b, to, Finished, "", &cp); err != nil || archiving {
 		return m, err
 	}
-	return m, m.mark(ctx, b, to, "")
+	return m, m.Mark(ctx, b, to)
 }
 
-// mark leaves the name that says that the import is finished, and removes the one that said it before.
-func (m *Manifest) mark(ctx context.Context, b blob.Bucket, names Names, before string) error {
-	key := names.finished(m)
-	if before == key {
-		return nil
-	}
-	if before != "" {
-		if err := b.Delete(ctx, before); err != nil {
-			return fmt.Errorf("remove %q: %w", before, err)
+// RemoveWork removes what no later run reads once the manifest is written: parts, outcomes ahead, and all checkpoints but
+// the last. What cannot be removed stays, and does no harm. Leases stay, since their numbers are fencing tokens.
+func RemoveWork(ctx context.Context, b blob.Bucket, names Names, cp *Checkpoint) {
+	var keys []string
+	for _, run := range cp.Parts {
+		for n := 1; n <= run.Count; n++ {
+			keys = append(keys, names.part(run.Lease, n))
 		}
+	}
+	for _, run := range cp.Runs[:len(cp.Runs)-1] {
+		keys = append(keys, names.ahead(run.Lease), names.checkpoint(run.Lease))
+	}
+	const atOnce = 16
+	removing := errgroup.Group{}
+	removing.SetLimit(atOnce)
+	for _, key := range keys {
+		if ctx.Err() != nil {
+			break
+		}
+		removing.Go(func() error {
+			_ = b.Delete(ctx, key) // see above
+			return nil
+		})
+	}
+	_ = removing.Wait() // its functions return no error
+}
+
+// Mark leaves the name that says that the import is finished, see [Mark].
+func (m *Manifest) Mark(ctx context.Context, b blob.Bucket, names Names) error {
+	key := names.finished(m)
+	if _, err := b.Stat(ctx, key); !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	if err := b.Put(ctx, key, strings.NewReader("")); err != nil {
 		return fmt.Errorf("write %q: %w", key, err)

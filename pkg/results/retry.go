@@ -135,7 +135,12 @@ func Merge(ctx context.Context, b blob.Bucket, names Names, m Manifest, cp Check
 	if err := SaveProgress(ctx, b, names, Finished, "", &last); err != nil {
 		return m, err
 	}
-	return m, m.mark(ctx, b, names, before)
+	if after := names.finished(&m); after != before {
+		if err := b.Delete(ctx, before); err != nil {
+			return m, fmt.Errorf("remove %q: %w", before, err)
+		}
+	}
+	return m, m.Mark(ctx, b, names)
 }
 
 // lenient takes a failures file that a person has removed for an empty one.

@@ -101,11 +101,12 @@ func (w *Writer) Append(ctx context.Context, o *outcome.Outcome, raw []byte, nex
 	return nil
 }
 
-// Advance moves the position over text that holds no record.
-func (w *Writer) Advance(next export.Position) {
+// Advance moves the position over entries that are no records.
+func (w *Writer) Advance(next export.Position, entries int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.cp.Next, w.moved = next, true
+	w.cp.Ignored += entries
 }
 
 // Announce says that record n, which has no GroupId, is about to be sent, and returns once that is
