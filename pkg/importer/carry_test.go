@@ -491,3 +491,37 @@ func (m *manifestFails) Stat(ctx context.Context, key string) (blob.Info, error)
 	}
 	return m.Bucket.Stat(ctx, key)
 }
+
+// TestTakeover_BeginsAsIfTheSecondWereFull kills a process, and another takes its lease over at once: what the killed one
+// has sent within the last second counts.
+func TestTakeover_BeginsAsIfTheSecondWereFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.put(withIDs(1000)...)
+		first := w.importer()
+		ctx, cancel := context.WithCancel(t.Context())
+		k := &killer{Bucket: first.Bucket, after: 1 << 30, die: cancel}
+		first.Bucket = k
+		done := make(chan struct{})
+		go func() { defer close(done); _, _ = first.Run(ctx, simKey) }()
+		time.Sleep(2500 * time.Millisecond)
+		k.after = int(k.n.Load()) + 1 // it dies at its next write
+		<-done
+		took := time.Now()
+		var sent time.Time
+		w.service.SetFaults(emulator.Faults{Plan: func(emulator.Request) emulator.Fault {
+			if sent.IsZero() {
+				sent = time.Now()
+			}
+			return emulator.None
+		}})
+		second := w.importer()
+		second.Dead = func(string) bool { return true }
+		if s, err := second.Run(t.Context(), simKey); err != nil || s.State != results.Finished {
+			t.Errorf("got %+v, %v", s, err)
+		}
+		if wait := sent.Sub(took); wait < time.Second {
+			t.Errorf("got the first call %v after the takeover, want it a second later", wait)
+		}
+	})
+}

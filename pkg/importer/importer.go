@@ -221,6 +221,7 @@ func (i *Importer) underLease(ctx context.Context, names results.Names,
 	if err != nil {
 		return Summary{}, err
 	}
+	i.afterTakeover(lease)
 	// What is written at the end must not fail because the run was interrupted. It ends a little before the
 	// time: a platform kills at that very moment, and then nobody is told anything.
 	left := reserved(until)
@@ -237,6 +238,13 @@ func (i *Importer) underLease(ctx context.Context, names results.Names,
 		i.log().WarnContext(ctx, "the import stays taken for a while", "key", names.Export, "until", lease.Until, "err", releaseErr)
 	}
 	return summary, err
+}
+
+// afterTakeover lets nothing go out for a second if a lease was taken over from a run that has not released it.
+func (i *Importer) afterTakeover(l *results.Lease) {
+	if l.TookOver && i.pacer != nil {
+		i.pacer.AssumeFull()
+	}
 }
 
 // runUntil returns when a run that begins now ends at the latest.
@@ -284,6 +292,7 @@ func (i *Importer) holdRate(ctx context.Context) (letGo func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("take the rate that all runs share: %w", err)
 	}
+	i.afterTakeover(i.rate)
 	return func() {
 		ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), until.Add(-moment/2))
 		defer cancel()

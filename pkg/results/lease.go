@@ -27,6 +27,10 @@ type Lease struct {
 	Until    time.Time `json:"until"`    // nothing of its run is written or sent after this
 	Released bool      `json:"released"` // the run has ended
 
+	// TookOver is set if the run before has not released its lease: it may have died a moment ago, and its last calls count
+	// in the second that begins now.
+	TookOver bool `json:"-"`
+
 	bucket blob.Bucket
 	names  Names
 }
@@ -56,7 +60,7 @@ func Acquire(ctx context.Context, b blob.Bucket, names Names, holder string, unt
 	}
 	l := &Lease{Number: 1, Token: rand.Text(), Holder: holder, Until: until, bucket: b, names: names}
 	if last != nil {
-		l.Number = last.Number + 1
+		l.Number, l.TookOver = last.Number+1, !last.Released
 	}
 	data, err := json.Marshal(l)
 	if err != nil {
