@@ -127,9 +127,9 @@ type wire struct {
 	Source   string         `json:"source"`
 	Attempts int            `json:"attempts"`
 	MS       int64          `json:"ms"`
-	At       time.Time      `json:"at"`
-	ID       group.Digest   `json:"id"`
-	Sum      group.Digest   `json:"sum"`
+	At       string         `json:"at"`
+	ID       string         `json:"id"`
+	Sum      string         `json:"sum"`
 	Record   jsontext.Value `json:"record"`
 	Text     *string        `json:"text"`
 	Bytes    []byte         `json:"bytes"`
@@ -155,8 +155,12 @@ func Parse(line []byte) (Outcome, []byte, error) {
 	o := Outcome{
 		N: w.N, Line: w.Line, Status: w.Status, GroupID: w.GroupID, Assigned: w.Assigned, Code: w.Code,
 		Carried: w.Carried, Differs: w.Differs, Field: w.Field, Rule: w.Rule, Error: w.Error, Changed: w.Changed,
-		Source: w.Source, Attempts: w.Attempts, MS: w.MS, At: w.At, ID: w.ID, Sum: w.Sum,
+		Source: w.Source, Attempts: w.Attempts, MS: w.MS,
 	}
+	// A time or a digest that an edit has spoiled is as good as none: the line still holds its record.
+	o.At, _ = time.Parse(time.RFC3339, w.At)
+	o.ID, _ = group.ParseDigest(w.ID)
+	o.Sum, _ = group.ParseDigest(w.Sum)
 	switch {
 	case w.Record != nil:
 		return o, w.Record, nil
