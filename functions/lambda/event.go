@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"slices"
@@ -21,26 +22,29 @@ func eventError(format string, args ...any) error {
 	return &invocation.EventError{Text: fmt.Sprintf(format, args...) + known}
 }
 
+// A record is one of S3, SQS or SNS. Each is decoded by itself, as one may be strange and the others are not.
+type record struct {
+	EventSource string `json:"eventSource"` // S3 and SQS
+	EventName   string `json:"eventName"`
+	S3          struct {
+		Bucket struct {
+			Name string `json:"name"`
+		} `json:"bucket"`
+		Object struct {
+			Key string `json:"key"`
+		} `json:"object"`
+	} `json:"s3"`
+
+	Body string `json:"body"` // SQS
+
+	Source string                   `json:"EventSource"` // SNS
+	SNS    struct{ Message string } `json:"Sns"`
+}
+
 // A payload has the fields by which shapes are told apart and those that are needed of each. Events have
 // many more, and their types vary: a field that is not needed is not decoded.
 type payload struct {
-	Records []struct {
-		EventSource string `json:"eventSource"` // S3 and SQS
-		EventName   string `json:"eventName"`
-		S3          struct {
-			Bucket struct {
-				Name string `json:"name"`
-			} `json:"bucket"`
-			Object struct {
-				Key string `json:"key"`
-			} `json:"object"`
-		} `json:"s3"`
-
-		Body string `json:"body"` // SQS
-
-		Source string                   `json:"EventSource"` // SNS
-		SNS    struct{ Message string } `json:"Sns"`
-	} `json:"Records"`
+	Records []jsontext.Value `json:"Records"` // each a record
 
 	Event string `json:"Event"` // s3:TestEvent, which S3 sends when a notification is set up
 
@@ -59,13 +63,14 @@ type payload struct {
 	Action string `json:"action"` // schedule
 }
 
+// lax: the platform's JSON is not ours to be strict with.
+var lax = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+
 // parse tells what an event asks for. Shapes: docs.aws.amazon.com/AmazonS3/latest/userguide
 // notification-content-structure and ev-events, docs.aws.amazon.com/lambda/latest/dg with-s3, with-sqs,
 // with-sns and urls-invocation; the test data of aws-lambda-go has an example of each.
 func parse(raw []byte) (invocation.Event, error) {
 	var p payload
-	// What comes is not ours to be strict with.
-	lax := json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	if err := json.Unmarshal(raw, &p, lax); err != nil {
 		return invocation.Event{}, eventError("the event cannot be read (%v)", err)
 	}
@@ -90,36 +95,65 @@ func parse(raw []byte) (invocation.Event, error) {
 	return invocation.Event{}, eventError("the event has no shape that is known")
 }
 
-// records tells what a list of records asks for. All are from one source.
+// records tells what a list of records asks for. A record that cannot be understood is skipped, so that it does not
+// keep the others from being imported. If none can be understood, the error is that of the first.
 func (p *payload) records() (invocation.Event, error) {
 	var ev invocation.Event
-	for _, r := range p.Records {
-		var inner string
-		switch {
-		case r.EventSource == "aws:s3":
-			// eventName has no "s3:" in front as S3 sends it; some servers of its kind write one.
-			if !strings.HasPrefix(strings.TrimPrefix(r.EventName, "s3:"), "ObjectCreated:") {
-				continue
-			}
-			ev.Objects = append(ev.Objects, invocation.Object{Bucket: r.S3.Bucket.Name, Keys: escaped(r.S3.Object.Key)})
-			continue
-		case r.EventSource == "aws:sqs":
-			inner = r.Body
-		case r.Source == "aws:sns":
-			inner = r.SNS.Message
-		default:
-			return invocation.Event{}, eventError("unknown source of records %q", r.EventSource+r.Source)
-		}
-		e, err := parse([]byte(inner))
+	var first error
+	unknown := 0
+	for n, raw := range p.Records {
+		e, err := parseRecord(raw)
 		if err != nil {
-			return invocation.Event{}, err
-		}
-		if e.Action != nil || e.Request != nil {
-			return invocation.Event{}, eventError("a message in a queue holds what is no S3 notification")
+			first = cmp.Or(first, err)
+			unknown++
+			why := strings.TrimSuffix(err.Error(), known)
+			ev.Skipped = append(ev.Skipped, fmt.Sprintf("record %d of the event: %s", n+1, why))
+			continue
 		}
 		ev.Objects = append(ev.Objects, e.Objects...)
+		ev.Skipped = append(ev.Skipped, e.Skipped...)
+	}
+	if unknown == len(p.Records) {
+		return invocation.Event{}, first
 	}
 	return ev, nil
+}
+
+// parseRecord tells what one record of S3, SQS or SNS asks for.
+func parseRecord(raw jsontext.Value) (invocation.Event, error) {
+	var r record
+	if err := json.Unmarshal(raw, &r, lax); err != nil {
+		return invocation.Event{}, eventError("a record cannot be read (%v)", err)
+	}
+	var inner string
+	switch {
+	case r.EventSource == "aws:s3":
+		return r.object()
+	case r.EventSource == "aws:sqs":
+		inner = r.Body
+	case r.Source == "aws:sns":
+		inner = r.SNS.Message
+	default:
+		return invocation.Event{}, eventError("unknown source of records %q", r.EventSource+r.Source)
+	}
+	e, err := parse([]byte(inner))
+	if err == nil && (e.Action != nil || e.Request != nil) {
+		err = eventError("a message in a queue holds what is no S3 notification")
+	}
+	return e, err
+}
+
+// object tells what a record of S3 asks for. eventName has no "s3:" in front as S3 sends it; some S3-compatible servers
+// write one.
+func (r *record) object() (invocation.Event, error) {
+	if !strings.HasPrefix(strings.TrimPrefix(r.EventName, "s3:"), "ObjectCreated:") {
+		return invocation.Event{}, nil
+	}
+	bucket, key := r.S3.Bucket.Name, r.S3.Object.Key
+	if bucket == "" || key == "" {
+		return invocation.Event{}, eventError("a record of S3 names no object")
+	}
+	return invocation.Event{Objects: []invocation.Object{{Bucket: bucket, Keys: escaped(key)}}}, nil
 }
 
 func (p *payload) eventBridge() (invocation.Event, error) {
@@ -134,8 +168,11 @@ func (p *payload) eventBridge() (invocation.Event, error) {
 			Key string `json:"key"`
 		} `json:"object"`
 	}
-	if err := json.Unmarshal(p.Detail, &d); err != nil {
+	if err := json.Unmarshal(p.Detail, &d, lax); err != nil {
 		return invocation.Event{}, eventError("the detail of the event cannot be read (%v)", err)
+	}
+	if d.Bucket.Name == "" || d.Object.Key == "" {
+		return invocation.Event{}, eventError("the detail of the event names no object")
 	}
 	// Unlike the notifications, these hold the key as it is.
 	keys := escaped(d.Object.Key)

@@ -523,11 +523,17 @@ func TestRequestsOverHTTPAreAnsweredByTheSameProgram(t *testing.T) {
 	if got := c.service.Stats().Taken; got != 1 {
 		t.Errorf("got %d groups, want one", got)
 	}
-	// Without anybody who checks the caller it is an error of the function's configuration.
+	// Without any configuration it answers all the same, and says to nobody in particular what is missing.
 	delete(c.env, "HTTP_AUTH")
 	f = c.function(30 * time.Second)
-	r, err := f.Invoke(t.Context(), []byte(`{"requestContext":{"http":{"method":"GET","path":"/"}}}`))
-	if err != nil || r.Error == nil || r.Error.Type != "ConfigError" || !strings.Contains(r.Error.Message, "HTTP_TOKEN") {
-		t.Errorf("got %+v, %v, want a ConfigError that names HTTP_TOKEN", r.Error, err)
+	if status, text := request("GET", "/healthz", "", checked); status != 503 || strings.Contains(text, "HTTP_TOKEN") || !strings.Contains(c.log.String(), "HTTP_TOKEN") {
+		t.Errorf("got %d %s, want a 503, and HTTP_TOKEN named in the log only", status, text)
+	}
+	c.env = map[string]string{"HTTP_AUTH": "platform"}
+	f = c.function(30 * time.Second)
+	for identity, told := range map[string]bool{"": false, checked: true} {
+		if status, text := request("GET", "/healthz", "", identity); status != 503 || strings.Contains(text, "TIM_SDKAPPID") != told {
+			t.Errorf("got %d %s, want a 503, told what is missing: %v", status, text, told)
+		}
 	}
 }

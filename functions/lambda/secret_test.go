@@ -1,12 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
-	"net"
-	"net/http"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -23,35 +19,8 @@ import (
 // leads to it.
 func parameterStore(t *testing.T) map[string]string {
 	t.Helper()
-	path, err := exec.LookPath("moto_server")
-	if err != nil {
-		t.Skip(`moto_server is not installed: pip install "moto[server]==5.2.1"`)
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := listener.Addr().(*net.TCPAddr)
-	listener.Close()
-	var log bytes.Buffer
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), path, "-H", "127.0.0.1", "-p", addr.AddrPort().String()[len("127.0.0.1:"):])
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	for start := time.Now(); ; time.Sleep(50 * time.Millisecond) { // it does not say when it is ready
-		resp, err := http.Get("http://" + addr.String() + "/moto-api/")
-		if err == nil {
-			resp.Body.Close()
-			break
-		}
-		if time.Since(start) > time.Minute {
-			t.Fatalf("moto_server does not answer: %s", log.String())
-		}
-	}
 	return map[string]string{
-		"AWS_ENDPOINT_URL_SSM": "http://" + addr.String(), "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s",
+		"AWS_ENDPOINT_URL_SSM": moto(t), "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s",
 	}
 }
 

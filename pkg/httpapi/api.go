@@ -4,7 +4,8 @@
 //	POST /groups           imports one group: the body is one record
 //	GET  /imports          how imports are doing, a page of them
 //	GET  /imports/{key}    how the import of one export is doing, in JSON, or as a page for people
-//	GET  /healthz          that the handler answers; it asks neither the service nor the bucket
+//	GET  /healthz          that the handler answers; it asks neither the service nor the bucket.
+//	                       503 if the program is not set up, see [Unavailable]
 //	GET  /openapi.json     all of this as OpenAPI 3.1
 //
 // # Who may

@@ -9,6 +9,7 @@ import (
 	"path"
 	"strings"
 
+	"groupimport/pkg/blob"
 	"groupimport/pkg/export"
 	"groupimport/pkg/results"
 )
@@ -47,7 +48,9 @@ func (i *Importer) Import(ctx context.Context, names ...[]string) Pass {
 func (i *Importer) meant(ctx context.Context, keys []string) (key, reason string, err error) {
 	var refused error
 	for _, key := range keys {
-		switch {
+		switch bad := blob.CheckKey(key); {
+		case bad != nil: // no store of this program would read it, nor would the schedule
+			reason = cmp.Or(reason, bad.Error())
 		case results.Own(key):
 			reason = cmp.Or(reason, "this program wrote it")
 		case !export.Reads(key):
@@ -70,6 +73,22 @@ func (i *Importer) meant(ctx context.Context, keys []string) (key, reason string
 		return keys[0], reason, refused
 	}
 	return keys[0], "there is no such object: it was removed since", nil
+}
+
+// superseded reports whether a run ended with err because its export, or in a round of retries the dead-letter file,
+// was replaced or removed. No operator needs to act: the new version has an event of its own, and the schedule finds
+// it too.
+func (i *Importer) superseded(ctx context.Context, d due, s Summary, err error) bool {
+	switch {
+	case errors.Is(err, blob.ErrChanged):
+		return true
+	case !errors.Is(err, fs.ErrNotExist):
+		return false
+	case d.what == doRetry:
+		return s.State == results.Waiting
+	}
+	_, err = i.Bucket.Stat(ctx, d.key) // a missing mapping is an error
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // A RunError says which imports could not be worked on, or that none could, and why: the store, the platform or the program

@@ -49,6 +49,12 @@ func TestAnEventIsImportedOnceAndWhatIsNoExportIsLeftOut(t *testing.T) {
 			{[]string{"exports/photo.jpg"}, "skip", "its name does not end as an export's does", "not an export", ""},
 			{[]string{"exports/.acme.jsonl"}, "skip", "its name begins with a dot", "hidden", ""},
 			{[]string{"exports%2Facme.jsonl", simKey}, "start", "it was imported before", "the second reading is the one below the prefix", results.Finished},
+			{[]string{"exports/a\nb.jsonl"}, "skip", `key "exports/a\nb.jsonl" has a control character`, "a newline", ""},
+			{[]string{`exports/a\b.jsonl`, "exports/a%5Cb.jsonl"}, "skip", `key "exports/a\\b.jsonl" has a backslash`, "a backslash", ""},
+			{[]string{"exports//a.jsonl"}, "skip", `key "exports//a.jsonl" is not UTF-8, or has an empty, "." or ".." name`, "two slashes", ""},
+			{[]string{"exports/../a.jsonl"}, "skip", `key "exports/../a.jsonl" is not UTF-8, or has an empty`, "two dots", ""},
+			{[]string{"exports/\xff.jsonl", "exports/%FF.jsonl"}, "skip", `key "exports/\xff.jsonl" is not UTF-8`, "no UTF-8", ""},
+			{[]string{"exports/\xff.jsonl", simKey}, "start", "it was imported before", "the second reading is one that can be", results.Finished},
 			{[]string{"elsewhere/acme.jsonl"}, "skip", "it does not lie below EXPORT_PREFIX, exports/", "outside", ""},
 		} {
 			p := w.event(c.keys)
@@ -96,6 +102,47 @@ func TestAnInvocationThatAPersonMustActOnFails(t *testing.T) {
 		p = w.event([]string{simKey})
 		if _, ok := errors.AsType[*importer.RunError](p.Err()); !ok || !strings.Contains(p.Err().Error(), broken.Error()) {
 			t.Errorf("got %v, want a RunError that says why", p.Err())
+		}
+	})
+}
+
+func TestImport_ExportReplacedOrRemovedMeanwhile(t *testing.T) {
+	for name, change := range map[string]func(w *world){
+		"replaced": func(w *world) { w.put(`{"Type":"Public","Name":"new","GroupId":"new"}`) },
+		"removed": func(w *world) {
+			if err := w.store.Delete(w.t.Context(), simKey); err != nil {
+				w.t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.put(withIDs(5000)...)
+				time.AfterFunc(300*time.Millisecond, func() { change(w) })
+				p := w.event([]string{simKey})
+				if len(p.Done) != 1 || p.Done[0].State != results.Waiting || !strings.Contains(p.Done[0].Reason, name) || p.Err() != nil {
+					t.Errorf("got %+v, %v, want no error: no operator needs to act", p, p.Err())
+				}
+				if name == "removed" {
+					return
+				}
+				if p := w.event([]string{simKey}); len(p.Done) != 1 || p.Done[0].State != results.Finished || p.Done[0].Counts.Imported != 1 {
+					t.Errorf("got %+v, want the new version imported by its own event", p)
+				}
+			})
+		})
+	}
+}
+
+func TestImport_MissingMappingIsAnError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.put(withIDs(1)...)
+		w.config.Mapping = "exports/missing.jq"
+		p := w.event([]string{simKey})
+		if _, ok := errors.AsType[*importer.RunError](p.Err()); !ok || !strings.Contains(p.Err().Error(), "missing.jq") {
+			t.Errorf("got %+v, %v, want a RunError that names the mapping", p, p.Err())
 		}
 	})
 }

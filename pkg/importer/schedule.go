@@ -182,6 +182,8 @@ func (i *Importer) do(ctx context.Context, d due, a Action) (done Doing, already
 	done.State, done.Reason, done.Counts = s.State, s.Reason, s.Counts
 	if busy, ok := errors.AsType[*results.BusyError](err); ok {
 		done.State, done.Reason, done.Holder = results.Running, busy.Error(), busy.Holder
+	} else if i.superseded(ctx, d, s, err) {
+		done.State, done.Reason = results.Waiting, cmp.Or(s.Reason, "the export was replaced or removed")
 	} else if err != nil {
 		done.Error = err.Error()
 	}

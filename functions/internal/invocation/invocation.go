@@ -11,18 +11,23 @@ import (
 	"sync"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"groupimport/pkg/blob"
 	"groupimport/pkg/httpapi"
 	"groupimport/pkg/importer"
 )
 
-// An Event is what an invocation is asked to do. At most one of its fields is set; if none is, there is
-// nothing to do.
+// An Event is what an invocation is asked to do: to import Objects, or to do one of Action and Request. If all fields
+// are empty, there is nothing to do.
 type Event struct {
 	Objects []Object
 	Action  *importer.Action
 	Request []byte // over HTTP, as the platform put it
+
+	// Skipped says of each record of the event that names no object why it is left out. Such a record does not keep the
+	// others from being imported.
+	Skipped []string
 }
 
 // An Object is one that has been created.
@@ -67,22 +72,31 @@ type Handler struct {
 	Measured func(bucket string, n importer.Numbers)
 	Passed   func(bucket string, p importer.Pass)
 
-	mu      sync.Mutex
-	buckets map[string]blob.Bucket
-	api     http.Handler
-	apiOf   importer.Config // what api was made with
+	bucketsMu sync.Mutex
+	buckets   map[string]blob.Bucket
+
+	apiMu sync.Mutex // held while api is created, so that concurrent first requests share one rate limiter
+	api   http.Handler
+	apiOf importer.Config // what api was created with
 }
 
 // Do does what an event asks for, in the invocation with this ID until ctx's deadline. It returns an
 // [importer.Pass] as JSON, or the answer to a request. Its error is what the platform is to count, to
 // retry and to alarm about: a [*ConfigError], a [*EventError], one of Secret, or one of [importer.Pass.Err].
+//
+// A request over HTTP always gets an answer, a 503 if the configuration is wrong or the key cannot be read: what a
+// function returns as an error, some platforms show to the caller, who may be anybody. The log has that error.
 func (h *Handler) Do(ctx context.Context, id string, raw []byte) ([]byte, error) {
 	ctx = withRequest(ctx, id)
 	answer, err := h.do(ctx, id, raw)
 	if err != nil {
-		h.Log.ErrorContext(ctx, "invocation fails", "error_type", fmt.Sprintf("%T", err), "err", err)
+		h.logFailure(ctx, err)
 	}
 	return answer, err
+}
+
+func (h *Handler) logFailure(ctx context.Context, err error) {
+	h.Log.ErrorContext(ctx, "invocation fails", "error_type", fmt.Sprintf("%T", err), "err", err)
 }
 
 func (h *Handler) do(ctx context.Context, id string, raw []byte) ([]byte, error) {
@@ -90,35 +104,22 @@ func (h *Handler) do(ctx context.Context, id string, raw []byte) ([]byte, error)
 	if err != nil {
 		return nil, err
 	}
-	config, err := importer.ConfigFromEnv(h.Getenv)
+	if ev.Request != nil {
+		return h.serve(ctx, id, ev.Request)
+	}
+	config, err := h.configure(ctx, h.Getenv, ev.Objects)
 	if err != nil {
-		return nil, &ConfigError{err}
+		return nil, err
 	}
-	level.Set(config.LogLevel)
-	if ctx.Err() != nil {
-		return nil, &ConfigError{errors.New("the time is up before anything began: the platform sent a deadline that has passed, or none")}
-	}
-	if ev.Action == nil && ev.Objects == nil && ev.Request == nil {
+	if ev.Action == nil && ev.Objects == nil && ev.Skipped == nil {
 		h.Log.InfoContext(ctx, "the event asks for nothing")
 		return json.Marshal(importer.Pass{})
 	}
-	if config.Bucket == "" && len(ev.Objects) > 0 {
-		config.Bucket = ev.Objects[0].Bucket
-	}
 	if config.Bucket == "" {
-		return nil, &ConfigError{errors.New("EXPORT_BUCKET is missing: the bucket that holds the exports")}
+		return nil, errNoBucket
 	}
-	if config.SecretKeyParameter != "" && h.Secret != nil {
-		if config.SecretKey, err = h.Secret(ctx, config.SecretKeyParameter); err != nil {
-			return nil, err
-		}
-	}
-	if ev.Request != nil {
-		api, err := h.handler(config, id)
-		if err != nil {
-			return nil, err
-		}
-		return h.Serve(ctx, api, ev.Request)
+	if config, err = h.withKey(ctx, config); err != nil {
+		return nil, err
 	}
 	i, err := h.importer(config, id)
 	if err != nil {
@@ -127,28 +128,108 @@ func (h *Handler) do(ctx context.Context, id string, raw []byte) ([]byte, error)
 	defer i.Client.Close()
 	var pass importer.Pass
 	if ev.Action != nil {
-		if pass, err = i.Schedule(ctx, *ev.Action); err != nil {
-			return nil, err
-		}
-		if h.Passed != nil && ev.Action.Resume {
-			h.Passed(config.Bucket, pass)
-		}
+		pass, err = h.schedule(ctx, i, *ev.Action)
 	} else {
-		var names [][]string
-		for _, o := range ev.Objects {
-			if o.Bucket != config.Bucket {
-				return nil, &ConfigError{fmt.Errorf("the event is of bucket %q, and EXPORT_BUCKET is %q", o.Bucket, config.Bucket)}
-			}
-			names = append(names, o.Keys)
-		}
-		pass = i.Import(ctx, names...)
+		pass, err = h.objects(ctx, i, &ev)
 	}
-	answer, err := json.Marshal(pass)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := json.Marshal(pass, jsontext.AllowInvalidUTF8(true)) // keys of events may hold any bytes
 	if err != nil {
 		return nil, err
 	}
 	h.Log.InfoContext(ctx, "invocation ends", "imports", pass.Imports, "done", pass.Done, "left", pass.Left, "reason", pass.Reason)
 	return answer, pass.Err()
+}
+
+var errNoBucket = &ConfigError{errors.New("EXPORT_BUCKET is missing: the bucket that holds the exports")}
+
+// configure reads the configuration, without the key that is kept elsewhere. With an error, what could be read is
+// returned too.
+func (h *Handler) configure(ctx context.Context, getenv func(string) string, objects []Object,
+) (importer.Config, error) {
+	config, err := importer.ConfigFromEnv(getenv)
+	if err != nil {
+		return config, &ConfigError{err}
+	}
+	level.Set(config.LogLevel)
+	if ctx.Err() != nil {
+		return config, &ConfigError{errors.New("the time is up before anything began: " +
+			"the platform sent a deadline that has passed, or none")}
+	}
+	if config.Bucket == "" && len(objects) > 0 {
+		config.Bucket = objects[0].Bucket
+	}
+	return config, nil
+}
+
+// withKey returns the configuration with the key that the platform keeps, if it keeps one. Its error is one of Secret.
+func (h *Handler) withKey(ctx context.Context, config importer.Config) (importer.Config, error) {
+	if config.SecretKeyParameter == "" || h.Secret == nil {
+		return config, nil
+	}
+	var err error
+	config.SecretKey, err = h.Secret(ctx, config.SecretKeyParameter)
+	return config, err
+}
+
+func (h *Handler) schedule(ctx context.Context, i *importer.Importer, a importer.Action) (importer.Pass, error) {
+	pass, err := i.Schedule(ctx, a)
+	if err == nil && h.Passed != nil && a.Resume {
+		h.Passed(i.BucketName, pass)
+	}
+	return pass, err
+}
+
+// objects imports what an event names. What lies in another bucket is skipped, unless everything does: then the
+// configuration is wrong.
+func (h *Handler) objects(ctx context.Context, i *importer.Importer, ev *Event) (importer.Pass, error) {
+	var names [][]string
+	var skipped []importer.Doing
+	for _, o := range ev.Objects {
+		if o.Bucket == i.BucketName {
+			names = append(names, o.Keys)
+			continue
+		}
+		reason := fmt.Sprintf("the event is of bucket %q, and EXPORT_BUCKET is %q", o.Bucket, i.BucketName)
+		skipped = append(skipped, importer.Doing{Key: o.Keys[0], What: skip, Reason: reason})
+	}
+	if names == nil && skipped != nil {
+		return importer.Pass{}, &ConfigError{errors.New(skipped[0].Reason)}
+	}
+	for _, reason := range ev.Skipped {
+		skipped = append(skipped, importer.Doing{What: skip, Reason: reason})
+	}
+	pass := i.Import(ctx, names...)
+	pass.Done = append(pass.Done, skipped...)
+	return pass, nil
+}
+
+const skip = "skip" // as in [importer.Doing]
+
+// serve answers a request over HTTP. MAPPING is for exports: a wrong one is no reason to refuse requests.
+func (h *Handler) serve(ctx context.Context, id string, request []byte) ([]byte, error) {
+	getenv := func(name string) string {
+		if name == "MAPPING" {
+			return ""
+		}
+		return h.Getenv(name)
+	}
+	var api http.Handler
+	config, err := h.configure(ctx, getenv, nil)
+	if err == nil {
+		api, err = h.handler(ctx, config, id)
+	}
+	if err != nil {
+		h.logFailure(ctx, err)
+		api = httpapi.Unavailable(httpapi.Config{Token: config.HTTPToken, Platform: config.HTTPPlatform}, err.Error())
+	}
+	answer, err := h.Serve(ctx, api, request)
+	if err != nil {
+		return nil, &EventError{err.Error()}
+	}
+	return answer, nil
 }
 
 // importer returns one for this invocation. The client is new, because one that the service has stopped
@@ -168,32 +249,38 @@ func (h *Handler) importer(config importer.Config, id string) (*importer.Importe
 	return i, nil
 }
 
-// handler returns that of requests over HTTP, which lives as long as the configuration stays: one importer
-// shares its rate among them.
-func (h *Handler) handler(config importer.Config, id string) (http.Handler, error) {
-	h.mu.Lock()
-	api, of := h.api, h.apiOf
-	h.mu.Unlock()
-	if api != nil && of == config {
-		return api, nil
+// handler returns the handler of requests over HTTP. It lives as long as the configuration stays the same: one importer
+// shares its rate among all requests.
+func (h *Handler) handler(ctx context.Context, config importer.Config, id string) (http.Handler, error) {
+	if config.Bucket == "" {
+		return nil, errNoBucket
+	}
+	config, err := h.withKey(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	h.apiMu.Lock()
+	defer h.apiMu.Unlock()
+	if h.api != nil && h.apiOf == config {
+		return h.api, nil
 	}
 	i, err := h.importer(config, id)
 	if err != nil {
 		return nil, err
 	}
-	api, err = httpapi.New(httpapi.Config{Importer: i, Token: config.HTTPToken, Platform: config.HTTPPlatform, Log: h.Log})
+	api, err := httpapi.New(httpapi.Config{
+		Importer: i, Token: config.HTTPToken, Platform: config.HTTPPlatform, Log: h.Log,
+	})
 	if err != nil {
 		return nil, &ConfigError{err}
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.api, h.apiOf = api, config
 	return api, nil
 }
 
 func (h *Handler) bucket(name string) (blob.Bucket, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	h.bucketsMu.Lock()
+	defer h.bucketsMu.Unlock()
 	if b, ok := h.buckets[name]; ok {
 		return b, nil
 	}

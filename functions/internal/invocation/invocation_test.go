@@ -1,0 +1,325 @@
+package invocation_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"groupimport/functions/internal/invocation"
+	"groupimport/pkg/blob"
+	"groupimport/pkg/blob/blobtest"
+	"groupimport/pkg/emulator"
+	"groupimport/pkg/httpapi"
+	"groupimport/pkg/importer"
+)
+
+const (
+	bucketName = "groups"
+	key        = "a key for tests"
+	token      = "0123456789abcdef-the-token"
+)
+
+// A platform is a Handler and what surrounds it: an IM service, a bucket, and the function's environment.
+type platform struct {
+	*invocation.Handler
+	t       *testing.T
+	service *emulator.Service
+	store   *blobtest.Bucket
+	event   invocation.Event // what Parse returns
+	log     bytes.Buffer
+
+	mu     sync.Mutex
+	env    map[string]string
+	served map[string]int // how many requests each handler answered, by its address
+}
+
+func newPlatform(t *testing.T) *platform {
+	t.Helper()
+	p := &platform{
+		t: t, store: &blobtest.Bucket{}, served: map[string]int{},
+		service: &emulator.Service{SDKAppID: 1400000000, Key: key, Limit: -1},
+	}
+	server := httptest.NewServer(p.service)
+	t.Cleanup(server.Close)
+	p.env = map[string]string{
+		"TIM_SDKAPPID": "1400000000", "TIM_SECRET_KEY": key, "TIM_ENDPOINT": server.URL, "EXPORT_BUCKET": bucketName,
+		"EXPORT_PREFIX": "exports/", "HTTP_TOKEN": token,
+	}
+	p.Handler = &invocation.Handler{
+		Getenv: func(name string) string {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			return p.env[name]
+		},
+		Log:   invocation.NewLog(&p.log),
+		Parse: func([]byte) (invocation.Event, error) { return p.event, nil },
+		Open:  func(string) (blob.Bucket, error) { return p.store, nil },
+		Serve: func(ctx context.Context, h http.Handler, request []byte) ([]byte, error) {
+			p.mu.Lock()
+			p.served[fmt.Sprintf("%p", h)]++
+			p.mu.Unlock()
+			return httpapi.ServeLambda(ctx, h, request)
+		},
+	}
+	return p
+}
+
+func (p *platform) do() ([]byte, error) {
+	ctx, cancel := context.WithTimeout(p.t.Context(), time.Minute)
+	defer cancel()
+	return p.Do(ctx, "request-1", nil)
+}
+
+// pass does what the event asks for, which is not a request.
+func (p *platform) pass(ev invocation.Event) (pass importer.Pass, err error) {
+	p.t.Helper()
+	p.event = ev
+	answer, err := p.do()
+	if answer != nil {
+		if err := json.Unmarshal(answer, &pass); err != nil {
+			p.t.Fatalf("the answer is %q: %v", answer, err)
+		}
+	}
+	return pass, err
+}
+
+// request returns the event of a function URL. authorizer is what AWS says of a caller whom it has checked, with a
+// comma.
+func request(path, authorization, authorizer string) invocation.Event {
+	return invocation.Event{Request: fmt.Appendf(nil, `{"rawPath":%q,"headers":{"authorization":%q},"requestContext":{%s"http":{"method":"GET"}}}`,
+		path, authorization, authorizer)}
+}
+
+// get answers a request over HTTP.
+func (p *platform) get(ev invocation.Event) (status int, body string) {
+	p.t.Helper()
+	p.event = ev
+	answer, err := p.do()
+	if err != nil {
+		p.t.Fatalf("got %v, want an answer", err)
+	}
+	var r struct {
+		StatusCode int    `json:"statusCode"`
+		Body       string `json:"body"`
+	}
+	if err := json.Unmarshal(answer, &r); err != nil {
+		p.t.Fatalf("the answer is %q: %v", answer, err)
+	}
+	return r.StatusCode, r.Body
+}
+
+var resume = invocation.Event{Action: &importer.Action{Resume: true}}
+
+func TestHandler_ConcurrentFirstRequests(t *testing.T) {
+	p := newPlatform(t)
+	p.event = request("/healthz", "", "")
+	p.Open = func(string) (blob.Bucket, error) {
+		time.Sleep(100 * time.Millisecond) // so that all requests find no handler
+		return p.store, nil
+	}
+	var start, end sync.WaitGroup
+	start.Add(1)
+	for range 64 {
+		end.Go(func() {
+			start.Wait()
+			if _, err := p.do(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	start.Done()
+	end.Wait()
+	if len(p.served) != 1 {
+		t.Errorf("got %d handlers for 64 requests, each with its own rate limiter, want one", len(p.served))
+	}
+}
+
+func TestHandler_ConfigErrorIsTriedAgain(t *testing.T) {
+	p := newPlatform(t)
+	opened := errors.New("no region")
+	open := p.Open
+	for _, c := range []struct {
+		name     string
+		set      map[string]string
+		open     error
+		mentions string
+	}{
+		{"nothing is set", map[string]string{"TIM_SDKAPPID": "", "TIM_SECRET_KEY": "", "EXPORT_BUCKET": ""}, nil, "TIM_SDKAPPID"},
+		{"no bucket", map[string]string{"EXPORT_BUCKET": ""}, nil, "EXPORT_BUCKET"},
+		{"a bucket that cannot be opened", nil, opened, "no region"},
+		{"a wrong mapping", map[string]string{"MAPPING": "telegram"}, nil, "MAPPING"},
+		{"a key that the platform keeps nowhere", map[string]string{"TIM_SECRET_KEY": "", "TIM_SECRET_KEY_PARAMETER": "/k"}, nil, "TIM_SECRET_KEY"},
+	} {
+		good := maps.Clone(p.env)
+		maps.Copy(p.env, c.set)
+		if c.open != nil {
+			p.Open = func(string) (blob.Bucket, error) { return nil, c.open }
+		}
+		_, err := p.pass(resume)
+		if _, ok := errors.AsType[*invocation.ConfigError](err); !ok || !strings.Contains(err.Error(), c.mentions) {
+			t.Errorf("%s: got %v, want a ConfigError that mentions %s", c.name, err, c.mentions)
+		}
+		p.env, p.Open = good, open
+	}
+	if _, err := p.pass(resume); err != nil {
+		t.Errorf("got %v, want no error once the configuration is right", err)
+	}
+}
+
+func TestHandler_SecretIsReadByEachInvocation(t *testing.T) {
+	p := newPlatform(t)
+	p.env["TIM_SECRET_KEY"], p.env["TIM_SECRET_KEY_PARAMETER"] = "", "/k"
+	secret, failure := "first", error(nil)
+	p.Secret = func(context.Context, string) (string, error) { return secret, failure }
+	health := func() int {
+		status, _ := p.get(request("/healthz", "", ""))
+		return status
+	}
+	for range 2 {
+		if got := health(); got != 200 {
+			t.Errorf("got %d, want 200", got)
+		}
+	}
+	if len(p.served) != 1 {
+		t.Errorf("got %d handlers for one key, want one", len(p.served))
+	}
+	secret = "second"
+	if health() != 200 || len(p.served) != 2 {
+		t.Errorf("got %d handlers after a new key, want another", len(p.served))
+	}
+	failure = errors.New("the store of keys does not answer")
+	if _, err := p.pass(resume); !errors.Is(err, failure) {
+		t.Errorf("got %v, want the error of Secret", err)
+	}
+	status, body := p.get(request("/healthz", "", ""))
+	if status != 503 || strings.Contains(body, "store of keys") || !strings.Contains(p.log.String(), "store of keys") {
+		t.Errorf("got %d %s, want a 503 without the error, which is logged", status, body)
+	}
+	if failure = nil; health() != 200 {
+		t.Error("got no answer once the key can be read again")
+	}
+}
+
+func TestHandler_RequestsWithABrokenConfiguration(t *testing.T) {
+	const iam = `"authorizer":{"iam":{"userArn":"arn:aws:iam::111122223333:user/x"}},`
+	for _, c := range []struct {
+		name          string
+		set           map[string]string
+		authorization string
+		authorizer    string
+		told          bool
+	}{
+		{"anonymous", nil, "", "", false},
+		{"with the token", nil, "Bearer " + token, "", true},
+		{"with a wrong token", nil, "Bearer 0123456789abcdef-another", "", false},
+		{"checked by the platform, which is not asked to", nil, "", iam, false},
+		{"checked by the platform", map[string]string{"HTTP_TOKEN": "", "HTTP_AUTH": "platform"}, "", iam, true},
+		{"not checked by the platform", map[string]string{"HTTP_TOKEN": "", "HTTP_AUTH": "platform"}, "", "", false},
+		{"a token and the platform", map[string]string{"HTTP_AUTH": "platform"}, "Bearer " + token, iam, false},
+		{"no token is set", map[string]string{"HTTP_TOKEN": ""}, "Bearer ", "", false},
+		{"a token that is too short", map[string]string{"HTTP_TOKEN": "short"}, "Bearer short", "", false},
+	} {
+		p := newPlatform(t)
+		p.env["TIM_SDKAPPID"] = ""
+		maps.Copy(p.env, c.set)
+		for _, path := range []string{"/healthz", "/imports", "/openapi.json", "/"} {
+			status, body := p.get(request(path, c.authorization, c.authorizer))
+			if told := strings.Contains(body, "TIM_SDKAPPID is missing"); status != 503 || told != c.told {
+				t.Errorf("%s, %s: got %d %s, want 503, told what is missing: %v", c.name, path, status, body, c.told)
+			}
+			if !strings.Contains(p.log.String(), "TIM_SDKAPPID is missing") {
+				t.Errorf("%s: the log is %s, want what is missing", c.name, p.log.String())
+			}
+		}
+		if strings.Contains(p.log.String(), key) || strings.Contains(p.log.String(), token) {
+			t.Errorf("%s: a secret stands in the log", c.name)
+		}
+		p.env["TIM_SDKAPPID"], p.env["HTTP_AUTH"], p.env["HTTP_TOKEN"] = "1400000000", "token", token
+		if status, body := p.get(request("/healthz", "", "")); status != 200 {
+			t.Errorf("%s: got %d %s once the configuration is right", c.name, status, body)
+		}
+	}
+}
+
+func TestHandler_RequestsNeedNoMapping(t *testing.T) {
+	p := newPlatform(t)
+	p.env["MAPPING"] = "telegram"
+	if status, body := p.get(request("/healthz", "", "")); status != 200 {
+		t.Errorf("got %d %s, want 200: only exports are mapped", status, body)
+	}
+}
+
+func TestHandler_EventThatIsNoRequest(t *testing.T) {
+	p := newPlatform(t)
+	p.event = invocation.Event{Request: []byte("x")}
+	_, err := p.do()
+	if _, ok := errors.AsType[*invocation.EventError](err); !ok {
+		t.Errorf("got %v, want an EventError", err)
+	}
+}
+
+func TestHandler_StrangeObjectsDoNotRefuseTheGoodOnes(t *testing.T) {
+	p := newPlatform(t)
+	if err := p.store.Put(t.Context(), "exports/a.jsonl", strings.NewReader(`{"Type":"Public","Name":"x"}`)); err != nil {
+		t.Fatal(err)
+	}
+	objects := []invocation.Object{{Bucket: "another", Keys: []string{"exports/b.jsonl"}}}
+	strange := map[string]string{
+		"exports/a\nb.jsonl": "control character", `exports/a\b.jsonl`: "backslash", "exports//a.jsonl": "empty",
+		"exports/./a.jsonl": `"."`, "exports/../a.jsonl": `".."`, "exports/\xff.jsonl": "UTF-8", "/exports/a.jsonl": "slash",
+	}
+	for name := range strange {
+		objects = append(objects, invocation.Object{Bucket: bucketName, Keys: []string{name}})
+	}
+	objects = append(objects, invocation.Object{Bucket: bucketName, Keys: []string{"exports/a.jsonl"}})
+	pass, err := p.pass(invocation.Event{Objects: objects, Skipped: []string{"record 3 of the event: unknown"}})
+	if err != nil {
+		t.Fatalf("got %v, want no error", err)
+	}
+	seen := map[string]importer.Doing{}
+	for _, d := range pass.Done {
+		seen[d.Key] = d
+	}
+	if d := seen["exports/a.jsonl"]; d.What != "start" || d.Counts.Imported != 1 {
+		t.Errorf("got %+v, want the export imported", d)
+	}
+	for name, reason := range strange {
+		name = strings.ToValidUTF8(name, "\uFFFD")
+		if d := seen[name]; d.What != "skip" || !strings.Contains(d.Reason, reason) {
+			t.Errorf("%q: got %+v, want it skipped because of %q", name, d, reason)
+		}
+	}
+	if d := seen["exports/b.jsonl"]; d.What != "skip" || !strings.Contains(d.Reason, `bucket "another"`) {
+		t.Errorf("got %+v, want what lies in another bucket skipped", d)
+	}
+	if d := seen[""]; d.What != "skip" || d.Reason != "record 3 of the event: unknown" {
+		t.Errorf("got %+v, want the strange record skipped", d)
+	}
+	pass, err = p.pass(invocation.Event{Objects: objects[:1]})
+	if _, ok := errors.AsType[*invocation.ConfigError](err); !ok {
+		t.Errorf("got %+v, %v, want a ConfigError if everything lies in another bucket", pass, err)
+	}
+}
+
+func TestHandler_NothingToDo(t *testing.T) {
+	p := newPlatform(t)
+	if pass, err := p.pass(invocation.Event{}); err != nil || pass.Imports != 0 || len(pass.Done) != 0 {
+		t.Errorf("got %+v, %v", pass, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	p.event = resume
+	if _, err := p.Do(ctx, "request-2", nil); !strings.Contains(fmt.Sprint(err), "time is up") {
+		t.Errorf("got %v, want that the time is up", err)
+	}
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"groupimport/pkg/blob/s3blob"
+	"groupimport/pkg/export"
+	"groupimport/pkg/results"
+)
+
+// moto starts an emulation of AWS and returns its base URL. Without moto_server the test is skipped.
+func moto(t *testing.T) string {
+	t.Helper()
+	path, err := exec.LookPath("moto_server")
+	if err != nil {
+		t.Skip(`moto_server is not installed: pip install "moto[server]==5.2.1"`)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := listener.Addr().(*net.TCPAddr)
+	listener.Close()
+	var log bytes.Buffer
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), path, "-H", "127.0.0.1", "-p", fmt.Sprint(addr.Port))
+	cmd.Stdout, cmd.Stderr = &log, &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	for start := time.Now(); ; time.Sleep(50 * time.Millisecond) { // it does not say when it is ready
+		resp, err := http.Get("http://" + addr.String() + "/moto-api/")
+		if err == nil {
+			resp.Body.Close()
+			return "http://" + addr.String()
+		}
+		if time.Since(start) > time.Minute {
+			t.Fatalf("moto_server does not answer: %s", log.String())
+		}
+	}
+}
+
+// call calls a service that speaks JSON, and returns its response.
+func call(t *testing.T, base, service, target string, in map[string]any) (out struct {
+	Queue    string `json:"QueueUrl"`
+	Messages []struct{ Body, ReceiptHandle string }
+},
+) {
+	t.Helper()
+	body, err := json.Marshal(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := http.NewRequest(http.MethodPost, base, bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/x-amz-json-1.0")
+	r.Header.Set("X-Amz-Target", target)
+	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=a/20261101/us-east-1/"+service+"/aws4_request, SignedHeaders=host, Signature=0")
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s: got %s %s, %v", target, resp.Status, answer, err)
+	}
+	if err := json.Unmarshal(answer, &out); err != nil {
+		t.Fatalf("%s: got %s, %v", target, answer, err)
+	}
+	return out
+}
+
+// The rules of the template are put into an emulated EventBridge, and a queue takes the function's place: what
+// arrives there has gone through the notification of an emulated S3 and a matcher that nobody of this project wrote.
+func TestTemplate_RulesInAnEmulatedEventBridge(t *testing.T) {
+	t.Parallel()
+	base := moto(t)
+	for _, put := range []struct{ path, body string }{
+		{"/groups", ""},
+		{"/groups?notification", `<NotificationConfiguration><EventBridgeConfiguration/></NotificationConfiguration>`},
+	} {
+		r, err := http.NewRequest(http.MethodPut, base+put.path, strings.NewReader(put.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatalf("PUT %s: got %v, %v", put.path, resp, err)
+		}
+		resp.Body.Close()
+	}
+	env := map[string]string{"AWS_ENDPOINT_URL_S3": base, "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s"}
+	bucket, err := s3blob.Open(func(name string) string { return env[name] }, "groups", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	queue := call(t, base, "sqs", "AmazonSQS.CreateQueue", map[string]any{"QueueName": "function"}).Queue
+	tp := loadTemplate(t, nil)
+	for name := range tp.patterns("groups") {
+		pattern, err := json.Marshal(tp.at("Resources", "ImportFunction", "Properties", "Events", name, "Properties", "Pattern"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		call(t, base, "events", "AWSEvents.PutRule", map[string]any{"Name": name, "EventPattern": string(pattern)})
+		call(t, base, "events", "AWSEvents.PutTargets", map[string]any{
+			"Rule": name, "Targets": []map[string]any{{"Id": "1", "Arn": "arn:aws:sqs:us-east-1:123456789012:function"}},
+		})
+	}
+	var keys []string
+	for _, format := range export.Formats {
+		for _, compression := range []string{"", ".gz", ".zst"} {
+			keys = append(keys, "exports/a"+format+compression, "exports/A"+strings.ToUpper(format+compression), "elsewhere/a"+format+compression)
+		}
+	}
+	names := results.Names{Export: "exports/a.jsonl"}
+	own := []string{names.Results(), names.Failures(), names.Report(), names.Progress(), names.Manifest(), names.Work() + "parts/000001-000001"}
+	for _, key := range append(keys, own...) {
+		if err := bucket.Put(t.Context(), key, strings.NewReader("{}")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	started := map[string]int{}
+	for {
+		got := call(t, base, "sqs", "AmazonSQS.ReceiveMessage", map[string]any{"QueueUrl": queue, "MaxNumberOfMessages": 10})
+		if len(got.Messages) == 0 {
+			break
+		}
+		for _, m := range got.Messages {
+			ev, err := parse([]byte(m.Body))
+			if err != nil || len(ev.Objects) != 1 || ev.Objects[0].Bucket != "groups" {
+				t.Fatalf("got %s, which is %+v, %v", m.Body, ev, err)
+			}
+			started[ev.Objects[0].Keys[0]]++
+			call(t, base, "sqs", "AmazonSQS.DeleteMessage", map[string]any{"QueueUrl": queue, "ReceiptHandle": m.ReceiptHandle})
+		}
+	}
+	for _, key := range append(keys, own...) {
+		want := 0
+		if tp.triggers("groups", key) {
+			want = 1
+		}
+		if started[key] != want {
+			t.Errorf("%s: got %d events, want %d", key, started[key], want)
+		}
+	}
+	if len(started) < 20 {
+		t.Errorf("got events about %d objects, want most of the exports below the prefix", len(started))
+	}
+}

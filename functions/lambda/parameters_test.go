@@ -1,0 +1,177 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"groupimport/pkg/importer"
+	"groupimport/pkg/mapping"
+	"groupimport/pkg/results"
+)
+
+// A parameter is one of the template, with values that a deployment accepts and refuses.
+type parameter struct {
+	variable      string // that it sets; empty if the platform alone uses it
+	good, refused []string
+}
+
+// parameters returns all of the template's.
+func parameters() map[string]parameter {
+	yesNo := []string{"true", "false"}
+	notYesNo := []string{"", "yes", "1", "TRUE"}
+	memory := parameter{"", []string{"128", "10240"}, []string{"", "127", "10241", "x"}}
+	key := parameter{
+		"",
+		[]string{"", "arn:aws:kms:eu-central-1:123456789012:key/0a-b", "arn:aws-cn:kms:cn-north-1:123456789012:key/mrk-1"},
+		[]string{"arn:aws:kms:eu-central-1:123456789012:alias/mine", "alias/mine", "0a-b", "arn:aws:kms:eu-central-1:1:key/k"},
+	}
+	return map[string]parameter{
+		"BucketName": {
+			"EXPORT_BUCKET",
+			[]string{"groups", "a.b-c", "a--b", "123", strings.Repeat("a", 63)},
+			[]string{"", "ab", "Groups", "-ab", "ab-", "a..b", "a_b", strings.Repeat("a", 64), "arn:aws:s3:::groups"},
+		},
+		"CreateBucket": {"", yesNo, notYesNo},
+		"ExportPrefix": {
+			"EXPORT_PREFIX",
+			[]string{"", "exports/", "a/b/", "Team (1)/2026!/"},
+			[]string{"exports", "/", "/exports/", "a//b/", "a/./", "../", ".hidden/", "a*/", `a\b/`, "a?/", " a/", strings.Repeat("a", 256) + "/"},
+		},
+		"BucketKmsKeyArn": key,
+		"SecretKmsKeyArn": key,
+		"SdkAppId":        {"TIM_SDKAPPID", []string{"1", "20000001", "1400000000"}, []string{"", "0", "-1", "1.5", "1e9", "x", "01", "14000000000"}},
+		"Admin":           {"TIM_ADMIN", []string{"administrator", "the admin", strings.Repeat("a", 32)}, []string{"", " ", " a", "a ", "管理员", strings.Repeat("a", 33)}},
+		"SecretKeyParameter": {
+			"TIM_SECRET_KEY_PARAMETER",
+			[]string{"/groupimport/secret-key", "/k"},
+			[]string{"", "k", "/", "/a/", "//a", "/a b", "arn:aws:ssm:eu-central-1:123456789012:parameter/k", strings.Repeat("/a", 16)},
+		},
+		"TimRegion": {"TIM_REGION", []string{"china", "siliconvalley"}, []string{"", "China", "usa"}},
+		"TimEndpoint": {
+			"TIM_ENDPOINT",
+			[]string{"", "https://im.example.com", "https://10.0.0.1:8443/im/"},
+			[]string{"http://im.example.com", "im.example.com", "https://", "https://u:p@im.example.com", "https://im.example.com?x=1", "https://im.example.com#x", "ftp://im.example.com"},
+		},
+		"Mapping": {
+			"MAPPING", append(mapping.Names(), "", "exports/own.jq", "群/own.jq"),
+			[]string{"telegram", "Slack", "slack ", ".jq", "own.js", "/own.jq", "a//own.jq", "*.jq", `a\b.jq`, "slack.jq\n"},
+		},
+		"Rate":               {"TIM_RATE", []string{"0.1", "180", "190", "12.5"}, []string{"", "0", "191", "-1", "fast"}},
+		"FieldLimits":        {"FIELD_LIMITS", []string{"document", "extended"}, []string{"", "Document", "none"}},
+		"AssignGroupIds":     {"ASSIGN_GROUP_IDS", yesNo, notYesNo},
+		"MaxAttempts":        {"MAX_ATTEMPTS", []string{"1", "9", "10", "19", "20"}, []string{"", "0", "21", "2.5", "-1", "05"}},
+		"StopShare":          {"STOP_SHARE", []string{"0", "0.25", "1"}, []string{"", "-0.1", "1.1", "50%"}},
+		"RetryRounds":        {"RETRY_ROUNDS", []string{"1", "10", "99", "100"}, []string{"", "0", "101", "1.5"}},
+		"RetryUnknown":       {"RETRY_UNKNOWN", yesNo, notYesNo},
+		"CreateUnmatched":    {"CREATE_UNMATCHED", yesNo, notYesNo},
+		"IncludeArchived":    {"INCLUDE_ARCHIVED", yesNo, notYesNo},
+		"ReserveConcurrency": {"", yesNo, notYesNo},
+		"ImportMemory":       memory,
+		"ScheduleMemory":     memory,
+		"HttpMemory":         memory,
+		"HttpAuth":           {"", []string{"AWS_IAM", "NONE"}, []string{"", "iam"}},
+		"HttpToken": {
+			"HTTP_TOKEN",
+			[]string{"0123456789abcdef", "AZaz09-._~+/=AZaz09"},
+			[]string{"0123456789abcde", "0123456789abcdef ", "0123456789abcde,", "0123456789abcdé£", "0123456789\nabcdef"},
+		},
+		"LogLevel":         {"LOG_LEVEL", []string{"debug", "info", "warn", "error"}, []string{"", "trace"}},
+		"LogRetentionDays": {"", []string{"1", "3653"}, []string{"", "2", "0"}},
+		"AlarmEmail":       {"", []string{"", "ops@example.com"}, []string{"ops", "a@b@c", "ops@example.com, b@example.com", "@"}},
+	}
+}
+
+// What a deployment accepts, no function may refuse at every invocation.
+func TestTemplate_ParametersAgreeWithTheProgram(t *testing.T) {
+	tp := loadTemplate(t, nil)
+	all := parameters()
+	if got, want := slices.Sorted(maps.Keys(tp.constraints)), slices.Sorted(maps.Keys(all)); !slices.Equal(got, want) {
+		t.Fatalf("got the parameters %v, want %v", got, want)
+	}
+	for name, p := range all {
+		set := map[string]any{}
+		if name == "HttpToken" {
+			set["HttpAuth"] = "NONE"
+		}
+		for _, value := range p.refused {
+			if tp.accepts(name, value) {
+				t.Errorf("the template accepts %s=%q", name, value)
+			}
+		}
+		for _, value := range p.good {
+			set[name] = value
+			with := loadTemplate(t, set) // says if it refuses one
+			for _, function := range with.functions() {
+				env := with.env(function)
+				if got, ok := env[p.variable]; p.variable != "" && ok && got != value && function != "HttpFunction" {
+					t.Errorf("%s: got %s=%q, want %q", function, p.variable, got, value)
+				}
+				with.config(function) // says if it refuses any
+			}
+		}
+		defaults, _ := tp.constraints[name].(map[string]any)["Default"]
+		required := defaults == nil
+		if want := name == "BucketName" || name == "SdkAppId"; required != want {
+			t.Errorf("%s: required: %v, want %v", name, required, want)
+		}
+		if !required && !tp.accepts(name, fmt.Sprint(defaults)) {
+			t.Errorf("the template refuses the default of %s, %v", name, defaults)
+		}
+	}
+}
+
+// What the program refuses, the template refuses too.
+func TestTemplate_RefusesWhatTheProgramRefuses(t *testing.T) {
+	tp := loadTemplate(t, nil)
+	samples := map[string]bool{}
+	for _, p := range parameters() {
+		for _, value := range append(slices.Clone(p.good), p.refused...) {
+			samples[value] = true
+		}
+	}
+	for name, p := range parameters() {
+		if p.variable == "" {
+			continue
+		}
+		for value := range samples {
+			env := tp.env("ImportFunction")
+			env[p.variable] = value
+			if _, err := importer.ConfigFromEnv(func(name string) string { return env[name] }); err != nil && tp.accepts(name, value) {
+				t.Errorf("the template accepts %s=%q: %v", name, value, err)
+			}
+		}
+	}
+}
+
+func TestTemplate_SecondDeploymentDropsTheToken(t *testing.T) {
+	const token = "0123456789abcdef"
+	with := loadTemplate(t, map[string]any{"HttpAuth": "NONE", "HttpToken": token})
+	if c := with.config("HttpFunction"); c.HTTPToken != token || c.HTTPPlatform {
+		t.Errorf("got the token %q, platform %v, want the token", c.HTTPToken, c.HTTPPlatform)
+	}
+	// A deployment that leaves a parameter out keeps the value of the one before.
+	iam := loadTemplate(t, map[string]any{"HttpAuth": "AWS_IAM", "HttpToken": token})
+	if c := iam.config("HttpFunction"); c.HTTPToken != "" || !c.HTTPPlatform {
+		t.Errorf("got the token %q, platform %v, want the platform", c.HTTPToken, c.HTTPPlatform)
+	}
+}
+
+func TestTemplate_PrefixIsAFolderOfThePolicies(t *testing.T) {
+	for _, prefix := range []string{"", "exports/", "a/b/"} {
+		tp := loadTemplate(t, map[string]any{"ExportPrefix": prefix, "Mapping": "own/slack.jq"})
+		if got := tp.config("ImportFunction").Prefix; got != prefix {
+			t.Errorf("got the prefix %q, want %q", got, prefix)
+		}
+		for _, key := range []string{results.RateNames(prefix).Work() + "lease/000001", results.Names{Export: prefix + "a.jsonl"}.Results()} {
+			if !tp.allowed("ImportFunction", "s3:PutObject", "arn:aws:s3:::groups/"+key) {
+				t.Errorf("%s may not be written", key)
+			}
+		}
+		if !tp.allowed("ScheduleFunction", "s3:GetObject", "arn:aws:s3:::groups/own/slack.jq") {
+			t.Error("the mapping may not be read")
+		}
+	}
+}
