@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+	"time"
 
 	"groupimport/pkg/blob"
 	"groupimport/pkg/export"
@@ -18,8 +19,8 @@ import (
 // ambiguous about a key, because of how it is escaped: each of names holds the keys that are possible,
 // likeliest first, and the first at which an object stands is meant.
 //
-// What is no export, or not below [Config.Prefix], is left out, and the Pass says why. What is left
-// when time is up, or while another process uses the rate, the schedule takes up.
+// What is no export, or not below [Config.Prefix], is left out, and the Pass says why. What is left when time is up, or
+// while another process uses the rate, is noted as waiting, and the scheduler's next pass begins it.
 func (i *Importer) Import(ctx context.Context, names ...[]string) Pass {
 	pass := Pass{Imports: len(names)}
 	var todo []due
@@ -41,7 +42,34 @@ func (i *Importer) Import(ctx context.Context, names ...[]string) Pass {
 		}
 		pass.Done = append(pass.Done, done)
 	})
+	for _, d := range todo[len(todo)-pass.Left:] {
+		i.leaveWaiting(ctx, d.key, pass.Reason)
+	}
 	return pass
+}
+
+// leaveWaiting notes that the import of an export is to begin, so that the scheduler need not wait until the event counts
+// as missed. If the note cannot be written it waits.
+func (i *Importer) leaveWaiting(ctx context.Context, key, reason string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTime)
+	defer cancel()
+	names := results.Names{Export: key}
+	info, err := i.Bucket.Stat(ctx, key)
+	if err != nil {
+		return // it was removed, or the store is away
+	}
+	p, err := results.LoadProgress(ctx, i.Bucket, names)
+	isFinished := p.State == results.Finished && p.Export.Version != info.Version // a version before
+	if !errors.Is(err, fs.ErrNotExist) && (err != nil || !isFinished) {
+		return
+	}
+	p = results.Progress{
+		State: results.Waiting, Reason: reason, Next: export.Start, Updated: time.Now().UTC(),
+		Export: results.Export{Key: key, Version: info.Version, Size: info.Size, Modified: info.Modified},
+	}
+	if err := p.Save(ctx, i.Bucket, names); err != nil {
+		i.log().WarnContext(ctx, "the import was not noted as waiting", "key", key, "err", err)
+	}
 }
 
 // meant returns the first of keys at which an object stands, and why it is not imported, if it is not.

@@ -76,6 +76,11 @@ func LoadProgress(ctx context.Context, b blob.Bucket, names Names) (Progress, er
 	return p, readJSON(ctx, b, names.Progress(), &p)
 }
 
+// Save writes the progress of an import that no run has begun.
+func (p *Progress) Save(ctx context.Context, b blob.Bucket, names Names) error {
+	return writeJSON(ctx, b, names.Progress(), p)
+}
+
 // SaveProgress says how an import is doing that has just ended a run.
 func SaveProgress(ctx context.Context, b blob.Bucket, names Names, state State, reason string, cp *Checkpoint) error {
 	return writeJSON(ctx, b, names.Progress(), ProgressOf(state, reason, cp))
