@@ -26,9 +26,12 @@ func from(name string, open func() io.Reader) export.Source {
 	return export.Source{Name: name, Open: func(int64) io.ReadCloser { return io.NopCloser(open()) }}
 }
 
-// bySingleBytes returns an export whose bytes come one by one.
+// bySingleBytes returns an export whose bytes come one by one, behind the first 512, which tell what it is.
 func bySingleBytes(name, text string) export.Source {
-	return from(name, func() io.Reader { return iotest.OneByteReader(strings.NewReader(text)) })
+	src := in(name, []byte(text))
+	open := src.Open
+	src.Open = func(offset int64) io.ReadCloser { return io.NopCloser(iotest.OneByteReader(open(offset))) }
+	return src
 }
 
 // all returns what an export holds, one line an entry, and the entries' positions. Its error ends the lines.
@@ -86,6 +89,7 @@ func TestRecordsComeWithTheirPositions(t *testing.T) {
 			if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", row.want) {
 				t.Errorf("got  %q\nwant %q", got, row.want)
 			}
+			goesOn(t, "a.jsonl", []byte(row.text))
 			single, _ := all(t, bySingleBytes("a.jsonl", row.text), export.Start)
 			if fmt.Sprintf("%q", single) != fmt.Sprintf("%q", row.want) {
 				t.Errorf("by single bytes: got  %q\nwant %q", single, row.want)

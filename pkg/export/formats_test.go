@@ -95,6 +95,7 @@ func TestJSON(t *testing.T) {
 			if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", row.want) {
 				t.Errorf("got  %q\nwant %q", got, row.want)
 			}
+			goesOn(t, "a.json", []byte(row.text))
 			single, _ := all(t, bySingleBytes("a.json", row.text), export.Start)
 			if fmt.Sprintf("%q", single) != fmt.Sprintf("%q", row.want) {
 				t.Errorf("by single bytes: got  %q\nwant %q", single, row.want)
@@ -124,6 +125,10 @@ func TestJSONL_OtherShapes(t *testing.T) {
 		"a first line with half a string": {"{\"Type\":\"Pub\n" + rec("b") + "\n}", []string{
 			"1 1 0 not a JSON object: it ends too early, after 12 bytes", "2 2 13 valid b",
 			"3 3 42 not a JSON object: invalid character '}' at start of value at byte 0",
+		}},
+		"a first line with a line end in a string": {"{\"Type\":\"Pub\nlic\"}\n" + rec("b"), []string{
+			"1 1 0 not a JSON object: it ends too early, after 12 bytes",
+			"2 2 13 not a JSON object: invalid character 'l' at start of value at byte 0", "3 3 19 valid b",
 		}},
 		"a first line that is another array": {"[1,2]\n" + rec("b"), []string{"1 1 0 not a JSON object: it is an array", "2 2 6 valid b"}},
 		"half an array in the first line":    {"[1,\n" + rec("b"), []string{"1 1 0 not a JSON object: it ends too early, after 3 bytes", "2 2 4 valid b"}},
@@ -264,11 +269,34 @@ func TestCSV(t *testing.T) {
 			if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", row.want) {
 				t.Errorf("got  %q\nwant %q", got, row.want)
 			}
+			goesOn(t, "a.csv", []byte(row.text))
 			single, _ := all(t, bySingleBytes("a.csv", row.text), export.Start)
 			if fmt.Sprintf("%q", single) != fmt.Sprintf("%q", row.want) {
 				t.Errorf("by single bytes: got  %q\nwant %q", single, row.want)
 			}
 		})
+	}
+}
+
+// Behind more than the window holds at first, rows come by single bytes, and their cells are the same.
+func TestCSV_ByPieces(t *testing.T) {
+	text := "Type,Name\nPublic," + strings.Repeat("x", 100_000) + "\n" +
+		"Public,\xef\xbb\xbf\xef\xbb\xbf\"b\nb\"\nPublic,\"\xef\xbb\xbfc\"\r\r\n\xef\xbb\xbf\"Public\",\"d\"\"\"\r\r\n" +
+		"Public,\xef\xbb\"e\nPublic,\xef\"f\nPublic,g\xef\xbb\xbf\nPublic,h\n"
+	got, next := all(t, bySingleBytes("a.csv", text), export.Start)
+	want := []string{"b\nb", "c", `d"`, `"\"\xef\xbb\\\"e\""`, `"\"\xef\\\"f\""`, "g\ufeff", "h"}
+	if len(got) != len(want)+1 {
+		t.Fatalf("got %q, want %q", got, want)
+	}
+	for i, line := range got[1:] {
+		if !strings.HasSuffix(line, want[i]) {
+			t.Errorf("got %q, want %q", line, want[i])
+		}
+	}
+	for i, at := range next {
+		if rest, _ := all(t, bySingleBytes("a.csv", text), at); !slices.Equal(rest, got[i+1:]) {
+			t.Errorf("from %+v: got %q, want %q", at, rest, got[i+1:])
+		}
 	}
 }
 
