@@ -154,6 +154,17 @@ func (n Names) Archived(version string, started time.Time) Names {
 	return Names{Export: n.Export + "." + hex.EncodeToString(sum[:6])}
 }
 
+// Longest returns a key of each kind that an import of the export writes, with the longest numbers and those of a version
+// that was archived.
+func (n Names) Longest() []string {
+	old := n.Archived("", time.Time{})
+	const most = 999_999
+	return []string{
+		old.Results(), old.Failures(), old.Report(), old.Manifest(), old.Progress(), old.earlier(),
+		n.lease(most), n.checkpoint(most), n.part(most, most), n.ahead(most),
+	}
+}
+
 // earlier is the key of the earlier outcomes that an archived import had not taken over.
 func (n Names) earlier() string { return n.Export + workSuffix + fileEarlier }
 
