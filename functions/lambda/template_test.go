@@ -726,7 +726,7 @@ func TestSettingsAreThoseThatWereThoughtOf(t *testing.T) {
 			"TIM_SDKAPPID": "!Ref SdkAppId", "TIM_ADMIN": "!Ref Admin", "TIM_SECRET_KEY_PARAMETER": "!Ref SecretKeyParameter", "TIM_REGION": "!Ref TimRegion",
 			"TIM_ENDPOINT": "!Ref TimEndpoint", "FIELD_LIMITS": "!Ref FieldLimits", "ASSIGN_GROUP_IDS": "!Ref AssignGroupIds", "MAX_ATTEMPTS": "!Ref MaxAttempts",
 			"STOP_SHARE": "!Ref StopShare", "RETRY_ROUNDS": "!Ref RetryRounds", "RETRY_UNKNOWN": "!Ref RetryUnknown", "MAPPING": "!Ref Mapping",
-			"INCLUDE_ARCHIVED": "!Ref IncludeArchived",
+			"INCLUDE_ARCHIVED": "!Ref IncludeArchived", "EXPORT_ENCODING": "!Ref ExportEncoding",
 			"EXPORT_BUCKET": "!Ref BucketName", "EXPORT_PREFIX": "!Ref ExportPrefix", "LOG_LEVEL": "!Ref LogLevel",
 		}},
 		{"import", []string{"Resources", "ImportFunction", "Properties"}, map[string]string{"TIM_RATE": "!Ref Rate", "ONE_AT_A_TIME": "true"}},
