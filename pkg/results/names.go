@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"groupimport/pkg/blob"
+	"groupimport/pkg/outcome"
 )
 
 // Names of what is written beside an export. None of them ends in what a trigger listens to (.jsonl,
@@ -159,7 +160,9 @@ func (n Names) Archived(version string, started time.Time) Names {
 func (n Names) Longest() []string {
 	old := n.Archived("", time.Time{})
 	const most = 999_999
+	retries := &Manifest{Counts: outcome.Counts{Failed: 1}}
 	return []string{
+		n.finished(retries),
 		old.Results(), old.Failures(), old.Report(), old.Manifest(), old.Progress(), old.earlier(),
 		n.lease(most), n.checkpoint(most), n.part(most, most), n.ahead(most),
 	}
