@@ -21,7 +21,8 @@ func mapFlag(flags *flag.FlagSet) mapOption {
 type encodingOption struct{ name *string }
 
 func encodingFlag(flags *flag.FlagSet) encodingOption {
-	return encodingOption{flags.String("encoding", "", "of files that are not UTF-8: gbk, gb18030, big5, shift_jis, euc-kr, windows-1252, …; default EXPORT_ENCODING")}
+	const help = "of files that are not UTF-8: gbk, gb18030, big5, shift_jis, euc-kr, windows-1252, …; default EXPORT_ENCODING"
+	return encodingOption{flags.String("encoding", "", help)}
 }
 
 // parse returns the encoding's canonical name, otherwise if none is named. Its error is one of usage.

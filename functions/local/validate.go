@@ -136,7 +136,7 @@ type checked struct {
 	WithoutCreateTime int64            `json:"withoutCreateTime"`
 	Rules             []*finding       `json:"rules"`            // most often broken first
 	Dropped           map[string]int64 `json:"dropped,omitzero"` // fields of get_group_info, and of how many records
-	Twice             *twice           `json:"twice,omitzero"`   // valid records with the GroupId of an earlier one, nil if there are none
+	Twice             *twice           `json:"twice,omitzero"`   // nil if no GroupId stands twice
 	Notes             []string         `json:"notes,omitzero"`   // see [export.Reader.Notes]
 	Live              *live            `json:"live,omitzero"`
 	Error             string           `json:"error,omitzero"` // why the file was not read to its end
@@ -504,8 +504,8 @@ func (t *tool) verdict(c *checked, took time.Duration) {
 			"ASSIGN_GROUP_IDS=true avoids that\n", thousands(c.WithoutGroupID))
 	}
 	if c.WithoutCreateTime > 0 {
-		fmt.Fprintf(t.stdout, "warning: without a CreateTime: %s of %s; these groups are created as of the import, and members and messages from before it "+
-			"can never be imported with their dates\n", thousands(c.WithoutCreateTime), thousands(c.Valid))
+		fmt.Fprintf(t.stdout, "warning: without a CreateTime: %s of %s; these groups are created as of the import, "+
+			"and members and messages from before it can never be imported with their dates\n", thousands(c.WithoutCreateTime), thousands(c.Valid))
 	}
 }
 
@@ -514,8 +514,8 @@ func (t *tool) twice(c *checked) {
 	if c.Twice == nil {
 		return
 	}
-	fmt.Fprintf(t.stdout, "warning: with the GroupId of an earlier record: %s; import finds the group of the first there, and creates none\n",
-		thousands(c.Twice.Count))
+	fmt.Fprintf(t.stdout, "warning: with the GroupId of an earlier record: %s; "+
+		"import finds the group of the first there, and creates none\n", thousands(c.Twice.Count))
 	for _, s := range c.Twice.First {
 		fmt.Fprintf(t.stdout, "  line %d has that of line %d: %q\n", s.Line, s.Earlier, s.GroupID)
 	}

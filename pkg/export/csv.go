@@ -14,10 +14,10 @@ import (
 	"groupimport/pkg/group"
 )
 
-// rows finds a record in each row of CSV (RFC 4180) that is not blank. The first row names the columns, in any
-// order; it also tells the separator, which is that of a comma, a semicolon and a tab that it has most of. Line ends may
-// stand in quotes, and have any number of CRs before the LF. An empty cell is an absent field. A byte-order mark before a
-// cell is no part of it, and a row that repeats the first one is none: files that were joined have both.
+// rows finds a record in each row of CSV (RFC 4180) that is not blank. The first row names the columns, in any order;
+// it also tells the separator, which is that of a comma, a semicolon and a tab that it has most of. Line ends may
+// stand in quotes, and have any number of CRs before the LF. An empty cell is an absent field. A byte-order mark
+// before a cell is no part of it, and a row that repeats the first one is none: files that were joined have both.
 type rows struct {
 	foreign bool // the columns are another system's
 
@@ -202,7 +202,8 @@ func (f *rows) formula(i int, cell []byte) *group.Error {
 		name = customPrefix + c.key
 	}
 	return &group.Error{Problems: []group.Problem{{
-		Field: c.name, Rule: group.RuleRow, Message: fmt.Sprintf("%s is a formula, %s: format the column as text and export its values", name, shorten(cell)),
+		Field: c.name, Rule: group.RuleRow,
+		Message: fmt.Sprintf("%s is a formula, %s: format the column as text and export its values", name, shorten(cell)),
 	}}}
 }
 
@@ -312,15 +313,16 @@ func (f *rows) object(cells [][]byte) []byte {
 	return f.row
 }
 
-// decimal is a number with a point that can be nothing else: 500.0 and 1448357837.000, but not 1.000, which is a thousand
-// in many countries.
+// decimal is a number with a point that can be nothing else: 500.0 and 1448357837.000, but not 1.000, which is a
+// thousand in many countries.
 var (
 	decimal   = regexp.MustCompile(`^[+-]?[0-9]+\.[0-9]+$`)
 	thousands = regexp.MustCompile(`^[+-]?[0-9]{1,3}(\.[0-9]{3})+$`)
 )
 
 // appendNumber appends a cell as a JSON number if it is one beyond doubt, and otherwise as a string, so that whoever
-// decodes it says what is wrong. That is so for what a spreadsheet shows of a large number, 1.44836E+09: digits are lost.
+// decodes it says what is wrong. That is so for what a spreadsheet shows of a large number, 1.44836E+09: digits are
+// lost.
 func appendNumber(dst, cell []byte) []byte {
 	text := string(bytes.TrimSpace(cell))
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil {

@@ -39,8 +39,8 @@ func ParseEncoding(name string) (string, error) {
 	}
 	switch {
 	case err != nil || slices.Contains(notEncodings, canonical):
-		return "", fmt.Errorf("is %q, it must be the name of an encoding: gbk, gb18030, big5, shift_jis, euc-kr, windows-1252 or another one "+
-			"of the WHATWG index (UTF-8, and UTF-16 with a byte-order mark, need no name)", name)
+		return "", fmt.Errorf("is %q, it must be the name of an encoding: gbk, gb18030, big5, shift_jis, euc-kr, windows-1252 "+
+			"or another one of the WHATWG index (UTF-8, and UTF-16 with a byte-order mark, need no name)", name)
 	case canonical == "utf-8":
 		return "", nil
 	}
@@ -112,8 +112,8 @@ func (r *resumedReader) Read(p []byte) (int, error) {
 }
 
 // A decodedReader makes UTF-8 of another encoding. Bytes that are no character in it become three bytes that are not
-// UTF-8, so that the record is rejected: nothing is replaced. U+FFFD itself, which marks a loss in the text before, becomes
-// these too.
+// UTF-8, so that the record is rejected: nothing is replaced. U+FFFD itself, which marks a loss in the text before,
+// becomes these too.
 type decodedReader struct {
 	src  io.Reader
 	dec  *encoding.Decoder
@@ -251,8 +251,9 @@ func cutShort(text []byte) int {
 	return 0
 }
 
-// isUTF8 reports whether a text for which an encoding is named is UTF-8 all the same. Few Chinese characters in GBK are by
-// chance valid UTF-8 too, of two bytes: about one in six, so that 16 of them in a row, or one of three bytes, are none.
+// isUTF8 reports whether a text for which an encoding is named is UTF-8 all the same. Few Chinese characters in GBK
+// are by chance valid UTF-8 too, of two bytes: about one in six, so that 16 of them in a row, or one of three bytes,
+// are none.
 func (c *census) isUTF8() bool {
 	return c.broken*8 <= c.chars && (c.wide > 0 || c.chars >= 16)
 }
@@ -269,11 +270,13 @@ func (c *census) refuse(t *text, src Source) error {
 		return nil
 	}
 	if t.name == "" && Compressed(src.Name) && likely == "" {
-		return fmt.Errorf("%w: it is named as if it were compressed, and is neither that nor text: it is broken, or its name is wrong", ErrFormat)
+		return fmt.Errorf("%w: it is named as if it were compressed, and is neither that nor text: "+
+			"it is broken, or its name is wrong", ErrFormat)
 	}
 	where := fmt.Errorf("%w: the export is not UTF-8, from line %d on", ErrFormat, c.first)
 	if likely == "" {
-		return fmt.Errorf("%w: name its encoding with -encoding NAME (EXPORT_ENCODING), for example windows-1252, or save it as UTF-8", where)
+		return fmt.Errorf("%w: name its encoding with -encoding NAME (EXPORT_ENCODING), for example windows-1252, "+
+			"or save it as UTF-8", where)
 	}
 	convert := fmt.Sprintf("iconv -f %s -t UTF-8 %s > NEW", iconvNames[likely], path.Base(src.Name))
 	if t.name != "" {
@@ -294,16 +297,19 @@ type doubleByte struct {
 // high reports whether a byte is the second one of a pair in a set of 94 by 94 characters.
 func high(b byte) bool { return b >= 0xa1 && b <= 0xfe }
 
-// doubleBytes come in the order in which they win if they explain a text alike. EUC-KR has Hangul where GBK has the first
-// half of its common characters, so that it takes some text to tell.
+// doubleBytes come in the order in which they win if they explain a text alike. EUC-KR has Hangul where GBK has the
+// first half of its common characters, so that it takes some text to tell.
 var doubleBytes = []doubleByte{
 	{name: "euc-kr", common: func(lead, trail byte) bool { return lead >= 0xb0 && lead <= 0xc8 && high(trail) }, pairs: 8},
 	{name: "gbk", common: func(lead, trail byte) bool { return lead >= 0xb0 && lead <= 0xd7 && high(trail) }},
 	{name: "big5", common: func(lead, trail byte) bool {
 		return lead >= 0xa4 && lead <= 0xc6 && (high(trail) || trail >= 0x40 && trail <= 0x7e)
 	}},
-	{name: "shift_jis", common: func(lead, _ byte) bool { return lead == 0x82 || lead == 0x83 || lead >= 0x88 && lead <= 0x97 },
-		single: func(b byte) bool { return b >= 0xa1 && b <= 0xdf }},
+	{
+		name:   "shift_jis",
+		common: func(lead, _ byte) bool { return lead == 0x82 || lead == 0x83 || lead >= 0x88 && lead <= 0x97 },
+		single: func(b byte) bool { return b >= 0xa1 && b <= 0xdf },
+	},
 	{name: "euc-jp", common: func(lead, trail byte) bool {
 		return (lead == 0xa4 || lead == 0xa5 || lead >= 0xb0 && lead <= 0xcf) && high(trail)
 	}},

@@ -42,7 +42,7 @@ var names = map[string]string{
 func rowsOf(text string) string {
 	var b strings.Builder
 	b.WriteString("Type,Name\r\n")
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		fmt.Fprintf(&b, "Public,%s\r\n", word)
 	}
 	return b.String()

@@ -10,10 +10,10 @@
 // JSON is read as what its first value shows it to be, whichever of its names it has: an object a line, objects over
 // several lines one behind the other, or arrays.
 //
-// Each may be compressed: .gz or .zst stands behind the name, but what the bytes say goes before. A text is in UTF-8, or,
-// with a byte-order mark, in UTF-16. Another encoding is read if [Source.Encoding] names it, and otherwise refused before
-// the first record. Byte-order marks where a line, a row, a cell or a JSON value begins are skipped. An export without a
-// byte, or without a record, has no records, which is no error.
+// Each may be compressed: .gz or .zst stands behind the name, but what the bytes say goes before. A text is in UTF-8,
+// or, with a byte-order mark, in UTF-16. Another encoding is read if [Source.Encoding] names it, and otherwise refused
+// before the first record. Byte-order marks where a line, a row, a cell or a JSON value begins are skipped. An export
+// without a byte, or without a record, has no records, which is no error.
 //
 // What is no group costs that record only: it comes out as an [Entry] with its problems, and the next
 // one follows. Where the records behind it cannot be found again (a stream is cut off or corrupt, a bracket is
@@ -69,7 +69,8 @@ type Entry struct {
 	Pos  Position // where it begins
 	Next Position // where to read on behind it
 
-	// Failure is the outcome that the line holds if it is one of a dead-letter file, whose record Raw is; otherwise nil.
+	// Failure is the outcome that the line holds if it is one of a dead-letter file, whose record Raw is; otherwise
+	// nil.
 	Failure *outcome.Outcome
 
 	// Raw is the record in import_group's words: as it came, as the mapping made it, or as a JSON object of the
@@ -78,8 +79,8 @@ type Entry struct {
 	// [MaxLine].
 	Raw []byte
 
-	// SameID is the line of an earlier record with this one's GroupId, both of them valid; 0 if none is known. The latest
-	// 50,000 GroupIds are, of those that this Reader has read.
+	// SameID is the line of an earlier record with this one's GroupId, both of them valid; 0 if none is known. The
+	// latest 50,000 GroupIds are, of those that this Reader has read.
 	SameID int64
 
 	Record  group.Record // valid if Problem is nil, Skipped is empty and Ignored is false
@@ -136,8 +137,8 @@ type Source struct {
 
 	Map Mapping // of records that are another system's; nil if there are none
 
-	// Encoding is what the text is in if it is not UTF-8, a name that [ParseEncoding] has returned. What the bytes say goes
-	// before. Positions are of the text in UTF-8, so whoever reads on must name the same one.
+	// Encoding is what the text is in if it is not UTF-8, a name that [ParseEncoding] has returned. What the bytes say
+	// goes before. Positions are of the text in UTF-8, so whoever reads on must name the same one.
 	Encoding string
 }
 

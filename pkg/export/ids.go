@@ -9,8 +9,8 @@ const maxRecentIDs = 50_000
 // twice as many. The zero value remembers none.
 type recentIDs struct{ young, old map[uint64]int64 }
 
-// note returns the line of the latest record noted with this GroupId, 0 if there is none, and notes this one. An empty ID is
-// none.
+// note returns the line of the latest record noted with this GroupId, 0 if there is none, and notes this one. An empty
+// ID is none.
 func (r *recentIDs) note(id string, line int64) int64 {
 	if id == "" {
 		return 0

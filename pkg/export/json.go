@@ -231,8 +231,8 @@ func (a *arrays) end(t *text) error {
 	if a.other != "" {
 		name = jqPath(a.other)
 	}
-	return t.broken(a.opened, "the object that begins here holds no array under %s: jq -c '%s[]' FILE > OUT.jsonl writes the records of another one "+
-		"a line each, and jq -c . FILE > OUT.jsonl objects that are records themselves", strings.Join(a.names(), ", "), name)
+	return t.broken(a.opened, "the object that begins here holds no array under %s: jq -c '%s[]' FILE > OUT.jsonl "+
+		"writes the records of another one a line each, and jq -c . FILE > OUT.jsonl objects that are records themselves", strings.Join(a.names(), ", "), name)
 }
 
 var jqName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)

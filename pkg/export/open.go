@@ -103,8 +103,9 @@ func (t *text) decompress(name string, in *bufio.Reader, magic []byte) error {
 			return t.explain(err)
 		}
 		r.Multistream(false)
-		t.src = &members{in: in, gzip: r, behind: func(what string) {
-			t.notes = append(t.notes, fmt.Sprintf("%s from about byte %d on, behind the gzip data, was not read", what, t.read()-int64(in.Buffered())))
+		t.src = &members{in: in, gzip: r, behind: func() {
+			from := t.read() - int64(in.Buffered())
+			t.notes = append(t.notes, fmt.Sprintf("what stands from about byte %d on, behind the gzip data, was not read", from))
 		}}
 	case bytes.HasPrefix(magic, []byte(zstdMagic)), isSkippable(magic) && strings.HasSuffix(strings.ToLower(name), ".zst"):
 		t.name = "zstd"
@@ -130,7 +131,7 @@ func (t *text) decompress(name string, in *bufio.Reader, magic []byte) error {
 type members struct {
 	in     *bufio.Reader
 	gzip   *gzip.Reader
-	behind func(what string) // is told what stands behind the last member and is not read
+	behind func() // is called if something stands behind the last member that is not read
 	done   bool
 }
 
@@ -172,7 +173,7 @@ func (m *members) next() error {
 		case err != nil && !errors.Is(err, io.EOF):
 			return err
 		case string(magic) != gzipMagic[:len(magic)]:
-			m.behind("what stands")
+			m.behind()
 			m.done = true
 			return nil
 		}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -38,8 +37,8 @@ func (values) next(t *text) (found, error) {
 	return found{pos: pos, raw: raw, line: true}, nil
 }
 
-// finderOfJSON returns what finds the records of a text that is JSON by its name, or JSONL. Its first value tells: an array;
-// an object that holds one under a name of [Arrays]; or a record, on one line or over several.
+// finderOfJSON returns what finds the records of a text that is JSON by its name, or JSONL. Its first value tells: an
+// array; an object that holds one under a name of [Arrays]; or a record, on one line or over several.
 func finderOfJSON(t *text, jsonl, foreign bool) (finder, error) {
 	if !jsonl {
 		if _, err := t.space(); err != nil && !errors.Is(err, io.EOF) {
@@ -90,8 +89,8 @@ func firstOf(t *text) (firstValue, error) {
 	}
 }
 
-// firstIn returns the first value of a window, if it is known without more of the text, of which none follows if ends is
-// set.
+// firstIn returns the first value of a window, if it is known without more of the text, of which none follows if ends
+// is set.
 func firstIn(window []byte, ends bool) (v firstValue, ok bool) {
 	if bytes.HasPrefix(window, []byte("[")) {
 		return firstValue{raw: window}, true
@@ -136,14 +135,15 @@ func (v *firstValue) opensArray() bool {
 // isPretty reports whether the value stands on several lines, and is not a damaged line and those behind it.
 func (v *firstValue) isPretty() bool {
 	if v.whole {
-		return bytes.ContainsRune(v.raw, '\n') && jsontext.Value(v.raw).IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+		return bytes.ContainsRune(v.raw, '\n') && jsontext.Value(v.raw).IsValid(tolerant)
 	}
 	line, rest, _ := bytes.Cut(v.raw, []byte("\n"))
-	return strings.Trim(string(line), jsonSpace) == "{" && strings.HasPrefix(strings.TrimLeft(string(rest[:min(len(rest), 1<<10)]), jsonSpace), `"`)
+	rest = bytes.TrimLeft(rest, jsonSpace)
+	return string(bytes.Trim(line, jsonSpace)) == "{" && bytes.HasPrefix(rest, []byte(`"`))
 }
 
-// isRecord reports whether an object is a record and not one that holds them: it has a field of a record, or is a line of
-// a failures file, or, where another could be meant, holds no array of objects.
+// isRecord reports whether an object is a record and not one that holds them: it has a field of a record, or is a line
+// of a failures file, or, where another could be meant, holds no array of objects.
 func (v *firstValue) isRecord(foreign bool) bool {
 	if !v.whole || v.raw[0] != '{' {
 		return false
@@ -156,7 +156,7 @@ func (v *firstValue) isRecord(foreign bool) bool {
 			return false
 		}
 		isField = isField || group.IsField(m.name)
-		holdsObjects = holdsObjects || isList && strings.HasPrefix(strings.TrimLeft(string(m.value[1:]), jsonSpace), "{")
+		holdsObjects = holdsObjects || isList && bytes.HasPrefix(bytes.TrimLeft(m.value[1:], jsonSpace), []byte("{"))
 	}
 	switch {
 	case isField:

@@ -56,7 +56,8 @@ func TestRun_NameTooLong(t *testing.T) {
 	})
 }
 
-// What is read as another encoding is so to its end, and one that was refused begins with the encoding that is named then.
+// What is read as another encoding is so to its end, and one that was refused begins with the encoding that is named
+// then.
 func TestRun_KeepsToItsEncoding(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
