@@ -28,14 +28,18 @@ import (
 const grace = 1500 * time.Millisecond
 
 func (t *tool) importFiles(ctx context.Context, args []string) error {
-	flags := newFlags("import [-quiet] [-json] [-map MAPPING] FILE…")
+	flags := newFlags("import [-quiet] [-json] [-map MAPPING] [-encoding NAME] FILE…")
 	how := mannerOf(flags)
 	mapped := mapFlag(flags)
+	encoding := encodingFlag(flags)
 	if done, err := t.parse(flags, args, true); done {
 		return err
 	}
 	cfg, level, err := t.config()
 	if err != nil {
+		return err
+	}
+	if cfg.Encoding, err = encoding.parse(cfg.Encoding); err != nil {
 		return err
 	}
 	mapping, err := mapped.text(cfg.Limits)
@@ -296,6 +300,9 @@ func (t *tool) summary(file string, s importer.Summary, took time.Duration) {
 		}
 	}
 	fmt.Fprintf(t.stdout, "%s: %s\n", shown(file), how)
+	if s.State == results.Finished && s.Counts.Records() == 0 {
+		fmt.Fprintln(t.stdout, "  the export is empty, there is no record in it")
+	}
 	writeTable(t.stdout, rows)
 	for _, f := range beside(file, s.Manifest) {
 		gone := ""

@@ -31,14 +31,15 @@ const (
 
 // retry does what the schedule does, once.
 func (t *tool) retry(ctx context.Context, args []string) error {
-	flags := newFlags("retry [-now] [-quiet] [-json] [-map MAPPING] DIR")
+	flags := newFlags("retry [-now] [-quiet] [-json] [-map MAPPING] [-encoding NAME] DIR")
 	now := flags.Bool("now", false, "leave out the waits: of records that failed, and of imports that are stopped")
 	how := mannerOf(flags)
 	mapped := mapFlag(flags)
+	encoding := encodingFlag(flags)
 	if done, err := t.parse(flags, args, true); done {
 		return err
 	}
-	s, err := t.schedule(flags.Args(), mapped, *how)
+	s, err := t.schedule(flags.Args(), mapped, encoding, *how)
 	if err != nil {
 		return err
 	}
@@ -107,13 +108,14 @@ func leftReason(ctx context.Context, pass importer.Pass) string {
 // watch takes a folder for the bucket: what is dropped into it is imported, what is unfinished goes on, and
 // what failed is tried again, until it is interrupted.
 func (t *tool) watch(ctx context.Context, args []string) error {
-	flags := newFlags("watch [-quiet] [-json] [-map MAPPING] DIR")
+	flags := newFlags("watch [-quiet] [-json] [-map MAPPING] [-encoding NAME] DIR")
 	how := mannerOf(flags)
 	mapped := mapFlag(flags)
+	encoding := encodingFlag(flags)
 	if done, err := t.parse(flags, args, true); done {
 		return err
 	}
-	s, err := t.schedule(flags.Args(), mapped, *how)
+	s, err := t.schedule(flags.Args(), mapped, encoding, *how)
 	if err != nil {
 		return err
 	}
@@ -155,12 +157,15 @@ type scheduler struct {
 }
 
 // schedule returns a scheduler over the one folder that is named.
-func (t *tool) schedule(args []string, mapped mapOption, how manner) (*scheduler, error) {
+func (t *tool) schedule(args []string, mapped mapOption, encoding encodingOption, how manner) (*scheduler, error) {
 	if len(args) != 1 {
 		return nil, usageError("name one folder")
 	}
 	cfg, level, err := t.config()
 	if err != nil {
+		return nil, err
+	}
+	if cfg.Encoding, err = encoding.parse(cfg.Encoding); err != nil {
 		return nil, err
 	}
 	mapping, err := mapped.text(cfg.Limits)
@@ -233,6 +238,8 @@ func (s *scheduler) tell(d importer.Doing) {
 	switch {
 	case d.Error != "":
 		s.say(d.Key, fmt.Sprintf("local: %s: %s: %s\n", file, d.What, d.Error))
+	case d.What == importer.Skip:
+		s.say(d.Key, fmt.Sprintf("local: %s: left out: %s\n", file, d.Reason))
 	case d.State == results.Running:
 		s.say(d.Key, fmt.Sprintf("local: %s: %s\n", file, strings.Replace(d.Reason, d.Holder, who(d.Holder), 1)))
 	case d.State == results.Finished:
@@ -241,7 +248,11 @@ func (s *scheduler) tell(d importer.Doing) {
 			writeLine(s.stdout, d)
 			return
 		}
-		fmt.Fprintf(s.stdout, "%s: %s: finished: %s\n", file, d.What, countsText(d.Counts))
+		counts := countsText(d.Counts)
+		if d.Counts.Records() == 0 {
+			counts = "the export is empty, there is no record in it"
+		}
+		fmt.Fprintf(s.stdout, "%s: %s: finished: %s\n", file, d.What, counts)
 	default:
 		s.say(d.Key, fmt.Sprintf("local: %s: %s: unfinished: %s; nothing is lost, it goes on later\n", file, d.What, d.Reason))
 	}
@@ -308,6 +319,8 @@ func doingStatus(d importer.Doing) int {
 	switch {
 	case d.Error != "":
 		return exitError
+	case d.What == importer.Skip:
+		return exitNotIn
 	case d.State != results.Finished:
 		return exitUnfinished
 	case d.Counts.Missing() > 0:

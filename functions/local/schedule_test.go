@@ -20,12 +20,27 @@ func newScheduler(t *testing.T) (s *scheduler, stderr *bytes.Buffer) {
 	t.Helper()
 	stderr = &bytes.Buffer{}
 	env := map[string]string{"TIM_ENDPOINT": "http://127.0.0.1:1", "TIM_SDKAPPID": "1400000000", "TIM_SECRET_KEY": "key"}
-	s, err := (&tool{func(name string) string { return env[name] }, &bytes.Buffer{}, stderr}).schedule([]string{t.TempDir()}, mapOption{new("")}, manner{quiet: true})
+	s, err := (&tool{func(name string) string { return env[name] }, &bytes.Buffer{}, stderr}).schedule([]string{t.TempDir()}, mapOption{new("")}, encodingOption{new("")}, manner{quiet: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.close)
 	return s, stderr
+}
+
+// What is left out for its name is no error of each pass, and is said once.
+func TestScheduler_LeftOutIsSaidOnce(t *testing.T) {
+	s, stderr := newScheduler(t)
+	d := importer.Doing{Key: "a.jsonl", What: importer.Skip, Reason: "its name is too long"}
+	for range 2 {
+		s.tell(d)
+	}
+	if want := "local: " + s.file(d.Key) + ": left out: its name is too long\n"; stderr.String() != want {
+		t.Errorf("got %q, want %q", stderr.String(), want)
+	}
+	if got := doingStatus(d); got != exitNotIn {
+		t.Errorf("got exit status %d, want %d", got, exitNotIn)
+	}
 }
 
 func TestAPassSaysAgainOnlyWhatHasChanged(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -31,10 +32,11 @@ import (
 // validate reads exports and says what import would reject, without sending anything. It needs no
 // credentials but for -live, which asks the service which groups stand already.
 func (t *tool) validate(ctx context.Context, args []string) error {
-	flags := newFlags("validate [-json] [-live] [-map MAPPING] FILE…")
+	flags := newFlags("validate [-json] [-live] [-map MAPPING] [-encoding NAME] FILE…")
 	asJSON := flags.Bool("json", false, "write a JSON object for each file, a line each")
 	live := flags.Bool("live", false, "ask the service which GroupIds stand already, 50 a call within TIM_RATE; needs TIM_SDKAPPID and TIM_SECRET_KEY")
 	mapped := mapFlag(flags)
+	encoding := encodingFlag(flags)
 	if done, err := t.parse(flags, args, true); done {
 		return err
 	}
@@ -52,6 +54,12 @@ func (t *tool) validate(ctx context.Context, args []string) error {
 		}
 	}
 	var err error
+	if v.encoding, err = export.ParseEncoding(strings.TrimSpace(t.getenv("EXPORT_ENCODING"))); err != nil {
+		return usageError("EXPORT_ENCODING %v", err)
+	}
+	if v.encoding, err = encoding.parse(v.encoding); err != nil {
+		return err
+	}
 	if v.program, err = mapped.text(v.limits); err != nil {
 		return err
 	}
@@ -112,6 +120,7 @@ type validation struct {
 	limits   group.Limits
 	program  string      // of -map, empty if there is none
 	archived bool        // INCLUDE_ARCHIVED
+	encoding string      // of files that are not UTF-8, empty if none is named
 	client   *tim.Client // of -live, nil without
 }
 
@@ -127,6 +136,8 @@ type checked struct {
 	WithoutCreateTime int64            `json:"withoutCreateTime"`
 	Rules             []*finding       `json:"rules"`            // most often broken first
 	Dropped           map[string]int64 `json:"dropped,omitzero"` // fields of get_group_info, and of how many records
+	Twice             *twice           `json:"twice,omitzero"`   // nil if no GroupId stands twice
+	Notes             []string         `json:"notes,omitzero"`   // see [export.Reader.Notes]
 	Live              *live            `json:"live,omitzero"`
 	Error             string           `json:"error,omitzero"` // why the file was not read to its end
 
@@ -215,7 +226,12 @@ func (v *validation) check(ctx context.Context, file string) (*checked, error) {
 		c.Live = &live{client: v.client}
 	}
 	findings := map[string]*finding{}
+	ids := groupIDs{}
 	defer func() {
+		c.Twice, c.Notes = ids.twice, r.Notes()
+		if ids.full {
+			c.Notes = append(c.Notes, "only the first "+thousands(maxIDs)+" GroupIds were looked for once more behind them")
+		}
 		c.Rules = slices.SortedFunc(maps.Values(findings), func(a, b *finding) int {
 			return cmp.Or(cmp.Compare(b.Count, a.Count), strings.Compare(a.Field, b.Field), cmp.Compare(a.Rule, b.Rule))
 		})
@@ -254,7 +270,9 @@ func (v *validation) check(ctx context.Context, file string) (*checked, error) {
 			}
 			if e.Record.GroupID == "" {
 				c.WithoutGroupID++
-			} else if c.Live != nil {
+			}
+			ids.add(e.Record.GroupID, e.Pos.Line)
+			if e.Record.GroupID != "" && c.Live != nil {
 				if err := c.Live.add(ctx, e.Pos.Line, e.Record); err != nil {
 					return c, err
 				}
@@ -292,7 +310,7 @@ func (v *validation) source(file string) (export.Source, *mapping.Guard, error) 
 	if err := checkFile(file); err != nil {
 		return export.Source{}, nil, err
 	}
-	src := export.Source{Name: file, Open: func(offset int64) io.ReadCloser { return openAt(file, offset) }}
+	src := export.Source{Name: file, Encoding: v.encoding, Open: func(offset int64) io.ReadCloser { return openAt(file, offset) }}
 	text := v.program
 	if name := v.getenv("MAPPING"); text == "" && name != "" {
 		var err error
@@ -332,6 +350,55 @@ func openAt(file string, offset int64) io.ReadCloser {
 		return r
 	}
 	return f
+}
+
+// A twice is the records with the GroupId of an earlier one: import finds their groups standing.
+type twice struct {
+	Count int64     `json:"count"`
+	First []*sameID `json:"examples"`
+}
+
+// A sameID is a record with the GroupId of an earlier one.
+type sameID struct {
+	Line    int64  `json:"line"`
+	Earlier int64  `json:"earlier"` // the line of the first record with it
+	GroupID string `json:"GroupId"`
+}
+
+// maxIDs is how many GroupIds are compared with those behind them, at some 30 bytes each.
+const maxIDs = 1_000_000
+
+// A groupIDs finds GroupIds that stand more than once, by a hash of 64 bits. The zero value has seen none.
+type groupIDs struct {
+	lines map[uint64]int64
+	full  bool
+	twice *twice
+}
+
+// add adds the GroupId of a valid record, which may be empty.
+func (g *groupIDs) add(id string, line int64) {
+	if id == "" {
+		return
+	}
+	if g.lines == nil {
+		g.lines = map[uint64]int64{}
+	}
+	hash := xxhash.Sum64String(id)
+	earlier, ok := g.lines[hash]
+	switch {
+	case ok:
+		if g.twice == nil {
+			g.twice = &twice{}
+		}
+		g.twice.Count++
+		if len(g.twice.First) < examplesMost {
+			g.twice.First = append(g.twice.First, &sameID{line, earlier, id})
+		}
+	case len(g.lines) < maxIDs:
+		g.lines[hash] = line
+	default:
+		g.full = true
+	}
 }
 
 // A live is what the service says of the GroupIds of a file.
@@ -424,14 +491,33 @@ func (t *tool) verdict(c *checked, took time.Duration) {
 			fmt.Fprintf(t.stdout, "    line %d: another group has GroupId %q: %s\n", o.Line, o.GroupID, o.Differs)
 		}
 	}
+	if c.Records == 0 && c.Error == "" {
+		fmt.Fprintln(t.stdout, "note: the export is empty, there is no record in it")
+	}
+	for _, note := range c.Notes {
+		fmt.Fprintf(t.stdout, "note: %s\n", note)
+	}
 	t.dropped(c.Dropped)
+	t.twice(c)
 	if c.WithoutGroupID > 0 {
 		fmt.Fprintf(t.stdout, "note: without a GroupId: %s; the service makes one up, and if its answer is lost a person has to look; "+
 			"ASSIGN_GROUP_IDS=true avoids that\n", thousands(c.WithoutGroupID))
 	}
 	if c.WithoutCreateTime > 0 {
-		fmt.Fprintf(t.stdout, "note: without a CreateTime: %s; those groups are made as of now, and the service refuses members and messages from before\n",
-			thousands(c.WithoutCreateTime))
+		fmt.Fprintf(t.stdout, "warning: without a CreateTime: %s of %s; these groups are created as of the import, "+
+			"and members and messages from before it can never be imported with their dates\n", thousands(c.WithoutCreateTime), thousands(c.Valid))
+	}
+}
+
+// twice says which records have the GroupId of an earlier one.
+func (t *tool) twice(c *checked) {
+	if c.Twice == nil {
+		return
+	}
+	fmt.Fprintf(t.stdout, "warning: with the GroupId of an earlier record: %s; "+
+		"import finds the group of the first there, and creates none\n", thousands(c.Twice.Count))
+	for _, s := range c.Twice.First {
+		fmt.Fprintf(t.stdout, "  line %d has that of line %d: %q\n", s.Line, s.Earlier, s.GroupID)
 	}
 }
 

@@ -96,6 +96,28 @@ func CheckKey(key string) error {
 	return nil
 }
 
+// A KeyFitter is a [Bucket] whose store limits how long keys, or the names in them, may be.
+type KeyFitter interface {
+	// FitsKey returns why nothing can be written at key because it is too long, nil if it is not.
+	FitsKey(key string) error
+}
+
+// FitsKey returns why nothing can be written at key because it is too long, nil if it is not or b does not tell.
+func FitsKey(b Bucket, key string) error {
+	if f, ok := b.(KeyFitter); ok {
+		return f.FitsKey(key)
+	}
+	return nil
+}
+
+// FitsBytes returns why key does not fit where keys have at most limit bytes of UTF-8, nil if it does.
+func FitsBytes(key string, limit int) error {
+	if len(key) > limit {
+		return fmt.Errorf("key %q has %d bytes, at most %d are allowed", key, len(key), limit)
+	}
+	return nil
+}
+
 // CheckDelimiter says that a delimiter is none that [Bucket.List] takes.
 func CheckDelimiter(delimiter string) error {
 	if delimiter != "" && delimiter != "/" {

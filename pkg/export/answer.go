@@ -89,7 +89,7 @@ type member struct {
 	value  jsontext.Value
 }
 
-// membersOf returns the members of a JSON object, as pieces of raw.
+// membersOf returns the members of a JSON object, as pieces of raw: those before the error if there is one.
 func membersOf(raw []byte) ([]member, error) {
 	dec := jsontext.NewDecoder(bytes.NewReader(raw), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	if tok, err := dec.ReadToken(); err != nil || tok.Kind() != '{' {
@@ -104,11 +104,11 @@ func membersOf(raw []byte) ([]member, error) {
 	for dec.PeekKind() == '"' {
 		quoted, err := piece()
 		if err != nil {
-			return nil, err
+			return members, err
 		}
 		value, err := piece()
 		if err != nil {
-			return nil, err
+			return members, err
 		}
 		name, _ := jsontext.AppendUnquote(nil, quoted) // what is not UTF-8 is no field's name
 		members = append(members, member{string(name), quoted, value})

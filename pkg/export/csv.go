@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,12 +14,14 @@ import (
 	"groupimport/pkg/group"
 )
 
-// rows finds a record in each row of CSV (RFC 4180) that is not blank. The first row names the columns, in any
-// order; it also tells the separator, which is that of a comma, a semicolon and a tab that it has most of. Line ends may
-// stand in quotes. An empty cell is an absent field.
+// rows finds a record in each row of CSV (RFC 4180) that is not blank. The first row names the columns, in any order;
+// it also tells the separator, which is that of a comma, a semicolon and a tab that it has most of. Line ends may
+// stand in quotes, and have any number of CRs before the LF. An empty cell is an absent field. A byte-order mark
+// before a cell is no part of it, and a row that repeats the first one is none: files that were joined have both.
 type rows struct {
 	foreign bool // the columns are another system's
 
+	head      []byte // the first row
 	separator byte
 	columns   []column
 	cells     int // of a row; spreadsheets write columns without a name behind the others
@@ -44,6 +47,7 @@ func (*rows) resume() {}
 // begin reads the header.
 func (f *rows) begin(t *text) (finder, error) {
 	for {
+		t.skipMarks()
 		pos := t.at
 		end := &rowEnd{separators: [3]byte{',', ';', '\t'}}
 		row, size, err := t.take(end.find)
@@ -55,7 +59,7 @@ func (f *rows) begin(t *text) (finder, error) {
 		case row == nil || size > 64<<10:
 			return f, t.broken(pos, "the header has %d bytes; the first row of CSV names the columns", size)
 		case size == 0:
-			return f, t.broken(pos, "it is empty; the first row of CSV names the columns")
+			return f, nil // next finds no row either
 		}
 		row = trimRow(row)
 		if separator, ok := bytes.CutPrefix(row, []byte("sep=")); ok && len(separator) == 1 && f.separator == 0 {
@@ -65,6 +69,7 @@ func (f *rows) begin(t *text) (finder, error) {
 		if isBlank(row, ",;\t") {
 			continue
 		}
+		f.head = bytes.Clone(row)
 		return f, f.header(t, pos, row)
 	}
 }
@@ -146,6 +151,7 @@ func separatorOf(row []byte) byte {
 // next returns the next row.
 func (f *rows) next(t *text) (found, error) {
 	for {
+		t.skipMarks()
 		pos := t.at
 		end := &rowEnd{separators: [3]byte{f.separator, f.separator, f.separator}}
 		row, size, err := t.take(end.find)
@@ -160,7 +166,7 @@ func (f *rows) next(t *text) (found, error) {
 			return found{pos: pos, problem: tooLong("row", size)}, nil
 		}
 		row = trimRow(row)
-		if isBlank(row, string(f.separator)) {
+		if isBlank(row, string(f.separator)) || bytes.Equal(row, f.head) {
 			continue
 		}
 		if len(row) > MaxLine {
@@ -176,14 +182,48 @@ func (f *rows) next(t *text) (found, error) {
 		if problem != "" {
 			return found{pos: pos, raw: row, problem: problemf(group.RuleRow, "%s", problem)}, nil
 		}
+		if i := slices.IndexFunc(cells, isFormula); i >= 0 {
+			return found{pos: pos, raw: row, problem: f.formula(i, cells[i])}, nil
+		}
 		return found{pos: pos, raw: f.object(cells)}, nil
 	}
+}
+
+// isFormula reports whether a cell is ="…", which is how programs keep spreadsheets from taking text for a number.
+func isFormula(cell []byte) bool {
+	return len(cell) > 2 && bytes.HasPrefix(cell, []byte(`="`)) && bytes.HasSuffix(cell, []byte(`"`))
+}
+
+// formula says that the i-th cell of a row is a formula.
+func (f *rows) formula(i int, cell []byte) *group.Error {
+	c := f.columns[i]
+	name := c.name
+	if c.key != "" {
+		name = customPrefix + c.key
+	}
+	return &group.Error{Problems: []group.Problem{{
+		Field: c.name, Rule: group.RuleRow,
+		Message: fmt.Sprintf("%s is a formula, %s: format the column as text and export its values", name, shorten(cell)),
+	}}}
+}
+
+// shorten returns a cell for messages.
+func shorten(cell []byte) string {
+	const most = 40 // characters
+	text := []rune(strings.ToValidUTF8(string(cell[:min(len(cell), 4*most)]), "\uFFFD"))
+	if len(text) > most {
+		return string(text[:most]) + "…"
+	}
+	return string(text)
 }
 
 // split returns the cells of a row. The problem is why it has none.
 func (f *rows) split(row []byte) (cells [][]byte, problem string) {
 	cells, f.cell = f.spans[:0], f.cell[:0]
 	for {
+		for bytes.HasPrefix(row, []byte(utf8Mark)) {
+			row = row[len(utf8Mark):]
+		}
 		var cell []byte
 		if len(row) > 0 && row[0] == '"' {
 			var ok bool
@@ -194,6 +234,9 @@ func (f *rows) split(row []byte) (cells [][]byte, problem string) {
 			cell, row = row[:i], row[i:]
 		} else {
 			cell, row = row, nil
+		}
+		for bytes.HasPrefix(cell, []byte(utf8Mark)) { // in quotes
+			cell = cell[len(utf8Mark):]
 		}
 		cells = append(cells, cell)
 		if len(row) == 0 {
@@ -270,13 +313,22 @@ func (f *rows) object(cells [][]byte) []byte {
 	return f.row
 }
 
-// appendNumber appends a cell as a JSON number if it is one, and otherwise as a string.
+// decimal is a number with a point that can be nothing else: 500.0 and 1448357837.000, but not 1.000, which is a
+// thousand in many countries.
+var (
+	decimal   = regexp.MustCompile(`^[+-]?[0-9]+\.[0-9]+$`)
+	thousands = regexp.MustCompile(`^[+-]?[0-9]{1,3}(\.[0-9]{3})+$`)
+)
+
+// appendNumber appends a cell as a JSON number if it is one beyond doubt, and otherwise as a string, so that whoever
+// decodes it says what is wrong. That is so for what a spreadsheet shows of a large number, 1.44836E+09: digits are
+// lost.
 func appendNumber(dst, cell []byte) []byte {
 	text := string(bytes.TrimSpace(cell))
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
 		return strconv.AppendInt(dst, n, 10)
 	}
-	if n, err := strconv.ParseFloat(text, 64); err == nil && strings.Trim(text, "0123456789.eE+-") == "" {
+	if n, err := strconv.ParseFloat(text, 64); err == nil && decimal.MatchString(text) && !thousands.MatchString(text) {
 		return strconv.AppendFloat(dst, n, 'f', -1, 64)
 	}
 	return appendQuoted(dst, cell)
@@ -303,10 +355,9 @@ func appendQuoted(dst, text []byte) []byte {
 	return append(append(dst, text[from:]...), '"')
 }
 
-// trimRow returns a row without its line end.
+// trimRow returns a row without its line end: LF, CR LF, or CR CR LF, as Python's csv module leaves on Windows.
 func trimRow(row []byte) []byte {
-	row = bytes.TrimSuffix(row, []byte("\n"))
-	return bytes.TrimSuffix(row, []byte("\r"))
+	return bytes.TrimRight(bytes.TrimSuffix(row, []byte("\n")), "\r")
 }
 
 // isBlank reports whether a row has empty cells only, as spreadsheets write below the others.
@@ -315,12 +366,13 @@ func isBlank(row []byte, separators string) bool {
 }
 
 // A rowEnd finds where a row of CSV ends: at the first line end that is not in quotes. A quote opens a cell only
-// where the cell begins.
+// where the cell begins, or behind byte-order marks there.
 type rowEnd struct {
 	separators [3]byte
 	quoted     bool // in quotes
 	quote      bool // behind a quote in quotes: another one stands for itself, anything else is behind the cell
 	inCell     bool // behind the first byte of a cell
+	mark       int  // bytes of a byte-order mark before the cell
 }
 
 func (e *rowEnd) isSeparator(c byte) bool {
@@ -333,7 +385,7 @@ func (e *rowEnd) open() bool { return e.quoted && !e.quote }
 // find is for [text.take].
 func (e *rowEnd) find(chunk []byte) int {
 	i := 0
-	if !e.quoted && !e.inCell && !e.quote {
+	if !e.quoted && !e.inCell && !e.quote && e.mark == 0 {
 		end := bytes.IndexByte(chunk, '\n')
 		line := chunk
 		if end >= 0 {
@@ -341,7 +393,7 @@ func (e *rowEnd) find(chunk []byte) int {
 		}
 		if bytes.IndexByte(line, '"') < 0 { // most rows
 			if end < 0 {
-				e.inCell = len(line) > 0 && !e.isSeparator(line[len(line)-1])
+				e.enter(line)
 				return -1
 			}
 			return end + 1
@@ -366,12 +418,26 @@ func (e *rowEnd) find(chunk []byte) int {
 		case c == '\n':
 			return i + 1
 		case e.isSeparator(c):
-			e.inCell = false
-		case c == '"' && !e.inCell:
+			e.inCell, e.mark = false, 0
+		case !e.inCell && c == utf8Mark[e.mark]:
+			e.mark = (e.mark + 1) % len(utf8Mark)
+		case c == '"' && !e.inCell && e.mark == 0:
 			e.quoted, e.inCell = true, true
 		default:
 			e.inCell = true
 		}
 	}
 	return -1
+}
+
+// enter is find for a piece of a row without quotes and line ends, at whose beginning a cell begins.
+func (e *rowEnd) enter(piece []byte) {
+	cell := piece[1+bytes.LastIndexAny(piece, string(e.separators[:])):]
+	for bytes.HasPrefix(cell, []byte(utf8Mark)) {
+		cell = cell[len(utf8Mark):]
+	}
+	e.inCell = !strings.HasPrefix(utf8Mark, string(cell[:min(len(cell), len(utf8Mark))]))
+	if !e.inCell {
+		e.mark = len(cell)
+	}
 }

@@ -4,12 +4,16 @@
 //
 //	.jsonl .ndjson   a JSON object a line; blank lines are no records
 //	.json            an array of objects, or an object that holds one under a name of [Arrays]; several such
-//	                 values may follow one another. If the text is an object a line after all, as some tools
-//	                 name it, it is read as that
+//	                 values may follow one another
 //	.csv             a header line with the names of fields, then a record a row
 //
-// Each may be compressed (.gz, .zst behind the name; what the bytes say goes before the name), and in UTF-8 or, with a
-// byte-order mark, in UTF-16.
+// JSON is read as what its first value shows it to be, whichever of its names it has: an object a line, objects over
+// several lines one behind the other, or arrays.
+//
+// Each may be compressed: .gz or .zst stands behind the name, but what the bytes say goes before. A text is in UTF-8,
+// or, with a byte-order mark, in UTF-16. Another encoding is read if [Source.Encoding] names it, and otherwise refused
+// before the first record. Byte-order marks where a line, a row, a cell or a JSON value begins are skipped. An export
+// without a byte, or without a record, has no records, which is no error.
 //
 // What is no group costs that record only: it comes out as an [Entry] with its problems, and the next
 // one follows. Where the records behind it cannot be found again (a stream is cut off or corrupt, a bracket is
@@ -65,7 +69,8 @@ type Entry struct {
 	Pos  Position // where it begins
 	Next Position // where to read on behind it
 
-	// Failure is the outcome that the line holds if it is one of a dead-letter file, whose record Raw is; otherwise nil.
+	// Failure is the outcome that the line holds if it is one of a dead-letter file, whose record Raw is; otherwise
+	// nil.
 	Failure *outcome.Outcome
 
 	// Raw is the record in import_group's words: as it came, as the mapping made it, or as a JSON object of the
@@ -73,6 +78,10 @@ type Entry struct {
 	// that could not be mapped. It is valid until the next entry is read, and nil for a record longer than
 	// [MaxLine].
 	Raw []byte
+
+	// SameID is the line of an earlier record with this one's GroupId, both of them valid; 0 if none is known. The
+	// latest 50,000 GroupIds are, of those that this Reader has read.
+	SameID int64
 
 	Record  group.Record // valid if Problem is nil, Skipped is empty and Ignored is false
 	Problem *group.Error // what is wrong with the record, nil if nothing is
@@ -127,16 +136,22 @@ type Source struct {
 	Open func(offset int64) io.ReadCloser
 
 	Map Mapping // of records that are another system's; nil if there are none
+
+	// Encoding is what the text is in if it is not UTF-8, a name that [ParseEncoding] has returned. What the bytes say
+	// goes before. Positions are of the text in UTF-8, so whoever reads on must name the same one.
+	Encoding string
 }
 
 // A Reader reads the records of one export. Its memory does not depend on the export: a window of [MaxLine] bytes,
-// what a decompressor needs (up to [maxWindow]), and a record.
+// what a decompressor needs (up to [maxWindow]), a record, and up to 3 MB for [Entry.SameID].
 type Reader struct {
 	src     Source
 	format  string
 	at      Position
 	group   *group.Decoder
 	dropped map[string]int64
+	notes   []string
+	ids     recentIDs
 	scratch []byte
 }
 
@@ -154,13 +169,17 @@ func NewReader(src Source, at Position, limits group.Limits) (*Reader, error) {
 // them, and of how many records.
 func (r *Reader) Dropped() map[string]int64 { return r.dropped }
 
+// Notes says, for people, what is odd about the export as a whole and cost no record, as far as it has been read: bytes
+// behind its end that were not read, an encoding that was named and not applied.
+func (r *Reader) Notes() []string { return r.notes }
+
 // Records yields the entries in order. An error ends the export: it cannot be read on. What is wrong
 // with a single record is no error but its [Entry.Problem].
 func (r *Reader) Records() iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		t, records, err := r.open()
 		if t != nil {
-			defer t.close()
+			defer func() { t.close(); r.notes = t.notes }()
 		}
 		for err == nil {
 			var e Entry
@@ -176,10 +195,6 @@ func (r *Reader) Records() iter.Seq2[Entry, error] {
 
 // A finder finds the records of a text in one format.
 type finder interface {
-	// begin reads what stands before the first record and is needed to understand those behind it. It is called
-	// at the beginning of the text, also when records are read from further on.
-	begin(t *text) (finder, error)
-
 	// resume says that the text now stands where a position says, behind a record.
 	resume()
 
@@ -199,20 +214,12 @@ type found struct {
 
 // open opens the text at the Reader's position.
 func (r *Reader) open() (*text, finder, error) {
-	t, err := openText(r.src)
+	t, err := openDecoded(r.src, r.at == Start)
 	if err != nil {
 		return t, nil, err
 	}
-	var records finder
-	switch r.format {
-	case ".json":
-		records = &arrays{}
-	case ".csv":
-		records = &rows{foreign: r.src.Map != nil}
-	default:
-		records = lines{}
-	}
-	if records, err = records.begin(t); err != nil {
+	records, err := r.begin(t)
+	if err != nil {
 		return t, nil, t.explain(err)
 	}
 	if r.at.Offset > t.at.Offset {
@@ -223,6 +230,16 @@ func (r *Reader) open() (*text, finder, error) {
 	}
 	t.at.N = r.at.N
 	return t, records, nil
+}
+
+// begin reads what stands before the first record and is needed to understand those behind it, also when records are
+// read from further on.
+func (r *Reader) begin(t *text) (finder, error) {
+	foreign := r.src.Map != nil
+	if r.format == ".csv" {
+		return (&rows{foreign: foreign}).begin(t)
+	}
+	return finderOfJSON(t, r.format != ".json", foreign)
 }
 
 // next returns the next entry.
@@ -244,6 +261,16 @@ func (r *Reader) next(t *text, records finder) (Entry, error) {
 	e.Next = t.at
 	if !t.plain {
 		e.Next.Read = t.read()
+	}
+	if e.Problem == nil && e.Skipped == "" && !e.Ignored {
+		e.SameID = r.ids.note(e.Record.GroupID, e.Pos.Line)
+	}
+	if e.Problem != nil && t.encoded != "" {
+		for i, p := range e.Problem.Problems {
+			if p.Rule == group.RuleUTF8 {
+				e.Problem.Problems[i].Message += "; the export was read as " + t.encoded
+			}
+		}
 	}
 	return e, nil
 }

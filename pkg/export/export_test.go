@@ -21,9 +21,17 @@ func in(name string, text []byte) export.Source {
 	}}
 }
 
-// from returns an export whose bytes come as the reader gives them.
-func from(name string, src io.Reader) export.Source {
-	return export.Source{Name: name, Open: func(int64) io.ReadCloser { return io.NopCloser(src) }}
+// from returns an export whose bytes come as the reader gives them that open returns.
+func from(name string, open func() io.Reader) export.Source {
+	return export.Source{Name: name, Open: func(int64) io.ReadCloser { return io.NopCloser(open()) }}
+}
+
+// bySingleBytes returns an export whose bytes come one by one, behind the first 512, which tell what it is.
+func bySingleBytes(name, text string) export.Source {
+	src := in(name, []byte(text))
+	open := src.Open
+	src.Open = func(offset int64) io.ReadCloser { return io.NopCloser(iotest.OneByteReader(open(offset))) }
+	return src
 }
 
 // all returns what an export holds, one line an entry, and the entries' positions. Its error ends the lines.
@@ -51,9 +59,10 @@ func all(t *testing.T, src export.Source, at export.Position) (lines []string, n
 }
 
 // read is all of a JSONL export.
-func read(t *testing.T, src io.Reader, at export.Position) (lines []string, next []export.Position) {
+func read(t *testing.T, text string) []string {
 	t.Helper()
-	return all(t, from("a.jsonl", src), at)
+	lines, _ := all(t, in("a.jsonl", []byte(text)), export.Start)
+	return lines
 }
 
 func rec(name string) string { return `{"Type":"Public","Name":"` + name + `"}` }
@@ -76,11 +85,12 @@ func TestRecordsComeWithTheirPositions(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, _ := read(t, strings.NewReader(row.text), export.Start)
+			got := read(t, row.text)
 			if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", row.want) {
 				t.Errorf("got  %q\nwant %q", got, row.want)
 			}
-			single, _ := read(t, iotest.OneByteReader(strings.NewReader(row.text)), export.Start)
+			goesOn(t, "a.jsonl", []byte(row.text))
+			single, _ := all(t, bySingleBytes("a.jsonl", row.text), export.Start)
 			if fmt.Sprintf("%q", single) != fmt.Sprintf("%q", row.want) {
 				t.Errorf("by single bytes: got  %q\nwant %q", single, row.want)
 			}
@@ -93,7 +103,7 @@ func TestLineAroundTheLimit(t *testing.T) {
 		for _, end := range []string{"\n", "\r\n", ""} {
 			n := export.MaxLine + over
 			line := rec("a") + strings.Repeat(" ", n-len(rec("a")))
-			got, _ := read(t, strings.NewReader(line+end+end+rec("b")), export.Start)
+			got := read(t, line+end+end+rec("b"))
 			first, rest := "1 1 0 valid a", 1
 			if over > 0 {
 				first = fmt.Sprintf("1 1 0 the line has %d bytes, at most 1048576 are read", n+len(end))
@@ -117,8 +127,10 @@ func TestUnknownFormatIsRefused(t *testing.T) {
 
 func TestReadErrorEndsTheExportWithItsPlace(t *testing.T) {
 	broken := errors.New("broken")
-	src := io.MultiReader(strings.NewReader(rec("a")+"\n"+rec("b")[:5]), iotest.ErrReader(broken))
-	r, err := export.NewReader(from("a.jsonl", src), export.Start, group.DocumentLimits)
+	src := from("a.jsonl", func() io.Reader {
+		return io.MultiReader(strings.NewReader(rec("a")+"\n"+rec("b")[:5]), iotest.ErrReader(broken))
+	})
+	r, err := export.NewReader(src, export.Start, group.DocumentLimits)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +191,7 @@ func TestAFailuresFileIsAnExport(t *testing.T) {
 			}
 		})
 	}
-	got, _ := read(t, strings.NewReader(wrap(nil)), export.Start)
+	got := read(t, wrap(nil))
 	if want := "1 1 0 this line of a dead-letter file holds no record: the record was too long to be kept"; len(got) != 1 || got[0] != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

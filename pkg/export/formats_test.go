@@ -12,6 +12,7 @@ import (
 	"testing"
 	"testing/iotest"
 	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -55,36 +56,109 @@ func TestJSON(t *testing.T) {
 		"an object a line":             {rec("a") + "\nnonsense\n" + rec("c"), []string{"1 1 0 valid a", "2 2 29 not a JSON object: invalid character 'o' in literal null (expecting 'u') at byte 1", "3 3 38 valid c"}},
 		"one object on one line":       {rec("a"), []string{"1 1 0 valid a"}},
 
-		"a scalar is a bad record":         {`[1,null,"x",` + rec("a") + `]`, []string{"1 1 1 not a JSON object: it is the number 1", "2 1 3 not a JSON object: it is null", `3 1 8 not a JSON object: it is the string "x"`, "4 1 12 valid a"}},
-		"a bad escape costs itself":        {`[{"Name":"\x"},` + rec("b") + `]`, []string{"1 1 1 not a JSON object: invalid escape sequence `\\x` in string at byte 9", "2 1 15 valid b"}},
-		"a bad number costs itself":        {`[{"CreateTime":01},` + rec("b") + `]`, []string{`1 1 1 not a JSON object: invalid character '1' after object value (expecting ',' or '}') at byte 15`, "2 1 19 valid b"}},
-		"a wrong bracket costs itself":     {`[{"AppDefinedData":[}],` + rec("b") + `]`, []string{"1 1 1 not a JSON object: invalid character '}' at start of value at byte 19", "2 1 23 valid b"}},
-		"a doubled name costs itself":      {`[{"Type":"Public","Name":"a","Name":"b"},` + rec("b") + `]`, []string{"1 1 1 Name stands more than once", "2 1 41 valid b"}},
-		"a line end in a text costs it":    {"[{\"Name\":\"a\nb\"}," + rec("b") + "]", []string{`1 1 1 not a JSON object: invalid character '\n' in string (expecting non-control character) at byte 10`, "2 2 16 valid b"}},
-		"no such word":                     {`[nul,` + rec("b") + `]`, []string{"1 1 1 not a JSON object: it ends too early, after 3 bytes", "2 1 5 valid b"}},
-		"nothing":                          {"", []string{"the export breaks off at line 1, column 1, byte 0: it is empty, there is no JSON value; the records before are read: mend it and import it again"}},
-		"blank":                            {" \n ", []string{"the export breaks off at line 2, column 2, byte 3: it is empty, there is no JSON value; the records before are read: mend it and import it again"}},
-		"no array in the object":           {"{\"ActionStatus\":\"FAIL\",\n\"ErrorCode\":10002}", []string{"the export breaks off at line 1, byte 0: the object that begins here holds no array under GroupInfo, groups, Groups, channels, group_channels, rooms; the records before are read: mend it and import it again"}},
-		"cut off in a record":              {"[" + rec("a") + ",\n{\"Type\":", []string{"1 1 1 valid a", "the export breaks off at line 2, column 1, byte 31: it ends too early, inside of the record that begins here; the records before are read: mend it and import it again"}},
-		"cut off behind a record":          {"[" + rec("a"), []string{"1 1 1 valid a", "the export breaks off at line 1, column 30, byte 29: it ends too early, inside of the JSON value that begins in line 1; the records before are read: mend it and import it again"}},
-		"cut off behind a comma":           {"[" + rec("a") + ",", []string{"1 1 1 valid a", "the export breaks off at line 1, column 31, byte 30: it ends too early, where a record is expected; the records before are read: mend it and import it again"}},
-		"a comma too many":                 {"[" + rec("a") + ",]", []string{"1 1 1 valid a", "the export breaks off at line 1, column 31, byte 30: ] stands where a record is expected; the records before are read: mend it and import it again"}},
-		"no comma":                         {"[" + rec("a") + " " + rec("b") + "]", []string{"1 1 1 valid a", "the export breaks off at line 1, column 31, byte 30: { stands behind a record, where , or ] is expected; the records before are read: mend it and import it again"}},
-		"something behind the end":         {"[" + rec("a") + "]x", []string{"1 1 1 valid a", "the export breaks off at line 1, column 31, byte 30: x stands behind the end of the JSON value; the records before are read: mend it and import it again"}},
-		"a text":                           {`"groups"`, []string{"the export breaks off at line 1, column 1, byte 0: it begins with '\"', which is neither an array nor an object; the records before are read: mend it and import it again"}},
-		"brackets without end":             {strings.Repeat("[", 100000), []string{"the export breaks off at line 1, column 2, byte 1: it ends too early, inside of the record that begins here; the records before are read: mend it and import it again"}},
-		"brackets without end, but within": {"[" + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + "]", []string{"1 1 1 not a JSON object: exceeded max depth at byte 10000"}},
+		"a scalar is a bad record":          {`[1,null,"x",` + rec("a") + `]`, []string{"1 1 1 not a JSON object: it is the number 1", "2 1 3 not a JSON object: it is null", `3 1 8 not a JSON object: it is the string "x"`, "4 1 12 valid a"}},
+		"a bad escape costs itself":         {`[{"Name":"\x"},` + rec("b") + `]`, []string{"1 1 1 not a JSON object: invalid escape sequence `\\x` in string at byte 9", "2 1 15 valid b"}},
+		"a bad number costs itself":         {`[{"CreateTime":01},` + rec("b") + `]`, []string{`1 1 1 not a JSON object: invalid character '1' after object value (expecting ',' or '}') at byte 15`, "2 1 19 valid b"}},
+		"a wrong bracket costs itself":      {`[{"AppDefinedData":[}],` + rec("b") + `]`, []string{"1 1 1 not a JSON object: invalid character '}' at start of value at byte 19", "2 1 23 valid b"}},
+		"a doubled name costs itself":       {`[{"Type":"Public","Name":"a","Name":"b"},` + rec("b") + `]`, []string{"1 1 1 Name stands more than once", "2 1 41 valid b"}},
+		"a line end in a text costs it":     {"[{\"Name\":\"a\nb\"}," + rec("b") + "]", []string{`1 1 1 not a JSON object: invalid character '\n' in string (expecting non-control character) at byte 10`, "2 2 16 valid b"}},
+		"no such word":                      {`[nul,` + rec("b") + `]`, []string{"1 1 1 not a JSON object: it ends too early, after 3 bytes", "2 1 5 valid b"}},
+		"nothing":                           {"", nil},
+		"blank":                             {" \n ", nil},
+		"only byte-order marks":             {"\xef\xbb\xbf\n\xef\xbb\xbf", nil},
+		"no array in the object":            {"{\"ActionStatus\":\"FAIL\",\n\"ErrorCode\":10002}", []string{"the export breaks off at line 1, byte 0: the object that begins here holds no array under GroupInfo, groups, Groups, channels, group_channels, rooms: jq -c '.NAME[]' FILE > OUT.jsonl writes the records of another one a line each, and jq -c . FILE > OUT.jsonl objects that are records themselves; the records before are read: mend it and import it again"}},
+		"cut off in a record":               {"[" + rec("a") + ",\n{\"Type\":", []string{"1 1 1 valid a", "the export breaks off at line 2, column 1, byte 31: it ends too early, inside of the record that begins here; the records before are read: mend it and import it again"}},
+		"cut off behind a record":           {"[" + rec("a"), []string{"1 1 1 valid a", "the export breaks off at line 1, column 30, byte 29: it ends too early, inside of the JSON value that begins in line 1; the records before are read: mend it and import it again"}},
+		"cut off behind a comma":            {"[" + rec("a") + ",", []string{"1 1 1 valid a", "the export breaks off at line 1, column 31, byte 30: it ends too early, where a record is expected; the records before are read: mend it and import it again"}},
+		"a comma too many":                  {"[" + rec("a") + ",\n]", []string{"1 1 1 valid a"}},
+		"a comma too many, and more behind": {"[" + rec("a") + ",] [" + rec("b") + "]", []string{"1 1 1 valid a", "2 1 33 valid b"}},
+		"commas too many in an object":      {`{"groups":[` + rec("a") + `,],}`, []string{"1 1 11 valid a"}},
+		"two commas":                        {"[" + rec("a") + ",,]", []string{"1 1 1 valid a", "the export breaks off at line 1, column 31, byte 30: , stands where a record is expected; the records before are read: mend it and import it again"}},
+		"a comma only":                      {"[,]", []string{"the export breaks off at line 1, column 2, byte 1: , stands where a record is expected; the records before are read: mend it and import it again"}},
+		"a comma too many, and no end":      {"[" + rec("a") + ",\n", []string{"1 1 1 valid a", "the export breaks off at line 2, column 1, byte 31: it ends too early, where a record is expected; the records before are read: mend it and import it again"}},
+		"byte-order marks between":          {"\xef\xbb\xbf[" + rec("a") + "]\n\xef\xbb\xbf[\xef\xbb\xbf" + rec("b") + ",\xef\xbb\xbf" + rec("c") + "]", []string{"1 1 4 valid a", "2 2 41 valid b", "3 2 73 valid c"}},
+		"objects over several lines":        {pretty("a") + pretty("b") + "\xef\xbb\xbf" + rec("c") + rec("d"), []string{"1 1 0 valid a", "2 5 34 valid b", "3 9 71 valid c", "4 9 99 valid d"}},
+		"one object over several lines":     {pretty("a"), []string{"1 1 0 valid a"}},
+		"a broken one of them":              {pretty(`\x`) + pretty("b"), []string{"1 1 0 not a JSON object: invalid escape sequence `\\x` in string at byte 29", "2 5 35 valid b"}},
+		"one of them that does not end":     {pretty("a") + "{\"Type\":", []string{"1 1 0 valid a", "the export breaks off at line 5, column 1, byte 34: it ends too early, inside of the record that begins here; the records before are read: mend it and import it again"}},
+		"commas between them":               {pretty("a") + "," + pretty("b"), []string{"1 1 0 valid a", "the export breaks off at line 5, column 1, byte 34: , stands where a record is expected, which begins with {; the records before are read: mend it and import it again"}},
+		"an array under another name":       {`{"data":[` + rec("a") + "]}", []string{"the export breaks off at line 1, column 1, byte 0: the object that begins here holds no array under GroupInfo, groups, Groups, channels, group_channels, rooms: jq -c '.data[]' FILE > OUT.jsonl writes the records of another one a line each, and jq -c . FILE > OUT.jsonl objects that are records themselves; the records before are read: mend it and import it again"}},
+		"an array under no plain name":      {`{"a b'":[` + rec("a") + "]}", []string{`the export breaks off at line 1, column 1, byte 0: the object that begins here holds no array under GroupInfo, groups, Groups, channels, group_channels, rooms: jq -c '.["a b'\''"][]' FILE > OUT.jsonl writes the records of another one a line each, and jq -c . FILE > OUT.jsonl objects that are records themselves; the records before are read: mend it and import it again`}},
+		"no comma":                          {"[" + rec("a") + " " + rec("b") + "]", []string{"1 1 1 valid a", "the export breaks off at line 1, column 31, byte 30: { stands behind a record, where , or ] is expected; the records before are read: mend it and import it again"}},
+		"something behind the end":          {"[" + rec("a") + "]x", []string{"1 1 1 valid a", "the export breaks off at line 1, column 31, byte 30: x stands behind the end of the JSON value; the records before are read: mend it and import it again"}},
+		"a text":                            {`"groups"`, []string{"the export breaks off at line 1, column 1, byte 0: it begins with '\"', which is neither an array nor an object; the records before are read: mend it and import it again"}},
+		"brackets without end":              {strings.Repeat("[", 100000), []string{"the export breaks off at line 1, column 2, byte 1: it ends too early, inside of the record that begins here; the records before are read: mend it and import it again"}},
+		"brackets without end, but within":  {"[" + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + "]", []string{"1 1 1 not a JSON object: exceeded max depth at byte 10000"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, _ := all(t, in("a.json", []byte(row.text)), export.Start)
 			if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", row.want) {
 				t.Errorf("got  %q\nwant %q", got, row.want)
 			}
-			single, _ := all(t, from("a.json", iotest.OneByteReader(strings.NewReader(row.text))), export.Start)
+			goesOn(t, "a.json", []byte(row.text))
+			single, _ := all(t, bySingleBytes("a.json", row.text), export.Start)
 			if fmt.Sprintf("%q", single) != fmt.Sprintf("%q", row.want) {
 				t.Errorf("by single bytes: got  %q\nwant %q", single, row.want)
 			}
 		})
+	}
+}
+
+// pretty is a record over four lines, the last one with its end.
+func pretty(name string) string { return "{\n \"Type\":\"Public\",\n \"Name\":\"" + name + "\"\n}\n" }
+
+// JSON is read as its first value shows it, under the names of JSONL too. A damaged first line shows nothing.
+func TestJSONL_OtherShapes(t *testing.T) {
+	for name, row := range map[string]struct {
+		text string
+		want []string
+	}{
+		"objects over several lines":          {pretty("a") + "\n" + pretty("b"), []string{"1 1 0 valid a", "2 6 35 valid b"}},
+		"lines of a failures file over lines": {"{\n\"n\":1,\n\"status\":\"failed\",\"record\":" + rec("a") + "\n}\n", []string{"1 1 0 valid a"}},
+		"an array":                            {"[\n" + rec("a") + ",\n" + rec("b") + "\n]", []string{"1 2 2 valid a", "2 3 32 valid b"}},
+		"an array on one line":                {"[" + rec("a") + "," + rec("b") + "]\n", []string{"1 1 1 valid a", "2 1 30 valid b"}},
+		"an empty array":                      {"[]\n", nil},
+		"an object of them over lines":        {"{\n\"groups\":[" + rec("a") + "]}", []string{"1 2 12 valid a"}},
+		"a damaged first line": {"{\"Type\":\n" + rec("b"), []string{
+			"1 1 0 not a JSON object: it ends too early, after 8 bytes", "2 2 9 valid b",
+		}},
+		"a first line with half a string": {"{\"Type\":\"Pub\n" + rec("b") + "\n}", []string{
+			"1 1 0 not a JSON object: it ends too early, after 12 bytes", "2 2 13 valid b",
+			"3 3 42 not a JSON object: invalid character '}' at start of value at byte 0",
+		}},
+		"a first line with a line end in a string": {"{\"Type\":\"Pub\nlic\"}\n" + rec("b"), []string{
+			"1 1 0 not a JSON object: it ends too early, after 12 bytes",
+			"2 2 13 not a JSON object: invalid character 'l' at start of value at byte 0", "3 3 19 valid b",
+		}},
+		"a first line that is another array": {"[1,2]\n" + rec("b"), []string{"1 1 0 not a JSON object: it is an array", "2 2 6 valid b"}},
+		"half an array in the first line":    {"[1,\n" + rec("b"), []string{"1 1 0 not a JSON object: it ends too early, after 3 bytes", "2 2 4 valid b"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, _ := all(t, in("a.jsonl", []byte(row.text)), export.Start)
+			if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", row.want) {
+				t.Errorf("got  %q\nwant %q", got, row.want)
+			}
+			goesOn(t, "a.jsonl", []byte(row.text))
+		})
+	}
+	if got := read(t, "{\n\"data\":["+rec("a")+"]}"); len(got) != 1 || !strings.Contains(got[0], "jq -c '.data[]' FILE > OUT.jsonl") {
+		t.Errorf("got %q, want the command that writes the records a line each", got)
+	}
+}
+
+// A pretty-printed object of another system is a record if it can be nothing else.
+func TestJSON_ForeignObjects(t *testing.T) {
+	src := in("a.json", []byte("{\n\"title\":\"a\",\"members\":[\"u\"]}\n{\n\"title\":\"b\"}"))
+	src.Map = mapFunc(func(raw []byte) (export.Mapped, error) {
+		return export.Mapped{Record: []byte(rec(strings.Trim(string(raw[10:13]), `"`)))}, nil
+	})
+	if got, _ := all(t, src, export.Start); !slices.Equal(got, []string{"1 1 0 valid a", "2 3 31 valid b"}) {
+		t.Errorf("got %q", got)
+	}
+	envelope := in("a.json", []byte("{\n\"data\":[{\"title\":\"a\"}]}"))
+	envelope.Map = src.Map
+	if got, _ := all(t, envelope, export.Start); len(got) != 1 || !strings.Contains(got[0], "jq -c '.data[]' FILE") {
+		t.Errorf("got %q, want the command that writes the records a line each", got)
 	}
 }
 
@@ -130,46 +204,99 @@ func TestAnAnswerOfGetGroupInfoNeedsNoConversion(t *testing.T) {
 	}
 }
 
+// What is said about numbers that are none.
+const (
+	dateForms  = "Unix time in seconds is wanted, such as 1448357837: in a spreadsheet, =(A2-DATE(1970,1,1))*86400 makes it of a date in A2 in UTC"
+	lostDigits = "a spreadsheet shows long numbers like this, and digits are lost: format the column as text before its values come in, and export it again"
+	ungrouped  = "write it without separators between thousands, and without decimals"
+)
+
 func TestCSV(t *testing.T) {
 	const head = "Name,Type,GroupId\n"
 	for name, row := range map[string]struct {
 		text string
 		want []string
 	}{
-		"a header only":             {head, nil},
-		"rows":                      {head + "a,Public,g1\nb,Public,\n", []string{"1 2 18 valid a", "2 3 30 valid b"}},
-		"without a last line end":   {head + "a,Public,g1\nb,Public,", []string{"1 2 18 valid a", "2 3 30 valid b"}},
-		"Windows line ends":         {"Name,Type\r\na,Public\r\nb,Public\r\n", []string{"1 2 11 valid a", "2 3 21 valid b"}},
-		"behind a mark":             {"\xef\xbb\xbfName,Type\na,Public", []string{"1 2 13 valid a"}},
-		"semicolons":                {"Name;Type\na,b;Public", []string{"1 2 10 valid a,b"}},
-		"tabs":                      {"Name\tType\na,b\tPublic", []string{"1 2 10 valid a,b"}},
-		"as Excel names it":         {"sep=;\nName;Type\na;Public", []string{"1 3 16 valid a"}},
-		"quotes":                    {head + "\"a,\"\"b\"\"\",\"Public\",\"\"\nc,Public,", []string{`1 2 18 valid a,"b"`, "2 3 40 valid c"}},
-		"line ends in quotes":       {head + "\"a\r\nb\",Public,\nc,Public,", []string{"1 2 18 valid a\r\nb", "2 4 33 valid c"}},
-		"a quote within a cell":     {head + "5\" pipe,Public,\nc,Public,", []string{`1 2 18 valid 5" pipe`, "2 3 34 valid c"}},
-		"blank rows are none":       {"\n" + head + "\n,,\n \na,Public,g", []string{"1 6 25 valid a"}},
-		"columns without a name":    {"Name,Type,,\na,Public,,\nb,Public\nc,Public,,x", []string{"1 2 12 valid a", "2 3 23 valid b", "3 4 32 the row has 4 cells, the header has 2"}},
-		"too few cells":             {head + "a,Public\nb,Public,g", []string{"1 2 18 the row has 2 cells, the header has 3", "2 3 27 valid b"}},
-		"too many cells":            {head + "a,Public,g,\nb,Public,g", []string{"1 2 18 the row has 4 cells, the header has 3", "2 3 30 valid b"}},
-		"text behind a quote":       {head + "\"a\"b,Public,\nb,Public,g", []string{"1 2 18 cell 1 has text behind its closing quote", "2 3 31 valid b"}},
-		"an empty cell is absent":   {head + "a,,", []string{"1 2 18 Type is missing"}},
-		"numbers":                   {"Name,Type,MaxMemberCount,CreateTime\na,Public,500.0,1.4E9\nb,Public, 5 ,x", []string{"1 2 36 valid a", `2 3 57 CreateTime must be a number, not the string "x"`}},
-		"not UTF-8":                 {"Name,Type\n\xff,Public", []string{`1 2 10 Name is not valid UTF-8 (or holds half of a surrogate pair): "\"\xff\""`}},
-		"nothing":                   {"", []string{"the export breaks off at line 1, column 1, byte 0: it is empty; the first row of CSV names the columns; the records before are read: mend it and import it again"}},
-		"an unknown column":         {"Nam,Type\n", []string{`unknown format: the header of the CSV, line 1: unknown column "Nam", did you mean "Name"?; known columns are GroupId, Type, Owner_Account, Name, Introduction, Notification, FaceUrl, MaxMemberCount, ApplyJoinOption, CreateTime, SupportTopic and AppDefinedData.KEY; a mapping reads others`}},
-		"a column twice":            {"Name,Type,Name\n", []string{`unknown format: the header of the CSV, line 1: column "Name" stands more than once; known columns are GroupId, Type, Owner_Account, Name, Introduction, Notification, FaceUrl, MaxMemberCount, ApplyJoinOption, CreateTime, SupportTopic and AppDefinedData.KEY; a mapping reads others`}},
-		"a quote that never closes": {head + "a,Public,g\n\"b,Public,\nc,Public,", []string{"1 2 18 valid a", "the export breaks off at line 3, byte 29: a quoted cell in the row that begins here does not end; the records before are read: mend it and import it again"}},
+		"a header only":           {head, nil},
+		"rows":                    {head + "a,Public,g1\nb,Public,\n", []string{"1 2 18 valid a", "2 3 30 valid b"}},
+		"without a last line end": {head + "a,Public,g1\nb,Public,", []string{"1 2 18 valid a", "2 3 30 valid b"}},
+		"Windows line ends":       {"Name,Type\r\na,Public\r\nb,Public\r\n", []string{"1 2 11 valid a", "2 3 21 valid b"}},
+		"behind a mark":           {"\xef\xbb\xbfName,Type\na,Public", []string{"1 2 13 valid a"}},
+		"semicolons":              {"Name;Type\na,b;Public", []string{"1 2 10 valid a,b"}},
+		"tabs":                    {"Name\tType\na,b\tPublic", []string{"1 2 10 valid a,b"}},
+		"as Excel names it":       {"sep=;\nName;Type\na;Public", []string{"1 3 16 valid a"}},
+		"quotes":                  {head + "\"a,\"\"b\"\"\",\"Public\",\"\"\nc,Public,", []string{`1 2 18 valid a,"b"`, "2 3 40 valid c"}},
+		"line ends in quotes":     {head + "\"a\r\nb\",Public,\nc,Public,", []string{"1 2 18 valid a\r\nb", "2 4 33 valid c"}},
+		"a quote within a cell":   {head + "5\" pipe,Public,\nc,Public,", []string{`1 2 18 valid 5" pipe`, "2 3 34 valid c"}},
+		"blank rows are none":     {"\n" + head + "\n,,\n \na,Public,g", []string{"1 6 25 valid a"}},
+		"columns without a name":  {"Name,Type,,\na,Public,,\nb,Public\nc,Public,,x", []string{"1 2 12 valid a", "2 3 23 valid b", "3 4 32 the row has 4 cells, the header has 2"}},
+		"too few cells":           {head + "a,Public\nb,Public,g", []string{"1 2 18 the row has 2 cells, the header has 3", "2 3 27 valid b"}},
+		"too many cells":          {head + "a,Public,g,\nb,Public,g", []string{"1 2 18 the row has 4 cells, the header has 3", "2 3 30 valid b"}},
+		"text behind a quote":     {head + "\"a\"b,Public,\nb,Public,g", []string{"1 2 18 cell 1 has text behind its closing quote", "2 3 31 valid b"}},
+		"an empty cell is absent": {head + "a,,", []string{"1 2 18 Type is missing"}},
+		"numbers": {"Name,Type,MaxMemberCount,CreateTime\na,Public,500.0,1448357837.000\nb,Public, 5 ,x", []string{
+			"1 2 36 valid a", `2 3 66 CreateTime must be a number, not the string "x": ` + dateForms,
+		}},
+		"numbers that are shown otherwise": {"Name;Type;MaxMemberCount;CreateTime\na;Public;1.000;1,44836E+09\nb;Public;1,000;1.4E9\nc;Public;500.5;2015-11-24 17:37\nd;Public;=A1;42332\n", []string{
+			`1 2 36 MaxMemberCount must be a number, not the string "1.000": ` + ungrouped + `; CreateTime must be a number, not the string "1,44836E+09": ` + lostDigits,
+			`2 3 63 MaxMemberCount must be a number, not the string "1,000": ` + ungrouped + `; CreateTime must be a number, not the string "1.4E9": ` + lostDigits,
+			`3 4 84 MaxMemberCount must be a whole number, not 500.5; CreateTime must be a number, not the string "2015-11-24 17:37": ` + dateForms,
+			`4 5 116 MaxMemberCount must be a number, not the string "=A1": it is a formula: export its value; CreateTime is 42332, a spreadsheet's number of a date: ` + dateForms,
+		}},
+		"IDs that a spreadsheet has changed": {head + "a,Public,1.00123E+11\nb,Public,1E5\nc,Public,=\"00123\"\nd,Public,\"=\"\"00123\"\"\"\ne,Public,=A2\n", []string{
+			"1 2 18 GroupId is 1.00123E+11: " + lostDigits, "2 3 39 valid b",
+			`3 4 52 GroupId is a formula, ="00123": format the column as text and export its values`,
+			`4 5 70 GroupId is a formula, ="00123": format the column as text and export its values`,
+			`5 6 92 GroupId is a formula, =A2: format the column as text and export its values`,
+		}},
+		"a formula in a name":        {head + "=\"a\",Public,g\n=b=,Public,g\n", []string{`1 2 18 Name is a formula, ="a": format the column as text and export its values`, "2 3 32 valid =b="}},
+		"not UTF-8":                  {"Name,Type\n\xff,Public", []string{`1 2 10 Name is not valid UTF-8 (or holds half of a surrogate pair): "\"\xff\""`}},
+		"nothing":                    {"", nil},
+		"only a byte-order mark":     {"\xef\xbb\xbf", nil},
+		"only blank rows":            {" \r\n,,\n", nil},
+		"CR CR LF":                   {"GroupId,Type,Name\r\r\nq2,Public,x\r\r\nq3,\"Public\",\"y\"\r\r\n\r\r\n", []string{"1 2 20 valid x", "2 3 34 valid y"}},
+		"CR CR LF behind a type":     {"Name,GroupId,Type\r\r\nx,crq1,Public\r\r\n", []string{"1 2 20 valid x"}},
+		"marks before rows":          {head + "a,Public,g1\n\xef\xbb\xbfb,Public,g2\n\xef\xbb\xbf\"c,\",Public,g3", []string{"1 2 18 valid a", "2 3 33 valid b", "3 4 48 valid c,"}},
+		"marks before cells":         {"Type,Name\nPublic,\xef\xbb\xbfa\nPublic,\xef\xbb\xbf\xef\xbb\xbf\"b\nb\"\nPublic,\"\xef\xbb\xbfc\"", []string{"1 2 10 valid a", "2 3 22 valid b\nb", "3 5 41 valid c"}},
+		"half a mark before a quote": {"Type,Name\nPublic,\xef\xbb\"a\nPublic,b", []string{`1 2 10 Name is not valid UTF-8 (or holds half of a surrogate pair): "\"\xef\xbb\\\"a\""`, "2 3 22 valid b"}},
+		"the header once more":       {head + "a,Public,g1\n\xef\xbb\xbf" + head + "b,Public,g2", []string{"1 2 18 valid a", "2 4 51 valid b"}},
+		"an unknown column":          {"Nam,Type\n", []string{`unknown format: the header of the CSV, line 1: unknown column "Nam", did you mean "Name"?; known columns are GroupId, Type, Owner_Account, Name, Introduction, Notification, FaceUrl, MaxMemberCount, ApplyJoinOption, CreateTime, SupportTopic and AppDefinedData.KEY; a mapping reads others`}},
+		"a column twice":             {"Name,Type,Name\n", []string{`unknown format: the header of the CSV, line 1: column "Name" stands more than once; known columns are GroupId, Type, Owner_Account, Name, Introduction, Notification, FaceUrl, MaxMemberCount, ApplyJoinOption, CreateTime, SupportTopic and AppDefinedData.KEY; a mapping reads others`}},
+		"a quote that never closes":  {head + "a,Public,g\n\"b,Public,\nc,Public,", []string{"1 2 18 valid a", "the export breaks off at line 3, byte 29: a quoted cell in the row that begins here does not end; the records before are read: mend it and import it again"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, _ := all(t, in("a.csv", []byte(row.text)), export.Start)
 			if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", row.want) {
 				t.Errorf("got  %q\nwant %q", got, row.want)
 			}
-			single, _ := all(t, from("a.csv", iotest.OneByteReader(strings.NewReader(row.text))), export.Start)
+			goesOn(t, "a.csv", []byte(row.text))
+			single, _ := all(t, bySingleBytes("a.csv", row.text), export.Start)
 			if fmt.Sprintf("%q", single) != fmt.Sprintf("%q", row.want) {
 				t.Errorf("by single bytes: got  %q\nwant %q", single, row.want)
 			}
 		})
+	}
+}
+
+// Behind more than the window holds at first, rows come by single bytes, and their cells are the same.
+func TestCSV_ByPieces(t *testing.T) {
+	text := "Type,Name\nPublic," + strings.Repeat("x", 100_000) + "\n" +
+		"Public,\xef\xbb\xbf\xef\xbb\xbf\"b\nb\"\nPublic,\"\xef\xbb\xbfc\"\r\r\n\xef\xbb\xbf\"Public\",\"d\"\"\"\r\r\n" +
+		"Public,\xef\xbb\"e\nPublic,\xef\"f\nPublic,g\xef\xbb\xbf\nPublic,h\n"
+	got, next := all(t, bySingleBytes("a.csv", text), export.Start)
+	want := []string{"b\nb", "c", `d"`, `"\"\xef\xbb\\\"e\""`, `"\"\xef\\\"f\""`, "g\ufeff", "h"}
+	if len(got) != len(want)+1 {
+		t.Fatalf("got %q, want %q", got, want)
+	}
+	for i, line := range got[1:] {
+		if !strings.HasSuffix(line, want[i]) {
+			t.Errorf("got %q, want %q", line, want[i])
+		}
+	}
+	for i, at := range next {
+		if rest, _ := all(t, bySingleBytes("a.csv", text), at); !slices.Equal(rest, got[i+1:]) {
+			t.Errorf("from %+v: got %q, want %q", at, rest, got[i+1:])
+		}
 	}
 }
 
@@ -232,7 +359,9 @@ func TestABrokenStreamEndsTheExportBehindWhatCouldBeRead(t *testing.T) {
 		want   string
 	}{
 		"a.jsonl.gz":  {zipped(text)[:20000], "the gzip stream is cut off after byte 20000, "},
-		"b.jsonl.gz":  {append(zipped(text), "some garbage behind the end"...), "the gzip stream is corrupt (gzip: invalid header) "},
+		"b.jsonl.gz":  {append(zipped(text), "\x1f\x8bsome garbage like a member"...), "the gzip stream is corrupt (gzip: invalid header) "},
+		"d.jsonl.gz":  {append(zipped(text), 0x1f), "the gzip stream is cut off after byte "},
+		"b.jsonl.zst": {append(zstded(text), 0, 0, 0, 0), "the zstd stream is corrupt "}, // zstd -t refuses it too
 		"c.jsonl.gz":  {zipped(text)[:len(zipped(text))-3], "the gzip stream is cut off "},
 		"a.jsonl.zst": {zstded(text)[:10000], "the zstd stream is cut off after byte 10000, "},
 	} {
@@ -278,14 +407,126 @@ func TestWhatIsNoExportIsRefusedByName(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"a.jsonl.gz", "a.csv.zst"} {
-		for _, text := range []string{"", "{}"} {
-			for _, err := range mustRead(t, in(name, []byte(text))) {
-				if !errors.Is(err, export.ErrFormat) || !strings.Contains(err.Error(), "named as if it were compressed") {
-					t.Errorf("%s: got %v, want it to say that it is not compressed", name, err)
+	for name, object := range map[string]string{"a.jsonl.gz": "\x1e\x8b\xff\n\xfe\n\xfd\n", "a.csv.zst": "\xff\xff\n\xfe\n\xfd\n"} {
+		for _, err := range mustRead(t, in(name, []byte(object))) {
+			if !errors.Is(err, export.ErrFormat) || !strings.Contains(err.Error(), "named as if it were compressed") {
+				t.Errorf("%s: got %v, want it to say that it is not compressed", name, err)
+			}
+		}
+	}
+}
+
+// The names of compressed exports are for those that are not compressed too.
+func TestCompression_PlainUnderItsName(t *testing.T) {
+	for name, text := range map[string]string{
+		"a.jsonl.gz": rec("a") + "\n" + rec("b"), "a.jsonl.zst": rec("a") + "\n" + rec("b"), "a.json.gz": "[" + rec("a") + "," + rec("b") + "]",
+		"a.csv.GZ": "Name,Type\na,Public\nb,Public",
+	} {
+		got, _ := all(t, in(name, []byte(text)), export.Start)
+		if len(got) != 2 || !strings.HasSuffix(got[0], "valid a") || !strings.HasSuffix(got[1], "valid b") {
+			t.Errorf("%s: got %q, want both records", name, got)
+		}
+		goesOn(t, name, []byte(text))
+	}
+	for _, name := range []string{"a.jsonl.gz", "a.jsonl.zst"} {
+		for _, cut := range []string{"\x1f", "\x28\xb5\x2f"} {
+			if got, _ := all(t, in(name, []byte(cut)), export.Start); len(got) != 1 || !strings.Contains(got[0], " stream is cut off after byte ") {
+				t.Errorf("%s of %d bytes: got %q, want it cut off", name, len(cut), got)
+			}
+		}
+	}
+}
+
+// What stands behind gzip data is read as gzip reads it: zero bytes pad, and other bytes are left.
+func TestGzip_BehindTheLastMember(t *testing.T) {
+	text := []byte(rec("a") + "\n" + rec("b") + "\n")
+	zeros := make([]byte, 70_000)
+	for name, row := range map[string]struct {
+		object []byte
+		note   string
+	}{
+		"zeros":                     {append(zipped(text), zeros...), ""},
+		"one zero":                  {append(zipped(text), 0), ""},
+		"zeros between two members": {append(append(zipped(text[:30]), zeros...), zipped(text[30:])...), ""},
+		"an empty member":           {append(zipped(text), zipped(nil)...), ""},
+		"garbage":                   {append(zipped(text), "garbage"...), fmt.Sprintf("from about byte %d on", len(zipped(text)))},
+		"zeros and garbage":         {append(append(zipped(text), zeros...), "garbage"...), fmt.Sprintf("from about byte %d on", len(zipped(text))+len(zeros))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, err := export.NewReader(in("a.jsonl.gz", row.object), export.Start, group.DocumentLimits)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := 0
+			for e, err := range r.Records() {
+				if err != nil || e.Problem != nil {
+					t.Fatal(err, e.Problem)
+				}
+				n++
+			}
+			if notes := fmt.Sprint(r.Notes()); n != 2 || row.note == "" && notes != "[]" || !strings.Contains(notes, row.note) {
+				t.Errorf("got %d records and notes %s, want 2 and %q", n, notes, row.note)
+			}
+			goesOn(t, "a.jsonl.gz", row.object)
+		})
+	}
+	// A store that fails behind the last member does not end the export.
+	failing := errors.New("hung up")
+	src := from("a.jsonl.gz", func() io.Reader { return io.MultiReader(bytes.NewReader(zipped(text)), iotest.ErrReader(failing)) })
+	got, _ := all(t, src, export.Start)
+	if want := "hung up"; !strings.HasSuffix(got[len(got)-1], want) {
+		t.Errorf("got %q, want it to end with %q", got, want)
+	}
+}
+
+// An export without a byte or a record has none, in every format.
+func TestEmptyExports_AreAlike(t *testing.T) {
+	for _, name := range []string{"a.json", "a.csv", "a.jsonl", "a.ndjson"} {
+		for _, text := range []string{"", " \r\n\n", "\xef\xbb\xbf", "\xef\xbb\xbf\r\n"} {
+			for wrapping, object := range map[string][]byte{
+				"": []byte(text), ".gz": []byte(text), ".zst": []byte(text), ".gz ": zipped([]byte(text)), ".zst ": zstded([]byte(text)),
+			} {
+				if got, _ := all(t, in(name+strings.TrimSpace(wrapping), object), export.Start); got != nil {
+					t.Errorf("%s%s of %q: got %q, want no records and no error", name, wrapping, text, got)
 				}
 			}
 		}
+	}
+	for name, text := range map[string]string{"a.json": "[]", "b.json": `{"groups":[]}`, "a.csv": "Name,Type", "b.csv": "sep=;\nName;Type\n;\n"} {
+		if got, _ := all(t, in(name, []byte(text)), export.Start); got != nil {
+			t.Errorf("%s: got %q, want no records and no error", name, got)
+		}
+	}
+}
+
+func TestEntry_SameID(t *testing.T) {
+	line := func(id string) string { return `{"Type":"Public","Name":"n","GroupId":"` + id + `"}` + "\n" }
+	text := line("a") + line("b") + "{}\n" + line("a") + line("") + line("") + line("a") + `{"Name":"n","GroupId":"c"}` + "\n" + line("c")
+	var got []int64
+	for e, err := range mustRead(t, in("a.jsonl", []byte(text))) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, e.SameID)
+	}
+	if want := []int64{0, 0, 0, 1, 0, 0, 4, 0, 0}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+
+	// The latest 50,000 are known.
+	var b strings.Builder
+	for n := range 50_000 {
+		b.WriteString(line(fmt.Sprint("g", n)))
+	}
+	last := int64(0)
+	for e, err := range mustRead(t, in("a.jsonl", []byte(b.String()+line("g0")))) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = e.SameID
+	}
+	if last != 1 {
+		t.Errorf("got line %d, want 1", last)
 	}
 }
 
@@ -346,14 +587,16 @@ func TestARecordWithoutEndIsNotHeld(t *testing.T) {
 		"b.csv":   {"Name,Type\n", "\n", "b,Public", 1},
 	} {
 		piece := strings.Repeat(row.piece, 1<<16)
-		parts := []io.Reader{strings.NewReader(row.head)}
-		for range size / len(piece) {
-			parts = append(parts, strings.NewReader(piece))
+		open := func() io.Reader {
+			parts := []io.Reader{strings.NewReader(row.head)}
+			for range size / len(piece) {
+				parts = append(parts, strings.NewReader(piece))
+			}
+			return io.MultiReader(append(parts, strings.NewReader(row.tail))...)
 		}
-		parts = append(parts, strings.NewReader(row.tail))
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		got, _ := all(t, from(name, io.MultiReader(parts...)), export.Start)
+		got, _ := all(t, from(name, open), export.Start)
 		runtime.ReadMemStats(&after)
 		if len(got) != row.want || !strings.HasSuffix(got[row.want-1], "valid b") {
 			t.Errorf("%s: got %q, want %d entries, the last valid", name, got, row.want)
@@ -374,8 +617,9 @@ func FuzzCSVAgreesWithTheStandardLibrary(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		r := csv.NewReader(strings.NewReader("Name,Type\n" + text))
 		rows, err := r.ReadAll()
-		if err != nil || strings.Contains(text, "\r") { // encoding/csv makes \n of \r\n in cells
-			return
+		if err != nil || strings.Contains(text, "\r") || !utf8.ValidString(text) || strings.Contains(text, utf8Mark) ||
+			strings.Contains(text, "Name,Type") || strings.Contains(text, `="`) {
+			return // encoding/csv makes \n of \r\n in cells, and knows no byte-order marks, repeated headers and formulas
 		}
 		var want, got []string
 		for _, row := range rows[1:] {

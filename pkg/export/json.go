@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -17,6 +18,7 @@ type arrays struct {
 	name    string // of the member that holds the records, once it is known
 	state   arraysState
 	held    bool     // the object at hand has held records
+	other   string   // the first member of that object that is an array of something else, "" if none is
 	opened  Position // where the object at hand begins
 	scan    scanner
 }
@@ -36,14 +38,10 @@ const jsonSpace = " \t\r\n"
 
 // begin reads up to the first element, to know where the others are to be looked for.
 func (a *arrays) begin(t *text) (finder, error) {
-	c, err := a.space(t)
+	c, err := t.space()
 	switch {
-	case errors.Is(err, io.EOF):
-		return a, t.broken(t.at, "it is empty, there is no JSON value")
 	case err != nil:
 		return a, err
-	case c == '{' && isLines(t):
-		return lines{}, nil
 	case c != '[' && c != '{':
 		return a, t.broken(t.at, "it begins with %q, which is neither an array nor an object", c)
 	}
@@ -57,44 +55,12 @@ func (a *arrays) begin(t *text) (finder, error) {
 	return a, nil
 }
 
-// isLines reports whether the text is a JSON object a line although its name says JSON: whether its first line is an
-// object, and none that holds the records.
-func isLines(t *text) bool {
-	line := t.head(4 << 10)
-	i := bytes.IndexByte(line, '\n')
-	if i < 0 {
-		line = t.head(bufSize)
-		if i = bytes.IndexByte(line, '\n'); i < 0 {
-			i = len(line)
-		}
-	}
-	line = line[:i]
-	dec := jsontext.NewDecoder(bytes.NewBuffer(line), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	if _, err := dec.ReadToken(); err != nil {
-		return false
-	}
-	for dec.PeekKind() == '"' {
-		name, err := dec.ReadToken()
-		if err != nil || isArrayName(name.String()) && dec.PeekKind() == '[' {
-			return false
-		}
-		if err := dec.SkipValue(); err != nil {
-			return false
-		}
-	}
-	if tok, err := dec.ReadToken(); err != nil || tok.Kind() != '}' {
-		return false
-	}
-	_, err := dec.ReadToken()
-	return errors.Is(err, io.EOF)
-}
-
 func (a *arrays) resume() { a.state = behindOne }
 
 // next returns the next element.
 func (a *arrays) next(t *text) (found, error) {
 	for {
-		c, err := a.space(t)
+		c, err := t.space()
 		switch {
 		case err != nil && (a.state == between && errors.Is(err, io.EOF)):
 			return found{}, io.EOF
@@ -110,21 +76,30 @@ func (a *arrays) next(t *text) (found, error) {
 			}
 			continue
 		case c == ']':
-			t.advance(1)
-			a.state = between
-			if a.objects {
-				a.state = behind
-			}
+			a.close(t)
 			continue
 		case a.state == behindOne && c != ',':
 			return found{}, t.broken(t.at, "%s stands behind a record, where , or ] is expected", quoteByte(c))
 		case a.state == behindOne:
 			t.advance(1)
-			if c, err = a.space(t); err != nil && !errors.Is(err, io.EOF) {
+			if c, err = t.space(); err != nil && !errors.Is(err, io.EOF) {
 				return found{}, err
+			}
+			if err == nil && c == ']' { // a comma too many, as people leave it
+				a.close(t)
+				continue
 			}
 		}
 		return a.element(t, c)
+	}
+}
+
+// close takes the bracket that closes the array.
+func (a *arrays) close(t *text) {
+	t.advance(1)
+	a.state = between
+	if a.objects {
+		a.state = behind
 	}
 }
 
@@ -155,7 +130,7 @@ func (a *arrays) element(t *text, c byte) (found, error) {
 // outside reads one step of what is no element: the begin of a value, or a member of an object. done says that the
 // text is at its end.
 func (a *arrays) outside(t *text) (done bool, err error) {
-	c, err := a.space(t)
+	c, err := t.space()
 	switch {
 	case errors.Is(err, io.EOF) && a.state == between:
 		return true, io.EOF
@@ -173,7 +148,7 @@ func (a *arrays) outside(t *text) (done bool, err error) {
 		if c != want {
 			return false, t.broken(t.at, "%s stands behind the end of the JSON value", quoteByte(c))
 		}
-		a.opened, a.held = t.at, false
+		a.opened, a.held, a.other = t.at, false, ""
 		t.advance(1)
 		a.state = inArray
 		if a.objects {
@@ -190,12 +165,7 @@ func (a *arrays) outside(t *text) (done bool, err error) {
 // member reads a member of an object, or its end; c stands next.
 func (a *arrays) member(t *text, c byte) error {
 	if c == '}' {
-		t.advance(1)
-		if !a.held {
-			return t.broken(a.opened, "the object that begins here holds no array under %s", strings.Join(a.names(), ", "))
-		}
-		a.state = between
-		return nil
+		return a.end(t)
 	}
 	if a.state == behind {
 		if c != ',' {
@@ -205,6 +175,9 @@ func (a *arrays) member(t *text, c byte) error {
 		var err error
 		if c, err = a.must(t); err != nil {
 			return err
+		}
+		if c == '}' { // a comma too many
+			return a.end(t)
 		}
 	}
 	if c != '"' {
@@ -237,11 +210,39 @@ func (a *arrays) member(t *text, c byte) error {
 	if strings.IndexByte(",]}:", c) >= 0 {
 		return t.broken(t.at, "%s stands where a value is expected", quoteByte(c))
 	}
+	if c == '[' && a.other == "" {
+		a.other = name
+	}
 	if _, err = a.value(t, t.at); err != nil {
 		return err
 	}
 	a.state = behind
 	return nil
+}
+
+// end takes the brace that ends an object.
+func (a *arrays) end(t *text) error {
+	t.advance(1)
+	if a.held {
+		a.state = between
+		return nil
+	}
+	name := ".NAME"
+	if a.other != "" {
+		name = jqPath(a.other)
+	}
+	return t.broken(a.opened, "the object that begins here holds no array under %s: jq -c '%s[]' FILE > OUT.jsonl "+
+		"writes the records of another one a line each, and jq -c . FILE > OUT.jsonl objects that are records themselves", strings.Join(a.names(), ", "), name)
+}
+
+var jqName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// jqPath returns the jq program for a member of an object, to stand in single quotes of a shell.
+func jqPath(name string) string {
+	if jqName.MatchString(name) {
+		return "." + name
+	}
+	return ".[" + strings.ReplaceAll(string(appendQuoted(nil, []byte(shorten([]byte(name))))), "'", `'\''`) + "]"
 }
 
 // names are those under which records are looked for: all of [Arrays], or the first one that was found.
@@ -262,8 +263,8 @@ func (a *arrays) value(t *text, at Position) ([]byte, error) {
 	return raw, err
 }
 
-// space takes white space and returns what stands behind it.
-func (a *arrays) space(t *text) (byte, error) {
+// space takes white space and byte-order marks, and returns what stands behind them.
+func (t *text) space() (byte, error) {
 	for {
 		if t.r == t.w {
 			if err := t.fill(); err != nil {
@@ -273,7 +274,11 @@ func (a *arrays) space(t *text) (byte, error) {
 		window := t.buf[t.r:t.w]
 		n := len(window) - len(bytes.TrimLeft(window, jsonSpace))
 		t.advance(n)
-		if n < len(window) {
+		if n == len(window) {
+			continue
+		}
+		at := t.at.Offset
+		if t.skipMarks(); t.at.Offset == at {
 			return t.buf[t.r], nil
 		}
 	}
@@ -281,7 +286,7 @@ func (a *arrays) space(t *text) (byte, error) {
 
 // must is space where the text must not end.
 func (a *arrays) must(t *text) (byte, error) {
-	c, err := a.space(t)
+	c, err := t.space()
 	if errors.Is(err, io.EOF) {
 		return 0, t.broken(t.at, "it ends too early, inside of the JSON value that begins in line %d", a.opened.Line)
 	}

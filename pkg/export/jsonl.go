@@ -6,15 +6,14 @@ import (
 	"io"
 )
 
-// lines finds a record in each line that is not blank.
+// lines finds a record in each line that is not blank. Byte-order marks before a line are no part of it.
 type lines struct{}
-
-func (f lines) begin(*text) (finder, error) { return f, nil }
 
 func (lines) resume() {}
 
 func (lines) next(t *text) (found, error) {
 	for {
+		t.skipMarks()
 		pos := t.at
 		line, size, err := t.take(lineEnd)
 		if err != nil && (size == 0 || !errors.Is(err, io.EOF)) {

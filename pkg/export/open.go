@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
+	"slices"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -42,10 +44,10 @@ var (
 		{"SQLite format 3\x00", "an SQLite database", "write a query's answer as CSV or JSON"},
 		{"PAR1", "a Parquet file", "write it as CSV or JSON"},
 	}
-	encodings = []kind{ // the longer mark first: UTF-32's begins with UTF-16's
+	encodings = []kind{ // with the name that reads it; the longer mark first: UTF-32's begins with UTF-16's
 		{"\xff\xfe\x00\x00", "UTF-32", ""},
 		{"\x00\x00\xfe\xff", "UTF-32", ""},
-		{"\x84\x31\x95\x33", "GB18030", ""},
+		{"\x84\x31\x95\x33", "GB18030", "gb18030"},
 		{"\xdd\x73\x66\x73", "UTF-EBCDIC", ""},
 		{"\x2b\x2f\x76\x38", "UTF-7", ""},
 		{"\x2b\x2f\x76\x39", "UTF-7", ""},
@@ -55,7 +57,8 @@ var (
 
 const sniffed = 512 // bytes of an object that tell what it is
 
-// openText opens an export at its beginning. If the error is not nil the text is nil or must be closed.
+// openText opens an export at its beginning: decompressed, and UTF-16 as UTF-8. If the error is not nil the text is
+// nil or must be closed.
 func openText(src Source) (*text, error) {
 	body := src.Open(0)
 	object := &counter{src: body}
@@ -65,30 +68,11 @@ func openText(src Source) (*text, error) {
 		close: func() { body.Close() }, cause: func() error { return object.err },
 	}
 	magic, _ := in.Peek(sniffed) // an error meets the first record again
-	named := strings.ToLower(src.Name)
-	switch {
-	case bytes.HasPrefix(magic, []byte(gzipMagic)):
-		t.name = "gzip"
-		r, err := gzip.NewReader(in)
-		if err != nil {
-			return t, t.explain(err)
-		}
-		t.src = r
-	case bytes.HasPrefix(magic, []byte(zstdMagic)), isSkippable(magic) && strings.HasSuffix(named, ".zst"):
-		t.name = "zstd"
-		r, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
-		if err != nil {
-			return t, t.explain(err)
-		}
-		t.src = &window{r}
-		t.close = func() { r.Close(); body.Close() }
-	case len(magic) == 0 && object.err != nil:
+	if err := t.decompress(src.Name, in, magic); err != nil {
+		return t, err
+	}
+	if len(magic) == 0 && object.err != nil {
 		return t, t.explain(object.err)
-	case strings.HasSuffix(named, ".gz"), strings.HasSuffix(named, ".zst"):
-		if err := archive(magic); err != nil {
-			return t, err
-		}
-		return t, fmt.Errorf("%w: it is named as if it were compressed, and it is not: it is empty, broken, or its name is wrong", ErrFormat)
 	}
 	first, err := peek(t, in)
 	if err != nil {
@@ -98,10 +82,107 @@ func openText(src Source) (*text, error) {
 		return t, err
 	}
 	t.plain = t.name == ""
-	if err := t.encoding(first); err != nil {
-		return t, err
+	return t, t.encoding(first, src.Encoding)
+}
+
+// Compressed reports whether the name says that an export is compressed. What its bytes say goes before.
+func Compressed(name string) bool {
+	return slices.Contains(Compressions, strings.ToLower(path.Ext(name)))
+}
+
+// decompress makes t read what the object holds, which begins with magic, if it is compressed.
+func (t *text) decompress(name string, in *bufio.Reader, magic []byte) error {
+	isCut := func(whole string) bool {
+		return len(magic) > 0 && len(magic) < len(whole) && strings.HasPrefix(whole, string(magic))
 	}
-	return t, nil
+	switch {
+	case bytes.HasPrefix(magic, []byte(gzipMagic)):
+		t.name = "gzip"
+		r, err := gzip.NewReader(in)
+		if err != nil {
+			return t.explain(err)
+		}
+		r.Multistream(false)
+		t.src = &members{in: in, gzip: r, behind: func() {
+			from := t.read() - int64(in.Buffered())
+			t.notes = append(t.notes, fmt.Sprintf("what stands from about byte %d on, behind the gzip data, was not read", from))
+		}}
+	case bytes.HasPrefix(magic, []byte(zstdMagic)), isSkippable(magic) && strings.HasSuffix(strings.ToLower(name), ".zst"):
+		t.name = "zstd"
+		r, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+		if err != nil {
+			return t.explain(err)
+		}
+		t.src = &window{r}
+		closeBody := t.close
+		t.close = func() { r.Close(); closeBody() }
+	case Compressed(name) && isCut(gzipMagic):
+		t.name = "gzip"
+		return t.explain(io.ErrUnexpectedEOF)
+	case Compressed(name) && isCut(zstdMagic):
+		t.name = "zstd"
+		return t.explain(io.ErrUnexpectedEOF)
+	}
+	return nil
+}
+
+// A members reads gzip data, which is one member or several (RFC 1952, 2.2), as gzip itself does: zero bytes behind the
+// last one pad it, and other bytes there are garbage that is not read.
+type members struct {
+	in     *bufio.Reader
+	gzip   *gzip.Reader
+	behind func() // is called if something stands behind the last member that is not read
+	done   bool
+}
+
+// Read implements [io.Reader].
+func (m *members) Read(p []byte) (int, error) {
+	for !m.done {
+		n, err := m.gzip.Read(p)
+		if n > 0 || err != io.EOF { //nolint:errorlint // a bare EOF is the end of a member; a wrapped one an error
+			if n > 0 && err == io.EOF { //nolint:errorlint // see above
+				err = nil // it comes again
+			}
+			return n, err
+		}
+		if err := m.next(); err != nil {
+			return 0, err
+		}
+	}
+	return 0, io.EOF
+}
+
+// next goes to the next member.
+func (m *members) next() error {
+	for {
+		b, err := m.in.ReadByte()
+		switch {
+		case errors.Is(err, io.EOF):
+			m.done = true
+			return nil
+		case err != nil:
+			return err
+		case b == 0:
+			continue
+		}
+		if err := m.in.UnreadByte(); err != nil {
+			return err
+		}
+		magic, err := m.in.Peek(len(gzipMagic))
+		switch {
+		case err != nil && !errors.Is(err, io.EOF):
+			return err
+		case string(magic) != gzipMagic[:len(magic)]:
+			m.behind()
+			m.done = true
+			return nil
+		}
+		if err := m.gzip.Reset(m.in); err != nil {
+			return err
+		}
+		m.gzip.Multistream(false)
+		return nil
+	}
 }
 
 // peek returns the first bytes of the text as they are.
@@ -133,11 +214,16 @@ func archive(first []byte) error {
 	return nil
 }
 
-// encoding makes UTF-16 UTF-8 and skips the mark of either; another encoding that can be told is refused.
-func (t *text) encoding(first []byte) error {
+// encoding makes UTF-16 UTF-8 and skips the mark of either; another encoding that can be told, and is not the named
+// one, is refused.
+func (t *text) encoding(first []byte, named string) error {
 	for _, k := range encodings {
-		if bytes.HasPrefix(first, []byte(k.magic)) {
-			return fmt.Errorf("%w: the export is %s: save it as UTF-8", ErrFormat, k.name)
+		if bytes.HasPrefix(first, []byte(k.magic)) && (k.advice == "" || k.advice != named) {
+			way := "save it as UTF-8"
+			if k.advice != "" {
+				way = fmt.Sprintf("read it with -encoding %s (EXPORT_ENCODING=%[1]s), or %s", k.advice, way)
+			}
+			return fmt.Errorf("%w: the export is %s: %s", ErrFormat, k.name, way)
 		}
 	}
 	switch {
@@ -145,13 +231,14 @@ func (t *text) encoding(first []byte) error {
 		return fmt.Errorf("%w: the export is compressed twice: decompress it once", ErrFormat)
 	case bytes.HasPrefix(first, []byte("\xff\xfe")), bytes.HasPrefix(first, []byte("\xfe\xff")):
 		t.src, t.plain = &utf16Reader{src: t.src, bigEndian: first[0] == 0xfe}, false // the mark is no part of what comes out
+		t.marked = true
 		return nil
 	case len(first) >= 2 && (first[0] == 0) != (first[1] == 0):
 		return fmt.Errorf("%w: the export looks like UTF-16 without a byte-order mark: save it as UTF-8", ErrFormat)
 	}
-	if bytes.Equal(t.head(3), []byte("\xef\xbb\xbf")) {
-		t.advance(3)
-		t.lineStart = t.at.Offset
+	if bytes.HasPrefix(first, []byte(utf8Mark)) {
+		t.marked = true
+		t.skipMarks()
 	}
 	return nil
 }

@@ -17,6 +17,10 @@ type text struct {
 	name  string       // of the compression, "" if there is none
 	cause func() error // why the object could not be read, nil if that is not why an error came
 
+	marked  bool     // it begins with a byte-order mark
+	encoded string   // the encoding that UTF-8 is made of, "" if that is UTF-8 or UTF-16
+	notes   []string // see [Reader.Notes]
+
 	buf  []byte
 	r, w int    // buf[r:w] has been read and not been taken
 	err  error  // of src; what is in buf comes before it
@@ -124,6 +128,19 @@ func (t *text) head(n int) []byte {
 	for t.w-t.r < n && t.fill() == nil {
 	}
 	return t.buf[t.r:min(t.w, t.r+n)]
+}
+
+// skipMarks takes the byte-order marks that stand next: files that were joined have them in the middle too.
+func (t *text) skipMarks() {
+	for t.r == t.w || t.buf[t.r] == utf8Mark[0] {
+		if string(t.head(len(utf8Mark))) != utf8Mark {
+			return
+		}
+		t.advance(len(utf8Mark))
+		if t.at.Line == 1 {
+			t.lineStart = t.at.Offset
+		}
+	}
 }
 
 // jump goes to a position further on.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -307,11 +308,7 @@ func (d *Decoder) typ(r *Record, v jsontext.Value) {
 // spreadsheets write them.
 func (d *Decoder) number(name string, v jsontext.Value, to *int64, low, high int64) {
 	if v.Kind() != '0' {
-		hint := ""
-		if isQuotedNumber(v) {
-			hint = ": leave out the quotes"
-		}
-		d.problem(name, RuleKind, "%s must be a number, not %s%s", name, describe(v), hint)
+		d.problem(name, RuleKind, "%s must be a number, not %s%s", name, describe(v), numberHint(name, v))
 		return
 	}
 	n, err := strconv.ParseInt(string(v), 10, 64)
@@ -335,8 +332,16 @@ func (d *Decoder) number(name string, v jsontext.Value, to *int64, low, high int
 		d.problem(name, RuleRange, "%s is %d, allowed is %d to %d%s", name, n, low, high, hint)
 		return
 	}
+	if name == fieldCreateTime && n > 0 && n < maxDateSerial {
+		d.problem(name, RuleRange, "%s is %d, a spreadsheet's number of a date: %s", name, n, acceptedOfDate)
+		return
+	}
 	*to = n
 }
+
+// maxDateSerial is above the numbers that spreadsheets have for dates, days since 1899-12-30: 100,000 is in 2173. As Unix
+// time it is on the second day of 1970.
+const maxDateSerial = 100_000
 
 // appDefinedData reads the array of custom fields.
 func (d *Decoder) appDefinedData(r *Record) error {
@@ -465,6 +470,7 @@ func (d *Decoder) check(r *Record) {
 	d.length(fieldFaceURL, r.FaceURL, d.limits.FaceURL)
 	d.length(fieldOwnerAccount, r.OwnerAccount, maxAccount)
 	d.printable(fieldOwnerAccount, r.OwnerAccount)
+	d.spreadsheetID(fieldOwnerAccount, r.OwnerAccount)
 	switch r.ApplyJoinOption {
 	case "", "FreeAccess", "NeedPermission", "DisableApply":
 	default:
@@ -505,6 +511,7 @@ func (d *Decoder) checkCreateTime(created int64) {
 func (d *Decoder) checkGroupID(r *Record) {
 	d.length(fieldGroupID, r.GroupID, maxGroupID)
 	d.printable(fieldGroupID, r.GroupID)
+	d.spreadsheetID(fieldGroupID, r.GroupID)
 	switch {
 	case r.GroupID == "":
 	case r.Type == Community:
@@ -569,9 +576,52 @@ func (d *Decoder) mentions(field string) bool {
 	return false
 }
 
-// isQuotedNumber reports whether a string holds a number.
-func isQuotedNumber(v jsontext.Value) bool {
-	return v.Kind() == '"' && jsontext.Value(bytes.Trim(v, `"`)).Kind() == '0'
+// Numbers as programs show them. What a spreadsheet shows of a long number has lost digits: it is never read.
+var (
+	longNumber  = regexp.MustCompile(`^[0-9]([.,][0-9]+)?[eE]\+[0-9]{2,3}$`)
+	scientific  = regexp.MustCompile(`^[+-]?[0-9]+([.,][0-9]+)?[eE][+-]?[0-9]+$`)
+	grouped     = regexp.MustCompile(`^[+-]?[0-9]{1,3}([., '_\x{a0}\x{202f}][0-9]{3})+$`)
+	wholeNumber = regexp.MustCompile(`^[+-]?[0-9]+(\.0+)?$`)
+)
+
+// What to do about them.
+const (
+	lostDigits = "a spreadsheet shows long numbers like this, and digits are lost: " +
+		"format the column as text before its values come in, and export it again"
+	acceptedOfDate = "Unix time in seconds is wanted, such as 1448357837: " +
+		"in a spreadsheet, =(A2-DATE(1970,1,1))*86400 makes it of a date in A2 in UTC"
+)
+
+// numberHint says what to do about a string where a number is wanted.
+func numberHint(name string, v jsontext.Value) string {
+	if v.Kind() != '"' {
+		return ""
+	}
+	text := strings.TrimSpace(string(bytes.Trim(v, `"`)))
+	switch {
+	case grouped.MatchString(text):
+		return ": write it without separators between thousands, and without decimals"
+	case wholeNumber.MatchString(text):
+		return ": leave out the quotes"
+	case scientific.MatchString(text):
+		return ": " + lostDigits
+	case strings.HasPrefix(text, "="):
+		return ": it is a formula: export its value"
+	case name == fieldCreateTime:
+		return ": " + acceptedOfDate
+	}
+	return ""
+}
+
+// spreadsheetID notes an ID that a spreadsheet has changed: a number whose last digits are lost, 1.00123E+11, or a
+// formula. An ID like 1E5 is left alone: no spreadsheet shows a number so.
+func (d *Decoder) spreadsheetID(name, value string) {
+	switch {
+	case strings.IndexByte(value, '+') > 0 && longNumber.MatchString(value):
+		d.problem(name, RuleValue, "%s is %s: %s", name, value, lostDigits)
+	case strings.HasPrefix(value, "="):
+		d.problem(name, RuleValue, "%s is a formula, %s: format the column as text and export its values", name, clip(value))
+	}
 }
 
 // describe says what kind of JSON a value is, for messages.

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"groupimport/pkg/export"
 	"groupimport/pkg/group"
 	"groupimport/pkg/mapping"
 	"groupimport/pkg/results"
@@ -35,6 +36,7 @@ type Config struct {
 	// CreateUnmatched is CREATE_UNMATCHED: of a new version of an export, send records without a GroupId also where it is
 	// not certain that they were not created from an earlier version. Default false.
 	CreateUnmatched bool
+	Encoding        string     // EXPORT_ENCODING, of exports that are not UTF-8, as [export.ParseEncoding] names it, default none
 	Mapping         string     // MAPPING, of records that are another system's: a built-in one, or the key of a jq program, default none
 	Bucket          string     // EXPORT_BUCKET, whose exports are imported; in the cloud only
 	Prefix          string     // EXPORT_PREFIX, where exports are looked for, default everywhere
@@ -149,6 +151,9 @@ func ConfigFromEnv(getenv func(string) string) (Config, error) {
 		wrong("MAPPING", "is %q, it must be one of %s, or the key of a jq program that ends in .jq", c.Mapping, strings.Join(mapping.Names(), ", "))
 	}
 	c.IncludeArchived = flag("INCLUDE_ARCHIVED")
+	if c.Encoding, err = export.ParseEncoding(value("EXPORT_ENCODING", "")); err != nil {
+		wrong("EXPORT_ENCODING", "%v", err)
+	}
 	c.Bucket = value("EXPORT_BUCKET", "")
 	c.OneAtATime = flag("ONE_AT_A_TIME")
 	c.HTTPToken = value("HTTP_TOKEN", "")

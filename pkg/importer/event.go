@@ -30,7 +30,7 @@ func (i *Importer) Import(ctx context.Context, names ...[]string) Pass {
 		case err != nil:
 			pass.Done = append(pass.Done, Doing{Key: key, What: doStart, Error: err.Error()})
 		case reason != "":
-			pass.Done = append(pass.Done, Doing{Key: key, What: doSkip, Reason: reason})
+			pass.Done = append(pass.Done, Doing{Key: key, What: Skip, Reason: reason})
 		default:
 			todo = append(todo, due{found: found{key: key}, what: doStart})
 		}
@@ -88,6 +88,10 @@ func (i *Importer) meant(ctx context.Context, keys []string) (key, reason string
 		case !strings.HasPrefix(key, i.Config.Prefix):
 			reason = cmp.Or(reason, fmt.Sprintf("it does not lie below EXPORT_PREFIX, %s", i.Config.Prefix))
 		default:
+			if err := i.fits(results.Names{Export: key}); err != nil {
+				reason = cmp.Or(reason, err.Error())
+				continue
+			}
 			_, err := i.Bucket.Stat(ctx, key)
 			switch {
 			case errors.Is(err, fs.ErrPermission): // perhaps only because this is not how the key is meant

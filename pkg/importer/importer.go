@@ -193,6 +193,9 @@ func (i *Importer) Run(ctx context.Context, key string) (Summary, error) {
 		return Summary{}, err
 	}
 
+	if err := i.fits(names); err != nil {
+		return Summary{}, err
+	}
 	return i.underLease(ctx, names, func(ctx, writing context.Context, lease *results.Lease) (Summary, error) {
 		return i.importExport(ctx, writing, names, results.Export{
 			Key: key, Version: info.Version, Size: info.Size, Modified: info.Modified,
@@ -204,6 +207,16 @@ func (i *Importer) Run(ctx context.Context, key string) (Summary, error) {
 func (i *Importer) isUnchanged(ctx context.Context, names results.Names, m *results.Manifest) bool {
 	program, err := i.program(ctx)
 	return err != nil || i.beganWith(ctx, names, m, i.settings(program)) // without the mapping nothing could be imported anyway
+}
+
+// fits returns why the export's name is too long for what an import writes beside it, nil if it is not.
+func (i *Importer) fits(names results.Names) error {
+	for _, key := range names.Longest() {
+		if err := blob.FitsKey(i.Bucket, key); err != nil {
+			return fmt.Errorf("its name is too long for the names of its results: %w: give the export a shorter name", err)
+		}
+	}
+	return nil
 }
 
 // underLease takes the lease of an import and does some work: on records until ctx ends, and on what has
@@ -332,6 +345,9 @@ func (i *Importer) importExport(ctx, writing context.Context, names results.Name
 		}
 		cp := *last
 		cp.Export.Key = exp.Key // the folder may have been opened further up or down
+		if last.Next == export.Start && last.Sent == 0 {
+			cp.Encoding = i.Config.Encoding // nothing was read: it was refused, and its encoding may be named now
+		}
 		missing := 0
 		if cp.Done {
 			if missing, _, err = results.MissingParts(writing, i.Bucket, names, &cp); err != nil {
@@ -347,7 +363,7 @@ func (i *Importer) importExport(ctx, writing context.Context, names results.Name
 	if programErr != nil {
 		return Summary{}, programErr
 	}
-	cp := results.Checkpoint{Export: exp, Next: export.Start, Mapping: program, Settings: settings}
+	cp := results.Checkpoint{Export: exp, Next: export.Start, Mapping: program, Encoding: i.Config.Encoding, Settings: settings}
 	if i.Config.AssignGroupIDs {
 		cp.Assign = newSeed(i.BucketName, exp.Key)
 	}
@@ -446,6 +462,7 @@ func (i *Importer) work(ctx, writing context.Context, r *run, cp results.Checkpo
 	log := i.log().With("key", r.names.Export, "lease", r.lease.Number, "round", cp.Round)
 	log.InfoContext(ctx, "run starts", "records_done", cp.Counts.Records(), "offset", cp.Next.Offset, "size", cp.Export.Size)
 	r.exp, r.round, r.began, r.ahead, r.program = cp.Export, cp.Round, cp.Sent, ahead, program
+	r.encoding = cp.Encoding
 	if cp.Round > 0 || cp.Counts.Imported > 0 && cp.Carry == nil {
 		i.Client.Trust()
 	}

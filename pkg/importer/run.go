@@ -33,6 +33,7 @@ type run struct {
 	writer   *results.Writer
 	assigner *assigner        // of GroupIds for records without one; nil if none are assigned
 	earlier  *earlier         // outcomes of earlier versions, for records to take over; nil if there are none
+	encoding string           // see [results.Checkpoint]
 	program  *mapping.Program // of records that are another system's; nil if there are none
 	guard    *mapping.Guard   // of the first records
 	ignored  int64            // entries before the next item that are no records, see [export.Entry.Ignored]
@@ -149,7 +150,7 @@ func (r *run) replaced(ctx context.Context) error {
 
 // readAll starts a call for each record, in order, until the end of the export or of ctx.
 func (r *run) readAll(ctx context.Context, at export.Position) error {
-	src := export.Source{Name: r.exp.Key, Open: func(offset int64) io.ReadCloser {
+	src := export.Source{Name: r.exp.Key, Encoding: r.encoding, Open: func(offset int64) io.ReadCloser {
 		return blob.NewReader(ctx, r.Bucket, r.exp.Key, r.exp.Version, offset, r.exp.Size)
 	}}
 	if r.program != nil {
@@ -160,6 +161,11 @@ func (r *run) readAll(ctx context.Context, at export.Position) error {
 		return err
 	}
 	r.dropped = records.Dropped()
+	defer func() {
+		for _, note := range records.Notes() {
+			r.log().WarnContext(ctx, "the export is odd as a whole", "key", r.exp.Key, "note", note)
+		}
+	}()
 	var held []*item // while the guard doubts; none of them has a call
 	for e, err := range records.Records() {
 		if ctx.Err() != nil {

@@ -61,7 +61,9 @@ const (
 	doStart  = "start"
 	doResume = "resume"
 	doRetry  = "retry"
-	doSkip   = "skip"
+
+	// Skip says that the export is left out, for the Reason, until it has another name.
+	Skip = "skip"
 )
 
 // A found is an export and what the list shows beside it.
@@ -112,9 +114,13 @@ func (i *Importer) Schedule(ctx context.Context, a Action) (Pass, error) {
 			if stopped {
 				pass.Stopped++
 			}
-			if err != nil {
+			begins := what == doStart || what == doResume
+			switch long := i.fits(results.Names{Export: f.key}); {
+			case err != nil:
 				pass.Done = append(pass.Done, Doing{Key: f.key, What: what, Error: err.Error()})
-			} else if what != "" {
+			case begins && long != nil: // as in every pass, until it is renamed
+				pass.Done = append(pass.Done, Doing{Key: f.key, What: Skip, Reason: long.Error()})
+			case what != "":
 				todo = append(todo, due{f, what})
 			}
 			return nil

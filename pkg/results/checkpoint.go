@@ -86,6 +86,10 @@ type Checkpoint struct {
 	// Carry says which outcomes of earlier versions are taken over; nil if there are none.
 	Carry *Carry `json:"carry,omitzero"`
 
+	// Encoding is the character encoding that was named for the export when the import's first run began to read it, see
+	// [export.Source], empty if none was. Later runs keep to it: positions are of the text in UTF-8.
+	Encoding string `json:"encoding,omitzero"`
+
 	Parts  []Parts        `json:"parts"`          // in order
 	Ahead  int            `json:"ahead,omitzero"` // the lease whose run left outcomes behind Next, or 0
 	Counts outcome.Counts `json:"counts"`         // of the parts

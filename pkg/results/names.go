@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"groupimport/pkg/blob"
+	"groupimport/pkg/outcome"
 )
 
 // Names of what is written beside an export. None of them ends in what a trigger listens to (.jsonl,
@@ -152,6 +153,19 @@ func (n Names) Archived(version string, started time.Time) Names {
 	}
 	sum := sha256.Sum256([]byte(text))
 	return Names{Export: n.Export + "." + hex.EncodeToString(sum[:6])}
+}
+
+// Longest returns a key of each kind that an import of the export writes, with the longest numbers and those of a version
+// that was archived.
+func (n Names) Longest() []string {
+	old := n.Archived("", time.Time{})
+	const most = 999_999
+	retries := &Manifest{Counts: outcome.Counts{Failed: 1}}
+	return []string{
+		n.finished(retries),
+		old.Results(), old.Failures(), old.Report(), old.Manifest(), old.Progress(), old.earlier(),
+		n.lease(most), n.checkpoint(most), n.part(most, most), n.ahead(most),
+	}
 }
 
 // earlier is the key of the earlier outcomes that an archived import had not taken over.

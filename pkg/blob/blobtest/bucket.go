@@ -41,11 +41,22 @@ type Bucket struct {
 	// they are.
 	Fail func(Op) Fault
 
+	// MaxKey is how many bytes a key may have, 0 for any number. See [blob.KeyFitter].
+	MaxKey int
+
 	mu      sync.Mutex
 	objects map[string]object
 	counts  Counts
 	calls   map[Op]int // by method and key
 	seq     int
+}
+
+// FitsKey implements [blob.KeyFitter].
+func (b *Bucket) FitsKey(key string) error {
+	if b.MaxKey == 0 {
+		return nil
+	}
+	return blob.FitsBytes(key, b.MaxKey)
 }
 
 // An object is never changed, only replaced.

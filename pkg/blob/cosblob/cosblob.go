@@ -89,7 +89,10 @@ type Bucket struct {
 	partsLimit int         // maxParts, but in tests
 }
 
-var _ blob.Bucket = (*Bucket)(nil)
+var (
+	_ blob.Bucket    = (*Bucket)(nil)
+	_ blob.KeyFitter = (*Bucket)(nil)
+)
 
 var (
 	bucketName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?-[0-9]+$`)
@@ -128,6 +131,12 @@ func Open(config Config) (*Bucket, error) {
 	client.Conf.RetryOpt = cos.RetryOptions{Count: 1}
 	return &Bucket{config: config, client: client, partsLimit: maxParts}, nil
 }
+
+// maxKey is how many bytes of UTF-8 a key may have (tencentcloud.com/document/product/436/13324, 2024-03-25).
+const maxKey = 850
+
+// FitsKey implements [blob.KeyFitter].
+func (*Bucket) FitsKey(key string) error { return blob.FitsBytes(key, maxKey) }
 
 // Stat implements [blob.Bucket].
 func (b *Bucket) Stat(ctx context.Context, key string) (blob.Info, error) {

@@ -73,7 +73,10 @@ type hashed struct {
 	version string
 }
 
-var _ blob.Bucket = (*Bucket)(nil)
+var (
+	_ blob.Bucket    = (*Bucket)(nil)
+	_ blob.KeyFitter = (*Bucket)(nil)
+)
 
 // Open returns the bucket in the folder dir, which must exist.
 func Open(dir string) (*Bucket, error) {
@@ -86,6 +89,23 @@ func Open(dir string) (*Bucket, error) {
 
 // Close lets go of the folder. Readers that are open can be read on.
 func (b *Bucket) Close() error { return b.root.Close() }
+
+// FitsKey implements [blob.KeyFitter]. The file system is asked, by the folder's root: most take names of 255 bytes, some,
+// such as encrypted ones, fewer.
+func (b *Bucket) FitsKey(key string) error {
+	for name := range strings.SplitSeq(key, "/") {
+		if len(name) <= minMaxName {
+			continue
+		}
+		if _, err := b.root.Lstat(name); errors.Is(err, syscall.ENAMETOOLONG) {
+			return fmt.Errorf("name %q has %d bytes, more than the file system takes", name, len(name))
+		}
+	}
+	return nil
+}
+
+// minMaxName is a length in bytes that every file system takes for a name. eCryptfs takes 143.
+const minMaxName = 100
 
 // Stat implements [blob.Bucket]. It reads the file if its version is not remembered; if the file is
 // written to meanwhile, the error wraps [blob.ErrChanged].

@@ -54,7 +54,10 @@ type Bucket struct {
 	seen   atomic.Bool // the bucket is there
 }
 
-var _ blob.Bucket = (*Bucket)(nil)
+var (
+	_ blob.Bucket    = (*Bucket)(nil)
+	_ blob.KeyFitter = (*Bucket)(nil)
+)
 
 // Open returns the bucket of this name. Configuration is that of [Config] for S3; no request is sent. log
 // is told of requests that are sent again; it may be nil.
@@ -97,6 +100,13 @@ func open(cfg aws.Config, name string) (*Bucket, error) {
 	})
 	return &Bucket{client: client, name: name, region: cfg.Region}, nil
 }
+
+// maxKey is how many bytes of UTF-8 a key may have
+// (docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html, 2026-11).
+const maxKey = 1024
+
+// FitsKey implements [blob.KeyFitter].
+func (*Bucket) FitsKey(key string) error { return blob.FitsBytes(key, maxKey) }
 
 // Stat implements [blob.Bucket].
 func (b *Bucket) Stat(ctx context.Context, key string) (blob.Info, error) {

@@ -1,0 +1,121 @@
+package importer_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/text/encoding/simplifiedchinese"
+
+	"groupimport/pkg/emulator"
+	"groupimport/pkg/importer"
+	"groupimport/pkg/outcome"
+	"groupimport/pkg/results"
+)
+
+// A name to which those of its results do not fit is refused before anything is written or sent, by whatever way the
+// export comes. No pass calls that an error.
+func TestRun_NameTooLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		longest := 0
+		for _, key := range simNames.Longest() {
+			longest = max(longest, len(key))
+		}
+		w.put(withIDs(3)...)
+		w.store.MaxKey = longest - 1
+		const reason = "its name is too long for the names of its results: key "
+		if _, err := w.mapped("").Run(t.Context(), simKey); err == nil || !strings.HasPrefix(err.Error(), reason) ||
+			!strings.HasSuffix(err.Error(), ": give the export a shorter name") {
+			t.Errorf("got %v, want %q", err, reason)
+		}
+		time.Sleep(time.Hour)
+		pass, err := w.mapped("").Schedule(t.Context(), importer.Action{Resume: true, Retry: true})
+		if err != nil || len(pass.Done) != 1 || pass.Done[0].What != importer.Skip || !strings.HasPrefix(pass.Done[0].Reason, reason) || pass.Err() != nil {
+			t.Errorf("got %+v %v, want it left out", pass, err)
+		}
+		pass = w.mapped("").Import(t.Context(), []string{simKey})
+		if len(pass.Done) != 1 || pass.Done[0].What != importer.Skip || !strings.HasPrefix(pass.Done[0].Reason, reason) || pass.Err() != nil {
+			t.Errorf("got %+v, want it left out", pass)
+		}
+		if n, keys := len(w.service.Names()), len(w.store.Snapshot()); n != 0 || keys != 1 {
+			t.Errorf("got %d groups and %d objects, want none and the export", n, keys)
+		}
+
+		w.store.MaxKey = longest
+		if s, err := w.mapped("").Run(t.Context(), simKey); err != nil || s.Counts.Imported != 3 {
+			t.Errorf("got %+v %v, want all imported where they fit", s, err)
+		}
+		for key := range w.store.Snapshot() {
+			if len(key) > longest {
+				t.Errorf("got key %q of %d bytes, longer than all of Longest", key, len(key))
+			}
+		}
+	})
+}
+
+// What is read as another encoding is so to its end, and one that was refused begins with the encoding that is named
+// then.
+func TestRun_KeepsToItsEncoding(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		lines := make([]string, 0, 2000)
+		for range cap(lines) {
+			lines = append(lines, `{"Type":"Public","Name":"销售部"}`)
+		}
+		text, err := simplifiedchinese.GBK.NewEncoder().String(strings.Join(lines, "\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.put(text)
+		run := func(ctx context.Context, encoding string) (importer.Summary, error) {
+			w.config.Encoding = encoding
+			return w.mapped("").Run(ctx, simKey)
+		}
+		if s, err := run(t.Context(), ""); err == nil || !strings.Contains(err.Error(), "the export is not UTF-8") || s.State != results.Stopped {
+			t.Fatalf("got %+v %v, want it refused", s, err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
+		defer cancel()
+		if s, err := run(ctx, "gbk"); err != nil || s.State != results.Waiting || s.Counts.Imported == 0 {
+			t.Fatalf("got %+v %v, want a part imported", s, err)
+		}
+		if s, err := run(t.Context(), "big5"); err != nil || s.Counts != (outcome.Counts{Imported: 2000}) {
+			t.Fatalf("got %+v %v, want all imported", s, err)
+		}
+		if n := w.service.Names()["销售部"]; n != 2000 {
+			t.Errorf("got %d groups of that name, want 2,000", n)
+		}
+	})
+}
+
+// A dead-letter file is UTF-8, whatever the export was.
+func TestRetry_IsNotDecoded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.config.MaxAttempts = 1
+		w.config.Encoding = "gbk"
+		text, err := simplifiedchinese.GBK.NewEncoder().String(`{"Type":"Public","Name":"销售部","GroupId":"a"}`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.put(text)
+		failing := true
+		w.service.Faults = emulator.Faults{Plan: func(emulator.Request) emulator.Fault {
+			if failing {
+				return emulator.Internal
+			}
+			return emulator.None
+		}}
+		if s, err := w.mapped("").Run(t.Context(), simKey); err != nil || s.Counts != (outcome.Counts{Failed: 1}) {
+			t.Fatalf("got %+v %v, want it failed", s, err)
+		}
+		failing = false
+		time.Sleep(time.Hour)
+		if s, err := w.mapped("").Retry(t.Context(), simKey, false); err != nil || s.Counts != (outcome.Counts{Imported: 1}) || w.service.Names()["销售部"] != 1 {
+			t.Errorf("got %+v %v, want it imported under its name", s, err)
+		}
+	})
+}
