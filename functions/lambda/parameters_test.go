@@ -49,7 +49,8 @@ func parameters() map[string]parameter {
 			[]string{"/groupimport/secret-key", "/k"},
 			[]string{"", "k", "/", "/a/", "//a", "/a b", "arn:aws:ssm:eu-central-1:123456789012:parameter/k", strings.Repeat("/a", 16)},
 		},
-		"TimRegion": {"TIM_REGION", []string{"china", "siliconvalley"}, []string{"", "China", "usa"}},
+		"ExportEncoding": {"EXPORT_ENCODING", []string{"utf-8", "gbk", "gb18030", "big5", "shift_jis", "windows-1252"}, []string{"", "klingon", "gbk "}},
+		"TimRegion":      {"TIM_REGION", []string{"china", "siliconvalley"}, []string{"", "China", "usa"}},
 		"TimEndpoint": {
 			"TIM_ENDPOINT",
 			[]string{"", "https://im.example.com", "https://10.0.0.1:8443/im/"},

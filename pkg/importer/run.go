@@ -64,6 +64,7 @@ type item struct {
 	taken    results.Taken // the earlier outcome that it takes over
 	changed  []string      // see [export.Entry.Changed]
 	source   string        // see [export.Entry.Source]
+	sameID   int64         // see [export.Entry.SameID]
 	cost     int64
 
 	known   []byte           // the outcome's line, from an earlier run
@@ -198,6 +199,7 @@ func (r *run) readAll(ctx context.Context, at export.Position) error {
 			continue
 		}
 		it.raw, it.changed, it.source = bytes.Clone(e.Raw), e.Changed, e.Source
+		it.sameID = e.SameID
 		if r.room.Acquire(ctx, it.cost) != nil || !r.start(ctx, it, &e) {
 			return nil
 		}
@@ -419,6 +421,9 @@ func (r *run) outcome(it *item) (*outcome.Outcome, []byte) {
 		o = &outcome.Outcome{
 			Status: statuses[res.End], GroupID: res.GroupID, Code: res.Code, Error: res.Message,
 			Attempts: res.Attempts, MS: res.Took.Milliseconds(), At: res.At,
+		}
+		if it.sameID > 0 && o.Status == outcome.Rejected && tim.Explain(o.Code).Class == tim.Exists {
+			o.Error += fmt.Sprintf("; line %d of the export has the same GroupId", it.sameID)
 		}
 	}
 	o.N, o.Line = it.n, it.line
