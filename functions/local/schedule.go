@@ -233,6 +233,8 @@ func (s *scheduler) tell(d importer.Doing) {
 	switch {
 	case d.Error != "":
 		s.say(d.Key, fmt.Sprintf("local: %s: %s: %s\n", file, d.What, d.Error))
+	case d.What == "skip":
+		s.say(d.Key, fmt.Sprintf("local: %s: left out: %s\n", file, d.Reason))
 	case d.State == results.Running:
 		s.say(d.Key, fmt.Sprintf("local: %s: %s\n", file, strings.Replace(d.Reason, d.Holder, who(d.Holder), 1)))
 	case d.State == results.Finished:
@@ -306,7 +308,7 @@ func (s *scheduler) whole(key string) bool {
 // doingStatus is the exit status of what a pass did about one import.
 func doingStatus(d importer.Doing) int {
 	switch {
-	case d.Error != "":
+	case d.Error != "", d.What == "skip": // until the file has another name
 		return exitError
 	case d.State != results.Finished:
 		return exitUnfinished
