@@ -101,7 +101,12 @@ func (a *api) answer(req map[string]any) (response map[string]any, code string) 
 func (a *api) wrong(f map[string]any) (code string) {
 	timeout, _ := f["Timeout"].(float64)
 	memory, _ := f["MemorySize"].(float64)
-	environment, _ := json.Marshal(f["Environment"])
+	size := 0
+	e, _ := f["Environment"].(map[string]any)
+	variables, _ := e["Variables"].([]any)
+	for _, v := range variables {
+		size += len(fmt.Sprint(v))
+	}
 	switch {
 	case timeout < 1 || timeout > 900:
 		code = "InvalidParameterValue.Timeout"
@@ -109,7 +114,7 @@ func (a *api) wrong(f map[string]any) (code string) {
 		code = "InvalidParameterValue.MemorySize"
 	case len(fmt.Sprint(f["FunctionName"])) > 60:
 		code = "InvalidParameterValue.FunctionName"
-	case len(environment) > 4096:
+	case size > 4096:
 		code = "InvalidParameterValue.EnvironmentExceededLimit"
 	}
 	if code != "" {
@@ -214,7 +219,12 @@ func (a *api) environment(name string) map[string]string {
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	var e struct{ Variables []struct{ Key, Value string } }
+	var e struct {
+		Variables []struct {
+			Key   string `json:"Key"`
+			Value string `json:"Value"`
+		} `json:"Variables"`
+	}
 	if err := json.Unmarshal(raw, &e); err != nil {
 		a.t.Fatal(err)
 	}

@@ -267,7 +267,7 @@ func TestAnExportThatGoesAwayWhileItIsImportedStopsTheRun(t *testing.T) {
 					start := time.Now()
 					s, err := w.run(t.Context())
 					state := results.Stopped
-					if row.want == blob.ErrChanged {
+					if errors.Is(row.want, blob.ErrChanged) {
 						state = results.Waiting // for the event of the new version
 					}
 					if !errors.Is(err, row.want) || s.State != state || !strings.Contains(s.Reason, row.word) {

@@ -40,9 +40,11 @@ func TestLog_LinesAreShortAndStayJSON(t *testing.T) {
 		log.InfoContext(withRequest(context.Background(), "the-request"), "a message", c.args...)
 		line := out.String()
 		var got struct {
-			Msg, Level, Key string
-			Cut             []string
-			RequestID       string `json:"request_id"`
+			Msg       string   `json:"msg"`
+			Level     string   `json:"level"`
+			Key       string   `json:"key"`
+			Cut       []string `json:"cut"`
+			RequestID string   `json:"request_id"`
 		}
 		if err := json.Unmarshal([]byte(line), &got); err != nil || strings.Count(line, "\n") != 1 || len(line) > 8000 {
 			t.Errorf("%s: got %d bytes, %v, want at most 8000 and one line of JSON: %.200s", c.name, len(line), err, line)
