@@ -140,6 +140,35 @@ func TestLinksOutOfTheFolderAreToldOnce(t *testing.T) {
 	}
 }
 
+func TestPass_SaysWhichNamesCannotBeRead(t *testing.T) {
+	s, stderr := newScheduler(t)
+	folder := filepath.Join(s.dir, `in\side`)
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Skip(err) // such names are not possible here
+	}
+	for _, name := range []string{filepath.Join(s.dir, `a\b.jsonl`), filepath.Join(folder, "c.jsonl")} {
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var pass importer.Pass
+	for range 2 {
+		var err error
+		if pass, err = s.pass(t.Context(), importer.Action{Resume: true, Retry: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := `local: /a\b.jsonl: left out: key "a\\b.jsonl" has a backslash: give the object another key` + "\n" +
+		`local: /in\side/c.jsonl: left out: key "in\\side/c.jsonl" has a backslash: give the object another key` + "\n"
+	if got := strings.ReplaceAll(stderr.String(), s.dir, ""); got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	ends := tally{}
+	if ends.add(pass); ends.worst() != exitError {
+		t.Errorf("got status %d, want %d: a person has to rename them", ends.worst(), exitError)
+	}
+}
+
 func TestRetryEndsWithTheWorstOfWhatEachImportCameTo(t *testing.T) {
 	broken := importer.Doing{Key: "broken", Error: "broken"}
 	waiting := importer.Doing{Key: "long", State: results.Waiting}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -24,6 +25,10 @@ func open(getenv func(string) string, name string, log *slog.Logger) (blob.Bucke
 		if versioned, err = strconv.ParseBool(v); err != nil {
 			return nil, fmt.Errorf("COS_VERSIONED_OK is %q, it must be true or false", v)
 		}
+	}
+	if getenv("TENCENTCLOUD_SECRETID") == "" || getenv("TENCENTCLOUD_SECRETKEY") == "" {
+		return nil, errors.New("the function has no role, so the platform gives it no keys to the bucket: " +
+			"set Role and HttpRole in .env and deploy again, or choose the role in the function's configuration in the console")
 	}
 	return cosblob.Open(cosblob.Config{
 		Bucket: name, Region: cmp.Or(getenv("COS_REGION"), getenv("TENCENTCLOUD_REGION")), Endpoint: getenv("COS_ENDPOINT"), VersionedOK: versioned, Log: log,

@@ -23,20 +23,7 @@ func eventError(format string, args ...any) error {
 
 // A payload has the fields by which shapes are told apart and those that are needed of each.
 type payload struct {
-	Records []struct {
-		COS *struct {
-			Object struct {
-				Key string `json:"key"`
-			} `json:"cosObject"`
-			Bucket struct {
-				Name  string         `json:"name"`
-				AppID jsontext.Value `json:"appid"` // a string or a number
-			} `json:"cosBucket"`
-		} `json:"cos"`
-		Event struct {
-			Name string `json:"eventName"`
-		} `json:"event"`
-	} `json:"Records"`
+	Records []jsontext.Value `json:"Records"` // each a record
 
 	Type    string         `json:"Type"` // Timer
 	Message jsontext.Value `json:"Message"`
@@ -44,11 +31,29 @@ type payload struct {
 	Method string `json:"httpMethod"` // function URL, and API Gateway as it was
 }
 
+// A record is one object of a COS trigger.
+type record struct {
+	COS *struct {
+		Object struct {
+			Key string `json:"key"`
+		} `json:"cosObject"`
+		Bucket struct {
+			Name  string         `json:"name"`
+			AppID jsontext.Value `json:"appid"` // a string or a number
+		} `json:"cosBucket"`
+	} `json:"cos"`
+	Event struct {
+		Name string `json:"eventName"`
+	} `json:"event"`
+}
+
+// lax reads what comes, which is not ours to be strict with.
+var lax = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+
 // parse tells what an event asks for. Shapes: cloud.tencent.com/document/product/583/9707 (COS), 583/9708
 // (timer), 583/96099 (function URL) and 583/12513 (API Gateway), as of 2024 and 2025.
 func parse(raw []byte) (invocation.Event, error) {
 	var p payload
-	lax := json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	if json.Unmarshal(raw, &p, lax) != nil {
 		return invocation.Event{}, eventError("the event cannot be read")
 	}
@@ -60,22 +65,43 @@ func parse(raw []byte) (invocation.Event, error) {
 	case len(p.Records) == 0:
 		return invocation.Event{}, eventError("the event has no shape that is known")
 	}
+	return objects(p.Records)
+}
+
+// objects tells which objects the records of a COS trigger name. A record that cannot be read does not keep the
+// others from being imported; an event of such records alone is an error.
+func objects(records []jsontext.Value) (invocation.Event, error) {
 	var ev invocation.Event
-	for _, r := range p.Records {
+	for _, raw := range records {
+		object, wrong := created(raw)
 		switch {
-		case r.COS == nil:
-			return invocation.Event{}, eventError("a record of the event is none of COS")
-		case !strings.HasPrefix(r.Event.Name, "cos:ObjectCreated:"):
-			continue
+		case wrong != "":
+			ev.Skipped = append(ev.Skipped, wrong)
+		case object.Bucket != "":
+			ev.Objects = append(ev.Objects, object)
 		}
-		appID := strings.Trim(string(r.COS.Bucket.AppID), `"`)
-		short := strings.TrimSuffix(r.COS.Bucket.Name, "-"+appID)
-		if short == "" || appID == "" {
-			return invocation.Event{}, eventError("a record of the event does not name its bucket")
-		}
-		ev.Objects = append(ev.Objects, invocation.Object{Bucket: short + "-" + appID, Keys: keys(r.COS.Object.Key, appID, short)})
+	}
+	if len(ev.Skipped) == len(records) {
+		return invocation.Event{}, eventError("%s", ev.Skipped[0])
 	}
 	return ev, nil
+}
+
+// created returns the object that a record tells of, none if it was not created, or what is wrong with the record.
+func created(raw jsontext.Value) (object invocation.Object, wrong string) {
+	var r record
+	switch err := json.Unmarshal(raw, &r, lax); {
+	case err != nil, r.COS == nil:
+		return object, "a record of the event is none of COS"
+	case !strings.HasPrefix(r.Event.Name, "cos:ObjectCreated:"):
+		return object, ""
+	}
+	appID := strings.Trim(string(r.COS.Bucket.AppID), `"`)
+	short := strings.TrimSuffix(r.COS.Bucket.Name, "-"+appID)
+	if short == "" || appID == "" || appID == "null" || r.COS.Object.Key == "" {
+		return object, "a record of the event does not name its bucket and key"
+	}
+	return invocation.Object{Bucket: short + "-" + appID, Keys: keys(r.COS.Object.Key, appID, short)}, ""
 }
 
 // timer tells what a timer asks for by its message, which is a word, or as on other platforms JSON.

@@ -27,6 +27,12 @@ func TestEventsAreToldApartByTheirShape(t *testing.T) {
 	object := func(keys ...string) invocation.Event {
 		return invocation.Event{Objects: []invocation.Object{{Bucket: "groups-1250000000", Keys: keys}}}
 	}
+	skipping := func(ev invocation.Event, n int) invocation.Event {
+		for range n {
+			ev.Skipped = append(ev.Skipped, "a record of the event is none of COS")
+		}
+		return ev
+	}
 	record := func(bucket, appID, key, name string) string {
 		return `{"cos":{"cosObject":{"key":"` + key + `"},"cosBucket":{"name":"` + bucket + `","appid":` + appID + `}},"event":{"eventName":"` + name + `"}}`
 	}
@@ -54,6 +60,12 @@ func TestEventsAreToldApartByTheirShape(t *testing.T) {
 		{"a timer without one", `{"Type":"Timer"}`, invocation.Event{}, "unknown message"},
 		{"a record that is not of COS", `{"Records":[{"CMQ":{}}]}`, invocation.Event{}, "none of COS"},
 		{"a record without a bucket", `{"Records":[{"cos":{"cosObject":{"key":"x"}},"event":{"eventName":"cos:ObjectCreated:Put"}}]}`, invocation.Event{}, "does not name its bucket"},
+		{"a record without a key", `{"Records":[` + record("groups", `"1250000000"`, "", "cos:ObjectCreated:Put") + `]}`, invocation.Event{}, "bucket and key"},
+		{
+			"strange records among good ones", `{"Records":[5,{"CMQ":{}},{"cos":7},` + record("groups", `"1250000000"`, "/1250000000/groups/a.jsonl", "cos:ObjectCreated:Put") + `]}`,
+			skipping(object("a.jsonl"), 3), "",
+		},
+		{"strange records alone", `{"Records":[5,{"cos":"x"}]}`, invocation.Event{}, "none of COS"},
 		{"nothing", `{}`, invocation.Event{}, "no shape that is known"},
 		{"null", `null`, invocation.Event{}, "no shape that is known"},
 		{"not JSON", `x`, invocation.Event{}, "cannot be read"},

@@ -295,8 +295,9 @@ func TestCredentialsAreReadAnewByEachInvocation(t *testing.T) {
 	renewed := costest.Key{ID: "AKID-role", Secret: "role-secret-two", Token: "role-token-two"}
 	c.cos.SetKeys(costest.Key{ID: "AKID-role", Secret: "role-secret-one", Token: "role-token-one", Expired: true})
 	next := cosEvent("/1250000000/groups/exports/next.jsonl")
-	if _, failure := invoke(t, f, next); failure == nil || failure.Type != "RunError" {
-		t.Errorf("with keys that have expired: got %+v, want a RunError", failure)
+	if _, failure := invoke(t, f, next); failure == nil || failure.Type != "RunError" || !strings.Contains(failure.Message, "have expired") ||
+		strings.Contains(failure.Message, "allow name/cos:") {
+		t.Errorf("with keys that have expired: got %+v, want a RunError that says so, and no word about the policy", failure)
 	}
 	c.cos.SetKeys(renewed)
 	c.env["TENCENTCLOUD_SECRETKEY"], c.env["TENCENTCLOUD_SESSIONTOKEN"] = renewed.Secret, renewed.Token
@@ -306,6 +307,41 @@ func TestCredentialsAreReadAnewByEachInvocation(t *testing.T) {
 	f.Close()
 	if u := f.Usage(); u.Processes != 1 {
 		t.Errorf("got %d processes, want one", u.Processes)
+	}
+}
+
+func TestEvent_StrangeRecordsDoNotKeepGoodOnesFromBeingImported(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	c.put("exports/acme.jsonl", records(3)...)
+	f := c.function(time.Minute, nil)
+	good := strings.TrimSuffix(strings.TrimPrefix(string(cosEvent(acme)), `{"Records":[`), `]}`)
+	p, failure := invoke(t, f, []byte(`{"Records":[{"CMQ":{}},`+good+`,7]}`))
+	if failure != nil || len(p.Done) != 3 || p.Done[0].State != results.Finished || p.Done[1].What != "skip" || !strings.Contains(p.Done[2].Reason, "none of COS") {
+		t.Errorf("got %+v, %+v, want the good one finished, and the others skipped with a reason", p, failure)
+	}
+	// The same with an object in another bucket.
+	c.put("exports/next.jsonl", records(3)...)
+	other := strings.ReplaceAll(strings.ReplaceAll(good, `"name":"groups"`, `"name":"others"`), "/groups/", "/others/")
+	next := strings.ReplaceAll(good, "acme.jsonl", "next.jsonl")
+	p, failure = invoke(t, f, []byte(`{"Records":[`+other+`,`+next+`]}`))
+	if failure != nil || len(p.Done) != 2 || !strings.Contains(p.Done[1].Reason, "others-1250000000") {
+		t.Errorf("got %+v, %+v, want a reason that names the other bucket", p, failure)
+	}
+	if got := len(c.outcomes("exports/next.jsonl")); got != 3 {
+		t.Errorf("got %d outcomes, want the good one imported", got)
+	}
+}
+
+func TestKeyThatCOSCannotRead_IsSkippedByEventsAndTheSchedule(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	f := c.function(time.Minute, nil)
+	for _, key := range []string{`exports/back\\slash.jsonl`, "exports//empty.jsonl", "exports/../up.jsonl", "exports/%FF.jsonl"} {
+		p, failure := invoke(t, f, cosEvent("/1250000000/groups/"+key))
+		if failure != nil || len(p.Done) != 1 || p.Done[0].What != "skip" || p.Done[0].Reason == "" {
+			t.Errorf("%s: got %+v, %+v, want it skipped with a reason", key, p, failure)
+		}
 	}
 }
 
@@ -336,6 +372,10 @@ func TestErrorsHaveNamedTypes(t *testing.T) {
 		{"settings that are missing", map[string]string{"TIM_SDKAPPID": "", "TIM_RATE": "x"}, resumeEvent, "ConfigError", "TIM_SDKAPPID"},
 		{"a key that is kept elsewhere", map[string]string{"TIM_SECRET_KEY": "", "TIM_SECRET_KEY_PARAMETER": "/x"}, resumeEvent, "ConfigError", "TIM_SECRET_KEY"},
 		{"a switch that is neither on nor off", map[string]string{"COS_VERSIONED_OK": "perhaps", "EXPORT_BUCKET": "third-1250000000"}, resumeEvent, "ConfigError", "COS_VERSIONED_OK"},
+		{"no role", map[string]string{"TENCENTCLOUD_SECRETID": "", "EXPORT_BUCKET": "fourth-1250000000"}, resumeEvent, "ConfigError", "the function has no role"},
+		{"a region that is none", map[string]string{"COS_REGION": "Guangzhou", "EXPORT_BUCKET": "fifth-1250000000"}, resumeEvent, "ConfigError", "COS_REGION"},
+		{"a prefix that is no folder", map[string]string{"EXPORT_PREFIX": "exports"}, resumeEvent, "ConfigError", "EXPORT_PREFIX"},
+		{"a request that is none", map[string]string{"HTTP_TOKEN": "a-token-of-some-length"}, []byte(`{"httpMethod":"GET","path":"/","headers":5}`), "EventError", "no request of a function URL"},
 		{"a secret key that is wrong", map[string]string{"TENCENTCLOUD_SECRETKEY": "wrong"}, cosEvent(acme), "RunError", ""},
 		{"a key that the service refuses", map[string]string{"TIM_SECRET_KEY": "wrong"}, cosEvent(acme), "StoppedError", "exports/acme.jsonl"},
 		{"and mended", nil, cosEvent(acme), "", ""},

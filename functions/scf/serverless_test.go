@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"reflect"
@@ -18,30 +19,36 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"groupimport/pkg/blob"
 	"groupimport/pkg/blob/blobtest"
 	"groupimport/pkg/blob/cosblob"
 	"groupimport/pkg/blob/cosblob/costest"
 	"groupimport/pkg/emulator"
 	"groupimport/pkg/export"
+	"groupimport/pkg/httpapi"
 	"groupimport/pkg/importer"
 	"groupimport/pkg/results"
 )
 
-// A deployment is serverless.yml, with the fields that the component's documents name and no others.
+// A deployment is serverless.yml, with the fields that the component multi-scf reads and no others: src/formatter.ts
+// and src/interface/inputs.ts of its version 0.3.14.
 type deployment struct {
 	Component, Name, App, Stage string
 	Inputs                      struct {
 		Src, Region, Runtime, Namespace string
+		Environments                    []variable // of functions that have none of their own
 		Functions                       map[string]function
 		Triggers                        []trigger
 	}
 }
 
+type variable struct{ Key, Value string }
+
 type function struct {
 	Description, Handler, Role string
 	MemorySize                 int `yaml:"memorySize"` // MB: 64, or 128 to 3072 in steps of 128
 	Timeout                    int // seconds, 1 to 900
-	Environment                struct{ Variables map[string]string }
+	Environments               []variable
 }
 
 type trigger struct {
@@ -78,18 +85,18 @@ func parameters(t *testing.T) map[string]string {
 	return p
 }
 
-var variable = regexp.MustCompile(`\$\{env:([^}]+)\}`)
+var parameter = regexp.MustCompile(`\$\{env:([^}]+)\}`)
 
-// load returns the deployment with these parameters filled in, as the platform's tool does.
-func load(t *testing.T, p map[string]string) deployment {
+// filledIn returns serverless.yml with these parameters filled in, as the platform's tool does.
+func filledIn(t *testing.T, p map[string]string) string {
 	t.Helper()
 	raw, err := os.ReadFile("../../serverless.yml")
 	if err != nil {
 		t.Fatal(err)
 	}
 	used := map[string]bool{"TENCENT_SECRET_ID": true, "TENCENT_SECRET_KEY": true}
-	text := variable.ReplaceAllStringFunc(string(raw), func(s string) string {
-		name := variable.FindStringSubmatch(s)[1]
+	text := parameter.ReplaceAllStringFunc(string(raw), func(s string) string {
+		name := parameter.FindStringSubmatch(s)[1]
 		used[name] = true
 		value, ok := p[name]
 		if !ok {
@@ -102,13 +109,32 @@ func load(t *testing.T, p map[string]string) deployment {
 			t.Errorf("%s stands in .env.example and not in serverless.yml", name)
 		}
 	}
+	return text
+}
+
+// load returns the deployment with these parameters.
+func load(t *testing.T, p map[string]string) deployment {
+	t.Helper()
 	var d deployment
-	dec := yaml.NewDecoder(strings.NewReader(text))
+	dec := yaml.NewDecoder(strings.NewReader(filledIn(t, p)))
 	dec.KnownFields(true)
 	if err := dec.Decode(&d); err != nil {
 		t.Fatal(err)
 	}
 	return d
+}
+
+// environment returns the variables of a function. Its own ones replace the shared ones as a whole.
+func (d *deployment) environment(name string) map[string]string {
+	list := d.Inputs.Functions[name].Environments
+	if list == nil {
+		list = d.Inputs.Environments
+	}
+	env := map[string]string{}
+	for _, v := range list {
+		env[v.Key] = v.Value
+	}
+	return env
 }
 
 // starts reports whether the creation of an object starts a function: COS compares prefix and suffix.
@@ -133,14 +159,18 @@ func TestFunctionsAreSetUpAsThePlatformNeedsThem(t *testing.T) {
 		t.Fatalf("got functions %v", got)
 	}
 	for name, f := range d.Inputs.Functions {
-		if f.Handler != "main" || f.Role != "groupimport" || f.Description == "" {
+		role := "groupimport"
+		if name == "http" {
+			role = "groupimport-http"
+		}
+		if f.Handler != "main" || f.Role != role || f.Description == "" {
 			t.Errorf("%s: got %+v", name, f)
 		}
 		if f.MemorySize != 128 || f.Timeout < 1 || f.Timeout > 900 || (name == "http") == (f.Timeout == 900) {
 			t.Errorf("%s: got %d MB and %d s", name, f.MemorySize, f.Timeout)
 		}
 		size := 0
-		for name, value := range f.Environment.Variables {
+		for name, value := range d.environment(name) {
 			size += len(name) + len(value) + 2
 			for _, reserved := range []string{"SCF_", "QCLOUD_", "TENCENTCLOUD_"} {
 				if strings.HasPrefix(name, reserved) {
@@ -165,13 +195,17 @@ func TestTriggersHaveTheDocumentedFields(t *testing.T) {
 			t.Errorf("trigger of unknown function %q", tr.Function)
 		}
 		want := map[string][]string{
-			"cos": {"bucket", "enable", "events", "filter"}, "timer": {"argument", "cronExpression", "enable", "name"}, "http": {"authType", "netConfig"},
+			"cos": {"bucket", "enable", "events", "filter", "qualifier"}, "timer": {"argument", "cronExpression", "enable", "name", "qualifier"},
+			"http": {"authType", "netConfig", "qualifier"},
 		}[tr.Type]
 		if got := slices.Sorted(maps.Keys(tr.Parameters)); !slices.Equal(got, want) {
 			t.Errorf("%s: got parameters %v, want %v", tr.Type, got, want)
 		}
 		if tr.Type != "http" && tr.Parameters["enable"] != true {
 			t.Errorf("%s: it is off", tr.Type)
+		}
+		if tr.Parameters["qualifier"] != "$DEFAULT" {
+			t.Errorf("%s: got qualifier %v: another deployment does not find the trigger", tr.Type, tr.Parameters["qualifier"])
 		}
 		switch tr.Type {
 		case "cos":
@@ -204,9 +238,14 @@ func TestTriggersHaveTheDocumentedFields(t *testing.T) {
 			}
 		}
 	}
-	if !slices.Equal(slices.Sorted(maps.Keys(filters)), []string{".csv", ".csv.gz", ".csv.zst", ".json", ".json.gz", ".json.zst", ".jsonl", ".jsonl.gz", ".jsonl.zst"}) {
-		t.Errorf("got filters %v", filters)
+	for one := range filters {
+		for other := range filters {
+			if one != other && strings.HasSuffix(one, other) {
+				t.Errorf("filters %s and %s overlap, which COS refuses", one, other)
+			}
+		}
 	}
+	// At most ten of a type for a function: 583/11637, 2025-10-16.
 	if kinds["cos"] == 0 || kinds["cos"] > 10 || kinds["timer"] != 2 || kinds["http"] != 1 || len(actions) != 2 {
 		t.Errorf("got triggers %v with actions %v, want one for each ending (ten is the most), resume, retry, and a URL", kinds, actions)
 	}
@@ -217,18 +256,21 @@ func TestNothingTheProgramWritesStartsIt(t *testing.T) {
 		p := parameters(t)
 		p["ExportPrefix"] = prefix
 		d := load(t, p)
-		for _, suffix := range export.Formats {
-			if suffix == ".ndjson" || strings.HasPrefix(suffix, ".ndjson.") {
-				continue // read where a user adds it to the triggers
+		endings := []string{".jsonl", ".json", ".csv", ".JSONL", ".JSON", ".CSV"} // .ndjson waits for the schedule: results end in it
+		for _, format := range export.Formats {
+			for _, compression := range export.Compressions {
+				endings = append(endings, format+compression)
 			}
-			if !d.starts(bucketName, prefix+"x/acme"+suffix) || d.starts(bucketName, "elsewhere/acme"+suffix) || d.starts("other-1250000000", prefix+"acme"+suffix) {
+		}
+		for _, suffix := range endings {
+			if !export.Reads("acme"+suffix) || !d.starts(bucketName, prefix+"x/acme"+suffix) || d.starts(bucketName, "elsewhere/acme"+suffix) || d.starts("other-1250000000", prefix+"acme"+suffix) {
 				t.Errorf("an export below %s that ends in %s must start the function, and no other", prefix, suffix)
 			}
 		}
 		for _, name := range []string{"a.jsonl", "a.json", "a.csv", "a.csv.gz", "a.json.zst", ".jsonl", "x.import/a.jsonl", "a.jsonl.results.ndjson.jsonl"} {
 			n := results.Names{Export: prefix + name}
 			for _, key := range []string{
-				n.Results(), n.Failures(), n.Report(), n.Manifest(), n.Progress(), n.Work() + "lease/000001", n.Work() + "checkpoint/000012",
+				n.Results(), n.Failures(), n.Report(), n.Manifest(), n.Progress(), n.Export + ".finished-0123456789ab0123456789ab", n.Export + ".finished-0123456789ab0123456789ab-retry", n.Work() + "lease/000001", n.Work() + "checkpoint/000012",
 				n.Work() + "parts/000001-000001", n.Work() + "parts/000001-ahead", n.Archived("v1", time.Time{}).Results(), n.Archived("v1", time.Time{}).Failures(),
 				n.Archived("v1", time.Time{}).Report(), n.Archived("v1", time.Time{}).Manifest(), results.RateNames(prefix).Work() + "lease/000001", results.AnswersFolder(prefix) + "20261122/" + strings.Repeat("9f", 32),
 			} {
@@ -253,7 +295,7 @@ func TestEveryVariableIsSet(t *testing.T) {
 	d := load(t, parameters(t))
 	var configs []importer.Config
 	for _, name := range []string{"import", "schedule", "http"} {
-		env := d.Inputs.Functions[name].Environment.Variables
+		env := d.environment(name)
 		for variable := range known {
 			if _, ok := env[variable]; !ok && elsewhere[variable] == "" {
 				t.Errorf("%s: %s is not set", name, variable)
@@ -270,12 +312,17 @@ func TestEveryVariableIsSet(t *testing.T) {
 		}
 		configs = append(configs, config)
 	}
-	http := d.Inputs.Functions["http"].Environment.Variables
+	http := d.environment("http")
 	if http["HTTP_AUTH"] != "token" || http["ONE_AT_A_TIME"] != "false" || http["TIM_RATE"] != "2" || http["COS_REGION"] != "ap-guangzhou" {
 		t.Errorf("got %v, want a token, since the URL is public, and a share of the rate for each instance", http)
 	}
 	if configs[0] != configs[1] {
 		t.Errorf("import and schedule differ: %+v and %+v", configs[0], configs[1])
+	}
+	ofHTTP := configs[2]
+	ofHTTP.Rate, ofHTTP.OneAtATime, ofHTTP.HTTPToken = configs[0].Rate, configs[0].OneAtATime, ""
+	if ofHTTP != configs[0] {
+		t.Errorf("import and http differ: %+v and %+v", configs[0], configs[2])
 	}
 	defaults, err := importer.ConfigFromEnv(func(name string) string {
 		return map[string]string{"TIM_SDKAPPID": "1400000000", "TIM_SECRET_KEY": "k"}[name]
@@ -293,20 +340,28 @@ func TestEveryVariableIsSet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var template struct {
+		Parameters map[string]struct {
+			Default string `yaml:"Default"`
+		} `yaml:"Parameters"`
+	}
+	if err := yaml.Unmarshal(raw, &template); err != nil {
+		t.Fatal(err)
+	}
 	for name, value := range parameters(t) {
 		switch name {
-		case "TENCENT_SECRET_ID", "TENCENT_SECRET_KEY", "Region", "Role", "SecretKey": // of this platform
+		case "TENCENT_SECRET_ID", "TENCENT_SECRET_KEY", "Region", "Role", "HttpRole", "SecretKey": // of this platform
 			continue
 		}
-		m := regexp.MustCompile(`(?m)^  ` + name + `:\n(?:    .*\n|      .*\n)+?    Default: '?([^'\n]*)'?\n`).FindStringSubmatch(string(raw))
+		ofAWS, ok := template.Parameters[name]
 		switch name {
 		case "BucketName", "SdkAppId", "HttpToken":
-			if !strings.Contains(string(raw), "\n  "+name+":\n") {
+			if !ok {
 				t.Errorf("%s is no parameter of template.yaml", name)
 			}
 		default:
-			if m == nil || m[1] != value {
-				t.Errorf("%s: got %q, and in template.yaml %q", name, value, m)
+			if !ok || ofAWS.Default != value {
+				t.Errorf("%s: got %q, and in template.yaml %q", name, value, ofAWS.Default)
 			}
 		}
 	}
@@ -315,12 +370,13 @@ func TestEveryVariableIsSet(t *testing.T) {
 func TestRatesAddUpToTheServicesLimit(t *testing.T) {
 	d := load(t, parameters(t))
 	var turns, sum float64 // of those that take turns the highest counts
-	for name, f := range d.Inputs.Functions {
-		rate, err := strconv.ParseFloat(f.Environment.Variables["TIM_RATE"], 64)
+	for name := range d.Inputs.Functions {
+		env := d.environment(name)
+		rate, err := strconv.ParseFloat(env["TIM_RATE"], 64)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if f.Environment.Variables["ONE_AT_A_TIME"] == "true" {
+		if env["ONE_AT_A_TIME"] == "true" {
 			turns = max(turns, rate)
 			continue
 		}
@@ -331,7 +387,37 @@ func TestRatesAddUpToTheServicesLimit(t *testing.T) {
 	}
 }
 
-// A policy is what README.md gives the functions' role, in the form of 598/10603.
+func TestParameterLeftOut_IsReported(t *testing.T) {
+	for name := range parameters(t) {
+		switch name {
+		case "TENCENT_SECRET_ID", "TENCENT_SECRET_KEY": // of the tool
+			continue
+		case "Role", "HttpRole": // the function has no role then: TestErrorsHaveNamedTypes
+			continue
+		}
+		p := parameters(t)
+		p[name] = "undefined" // what the tool fills in for a line that .env does not have
+		d := load(t, p)
+		reported := false
+		for _, function := range []string{"import", "http"} {
+			env := d.environment(function)
+			maps.Copy(env, map[string]string{"TENCENTCLOUD_SECRETID": "id", "TENCENTCLOUD_SECRETKEY": "key"})
+			getenv := func(variable string) string { return env[variable] }
+			_, err := importer.ConfigFromEnv(getenv)
+			if err == nil {
+				_, err = open(getenv, env["EXPORT_BUCKET"], nil)
+			}
+			for variable, value := range env {
+				reported = reported || err != nil && value == "undefined" && strings.Contains(err.Error(), variable)
+			}
+		}
+		if !reported {
+			t.Errorf("without %s the functions do not say which variable is missing", name)
+		}
+	}
+}
+
+// A policy is what README.md gives a role, in the form of 598/10603.
 type policy struct {
 	Version   string `json:"version"`
 	Statement []struct {
@@ -341,23 +427,22 @@ type policy struct {
 	} `json:"statement"`
 }
 
-func readPolicy(t *testing.T) policy {
+// readPolicy returns the policy that README.md gives a role: the block behind the role's name.
+func readPolicy(t *testing.T, role string) policy {
 	t.Helper()
 	raw, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, block := range regexp.MustCompile("(?s)```json\n(.*?)```").FindAllStringSubmatch(string(raw), -1) {
-		if strings.Contains(block[1], "name/cos:") {
-			var p policy
-			if err := json.Unmarshal([]byte(block[1]), &p); err != nil {
-				t.Fatal(err)
-			}
-			return p
-		}
+	m := regexp.MustCompile("(?s)Policy of `" + role + "`.*?```json\n(.*?)```").FindStringSubmatch(string(raw))
+	if m == nil {
+		t.Fatalf("README.md has no policy of %s", role)
 	}
-	t.Fatal("README.md has no policy of the role")
-	return policy{}
+	var p policy
+	if err := json.Unmarshal([]byte(m[1]), &p); err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
 
 func (p *policy) allows(action, resource string) bool {
@@ -376,59 +461,110 @@ func (p *policy) allows(action, resource string) bool {
 	return false
 }
 
-func TestThePolicyCoversWhatTheCodeDoesAndNoMore(t *testing.T) {
-	t.Parallel()
-	p := readPolicy(t)
-	var mu sync.Mutex
-	done := map[string]string{} // an action, and a key
-	objects := &blobtest.Bucket{}
+// A guarded bucket is one that refuses what a policy does not allow.
+type guarded struct {
+	t       *testing.T
+	policy  policy
+	objects *blobtest.Bucket
+
+	mu   sync.Mutex
+	done map[string]bool // actions
+}
+
+func newGuarded(t *testing.T, role string) *guarded {
+	return &guarded{t: t, policy: readPolicy(t, role), objects: &blobtest.Bucket{}, done: map[string]bool{}}
+}
+
+// open returns the bucket to a client.
+func (g *guarded) open() blob.Bucket {
+	g.t.Helper()
 	server := costest.New(costest.Options{
-		Objects: objects, Keys: []costest.Key{{ID: "id", Secret: "secret"}},
+		Objects: g.objects, Keys: []costest.Key{{ID: "id", Secret: "secret"}},
 		Fail: func(r costest.Request) costest.Fault {
-			mu.Lock()
-			defer mu.Unlock()
-			if !p.allows(r.Action, bucketName+"/"+r.Key) {
-				t.Errorf("the role may not %s %s, which the code does", r.Action, r.Key)
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			g.done[r.Action] = true
+			if !g.policy.allows(r.Action, bucketName+"/"+r.Key) {
+				g.t.Errorf("the role may not %s %s, which the code does", r.Action, r.Key)
+				return costest.Fault{Status: http.StatusForbidden, Code: "AccessDenied"}
 			}
-			done[r.Action] = r.Key
 			return costest.Fault{}
 		},
 	})
-	t.Cleanup(func() { server.Close() })
+	g.t.Cleanup(func() { server.Close() })
 	store := httptest.NewServer(server)
-	t.Cleanup(store.Close)
+	g.t.Cleanup(store.Close)
 	b, err := cosblob.Open(cosblob.Config{
 		Bucket: bucketName, Region: "ap-guangzhou", Endpoint: store.URL, Credentials: func() (id, key, token string) { return "id", "secret", "" },
 	})
 	if err != nil {
-		t.Fatal(err)
+		g.t.Fatal(err)
 	}
-	service := &emulator.Service{SDKAppID: 1400000000, Key: "k", Limit: -1, Faults: emulator.Faults{Internal: 0.5}}
+	return b
+}
+
+// check compares what was done with what the policy grants, and with what no role may do.
+func (g *guarded) check(never ...[2]string) {
+	g.t.Helper()
+	for _, s := range g.policy.Statement {
+		for _, action := range s.Action {
+			if action = strings.TrimPrefix(action, "name/cos:"); !g.done[action] {
+				g.t.Errorf("the role may %s, which the code does not do", action)
+			}
+		}
+	}
+	for _, no := range append(never, [][2]string{
+		{"PutObject", "exports/acme.jsonl"},
+		{"CompleteMultipartUpload", "exports/acme.jsonl"},
+		{"DeleteObject", "exports/acme.jsonl"},
+		{"DeleteObject", "exports/acme.jsonl.results.ndjson"},
+		{"GetObject", "elsewhere/acme.jsonl"},
+		{"PutObject", "elsewhere/acme.jsonl.results.ndjson"},
+	}...) {
+		if g.policy.allows(no[0], bucketName+"/"+no[1]) {
+			g.t.Errorf("the role may %s %s, which the code never does", no[0], no[1])
+		}
+	}
+	if g.policy.allows("GetBucket", "other-1250000000/exports/") {
+		g.t.Error("the role may list another bucket")
+	}
+}
+
+// newImporter returns an importer over a guarded bucket and an emulated service.
+func (g *guarded) newImporter(service *emulator.Service, env map[string]string) *importer.Importer {
+	g.t.Helper()
 	im := httptest.NewServer(service)
-	t.Cleanup(im.Close)
-	if err := objects.Put(t.Context(), "exports/acme.jsonl", strings.NewReader(strings.Join(records(300), "\n"))); err != nil {
-		t.Fatal(err)
-	}
-	env := map[string]string{
-		"TIM_SDKAPPID": "1400000000", "TIM_SECRET_KEY": "k", "TIM_ENDPOINT": im.URL, "TIM_RATE": "2000", "EXPORT_PREFIX": "exports/", "ONE_AT_A_TIME": "true",
-		"MAX_ATTEMPTS": "1", "RETRY_UNKNOWN": "true",
-	}
+	g.t.Cleanup(im.Close)
+	maps.Copy(env, map[string]string{"TIM_SDKAPPID": "1400000000", "TIM_SECRET_KEY": "k", "TIM_ENDPOINT": im.URL, "EXPORT_PREFIX": "exports/"})
 	config, err := importer.ConfigFromEnv(func(name string) string { return env[name] })
 	if err != nil {
+		g.t.Fatal(err)
+	}
+	i := &importer.Importer{Config: config, Bucket: g.open(), BucketName: bucketName}
+	if err := i.Dial(nil); err != nil {
+		g.t.Fatal(err)
+	}
+	return i
+}
+
+func TestPolicyOfImports_CoversWhatTheCodeDoesAndNoMore(t *testing.T) {
+	t.Parallel()
+	g := newGuarded(t, "groupimport")
+	service := &emulator.Service{SDKAppID: 1400000000, Key: "k", Limit: -1, Faults: emulator.Faults{Internal: 0.5}}
+	if err := g.objects.Put(t.Context(), "exports/acme.jsonl", strings.NewReader(strings.Join(records(300), "\n"))); err != nil {
 		t.Fatal(err)
 	}
+	var b blob.Bucket
 	for range 2 { // records fail, and then are in
-		i := &importer.Importer{Config: config, Bucket: b, BucketName: bucketName}
-		if err := i.Dial(nil); err != nil {
-			t.Fatal(err)
-		}
+		i := g.newImporter(service, map[string]string{"TIM_RATE": "2000", "ONE_AT_A_TIME": "true", "MAX_ATTEMPTS": "1", "RETRY_UNKNOWN": "true"})
+		b = i.Bucket
 		pass, err := i.Schedule(t.Context(), importer.Action{Resume: true, Retry: true, Now: true, Missed: time.Nanosecond})
 		if err != nil || len(pass.Done) == 0 || pass.Err() != nil {
 			t.Fatalf("got %+v, %v", pass, err)
 		}
 		service.SetFaults(emulator.Faults{})
 	}
-	if !p.allows("PutObject", bucketName+"/"+results.Names{Export: "exports/acme.csv"}.Report()) {
+	if !g.policy.allows("PutObject", bucketName+"/"+results.Names{Export: "exports/acme.csv"}.Report()) {
 		t.Error("the role may not write the report")
 	}
 	// Results of some size go up in parts, and an upload that breaks off is removed.
@@ -439,32 +575,53 @@ func TestThePolicyCoversWhatTheCodeDoesAndNoMore(t *testing.T) {
 	if err := b.Put(t.Context(), names.Results(), &breaking{left: 20 << 20}); err == nil {
 		t.Error("got no error of a body that breaks off")
 	}
-	granted := map[string]bool{}
-	for _, s := range p.Statement {
-		for _, action := range s.Action {
-			granted[strings.TrimPrefix(action, "name/cos:")] = true
+	g.check([2]string{"PutObject", results.AnswersFolder("exports/") + "20261122/x"})
+}
+
+func TestPolicyOfHTTP_CoversWhatTheCodeDoesAndNoMore(t *testing.T) {
+	t.Parallel()
+	g := newGuarded(t, "groupimport-http")
+	service := &emulator.Service{SDKAppID: 1400000000, Key: "k", Limit: -1}
+	names := results.Names{Export: "exports/acme.jsonl"}
+	for _, key := range []string{names.Export, names.Results(), names.Progress(), names.Manifest()} {
+		if err := g.objects.Put(t.Context(), key, strings.NewReader("{}")); err != nil {
+			t.Fatal(err)
 		}
 	}
-	for action := range granted {
-		if _, ok := done[action]; !ok {
-			t.Errorf("the role may %s, which the code does not do", action)
+	const token = "a-token-of-some-length"
+	i := g.newImporter(service, map[string]string{"HTTP_TOKEN": token, "TIM_RATE": "100", "MAX_ATTEMPTS": "1"})
+	h, err := httpapi.New(httpapi.Config{Importer: i, Token: token})
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := func(method, path, body, key string, want int) {
+		t.Helper()
+		r := httptest.NewRequest(method, path, strings.NewReader(body))
+		r.Header.Set("Authorization", "Bearer "+token)
+		r.Header.Set("Content-Type", "application/json")
+		if key != "" {
+			r.Header.Set("Idempotency-Key", key)
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != want {
+			t.Errorf("%s %s: got %d %s, want %d", method, path, w.Code, w.Body, want)
 		}
 	}
-	for _, no := range [][2]string{
-		{"PutObject", "exports/acme.jsonl"},
-		{"CompleteMultipartUpload", "exports/acme.jsonl"},
-		{"DeleteObject", "exports/acme.jsonl"},
-		{"DeleteObject", "exports/acme.jsonl.results.ndjson"},
-		{"GetObject", "elsewhere/acme.jsonl"},
-		{"PutObject", "elsewhere/acme.jsonl.results.ndjson"},
-	} {
-		if p.allows(no[0], bucketName+"/"+no[1]) {
-			t.Errorf("the role may %s %s, which the code never does", no[0], no[1])
+	const group = `{"Type":"Public","Name":"x","GroupId":"x"}`
+	send("POST", "/groups", group, "one", http.StatusCreated)
+	send("POST", "/groups", group, "one", http.StatusCreated)
+	service.SetFaults(emulator.Faults{Internal: 1})
+	send("POST", "/groups", `{"Type":"Public","Name":"y","GroupId":"y"}`, "two", http.StatusBadGateway) // which is forgotten
+	send("GET", "/imports", "", "", http.StatusOK)
+	send("GET", "/imports/exports/acme.jsonl", "", "", http.StatusOK)
+	var never [][2]string
+	for _, key := range []string{names.Results(), names.Failures(), names.Report(), names.Manifest(), names.Progress(), names.Work() + "lease/000001"} {
+		for _, action := range []string{"PutObject", "InitiateMultipartUpload", "UploadPart", "CompleteMultipartUpload", "DeleteObject"} {
+			never = append(never, [2]string{action, key})
 		}
 	}
-	if p.allows("GetBucket", "other-1250000000/exports/") {
-		t.Error("the role may list another bucket")
-	}
+	g.check(never...)
 }
 
 // A breaking reader gives some bytes and then fails.

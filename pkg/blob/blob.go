@@ -62,7 +62,8 @@ type Bucket interface {
 	Put(ctx context.Context, key string, body io.Reader) error
 
 	// List yields the objects whose keys begin with prefix, which need not end at a slash, in the
-	// order of their keys' bytes. An error is yielded last. Objects that come or go meanwhile may be
+	// order of their keys' bytes, also those of which [ValidKey] says that they cannot be read. An error
+	// is yielded last. Objects that come or go meanwhile may be
 	// there or not, and some stores show new ones late: what must not be missed is found by Stat.
 	//
 	// delimiter is empty or "/". With "/", all keys that agree up to the first slash after prefix are
@@ -116,6 +117,16 @@ func FitsBytes(key string, limit int) error {
 		return fmt.Errorf("key %q has %d bytes, at most %d are allowed", key, len(key), limit)
 	}
 	return nil
+}
+
+// ValidKey says what keeps an object at key from being read or written in b. A list may show such keys: other
+// programs can write them. Most stores take the keys that [CheckKey] passes; a store that takes others has a
+// method CheckKey(key string) error of its own.
+func ValidKey(b Bucket, key string) error {
+	if own, ok := b.(interface{ CheckKey(key string) error }); ok {
+		return own.CheckKey(key)
+	}
+	return CheckKey(key)
 }
 
 // CheckDelimiter says that a delimiter is none that [Bucket.List] takes.

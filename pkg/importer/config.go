@@ -39,7 +39,7 @@ type Config struct {
 	Encoding        string     // EXPORT_ENCODING, of exports that are not UTF-8, as [export.ParseEncoding] names it, default none
 	Mapping         string     // MAPPING, of records that are another system's: a built-in one, or the key of a jq program, default none
 	Bucket          string     // EXPORT_BUCKET, whose exports are imported; in the cloud only
-	Prefix          string     // EXPORT_PREFIX, where exports are looked for, default everywhere
+	Prefix          string     // EXPORT_PREFIX, a folder with its slash where exports are looked for, default everywhere
 	OneAtATime      bool       // ONE_AT_A_TIME, runs of all processes with this bucket and prefix take turns, default false
 	HTTPToken       string     // HTTP_TOKEN, what callers over HTTP bear, 16 characters or more, never logged
 	HTTPPlatform    bool       // HTTP_AUTH=platform: it checks callers over HTTP, and they bear no token
@@ -74,10 +74,15 @@ func ConfigFromEnv(getenv func(string) string) (Config, error) {
 		errs = append(errs, fmt.Errorf("%s %s", name, fmt.Sprintf(format, args...)))
 	}
 	value := func(name, otherwise string) string {
-		if v := strings.TrimSpace(getenv(name)); v != "" {
+		switch v := strings.TrimSpace(getenv(name)); v {
+		case "":
+			return otherwise
+		case "undefined": // what some tools write for a parameter that nobody has set
+			wrong(name, `is "undefined": the deployment lacks its parameter`)
+			return otherwise
+		default:
 			return v
 		}
-		return otherwise
 	}
 	var c Config
 	var err error
@@ -177,8 +182,12 @@ func ConfigFromEnv(getenv func(string) string) (Config, error) {
 	if v := value("LOG_LEVEL", "info"); c.LogLevel.UnmarshalText([]byte(v)) != nil {
 		wrong("LOG_LEVEL", "is %q, it must be debug, info, warn or error", v)
 	}
-	if c.Prefix = value("EXPORT_PREFIX", ""); strings.HasPrefix(c.Prefix, "/") {
+	switch c.Prefix = value("EXPORT_PREFIX", ""); {
+	case strings.HasPrefix(c.Prefix, "/"):
 		wrong("EXPORT_PREFIX", "is %q, keys do not begin with a slash", c.Prefix)
+	case c.Prefix != "" && !strings.HasSuffix(c.Prefix, "/"):
+		// It would also be the beginning of other names, and leases would lie beside the folder.
+		wrong("EXPORT_PREFIX", "is %q, it must be a folder with a slash at its end, like %q", c.Prefix, c.Prefix+"/")
 	}
 	return c, errors.Join(errs...)
 }

@@ -30,7 +30,7 @@ func (i *Importer) Import(ctx context.Context, names ...[]string) Pass {
 		case err != nil:
 			pass.Done = append(pass.Done, Doing{Key: key, What: doStart, Error: err.Error()})
 		case reason != "":
-			pass.Done = append(pass.Done, Doing{Key: key, What: Skip, Reason: reason})
+			pass.Done = append(pass.Done, skipped(key, reason))
 		default:
 			todo = append(todo, due{found: found{key: key}, what: doStart})
 		}
@@ -76,9 +76,9 @@ func (i *Importer) leaveWaiting(ctx context.Context, key, reason string) {
 func (i *Importer) meant(ctx context.Context, keys []string) (key, reason string, err error) {
 	var refused error
 	for _, key := range keys {
-		switch bad := blob.CheckKey(key); {
-		case bad != nil: // no store of this program would read it, nor would the schedule
-			reason = cmp.Or(reason, bad.Error())
+		switch bad := i.unreadable(key); {
+		case bad != "":
+			reason = cmp.Or(reason, bad)
 		case results.Own(key):
 			reason = cmp.Or(reason, "this program wrote it")
 		case !export.Reads(key):

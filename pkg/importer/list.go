@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sync/errgroup"
 
@@ -51,7 +52,7 @@ const lookAtOnce = 8
 // It costs a list of all that lies below prefix, one request for each 1,000 keys, and two requests for each
 // import that is returned. It holds no more than these in memory.
 func (i *Importer) Imports(ctx context.Context, prefix, after string, limit int) (imports []Import, more bool, err error) {
-	if !strings.HasPrefix(prefix, i.Config.Prefix) || prefix != "" && blob.CheckKey(strings.TrimSuffix(prefix, "/")) != nil {
+	if !strings.HasPrefix(prefix, i.Config.Prefix) || prefix != "" && blob.ValidKey(i.Bucket, strings.TrimSuffix(prefix, "/")) != nil {
 		return nil, false, fmt.Errorf("%q does not lie below EXPORT_PREFIX, %q: %w", prefix, i.Config.Prefix, fs.ErrNotExist)
 	}
 	var first []found // in the order of their keys
@@ -59,8 +60,8 @@ func (i *Importer) Imports(ctx context.Context, prefix, after string, limit int)
 		if err != nil {
 			return nil, false, fmt.Errorf("list exports: %w", err)
 		}
-		if f.key <= after || !export.Reads(f.key) || f.isGone() && !f.work {
-			continue // not yet, or it is what was kept of an older version
+		if f.key <= after || !export.Reads(f.key) || !utf8.ValidString(f.key) || f.isGone() && !f.work {
+			continue // not yet, or it is what was kept of an older version, or JSON cannot hold the key
 		}
 		at, _ := slices.BinarySearchFunc(first, f.key, func(f found, key string) int { return cmp.Compare(f.key, key) })
 		if at < limit {
@@ -86,10 +87,13 @@ func (i *Importer) Imports(ctx context.Context, prefix, after string, limit int)
 // its import, or key does not lie below [Config.Prefix] or is no export's, the error wraps [fs.ErrNotExist].
 func (i *Importer) Look(ctx context.Context, key string) (Import, error) {
 	missing := fmt.Errorf("import of %q: %w", key, fs.ErrNotExist)
-	if blob.CheckKey(key) != nil || !strings.HasPrefix(key, i.Config.Prefix) || results.Own(key) || !export.Reads(key) {
+	if !strings.HasPrefix(key, i.Config.Prefix) || results.Own(key) || !export.Reads(key) {
 		return Import{}, missing
 	}
 	f := found{key: key}
+	if reason := i.unreadable(key); reason != "" {
+		return Import{}, fmt.Errorf("%w: %s", missing, reason)
+	}
 	info, err := i.Bucket.Stat(ctx, key)
 	switch {
 	case err == nil:
@@ -109,6 +113,10 @@ func (i *Importer) Look(ctx context.Context, key string) (Import, error) {
 // look returns how an export's import is doing, by what its last run has written.
 func (i *Importer) look(ctx context.Context, f found) (Import, error) {
 	im := Import{Key: f.key, State: results.Waiting, Reason: "it has not begun", Gone: f.isGone(), Size: f.info.Size}
+	if reason := i.unreadable(f.key); reason != "" {
+		im.State, im.Reason = results.Stopped, reason
+		return im, nil
+	}
 	names := results.Names{Export: f.key}
 	p, err := results.LoadProgress(ctx, i.Bucket, names)
 	switch {

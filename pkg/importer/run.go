@@ -479,7 +479,7 @@ func (r *run) ended(why, err error) (results.State, string) {
 	case r.round > 0 && (errors.Is(err, blob.ErrChanged) || errors.Is(err, fs.ErrNotExist)):
 		return results.Waiting, "the failures file was edited during a round of retries; the next goes on with it"
 	case err != nil && errors.Is(err, blob.ErrChanged):
-		return results.Stopped, "the export was replaced while it was read; the new version is a new import"
+		return results.Waiting, "the export was replaced while it was read; the new version is a new import"
 	case err != nil && errors.Is(err, fs.ErrNotExist):
 		return results.Stopped, "the export was removed while it was read"
 	case err != nil:

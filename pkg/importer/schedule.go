@@ -104,6 +104,14 @@ func (i *Importer) Schedule(ctx context.Context, a Action) (Pass, error) {
 			return pass, &RunError{fmt.Errorf("list exports: %w", err)}
 		}
 		pass.Imports++
+		if reason := i.unreadable(f.key); reason != "" {
+			if !f.isGone() {
+				mu.Lock()
+				pass.Done = append(pass.Done, skipped(f.key, reason))
+				mu.Unlock()
+			}
+			continue
+		}
 		if f.finished && !(a.Retry && f.retry) {
 			continue
 		}
@@ -186,14 +194,30 @@ func (i *Importer) do(ctx context.Context, d due, a Action) (done Doing, already
 		s, err = i.Run(ctx, d.key)
 	}
 	done.State, done.Reason, done.Counts = s.State, s.Reason, s.Counts
-	if busy, ok := errors.AsType[*results.BusyError](err); ok {
+	busy, isBusy := errors.AsType[*results.BusyError](err)
+	switch {
+	case isBusy:
 		done.State, done.Reason, done.Holder = results.Running, busy.Error(), busy.Holder
-	} else if i.superseded(ctx, d, s, err) {
+	case i.superseded(ctx, d, s, err):
 		done.State, done.Reason = results.Waiting, cmp.Or(s.Reason, "the export was replaced or removed")
-	} else if err != nil {
+	case err != nil:
 		done.Error = err.Error()
 	}
 	return done, s.Already && err == nil
+}
+
+// skipped returns what is told of an object that is not imported. Not every key is UTF-8, and JSON is.
+func skipped(key, reason string) Doing {
+	return Doing{Key: strings.ToValidUTF8(key, "\uFFFD"), What: Skip, Reason: reason}
+}
+
+// unreadable returns why the bucket cannot read an export at key, and what to do, or "" if it can. Import,
+// Schedule, Imports and Look all go by it.
+func (i *Importer) unreadable(key string) string {
+	if err := blob.ValidKey(i.Bucket, key); err != nil {
+		return err.Error() + ": give the object another key"
+	}
+	return ""
 }
 
 // due returns what there is to do about an export, "" if nothing. stopped says that this is because its

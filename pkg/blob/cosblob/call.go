@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/tencentyun/cos-go-sdk-v5"
@@ -86,8 +87,8 @@ func (b *Bucket) judge(ctx context.Context, action string, resp *cos.Response, e
 	if e, ok := errors.AsType[*cos.ErrorResponse](err); ok {
 		r := &refusal{
 			action: action, status: e.Response.StatusCode, code: e.Code,
-			requestID: e.Response.Header.Get("x-cos-request-id"),
-			bucket:    fmt.Sprintf("%s in %s", b.config.Bucket, b.config.Region),
+			requestID: e.Response.Header.Get("x-cos-request-id"), expired: strings.Contains(e.Message, "expired"),
+			bucket: fmt.Sprintf("%s in %s", b.config.Bucket, b.config.Region),
 		}
 		if e.Response.Request != nil {
 			r.bare = e.Response.Request.Method == http.MethodHead
@@ -153,6 +154,7 @@ type refusal struct {
 	status          int
 	code, requestID string
 	bare            bool // the answer to a HEAD, which has no code
+	expired         bool // COS says so; the code may be AccessDenied all the same (436/40105, 2021-05-08)
 }
 
 // Error implements error.
@@ -171,18 +173,22 @@ func (r *refusal) Error() string {
 	return s
 }
 
+// accessDenied is the code of a request that the policy does not allow.
+const accessDenied = "AccessDenied"
+
 // plain is what codes and request IDs look like.
 var plain = regexp.MustCompile(`^[A-Za-z0-9._=+/-]{1,100}$`)
 
 // advice says what to do about a refusal.
 func (r *refusal) advice() string {
+	if r.expired || r.code == "ExpiredToken" {
+		return "the temporary keys of the role, or the signature, have expired: the next event brings new keys; else see whether the clock is right"
+	}
 	switch r.code {
 	case "NoSuchBucket":
 		return "there is no bucket " + r.bucket
 	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken":
-		return "the credentials are wrong"
-	case "ExpiredToken":
-		return "the temporary credentials have expired"
+		return "the credentials are wrong: not those of the role, or changed since"
 	case "RequestTimeTooSkewed":
 		return "the clock of this machine is wrong"
 	case "InvalidObjectState":
@@ -191,7 +197,7 @@ func (r *refusal) advice() string {
 		return "another object has this key, or a part of it, as its folder"
 	}
 	switch {
-	case r.status == http.StatusForbidden && r.bare:
+	case r.status == http.StatusForbidden && r.bare && r.code == "":
 		return "allow name/cos:" + r.action + " on " + r.bucket + " to the role or key, or see whether the credentials are good and the clock is right"
 	case r.status == http.StatusForbidden:
 		return "allow name/cos:" + r.action + " on " + r.bucket + " to the role or key"

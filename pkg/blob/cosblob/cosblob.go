@@ -104,10 +104,10 @@ var (
 func Open(config Config) (*Bucket, error) {
 	var errs []error
 	if !bucketName.MatchString(config.Bucket) {
-		errs = append(errs, fmt.Errorf("bucket %q is not a name with the APPID at its end, like name-1250000000", config.Bucket))
+		errs = append(errs, fmt.Errorf("bucket %q (EXPORT_BUCKET) is not a name with the APPID at its end, like name-1250000000", config.Bucket))
 	}
 	if !regionName.MatchString(config.Region) {
-		errs = append(errs, fmt.Errorf("region %q is not of the form ap-guangzhou", config.Region))
+		errs = append(errs, fmt.Errorf("region %q (COS_REGION) is not of the form ap-guangzhou", config.Region))
 	}
 	if config.Credentials == nil {
 		errs = append(errs, errors.New("credentials are missing"))
@@ -116,7 +116,7 @@ func Open(config Config) (*Bucket, error) {
 	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" || base.User != nil ||
 		strings.Trim(base.Path, "/") != "" || base.RawQuery != "" || base.Fragment != "" {
 		// Not the URL itself, in which there may be a password.
-		errs = append(errs, errors.New("endpoint is not http:// or https:// with a host, a port if need be, and nothing else"))
+		errs = append(errs, errors.New("the endpoint (COS_ENDPOINT) is not http:// or https:// with a host, a port if need be, and nothing else"))
 	}
 	if len(errs) > 0 {
 		return nil, fmt.Errorf("open COS bucket: %w", errors.Join(errs...))
@@ -155,27 +155,11 @@ func (b *Bucket) head(ctx context.Context, key string) (blob.Info, http.Header, 
 	resp, err := b.call(ctx, "HeadObject", func(ctx context.Context) (*cos.Response, error) {
 		return b.client.Object.Head(ctx, key, nil)
 	})
-	// The answer to a HEAD has no body that would tell a missing object from a missing bucket, or why it was
-	// refused: keys that have expired look like any mistake.
-	missing := errors.Is(err, fs.ErrNotExist)
-	r, refused := errors.AsType[*refusal](err)
-	if missing && !b.seen.Load() || refused && r.bare && r.status == http.StatusBadRequest {
-		_, getErr := b.call(ctx, "GetObject", func(ctx context.Context) (*cos.Response, error) {
-			resp, err := b.client.Object.Get(ctx, key, &cos.ObjectGetOptions{Range: "bytes=0-0"})
-			if err == nil {
-				resp.Body.Close()
-			}
-			return resp, err
-		})
-		switch {
-		case getErr != nil && (missing || !errors.Is(getErr, fs.ErrNotExist)):
-			err = getErr
-		case getErr == nil && missing: // written in between
-			return b.head(ctx, key)
-		}
-	}
 	if err != nil {
-		return blob.Info{}, nil, err
+		if err = b.headFailure(ctx, key, err); err != nil {
+			return blob.Info{}, nil, err
+		}
+		return b.head(ctx, key) // written in between
 	}
 	modified, err := http.ParseTime(resp.Header.Get("Last-Modified"))
 	info := blob.Info{Key: key, Version: version(resp.Header.Get("ETag")), Size: resp.ContentLength, Modified: modified}
@@ -183,6 +167,36 @@ func (b *Bucket) head(ctx context.Context, key string) (blob.Info, http.Header, 
 		return blob.Info{}, nil, errors.New("the answer lacks ETag, Content-Length or Last-Modified")
 	}
 	return info, resp.Header, nil
+}
+
+// headFailure returns why a HEAD failed with err, or nil if the object is there by now. The response to a HEAD has no
+// body that would tell a missing object from a missing bucket, or why it was refused: expired keys look like a wrong
+// policy. So a GET asks once more where that matters.
+func (b *Bucket) headFailure(ctx context.Context, key string, err error) error {
+	missing := errors.Is(err, fs.ErrNotExist)
+	r, refused := errors.AsType[*refusal](err)
+	unclear := refused && r.bare && (r.status == http.StatusBadRequest || r.status == http.StatusForbidden)
+	if !unclear && (!missing || b.seen.Load()) {
+		return err
+	}
+	_, getErr := b.call(ctx, "GetObject", func(ctx context.Context) (*cos.Response, error) {
+		resp, err := b.client.Object.Get(ctx, key, &cos.ObjectGetOptions{Range: "bytes=0-0"})
+		if err == nil {
+			resp.Body.Close()
+		}
+		return resp, err
+	})
+	if missing {
+		return getErr
+	}
+	get, answered := errors.AsType[*refusal](getErr)
+	if answered && (get.code != accessDenied || get.expired) && (get.status == http.StatusBadRequest || get.status == http.StatusForbidden) {
+		return getErr
+	}
+	if r.status == http.StatusForbidden && (answered || getErr == nil) {
+		r.code = accessDenied // the credentials are good
+	}
+	return err
 }
 
 // Delete implements [blob.Bucket]. On a bucket with versioning the older versions stay.

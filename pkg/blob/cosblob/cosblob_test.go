@@ -468,7 +468,7 @@ func TestCreateRefusesVersionedBuckets(t *testing.T) {
 			seed(t, b.objects, "lease", "another's")
 			for range 2 {
 				err := b.Create(t.Context(), "lease", []byte("mine"))
-				if err == nil || !strings.Contains(err.Error(), versioning) || !strings.Contains(err.Error(), "VersionedOK") {
+				if err == nil || !strings.Contains(err.Error(), versioning) || !strings.Contains(err.Error(), "COS_VERSIONED_OK=true") {
 					t.Errorf("error %v", err)
 				}
 			}
@@ -918,8 +918,10 @@ func TestCredentialsAreThoseOfTheMoment(t *testing.T) {
 		old.Expired = true
 		renewed := costest.Key{ID: "AKIDrenewed", Secret: "another", Token: "renewed"}
 		b.server.SetKeys(old, renewed)
-		if err := get(); !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "expired") {
-			t.Errorf("expired: error %v", err)
+		for name, do := range map[string]func() error{"get": get, "stat": stat} {
+			if err := do(); !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "expired") || strings.Contains(err.Error(), "allow name/cos:") {
+				t.Errorf("%s with expired keys: error %v", name, err)
+			}
 		}
 		now = renewed
 		if err := stat(); err != nil {
@@ -933,8 +935,8 @@ func TestCredentialsAreThoseOfTheMoment(t *testing.T) {
 			"no token":       {ID: renewed.ID, Secret: renewed.Secret},
 		} {
 			now = k
-			if err := stat(); !errors.Is(err, fs.ErrPermission) {
-				t.Errorf("%s: error %v, want fs.ErrPermission", name, err)
+			if err := stat(); !errors.Is(err, fs.ErrPermission) || k.Token == renewed.Token && strings.Contains(err.Error(), "allow name/cos:") {
+				t.Errorf("%s: error %v, want fs.ErrPermission, and no advice about the policy", name, err)
 			}
 		}
 		now = costest.Key{}
@@ -987,6 +989,23 @@ func TestTheFakeChecksSignatures(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestExpiredSignature_IsNoMissingPermission(t *testing.T) {
+	b := open(t, cosblob.Config{Transport: transportFunc(func(r *http.Request) (*http.Response, error) {
+		body := "<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>"
+		if r.Method == http.MethodHead {
+			body = ""
+		}
+		return &http.Response{StatusCode: http.StatusForbidden, Header: http.Header{}, Request: r, Body: io.NopCloser(strings.NewReader(body))}, nil
+	})})
+	_, statErr := b.Stat(t.Context(), "object")
+	_, openErr := b.Open(t.Context(), "object", "", 0)
+	for _, err := range []error{statErr, openErr} {
+		if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "have expired") || strings.Contains(err.Error(), "allow name/cos:") {
+			t.Errorf("error %v, want that something has expired", err)
+		}
+	}
 }
 
 func TestMissingPermissionIsNamed(t *testing.T) {

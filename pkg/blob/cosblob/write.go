@@ -115,7 +115,7 @@ func (b *Bucket) checkVersioning(ctx context.Context) error {
 	}
 	if res.Status != "" {
 		return fmt.Errorf("versioning of bucket %s is %s: on a bucket that has or ever had versioning COS overwrites what it is told "+
-			"not to overwrite, and two runs could work on one import; use a bucket that never had versioning, or accept that by setting VersionedOK",
+			"not to overwrite, and two runs could work on one import; use a bucket that never had versioning, or accept that with COS_VERSIONED_OK=true",
 			b.config.Bucket, res.Status)
 	}
 	b.unversed.Store(true)

@@ -218,7 +218,7 @@ func (b *Bucket) List(ctx context.Context, prefix, delimiter string) iter.Seq2[b
 			return
 		}
 		dir := prefix[:strings.LastIndex(prefix, "/")+1]
-		if dir != "" && blob.CheckKey(strings.TrimSuffix(dir, "/")) != nil {
+		if dir != "" && (!fs.ValidPath(strings.TrimSuffix(dir, "/")) || strings.ContainsRune(dir, 0)) {
 			return // no key begins so
 		}
 		l := lister{b, prefix, delimiter, yield}

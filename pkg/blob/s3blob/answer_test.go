@@ -452,7 +452,7 @@ func TestListAnswers(t *testing.T) {
 		{"keys are not", []string{contents("a+b", "a%20b", "a&amp;b")}, "a%20b, a&b, a+b"},
 		{"folders stand among objects", []string{encoded + contents("a-", "a0", "b") + folder("a/") + folder("%E7%BE%A4+1/")}, "a-, a/, a0, b, 群 1/"},
 		{"what the console makes for a folder is no object", []string{contents("folder/", "folder/a") + folder("folder/b/")}, "folder/a, folder/b/"},
-		{"a key that cannot be asked for", []string{contents("../a", "a/./b", "b")}, "b"},
+		{"a key that cannot be asked for", []string{contents("../a", "a/./b", "b")}, "../a, a/./b, b"},
 		{"pages", []string{contents("a"), contents("b"), contents("c")}, "a, b, c"},
 		{"an empty page", []string{contents("a"), "", contents("c")}, "a, c"},
 	} {

@@ -242,8 +242,8 @@ func entries(out *s3.ListObjectsV2Output) ([]blob.Info, error) {
 		if err != nil {
 			return nil, err
 		}
-		if checkKey(key) != nil {
-			continue // it could not be opened
+		if strings.HasSuffix(key, "/") {
+			continue // the console makes these to show folders
 		}
 		page = append(page, blob.Info{Key: key, Version: version(o.ETag), Size: aws.ToInt64(o.Size), Modified: aws.ToTime(o.LastModified)})
 	}
@@ -269,6 +269,9 @@ func decode(out *s3.ListObjectsV2Output, s *string) (string, error) {
 func version(etag *string) string { return strings.Trim(aws.ToString(etag), `"`) }
 
 func quoted(version string) *string { return aws.String(`"` + version + `"`) }
+
+// CheckKey says what keeps key from being one that is read and written here; see [blob.ValidKey].
+func (*Bucket) CheckKey(key string) error { return checkKey(key) }
 
 // checkKey says what keeps key from being one that is read and written here. Others that S3 does not
 // take, such as one of more than 1024 bytes, it refuses itself.

@@ -1,0 +1,152 @@
+package importer_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"iter"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"groupimport/pkg/blob"
+	"groupimport/pkg/blob/blobtest"
+	"groupimport/pkg/importer"
+	"groupimport/pkg/results"
+	"groupimport/pkg/tim"
+)
+
+// A foreign bucket lists objects beside its own whose keys the store cannot read.
+type foreign struct {
+	*blobtest.Bucket
+
+	keys []string // in one folder
+}
+
+func (f foreign) List(ctx context.Context, prefix, delimiter string) iter.Seq2[blob.Info, error] {
+	return func(yield func(blob.Info, error) bool) {
+		var all []blob.Info
+		for info, err := range f.Bucket.List(ctx, prefix, delimiter) {
+			if err != nil {
+				yield(info, err)
+				return
+			}
+			all = append(all, info)
+		}
+		for _, key := range f.keys {
+			if rest, ok := strings.CutPrefix(key, prefix); ok && rest != "" {
+				if folder, _, ok := strings.Cut(rest, "/"); ok && delimiter != "" {
+					all = append(all, blob.Info{Key: prefix + folder + "/"})
+					continue
+				}
+				all = append(all, blob.Info{Key: key, Size: 1, Modified: time.Now().Add(-time.Hour)})
+			}
+		}
+		slices.SortFunc(all, func(a, b blob.Info) int { return strings.Compare(a.Key, b.Key) })
+		for _, info := range slices.CompactFunc(all, func(a, b blob.Info) bool { return a.Key == b.Key }) {
+			if !yield(info, nil) {
+				return
+			}
+		}
+	}
+}
+
+// A broad bucket takes other keys than most, as S3 does.
+type broad struct{ *blobtest.Bucket }
+
+func (broad) CheckKey(key string) error {
+	if key == "" {
+		return errors.New("key is empty")
+	}
+	return nil
+}
+
+func TestKeyThatTheStoreCannotRead_IsSkippedWithAReason(t *testing.T) {
+	unreadable := []string{
+		`exports/back\slash.jsonl`, "exports/new\nline.jsonl", "exports//empty.jsonl", "exports/./dot.jsonl", "exports/../up.jsonl", "exports/\xff.jsonl",
+	}
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.config.Prefix = "exports/"
+		w.put(withIDs(3)...)
+		time.Sleep(time.Hour)
+		i := &importer.Importer{Config: w.config, Bucket: foreign{w.store, unreadable}, BucketName: "bucket"}
+		if err := i.Dial(func(c *tim.Config) { c.Transport = w.service }); err != nil {
+			t.Fatal(err)
+		}
+		skipped := func(p importer.Pass) (n int) {
+			for _, d := range p.Done {
+				if d.What != "skip" {
+					continue
+				}
+				if n++; !strings.Contains(d.Reason, "key ") || !strings.Contains(d.Reason, "another key") {
+					t.Errorf("%q: got reason %q, want what is wrong with the key and what to do", d.Key, d.Reason)
+				}
+			}
+			if _, err := json.Marshal(p); err != nil || p.Err() != nil {
+				t.Errorf("got %v, %v, want a pass that is JSON and no error", err, p.Err())
+			}
+			return n
+		}
+
+		for range 2 { // for ever
+			p, err := i.Schedule(t.Context(), importer.Action{Resume: true, Retry: true})
+			if err != nil || skipped(p) != len(unreadable) || p.Left != 0 {
+				t.Errorf("schedule: got %+v, %v, want each key skipped", p, err)
+			}
+		}
+		for _, key := range unreadable {
+			if p := i.Import(t.Context(), []string{key}); skipped(p) != 1 {
+				t.Errorf("event of %q: got %+v, want it skipped", key, p)
+			}
+			if _, err := i.Look(t.Context(), key); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "another key") {
+				t.Errorf("look at %q: got %v, want that it cannot be there, and why", key, err)
+			}
+		}
+		imports, more, err := i.Imports(t.Context(), "exports/", "", 10)
+		if err != nil || more || len(imports) != len(unreadable) { // without the one that JSON cannot hold, and with the good one
+			t.Fatalf("list: got %+v, %v, %v", imports, more, err)
+		}
+		for _, im := range imports {
+			if good := im.Key == simKey; good != (im.State == results.Finished) || !good && (im.State != results.Stopped || im.Reason == "") {
+				t.Errorf("list: got %+v, want the good one finished and others stopped with a reason", im)
+			}
+		}
+	})
+}
+
+func TestKeyThatOnlyThisStoreReads_IsNotSkipped(t *testing.T) {
+	i := &importer.Importer{Bucket: broad{&blobtest.Bucket{}}}
+	if err := blob.ValidKey(i.Bucket, "exports//a.jsonl"); err != nil {
+		t.Errorf("got %v, want what the store says itself", err)
+	}
+	if err := blob.ValidKey(&blobtest.Bucket{}, "exports//a.jsonl"); err == nil {
+		t.Error("got no error, want what most stores say")
+	}
+}
+
+func TestExportReplacedWhileItIsRead_IsNoErrorOfTheInvocation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.store.Fail = func(op blobtest.Op) blobtest.Fault {
+			if op.Method == blobtest.Open && op.Key == simKey && op.N == 1 {
+				return blobtest.Fault{CutAfter: 60_000} // so that it has to be opened again
+			}
+			return blobtest.Fault{}
+		}
+		w.put(withIDs(3000)...)
+		time.AfterFunc(10*time.Millisecond, func() { w.put(`{"Type":"Public","Name":"new","GroupId":"new"}`) })
+		p := w.event([]string{simKey})
+		if len(p.Done) != 1 || p.Done[0].State != results.Waiting || p.Done[0].Error != "" || !strings.Contains(p.Done[0].Reason, "replaced") || p.Err() != nil {
+			t.Errorf("got %+v, %v, want it waiting for the new version, and no error", p, p.Err())
+		}
+		p = w.event([]string{simKey}) // of the new version
+		if len(p.Done) != 1 || p.Done[0].State != results.Finished || p.Done[0].Counts.Imported != 1 {
+			t.Errorf("got %+v, want the new version imported", p)
+		}
+	})
+}
