@@ -164,8 +164,8 @@ func TestPass_SaysWhichNamesCannotBeRead(t *testing.T) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 	ends := tally{}
-	if ends.add(pass); ends.worst() != exitError {
-		t.Errorf("got status %d, want %d: a person has to rename them", ends.worst(), exitError)
+	if ends.add(pass); ends.worst() != exitNotIn {
+		t.Errorf("got status %d, want %d: an operator has to rename them", ends.worst(), exitNotIn)
 	}
 }
 
