@@ -19,6 +19,7 @@ import (
 	"groupimport/pkg/blob/dirblob"
 	"groupimport/pkg/export"
 	"groupimport/pkg/importer"
+	"groupimport/pkg/lease"
 	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
 )
@@ -88,7 +89,7 @@ func (t *tool) importAll(ctx context.Context, cfg importer.Config, level slog.Le
 	worst := exitOK
 	for n, file := range files {
 		i := &importer.Importer{
-			Config: cfg, Mapping: mapping, Holder: holder(), Dead: dead, Grace: grace, Log: log,
+			Config: cfg, Mapping: mapping, Owner: holder(), IsDead: dead, Grace: grace, Log: log,
 			Client: first.Client, // one budget for all
 		}
 		status := t.importFile(ctx, i, file, meter)
@@ -150,9 +151,9 @@ func (t *tool) importFile(ctx context.Context, i *importer.Importer, file string
 			break
 		}
 	}
-	if busy, ok := errors.AsType[*results.BusyError](err); ok {
+	if busy, ok := errors.AsType[*lease.BusyError](err); ok {
 		fmt.Fprintf(meter, "local: %s: %s is working on it, until %s at the latest; wait, or stop that one and then run this again\n",
-			name, who(busy.Holder), busy.Until.Local().Format("15:04:05 MST"))
+			name, who(busy.Owner), busy.Until.Local().Format("15:04:05 MST"))
 		return exitUnfinished
 	}
 	if err != nil && ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {

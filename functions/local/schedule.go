@@ -204,7 +204,7 @@ func (s *scheduler) pass(ctx context.Context, a importer.Action) (importer.Pass,
 		return importer.Pass{}, err
 	}
 	i := &importer.Importer{
-		Config: s.cfg, Mapping: s.mapping, Bucket: s.bucket, BucketName: absolute, Holder: holder(), Dead: dead, Grace: grace, Log: s.log,
+		Config: s.cfg, Mapping: s.mapping, Bucket: s.bucket, BucketName: absolute, Owner: holder(), IsDead: dead, Grace: grace, Log: s.log,
 	}
 	if s.client == nil || s.client.Client.Stopped() != nil {
 		// A client that was stopped stays so; what stopped it may be mended by now.
@@ -241,7 +241,7 @@ func (s *scheduler) tell(d importer.Doing) {
 	case d.What == importer.Skip:
 		s.say(d.Key, fmt.Sprintf("local: %s: left out: %s\n", file, d.Reason))
 	case d.State == results.Running:
-		s.say(d.Key, fmt.Sprintf("local: %s: %s\n", file, strings.Replace(d.Reason, d.Holder, who(d.Holder), 1)))
+		s.say(d.Key, fmt.Sprintf("local: %s: %s\n", file, strings.Replace(d.Reason, d.Owner, who(d.Owner), 1)))
 	case d.State == results.Finished:
 		delete(s.said, d.Key)
 		if s.meter.json {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"groupimport/pkg/importer"
+	"groupimport/pkg/lease"
 	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
 )
@@ -97,9 +98,9 @@ func TestAMessageIsForgottenOnceTheImportIsFinished(t *testing.T) {
 }
 
 func TestTheHolderIsNamedForPeople(t *testing.T) {
-	busy := &results.BusyError{Holder: "host desk boot a/b/pid:[1] pid 42 start 7"}
+	busy := &lease.BusyError{Owner: "host desk boot a/b/pid:[1] pid 42 start 7"}
 	s, stderr := newScheduler(t)
-	s.tell(importer.Doing{Key: "a.jsonl", What: "resume", State: results.Running, Reason: busy.Error(), Holder: busy.Holder})
+	s.tell(importer.Doing{Key: "a.jsonl", What: "resume", State: results.Running, Reason: busy.Error(), Owner: busy.Owner})
 	want := fmt.Sprintf("local: %s/a.jsonl: process 42 on desk is working on it, until 0001-01-01T00:00:00Z at the latest\n", s.dir)
 	if got := stderr.String(); got != want {
 		t.Errorf("got %q, want %q", got, want)

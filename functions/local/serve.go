@@ -60,7 +60,7 @@ func (t *tool) serve(ctx context.Context, args []string) error {
 	}
 	defer bucket.Close()
 	log := slog.New(slog.NewTextHandler(t.stderr, &slog.HandlerOptions{Level: level}))
-	i := &importer.Importer{Config: cfg, Bucket: bucket, BucketName: dir, Holder: holder(), Dead: dead, Log: log}
+	i := &importer.Importer{Config: cfg, Bucket: bucket, BucketName: dir, Owner: holder(), IsDead: dead, Log: log}
 	if err := i.Dial(nil); err != nil {
 		return err
 	}

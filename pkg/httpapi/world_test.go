@@ -65,7 +65,7 @@ func (w *world) Write(p []byte) (int, error) {
 func (w *world) importer() *importer.Importer {
 	w.t.Helper()
 	log := slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	i := &importer.Importer{Config: w.config, Bucket: w.store, BucketName: "bucket", Holder: "a test", Log: log}
+	i := &importer.Importer{Config: w.config, Bucket: w.store, BucketName: "bucket", Owner: "a test", Log: log}
 	if err := i.Dial(func(c *tim.Config) { c.Transport = w.service }); err != nil {
 		w.t.Fatal(err)
 	}

@@ -402,10 +402,10 @@ func TestCarry_KilledAtAnyInstant(t *testing.T) {
 			for n := range 3 {
 				ctx, cancel := context.WithCancel(t.Context())
 				i := w.importer()
-				i.Holder = fmt.Sprint("process ", n)
-				i.Dead = func(holder string) bool { return holder == dead }
+				i.Owner = fmt.Sprint("process ", n)
+				i.IsDead = func(holder string) bool { return holder == dead }
 				if n == 0 {
-					i.Bucket = &killer{Bucket: i.Bucket, after: 1 + kill, die: func() { dead = i.Holder; cancel() }}
+					i.Bucket = &killer{Bucket: i.Bucket, after: 1 + kill, die: func() { dead = i.Owner; cancel() }}
 				}
 				_, _ = i.Run(ctx, simKey)
 				cancel()
@@ -516,7 +516,7 @@ func TestTakeover_BeginsAsIfTheSecondWereFull(t *testing.T) {
 			return emulator.None
 		}})
 		second := w.importer()
-		second.Dead = func(string) bool { return true }
+		second.IsDead = func(string) bool { return true }
 		if s, err := second.Run(t.Context(), simKey); err != nil || s.State != results.Finished {
 			t.Errorf("got %+v, %v", s, err)
 		}

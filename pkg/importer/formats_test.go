@@ -18,7 +18,7 @@ import (
 // mapped returns an importer with a mapping of its own.
 func (w *world) mapped(mapping string) *importer.Importer {
 	w.t.Helper()
-	i := &importer.Importer{Config: w.config, Bucket: w.store, BucketName: "bucket", Holder: w.holder, Mapping: mapping}
+	i := &importer.Importer{Config: w.config, Bucket: w.store, BucketName: "bucket", Owner: w.holder, Mapping: mapping}
 	if err := i.Dial(func(c *tim.Config) { c.Transport = w.service }); err != nil {
 		w.t.Fatal(err)
 	}

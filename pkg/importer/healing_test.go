@@ -79,7 +79,7 @@ func TestAnImportKeepsItsWayOfAssigningIDs(t *testing.T) {
 				w.put(withoutIDs(2000)...)
 				s := &sim{killed: map[string]bool{}, attempts: map[string]int{}, store: w.store, service: w.service}
 				p := newProcess(s, "killed", 700)
-				i := &importer.Importer{Config: w.config, Bucket: p, BucketName: "here", Holder: p.name}
+				i := &importer.Importer{Config: w.config, Bucket: p, BucketName: "here", Owner: p.name}
 				if err := i.Dial(func(c *tim.Config) { c.Transport = p }); err != nil {
 					t.Fatal(err)
 				}
@@ -238,7 +238,7 @@ func TestARoundWhoseFileIsEditedAfterAKillSendsNothingTwice(t *testing.T) {
 		w.config.RetryUnknown = true
 		s := &sim{killed: map[string]bool{}, attempts: map[string]int{}, store: w.store, service: w.service}
 		p := newProcess(s, "killed", 60)
-		i := &importer.Importer{Config: w.config, Bucket: p, Holder: p.name}
+		i := &importer.Importer{Config: w.config, Bucket: p, Owner: p.name}
 		if err := i.Dial(func(c *tim.Config) { c.Transport = p }); err != nil {
 			t.Fatal(err)
 		}

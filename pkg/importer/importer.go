@@ -29,6 +29,7 @@ import (
 	"groupimport/pkg/blob"
 	"groupimport/pkg/export"
 	"groupimport/pkg/group"
+	"groupimport/pkg/lease"
 	"groupimport/pkg/mapping"
 	"groupimport/pkg/outcome"
 	"groupimport/pkg/pacer"
@@ -85,12 +86,12 @@ type Importer struct {
 	// Mapping is the text of a jq program that takes the place of the one that the Config names.
 	Mapping string
 
-	// Holder names this process in leases, for people.
-	Holder string
+	// Owner names this process in leases, for people.
+	Owner string
 
 	// Dead says whether the holder of a lease certainly does not live any more; nil means that nobody
 	// knows, and a lease is waited out.
-	Dead func(holder string) bool
+	IsDead func(holder string) bool
 
 	// Grace is how long an attempt under way may go on once the run is to end; see [tim.Config].
 	Grace time.Duration
@@ -103,7 +104,7 @@ type Importer struct {
 
 	mu       sync.Mutex
 	progress Progress
-	rate     *results.Lease // held, see [Importer.holdRate]
+	rate     *lease.Lease // held, see [Importer.holdRate]
 
 	pacer *pacer.Pacer      // of all clients that were dialled
 	tune  func(*tim.Config) // as last dialled with
@@ -174,7 +175,7 @@ type Summary struct {
 // Finished, or Waiting or Stopped, in which case another run will go on; a single record that is refused
 // is an outcome and no error. The error is not nil if another run would meet the same trouble at
 // once: the export is missing ([fs.ErrNotExist]), has changed while it was read ([blob.ErrChanged]) or
-// cannot be read, outcomes cannot be written, or another run is at work ([*results.BusyError]).
+// cannot be read, outcomes cannot be written, or another run is at work ([*lease.BusyError]).
 func (i *Importer) Run(ctx context.Context, key string) (Summary, error) {
 	names := results.Names{Export: key}
 	info, err := i.Bucket.Stat(ctx, key)
@@ -196,7 +197,7 @@ func (i *Importer) Run(ctx context.Context, key string) (Summary, error) {
 	if err := i.fits(names); err != nil {
 		return Summary{}, err
 	}
-	return i.underLease(ctx, names, func(ctx, writing context.Context, lease *results.Lease) (Summary, error) {
+	return i.underLease(ctx, names, func(ctx, writing context.Context, lease *lease.Lease) (Summary, error) {
 		return i.importExport(ctx, writing, names, results.Export{
 			Key: key, Version: info.Version, Size: info.Size, Modified: info.Modified,
 		}, lease)
@@ -222,7 +223,7 @@ func (i *Importer) fits(names results.Names) error {
 // underLease takes the lease of an import and does some work: on records until ctx ends, and on what has
 // to be written until writing ends.
 func (i *Importer) underLease(ctx context.Context, names results.Names,
-	work func(ctx, writing context.Context, lease *results.Lease) (Summary, error),
+	work func(ctx, writing context.Context, lease *lease.Lease) (Summary, error),
 ) (Summary, error) {
 	letGo, err := i.holdRate(ctx)
 	if err != nil {
@@ -230,11 +231,11 @@ func (i *Importer) underLease(ctx context.Context, names results.Names,
 	}
 	defer letGo()
 	until := runUntil(ctx)
-	lease, err := results.Acquire(ctx, i.Bucket, names, i.holder(), until.Add(leaseMargin), i.Dead)
+	held, err := lease.Acquire(ctx, i.Bucket, names.Work(), i.holder(), until.Add(leaseMargin), i.IsDead)
 	if err != nil {
 		return Summary{}, err
 	}
-	i.afterTakeover(lease)
+	i.afterTakeover(held)
 	// What is written at the end must not fail because the run was interrupted. It ends a little before the
 	// time: a platform kills at that very moment, and then nobody is told anything.
 	left := reserved(until)
@@ -243,18 +244,18 @@ func (i *Importer) underLease(ctx context.Context, names results.Names,
 	working, stop := context.WithDeadlineCause(ctx, until.Add(-left), errTimeUp)
 	defer stop()
 	i.Client.SetGrace(min(cmp.Or(i.Grace, tim.AttemptTimeout), left-min(writeTime, left/2)))
-	summary, err := work(working, writing, lease)
-	if errors.Is(err, results.ErrLost) {
+	summary, err := work(working, writing, held)
+	if errors.Is(err, lease.ErrLost) {
 		return summary, err // what follows is the successor's
 	}
-	if releaseErr := lease.Release(writing); releaseErr != nil {
-		i.log().WarnContext(ctx, "the import stays taken for a while", "key", names.Export, "until", lease.Until, "err", releaseErr)
+	if releaseErr := held.Release(writing); releaseErr != nil {
+		i.log().WarnContext(ctx, "the import stays taken for a while", "key", names.Export, "until", held.Until, "err", releaseErr)
 	}
 	return summary, err
 }
 
 // afterTakeover lets nothing go out for a second if a lease was taken over from a run that has not released it.
-func (i *Importer) afterTakeover(l *results.Lease) {
+func (i *Importer) afterTakeover(l *lease.Lease) {
 	if l.TookOver && i.pacer != nil {
 		i.pacer.AssumeFull()
 	}
@@ -275,18 +276,18 @@ func reserved(until time.Time) time.Duration { return min(reserve, time.Until(un
 // lastMoment returns how long before its end a run that reserves left stops writing.
 func lastMoment(left time.Duration) time.Duration { return min(lastWords, left/8) }
 
-func (i *Importer) holder() string { return cmp.Or(i.Holder, "run-"+rand.Text()) }
+func (i *Importer) holder() string { return cmp.Or(i.Owner, "run-"+rand.Text()) }
 
 // A RateBusyError says that another process uses the rate that all runs share, see [Config.OneAtATime].
 type RateBusyError struct {
-	*results.BusyError
+	*lease.BusyError
 }
 
 func (e *RateBusyError) Error() string {
-	return fmt.Sprintf("%s uses the rate that all runs share, until %s at the latest", e.Holder, e.Until.UTC().Format(time.RFC3339))
+	return fmt.Sprintf("%s uses the rate that all runs share, until %s at the latest", e.Owner, e.Until.UTC().Format(time.RFC3339))
 }
 
-// Unwrap tells that it is a [*results.BusyError].
+// Unwrap tells that it is a [*lease.BusyError].
 func (e *RateBusyError) Unwrap() error { return e.BusyError }
 
 // holdRate takes the rate that all runs share, if they do, or returns a [*RateBusyError]. It is held until
@@ -298,8 +299,8 @@ func (i *Importer) holdRate(ctx context.Context) (letGo func(), err error) {
 	}
 	until := runUntil(ctx)
 	moment := lastMoment(reserved(until))
-	i.rate, err = results.Acquire(ctx, i.Bucket, results.RateNames(i.Config.Prefix), i.holder(), until.Add(leaseMargin), i.Dead)
-	if busy, ok := errors.AsType[*results.BusyError](err); ok {
+	i.rate, err = lease.Acquire(ctx, i.Bucket, results.RateNames(i.Config.Prefix).Work(), i.holder(), until.Add(leaseMargin), i.IsDead)
+	if busy, ok := errors.AsType[*lease.BusyError](err); ok {
 		return nil, &RateBusyError{busy}
 	}
 	if err != nil {
@@ -317,7 +318,7 @@ func (i *Importer) holdRate(ctx context.Context) (letGo func(), err error) {
 }
 
 // importExport does a run on an export.
-func (i *Importer) importExport(ctx, writing context.Context, names results.Names, exp results.Export, lease *results.Lease) (Summary, error) {
+func (i *Importer) importExport(ctx, writing context.Context, names results.Names, exp results.Export, lease *lease.Lease) (Summary, error) {
 	last, err := results.LoadCheckpoint(writing, i.Bucket, names, lease.Number)
 	if err != nil {
 		return Summary{}, err
@@ -513,7 +514,7 @@ func (i *Importer) work(ctx, writing context.Context, r *run, cp results.Checkpo
 			// The next run has only this left to do.
 			summary.State, summary.Reason, err = results.Waiting, "time is up while the results are written", nil
 		}
-	} else if !errors.Is(err, results.ErrLost) {
+	} else if !errors.Is(err, lease.ErrLost) {
 		saveErr := results.SaveProgress(writing, i.Bucket, r.names, state, reason, &end)
 		if saveErr == nil && end.Round == 0 { // in a round, the report of the whole import stays
 			i.reportProgress(writing, r.names, state, reason, &end)

@@ -16,6 +16,7 @@ import (
 	"groupimport/pkg/emulator"
 	"groupimport/pkg/group"
 	"groupimport/pkg/importer"
+	"groupimport/pkg/lease"
 	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
 	"groupimport/pkg/tim"
@@ -52,7 +53,7 @@ func (w *world) put(lines ...string) {
 // run imports the export at simKey in one run, by a process of its own.
 func (w *world) run(ctx context.Context) (importer.Summary, error) {
 	w.t.Helper()
-	i := &importer.Importer{Config: w.config, Bucket: w.store, BucketName: "bucket", Holder: w.holder}
+	i := &importer.Importer{Config: w.config, Bucket: w.store, BucketName: "bucket", Owner: w.holder}
 	if err := i.Dial(func(c *tim.Config) { c.Transport = w.service }); err != nil {
 		w.t.Fatal(err)
 	}
@@ -159,7 +160,7 @@ func TestOfTwoRunsOneWorksAndTheOtherSaysWhoDoes(t *testing.T) {
 		w2 := *w
 		w2.holder = "another"
 		_, err := w2.run(t.Context())
-		if busy, ok := errors.AsType[*results.BusyError](err); !ok || busy.Holder != "a test" || time.Until(busy.Until) > 16*time.Minute {
+		if busy, ok := errors.AsType[*lease.BusyError](err); !ok || busy.Owner != "a test" || time.Until(busy.Until) > 16*time.Minute {
 			t.Errorf("got %v, want who is at work and until when", err)
 		}
 		if s := <-done; s.Counts.Imported != 1000 || w.service.Stats().Imports != 1000 {

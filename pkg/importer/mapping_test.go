@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"groupimport/pkg/export"
+	"groupimport/pkg/lease"
 	"groupimport/pkg/mapping"
 	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
@@ -155,7 +156,7 @@ func TestImport_EndsAmongIgnoredLines(t *testing.T) {
 func TestWriter_AdvanceIsDurable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		lease, err := results.Acquire(t.Context(), w.store, simNames, "a", time.Now().Add(time.Hour), nil)
+		lease, err := lease.Acquire(t.Context(), w.store, simNames.Work(), "a", time.Now().Add(time.Hour), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,6 +8,7 @@ import (
 	"math"
 
 	"groupimport/pkg/export"
+	"groupimport/pkg/lease"
 	"groupimport/pkg/results"
 )
 
@@ -33,13 +34,13 @@ func (i *Importer) Retry(ctx context.Context, key string, now bool) (Summary, er
 	case err != nil && !errors.Is(err, fs.ErrNotExist): // the records stand in the failures file
 		return Summary{}, err
 	}
-	return i.underLease(ctx, names, func(ctx, writing context.Context, lease *results.Lease) (Summary, error) {
+	return i.underLease(ctx, names, func(ctx, writing context.Context, lease *lease.Lease) (Summary, error) {
 		return i.round(ctx, writing, names, lease, now)
 	})
 }
 
 // round does a run on a round of retries.
-func (i *Importer) round(ctx, writing context.Context, names results.Names, lease *results.Lease, now bool) (Summary, error) {
+func (i *Importer) round(ctx, writing context.Context, names results.Names, lease *lease.Lease, now bool) (Summary, error) {
 	m, err := results.LoadManifest(writing, i.Bucket, names) // it may have changed before the lease was ours
 	if err != nil {
 		return Summary{}, err

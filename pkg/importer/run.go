@@ -16,6 +16,7 @@ import (
 	"groupimport/pkg/blob"
 	"groupimport/pkg/export"
 	"groupimport/pkg/group"
+	"groupimport/pkg/lease"
 	"groupimport/pkg/mapping"
 	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
@@ -26,7 +27,7 @@ import (
 type run struct {
 	*Importer
 	names    results.Names
-	lease    *results.Lease
+	lease    *lease.Lease
 	exp      results.Export // what is read
 	round    int            // of retries, 0 for the import itself; then exp is the failures file
 	began    int64          // "sent up to" of the run before

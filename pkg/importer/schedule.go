@@ -16,6 +16,7 @@ import (
 
 	"groupimport/pkg/blob"
 	"groupimport/pkg/export"
+	"groupimport/pkg/lease"
 	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
 )
@@ -51,7 +52,7 @@ type Doing struct {
 	What   string         `json:"what"` // start, resume, retry, skip
 	State  results.State  `json:"state,omitzero"`
 	Reason string         `json:"reason,omitzero"`
-	Holder string         `json:"holder,omitzero"` // of the lease, if that is why nothing was done; Reason names it
+	Owner  string         `json:"holder,omitzero"` // of the lease, if that is why nothing was done; Reason names it
 	Error  string         `json:"error,omitzero"`
 	Counts outcome.Counts `json:"counts"` // of the whole import
 }
@@ -194,10 +195,10 @@ func (i *Importer) do(ctx context.Context, d due, a Action) (done Doing, already
 		s, err = i.Run(ctx, d.key)
 	}
 	done.State, done.Reason, done.Counts = s.State, s.Reason, s.Counts
-	busy, isBusy := errors.AsType[*results.BusyError](err)
+	busy, isBusy := errors.AsType[*lease.BusyError](err)
 	switch {
 	case isBusy:
-		done.State, done.Reason, done.Holder = results.Running, busy.Error(), busy.Holder
+		done.State, done.Reason, done.Owner = results.Running, busy.Error(), busy.Owner
 	case i.superseded(ctx, d, s, err):
 		done.State, done.Reason = results.Waiting, cmp.Or(s.Reason, "the export was replaced or removed")
 	case err != nil:

@@ -21,7 +21,7 @@ import (
 // importer returns one of a process of its own.
 func (w *world) importer() *importer.Importer {
 	w.t.Helper()
-	i := &importer.Importer{Config: w.config, Bucket: w.store, BucketName: "bucket", Holder: w.holder}
+	i := &importer.Importer{Config: w.config, Bucket: w.store, BucketName: "bucket", Owner: w.holder}
 	if err := i.Dial(func(c *tim.Config) { c.Transport = w.service }); err != nil {
 		w.t.Fatal(err)
 	}
@@ -318,7 +318,7 @@ func TestRoundsSurviveKills(t *testing.T) {
 			ended := false
 			for n := range 3 { // the first is killed
 				p := newProcess(s, fmt.Sprint("process ", n), map[bool]int64{true: killAfter}[n == 0])
-				i := &importer.Importer{Config: w.config, Bucket: p, Holder: p.name, Dead: func(h string) bool { return s.killed[h] }}
+				i := &importer.Importer{Config: w.config, Bucket: p, Owner: p.name, IsDead: func(h string) bool { return s.killed[h] }}
 				if err := i.Dial(func(c *tim.Config) { c.Transport = p }); err != nil {
 					t.Fatal(err)
 				}

@@ -30,6 +30,7 @@ import (
 	"groupimport/pkg/emulator"
 	"groupimport/pkg/group"
 	"groupimport/pkg/importer"
+	"groupimport/pkg/lease"
 	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
 	"groupimport/pkg/tim"
@@ -436,13 +437,13 @@ func (p *process) importExport(t *testing.T, timeout time.Duration, knowsDead bo
 			SDKAppID: simApp, Admin: "administrator", SecretKey: simSign, Endpoint: "https://im.invalid", Rate: simRate,
 			Limits: group.DocumentLimits, MaxAttempts: 5, StopShare: 0.5, AssignGroupIDs: p.assign, CreateUnmatched: p.uncertain,
 		},
-		Bucket: p, BucketName: "bucket", Holder: p.name, Mapping: p.mapping,
+		Bucket: p, BucketName: "bucket", Owner: p.name, Mapping: p.mapping,
 	}
 	if *simVerbose {
 		i.Log = slog.New(slog.NewTextHandler(t.Output(), nil)).With("process", p.name)
 	}
 	if knowsDead {
-		i.Dead = func(holder string) bool {
+		i.IsDead = func(holder string) bool {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			return p.killed[holder]
@@ -463,7 +464,7 @@ func (p *process) importExport(t *testing.T, timeout time.Duration, knowsDead bo
 		t.Logf("%s: %v %+v %v", p.name, time.Now().Format(time.TimeOnly), summary, err)
 	}
 	if err != nil {
-		if _, busy := errors.AsType[*results.BusyError](err); !busy && p.ctx.Err() == nil {
+		if _, busy := errors.AsType[*lease.BusyError](err); !busy && p.ctx.Err() == nil {
 			p.mu.Lock()
 			p.broke++
 			p.mu.Unlock()

@@ -381,7 +381,7 @@ func filled(t *testing.T, text string) map[string][]byte {
 	run := results.Run{Start: epoch, Stop: text, Why: text}
 	for _, state := range []results.State{results.Running, results.Waiting, results.Stopped, results.Finished} {
 		var b bytes.Buffer
-		p := results.Progress{State: state, Reason: text, Export: results.Export{Key: names.Export, Version: text}, Run: run, Holder: text}
+		p := results.Progress{State: state, Reason: text, Export: results.Export{Key: names.Export, Version: text}, Run: run, Owner: text}
 		if err := report.WriteProgress(&b, names, &p, []results.Run{run, run}, time.Minute); err != nil {
 			t.Fatal(err)
 		}

@@ -147,6 +147,9 @@ func LoadImportCheckpoint(ctx context.Context, b blob.Bucket, names Names, m *Ma
 	return LoadCheckpoint(ctx, b, names, m.Runs[len(m.Runs)-1].Lease+1)
 }
 
+// maxSmall bounds what is read as a whole: checkpoints, manifests, progress.
+const maxSmall = 8 << 20
+
 func readJSON(ctx context.Context, b blob.Bucket, key string, v any) error {
 	data, err := blob.ReadAll(ctx, b, key, maxSmall)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"groupimport/pkg/blob"
+	"groupimport/pkg/lease"
 	"groupimport/pkg/outcome"
 )
 
@@ -164,7 +165,7 @@ func (n Names) Longest() []string {
 	return []string{
 		n.finished(retries),
 		old.Results(), old.Failures(), old.Report(), old.Manifest(), old.Progress(), old.earlier(),
-		n.lease(most), n.checkpoint(most), n.part(most, most), n.ahead(most),
+		lease.Key(n.Work(), most), n.checkpoint(most), n.part(most, most), n.ahead(most),
 	}
 }
 
@@ -210,18 +211,14 @@ func ownAnswer(name string) bool {
 // Work is the key of the folder that holds the work, with its slash.
 func (n Names) Work() string { return n.Export + workSuffix }
 
-func (n Names) lease(number int) string {
-	return fmt.Sprintf("%s%slease/%06d", n.Export, workSuffix, number)
+func (n Names) checkpoint(number int) string {
+	return fmt.Sprintf("%s%scheckpoint/%06d", n.Export, workSuffix, number)
 }
 
-func (n Names) checkpoint(lease int) string {
-	return fmt.Sprintf("%s%scheckpoint/%06d", n.Export, workSuffix, lease)
+func (n Names) part(token, number int) string {
+	return fmt.Sprintf("%s%sparts/%06d-%06d", n.Export, workSuffix, token, number)
 }
 
-func (n Names) part(lease, number int) string {
-	return fmt.Sprintf("%s%sparts/%06d-%06d", n.Export, workSuffix, lease, number)
-}
-
-func (n Names) ahead(lease int) string {
-	return fmt.Sprintf("%s%sparts/%06d-ahead", n.Export, workSuffix, lease)
+func (n Names) ahead(token int) string {
+	return fmt.Sprintf("%s%sparts/%06d-ahead", n.Export, workSuffix, token)
 }

@@ -32,7 +32,7 @@ type Progress struct {
 	Counts  outcome.Counts  `json:"counts"`
 	Run     Run             `json:"run"` // the latest
 	Runs    int             `json:"runs"`
-	Holder  string          `json:"holder,omitzero"` // of the lease, while it is running
+	Owner   string          `json:"holder,omitzero"` // of the lease, while it is running
 	Until   time.Time       `json:"until,omitzero"`  // of the lease
 	Updated time.Time       `json:"updated"`
 

@@ -16,6 +16,7 @@ import (
 	"groupimport/pkg/blob"
 	"groupimport/pkg/blob/blobtest"
 	"groupimport/pkg/export"
+	"groupimport/pkg/lease"
 	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
 )
@@ -50,38 +51,38 @@ func TestLeaseHasOneHolder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &blobtest.Bucket{}
 		ctx := t.Context()
-		first, err := results.Acquire(ctx, b, names, "first", time.Now().Add(time.Minute), nil)
+		first, err := lease.Acquire(ctx, b, names.Work(), "first", time.Now().Add(time.Minute), nil)
 		if err != nil || first.Number != 1 {
 			t.Fatalf("got %+v, %v", first, err)
 		}
-		_, err = results.Acquire(ctx, b, names, "second", time.Now().Add(time.Minute), nil)
-		if busy, ok := errors.AsType[*results.BusyError](err); !ok || busy.Holder != "first" || !busy.Until.Equal(first.Until) {
+		_, err = lease.Acquire(ctx, b, names.Work(), "second", time.Now().Add(time.Minute), nil)
+		if busy, ok := errors.AsType[*lease.BusyError](err); !ok || busy.Owner != "first" || !busy.Until.Equal(first.Until) {
 			t.Errorf("got %v, want who holds it and until when", err)
 		}
 		if err := first.Check(ctx); err != nil {
 			t.Errorf("got %v, want the lease still held", err)
 		}
-		if _, err := results.Acquire(ctx, b, names, "second", time.Now().Add(time.Minute), func(h string) bool { return h == "first" }); err != nil {
+		if _, err := lease.Acquire(ctx, b, names.Work(), "second", time.Now().Add(time.Minute), func(h string) bool { return h == "first" }); err != nil {
 			t.Errorf("got %v, want a dead holder's lease taken over at once", err)
 		}
-		if err := first.Check(ctx); !errors.Is(err, results.ErrLost) {
-			t.Errorf("got %v, want %v", err, results.ErrLost)
+		if err := first.Check(ctx); !errors.Is(err, lease.ErrLost) {
+			t.Errorf("got %v, want %v", err, lease.ErrLost)
 		}
 		time.Sleep(time.Minute)
-		third, err := results.Acquire(ctx, b, names, "third", time.Now().Add(time.Minute), nil)
+		third, err := lease.Acquire(ctx, b, names.Work(), "third", time.Now().Add(time.Minute), nil)
 		if err != nil || third.Number != 3 {
 			t.Fatalf("got %+v, %v, want an expired lease taken over", third, err)
 		}
 		if err := third.Release(ctx); err != nil {
 			t.Fatal(err)
 		}
-		fourth, err := results.Acquire(ctx, b, names, "fourth", time.Now().Add(time.Minute), nil)
+		fourth, err := lease.Acquire(ctx, b, names.Work(), "fourth", time.Now().Add(time.Minute), nil)
 		if err != nil || fourth.Number != 4 {
 			t.Errorf("got %+v, %v, want a released lease taken over", fourth, err)
 		}
 		time.Sleep(time.Minute)
-		if err := fourth.Check(ctx); !errors.Is(err, results.ErrLost) {
-			t.Errorf("got %v after its end, want %v", err, results.ErrLost)
+		if err := fourth.Check(ctx); !errors.Is(err, lease.ErrLost) {
+			t.Errorf("got %v after its end, want %v", err, lease.ErrLost)
 		}
 	})
 }
@@ -94,12 +95,12 @@ func TestOneOfManyWinsTheLease(t *testing.T) {
 		won := 0
 		for i := range 20 {
 			wg.Go(func() {
-				_, err := results.Acquire(t.Context(), b, names, fmt.Sprint(i), time.Now().Add(time.Minute), nil)
+				_, err := lease.Acquire(t.Context(), b, names.Work(), fmt.Sprint(i), time.Now().Add(time.Minute), nil)
 				mu.Lock()
 				defer mu.Unlock()
 				if err == nil {
 					won++
-				} else if _, ok := errors.AsType[*results.BusyError](err); !ok {
+				} else if _, ok := errors.AsType[*lease.BusyError](err); !ok {
 					t.Errorf("got %v, want a BusyError", err)
 				}
 			})
@@ -120,7 +121,7 @@ func TestOnesOwnLeaseIsKnownThoughTheAnswerWasLost(t *testing.T) {
 				}
 				return blobtest.Fault{}
 			}}
-			if _, err := results.Acquire(t.Context(), b, names, "me", time.Now().Add(time.Minute), nil); err != nil {
+			if _, err := lease.Acquire(t.Context(), b, names.Work(), "me", time.Now().Add(time.Minute), nil); err != nil {
 				t.Errorf("after %v: got %v, want the lease", lost, err)
 			}
 		}
@@ -131,7 +132,7 @@ func TestTheNewestLeaseIsFoundWithFewRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &blobtest.Bucket{}
 		for n := range 1000 {
-			l, err := results.Acquire(t.Context(), b, names, "x", time.Now().Add(time.Minute), nil)
+			l, err := lease.Acquire(t.Context(), b, names.Work(), "x", time.Now().Add(time.Minute), nil)
 			if err != nil || l.Number != n+1 {
 				t.Fatalf("got %+v, %v, want number %d", l, err, n+1)
 			}
@@ -140,7 +141,7 @@ func TestTheNewestLeaseIsFoundWithFewRequests(t *testing.T) {
 			}
 		}
 		before := b.Counts().Calls[blobtest.Stat]
-		if _, err := results.Acquire(t.Context(), b, names, "x", time.Now().Add(time.Minute), nil); err != nil {
+		if _, err := lease.Acquire(t.Context(), b, names.Work(), "x", time.Now().Add(time.Minute), nil); err != nil {
 			t.Fatal(err)
 		}
 		if got := b.Counts().Calls[blobtest.Stat] - before; got > 25 {
@@ -152,7 +153,7 @@ func TestTheNewestLeaseIsFoundWithFewRequests(t *testing.T) {
 // writer returns one on a new import in b, and its lease.
 func writer(t testing.TB, b blob.Bucket) *results.Writer {
 	t.Helper()
-	l, err := results.Acquire(t.Context(), b, names, "me", time.Now().Add(time.Hour), nil)
+	l, err := lease.Acquire(t.Context(), b, names.Work(), "me", time.Now().Add(time.Hour), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -370,7 +371,7 @@ func TestAWriterWhoseLeaseIsTakenOverStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &blobtest.Bucket{}
 		w := writer(t, b)
-		if _, err := results.Acquire(t.Context(), b, names, "other", time.Now().Add(time.Hour), func(string) bool { return true }); err != nil {
+		if _, err := lease.Acquire(t.Context(), b, names.Work(), "other", time.Now().Add(time.Hour), func(string) bool { return true }); err != nil {
 			t.Fatal(err)
 		}
 		var err error
@@ -378,11 +379,11 @@ func TestAWriterWhoseLeaseIsTakenOverStops(t *testing.T) {
 			err = w.Append(t.Context(), imported(n), nil, next(n), results.Taken{})
 			time.Sleep(time.Second)
 		}
-		if !errors.Is(err, results.ErrLost) {
-			t.Errorf("got %v, want %v", err, results.ErrLost)
+		if !errors.Is(err, lease.ErrLost) {
+			t.Errorf("got %v, want %v", err, lease.ErrLost)
 		}
-		if _, err := w.Close(t.Context(), nil, func(*results.Checkpoint) {}); !errors.Is(err, results.ErrLost) {
-			t.Errorf("got %v, want %v", err, results.ErrLost)
+		if _, err := w.Close(t.Context(), nil, func(*results.Checkpoint) {}); !errors.Is(err, lease.ErrLost) {
+			t.Errorf("got %v, want %v", err, lease.ErrLost)
 		}
 		for key := range b.Snapshot() {
 			if strings.Contains(key, "/checkpoint/") {

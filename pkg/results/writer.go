@@ -12,6 +12,7 @@ import (
 
 	"groupimport/pkg/blob"
 	"groupimport/pkg/export"
+	"groupimport/pkg/lease"
 	"groupimport/pkg/outcome"
 )
 
@@ -40,7 +41,7 @@ const (
 type Writer struct {
 	bucket blob.Bucket
 	names  Names
-	lease  *Lease
+	lease  *lease.Lease
 	log    *slog.Logger
 	cancel context.CancelFunc
 	began  int64         // Sent, as the run before left it
@@ -63,7 +64,7 @@ type Writer struct {
 
 // NewWriter returns a Writer that goes on from cp, which it owns from then on, and whose last run is the
 // one under way. Writes end with ctx. The caller must call Close.
-func NewWriter(ctx context.Context, b blob.Bucket, names Names, lease *Lease, cp Checkpoint, log *slog.Logger) *Writer {
+func NewWriter(ctx context.Context, b blob.Bucket, names Names, lease *lease.Lease, cp Checkpoint, log *slog.Logger) *Writer {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &Writer{
 		bucket: b, names: names, lease: lease, log: log, cancel: cancel, began: cp.Sent, cp: cp,
@@ -251,7 +252,7 @@ func (w *Writer) save(ctx context.Context, cp Checkpoint) error {
 	}
 	w.told = time.Now()
 	p := ProgressOf(Running, "", &cp)
-	p.Holder, p.Until = w.lease.Holder, w.lease.Until
+	p.Owner, p.Until = w.lease.Owner, w.lease.Until
 	if err := writeJSON(ctx, w.bucket, w.names.Progress(), p); err != nil {
 		w.log.WarnContext(ctx, "progress not written", "err", err) // the checkpoint is what counts
 	}
@@ -263,7 +264,7 @@ func (w *Writer) persist(ctx context.Context, what string, write func() error) e
 	start := time.Now()
 	for wait := time.Second; ; wait = min(2*wait, retryMost) {
 		err := write()
-		if err == nil || errors.Is(err, ErrLost) || errors.Is(err, fs.ErrPermission) || ctx.Err() != nil || time.Since(start)+wait > patience {
+		if err == nil || errors.Is(err, lease.ErrLost) || errors.Is(err, fs.ErrPermission) || ctx.Err() != nil || time.Since(start)+wait > patience {
 			return err
 		}
 		w.log.WarnContext(ctx, "store refuses, trying again", "what", what, "err", err, "wait", wait)

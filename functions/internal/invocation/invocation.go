@@ -239,7 +239,7 @@ func (h *Handler) importer(config importer.Config, id string) (*importer.Importe
 	if err != nil {
 		return nil, &ConfigError{err}
 	}
-	i := &importer.Importer{Config: config, Bucket: b, BucketName: config.Bucket, Holder: "invocation " + id, Log: h.Log}
+	i := &importer.Importer{Config: config, Bucket: b, BucketName: config.Bucket, Owner: "invocation " + id, Log: h.Log}
 	if h.Measured != nil {
 		i.Measured = func(n importer.Numbers) { h.Measured(config.Bucket, n) }
 	}

@@ -1,4 +1,9 @@
-package results
+// Package lease gives one process at a time the right to work on something, over a store's conditional put alone.
+//
+// A lease is an object of its own, FOLDER/lease/NNNNNN, that one winner creates; the highest number counts and no number is
+// used twice. The number is the fencing token: everything that an owner writes carries it in its name, so that an owner that
+// was given up for dead cannot spoil what its successor writes.
+package lease
 
 import (
 	"context"
@@ -15,15 +20,13 @@ import (
 	"groupimport/pkg/blob"
 )
 
-// maxSmall bounds what is read as a whole: leases, checkpoints, manifests.
-const maxSmall = 8 << 20
+const maxLease = 64 << 10 // bytes of a lease; it has some hundred
 
-// A Lease is the right to work on an import. Each is an object of its own that one winner created: a
-// number is never used twice, and the highest one counts.
+// A Lease is the right to work until a time.
 type Lease struct {
 	Number   int       `json:"number"`
 	Token    string    `json:"token"`    // random, tells one's own lease from another's when an answer was lost
-	Holder   string    `json:"holder"`   // for people, and for telling whether a process still lives
+	Owner    string    `json:"holder"`   // for people, and to tell whether a process is alive
 	Until    time.Time `json:"until"`    // nothing of its run is written or sent after this
 	Released bool      `json:"released"` // the run has ended
 
@@ -32,33 +35,33 @@ type Lease struct {
 	TookOver bool `json:"-"`
 
 	bucket blob.Bucket
-	names  Names
+	folder string
 }
 
-// ErrLost is wrapped when somebody else has taken the import over.
+// ErrLost is wrapped when another owner has taken over.
 var ErrLost = errors.New("another run has taken the import over")
 
-// BusyError says who works on an import now.
+// A BusyError says who owns the lease now.
 type BusyError struct {
-	Holder string
-	Until  time.Time
+	Owner string
+	Until time.Time
 }
 
 func (b *BusyError) Error() string {
-	return fmt.Sprintf("%s is working on it, until %s at the latest", b.Holder, b.Until.UTC().Format(time.RFC3339))
+	return fmt.Sprintf("%s is working on it, until %s at the latest", b.Owner, b.Until.UTC().Format(time.RFC3339))
 }
 
-// Acquire takes the lease on an import until the given time. dead may say that a holder certainly does
-// not live any more; it may be nil. If somebody else holds the lease, the error is a [*BusyError].
-func Acquire(ctx context.Context, b blob.Bucket, names Names, holder string, until time.Time, dead func(holder string) bool) (*Lease, error) {
-	last, err := lastLease(ctx, b, names)
+// Acquire takes the lease of a folder, with its slash, until the given time. isDead may say that an owner is known to have
+// exited; nil waits for the lease to expire. If another owner has the lease, the error is a [*BusyError].
+func Acquire(ctx context.Context, b blob.Bucket, folder string, owner string, until time.Time, isDead func(owner string) bool) (*Lease, error) {
+	last, err := lastLease(ctx, b, folder)
 	if err != nil {
 		return nil, err
 	}
-	if last != nil && !last.Released && time.Now().Before(last.Until) && (dead == nil || !dead(last.Holder)) {
-		return nil, &BusyError{Holder: last.Holder, Until: last.Until}
+	if last != nil && !last.Released && time.Now().Before(last.Until) && (isDead == nil || !isDead(last.Owner)) {
+		return nil, &BusyError{Owner: last.Owner, Until: last.Until}
 	}
-	l := &Lease{Number: 1, Token: rand.Text(), Holder: holder, Until: until, bucket: b, names: names}
+	l := &Lease{Number: 1, Token: rand.Text(), Owner: owner, Until: until, bucket: b, folder: folder}
 	if last != nil {
 		l.Number, l.TookOver = last.Number+1, !last.Released
 	}
@@ -66,17 +69,17 @@ func Acquire(ctx context.Context, b blob.Bucket, names Names, holder string, unt
 	if err != nil {
 		return nil, err
 	}
-	err = b.Create(ctx, names.lease(l.Number), data)
+	err = b.Create(ctx, Key(folder, l.Number), data)
 	if err == nil {
 		return l, nil
 	}
 	// The answer to one's own success may have been lost.
-	there, readErr := readLease(ctx, b, names, l.Number)
+	there, readErr := readLease(ctx, b, folder, l.Number)
 	switch {
 	case readErr == nil && there.Token == l.Token:
 		return l, nil
 	case readErr == nil:
-		return nil, &BusyError{Holder: there.Holder, Until: there.Until}
+		return nil, &BusyError{Owner: there.Owner, Until: there.Until}
 	default:
 		return nil, fmt.Errorf("take the lease: %w", err)
 	}
@@ -89,7 +92,7 @@ func (l *Lease) Release(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := l.bucket.Put(ctx, l.names.lease(l.Number), strings.NewReader(string(data))); err != nil {
+	if err := l.bucket.Put(ctx, Key(l.folder, l.Number), strings.NewReader(string(data))); err != nil {
 		return fmt.Errorf("release the lease: %w", err)
 	}
 	return nil
@@ -101,7 +104,7 @@ func (l *Lease) Check(ctx context.Context) error {
 	if !time.Now().Before(l.Until) {
 		return fmt.Errorf("%w, or may have: the lease ended at %s", ErrLost, l.Until.UTC().Format(time.RFC3339))
 	}
-	_, err := l.bucket.Stat(ctx, l.names.lease(l.Number+1))
+	_, err := l.bucket.Stat(ctx, Key(l.folder, l.Number+1))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
@@ -111,14 +114,14 @@ func (l *Lease) Check(ctx context.Context) error {
 	return ErrLost
 }
 
-func readLease(ctx context.Context, b blob.Bucket, names Names, number int) (*Lease, error) {
-	data, err := blob.ReadAll(ctx, b, names.lease(number), maxSmall)
+func readLease(ctx context.Context, b blob.Bucket, folder string, number int) (*Lease, error) {
+	data, err := blob.ReadAll(ctx, b, Key(folder, number), maxLease)
 	if err != nil {
 		return nil, err
 	}
-	l := &Lease{bucket: b, names: names}
+	l := &Lease{bucket: b, folder: folder}
 	if err := json.Unmarshal(data, l); err != nil {
-		return nil, fmt.Errorf("read %q: %w", names.lease(number), err)
+		return nil, fmt.Errorf("read %q: %w", Key(folder, number), err)
 	}
 	l.Number = number
 	return l, nil
@@ -126,9 +129,9 @@ func readLease(ctx context.Context, b blob.Bucket, names Names, number int) (*Le
 
 // lastLease returns the lease with the highest number, nil if there is none. As numbers have no gaps, it
 // is found by asking for some of them: two requests and then two more for each doubling of the number.
-func lastLease(ctx context.Context, b blob.Bucket, names Names) (*Lease, error) {
+func lastLease(ctx context.Context, b blob.Bucket, folder string) (*Lease, error) {
 	exists := func(n int) (bool, error) {
-		_, err := b.Stat(ctx, names.lease(n))
+		_, err := b.Stat(ctx, Key(folder, n))
 		if errors.Is(err, fs.ErrNotExist) {
 			return false, nil
 		}
@@ -158,21 +161,21 @@ func lastLease(ctx context.Context, b blob.Bucket, names Names) (*Lease, error) 
 		}
 	}
 	if low == 0 {
-		return leaseFromList(ctx, b, names)
+		return leaseFromList(ctx, b, folder)
 	}
-	return readLease(ctx, b, names, low)
+	return readLease(ctx, b, folder, low)
 }
 
 // leaseFromList returns the lease with the highest number that any name in the work folder carries, nil if there is none.
 // The first lease may have been removed, by an operator or a lifecycle rule, while the work that later ones did is there. A
 // lease that was removed itself counts as released.
-func leaseFromList(ctx context.Context, b blob.Bucket, names Names) (*Lease, error) {
+func leaseFromList(ctx context.Context, b blob.Bucket, folder string) (*Lease, error) {
 	highest := 0
-	for info, err := range b.List(ctx, names.Work(), "") {
+	for info, err := range b.List(ctx, folder, "") {
 		if err != nil {
 			return nil, fmt.Errorf("look for leases: %w", err)
 		}
-		folder, name, _ := strings.Cut(strings.TrimPrefix(info.Key, names.Work()), "/")
+		folder, name, _ := strings.Cut(strings.TrimPrefix(info.Key, folder), "/")
 		number, _, _ := strings.Cut(name, "-")
 		if n, err := strconv.Atoi(number); err == nil && (folder == "lease" || folder == "checkpoint" || folder == "parts") {
 			highest = max(highest, n)
@@ -181,9 +184,12 @@ func leaseFromList(ctx context.Context, b blob.Bucket, names Names) (*Lease, err
 	if highest == 0 {
 		return nil, nil //nolint:nilnil // no lease and no error is what there is before the first run
 	}
-	l, err := readLease(ctx, b, names, highest)
+	l, err := readLease(ctx, b, folder, highest)
 	if errors.Is(err, fs.ErrNotExist) {
 		return &Lease{Number: highest, Released: true}, nil
 	}
 	return l, err
 }
+
+// Key returns the key of a lease by its number.
+func Key(folder string, number int) string { return fmt.Sprintf("%slease/%06d", folder, number) }
