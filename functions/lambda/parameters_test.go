@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"groupimport/pkg/importer"
+	"groupimport/pkg/config"
 	"groupimport/pkg/mapping"
 	"groupimport/pkg/results"
 )
@@ -140,7 +140,7 @@ func TestTemplate_RefusesWhatTheProgramRefuses(t *testing.T) {
 		for value := range samples {
 			env := tp.env("ImportFunction")
 			env[p.variable] = value
-			if _, err := importer.ConfigFromEnv(func(name string) string { return env[name] }); err != nil && tp.accepts(name, value) {
+			if _, err := config.FromEnv(func(name string) string { return env[name] }); err != nil && tp.accepts(name, value) {
 				t.Errorf("the template accepts %s=%q: %v", name, value, err)
 			}
 		}

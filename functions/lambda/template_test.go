@@ -27,6 +27,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"groupimport/pkg/blob/blobtest"
+	"groupimport/pkg/config"
 	"groupimport/pkg/emulator"
 	"groupimport/pkg/export"
 	"groupimport/pkg/importer"
@@ -378,7 +379,7 @@ func (tp *template) allowed(function, action, resource string) bool {
 
 // lives does all that imports do in their lives, and returns the operations on the store and the keys that
 // were written.
-func lives(t *testing.T, config importer.Config) (ops []blobtest.Op, written []string) {
+func lives(t *testing.T, config config.Config) (ops []blobtest.Op, written []string) {
 	t.Helper()
 	var mu sync.Mutex
 	store := &blobtest.Bucket{Fail: func(op blobtest.Op) blobtest.Fault {
@@ -594,10 +595,10 @@ func TestPoliciesNameTheActionOfEveryCallInTheCode(t *testing.T) {
 }
 
 // config returns the configuration of a function.
-func (tp *template) config(function string) importer.Config {
+func (tp *template) config(function string) config.Config {
 	tp.t.Helper()
 	env := tp.env(function)
-	c, err := importer.ConfigFromEnv(func(name string) string { return env[name] })
+	c, err := config.FromEnv(func(name string) string { return env[name] })
 	if err != nil {
 		tp.t.Errorf("%s: %v", function, err)
 	}
@@ -606,7 +607,7 @@ func (tp *template) config(function string) importer.Config {
 
 func TestEveryVariableIsSet(t *testing.T) {
 	known := map[string]bool{}
-	importer.ConfigFromEnv(func(name string) string { known[name] = true; return "" })
+	config.FromEnv(func(name string) string { known[name] = true; return "" })
 	elsewhere := map[string]string{
 		"TIM_SECRET_KEY": "TIM_SECRET_KEY_PARAMETER leads to it",
 		"HTTP_TOKEN":     "of the HTTP function",
@@ -630,7 +631,7 @@ func TestEveryVariableIsSet(t *testing.T) {
 		tp.config(function)
 	}
 	// Each parameter's default is the variable's own, so that both can be explained once.
-	defaults, err := importer.ConfigFromEnv(func(name string) string {
+	defaults, err := config.FromEnv(func(name string) string {
 		return map[string]string{"TIM_SDKAPPID": "1400000000", "TIM_SECRET_KEY": "k"}[name]
 	})
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"unicode/utf8"
 
 	"groupimport/pkg/blob/dirblob"
+	"groupimport/pkg/config"
 	"groupimport/pkg/export"
 	"groupimport/pkg/importer"
 	"groupimport/pkg/lease"
@@ -59,8 +60,8 @@ func mannerOf(flags *flag.FlagSet) *manner {
 }
 
 // config reads the configuration; its error is one of usage and names every mistake.
-func (t *tool) config() (importer.Config, slog.Level, error) {
-	cfg, err := importer.ConfigFromEnv(t.getenv)
+func (t *tool) config() (config.Config, slog.Level, error) {
+	cfg, err := config.FromEnv(t.getenv)
 	level := cfg.LogLevel
 	if t.getenv("LOG_LEVEL") == "" {
 		level = slog.LevelWarn // what a run does, its progress and summary say
@@ -73,7 +74,7 @@ func (t *tool) config() (importer.Config, slog.Level, error) {
 
 // importAll imports files one after another, with the text of a mapping or none, and writes a summary of each. Its error has the worst of
 // their exit statuses.
-func (t *tool) importAll(ctx context.Context, cfg importer.Config, level slog.Level, mapping string, files []string, how manner) error {
+func (t *tool) importAll(ctx context.Context, cfg config.Config, level slog.Level, mapping string, files []string, how manner) error {
 	meter := newMeter(t.stderr, how)
 	log := meter.logger(level)
 	first := &importer.Importer{Config: cfg, Grace: grace, Log: log}

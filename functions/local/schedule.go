@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"groupimport/pkg/blob/dirblob"
+	"groupimport/pkg/config"
 	"groupimport/pkg/export"
 	"groupimport/pkg/importer"
 	"groupimport/pkg/results"
@@ -145,7 +146,7 @@ type scheduler struct {
 	*tool
 	dir     string
 	bucket  *dirblob.Bucket
-	cfg     importer.Config
+	cfg     config.Config
 	mapping string
 	log     *slog.Logger
 	meter   *meter

@@ -23,6 +23,7 @@ import (
 	"groupimport/pkg/blob/blobtest"
 	"groupimport/pkg/blob/cosblob"
 	"groupimport/pkg/blob/cosblob/costest"
+	"groupimport/pkg/config"
 	"groupimport/pkg/emulator"
 	"groupimport/pkg/export"
 	"groupimport/pkg/httpapi"
@@ -284,7 +285,7 @@ func TestNothingTheProgramWritesStartsIt(t *testing.T) {
 
 func TestEveryVariableIsSet(t *testing.T) {
 	known := map[string]bool{"COS_REGION": true}
-	importer.ConfigFromEnv(func(name string) string { known[name] = true; return "" })
+	config.FromEnv(func(name string) string { known[name] = true; return "" })
 	elsewhere := map[string]string{
 		"TIM_SECRET_KEY_PARAMETER": "of AWS",
 		"TIM_ENDPOINT":             "for tests and proxies, and an empty one may not be taken",
@@ -293,7 +294,7 @@ func TestEveryVariableIsSet(t *testing.T) {
 		"HTTP_AUTH":                "of the HTTP function",
 	}
 	d := load(t, parameters(t))
-	var configs []importer.Config
+	var configs []config.Config
 	for _, name := range []string{"import", "schedule", "http"} {
 		env := d.environment(name)
 		for variable := range known {
@@ -306,7 +307,7 @@ func TestEveryVariableIsSet(t *testing.T) {
 				t.Errorf("%s: %s is set, and the program does not know it", name, variable)
 			}
 		}
-		config, err := importer.ConfigFromEnv(func(variable string) string { return env[variable] })
+		config, err := config.FromEnv(func(variable string) string { return env[variable] })
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -324,7 +325,7 @@ func TestEveryVariableIsSet(t *testing.T) {
 	if ofHTTP != configs[0] {
 		t.Errorf("import and http differ: %+v and %+v", configs[0], configs[2])
 	}
-	defaults, err := importer.ConfigFromEnv(func(name string) string {
+	defaults, err := config.FromEnv(func(name string) string {
 		return map[string]string{"TIM_SDKAPPID": "1400000000", "TIM_SECRET_KEY": "k"}[name]
 	})
 	if err != nil {
@@ -403,7 +404,7 @@ func TestParameterLeftOut_IsReported(t *testing.T) {
 			env := d.environment(function)
 			maps.Copy(env, map[string]string{"TENCENTCLOUD_SECRETID": "id", "TENCENTCLOUD_SECRETKEY": "key"})
 			getenv := func(variable string) string { return env[variable] }
-			_, err := importer.ConfigFromEnv(getenv)
+			_, err := config.FromEnv(getenv)
 			if err == nil {
 				_, err = open(getenv, env["EXPORT_BUCKET"], nil)
 			}
@@ -536,7 +537,7 @@ func (g *guarded) newImporter(service *emulator.Service, env map[string]string) 
 	im := httptest.NewServer(service)
 	g.t.Cleanup(im.Close)
 	maps.Copy(env, map[string]string{"TIM_SDKAPPID": "1400000000", "TIM_SECRET_KEY": "k", "TIM_ENDPOINT": im.URL, "EXPORT_PREFIX": "exports/"})
-	config, err := importer.ConfigFromEnv(func(name string) string { return env[name] })
+	config, err := config.FromEnv(func(name string) string { return env[name] })
 	if err != nil {
 		g.t.Fatal(err)
 	}

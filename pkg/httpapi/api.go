@@ -36,6 +36,7 @@ import (
 	"strings"
 	"time"
 
+	"groupimport/pkg/config"
 	"groupimport/pkg/importer"
 )
 
@@ -78,7 +79,7 @@ func New(c Config) (http.Handler, error) {
 			"or HTTP_AUTH=platform where the platform checks callers")
 	case c.Token != "" && c.Platform:
 		return nil, errors.New("HTTP_TOKEN and HTTP_AUTH=platform are both set: a request has room for one of them")
-	case c.Token != "" && len(c.Token) < importer.MinToken:
+	case c.Token != "" && len(c.Token) < config.MinToken:
 		return nil, errors.New("HTTP_TOKEN is too short: openssl rand -hex 24 makes one")
 	}
 	a := &api{

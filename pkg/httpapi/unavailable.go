@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"time"
 
-	"groupimport/pkg/importer"
+	"groupimport/pkg/config"
 )
 
 // Unavailable returns a handler for a program that cannot start, because its configuration is incomplete or its key
@@ -15,7 +15,7 @@ import (
 // neither, or a Token that [New] would refuse, nobody is authorized. It uses no other field of c.
 func Unavailable(c Config, detail string) http.Handler {
 	a := &api{platform: c.Platform, token: sha256.Sum256([]byte(c.Token))}
-	if len(c.Token) < importer.MinToken {
+	if len(c.Token) < config.MinToken {
 		a.token = sha256.Sum256([]byte(rand.Text())) // no caller has it
 	}
 	ambiguous := c.Platform && c.Token != ""

@@ -21,6 +21,7 @@ import (
 	validator "github.com/pb33f/libopenapi-validator"
 
 	"groupimport/pkg/blob/blobtest"
+	"groupimport/pkg/config"
 	"groupimport/pkg/emulator"
 	"groupimport/pkg/group"
 	"groupimport/pkg/httpapi"
@@ -40,7 +41,7 @@ type world struct {
 	t       *testing.T
 	store   *blobtest.Bucket
 	service *emulator.Service
-	config  importer.Config
+	config  config.Config
 	log     bytes.Buffer
 	mu      sync.Mutex // of log
 }
@@ -49,7 +50,7 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	return &world{
 		t: t, store: &blobtest.Bucket{}, service: &emulator.Service{SDKAppID: app, Key: key, Latency: 20 * time.Millisecond, Limit: -1},
-		config: importer.Config{
+		config: config.Config{
 			SDKAppID: app, Admin: "administrator", SecretKey: key, Endpoint: "https://im.invalid", Rate: 190,
 			Limits: group.DocumentLimits, MaxAttempts: 5, StopShare: 0.5, RetryRounds: 10, Prefix: prefix, HTTPToken: token,
 		},
@@ -295,7 +296,7 @@ func (c *caller) get(path string, more ...string) reply {
 
 // description is the OpenAPI document that the handler serves.
 var description = sync.OnceValues(func() (validator.Validator, error) {
-	i := (&world{t: &testing.T{}, store: &blobtest.Bucket{}, service: &emulator.Service{}, config: importer.Config{Rate: 1, Endpoint: "https://im.invalid"}}).importer()
+	i := (&world{t: &testing.T{}, store: &blobtest.Bucket{}, service: &emulator.Service{}, config: config.Config{Rate: 1, Endpoint: "https://im.invalid"}}).importer()
 	h, err := httpapi.New(httpapi.Config{Importer: i, Token: token})
 	if err != nil {
 		return nil, err

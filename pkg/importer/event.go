@@ -19,7 +19,7 @@ import (
 // ambiguous about a key, because of how it is escaped: each of names holds the keys that are possible,
 // likeliest first, and the first at which an object stands is meant.
 //
-// What is no export, or not below [Config.Prefix], is left out, and the Pass says why. What is left when time is up, or
+// What is no export, or not below [config.Config.Prefix], is left out, and the Pass says why. What is left when time is up, or
 // while another process uses the rate, is noted as waiting, and the scheduler's next pass begins it.
 func (i *Importer) Import(ctx context.Context, names ...[]string) Pass {
 	pass := Pass{Imports: len(names)}

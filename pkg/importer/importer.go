@@ -27,6 +27,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"groupimport/pkg/blob"
+	"groupimport/pkg/config"
 	"groupimport/pkg/export"
 	"groupimport/pkg/group"
 	"groupimport/pkg/lease"
@@ -77,10 +78,10 @@ var (
 
 // An Importer imports exports from one bucket.
 type Importer struct {
-	Config Config
+	Config config.Config
 	Bucket blob.Bucket
 
-	// BucketName goes into the IDs that are assigned, see [Config.AssignGroupIDs].
+	// BucketName goes into the IDs that are assigned, see [config.Config.AssignGroupIDs].
 	BucketName string
 
 	// Mapping is the text of a jq program that takes the place of the one that the Config names.
@@ -132,6 +133,11 @@ func (i *Importer) Dial(tune func(*tim.Config)) error {
 	var err error
 	i.Client, err = tim.New(cfg)
 	return err
+}
+
+// policy is what the configuration says about retries.
+func (i *Importer) policy() results.RetryPolicy {
+	return results.RetryPolicy{Rounds: i.Config.RetryRounds, Unknown: i.Config.RetryUnknown}
 }
 
 func (i *Importer) log() *slog.Logger {
@@ -278,7 +284,7 @@ func lastMoment(left time.Duration) time.Duration { return min(lastWords, left/8
 
 func (i *Importer) holder() string { return cmp.Or(i.Owner, "run-"+rand.Text()) }
 
-// A RateBusyError says that another process uses the rate that all runs share, see [Config.OneAtATime].
+// A RateBusyError says that another process uses the rate that all runs share, see [config.Config.OneAtATime].
 type RateBusyError struct {
 	*lease.BusyError
 }
@@ -337,7 +343,7 @@ func (i *Importer) importExport(ctx, writing context.Context, names results.Name
 		return Summary{}, err
 	}
 	finish := func(cp results.Checkpoint) (results.Manifest, error) {
-		return results.Finish(writing, i.Bucket, names, names, cp, i.Config.policy(), i.page(names))
+		return results.Finish(writing, i.Bucket, names, names, cp, i.policy(), i.page(names))
 	}
 	r := &run{Importer: i, names: names, lease: lease}
 	if last != nil && last.Round == 0 && last.Export.Version == exp.Version && (programErr != nil || resumes(last, program, settings)) {

@@ -13,6 +13,7 @@ import (
 
 	"groupimport/pkg/blob"
 	"groupimport/pkg/blob/blobtest"
+	"groupimport/pkg/config"
 	"groupimport/pkg/emulator"
 	"groupimport/pkg/group"
 	"groupimport/pkg/importer"
@@ -27,7 +28,7 @@ type world struct {
 	t       *testing.T
 	store   *blobtest.Bucket
 	service *emulator.Service
-	config  importer.Config
+	config  config.Config
 	holder  string
 }
 
@@ -36,7 +37,7 @@ func newWorld(t *testing.T) *world {
 	return &world{
 		t: t, store: &blobtest.Bucket{}, holder: "a test",
 		service: &emulator.Service{SDKAppID: simApp, Key: simSign, Latency: 20 * time.Millisecond},
-		config: importer.Config{
+		config: config.Config{
 			SDKAppID: simApp, Admin: "administrator", SecretKey: simSign, Endpoint: "https://im.invalid", Rate: simRate,
 			Limits: group.DocumentLimits, MaxAttempts: 5, StopShare: 0.5,
 		},
@@ -474,99 +475,6 @@ func TestADeadlineIsRespectedAndTheNextRunGoesOn(t *testing.T) {
 			t.Errorf("got %d attempts cut off, want none", got)
 		}
 	})
-}
-
-func TestConfigNamesEveryMistake(t *testing.T) {
-	env := map[string]string{
-		"TIM_SDKAPPID": "abc", "TIM_REGION": "mars", "TIM_RATE": "201", "FIELD_LIMITS": "wide", "ASSIGN_GROUP_IDS": "perhaps",
-		"MAX_ATTEMPTS": "0", "STOP_SHARE": "2", "LOG_LEVEL": "loud", "ONE_AT_A_TIME": "two",
-		"HTTP_TOKEN": "0123456789ab\ncdef", "HTTP_AUTH": "both", "MAPPING": "slak",
-	}
-	_, err := importer.ConfigFromEnv(func(name string) string { return env[name] })
-	if err == nil {
-		t.Fatal("got no error")
-	}
-	lines := strings.Split(err.Error(), "\n")
-	for _, name := range []string{
-		"TIM_SDKAPPID", "TIM_SECRET_KEY", "TIM_REGION", "TIM_RATE", "FIELD_LIMITS", "ASSIGN_GROUP_IDS", "MAX_ATTEMPTS", "STOP_SHARE", "LOG_LEVEL", "ONE_AT_A_TIME", "HTTP_TOKEN", "HTTP_AUTH", "MAPPING",
-	} {
-		found := false
-		for _, line := range lines {
-			found = found || strings.HasPrefix(line, name+" ")
-		}
-		if !found {
-			t.Errorf("got no line about %s in:\n%v", name, err)
-		}
-	}
-}
-
-func TestConfigPrefix_IsAFolder(t *testing.T) {
-	for prefix, wrong := range map[string]string{
-		"": "", "exports/": "", "a/b/": "", "exports": "slash at its end", "2026/ex": "slash at its end", "/exports/": "begin with a slash",
-		"undefined": "lacks its parameter",
-	} {
-		env := map[string]string{"TIM_SDKAPPID": "1400000000", "TIM_SECRET_KEY": "k", "EXPORT_PREFIX": prefix}
-		got, err := importer.ConfigFromEnv(func(name string) string { return env[name] })
-		if wrong == "" && (err != nil || got.Prefix != prefix) ||
-			wrong != "" && (err == nil || !strings.Contains(err.Error(), "EXPORT_PREFIX") || !strings.Contains(err.Error(), wrong)) {
-			t.Errorf("%q: got %q, %v, want an error with %q", prefix, got.Prefix, err, wrong)
-		}
-	}
-}
-
-func TestConfigDefaults(t *testing.T) {
-	env := map[string]string{"TIM_SDKAPPID": "1400000000", "TIM_SECRET_KEY": "k"}
-	got, err := importer.ConfigFromEnv(func(name string) string { return env[name] })
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := importer.Config{
-		SDKAppID: 1400000000, Admin: "administrator", SecretKey: "k", Region: "china", Endpoint: "https://console.tim.qq.com",
-		Rate: 190, Limits: group.DocumentLimits, MaxAttempts: 5, StopShare: 0.5, RetryRounds: 10,
-	}
-	if got != want {
-		t.Errorf("got  %+v\nwant %+v", got, want)
-	}
-}
-
-func TestConfigTokens(t *testing.T) {
-	for _, row := range []struct {
-		about, token, auth string
-		ok                 bool
-	}{
-		{"neither, as for imports", "", "", true},
-		{"16 characters", "0123456789-._~+=", "token", true},
-		{"15 characters", "0123456789abcde", "", false},
-		{"what no header takes", "0123456789abcdefé", "", false},
-		{"a space, which would end it", "01234567 89abcdef", "", false},
-		{"the platform", "", "platform", true},
-		{"both", "0123456789abcdef", "platform", false},
-	} {
-		env := map[string]string{"TIM_SDKAPPID": "1", "TIM_SECRET_KEY": "k", "HTTP_TOKEN": row.token, "HTTP_AUTH": row.auth}
-		c, err := importer.ConfigFromEnv(func(name string) string { return env[name] })
-		if (err == nil) != row.ok || c.HTTPPlatform != (row.auth == "platform") {
-			t.Errorf("%s: got %v, want it accepted: %v", row.about, err, row.ok)
-		}
-		if err != nil && strings.Contains(err.Error(), "0123456789") {
-			t.Errorf("%s: got %v, want no token in it", row.about, err)
-		}
-	}
-}
-
-func TestConfigEndpoints(t *testing.T) {
-	for endpoint, ok := range map[string]bool{
-		"https://im.example.com": true, "http://127.0.0.1:8080/": true, "https://proxy.example.com/im": true, "im.example.com": false,
-		"ftp://im.example.com": false, "https://user:secret@im.example.com": false, "https://im.example.com?x=1": false, "https://%zz": false,
-	} {
-		env := map[string]string{"TIM_SDKAPPID": "1", "TIM_SECRET_KEY": "k", "TIM_ENDPOINT": endpoint, "TIM_RATE": "1000"}
-		_, err := importer.ConfigFromEnv(func(name string) string { return env[name] })
-		if (err == nil) != ok {
-			t.Errorf("%s: got %v, want it accepted: %v", endpoint, err, ok)
-		}
-		if err != nil && strings.Contains(err.Error(), "secret") {
-			t.Errorf("%s: got %v, want no password in it", endpoint, err)
-		}
-	}
 }
 
 // archived returns the names under which the version before the present one is archived, for an import that has begun.

@@ -46,7 +46,7 @@ type Import struct {
 const lookAtOnce = 8
 
 // Imports returns how the imports of up to limit exports below prefix are doing, in the order of their keys
-// from behind the key after; more says that there are others behind. Only what lies below [Config.Prefix] is
+// from behind the key after; more says that there are others behind. Only what lies below [config.Config.Prefix] is
 // shown: the error about another prefix wraps [fs.ErrNotExist].
 //
 // It costs a list of all that lies below prefix, one request for each 1,000 keys, and two requests for each
@@ -84,7 +84,7 @@ func (i *Importer) Imports(ctx context.Context, prefix, after string, limit int)
 }
 
 // Look returns how the import of the export at key is doing. If there is neither an export nor a trace of
-// its import, or key does not lie below [Config.Prefix] or is no export's, the error wraps [fs.ErrNotExist].
+// its import, or key does not lie below [config.Config.Prefix] or is no export's, the error wraps [fs.ErrNotExist].
 func (i *Importer) Look(ctx context.Context, key string) (Import, error) {
 	missing := fmt.Errorf("import of %q: %w", key, fs.ErrNotExist)
 	if !strings.HasPrefix(key, i.Config.Prefix) || results.Own(key) || !export.Reads(key) {

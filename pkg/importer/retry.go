@@ -24,7 +24,7 @@ func (i *Importer) Retry(ctx context.Context, key string, now bool) (Summary, er
 		return Summary{}, err
 	}
 	nothing := Summary{State: results.Finished, Already: true, Counts: m.Counts, Manifest: m}
-	if !m.Due(i.Config.policy(), now) {
+	if !m.Due(i.policy(), now) {
 		return nothing, nil
 	}
 	info, err := i.Bucket.Stat(ctx, key)
@@ -50,7 +50,7 @@ func (i *Importer) round(ctx, writing context.Context, names results.Names, leas
 		return Summary{}, err
 	}
 	merge := func(cp results.Checkpoint) (results.Manifest, error) {
-		return results.Merge(writing, i.Bucket, names, m, cp, i.Config.policy(), i.page(names))
+		return results.Merge(writing, i.Bucket, names, m, cp, i.policy(), i.page(names))
 	}
 	goesOn := last != nil && last.Round == len(m.Rounds)+1
 	info, err := i.Bucket.Stat(writing, names.Failures())
@@ -61,7 +61,7 @@ func (i *Importer) round(ctx, writing context.Context, names results.Names, leas
 	case goesOn && (last.Done || edited): // or it died before the merge, or in it
 		m, err := merge(*last)
 		return Summary{State: results.Finished, Counts: m.Counts, Manifest: m}, err
-	case !goesOn && !m.Due(i.Config.policy(), now):
+	case !goesOn && !m.Due(i.policy(), now):
 		return Summary{State: results.Finished, Already: true, Counts: m.Counts, Manifest: m}, nil
 	case errors.Is(err, fs.ErrNotExist):
 		return Summary{}, fmt.Errorf("records of %q failed, but their file is gone: %w", names.Export, err)
@@ -87,7 +87,7 @@ func (i *Importer) round(ctx, writing context.Context, names results.Names, leas
 // are.
 func (r *run) again(it *item, e *export.Entry) bool {
 	o := e.Failure
-	if o == nil || !r.Config.policy().Retries(o.Status) || o.N <= r.read {
+	if o == nil || !r.policy().Retries(o.Status) || o.N <= r.read {
 		return false
 	}
 	it.n, it.line, it.before = o.N, o.Line, o.Attempts

@@ -86,7 +86,7 @@ type due struct {
 	what string
 }
 
-// Schedule does one pass over all exports below [Config.Prefix]: what is due is worked on in order of
+// Schedule does one pass over all exports below [config.Config.Prefix]: what is due is worked on in order of
 // age until ctx ends. It goes by a list, which costs a request for each 1,000 keys, and an import has
 // five or six of them: the export, its results, its report, its work folder, which counts as one however much is in it, an
 // empty object whose name says that this version is finished, and perhaps a dead-letter file. A finished import costs
@@ -236,7 +236,7 @@ func (i *Importer) due(ctx context.Context, f found, a Action) (what string, sto
 		return "", false, nil // not finished
 	case err != nil:
 		return doRetry, false, err
-	case !m.Due(i.Config.policy(), a.Now):
+	case !m.Due(i.policy(), a.Now):
 		return "", false, nil
 	}
 	p, err := results.LoadProgress(ctx, i.Bucket, results.Names{Export: f.key})

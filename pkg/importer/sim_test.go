@@ -27,6 +27,7 @@ import (
 
 	"groupimport/pkg/blob"
 	"groupimport/pkg/blob/blobtest"
+	"groupimport/pkg/config"
 	"groupimport/pkg/emulator"
 	"groupimport/pkg/group"
 	"groupimport/pkg/importer"
@@ -433,7 +434,7 @@ func (p *process) step(ctx context.Context) (context.Context, func(), error) {
 func (p *process) importExport(t *testing.T, timeout time.Duration, knowsDead bool) results.State {
 	defer p.die()
 	i := &importer.Importer{
-		Config: importer.Config{
+		Config: config.Config{
 			SDKAppID: simApp, Admin: "administrator", SecretKey: simSign, Endpoint: "https://im.invalid", Rate: simRate,
 			Limits: group.DocumentLimits, MaxAttempts: 5, StopShare: 0.5, AssignGroupIDs: p.assign, CreateUnmatched: p.uncertain,
 		},

@@ -14,6 +14,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"groupimport/pkg/blob"
+	"groupimport/pkg/config"
 	"groupimport/pkg/httpapi"
 	"groupimport/pkg/importer"
 )
@@ -60,7 +61,7 @@ type Handler struct {
 	// invocations.
 	Open func(bucket string) (blob.Bucket, error)
 
-	// Secret returns the key that stands under a name, see [importer.Config]; nil if the platform has no such
+	// Secret returns the key that stands under a name, see [config.Config]; nil if the platform has no such
 	// place.
 	Secret func(ctx context.Context, name string) (string, error)
 
@@ -77,7 +78,7 @@ type Handler struct {
 
 	apiMu sync.Mutex // held while api is created, so that concurrent first requests share one rate limiter
 	api   http.Handler
-	apiOf importer.Config // what api was created with
+	apiOf config.Config // what api was created with
 }
 
 // Do does what an event asks for, in the invocation with this ID until ctx's deadline. It returns an
@@ -148,8 +149,8 @@ var errNoBucket = &ConfigError{errors.New("EXPORT_BUCKET is missing: the bucket 
 // configure reads the configuration, without the key that is kept elsewhere. With an error, what could be read is
 // returned too.
 func (h *Handler) configure(ctx context.Context, getenv func(string) string, objects []Object,
-) (importer.Config, error) {
-	config, err := importer.ConfigFromEnv(getenv)
+) (config.Config, error) {
+	config, err := config.FromEnv(getenv)
 	if err != nil {
 		return config, &ConfigError{err}
 	}
@@ -165,7 +166,7 @@ func (h *Handler) configure(ctx context.Context, getenv func(string) string, obj
 }
 
 // withKey returns the configuration with the key that the platform keeps, if it keeps one. Its error is one of Secret.
-func (h *Handler) withKey(ctx context.Context, config importer.Config) (importer.Config, error) {
+func (h *Handler) withKey(ctx context.Context, config config.Config) (config.Config, error) {
 	if config.SecretKeyParameter == "" || h.Secret == nil {
 		return config, nil
 	}
@@ -234,7 +235,7 @@ func (h *Handler) serve(ctx context.Context, id string, request []byte) ([]byte,
 
 // importer returns one for this invocation. The client is new, because one that the service has stopped
 // stays stopped.
-func (h *Handler) importer(config importer.Config, id string) (*importer.Importer, error) {
+func (h *Handler) importer(config config.Config, id string) (*importer.Importer, error) {
 	b, err := h.bucket(config.Bucket)
 	if err != nil {
 		return nil, &ConfigError{err}
@@ -251,7 +252,7 @@ func (h *Handler) importer(config importer.Config, id string) (*importer.Importe
 
 // handler returns the handler of requests over HTTP. It lives as long as the configuration stays the same: one importer
 // shares its rate among all requests.
-func (h *Handler) handler(ctx context.Context, config importer.Config, id string) (http.Handler, error) {
+func (h *Handler) handler(ctx context.Context, config config.Config, id string) (http.Handler, error) {
 	if config.Bucket == "" {
 		return nil, errNoBucket
 	}

@@ -1,0 +1,308 @@
+// Package config is what an operator sets: one table of environment variables, with the same names on every platform.
+//
+// The table yields the parser, the command line's help, the table in functions/README.md, and what the tests compare the
+// templates of both clouds with.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"groupimport/pkg/export"
+	"groupimport/pkg/group"
+	"groupimport/pkg/mapping"
+	"groupimport/pkg/tim"
+)
+
+// A Config is what an operator sets. [Fields] says what each of its fields means.
+type Config struct {
+	SDKAppID           int     // of the app; positive
+	Admin              string  // an app administrator
+	SecretKey          string  // never logged
+	SecretKeyParameter string  // where the key is kept if it is not in the environment; whoever reads it sets SecretKey
+	Region             string  // see [tim.Regions]
+	Endpoint           string  // base URL without a slash at its end
+	Rate               float64 // attempts a second of this process
+	Limits             group.Limits
+	AssignGroupIDs     bool
+	MaxAttempts        int     // of a call
+	StopShare          float64 // 0 to 1; 1 means never
+	RetryRounds        int
+	RetryUnknown       bool
+	CreateUnmatched    bool
+	Mapping            string // name of a built-in mapping or key of a jq program, "" for none
+	IncludeArchived    bool
+	Encoding           string // as [export.ParseEncoding] names it, "" for UTF-8
+	Bucket             string
+	Prefix             string // "" or a folder with its slash
+	OneAtATime         bool
+	HTTPToken          string // never logged
+	HTTPPlatform       bool   // the platform authenticates callers over HTTP, and they send no token
+	LogLevel           slog.Level
+}
+
+const (
+	// The service allows 200 calls a second for the whole app (tencentcloud.com/document/product/1047/34967). An endpoint
+	// that is not the service may take more.
+	maxRate         = 200
+	maxRateEndpoint = 100_000
+
+	// MinToken is the least number of characters of [Config.HTTPToken].
+	MinToken = 16
+
+	// A token travels in a header: RFC 6750, section 2.1, lists the characters.
+	tokenChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~+/="
+)
+
+// A Field is one variable.
+type Field struct {
+	Name     string
+	Default  string // "" if the variable is required, or if nothing is the default
+	Required string // what to do if it is missing; "" if it is not required everywhere
+	Help     string // one sentence
+	parse    func(c *Config, v string) error
+}
+
+// Fields returns all variables, in the order in which they are documented.
+func Fields() []Field { return slices.Clone(fields) }
+
+var fields = []Field{
+	{
+		Name: "TIM_SDKAPPID", Required: "the number of the app in the console", Help: "SDKAppID of the app.",
+		parse: func(c *Config, v string) (err error) {
+			if c.SDKAppID, err = strconv.Atoi(v); err != nil || c.SDKAppID <= 0 {
+				return fmt.Errorf("is %q, it must be a positive number", v)
+			}
+			return nil
+		},
+	},
+	{Name: "TIM_ADMIN", Default: "administrator", Help: "App administrator that calls the service.", parse: text(func(c *Config) *string { return &c.Admin })},
+	{
+		Name: "TIM_SECRET_KEY", Help: "Key of the app. It appears in no log, error or result.",
+		parse: text(func(c *Config) *string { return &c.SecretKey }),
+	},
+	{
+		Name: "TIM_SECRET_KEY_PARAMETER", Help: "On AWS, the SSM parameter that holds the key, instead of TIM_SECRET_KEY.",
+		parse: text(func(c *Config) *string { return &c.SecretKeyParameter }),
+	},
+	{
+		Name: "TIM_REGION", Default: "china", Help: "Data center of the app: " + strings.Join(tim.Regions(), ", ") + ".",
+		parse: func(c *Config, v string) error {
+			endpoint, err := tim.Endpoint(v)
+			if err != nil {
+				return fmt.Errorf("is wrong: %w", err)
+			}
+			c.Region, c.Endpoint = v, endpoint
+			return nil
+		},
+	},
+	{
+		Name: "TIM_ENDPOINT", Help: "Another base URL than the region's, for tests and proxies.",
+		parse: func(c *Config, v string) error {
+			// The error of url.Parse quotes what it parses, which may hold a password.
+			u, err := url.Parse(v)
+			if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.User != nil {
+				return errors.New("must be a base URL like https://host, without a user, a password or a query")
+			}
+			c.Endpoint = strings.TrimRight(v, "/")
+			return nil
+		},
+	},
+	{
+		Name: "TIM_RATE", Default: "190", Help: "Attempts a second, 0.1 to 200; more only with TIM_ENDPOINT. Tencent's alert begins at 160.",
+		parse: number(func(c *Config) *float64 { return &c.Rate }, 0.1, maxRateEndpoint),
+	},
+	{
+		Name: "FIELD_LIMITS", Default: "document",
+		Help: "document: Name 30, Introduction 240, Notification 300, FaceUrl 100 bytes; extended: 100, 400, 400, 500.",
+		parse: func(c *Config, v string) (err error) {
+			if c.Limits, err = group.ParseLimits(v); err != nil {
+				return fmt.Errorf("is wrong: %w", err)
+			}
+			return nil
+		},
+	},
+	{
+		Name: "ASSIGN_GROUP_IDS", Default: "false",
+		Help:  "Give records without a GroupId one that follows from bucket, key and identity, so that none can be unknown.",
+		parse: flag(func(c *Config) *bool { return &c.AssignGroupIDs }),
+	},
+	{
+		Name: "MAX_ATTEMPTS", Default: "5", Help: "Attempts a call, 1 to 20, with exponential backoff.",
+		parse: whole(func(c *Config) *int { return &c.MaxAttempts }, 1, 20),
+	},
+	{
+		Name: "RETRY_ROUNDS", Default: "10", Help: "Rounds of retries of failed records, 1 to 100.",
+		parse: whole(func(c *Config) *int { return &c.RetryRounds }, 1, 100),
+	},
+	{
+		Name: "RETRY_UNKNOWN", Default: "false", Help: "Send unknown records again, though their groups may be created twice.",
+		parse: flag(func(c *Config) *bool { return &c.RetryUnknown }),
+	},
+	{
+		Name: "CREATE_UNMATCHED", Default: "false",
+		Help:  "Of a new version of an export, send records without a GroupId also where it is not certain that they are new.",
+		parse: flag(func(c *Config) *bool { return &c.CreateUnmatched }),
+	},
+	{
+		Name: "MAPPING", Help: "Mapping for exports of other systems: " + strings.Join(mapping.Names(), ", ") + ", or the key of a jq program that ends in .jq.",
+		parse: func(c *Config, v string) error {
+			if c.Mapping = v; !strings.HasSuffix(v, ".jq") && !slices.Contains(mapping.Names(), v) {
+				return fmt.Errorf("is %q, it must be one of %s, or the key of a jq program that ends in .jq", v, strings.Join(mapping.Names(), ", "))
+			}
+			return nil
+		},
+	},
+	{
+		Name: "INCLUDE_ARCHIVED", Default: "false", Help: "Import archived, deleted and frozen groups of other systems too.",
+		parse: flag(func(c *Config) *bool { return &c.IncludeArchived }),
+	},
+	{
+		Name: "EXPORT_ENCODING", Help: "Encoding of exports that are not UTF-8, for example gbk. Default: UTF-8.",
+		parse: func(c *Config, v string) (err error) {
+			c.Encoding, err = export.ParseEncoding(v)
+			return err
+		},
+	},
+	{Name: "EXPORT_BUCKET", Help: "In the cloud, the bucket of the exports.", parse: text(func(c *Config) *string { return &c.Bucket })},
+	{
+		Name: "EXPORT_PREFIX", Help: "Folder of the exports with its slash, for example exports/. Default: everywhere.",
+		parse: func(c *Config, v string) error {
+			switch c.Prefix = v; {
+			case strings.HasPrefix(v, "/"):
+				return fmt.Errorf("is %q, keys do not begin with a slash", v)
+			case !strings.HasSuffix(v, "/"): // it would also be the beginning of other names, and leases would lie beside the folder
+				return fmt.Errorf("is %q, it must be a folder with a slash at its end, like %q", v, v+"/")
+			}
+			return nil
+		},
+	},
+	{
+		Name: "ONE_AT_A_TIME", Default: "false", Help: "Runs of all processes with this bucket and prefix take turns, so that they share one rate.",
+		parse: flag(func(c *Config) *bool { return &c.OneAtATime }),
+	},
+	{
+		Name: "HTTP_TOKEN", Help: "Bearer token of callers over HTTP, 16 characters or more. It appears in no log.",
+		parse: func(c *Config, v string) error {
+			switch c.HTTPToken = v; {
+			case len(v) < MinToken: // it may be a part of the right one: it is not quoted
+				return fmt.Errorf("has %d characters, it must have %d or more: openssl rand -hex 24 makes one", len(v), MinToken)
+			case strings.Trim(v, tokenChars) != "":
+				return errors.New("may hold letters, digits and -._~+/= only: openssl rand -hex 24 makes one")
+			}
+			return nil
+		},
+	},
+	{
+		Name: "HTTP_AUTH", Default: "token", Help: "token, or platform: the platform authenticates callers, and there is no token.",
+		parse: func(c *Config, v string) error {
+			if c.HTTPPlatform = v == "platform"; v != "token" && v != "platform" {
+				return fmt.Errorf("is %q, it must be token or platform", v)
+			}
+			return nil
+		},
+	},
+	{
+		Name: "STOP_SHARE", Default: "0.5", Help: "Stop when the service rejects more than this share of a run's calls, after 1,000; 1 means never.",
+		parse: number(func(c *Config) *float64 { return &c.StopShare }, 0, 1),
+	},
+	{
+		Name: "LOG_LEVEL", Default: "info", Help: "debug, info, warn or error. On your machine the default is warn.",
+		parse: func(c *Config, v string) error {
+			if c.LogLevel.UnmarshalText([]byte(v)) != nil {
+				return fmt.Errorf("is %q, it must be debug, info, warn or error", v)
+			}
+			return nil
+		},
+	},
+}
+
+// FromEnv reads the configuration. The error names every variable that is missing or wrong, one a line.
+func FromEnv(getenv func(string) string) (Config, error) {
+	var c Config
+	var errs []error
+	wrong := func(name, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s %s", name, fmt.Sprintf(format, args...)))
+	}
+	for _, f := range fields {
+		v := strings.TrimSpace(getenv(f.Name))
+		if v == "undefined" { // what some tools write for a parameter that nobody has set
+			wrong(f.Name, `is "undefined": the deployment lacks its parameter`)
+			v = ""
+		}
+		if v == "" {
+			v = f.Default
+		}
+		if v == "" {
+			if f.Required != "" {
+				wrong(f.Name, "is missing: %s", f.Required)
+			}
+			continue
+		}
+		if err := f.parse(&c, v); err != nil {
+			wrong(f.Name, "%v", err)
+		}
+	}
+	switch {
+	case c.SecretKey == "" && c.SecretKeyParameter == "":
+		wrong("TIM_SECRET_KEY", "is missing: the key of the app in the console")
+	case c.SecretKey != "" && c.SecretKeyParameter != "":
+		wrong("TIM_SECRET_KEY", "and TIM_SECRET_KEY_PARAMETER are both set: unset one, so that it is clear which key counts")
+	}
+	if c.Rate > maxRate && strings.TrimSpace(getenv("TIM_ENDPOINT")) == "" {
+		wrong("TIM_RATE", "is %q, it must be a number from %v to %v", strings.TrimSpace(getenv("TIM_RATE")), 0.1, float64(maxRate))
+	}
+	if c.HTTPPlatform && c.HTTPToken != "" {
+		wrong("HTTP_AUTH", "is platform and HTTP_TOKEN is set: a request has room for one of them, so unset the other")
+	}
+	return c, errors.Join(errs...)
+}
+
+func text(field func(*Config) *string) func(*Config, string) error {
+	return func(c *Config, v string) error {
+		*field(c) = v
+		return nil
+	}
+}
+
+func flag(field func(*Config) *bool) func(*Config, string) error {
+	return func(c *Config, v string) error {
+		on, err := strconv.ParseBool(v)
+		if err != nil {
+			return fmt.Errorf("is %q, it must be true or false", v)
+		}
+		*field(c) = on
+		return nil
+	}
+}
+
+func number(field func(*Config) *float64, low, high float64) func(*Config, string) error {
+	return func(c *Config, v string) error {
+		n, err := strconv.ParseFloat(v, 64)
+		if err != nil || math.IsNaN(n) || n < low || n > high {
+			return fmt.Errorf("is %q, it must be a number from %v to %v", v, low, high)
+		}
+		*field(c) = n
+		return nil
+	}
+}
+
+func whole(field func(*Config) *int, low, high float64) func(*Config, string) error {
+	return func(c *Config, v string) error {
+		var n float64
+		if err := number(func(*Config) *float64 { return &n }, low, high)(c, v); err != nil {
+			return err
+		}
+		if n != math.Trunc(n) {
+			return fmt.Errorf("is %v, it must be a whole number", n)
+		}
+		*field(c) = int(n)
+		return nil
+	}
+}

@@ -1,0 +1,112 @@
+package config_test
+
+import (
+	"strings"
+	"testing"
+
+	"groupimport/pkg/config"
+	"groupimport/pkg/group"
+)
+
+func TestConfigNamesEveryMistake(t *testing.T) {
+	env := map[string]string{
+		"TIM_SDKAPPID": "abc", "TIM_REGION": "mars", "TIM_RATE": "201", "FIELD_LIMITS": "wide", "ASSIGN_GROUP_IDS": "perhaps",
+		"MAX_ATTEMPTS": "0", "STOP_SHARE": "2", "LOG_LEVEL": "loud", "ONE_AT_A_TIME": "two",
+		"HTTP_TOKEN": "0123456789ab\ncdef", "HTTP_AUTH": "both", "MAPPING": "slak",
+	}
+	_, err := config.FromEnv(func(name string) string { return env[name] })
+	if err == nil {
+		t.Fatal("got no error")
+	}
+	lines := strings.Split(err.Error(), "\n")
+	for _, name := range []string{
+		"TIM_SDKAPPID", "TIM_SECRET_KEY", "TIM_REGION", "TIM_RATE", "FIELD_LIMITS", "ASSIGN_GROUP_IDS", "MAX_ATTEMPTS", "STOP_SHARE", "LOG_LEVEL", "ONE_AT_A_TIME", "HTTP_TOKEN", "HTTP_AUTH", "MAPPING",
+	} {
+		found := false
+		for _, line := range lines {
+			found = found || strings.HasPrefix(line, name+" ")
+		}
+		if !found {
+			t.Errorf("got no line about %s in:\n%v", name, err)
+		}
+	}
+}
+
+func TestConfigPrefix_IsAFolder(t *testing.T) {
+	for prefix, wrong := range map[string]string{
+		"": "", "exports/": "", "a/b/": "", "exports": "slash at its end", "2026/ex": "slash at its end", "/exports/": "begin with a slash",
+		"undefined": "lacks its parameter",
+	} {
+		env := map[string]string{"TIM_SDKAPPID": "1400000000", "TIM_SECRET_KEY": "k", "EXPORT_PREFIX": prefix}
+		got, err := config.FromEnv(func(name string) string { return env[name] })
+		if wrong == "" && (err != nil || got.Prefix != prefix) ||
+			wrong != "" && (err == nil || !strings.Contains(err.Error(), "EXPORT_PREFIX") || !strings.Contains(err.Error(), wrong)) {
+			t.Errorf("%q: got %q, %v, want an error with %q", prefix, got.Prefix, err, wrong)
+		}
+	}
+}
+
+func TestConfigDefaults(t *testing.T) {
+	env := map[string]string{"TIM_SDKAPPID": "1400000000", "TIM_SECRET_KEY": "k"}
+	got, err := config.FromEnv(func(name string) string { return env[name] })
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := config.Config{
+		SDKAppID: 1400000000, Admin: "administrator", SecretKey: "k", Region: "china", Endpoint: "https://console.tim.qq.com",
+		Rate: 190, Limits: group.DocumentLimits, MaxAttempts: 5, StopShare: 0.5, RetryRounds: 10,
+	}
+	if got != want {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestConfigTokens(t *testing.T) {
+	for _, row := range []struct {
+		about, token, auth string
+		ok                 bool
+	}{
+		{"neither, as for imports", "", "", true},
+		{"16 characters", "0123456789-._~+=", "token", true},
+		{"15 characters", "0123456789abcde", "", false},
+		{"what no header takes", "0123456789abcdefé", "", false},
+		{"a space, which would end it", "01234567 89abcdef", "", false},
+		{"the platform", "", "platform", true},
+		{"both", "0123456789abcdef", "platform", false},
+	} {
+		env := map[string]string{"TIM_SDKAPPID": "1", "TIM_SECRET_KEY": "k", "HTTP_TOKEN": row.token, "HTTP_AUTH": row.auth}
+		c, err := config.FromEnv(func(name string) string { return env[name] })
+		if (err == nil) != row.ok || c.HTTPPlatform != (row.auth == "platform") {
+			t.Errorf("%s: got %v, want it accepted: %v", row.about, err, row.ok)
+		}
+		if err != nil && strings.Contains(err.Error(), "0123456789") {
+			t.Errorf("%s: got %v, want no token in it", row.about, err)
+		}
+	}
+}
+
+func TestConfigEndpoints(t *testing.T) {
+	for endpoint, ok := range map[string]bool{
+		"https://im.example.com": true, "http://127.0.0.1:8080/": true, "https://proxy.example.com/im": true, "im.example.com": false,
+		"ftp://im.example.com": false, "https://user:secret@im.example.com": false, "https://im.example.com?x=1": false, "https://%zz": false,
+	} {
+		env := map[string]string{"TIM_SDKAPPID": "1", "TIM_SECRET_KEY": "k", "TIM_ENDPOINT": endpoint, "TIM_RATE": "1000"}
+		_, err := config.FromEnv(func(name string) string { return env[name] })
+		if (err == nil) != ok {
+			t.Errorf("%s: got %v, want it accepted: %v", endpoint, err, ok)
+		}
+		if err != nil && strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: got %v, want no password in it", endpoint, err)
+		}
+	}
+}
+
+func TestFields_AreDocumented(t *testing.T) {
+	seen := map[string]bool{}
+	for _, f := range config.Fields() {
+		if seen[f.Name] || f.Help == "" || !strings.HasSuffix(f.Help, ".") && !strings.HasSuffix(f.Help, "never.") {
+			t.Errorf("got %+v, want a name of its own and a sentence of help", f)
+		}
+		seen[f.Name] = true
+	}
+}
