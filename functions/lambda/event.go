@@ -11,7 +11,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"groupimport/functions/internal/invocation"
-	"groupimport/pkg/importer"
+	"groupimport/pkg/scheduler"
 )
 
 // known names the shapes of events that this function knows.
@@ -78,9 +78,9 @@ func parse(raw []byte) (invocation.Event, error) {
 	case p.RequestContext.HTTP != nil && p.Kind == "":
 		return invocation.Event{Request: raw}, nil
 	case p.Action == "resume":
-		return invocation.Event{Action: &importer.Action{Resume: true}}, nil
+		return invocation.Event{Action: &scheduler.Action{Resume: true}}, nil
 	case p.Action == "retry":
-		return invocation.Event{Action: &importer.Action{Retry: true}}, nil
+		return invocation.Event{Action: &scheduler.Action{Retry: true}}, nil
 	case p.Action != "":
 		return invocation.Event{}, eventError("unknown action %q", p.Action)
 	case p.Event == "s3:TestEvent":

@@ -13,11 +13,11 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"groupimport/functions/internal/invocation"
-	"groupimport/pkg/importer"
+	"groupimport/pkg/scheduler"
 )
 
 func TestEventsAreToldApartByTheirShape(t *testing.T) {
-	resume, retry := importer.Action{Resume: true}, importer.Action{Retry: true}
+	resume, retry := scheduler.Action{Resume: true}, scheduler.Action{Retry: true}
 	s3 := func(key string) string {
 		return `{"Records":[{"eventSource":"aws:s3","eventName":"ObjectCreated:Put","s3":{"bucket":{"name":"b"},"object":{"key":"` + key + `"}}}]}`
 	}

@@ -10,6 +10,7 @@ import (
 
 	"groupimport/pkg/importer"
 	"groupimport/pkg/results"
+	"groupimport/pkg/scheduler"
 )
 
 // namespace is that of the metrics, whose one dimension is the bucket: the functions of a stack share both.
@@ -53,7 +54,7 @@ func (m *metrics) run(bucket string, n importer.Numbers) {
 }
 
 // pass writes what the schedule has found.
-func (m *metrics) pass(bucket string, p importer.Pass) {
+func (m *metrics) pass(bucket string, p scheduler.Result) {
 	m.write(bucket, nil, []metric{
 		{"Imports", "Count", float64(p.Imports)},
 		{"StoppedImports", "Count", float64(p.Stopped)},

@@ -26,9 +26,9 @@ import (
 	"groupimport/pkg/blob/blobtest/versitygw"
 	"groupimport/pkg/blob/s3blob"
 	"groupimport/pkg/emulator"
-	"groupimport/pkg/importer"
 	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
+	"groupimport/pkg/scheduler"
 )
 
 // bootstrap builds the program as scripts/build does, but for this machine, once.
@@ -167,7 +167,7 @@ func s3Event(key string) []byte {
 		bucketName + `"},"object":{"key":"` + escaped + `"}}}]}`)
 }
 
-func invoke(t *testing.T, f *lambdatest.Runtime, payload []byte) (importer.Pass, *lambdatest.FunctionError) {
+func invoke(t *testing.T, f *lambdatest.Runtime, payload []byte) (scheduler.Result, *lambdatest.FunctionError) {
 	t.Helper()
 	r, err := f.Invoke(t.Context(), payload)
 	if err != nil {
@@ -176,7 +176,7 @@ func invoke(t *testing.T, f *lambdatest.Runtime, payload []byte) (importer.Pass,
 	if r.Start > 0 {
 		t.Logf("the process asked for its first event after %v", r.Start)
 	}
-	var p importer.Pass
+	var p scheduler.Result
 	if r.Error == nil {
 		if err := json.Unmarshal(r.Response, &p); err != nil {
 			t.Fatalf("the answer is %q: %v", r.Response, err)

@@ -32,6 +32,7 @@ import (
 	"groupimport/pkg/export"
 	"groupimport/pkg/importer"
 	"groupimport/pkg/results"
+	"groupimport/pkg/scheduler"
 	"groupimport/pkg/tim"
 )
 
@@ -389,18 +390,19 @@ func lives(t *testing.T, config config.Config) (ops []blobtest.Op, written []str
 		return blobtest.Fault{}
 	}}
 	service := &emulator.Service{SDKAppID: config.SDKAppID, Key: config.SecretKey, Limit: -1}
-	schedule := func(a importer.Action, length time.Duration) {
+	schedule := func(a scheduler.Action, length time.Duration) {
 		ctx, cancel := context.WithTimeout(t.Context(), length)
 		defer cancel()
 		i := &importer.Importer{Config: config, Bucket: store, BucketName: config.Bucket}
-		if err := i.Dial(func(c *tim.Config) { c.Transport = service }); err != nil {
+		var err error
+		if i.Client, err = config.Clients(nil, func(c *tim.Config) { c.Transport = service })(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := i.Schedule(ctx, a); err != nil {
+		if _, err := (&scheduler.Scheduler{Importer: i}).Pass(ctx, a); err != nil {
 			t.Fatal(err)
 		}
 	}
-	all := importer.Action{Resume: true, Retry: true, Now: true, Missed: time.Nanosecond}
+	all := scheduler.Action{Resume: true, Retry: true, Now: true, Missed: time.Nanosecond}
 	for _, key := range []string{"a.jsonl", "sub/b.jsonl", "odd.import/c.jsonl"} {
 		for version := range 2 {
 			lines := records(2000)
@@ -750,7 +752,7 @@ func TestAlarmsAndDashboardGoByMetricsThatAreWritten(t *testing.T) {
 	var lines bytes.Buffer
 	m := &metrics{w: &lines}
 	m.run("groups", importer.Numbers{P50: 1, P95: 2, P99: 3, State: results.Stopped})
-	m.pass("groups", importer.Pass{Stopped: 1})
+	m.pass("groups", scheduler.Result{Stopped: 1})
 	written := map[string]bool{}
 	for line := range bytes.Lines(lines.Bytes()) {
 		// The shape that the specification of the embedded metric format demands.

@@ -23,6 +23,7 @@ import (
 	"groupimport/pkg/lease"
 	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
+	"groupimport/pkg/scheduler"
 )
 
 // grace is how long attempts under way are waited for after Ctrl-C: longer than the service takes for
@@ -77,11 +78,11 @@ func (t *tool) config() (config.Config, slog.Level, error) {
 func (t *tool) importAll(ctx context.Context, cfg config.Config, level slog.Level, mapping string, files []string, how manner) error {
 	meter := newMeter(t.stderr, how)
 	log := meter.logger(level)
-	first := &importer.Importer{Config: cfg, Grace: grace, Log: log}
-	if err := first.Dial(nil); err != nil {
+	client, err := cfg.Clients(log, nil)()
+	if err != nil {
 		return err
 	}
-	defer first.Client.Close()
+	defer client.Close()
 
 	defer context.AfterFunc(ctx, func() {
 		fmt.Fprintf(meter, "local: %v: ending in good order; once more ends at once\n", context.Cause(ctx))
@@ -91,13 +92,13 @@ func (t *tool) importAll(ctx context.Context, cfg config.Config, level slog.Leve
 	for n, file := range files {
 		i := &importer.Importer{
 			Config: cfg, Mapping: mapping, Owner: holder(), IsDead: dead, Grace: grace, Log: log,
-			Client: first.Client, // one budget for all
+			Client: client, // one budget for all
 		}
 		status := t.importFile(ctx, i, file, meter)
 		if rank[status] > rank[worst] {
 			worst = status
 		}
-		if ctx.Err() != nil || first.Client.Stopped() != nil {
+		if ctx.Err() != nil || client.Stopped() != nil {
 			if rest := files[n+1:]; len(rest) > 0 {
 				fmt.Fprintf(meter, "local: not begun: %s\n", strings.Join(shownAll(rest), " "))
 			}
@@ -146,7 +147,7 @@ func (t *tool) importFile(ctx context.Context, i *importer.Importer, file string
 	var s importer.Summary
 	for {
 		stop := meter.watch(i, name)
-		s, err = i.Run(ctx, key)
+		s, err = (&scheduler.Scheduler{Importer: i}).Import(ctx, key)
 		stop()
 		if err != nil || s.State != results.Waiting || ctx.Err() != nil {
 			break

@@ -38,7 +38,7 @@ func TestAFileOfSomebodyElseIsWholeAfterALongerQuiet(t *testing.T) {
 		t.Skip("only root can make a file of somebody else")
 	}
 	dir := t.TempDir()
-	s := &scheduler{dir: dir}
+	s := &watcher{dir: dir}
 	name := filepath.Join(dir, "a.jsonl")
 	for _, row := range []struct {
 		name  string

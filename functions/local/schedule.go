@@ -15,6 +15,8 @@ import (
 	"groupimport/pkg/export"
 	"groupimport/pkg/importer"
 	"groupimport/pkg/results"
+	"groupimport/pkg/scheduler"
+	"groupimport/pkg/tim"
 )
 
 const (
@@ -45,7 +47,7 @@ func (t *tool) retry(ctx context.Context, args []string) error {
 		return err
 	}
 	defer s.close()
-	action := importer.Action{Resume: true, Retry: true, Now: *now, Missed: settled, Whole: s.whole}
+	action := scheduler.Action{Resume: true, Retry: true, Now: *now, Missed: settled, Whole: s.whole}
 	ends := tally{}
 	for {
 		pass, err := s.pass(ctx, action)
@@ -76,7 +78,7 @@ func (t *tool) retry(ctx context.Context, args []string) error {
 type tally map[string]int
 
 // add adds what a pass did, and reports whether something goes on at once.
-func (t tally) add(pass importer.Pass) (again bool) {
+func (t tally) add(pass scheduler.Result) (again bool) {
 	for _, d := range pass.Done {
 		t[d.Key] = doingStatus(d)
 		again = again || d.State == results.Waiting
@@ -99,7 +101,7 @@ func (t tally) worst() int {
 }
 
 // leftReason says why a pass has left something.
-func leftReason(ctx context.Context, pass importer.Pass) string {
+func leftReason(ctx context.Context, pass scheduler.Result) string {
 	if ctx.Err() != nil {
 		return context.Cause(ctx).Error()
 	}
@@ -124,7 +126,7 @@ func (t *tool) watch(ctx context.Context, args []string) error {
 	fmt.Fprintf(s.meter, "local: watching %s: drop exports into it; Ctrl-C ends in good order\n", s.dir)
 	var retried time.Time
 	for {
-		action := importer.Action{Resume: true, Missed: settled, Whole: s.whole}
+		action := scheduler.Action{Resume: true, Missed: settled, Whole: s.whole}
 		if time.Since(retried) >= retryEvery {
 			action.Retry, retried = true, time.Now()
 		}
@@ -141,8 +143,8 @@ func (t *tool) watch(ctx context.Context, args []string) error {
 	}
 }
 
-// A scheduler does passes of the schedule over a folder.
-type scheduler struct {
+// A watcher does passes of the schedule over a folder.
+type watcher struct {
 	*tool
 	dir     string
 	bucket  *dirblob.Bucket
@@ -150,7 +152,8 @@ type scheduler struct {
 	mapping string
 	log     *slog.Logger
 	meter   *meter
-	client  *importer.Importer // holds the client; nil before the first pass and after a stop
+	clients func() (*tim.Client, error)
+	client  *tim.Client // nil before the first pass
 
 	// What was last said of each key, and in this pass. A watch does a pass every few seconds, and says
 	// again only what has changed. The key "" is that of the folder.
@@ -158,7 +161,7 @@ type scheduler struct {
 }
 
 // schedule returns a scheduler over the one folder that is named.
-func (t *tool) schedule(args []string, mapped mapOption, encoding encodingOption, how manner) (*scheduler, error) {
+func (t *tool) schedule(args []string, mapped mapOption, encoding encodingOption, how manner) (*watcher, error) {
 	if len(args) != 1 {
 		return nil, usageError("name one folder")
 	}
@@ -185,38 +188,37 @@ func (t *tool) schedule(args []string, mapped mapOption, encoding encodingOption
 		return nil, err
 	}
 	m := newMeter(t.stderr, how)
-	return &scheduler{
-		tool: t, dir: args[0], bucket: bucket, cfg: cfg, mapping: mapping, log: m.logger(level), meter: m, said: make(map[string]string), saying: make(map[string]string),
+	return &watcher{
+		tool: t, dir: args[0], bucket: bucket, cfg: cfg, mapping: mapping, log: m.logger(level), clients: cfg.Clients(m.logger(level), nil), meter: m, said: make(map[string]string), saying: make(map[string]string),
 	}, nil
 }
 
-func (s *scheduler) close() {
+func (s *watcher) close() {
 	if s.client != nil {
-		s.client.Client.Close()
+		s.client.Close()
 	}
 	s.bucket.Close()
 }
 
 // pass does one pass and says what it did.
-func (s *scheduler) pass(ctx context.Context, a importer.Action) (importer.Pass, error) {
+func (s *watcher) pass(ctx context.Context, a scheduler.Action) (scheduler.Result, error) {
 	s.saying = make(map[string]string)
 	absolute, err := filepath.Abs(s.dir)
 	if err != nil {
-		return importer.Pass{}, err
+		return scheduler.Result{}, err
 	}
 	i := &importer.Importer{
 		Config: s.cfg, Mapping: s.mapping, Bucket: s.bucket, BucketName: absolute, Owner: holder(), IsDead: dead, Grace: grace, Log: s.log,
 	}
-	if s.client == nil || s.client.Client.Stopped() != nil {
-		// A client that was stopped stays so; what stopped it may be mended by now.
-		if err := i.Dial(nil); err != nil {
-			return importer.Pass{}, err
+	if s.client == nil || s.client.Stopped() != nil {
+		// A client that was stopped stays so; the cause may be fixed by now.
+		if s.client, err = s.clients(); err != nil {
+			return scheduler.Result{}, err
 		}
-		s.client = i
 	}
-	i.Client = s.client.Client
+	i.Client = s.client
 	stop := s.meter.watch(i, shown(s.dir))
-	pass, err := i.Schedule(ctx, a)
+	pass, err := (&scheduler.Scheduler{Importer: i}).Pass(ctx, a)
 	stop()
 	for _, d := range pass.Done {
 		s.tell(d)
@@ -234,12 +236,12 @@ func (s *scheduler) pass(ctx context.Context, a importer.Action) (importer.Pass,
 }
 
 // tell says what was done about one import.
-func (s *scheduler) tell(d importer.Doing) {
+func (s *watcher) tell(d scheduler.JobResult) {
 	file := s.file(d.Key)
 	switch {
 	case d.Error != "":
 		s.say(d.Key, fmt.Sprintf("local: %s: %s: %s\n", file, d.What, d.Error))
-	case d.What == importer.Skip:
+	case d.What == scheduler.Skip:
 		s.say(d.Key, fmt.Sprintf("local: %s: left out: %s\n", file, d.Reason))
 	case d.State == results.Running:
 		s.say(d.Key, fmt.Sprintf("local: %s: %s\n", file, strings.Replace(d.Reason, d.Owner, who(d.Owner), 1)))
@@ -260,7 +262,7 @@ func (s *scheduler) tell(d importer.Doing) {
 }
 
 // tellLinks says which files that look like exports are left out, because they are links out of the folder.
-func (s *scheduler) tellLinks(ctx context.Context) {
+func (s *watcher) tellLinks(ctx context.Context) {
 	// What cannot be read here, the list has complained of, or it has vanished.
 	_ = fs.WalkDir(os.DirFS(s.dir), ".", func(key string, entry fs.DirEntry, err error) error {
 		switch {
@@ -292,7 +294,7 @@ func (s *scheduler) tellLinks(ctx context.Context) {
 }
 
 // say writes a message about key, unless it is the last one that was written.
-func (s *scheduler) say(key, message string) {
+func (s *watcher) say(key, message string) {
 	if s.said[key] != message {
 		fmt.Fprint(s.meter, message)
 	}
@@ -300,12 +302,12 @@ func (s *scheduler) say(key, message string) {
 }
 
 // file is the name of the file at key, for messages.
-func (s *scheduler) file(key string) string {
+func (s *watcher) file(key string) string {
 	return shown(filepath.Join(s.dir, filepath.FromSlash(key)))
 }
 
 // whole reports whether the file at key has been written to its end, as far as the system tells.
-func (s *scheduler) whole(key string) bool {
+func (s *watcher) whole(key string) bool {
 	name := filepath.Join(s.dir, filepath.FromSlash(key))
 	open, told := openForWriting(name)
 	if told {
@@ -316,11 +318,11 @@ func (s *scheduler) whole(key string) bool {
 }
 
 // doingStatus is the exit status of what a pass did about one import.
-func doingStatus(d importer.Doing) int {
+func doingStatus(d scheduler.JobResult) int {
 	switch {
 	case d.Error != "":
 		return exitError
-	case d.What == importer.Skip:
+	case d.What == scheduler.Skip:
 		return exitNotIn
 	case d.State != results.Finished:
 		return exitUnfinished

@@ -10,14 +10,14 @@ import (
 	"strings"
 	"testing"
 
-	"groupimport/pkg/importer"
 	"groupimport/pkg/lease"
 	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
+	"groupimport/pkg/scheduler"
 )
 
 // newScheduler returns one over a new folder, and where its messages go. Nothing answers its calls.
-func newScheduler(t *testing.T) (s *scheduler, stderr *bytes.Buffer) {
+func newScheduler(t *testing.T) (s *watcher, stderr *bytes.Buffer) {
 	t.Helper()
 	stderr = &bytes.Buffer{}
 	env := map[string]string{"TIM_ENDPOINT": "http://127.0.0.1:1", "TIM_SDKAPPID": "1400000000", "TIM_SECRET_KEY": "key"}
@@ -32,7 +32,7 @@ func newScheduler(t *testing.T) (s *scheduler, stderr *bytes.Buffer) {
 // What is left out for its name is no error of each pass, and is said once.
 func TestScheduler_LeftOutIsSaidOnce(t *testing.T) {
 	s, stderr := newScheduler(t)
-	d := importer.Doing{Key: "a.jsonl", What: importer.Skip, Reason: "its name is too long"}
+	d := scheduler.JobResult{Key: "a.jsonl", What: scheduler.Skip, Reason: "its name is too long"}
 	for range 2 {
 		s.tell(d)
 	}
@@ -48,7 +48,7 @@ func TestAPassSaysAgainOnlyWhatHasChanged(t *testing.T) {
 	s, stderr := newScheduler(t)
 	pass := func(want string) {
 		t.Helper()
-		for _, action := range []importer.Action{{Resume: true, Missed: settled}, {Resume: true, Retry: true, Missed: settled}} {
+		for _, action := range []scheduler.Action{{Resume: true, Missed: settled}, {Resume: true, Retry: true, Missed: settled}} {
 			if _, err := s.pass(t.Context(), action); err != nil {
 				t.Fatal(err)
 			}
@@ -66,7 +66,7 @@ func TestAPassSaysAgainOnlyWhatHasChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	const message = `local: "/a\n\\b.jsonl": `
-	if _, err := s.pass(t.Context(), importer.Action{Resume: true}); err != nil {
+	if _, err := s.pass(t.Context(), scheduler.Action{Resume: true}); err != nil {
 		t.Fatal(err)
 	}
 	if got := strings.ReplaceAll(stderr.String(), s.dir, ""); !strings.HasPrefix(got, message) || strings.Count(got, "\n") != 1 {
@@ -88,8 +88,8 @@ func TestAPassSaysAgainOnlyWhatHasChanged(t *testing.T) {
 
 func TestAMessageIsForgottenOnceTheImportIsFinished(t *testing.T) {
 	s, stderr := newScheduler(t)
-	broken := importer.Doing{Key: "a.jsonl", What: "resume", Error: "broken"}
-	for _, d := range []importer.Doing{broken, broken, {Key: "a.jsonl", What: "resume", State: results.Finished}, broken} {
+	broken := scheduler.JobResult{Key: "a.jsonl", What: "resume", Error: "broken"}
+	for _, d := range []scheduler.JobResult{broken, broken, {Key: "a.jsonl", What: "resume", State: results.Finished}, broken} {
 		s.tell(d)
 	}
 	if got := strings.Count(stderr.String(), "a.jsonl: resume: broken\n"); got != 2 {
@@ -100,7 +100,7 @@ func TestAMessageIsForgottenOnceTheImportIsFinished(t *testing.T) {
 func TestTheHolderIsNamedForPeople(t *testing.T) {
 	busy := &lease.BusyError{Owner: "host desk boot a/b/pid:[1] pid 42 start 7"}
 	s, stderr := newScheduler(t)
-	s.tell(importer.Doing{Key: "a.jsonl", What: "resume", State: results.Running, Reason: busy.Error(), Owner: busy.Owner})
+	s.tell(scheduler.JobResult{Key: "a.jsonl", What: "resume", State: results.Running, Reason: busy.Error(), Owner: busy.Owner})
 	want := fmt.Sprintf("local: %s/a.jsonl: process 42 on desk is working on it, until 0001-01-01T00:00:00Z at the latest\n", s.dir)
 	if got := stderr.String(); got != want {
 		t.Errorf("got %q, want %q", got, want)
@@ -130,7 +130,7 @@ func TestLinksOutOfTheFolderAreToldOnce(t *testing.T) {
 	}
 	s.dir = link
 	for range 2 {
-		if _, err := s.pass(t.Context(), importer.Action{Retry: true}); err != nil {
+		if _, err := s.pass(t.Context(), scheduler.Action{Retry: true}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -152,10 +152,10 @@ func TestPass_SaysWhichNamesCannotBeRead(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var pass importer.Pass
+	var pass scheduler.Result
 	for range 2 {
 		var err error
-		if pass, err = s.pass(t.Context(), importer.Action{Resume: true, Retry: true}); err != nil {
+		if pass, err = s.pass(t.Context(), scheduler.Action{Resume: true, Retry: true}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -171,21 +171,21 @@ func TestPass_SaysWhichNamesCannotBeRead(t *testing.T) {
 }
 
 func TestRetryEndsWithTheWorstOfWhatEachImportCameTo(t *testing.T) {
-	broken := importer.Doing{Key: "broken", Error: "broken"}
-	waiting := importer.Doing{Key: "long", State: results.Waiting}
-	finished := importer.Doing{Key: "long", State: results.Finished}
-	notIn := importer.Doing{Key: "long", State: results.Finished, Counts: outcome.Counts{Rejected: 1}}
+	broken := scheduler.JobResult{Key: "broken", Error: "broken"}
+	waiting := scheduler.JobResult{Key: "long", State: results.Waiting}
+	finished := scheduler.JobResult{Key: "long", State: results.Finished}
+	notIn := scheduler.JobResult{Key: "long", State: results.Finished, Counts: outcome.Counts{Rejected: 1}}
 	for _, row := range []struct {
 		name   string
-		passes []importer.Pass
+		passes []scheduler.Result
 		want   int
 	}{
-		{"nothing", []importer.Pass{{}}, exitOK},
-		{"an error of one, and another that goes on", []importer.Pass{{Done: []importer.Doing{broken, waiting}}, {Done: []importer.Doing{finished}}}, exitError},
-		{"one that goes on", []importer.Pass{{Done: []importer.Doing{waiting}}, {Done: []importer.Doing{finished}}}, exitOK},
-		{"some not in, and some left", []importer.Pass{{Done: []importer.Doing{notIn}, Left: 1}}, exitUnfinished},
-		{"an error, and some left", []importer.Pass{{Done: []importer.Doing{broken}, Left: 1}}, exitError},
-		{"some left that the next pass does", []importer.Pass{{Left: 1}, {Done: []importer.Doing{finished}}}, exitOK},
+		{"nothing", []scheduler.Result{{}}, exitOK},
+		{"an error of one, and another that goes on", []scheduler.Result{{Done: []scheduler.JobResult{broken, waiting}}, {Done: []scheduler.JobResult{finished}}}, exitError},
+		{"one that goes on", []scheduler.Result{{Done: []scheduler.JobResult{waiting}}, {Done: []scheduler.JobResult{finished}}}, exitOK},
+		{"some not in, and some left", []scheduler.Result{{Done: []scheduler.JobResult{notIn}, Left: 1}}, exitUnfinished},
+		{"an error, and some left", []scheduler.Result{{Done: []scheduler.JobResult{broken}, Left: 1}}, exitError},
+		{"some left that the next pass does", []scheduler.Result{{Left: 1}, {Done: []scheduler.JobResult{finished}}}, exitOK},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			ends := tally{}
@@ -201,7 +201,7 @@ func TestRetryEndsWithTheWorstOfWhatEachImportCameTo(t *testing.T) {
 
 func TestWhatIsLeftAfterAnInterruptSaysSo(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
-	pass := importer.Pass{Left: 2, Reason: "time is up"}
+	pass := scheduler.Result{Left: 2, Reason: "time is up"}
 	if got := leftReason(ctx, pass); got != pass.Reason {
 		t.Errorf("got %q, want %q", got, pass.Reason)
 	}

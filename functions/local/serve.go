@@ -13,7 +13,6 @@ import (
 
 	"groupimport/pkg/blob/dirblob"
 	"groupimport/pkg/httpapi"
-	"groupimport/pkg/importer"
 )
 
 const (
@@ -60,11 +59,7 @@ func (t *tool) serve(ctx context.Context, args []string) error {
 	}
 	defer bucket.Close()
 	log := slog.New(slog.NewTextHandler(t.stderr, &slog.HandlerOptions{Level: level}))
-	i := &importer.Importer{Config: cfg, Bucket: bucket, BucketName: dir, Owner: holder(), IsDead: dead, Log: log}
-	if err := i.Dial(nil); err != nil {
-		return err
-	}
-	handler, err := httpapi.New(httpapi.Config{Importer: i, Token: cfg.HTTPToken, Log: log})
+	handler, err := httpapi.New(httpapi.Config{Config: cfg, Bucket: bucket, Clients: cfg.Clients(log, nil), Log: log})
 	if err != nil {
 		return err
 	}

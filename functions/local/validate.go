@@ -24,7 +24,6 @@ import (
 
 	"groupimport/pkg/export"
 	"groupimport/pkg/group"
-	"groupimport/pkg/importer"
 	"groupimport/pkg/mapping"
 	"groupimport/pkg/tim"
 )
@@ -68,12 +67,12 @@ func (t *tool) validate(ctx context.Context, args []string) error {
 		if err != nil {
 			return err
 		}
-		i := &importer.Importer{Config: cfg, Grace: grace}
-		if err := i.Dial(nil); err != nil {
+		client, err := cfg.Clients(nil, nil)()
+		if err != nil {
 			return err
 		}
-		defer i.Client.Close()
-		v.client = i.Client
+		defer client.Close()
+		v.client = client
 	}
 	worst := exitOK
 	for _, file := range flags.Args() {

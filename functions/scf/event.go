@@ -10,7 +10,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"groupimport/functions/internal/invocation"
-	"groupimport/pkg/importer"
+	"groupimport/pkg/scheduler"
 )
 
 // known names the shapes of events that this function knows.
@@ -118,9 +118,9 @@ func timer(message jsontext.Value) (invocation.Event, error) {
 	}
 	switch strings.TrimSpace(text) {
 	case "resume":
-		return invocation.Event{Action: &importer.Action{Resume: true}}, nil
+		return invocation.Event{Action: &scheduler.Action{Resume: true}}, nil
 	case "retry":
-		return invocation.Event{Action: &importer.Action{Retry: true}}, nil
+		return invocation.Event{Action: &scheduler.Action{Retry: true}}, nil
 	}
 	return invocation.Event{}, eventError("unknown message of a timer, %q", text)
 }

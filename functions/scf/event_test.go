@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"groupimport/functions/internal/invocation"
-	"groupimport/pkg/importer"
+	"groupimport/pkg/scheduler"
 )
 
 // cosEvent is one as documents and captures show it, with a header that nobody may see in a log.
@@ -23,7 +23,7 @@ func cosEvent(key string) []byte {
 const headerSecret = "the-header-that-nobody-may-see"
 
 func TestEventsAreToldApartByTheirShape(t *testing.T) {
-	resume, retry := importer.Action{Resume: true}, importer.Action{Retry: true}
+	resume, retry := scheduler.Action{Resume: true}, scheduler.Action{Retry: true}
 	object := func(keys ...string) invocation.Event {
 		return invocation.Event{Objects: []invocation.Object{{Bucket: "groups-1250000000", Keys: keys}}}
 	}

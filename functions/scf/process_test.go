@@ -23,9 +23,9 @@ import (
 	"groupimport/pkg/blob/blobtest"
 	"groupimport/pkg/blob/cosblob/costest"
 	"groupimport/pkg/emulator"
-	"groupimport/pkg/importer"
 	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
+	"groupimport/pkg/scheduler"
 )
 
 // program builds the function as scripts/build does, but for this machine, once.
@@ -129,7 +129,7 @@ func (c *cloud) put(key string, lines ...string) {
 	}
 }
 
-func invoke(t *testing.T, f *scftest.Runtime, payload []byte) (importer.Pass, *scftest.FunctionError) {
+func invoke(t *testing.T, f *scftest.Runtime, payload []byte) (scheduler.Result, *scftest.FunctionError) {
 	t.Helper()
 	r, err := f.Invoke(t.Context(), payload)
 	if err != nil {
@@ -138,7 +138,7 @@ func invoke(t *testing.T, f *scftest.Runtime, payload []byte) (importer.Pass, *s
 	if r.Start > 0 {
 		t.Logf("the process answered for the first time after %v", r.Start)
 	}
-	var p importer.Pass
+	var p scheduler.Result
 	if r.Error == nil {
 		if err := json.Unmarshal(r.Response, &p); err != nil {
 			t.Fatalf("the answer is %q: %v", r.Response, err)

@@ -29,6 +29,7 @@ import (
 	"groupimport/pkg/httpapi"
 	"groupimport/pkg/importer"
 	"groupimport/pkg/results"
+	"groupimport/pkg/scheduler"
 )
 
 // A deployment is serverless.yml, with the fields that the component multi-scf reads and no others: src/formatter.ts
@@ -532,7 +533,7 @@ func (g *guarded) check(never ...[2]string) {
 }
 
 // newImporter returns an importer over a guarded bucket and an emulated service.
-func (g *guarded) newImporter(service *emulator.Service, env map[string]string) *importer.Importer {
+func (g *guarded) newImporter(service *emulator.Service, env map[string]string) *scheduler.Scheduler {
 	g.t.Helper()
 	im := httptest.NewServer(service)
 	g.t.Cleanup(im.Close)
@@ -542,10 +543,10 @@ func (g *guarded) newImporter(service *emulator.Service, env map[string]string) 
 		g.t.Fatal(err)
 	}
 	i := &importer.Importer{Config: config, Bucket: g.open(), BucketName: bucketName}
-	if err := i.Dial(nil); err != nil {
+	if i.Client, err = config.Clients(nil, nil)(); err != nil {
 		g.t.Fatal(err)
 	}
-	return i
+	return &scheduler.Scheduler{Importer: i}
 }
 
 func TestPolicyOfImports_CoversWhatTheCodeDoesAndNoMore(t *testing.T) {
@@ -558,8 +559,8 @@ func TestPolicyOfImports_CoversWhatTheCodeDoesAndNoMore(t *testing.T) {
 	var b blob.Bucket
 	for range 2 { // records fail, and then are in
 		i := g.newImporter(service, map[string]string{"TIM_RATE": "2000", "ONE_AT_A_TIME": "true", "MAX_ATTEMPTS": "1", "RETRY_UNKNOWN": "true"})
-		b = i.Bucket
-		pass, err := i.Schedule(t.Context(), importer.Action{Resume: true, Retry: true, Now: true, Missed: time.Nanosecond})
+		b = i.Importer.Bucket
+		pass, err := i.Pass(t.Context(), scheduler.Action{Resume: true, Retry: true, Now: true, Missed: time.Nanosecond})
 		if err != nil || len(pass.Done) == 0 || pass.Err() != nil {
 			t.Fatalf("got %+v, %v", pass, err)
 		}
@@ -591,7 +592,9 @@ func TestPolicyOfHTTP_CoversWhatTheCodeDoesAndNoMore(t *testing.T) {
 	}
 	const token = "a-token-of-some-length"
 	i := g.newImporter(service, map[string]string{"HTTP_TOKEN": token, "TIM_RATE": "100", "MAX_ATTEMPTS": "1"})
-	h, err := httpapi.New(httpapi.Config{Importer: i, Token: token})
+	h, err := httpapi.New(httpapi.Config{
+		Config: i.Importer.Config, Bucket: i.Importer.Bucket, Clients: i.Importer.Config.Clients(nil, nil),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

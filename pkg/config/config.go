@@ -17,6 +17,7 @@ import (
 	"groupimport/pkg/export"
 	"groupimport/pkg/group"
 	"groupimport/pkg/mapping"
+	"groupimport/pkg/pacer"
 	"groupimport/pkg/tim"
 )
 
@@ -304,5 +305,24 @@ func whole(field func(*Config) *int, low, high float64) func(*Config, string) er
 		}
 		*field(c) = int(n)
 		return nil
+	}
+}
+
+// Clients returns a function that makes clients with these settings, all of which share one rate limiter. change may
+// adjust the settings of each; it may be nil.
+func (c Config) Clients(log *slog.Logger, change func(*tim.Config)) func() (*tim.Client, error) {
+	limiter := pacer.New(c.Rate)
+	return func() (*tim.Client, error) {
+		if c.SecretKey == "" && c.SecretKeyParameter != "" {
+			return nil, errors.New("TIM_SECRET_KEY_PARAMETER is not read here: set TIM_SECRET_KEY")
+		}
+		t := tim.Config{
+			SDKAppID: c.SDKAppID, Admin: c.Admin, SecretKey: c.SecretKey, Endpoint: c.Endpoint, Backup: tim.Backup(c.Endpoint),
+			Pacer: limiter, Rate: c.Rate, MaxAttempts: c.MaxAttempts, Log: log,
+		}
+		if change != nil {
+			change(&t)
+		}
+		return tim.New(t)
 	}
 }

@@ -36,8 +36,11 @@ import (
 	"strings"
 	"time"
 
+	"groupimport/pkg/blob"
 	"groupimport/pkg/config"
 	"groupimport/pkg/importer"
+	"groupimport/pkg/scheduler"
+	"groupimport/pkg/tim"
 )
 
 const (
@@ -53,37 +56,44 @@ const (
 
 // Config is what the handler needs.
 type Config struct {
-	Importer *importer.Importer // with a Client, which nothing else uses
-	Token    string             // what callers bear, 16 characters or more, never logged
-	Platform bool               // the platform checks callers; then Token is empty
-	Log      *slog.Logger       // nil discards
+	Config  config.Config
+	Bucket  blob.Bucket                 // of the exports
+	Clients func() (*tim.Client, error) // makes clients that share one rate limiter, see [config.Config.Clients]
+	Log     *slog.Logger                // nil discards
 }
 
 // An api is the handler.
 type api struct {
-	importer *importer.Importer
-	token    [sha256.Size]byte // of the token; compared as hashes, so that not even its length shows in the time
-	platform bool
-	log      *slog.Logger
-	room     chan struct{} // for requests
-	long     chan struct{} // for long bodies that are read
+	config    config.Config
+	bucket    blob.Bucket
+	dialer    *dialer
+	scheduler *scheduler.Scheduler // for the states of imports alone
+	token     [sha256.Size]byte    // of the token; compared as hashes, so that not even its length shows in the time
+	platform  bool
+	log       *slog.Logger
+	room      chan struct{} // for requests
+	long      chan struct{} // for long bodies that are read
 }
 
 // New returns the handler. Its error says that nothing would check who calls.
 func New(c Config) (http.Handler, error) {
 	switch {
-	case c.Importer == nil || c.Importer.Client == nil:
-		return nil, errors.New("no importer with a client")
-	case c.Token == "" && !c.Platform:
+	case c.Config.HTTPToken == "" && !c.Config.HTTPPlatform:
 		return nil, errors.New("nobody checks who calls: set HTTP_TOKEN (openssl rand -hex 24 makes one), " +
 			"or HTTP_AUTH=platform where the platform checks callers")
-	case c.Token != "" && c.Platform:
+	case c.Config.HTTPToken != "" && c.Config.HTTPPlatform:
 		return nil, errors.New("HTTP_TOKEN and HTTP_AUTH=platform are both set: a request has room for one of them")
-	case c.Token != "" && len(c.Token) < config.MinToken:
+	case c.Config.HTTPToken != "" && len(c.Config.HTTPToken) < config.MinToken:
 		return nil, errors.New("HTTP_TOKEN is too short: openssl rand -hex 24 makes one")
 	}
+	client, err := c.Clients()
+	if err != nil {
+		return nil, err
+	}
+	i := &importer.Importer{Config: c.Config, Bucket: c.Bucket, Log: c.Log}
 	a := &api{
-		importer: c.Importer, token: sha256.Sum256([]byte(c.Token)), platform: c.Platform, log: c.Log,
+		config: c.Config, bucket: c.Bucket, dialer: &dialer{dial: c.Clients, client: client}, scheduler: &scheduler.Scheduler{Importer: i},
+		token: sha256.Sum256([]byte(c.Config.HTTPToken)), platform: c.Config.HTTPPlatform, log: c.Log,
 		room: make(chan struct{}, atOnce), long: make(chan struct{}, longAtOnce),
 	}
 	if a.log == nil {

@@ -14,9 +14,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"groupimport/pkg/group"
-	"groupimport/pkg/importer"
 	"groupimport/pkg/outcome"
-	"groupimport/pkg/results"
 )
 
 const (
@@ -86,7 +84,7 @@ func (a *api) readGroup(ctx context.Context, r *http.Request, keyed bool) (rec g
 	if !ok {
 		return group.Record{}, "", refusal, false
 	}
-	rec, err := group.NewDecoder(a.importer.Config.Limits).Decode(body)
+	rec, err := group.NewDecoder(a.config.Limits).Decode(body)
 	// What is JSON but no valid record is refused field by field.
 	if e, ok := errors.AsType[*group.Error](err); ok {
 		if jsontext.Value(body).IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) {
@@ -98,7 +96,7 @@ func (a *api) readGroup(ctx context.Context, r *http.Request, keyed bool) (rec g
 		}.answer(), false
 	}
 	if keyed {
-		digest = results.Digest(body)
+		digest = digestOf(body)
 	}
 	return rec, digest, answer{}, true
 }
@@ -166,7 +164,7 @@ func (a *api) single(ctx context.Context, rec *group.Record, keyed bool) (ans an
 	deadline, _ := ctx.Deadline()
 	working, cancel := context.WithDeadline(ctx, deadline.Add(-min(keepTime, time.Until(deadline)/2)))
 	defer cancel()
-	o, err := a.importer.Single(working, rec)
+	o, err := a.dialer.importGroup(working, rec)
 	if err != nil {
 		return undone(err, rec), false
 	}
@@ -195,7 +193,7 @@ func (a *api) single(ctx context.Context, rec *group.Record, keyed bool) (ans an
 		if p.Retry = again; keyed {
 			p.Retry = retryUseless // it gets this answer again
 		}
-	case importer.Taken(&o):
+	case isTaken(&o):
 		p.Type, p.Title, p.Status, p.Retry = "urn:groupimport:taken", "Another group has this GroupId", http.StatusConflict, retryUseless
 	case o.Status == outcome.Rejected:
 		p.Type, p.Title, p.Status = "urn:groupimport:rejected", "The service rejects the group", http.StatusUnprocessableEntity
@@ -211,16 +209,16 @@ func (a *api) single(ctx context.Context, rec *group.Record, keyed bool) (ans an
 // undone is the answer when a record has no outcome.
 func undone(err error, rec *group.Record) answer {
 	p := problem{Detail: err.Error(), GroupID: rec.GroupID, Retry: retrySafe}
-	if e, ok := errors.AsType[*importer.RateError](err); ok {
+	if e, ok := errors.AsType[*rateError](err); ok {
 		p.Type, p.Title, p.Status, p.Code = "urn:groupimport:rate", "Too fast", http.StatusTooManyRequests, e.Code
 		p.Detail += "; nothing was made"
 		return p.answer().later(e.After)
 	}
-	if e, ok := errors.AsType[*importer.HaltError](err); ok {
+	if e, ok := errors.AsType[*haltError](err); ok {
 		p.Type, p.Title, p.Status, p.Code = "urn:groupimport:halt", "The service takes nothing", http.StatusBadGateway, e.Code
 		return p.answer().later(e.After)
 	}
-	if e, ok := errors.AsType[*importer.LostError](err); ok {
+	if e, ok := errors.AsType[*lostError](err); ok {
 		p.Type, p.Title, p.Status, p.Code = "urn:groupimport:lost", "Time ran out and the answer is unknown", http.StatusGatewayTimeout, e.Code
 		p.Outcome = outcome.Unknown
 		p.Detail += "; the group has a GroupId, so that it can be sent again and is not made twice"

@@ -9,9 +9,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/go-json-experiment/json"
+	"groupimport/pkg/scheduler"
 
-	"groupimport/pkg/importer"
+	"github.com/go-json-experiment/json"
 )
 
 const (
@@ -21,8 +21,8 @@ const (
 
 // A list is the body of the answer to GET /imports.
 type list struct {
-	Imports []importer.Import `json:"imports"`
-	Next    string            `json:"next,omitzero"` // the path and query of the page behind this one
+	Imports []scheduler.Status `json:"imports"`
+	Next    string             `json:"next,omitzero"` // the path and query of the page behind this one
 }
 
 // listImports answers GET /imports?prefix=…&after=…&limit=….
@@ -39,9 +39,9 @@ func (a *api) listImports(ctx context.Context, r *http.Request) answer {
 	}
 	prefix := query.Get("prefix")
 	if prefix == "" {
-		prefix = a.importer.Config.Prefix
+		prefix = a.config.Prefix
 	}
-	imports, more, err := a.importer.Imports(ctx, prefix, query.Get("after"), limit)
+	imports, more, err := a.scheduler.List(ctx, prefix, query.Get("after"), limit)
 	if err != nil {
 		return a.unread(ctx, err, "there is nothing below this prefix")
 	}
@@ -61,7 +61,7 @@ func (a *api) listImports(ctx context.Context, r *http.Request) answer {
 
 // showImport answers GET /imports/{key}.
 func (a *api) showImport(ctx context.Context, r *http.Request, key string) answer {
-	im, err := a.importer.Look(ctx, key)
+	im, err := a.scheduler.Status(ctx, key)
 	if err != nil {
 		return a.unread(ctx, err, "there is no export with this key, and no trace of one")
 	}

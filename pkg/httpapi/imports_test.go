@@ -16,9 +16,9 @@ import (
 	"github.com/go-json-experiment/json"
 	"golang.org/x/net/html"
 
-	"groupimport/pkg/importer"
 	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
+	"groupimport/pkg/scheduler"
 )
 
 func put(t *testing.T, w *world, key string, lines ...string) {
@@ -37,9 +37,9 @@ func records(n int) []string {
 }
 
 // look returns an import as GET /imports/{key} shows it.
-func look(c *caller, key string) importer.Import {
+func look(c *caller, key string) scheduler.Status {
 	c.t.Helper()
-	var im importer.Import
+	var im scheduler.Status
 	r := c.get("/imports/" + key)
 	if r.status != 200 {
 		c.t.Fatalf("got %d: %s", r.status, r.body)
@@ -65,7 +65,7 @@ func TestAnImportIsShownFromItsBeginToItsEnd(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			if _, err := w.importer().Run(ctx, key); err != nil {
+			if _, err := w.importer().Import(ctx, key); err != nil {
 				t.Error(err)
 			}
 		}()
@@ -81,7 +81,7 @@ func TestAnImportIsShownFromItsBeginToItsEnd(t *testing.T) {
 		if im := look(c, key); im.State != results.Waiting || im.Reason != "time is up" || im.Rate != 0 {
 			t.Errorf("got %+v after the first run, want it waiting", im)
 		}
-		if _, err := w.importer().Run(t.Context(), key); err != nil {
+		if _, err := w.importer().Import(t.Context(), key); err != nil {
 			t.Fatal(err)
 		}
 		im = look(c, key)
@@ -117,7 +117,7 @@ func TestAStoppedImportSaysWhy(t *testing.T) {
 		const key = "exports/a.jsonl"
 		put(t, w, key, one)
 		w.config.SecretKey = "another"
-		if _, err := w.importer().Run(t.Context(), key); err != nil {
+		if _, err := w.importer().Import(t.Context(), key); err != nil {
 			t.Fatal(err)
 		}
 		if im := look(c, key); im.State != results.Stopped || !strings.Contains(im.Reason, "TIM_SECRET_KEY") || im.Again.IsZero() {
@@ -137,7 +137,7 @@ func TestADeadRunIsNotShownAsRunning(t *testing.T) {
 		put(t, w, key, records(3000)...)
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
-		go func() { _, _ = w.importer().Run(ctx, key) }()
+		go func() { _, _ = w.importer().Import(ctx, key) }()
 		time.Sleep(8 * time.Second)
 		w.store = w.store.Clone() // what a process leaves that is killed now
 		c := w.caller(lambda)
@@ -199,15 +199,15 @@ func TestImportsAreListedByThePage(t *testing.T) {
 		put(t, w, "exports/0/00.jsonl.import/lease/000001", "{}")
 		put(t, w, "secret/a.jsonl", one)
 		c.post(`{"Type":"Public","Name":"With a key"}`, "Idempotency-Key", "k") // leaves a folder that is none of the exports'
-		if _, err := w.importer().Run(t.Context(), "exports/1/01.jsonl"); err != nil {
+		if _, err := w.importer().Import(t.Context(), "exports/1/01.jsonl"); err != nil {
 			t.Fatal(err)
 		}
 
 		pages := func(path string) (keys []string, count int) {
 			for path != "" {
 				var l struct {
-					Imports []importer.Import `json:"imports"`
-					Next    string            `json:"next"`
+					Imports []scheduler.Status `json:"imports"`
+					Next    string             `json:"next"`
 				}
 				r := c.get(path)
 				if err := json.Unmarshal([]byte(r.body), &l); err != nil || r.status != 200 {
@@ -267,7 +267,7 @@ func TestPagesHoldNothingThatABrowserWouldRun(t *testing.T) {
 	over(t, func(t *testing.T, w *world, c *caller) {
 		const key = `exports/<script>alert(1)</script>"'.jsonl`
 		put(t, w, key, one)
-		if _, err := w.importer().Run(t.Context(), key); err != nil {
+		if _, err := w.importer().Import(t.Context(), key); err != nil {
 			t.Fatal(err)
 		}
 		for lang, word := range map[string]string{"": "finished", "fr, en;q=0.5": "finished", "zh-CN,zh;q=0.9,en;q=0.8": "已完成"} {

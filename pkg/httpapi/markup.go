@@ -8,8 +8,8 @@ import (
 	g "maragu.dev/gomponents"
 	h "maragu.dev/gomponents/html"
 
-	"groupimport/pkg/importer"
 	"groupimport/pkg/results"
+	"groupimport/pkg/scheduler"
 )
 
 // A content is what differs between pages. Text from elsewhere stands in it by g.Text and in values of attributes only,
@@ -38,7 +38,7 @@ var (
 )
 
 func listPage(l list, t dictionary) content {
-	row := func(im importer.Import) g.Node {
+	row := func(im scheduler.Status) g.Node {
 		var done g.Node
 		if im.State == results.Running {
 			done = g.Text(fmt.Sprintf(" %d%%", share(im)))
@@ -64,7 +64,7 @@ func listPage(l list, t dictionary) content {
 	}}
 }
 
-func importPage(im importer.Import, t dictionary) content {
+func importPage(im scheduler.Status, t dictionary) content {
 	state, done := t[string(im.State)], share(im)
 	c := content{title: fmt.Sprintf("%s %d%% %s", state, done, path.Base(im.Key))}
 	if im.Finished.IsZero() {

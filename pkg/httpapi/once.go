@@ -8,7 +8,6 @@ import (
 
 	"groupimport/pkg/group"
 	"groupimport/pkg/outcome"
-	"groupimport/pkg/results"
 )
 
 const maxKey = 255 // characters of an Idempotency-Key
@@ -70,17 +69,17 @@ func (a *api) once(ctx context.Context, key, digest string, rec *group.Record) a
 	}
 	deadline, _ := ctx.Deadline()
 	until := deadline.Add(overdue)
-	claim, ours, err := results.Claim(ctx, a.importer.Bucket, a.importer.Config.Prefix, key, digest, until)
+	claimed, ours, err := claimKey(ctx, a.bucket, a.config.Prefix, key, digest, until)
 	if err != nil {
 		a.log.WarnContext(ctx, "idempotency_key not claimed", "err", err)
 		return store.answer().later(time.Second)
 	}
 	if !ours {
-		switch again, ok := earlier(claim, digest, rec); {
+		switch again, ok := earlier(claimed, digest, rec); {
 		case ok:
 			return again
 		default: // the request before has died, and the record has a GroupId
-			if err := claim.TakeOver(ctx, until); err != nil {
+			if err := claimed.takeOver(ctx, until); err != nil {
 				a.log.WarnContext(ctx, "idempotency_key not claimed", "err", err)
 				return store.answer().later(time.Second)
 			}
@@ -91,9 +90,9 @@ func (a *api) once(ctx context.Context, key, digest string, rec *group.Record) a
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(keepTime, time.Until(deadline)))
 	defer cancel()
 	if final {
-		err = claim.Keep(ctx, ans.status, ans.body)
+		err = claimed.keep(ctx, ans.status, ans.body)
 	} else {
-		err = claim.Forget(ctx)
+		err = claimed.forget(ctx)
 	}
 	if err != nil {
 		a.log.WarnContext(ctx, "what came of an idempotency_key is not remembered", "status", ans.status, "err", err)
@@ -103,7 +102,7 @@ func (a *api) once(ctx context.Context, key, digest string, rec *group.Record) a
 
 // earlier is the answer to a request whose key an earlier one has. It is not ok if that one has died and this
 // one may do it again.
-func earlier(e *results.Answer, digest string, rec *group.Record) (ans answer, ok bool) {
+func earlier(e *claim, digest string, rec *group.Record) (ans answer, ok bool) {
 	p := problem{Type: "urn:groupimport:idempotency-key", GroupID: rec.GroupID}
 	left := time.Until(e.Until)
 	switch {

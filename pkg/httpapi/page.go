@@ -12,9 +12,9 @@ import (
 	"strings"
 	"time"
 
-	"groupimport/pkg/importer"
 	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
+	"groupimport/pkg/scheduler"
 )
 
 // Pages hold their style and nothing else that a browser would run or fetch, and the policy says so.
@@ -116,7 +116,7 @@ func count(n int64) string {
 }
 
 // share is how much of the export has an outcome, in per cent.
-func share(im importer.Import) int {
+func share(im scheduler.Status) int {
 	switch {
 	case im.State == results.Finished:
 		return 100

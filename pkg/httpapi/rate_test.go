@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"groupimport/pkg/blob/blobtest"
+	"groupimport/pkg/config"
 	"groupimport/pkg/emulator"
 	"groupimport/pkg/httpapi"
 )
@@ -233,13 +234,12 @@ func TestTooManyAtOnceAreSentAway(t *testing.T) {
 
 func TestWithoutAnybodyWhoChecksItDoesNotStart(t *testing.T) {
 	w := newWorld(t)
-	for about, c := range map[string]httpapi.Config{
-		"neither":     {Importer: w.importer()},
-		"both":        {Importer: w.importer(), Token: token, Platform: true},
-		"a short one": {Importer: w.importer(), Token: "0123456789abcde"},
-		"no importer": {Token: token},
+	for about, c := range map[string]config.Config{
+		"neither":     {},
+		"both":        {HTTPToken: token, HTTPPlatform: true},
+		"a short one": {HTTPToken: "0123456789abcde"},
 	} {
-		if h, err := httpapi.New(c); err == nil || h != nil {
+		if h, err := httpapi.New(httpapi.Config{Config: c, Bucket: w.store, Clients: w.clients()}); err == nil || h != nil {
 			t.Errorf("%s: got no error", about)
 		} else if strings.Contains(err.Error(), "0123456789abcde") {
 			t.Errorf("%s: got %v, want no token in it", about, err)

@@ -67,16 +67,22 @@ func (w *world) importer() *importer.Importer {
 	w.t.Helper()
 	log := slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	i := &importer.Importer{Config: w.config, Bucket: w.store, BucketName: "bucket", Owner: "a test", Log: log}
-	if err := i.Dial(func(c *tim.Config) { c.Transport = w.service }); err != nil {
+	var err error
+	if i.Client, err = w.clients()(); err != nil {
 		w.t.Fatal(err)
 	}
 	return i
 }
 
+// clients makes clients of the emulated service.
+func (w *world) clients() func() (*tim.Client, error) {
+	log := slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	return w.config.Clients(log, func(c *tim.Config) { c.Transport = w.service })
+}
+
 func (w *world) handler() http.Handler {
 	w.t.Helper()
-	i := w.importer()
-	h, err := httpapi.New(httpapi.Config{Importer: i, Token: w.config.HTTPToken, Platform: w.config.HTTPPlatform, Log: i.Log})
+	h, err := httpapi.New(httpapi.Config{Config: w.config, Bucket: w.store, Clients: w.clients(), Log: w.importer().Log})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -296,8 +302,8 @@ func (c *caller) get(path string, more ...string) reply {
 
 // description is the OpenAPI document that the handler serves.
 var description = sync.OnceValues(func() (validator.Validator, error) {
-	i := (&world{t: &testing.T{}, store: &blobtest.Bucket{}, service: &emulator.Service{}, config: config.Config{Rate: 1, Endpoint: "https://im.invalid"}}).importer()
-	h, err := httpapi.New(httpapi.Config{Importer: i, Token: token})
+	w := &world{service: &emulator.Service{}, config: config.Config{Rate: 1, Endpoint: "https://im.invalid", HTTPToken: token}}
+	h, err := httpapi.New(httpapi.Config{Config: w.config, Bucket: &blobtest.Bucket{}, Clients: w.clients()})
 	if err != nil {
 		return nil, err
 	}

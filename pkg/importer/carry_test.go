@@ -19,6 +19,7 @@ import (
 	"groupimport/pkg/importer"
 	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
+	"groupimport/pkg/scheduler"
 )
 
 func named(name string) string { return fmt.Sprintf(`{"Type":"Public","Name":%q}`, name) }
@@ -195,7 +196,7 @@ func TestCarry_DeadLetterFileAsExport(t *testing.T) {
 			w.config.RetryUnknown = row.retryUnknown
 			key := fmt.Sprintf("exports/fixed-%v.jsonl", row.retryUnknown)
 			w.putAt(key, strings.TrimSpace(fixed))
-			s, err := w.importer().Run(t.Context(), key)
+			s, err := w.importer().Import(t.Context(), key)
 			if w.created(row.groups); err != nil || s.Counts != row.want {
 				t.Errorf("RETRY_UNKNOWN=%v: got %+v, %v, want %+v", row.retryUnknown, s.Counts, err, row.want)
 			}
@@ -268,9 +269,9 @@ func TestCarry_WorkFolderRemoved(t *testing.T) {
 				}
 			}
 			time.Sleep(time.Hour)
-			w.pass(importer.Action{Resume: true})
+			w.pass(scheduler.Action{Resume: true})
 			time.Sleep(time.Hour)
-			w.pass(importer.Action{Resume: true})
+			w.pass(scheduler.Action{Resume: true})
 			if _, err := w.run(t.Context()); err != nil {
 				t.Errorf("subset %05b: %v", subset, err)
 			}
@@ -325,11 +326,11 @@ func TestCarry_OtherMappingIsANewVersion(t *testing.T) {
 			t.Fatalf("got %+v", s.Counts)
 		}
 		i := w.mapped(`if .title then {Type: "Public", Name: .title} else . end`)
-		s, err := i.Run(t.Context(), simKey)
+		s, err := i.Import(t.Context(), simKey)
 		if err != nil || s.Already || s.Counts != (outcome.Counts{Imported: 2}) || s.Manifest.Carry.Carried != 1 {
 			t.Errorf("got %+v, %v, want a new import that carries one outcome over", s, err)
 		}
-		if s, err := i.Run(t.Context(), simKey); err != nil || !s.Already {
+		if s, err := i.Import(t.Context(), simKey); err != nil || !s.Already {
 			t.Errorf("got %+v, %v, want nothing to do", s, err)
 		}
 		w.created(map[string]int{"a": 1, "b": 1})
@@ -370,11 +371,11 @@ func TestRun_ManifestUnreadable(t *testing.T) {
 		w.put(withoutIDs(10)...)
 		w.finish()
 		off()
-		w.pass(importer.Action{Retry: true, Now: true}) // the latest checkpoint is that of a round now
+		w.pass(scheduler.Action{Retry: true, Now: true}) // the latest checkpoint is that of a round now
 		before := w.service.Stats().Imports
 		i := w.importer()
 		i.Bucket = &manifestFails{Bucket: i.Bucket, from: 2}
-		if s, err := i.Run(t.Context(), simKey); err != nil && w.service.Stats().Imports != before {
+		if s, err := i.Import(t.Context(), simKey); err != nil && w.service.Stats().Imports != before {
 			t.Errorf("got %+v, %v and %d calls more, want none", s, err, w.service.Stats().Imports-before)
 		}
 		for key := range w.store.Snapshot() {
@@ -407,7 +408,7 @@ func TestCarry_KilledAtAnyInstant(t *testing.T) {
 				if n == 0 {
 					i.Bucket = &killer{Bucket: i.Bucket, after: 1 + kill, die: func() { dead = i.Owner; cancel() }}
 				}
-				_, _ = i.Run(ctx, simKey)
+				_, _ = i.Import(ctx, simKey)
 				cancel()
 			}
 			if got := w.outcomes(simNames); len(got) != len(second) {
@@ -503,7 +504,7 @@ func TestTakeover_BeginsAsIfTheSecondWereFull(t *testing.T) {
 		k := &killer{Bucket: first.Bucket, after: 1 << 30, die: cancel}
 		first.Bucket = k
 		done := make(chan struct{})
-		go func() { defer close(done); _, _ = first.Run(ctx, simKey) }()
+		go func() { defer close(done); _, _ = first.Import(ctx, simKey) }()
 		time.Sleep(2500 * time.Millisecond)
 		k.after = int(k.n.Load()) + 1 // it dies at its next write
 		<-done
@@ -517,7 +518,7 @@ func TestTakeover_BeginsAsIfTheSecondWereFull(t *testing.T) {
 		}})
 		second := w.importer()
 		second.IsDead = func(string) bool { return true }
-		if s, err := second.Run(t.Context(), simKey); err != nil || s.State != results.Finished {
+		if s, err := second.Import(t.Context(), simKey); err != nil || s.State != results.Finished {
 			t.Errorf("got %+v, %v", s, err)
 		}
 		if wait := sent.Sub(took); wait < time.Second {

@@ -10,16 +10,16 @@ import (
 	"time"
 
 	"groupimport/pkg/blob/blobtest"
-	"groupimport/pkg/importer"
 	"groupimport/pkg/results"
+	"groupimport/pkg/scheduler"
 )
 
 // event imports what an event names, by a process of its own.
-func (w *world) event(names ...[]string) importer.Pass {
+func (w *world) event(names ...[]string) scheduler.Result {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), 15*time.Minute)
 	defer cancel()
-	return w.importer().Import(ctx, names...)
+	return scheduling(w.importer()).HandleEvent(ctx, names...)
 }
 
 func (w *world) putAt(key string, lines ...string) {
@@ -75,7 +75,7 @@ func TestWhatAnEventHasNoTimeForIsLeftToTheSchedule(t *testing.T) {
 		w.putAt("exports/b.jsonl", withIDs(10)...)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		p := w.importer().Import(ctx, []string{simKey}, []string{"exports/b.jsonl"})
+		p := scheduling(w.importer()).HandleEvent(ctx, []string{simKey}, []string{"exports/b.jsonl"})
 		if len(p.Done) != 1 || p.Done[0].State != results.Waiting || p.Left != 1 || p.Err() != nil {
 			t.Errorf("got %+v, %v, want one waiting, one left and no error", p, p.Err())
 		}
@@ -88,7 +88,7 @@ func TestAnInvocationThatAPersonMustActOnFails(t *testing.T) {
 		w.put(withIDs(3)...)
 		w.config.SecretKey = "wrong"
 		p := w.event([]string{simKey})
-		if _, ok := errors.AsType[*importer.StoppedError](p.Err()); !ok || !strings.Contains(p.Err().Error(), simKey) {
+		if _, ok := errors.AsType[*scheduler.StoppedError](p.Err()); !ok || !strings.Contains(p.Err().Error(), simKey) {
 			t.Errorf("got %v, want a StoppedError that names the export", p.Err())
 		}
 		w.config.SecretKey = simSign
@@ -100,7 +100,7 @@ func TestAnInvocationThatAPersonMustActOnFails(t *testing.T) {
 			return blobtest.Fault{}
 		}
 		p = w.event([]string{simKey})
-		if _, ok := errors.AsType[*importer.RunError](p.Err()); !ok || !strings.Contains(p.Err().Error(), broken.Error()) {
+		if _, ok := errors.AsType[*scheduler.RunError](p.Err()); !ok || !strings.Contains(p.Err().Error(), broken.Error()) {
 			t.Errorf("got %v, want a RunError that says why", p.Err())
 		}
 	})
@@ -141,7 +141,7 @@ func TestImport_MissingMappingIsAnError(t *testing.T) {
 		w.put(withIDs(1)...)
 		w.config.Mapping = "exports/missing.jq"
 		p := w.event([]string{simKey})
-		if _, ok := errors.AsType[*importer.RunError](p.Err()); !ok || !strings.Contains(p.Err().Error(), "missing.jq") {
+		if _, ok := errors.AsType[*scheduler.RunError](p.Err()); !ok || !strings.Contains(p.Err().Error(), "missing.jq") {
 			t.Errorf("got %+v, %v, want a RunError that names the mapping", p, p.Err())
 		}
 	})
@@ -154,11 +154,11 @@ func TestRunsThatShareTheRateTakeTurns(t *testing.T) {
 		w.config.Prefix = "exports/"
 		w.put(withIDs(1000)...)
 		w.putAt("exports/b.jsonl", withIDs(1000)...)
-		var first importer.Pass
+		var first scheduler.Result
 		var wait sync.WaitGroup
 		wait.Go(func() { first = w.event([]string{simKey}) })
 		time.Sleep(time.Second)
-		for _, second := range []importer.Pass{w.event([]string{"exports/b.jsonl"}), w.pass(importer.Action{Resume: true, Missed: time.Nanosecond})} {
+		for _, second := range []scheduler.Result{w.event([]string{"exports/b.jsonl"}), w.pass(scheduler.Action{Resume: true, Missed: time.Nanosecond})} {
 			if second.Left == 0 || len(second.Done) != 0 || !strings.Contains(second.Reason, "uses the rate that all runs share") || second.Err() != nil {
 				t.Errorf("got %+v, %v, want it left because another run has the rate, and no error", second, second.Err())
 			}
@@ -169,10 +169,10 @@ func TestRunsThatShareTheRateTakeTurns(t *testing.T) {
 		}
 		// The event that was turned away has left a note, so that the next pass begins the export, however young it is; the
 		// lease is no export.
-		if got := text(w.pass(importer.Action{Resume: true})); got != "resume exports/b.jsonl finished" {
+		if got := text(w.pass(scheduler.Action{Resume: true})); got != "resume exports/b.jsonl finished" {
 			t.Errorf("got %q, want the other export imported", got)
 		}
-		if got := text(w.pass(importer.Action{Resume: true, Missed: time.Nanosecond})); got != "" {
+		if got := text(w.pass(scheduler.Action{Resume: true, Missed: time.Nanosecond})); got != "" {
 			t.Errorf("got %q, want nothing left to do", got)
 		}
 		if s := w.service.Stats(); s.BusiestSecond > simRate {

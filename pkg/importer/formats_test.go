@@ -19,7 +19,7 @@ import (
 func (w *world) mapped(mapping string) *importer.Importer {
 	w.t.Helper()
 	i := &importer.Importer{Config: w.config, Bucket: w.store, BucketName: "bucket", Owner: w.holder, Mapping: mapping}
-	if err := i.Dial(func(c *tim.Config) { c.Transport = w.service }); err != nil {
+	if err := dial(i, func(c *tim.Config) { c.Transport = w.service }); err != nil {
 		w.t.Fatal(err)
 	}
 	return i
@@ -38,7 +38,7 @@ func TestAMappedRecordIsRetriedAndDroppedAgainInImportGroupsWords(t *testing.T) 
 			return emulator.None
 		}}
 		const program = `if .other then skip("another kind") else {Type:"Public",Name:(.title|cut_bytes(30)),GroupId:"g-\(.title)"} end`
-		s, err := w.mapped(program).Run(t.Context(), simKey)
+		s, err := w.mapped(program).Import(t.Context(), simKey)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -70,7 +70,7 @@ func TestAMappedRecordIsRetriedAndDroppedAgainInImportGroupsWords(t *testing.T) 
 		// A round of retries sends it as it was mapped, whatever mapping is set now.
 		failing = false
 		time.Sleep(time.Hour)
-		if s, err = w.mapped(`error("not again")`).Retry(t.Context(), simKey, false); err != nil || s.Counts.Imported != 2 || s.Counts.Skipped != 1 {
+		if s, err = w.mapped(`error("not again")`).RetryRound(t.Context(), simKey, false); err != nil || s.Counts.Imported != 2 || s.Counts.Skipped != 1 {
 			t.Errorf("got %+v %v, want the failed record imported", s, err)
 		}
 
@@ -81,7 +81,7 @@ func TestAMappedRecordIsRetriedAndDroppedAgainInImportGroupsWords(t *testing.T) 
 		if err := w.store.Put(t.Context(), again, strings.NewReader(text)); err != nil {
 			t.Fatal(err)
 		}
-		s, err = w.mapped(`{Type:"Public",Name:"seven",GroupId:"g-\(.title)"}`).Run(t.Context(), again)
+		s, err = w.mapped(`{Type:"Public",Name:"seven",GroupId:"g-\(.title)"}`).Import(t.Context(), again)
 		if err != nil || s.Counts != (outcome.Counts{Imported: 2}) {
 			t.Errorf("got %+v %v, want both imported", s, err)
 		}
@@ -105,21 +105,21 @@ func TestAnImportGoesOnWithTheMappingThatItBeganWith(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := w.mapped("").Run(t.Context(), simKey); err == nil || !strings.Contains(err.Error(), `read the mapping "maps/own.jq"`) {
+		if _, err := w.mapped("").Import(t.Context(), simKey); err == nil || !strings.Contains(err.Error(), `read the mapping "maps/own.jq"`) {
 			t.Errorf("got %v, want it to say that the mapping is missing", err)
 		}
 		put(`{Type:"Public",Name:"one \(.title)"`)
-		if _, err := w.mapped("").Run(t.Context(), simKey); err == nil || !strings.Contains(err.Error(), "the mapping is no jq program") {
+		if _, err := w.mapped("").Import(t.Context(), simKey); err == nil || !strings.Contains(err.Error(), "the mapping is no jq program") {
 			t.Errorf("got %v, want it to say that the mapping is none", err)
 		}
 		put(`{Type:"Public",Name:"one \(.title)"}`)
 		ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
 		defer cancel()
-		if s, err := w.mapped("").Run(ctx, simKey); err != nil || s.State != results.Waiting || s.Counts.Imported == 0 {
+		if s, err := w.mapped("").Import(ctx, simKey); err != nil || s.State != results.Waiting || s.Counts.Imported == 0 {
 			t.Fatalf("got %+v %v, want a part imported", s, err)
 		}
 		put(`{Type:"Public",Name:"two \(.title)"}`)
-		if s, err := w.mapped("").Run(t.Context(), simKey); err != nil || s.Counts.Imported != 2000 {
+		if s, err := w.mapped("").Import(t.Context(), simKey); err != nil || s.Counts.Imported != 2000 {
 			t.Fatalf("got %+v %v, want all imported", s, err)
 		}
 		for name := range w.service.Names() {
@@ -141,13 +141,13 @@ func TestATruncatedExportImportsWhatItHasAndTheMendedOneTheRest(t *testing.T) {
 			}
 		}
 		put(whole[:len(whole)/2])
-		s, err := w.mapped("").Run(t.Context(), key)
+		s, err := w.mapped("").Import(t.Context(), key)
 		if err == nil || !strings.Contains(err.Error(), "the gzip stream is cut off after byte") || s.State != results.Stopped || s.Counts.Imported < 100 {
 			t.Fatalf("got %+v %v, want what could be read imported, and the reason", s, err)
 		}
 		had := s.Counts.Imported
 		put(whole)
-		s, err = w.mapped("").Run(t.Context(), key)
+		s, err = w.mapped("").Import(t.Context(), key)
 		if err != nil || s.Counts != (outcome.Counts{Imported: 3000}) || s.Manifest.Carry.Carried != had || s.Run.Attempts != 3000-had {
 			t.Fatalf("got %+v %v, want 3,000 imported, %d of them carried over", s, err, had)
 		}

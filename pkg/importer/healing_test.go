@@ -16,6 +16,7 @@ import (
 	"groupimport/pkg/emulator"
 	"groupimport/pkg/importer"
 	"groupimport/pkg/results"
+	"groupimport/pkg/scheduler"
 	"groupimport/pkg/tim"
 )
 
@@ -80,10 +81,10 @@ func TestAnImportKeepsItsWayOfAssigningIDs(t *testing.T) {
 				s := &sim{killed: map[string]bool{}, attempts: map[string]int{}, store: w.store, service: w.service}
 				p := newProcess(s, "killed", 700)
 				i := &importer.Importer{Config: w.config, Bucket: p, BucketName: "here", Owner: p.name}
-				if err := i.Dial(func(c *tim.Config) { c.Transport = p }); err != nil {
+				if err := dial(i, func(c *tim.Config) { c.Transport = p }); err != nil {
 					t.Fatal(err)
 				}
-				if _, err := i.Run(t.Context(), simKey); err == nil {
+				if _, err := i.Import(t.Context(), simKey); err == nil {
 					t.Fatal("got no error, want the process killed")
 				}
 				time.Sleep(time.Hour)
@@ -148,7 +149,7 @@ func TestAFolderMayBeOpenedFurtherUpOrDown(t *testing.T) {
 		below := func(ctx context.Context) (importer.Summary, error) {
 			i := w.importer()
 			i.Bucket = sub{w.store, "exports/"}
-			return i.Run(ctx, "acme.jsonl")
+			return i.Import(ctx, "acme.jsonl")
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
 		defer cancel()
@@ -161,7 +162,7 @@ func TestAFolderMayBeOpenedFurtherUpOrDown(t *testing.T) {
 		off()
 		i := w.importer()
 		i.Bucket = sub{w.store, "exports/"}
-		if s, err := i.Retry(t.Context(), "acme.jsonl", true); err != nil || s.Counts.Imported != 1000 {
+		if s, err := i.RetryRound(t.Context(), "acme.jsonl", true); err != nil || s.Counts.Imported != 1000 {
 			t.Errorf("got %+v, %v, want 1000 imported", s, err)
 		}
 		w.put(withIDs(1)...)
@@ -193,7 +194,7 @@ func TestAFailuresFileWrittenByAnotherProgram(t *testing.T) {
 		}
 		w.config.RetryUnknown = true
 		for range 2 {
-			w.pass(importer.Action{Retry: true, Now: true})
+			w.pass(scheduler.Action{Retry: true, Now: true})
 		}
 		if got := w.service.Stats().Taken; got != 10 {
 			t.Errorf("got %d groups, want 10", got)
@@ -239,10 +240,10 @@ func TestARoundWhoseFileIsEditedAfterAKillSendsNothingTwice(t *testing.T) {
 		s := &sim{killed: map[string]bool{}, attempts: map[string]int{}, store: w.store, service: w.service}
 		p := newProcess(s, "killed", 60)
 		i := &importer.Importer{Config: w.config, Bucket: p, Owner: p.name}
-		if err := i.Dial(func(c *tim.Config) { c.Transport = p }); err != nil {
+		if err := dial(i, func(c *tim.Config) { c.Transport = p }); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := i.Retry(t.Context(), simKey, true); err == nil {
+		if _, err := i.RetryRound(t.Context(), simKey, true); err == nil {
 			t.Fatal("got no error, want the process killed")
 		}
 		failures := string(w.store.Snapshot()[simNames.Failures()])
@@ -251,7 +252,7 @@ func TestARoundWhoseFileIsEditedAfterAKillSendsNothingTwice(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		for range 2 {
-			w.pass(importer.Action{Retry: true, Now: true})
+			w.pass(scheduler.Action{Retry: true, Now: true})
 		}
 		for name, made := range w.service.Names() {
 			if made != 1 {
@@ -288,7 +289,7 @@ func TestAVersionThatComesBackIsSettled(t *testing.T) {
 		w.put(withIDs(2000)...)
 		w.within(2 * time.Second)
 		w.put(withIDs(5)...)
-		time.Sleep(importer.MissedAfter)
+		time.Sleep(scheduler.MissedAfter)
 		for n := range 3 {
 			if got := text(w.pass(resume)); got != "" {
 				t.Errorf("pass %d: got %q, want nothing to do", n, got)
@@ -306,7 +307,7 @@ func TestExportsInAFolderNamedLikeAWorkFolderAreFound(t *testing.T) {
 		if err := w.store.Put(t.Context(), "old.import/x.jsonl", strings.NewReader(withIDs(1)[0])); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(importer.MissedAfter)
+		time.Sleep(scheduler.MissedAfter)
 		if got, want := text(w.pass(resume)), "start old.import/x.jsonl finished"; got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}

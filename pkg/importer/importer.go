@@ -33,7 +33,6 @@ import (
 	"groupimport/pkg/lease"
 	"groupimport/pkg/mapping"
 	"groupimport/pkg/outcome"
-	"groupimport/pkg/pacer"
 	"groupimport/pkg/results"
 	"groupimport/pkg/tim"
 )
@@ -45,15 +44,15 @@ const (
 	aheadBytes   = 8 << 20
 	recordCost   = 512 // bytes a record needs beside its text
 
-	// The working time ends reserve before the deadline, or a quarter of the time if that is shorter: one attempt
+	// The working time ends Reserve before the deadline, or a quarter of the time if that is shorter: one attempt
 	// that gets no answer, and then the last writes, for which writeTime remains, or half of it.
-	reserve   = tim.AttemptTimeout + writeTime
+	Reserve   = tim.AttemptTimeout + writeTime
 	writeTime = 5 * time.Second
 
 	// A run without a deadline ends by itself after runLength, and another may go on. A lease outlasts
-	// its run by leaseMargin: functions have been seen to live a second beyond their deadline.
+	// its run by LeaseMargin: functions have been seen to live a second beyond their deadline.
 	runLength   = 15 * time.Minute
-	leaseMargin = 10 * time.Second
+	LeaseMargin = 10 * time.Second
 
 	// Writing ends this long before the deadline, or an eighth of what the working time leaves, so that the run
 	// can still say how it ended.
@@ -72,7 +71,7 @@ const (
 
 // Reasons why a run ends before its export does, as causes of its context.
 var (
-	errTimeUp = errors.New("time is up")
+	ErrTimeUp = errors.New("time is up")
 	errUndone = errors.New("a record could not be done")
 )
 
@@ -100,43 +99,15 @@ type Importer struct {
 	// Measured is told what each run came to; nil tells nobody.
 	Measured func(Numbers)
 
-	Client *tim.Client  // see [Importer.Dial]
+	Client *tim.Client  // not changed by the importer
 	Log    *slog.Logger // nil discards
 
 	mu       sync.Mutex
 	progress Progress
-	rate     *lease.Lease // held, see [Importer.holdRate]
-
-	pacer *pacer.Pacer      // of all clients that were dialled
-	tune  func(*tim.Config) // as last dialled with
-	halts halts             // of calls for single records
 }
 
-// Dial makes the client, with a pacer of this importer's own. tune may change its settings, for tests; it may be nil.
-func (i *Importer) Dial(tune func(*tim.Config)) error {
-	c := i.Config
-	if c.SecretKey == "" && c.SecretKeyParameter != "" {
-		return errors.New("TIM_SECRET_KEY_PARAMETER is not read here: set TIM_SECRET_KEY")
-	}
-	if i.pacer == nil {
-		i.pacer = pacer.New(c.Rate)
-	}
-	i.tune = tune
-	cfg := tim.Config{
-		SDKAppID: c.SDKAppID, Admin: c.Admin, SecretKey: c.SecretKey,
-		Endpoint: c.Endpoint, Backup: tim.Backup(c.Endpoint),
-		Pacer: i.pacer, Rate: c.Rate, MaxAttempts: c.MaxAttempts, Log: i.log(),
-	}
-	if tune != nil {
-		tune(&cfg)
-	}
-	var err error
-	i.Client, err = tim.New(cfg)
-	return err
-}
-
-// policy is what the configuration says about retries.
-func (i *Importer) policy() results.RetryPolicy {
+// Policy is what the configuration says about retries.
+func (i *Importer) Policy() results.RetryPolicy {
 	return results.RetryPolicy{Rounds: i.Config.RetryRounds, Unknown: i.Config.RetryUnknown}
 }
 
@@ -177,12 +148,12 @@ type Summary struct {
 	Dropped map[string]int64
 }
 
-// Run imports the export at key from where the last run left off. What it returns without an error is
+// Import imports the export at key from where the last run left off. What it returns without an error is
 // Finished, or Waiting or Stopped, in which case another run will go on; a single record that is refused
 // is an outcome and no error. The error is not nil if another run would meet the same trouble at
 // once: the export is missing ([fs.ErrNotExist]), has changed while it was read ([blob.ErrChanged]) or
 // cannot be read, outcomes cannot be written, or another run is at work ([*lease.BusyError]).
-func (i *Importer) Run(ctx context.Context, key string) (Summary, error) {
+func (i *Importer) Import(ctx context.Context, key string) (Summary, error) {
 	names := results.Names{Export: key}
 	info, err := i.Bucket.Stat(ctx, key)
 	if err != nil {
@@ -191,7 +162,7 @@ func (i *Importer) Run(ctx context.Context, key string) (Summary, error) {
 	manifest, err := results.LoadManifest(ctx, i.Bucket, names)
 	switch {
 	case err == nil && manifest.Export.Version == info.Version && i.isUnchanged(ctx, names, &manifest):
-		if err := i.settle(ctx, names, &manifest); err != nil {
+		if err := i.Settle(ctx, names, &manifest); err != nil {
 			return Summary{}, err
 		}
 		i.remakeReport(ctx, names)
@@ -200,7 +171,7 @@ func (i *Importer) Run(ctx context.Context, key string) (Summary, error) {
 		return Summary{}, err
 	}
 
-	if err := i.fits(names); err != nil {
+	if err := i.Fits(names); err != nil {
 		return Summary{}, err
 	}
 	return i.underLease(ctx, names, func(ctx, writing context.Context, lease *lease.Lease) (Summary, error) {
@@ -216,8 +187,8 @@ func (i *Importer) isUnchanged(ctx context.Context, names results.Names, m *resu
 	return err != nil || i.beganWith(ctx, names, m, i.settings(program)) // without the mapping nothing could be imported anyway
 }
 
-// fits returns why the export's name is too long for what an import writes beside it, nil if it is not.
-func (i *Importer) fits(names results.Names) error {
+// Fits returns why the export's name is too long for what an import writes beside it, nil if it is not.
+func (i *Importer) Fits(names results.Names) error {
 	for _, key := range names.Longest() {
 		if err := blob.FitsKey(i.Bucket, key); err != nil {
 			return fmt.Errorf("its name is too long for the names of its results: %w: give the export a shorter name", err)
@@ -231,23 +202,18 @@ func (i *Importer) fits(names results.Names) error {
 func (i *Importer) underLease(ctx context.Context, names results.Names,
 	work func(ctx, writing context.Context, lease *lease.Lease) (Summary, error),
 ) (Summary, error) {
-	letGo, err := i.holdRate(ctx)
+	until := RunUntil(ctx)
+	held, err := lease.Acquire(ctx, i.Bucket, names.Work(), i.OwnerName(), until.Add(LeaseMargin), i.IsDead)
 	if err != nil {
 		return Summary{}, err
 	}
-	defer letGo()
-	until := runUntil(ctx)
-	held, err := lease.Acquire(ctx, i.Bucket, names.Work(), i.holder(), until.Add(leaseMargin), i.IsDead)
-	if err != nil {
-		return Summary{}, err
-	}
-	i.afterTakeover(held)
+	i.TookOver(held)
 	// What is written at the end must not fail because the run was interrupted. It ends a little before the
 	// time: a platform kills at that very moment, and then nobody is told anything.
-	left := reserved(until)
-	writing, cancel := context.WithDeadline(context.WithoutCancel(ctx), until.Add(-lastMoment(left)))
+	left := Reserved(until)
+	writing, cancel := context.WithDeadline(context.WithoutCancel(ctx), until.Add(-LastMoment(left)))
 	defer cancel()
-	working, stop := context.WithDeadlineCause(ctx, until.Add(-left), errTimeUp)
+	working, stop := context.WithDeadlineCause(ctx, until.Add(-left), ErrTimeUp)
 	defer stop()
 	i.Client.SetGrace(min(cmp.Or(i.Grace, tim.AttemptTimeout), left-min(writeTime, left/2)))
 	summary, err := work(working, writing, held)
@@ -260,15 +226,15 @@ func (i *Importer) underLease(ctx context.Context, names results.Names,
 	return summary, err
 }
 
-// afterTakeover lets nothing go out for a second if a lease was taken over from a run that has not released it.
-func (i *Importer) afterTakeover(l *lease.Lease) {
-	if l.TookOver && i.pacer != nil {
-		i.pacer.AssumeFull()
+// TookOver lets nothing go out for a second if a lease was taken over from a run that has not released it.
+func (i *Importer) TookOver(l *lease.Lease) {
+	if l.TookOver {
+		i.Client.AssumeFull()
 	}
 }
 
-// runUntil returns when a run that begins now ends at the latest.
-func runUntil(ctx context.Context) time.Time {
+// RunUntil returns when a run that begins now ends at the latest.
+func RunUntil(ctx context.Context) time.Time {
 	until := time.Now().Add(runLength)
 	if deadline, ok := ctx.Deadline(); ok && deadline.Before(until) {
 		return deadline
@@ -276,52 +242,13 @@ func runUntil(ctx context.Context) time.Time {
 	return until
 }
 
-// reserved returns how long before its end a run that begins now stops working.
-func reserved(until time.Time) time.Duration { return min(reserve, time.Until(until)/4) }
+// Reserved returns how long before its end a run that begins now stops working.
+func Reserved(until time.Time) time.Duration { return min(Reserve, time.Until(until)/4) }
 
-// lastMoment returns how long before its end a run that reserves left stops writing.
-func lastMoment(left time.Duration) time.Duration { return min(lastWords, left/8) }
+// LastMoment returns how long before its end a run that reserves left stops writing.
+func LastMoment(left time.Duration) time.Duration { return min(lastWords, left/8) }
 
-func (i *Importer) holder() string { return cmp.Or(i.Owner, "run-"+rand.Text()) }
-
-// A RateBusyError says that another process uses the rate that all runs share, see [config.Config.OneAtATime].
-type RateBusyError struct {
-	*lease.BusyError
-}
-
-func (e *RateBusyError) Error() string {
-	return fmt.Sprintf("%s uses the rate that all runs share, until %s at the latest", e.Owner, e.Until.UTC().Format(time.RFC3339))
-}
-
-// Unwrap tells that it is a [*lease.BusyError].
-func (e *RateBusyError) Unwrap() error { return e.BusyError }
-
-// holdRate takes the rate that all runs share, if they do, or returns a [*RateBusyError]. It is held until
-// letGo is called; within, it may be taken again, which does nothing. Platforms limit how many instances
-// of a function run at once, but not in every account, and never over two functions.
-func (i *Importer) holdRate(ctx context.Context) (letGo func(), err error) {
-	if !i.Config.OneAtATime || i.rate != nil {
-		return func() {}, nil
-	}
-	until := runUntil(ctx)
-	moment := lastMoment(reserved(until))
-	i.rate, err = lease.Acquire(ctx, i.Bucket, results.RateNames(i.Config.Prefix).Work(), i.holder(), until.Add(leaseMargin), i.IsDead)
-	if busy, ok := errors.AsType[*lease.BusyError](err); ok {
-		return nil, &RateBusyError{busy}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("take the rate that all runs share: %w", err)
-	}
-	i.afterTakeover(i.rate)
-	return func() {
-		ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), until.Add(-moment/2))
-		defer cancel()
-		if err := i.rate.Release(ctx); err != nil {
-			i.log().WarnContext(ctx, "the rate that all runs share stays taken for a while", "until", i.rate.Until, "err", err)
-		}
-		i.rate = nil
-	}, nil
-}
+func (i *Importer) OwnerName() string { return cmp.Or(i.Owner, "run-"+rand.Text()) }
 
 // importExport does a run on an export.
 func (i *Importer) importExport(ctx, writing context.Context, names results.Names, exp results.Export, lease *lease.Lease) (Summary, error) {
@@ -337,13 +264,13 @@ func (i *Importer) importExport(ctx, writing context.Context, names results.Name
 	m, err := results.LoadManifest(writing, i.Bucket, names)
 	switch {
 	case err == nil && m.Export.Version == exp.Version && (programErr != nil || i.beganWith(writing, names, &m, settings)):
-		// It was finished after Run had looked.
+		// It was finished after Import had looked.
 		return Summary{State: results.Finished, Already: true, Counts: m.Counts, Manifest: m}, nil
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return Summary{}, err
 	}
 	finish := func(cp results.Checkpoint) (results.Manifest, error) {
-		return results.Finish(writing, i.Bucket, names, names, cp, i.policy(), i.page(names))
+		return results.Finish(writing, i.Bucket, names, names, cp, i.Policy(), i.page(names))
 	}
 	r := &run{Importer: i, names: names, lease: lease}
 	if last != nil && last.Round == 0 && last.Export.Version == exp.Version && (programErr != nil || resumes(last, program, settings)) {
@@ -573,9 +500,9 @@ func (r *run) prepare(ctx context.Context, cp *results.Checkpoint) (err error) {
 	return nil
 }
 
-// settle makes the progress of an import that was finished before say so: it may tell of another version
+// Settle makes the progress of an import that was finished before say so: it may tell of another version
 // that came and went, or of a run that died after the manifest.
-func (i *Importer) settle(ctx context.Context, names results.Names, m *results.Manifest) error {
+func (i *Importer) Settle(ctx context.Context, names results.Names, m *results.Manifest) error {
 	p, err := results.LoadProgress(ctx, i.Bucket, names)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

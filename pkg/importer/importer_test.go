@@ -20,6 +20,7 @@ import (
 	"groupimport/pkg/lease"
 	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
+	"groupimport/pkg/scheduler"
 	"groupimport/pkg/tim"
 )
 
@@ -55,10 +56,10 @@ func (w *world) put(lines ...string) {
 func (w *world) run(ctx context.Context) (importer.Summary, error) {
 	w.t.Helper()
 	i := &importer.Importer{Config: w.config, Bucket: w.store, BucketName: "bucket", Owner: w.holder}
-	if err := i.Dial(func(c *tim.Config) { c.Transport = w.service }); err != nil {
+	if err := dial(i, func(c *tim.Config) { c.Transport = w.service }); err != nil {
 		w.t.Fatal(err)
 	}
-	return i.Run(ctx, simKey)
+	return i.Import(ctx, simKey)
 }
 
 // finish runs until the import is through.
@@ -488,3 +489,11 @@ func (w *world) archived() results.Names {
 	w.t.Fatal("got no archived results")
 	return results.Names{}
 }
+
+// dial gives an importer a client; change adjusts its settings.
+func dial(i *importer.Importer, change func(*tim.Config)) (err error) {
+	i.Client, err = i.Config.Clients(i.Log, change)()
+	return err
+}
+
+func scheduling(i *importer.Importer) *scheduler.Scheduler { return &scheduler.Scheduler{Importer: i} }

@@ -17,6 +17,7 @@ import (
 	"groupimport/pkg/blob/blobtest"
 	"groupimport/pkg/importer"
 	"groupimport/pkg/results"
+	"groupimport/pkg/scheduler"
 	"groupimport/pkg/tim"
 )
 
@@ -75,10 +76,10 @@ func TestKeyThatTheStoreCannotRead_IsSkippedWithAReason(t *testing.T) {
 		w.put(withIDs(3)...)
 		time.Sleep(time.Hour)
 		i := &importer.Importer{Config: w.config, Bucket: foreign{w.store, unreadable}, BucketName: "bucket"}
-		if err := i.Dial(func(c *tim.Config) { c.Transport = w.service }); err != nil {
+		if err := dial(i, func(c *tim.Config) { c.Transport = w.service }); err != nil {
 			t.Fatal(err)
 		}
-		skipped := func(p importer.Pass) (n int) {
+		skipped := func(p scheduler.Result) (n int) {
 			for _, d := range p.Done {
 				if d.What != "skip" {
 					continue
@@ -94,20 +95,20 @@ func TestKeyThatTheStoreCannotRead_IsSkippedWithAReason(t *testing.T) {
 		}
 
 		for range 2 { // for ever
-			p, err := i.Schedule(t.Context(), importer.Action{Resume: true, Retry: true})
+			p, err := scheduling(i).Pass(t.Context(), scheduler.Action{Resume: true, Retry: true})
 			if err != nil || skipped(p) != len(unreadable) || p.Left != 0 {
 				t.Errorf("schedule: got %+v, %v, want each key skipped", p, err)
 			}
 		}
 		for _, key := range unreadable {
-			if p := i.Import(t.Context(), []string{key}); skipped(p) != 1 {
+			if p := scheduling(i).HandleEvent(t.Context(), []string{key}); skipped(p) != 1 {
 				t.Errorf("event of %q: got %+v, want it skipped", key, p)
 			}
-			if _, err := i.Look(t.Context(), key); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "another key") {
+			if _, err := scheduling(i).Status(t.Context(), key); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "another key") {
 				t.Errorf("look at %q: got %v, want that it cannot be there, and why", key, err)
 			}
 		}
-		imports, more, err := i.Imports(t.Context(), "exports/", "", 10)
+		imports, more, err := scheduling(i).List(t.Context(), "exports/", "", 10)
 		if err != nil || more || len(imports) != len(unreadable) { // without the one that JSON cannot hold, and with the good one
 			t.Fatalf("list: got %+v, %v, %v", imports, more, err)
 		}

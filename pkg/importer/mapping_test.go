@@ -31,7 +31,7 @@ func TestImport_SlackGroupsStayPrivate(t *testing.T) {
 			if err := w.store.Put(t.Context(), key, strings.NewReader(slackGroups)); err != nil {
 				t.Fatal(err)
 			}
-			s, err := w.mapped("").Run(t.Context(), key)
+			s, err := w.mapped("").Import(t.Context(), key)
 			if err != nil || s.Counts != want {
 				t.Errorf("include %v: got %+v %v, want %+v", include, s.Counts, err, want)
 			}
@@ -59,11 +59,11 @@ func TestImport_KeepsIncludeArchived(t *testing.T) {
 		w.config.Mapping, w.config.IncludeArchived = "sendbird", true
 		ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
 		defer cancel()
-		if s, err := w.mapped("").Run(ctx, simKey); err != nil || s.State != results.Waiting || s.Counts.Imported == 0 {
+		if s, err := w.mapped("").Import(ctx, simKey); err != nil || s.State != results.Waiting || s.Counts.Imported == 0 {
 			t.Fatalf("got %+v %v, want a part imported", s, err)
 		}
 		w.config.IncludeArchived = false
-		if s, err := w.mapped("").Run(t.Context(), simKey); err != nil || s.Counts != (outcome.Counts{Imported: 2000}) {
+		if s, err := w.mapped("").Import(t.Context(), simKey); err != nil || s.Counts != (outcome.Counts{Imported: 2000}) {
 			t.Errorf("got %+v %v, want all imported", s, err)
 		}
 	})
@@ -76,14 +76,14 @@ func TestImport_ForeignExportNamesItsMapping(t *testing.T) {
 		w.put(strings.Split(strings.Repeat(strings.TrimSpace(slackGroups)+"\n", 40), "\n")...)
 		for _, used := range []string{"", "sendbird"} {
 			w.config.Mapping = used
-			s, err := w.mapped("").Run(t.Context(), simKey)
+			s, err := w.mapped("").Import(t.Context(), simKey)
 			if err == nil || !strings.Contains(err.Error(), "looks like a Slack export") || !strings.Contains(err.Error(), "set MAPPING=slack") ||
 				s.State != results.Stopped || s.Counts.Records() != 0 {
 				t.Errorf("%q: got %+v %v, want it stopped with the mapping's name", used, s, err)
 			}
 		}
 		w.config.Mapping = "slack"
-		if s, err := w.mapped("").Run(t.Context(), simKey); err != nil || s.Counts.Imported != 1 || s.Counts.Skipped != 40 || s.Counts.Exists != 39 {
+		if s, err := w.mapped("").Import(t.Context(), simKey); err != nil || s.Counts.Imported != 1 || s.Counts.Skipped != 40 || s.Counts.Exists != 39 {
 			t.Errorf("got %+v %v, want it imported", s, err)
 		}
 	})
@@ -95,7 +95,7 @@ func TestImport_GuardLetsGo(t *testing.T) {
 		w := newWorld(t)
 		channel, _, _ := strings.Cut(slackGroups, "\n")
 		w.put(channel, channel, `{"Type":"Public","Name":"a"}`, channel)
-		s, err := w.mapped("").Run(t.Context(), simKey)
+		s, err := w.mapped("").Import(t.Context(), simKey)
 		if err != nil || s.Counts != (outcome.Counts{Imported: 1, Rejected: 3}) {
 			t.Fatalf("got %+v %v", s, err)
 		}
@@ -122,7 +122,7 @@ func TestImport_IgnoredLinesMoveThePosition(t *testing.T) {
 		}
 		lines = append(lines, `{"type":"channel","channel":{"team":"t","name":"b","type":"O"}}`)
 		w.put(lines...)
-		s, err := w.mapped(program).Run(t.Context(), simKey)
+		s, err := w.mapped(program).Import(t.Context(), simKey)
 		if err != nil || s.Counts != (outcome.Counts{Imported: 2}) {
 			t.Fatalf("got %+v %v, want both channels", s, err)
 		}
@@ -142,7 +142,7 @@ func TestImport_EndsAmongIgnoredLines(t *testing.T) {
 		if err := w.store.Put(t.Context(), key, strings.NewReader(text)); err != nil {
 			t.Fatal(err)
 		}
-		if s, err := w.mapped(program).Run(t.Context(), key); err == nil || s.Counts.Imported != 1 {
+		if s, err := w.mapped(program).Import(t.Context(), key); err == nil || s.Counts.Imported != 1 {
 			t.Fatalf("got %+v %v, want an export that is cut off", s, err)
 		}
 		cp, err := results.LoadCheckpoint(t.Context(), w.store, results.Names{Export: key}, 2)

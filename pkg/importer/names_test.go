@@ -13,6 +13,7 @@ import (
 	"groupimport/pkg/importer"
 	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
+	"groupimport/pkg/scheduler"
 )
 
 // A name to which those of its results do not fit is refused before anything is written or sent, by whatever way the
@@ -27,17 +28,17 @@ func TestRun_NameTooLong(t *testing.T) {
 		w.put(withIDs(3)...)
 		w.store.MaxKey = longest - 1
 		const reason = "its name is too long for the names of its results: key "
-		if _, err := w.mapped("").Run(t.Context(), simKey); err == nil || !strings.HasPrefix(err.Error(), reason) ||
+		if _, err := w.mapped("").Import(t.Context(), simKey); err == nil || !strings.HasPrefix(err.Error(), reason) ||
 			!strings.HasSuffix(err.Error(), ": give the export a shorter name") {
 			t.Errorf("got %v, want %q", err, reason)
 		}
 		time.Sleep(time.Hour)
-		pass, err := w.mapped("").Schedule(t.Context(), importer.Action{Resume: true, Retry: true})
-		if err != nil || len(pass.Done) != 1 || pass.Done[0].What != importer.Skip || !strings.HasPrefix(pass.Done[0].Reason, reason) || pass.Err() != nil {
+		pass, err := scheduling(w.mapped("")).Pass(t.Context(), scheduler.Action{Resume: true, Retry: true})
+		if err != nil || len(pass.Done) != 1 || pass.Done[0].What != scheduler.Skip || !strings.HasPrefix(pass.Done[0].Reason, reason) || pass.Err() != nil {
 			t.Errorf("got %+v %v, want it left out", pass, err)
 		}
-		pass = w.mapped("").Import(t.Context(), []string{simKey})
-		if len(pass.Done) != 1 || pass.Done[0].What != importer.Skip || !strings.HasPrefix(pass.Done[0].Reason, reason) || pass.Err() != nil {
+		pass = scheduling(w.mapped("")).HandleEvent(t.Context(), []string{simKey})
+		if len(pass.Done) != 1 || pass.Done[0].What != scheduler.Skip || !strings.HasPrefix(pass.Done[0].Reason, reason) || pass.Err() != nil {
 			t.Errorf("got %+v, want it left out", pass)
 		}
 		if n, keys := len(w.service.Names()), len(w.store.Snapshot()); n != 0 || keys != 1 {
@@ -45,7 +46,7 @@ func TestRun_NameTooLong(t *testing.T) {
 		}
 
 		w.store.MaxKey = longest
-		if s, err := w.mapped("").Run(t.Context(), simKey); err != nil || s.Counts.Imported != 3 {
+		if s, err := w.mapped("").Import(t.Context(), simKey); err != nil || s.Counts.Imported != 3 {
 			t.Errorf("got %+v %v, want all imported where they fit", s, err)
 		}
 		for key := range w.store.Snapshot() {
@@ -72,7 +73,7 @@ func TestRun_KeepsToItsEncoding(t *testing.T) {
 		w.put(text)
 		run := func(ctx context.Context, encoding string) (importer.Summary, error) {
 			w.config.Encoding = encoding
-			return w.mapped("").Run(ctx, simKey)
+			return w.mapped("").Import(ctx, simKey)
 		}
 		if s, err := run(t.Context(), ""); err == nil || !strings.Contains(err.Error(), "the export is not UTF-8") || s.State != results.Stopped {
 			t.Fatalf("got %+v %v, want it refused", s, err)
@@ -109,12 +110,12 @@ func TestRetry_IsNotDecoded(t *testing.T) {
 			}
 			return emulator.None
 		}}
-		if s, err := w.mapped("").Run(t.Context(), simKey); err != nil || s.Counts != (outcome.Counts{Failed: 1}) {
+		if s, err := w.mapped("").Import(t.Context(), simKey); err != nil || s.Counts != (outcome.Counts{Failed: 1}) {
 			t.Fatalf("got %+v %v, want it failed", s, err)
 		}
 		failing = false
 		time.Sleep(time.Hour)
-		if s, err := w.mapped("").Retry(t.Context(), simKey, false); err != nil || s.Counts != (outcome.Counts{Imported: 1}) || w.service.Names()["销售部"] != 1 {
+		if s, err := w.mapped("").RetryRound(t.Context(), simKey, false); err != nil || s.Counts != (outcome.Counts{Imported: 1}) || w.service.Names()["销售部"] != 1 {
 			t.Errorf("got %+v %v, want it imported under its name", s, err)
 		}
 	})

@@ -14,6 +14,7 @@ import (
 	"groupimport/pkg/blob/blobtest"
 	"groupimport/pkg/importer"
 	"groupimport/pkg/results"
+	"groupimport/pkg/scheduler"
 )
 
 // says fails the test if the report of names lacks one of the texts.
@@ -42,7 +43,7 @@ func TestReportFollowsTheImportAndEachRoundOfRetries(t *testing.T) {
 		w.says(simNames, fmt.Sprintf("%d,%03d of 3,001 groups are in.", s.Counts.Imported/1000, s.Counts.Imported%1000), "1 was rejected", "failed and will be tried again", "Name is missing or empty",
 			"the budget: <bdi>190</bdi> attempts a second")
 		off()
-		if p := w.pass(importer.Action{Retry: true, Now: true}); len(p.Done) != 1 {
+		if p := w.pass(scheduler.Action{Retry: true, Now: true}); len(p.Done) != 1 {
 			t.Fatalf("got %+v, want a round", p)
 		}
 		w.says(simNames, "3,000 of 3,001 groups are in.", "Round 1 of retries")

@@ -12,19 +12,19 @@ import (
 	"groupimport/pkg/results"
 )
 
-// Retry does a round of retries on the import of the export at key, if one is due: the records of the
+// RetryRound does a round of retries on the import of the export at key, if one is due: the records of the
 // failures file that failed are sent again, and what they come to takes the place of their outcomes. With
 // now, the wait before the round is left out. A round takes as many runs as it needs, like an import.
 //
 // If nothing is due, Already is set in what it returns.
-func (i *Importer) Retry(ctx context.Context, key string, now bool) (Summary, error) {
+func (i *Importer) RetryRound(ctx context.Context, key string, now bool) (Summary, error) {
 	names := results.Names{Export: key}
 	m, err := results.LoadManifest(ctx, i.Bucket, names)
 	if err != nil {
 		return Summary{}, err
 	}
 	nothing := Summary{State: results.Finished, Already: true, Counts: m.Counts, Manifest: m}
-	if !m.Due(i.policy(), now) {
+	if !m.Due(i.Policy(), now) {
 		return nothing, nil
 	}
 	info, err := i.Bucket.Stat(ctx, key)
@@ -50,7 +50,7 @@ func (i *Importer) round(ctx, writing context.Context, names results.Names, leas
 		return Summary{}, err
 	}
 	merge := func(cp results.Checkpoint) (results.Manifest, error) {
-		return results.Merge(writing, i.Bucket, names, m, cp, i.policy(), i.page(names))
+		return results.Merge(writing, i.Bucket, names, m, cp, i.Policy(), i.page(names))
 	}
 	goesOn := last != nil && last.Round == len(m.Rounds)+1
 	info, err := i.Bucket.Stat(writing, names.Failures())
@@ -61,7 +61,7 @@ func (i *Importer) round(ctx, writing context.Context, names results.Names, leas
 	case goesOn && (last.Done || edited): // or it died before the merge, or in it
 		m, err := merge(*last)
 		return Summary{State: results.Finished, Counts: m.Counts, Manifest: m}, err
-	case !goesOn && !m.Due(i.policy(), now):
+	case !goesOn && !m.Due(i.Policy(), now):
 		return Summary{State: results.Finished, Already: true, Counts: m.Counts, Manifest: m}, nil
 	case errors.Is(err, fs.ErrNotExist):
 		return Summary{}, fmt.Errorf("records of %q failed, but their file is gone: %w", names.Export, err)
@@ -87,7 +87,7 @@ func (i *Importer) round(ctx, writing context.Context, names results.Names, leas
 // are.
 func (r *run) again(it *item, e *export.Entry) bool {
 	o := e.Failure
-	if o == nil || !r.policy().Retries(o.Status) || o.N <= r.read {
+	if o == nil || !r.Policy().Retries(o.Status) || o.N <= r.read {
 		return false
 	}
 	it.n, it.line, it.before = o.N, o.Line, o.Attempts

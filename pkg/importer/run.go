@@ -435,6 +435,9 @@ func (r *run) outcome(it *item) (*outcome.Outcome, []byte) {
 	return o, nil
 }
 
+// StatusOf returns the status of a record whose call ended so; "" for [tim.Undone].
+func StatusOf(e tim.End) outcome.Status { return statuses[e] }
+
 var statuses = map[tim.End]outcome.Status{
 	tim.Imported: outcome.Imported,
 	tim.Standing: outcome.Exists,

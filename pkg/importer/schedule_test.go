@@ -15,6 +15,7 @@ import (
 	"groupimport/pkg/emulator"
 	"groupimport/pkg/importer"
 	"groupimport/pkg/results"
+	"groupimport/pkg/scheduler"
 	"groupimport/pkg/tim"
 )
 
@@ -22,18 +23,18 @@ import (
 func (w *world) importer() *importer.Importer {
 	w.t.Helper()
 	i := &importer.Importer{Config: w.config, Bucket: w.store, BucketName: "bucket", Owner: w.holder}
-	if err := i.Dial(func(c *tim.Config) { c.Transport = w.service }); err != nil {
+	if err := dial(i, func(c *tim.Config) { c.Transport = w.service }); err != nil {
 		w.t.Fatal(err)
 	}
 	return i
 }
 
 // pass does one pass of the schedule.
-func (w *world) pass(a importer.Action) importer.Pass {
+func (w *world) pass(a scheduler.Action) scheduler.Result {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), 15*time.Minute)
 	defer cancel()
-	p, err := w.importer().Schedule(ctx, a)
+	p, err := scheduling(w.importer()).Pass(ctx, a)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -41,12 +42,12 @@ func (w *world) pass(a importer.Action) importer.Pass {
 }
 
 var (
-	resume = importer.Action{Resume: true}
-	retry  = importer.Action{Retry: true}
+	resume = scheduler.Action{Resume: true}
+	retry  = scheduler.Action{Retry: true}
 )
 
 // text says what a pass did.
-func text(p importer.Pass) string {
+func text(p scheduler.Result) string {
 	var all []string
 	for _, d := range p.Done {
 		all = append(all, strings.TrimSpace(fmt.Sprint(d.What, " ", d.Key, " ", d.State, " ", d.Error)))
@@ -73,7 +74,7 @@ func TestMissedExportsAreStartedAndUnfinishedOnesGoOn(t *testing.T) {
 		if got, want := text(w.pass(resume)), "resume exports/acme.jsonl finished"; got != want {
 			t.Errorf("got %q, want %q: the others are too young", got, want)
 		}
-		time.Sleep(importer.MissedAfter)
+		time.Sleep(scheduler.MissedAfter)
 		if got, want := text(w.pass(resume)), "start exports/missed.jsonl finished, start exports/sub/deep.ndjson finished"; got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
@@ -81,7 +82,7 @@ func TestMissedExportsAreStartedAndUnfinishedOnesGoOn(t *testing.T) {
 			t.Errorf("got %q, want nothing left", got)
 		}
 		w.put(withIDs(10)...) // a new version whose event was missed
-		time.Sleep(importer.MissedAfter)
+		time.Sleep(scheduler.MissedAfter)
 		if got, want := text(w.pass(resume)), "start exports/acme.jsonl finished"; got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
@@ -93,7 +94,7 @@ func TestAStoppedImportIsTriedEverMoreRarely(t *testing.T) {
 		w := newWorld(t)
 		w.service.Key = "another key"
 		w.put(withIDs(10)...)
-		time.Sleep(importer.MissedAfter)
+		time.Sleep(scheduler.MissedAfter)
 		tries := 0
 		for range 24 * 60 {
 			if p := w.pass(resume); len(p.Done) > 0 {
@@ -108,7 +109,7 @@ func TestAStoppedImportIsTriedEverMoreRarely(t *testing.T) {
 			t.Errorf("got %d tries in a day, want about one an hour", tries)
 		}
 		w.service.Key = simSign
-		if got, want := text(w.pass(importer.Action{Resume: true, Now: true})), "resume exports/acme.jsonl finished"; got != want {
+		if got, want := text(w.pass(scheduler.Action{Resume: true, Now: true})), "resume exports/acme.jsonl finished"; got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	})
@@ -164,7 +165,7 @@ func TestFailedRecordsAreTriedAgainUntilTheyAreIn(t *testing.T) {
 		if err != nil || len(m.Rounds) != 2 || m.Counts != p.Done[0].Counts || !m.RetryAt.IsZero() || m.Rounds[0].Counts.Failed != 100 || m.Rounds[1].Counts.Imported != 100 {
 			t.Errorf("got %+v, %v, want two rounds in it", m, err)
 		}
-		if got := text(w.pass(importer.Action{Retry: true, Now: true})); got != "" {
+		if got := text(w.pass(scheduler.Action{Retry: true, Now: true})); got != "" {
 			t.Errorf("got %q, want nothing left", got)
 		}
 	})
@@ -177,7 +178,7 @@ func TestTheFailuresFileGoesWhenNothingIsLeftInIt(t *testing.T) {
 		w.put(withIDs(20)...)
 		w.finish()
 		off()
-		w.pass(importer.Action{Retry: true, Now: true})
+		w.pass(scheduler.Action{Retry: true, Now: true})
 		if got, ok := w.store.Snapshot()[simNames.Failures()]; ok {
 			t.Errorf("got %s, want it gone", got)
 		}
@@ -227,7 +228,7 @@ func TestUnknownRecordsAreSentAgainOnlyIfToldTo(t *testing.T) {
 		if s := w.finish(); s.Counts.Unknown != 1 {
 			t.Fatalf("got %+v, want 1 unknown", s.Counts)
 		}
-		if got := text(w.pass(importer.Action{Retry: true, Now: true})); got != "" {
+		if got := text(w.pass(scheduler.Action{Retry: true, Now: true})); got != "" {
 			t.Errorf("got %q, want unknown left alone", got)
 		}
 		w.service.SetFaults(emulator.Faults{})
@@ -254,7 +255,7 @@ func TestAFailuresFileEditedByHand(t *testing.T) {
 		if err := w.store.Put(t.Context(), simNames.Failures(), strings.NewReader(strings.Join(lines, "\n"))); err != nil {
 			t.Fatal(err)
 		}
-		now := importer.Action{Retry: true, Now: true}
+		now := scheduler.Action{Retry: true, Now: true}
 		p := w.pass(now)
 		if len(p.Done) != 1 || p.Done[0].Counts.Imported != 98 || p.Done[0].Counts.Failed != 2 || p.Done[0].Counts.Rejected != 1 {
 			t.Errorf("got %+v, want 98 imported, 2 failed and 1 rejected", p)
@@ -291,7 +292,7 @@ func TestOneBadHourHealsByItself(t *testing.T) {
 				}}
 				w.put(withIDs(5000)...)
 				for time.Since(start) < 6*time.Hour {
-					w.pass(importer.Action{Resume: true, Retry: true, Missed: time.Second})
+					w.pass(scheduler.Action{Resume: true, Retry: true, Missed: time.Second})
 					time.Sleep(time.Minute)
 				}
 				m, err := results.LoadManifest(t.Context(), w.store, simNames)
@@ -319,10 +320,10 @@ func TestRoundsSurviveKills(t *testing.T) {
 			for n := range 3 { // the first is killed
 				p := newProcess(s, fmt.Sprint("process ", n), map[bool]int64{true: killAfter}[n == 0])
 				i := &importer.Importer{Config: w.config, Bucket: p, Owner: p.name, IsDead: func(h string) bool { return s.killed[h] }}
-				if err := i.Dial(func(c *tim.Config) { c.Transport = p }); err != nil {
+				if err := dial(i, func(c *tim.Config) { c.Transport = p }); err != nil {
 					t.Fatal(err)
 				}
-				_, err := i.Retry(p.ctx, simKey, true)
+				_, err := i.RetryRound(p.ctx, simKey, true)
 				if n == 0 {
 					ended = p.ctx.Err() == nil
 				} else if err != nil && !ended {
@@ -366,8 +367,8 @@ func TestTwoSchedulesAtTheSameTimeShareTheWork(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		time.Sleep(importer.MissedAfter)
-		done := make(chan importer.Pass)
+		time.Sleep(scheduler.MissedAfter)
+		done := make(chan scheduler.Result)
 		for range 2 {
 			go func() { done <- w.pass(resume) }()
 		}
@@ -393,12 +394,12 @@ func TestWhatAPassOverFinishedImportsCosts(t *testing.T) {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Millisecond)
-			if _, err := i.Run(t.Context(), key); err != nil {
+			if _, err := i.Import(t.Context(), key); err != nil {
 				t.Fatal(err)
 			}
 		}
 		before := w.store.Counts().Calls
-		if p := w.pass(importer.Action{Resume: true, Retry: true}); len(p.Done) != 0 || p.Imports != imports {
+		if p := w.pass(scheduler.Action{Resume: true, Retry: true}); len(p.Done) != 0 || p.Imports != imports {
 			t.Errorf("got %+v, want %d imports looked at and nothing to do", p, imports)
 		}
 		after := w.store.Counts().Calls
@@ -425,7 +426,7 @@ func TestAStoreThatFailsDuringAPassIsTold(t *testing.T) {
 			}
 			return blobtest.Fault{}
 		}
-		if _, err := w.importer().Schedule(t.Context(), resume); !errors.Is(err, errGone) {
+		if _, err := scheduling(w.importer()).Pass(t.Context(), resume); !errors.Is(err, errGone) {
 			t.Errorf("got %v, want %v", err, errGone)
 		}
 	})

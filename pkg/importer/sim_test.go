@@ -450,14 +450,14 @@ func (p *process) importExport(t *testing.T, timeout time.Duration, knowsDead bo
 			return p.killed[holder]
 		}
 	}
-	if err := i.Dial(func(c *tim.Config) { c.Transport = p }); err != nil {
+	if err := dial(i, func(c *tim.Config) { c.Transport = p }); err != nil {
 		t.Error(err)
 		return ""
 	}
 	ctx, cancel := context.WithTimeout(p.ctx, timeout)
 	defer cancel()
 	start := time.Now()
-	summary, err := i.Run(ctx, p.key)
+	summary, err := i.Import(ctx, p.key)
 	if took := time.Since(start); took > timeout && p.ctx.Err() == nil {
 		t.Errorf("got an end after %v, want it within %v", took, timeout)
 	}

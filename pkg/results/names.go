@@ -191,19 +191,13 @@ func RateNames(prefix string) Names { return Names{Export: prefix + ".rate"} }
 // to, for a prefix.
 func AnswersFolder(prefix string) string { return prefix + httpSuffix }
 
-// answerName returns the key at which what the request with this Idempotency-Key came to is remembered if it
-// came on this day. The key itself is anything and is not shown.
-func answerName(prefix string, day time.Time, idempotencyKey string) string {
-	sum := sha256.Sum256([]byte(idempotencyKey))
-	return AnswersFolder(prefix) + day.UTC().Format(dayFormat) + "/" + hex.EncodeToString(sum[:])
-}
-
-const dayFormat = "20060102"
+// DayFormat names the folders in [AnswersFolder].
+const DayFormat = "20060102"
 
 // ownAnswer reports whether name is one in a folder of answers.
 func ownAnswer(name string) bool {
 	day, sum, _ := strings.Cut(name, "/")
-	_, err := time.Parse(dayFormat, day)
+	_, err := time.Parse(DayFormat, day)
 	_, hexErr := hex.DecodeString(sum)
 	return err == nil && hexErr == nil && len(sum) == 2*sha256.Size
 }

@@ -205,6 +205,9 @@ func commandURLs(endpoint, query string) (map[string]*url.URL, error) {
 // SetGrace changes the Grace of the Config, for attempts whose context ends from now on.
 func (c *Client) SetGrace(d time.Duration) { c.grace.Store(int64(d)) }
 
+// AssumeFull lets nothing go out until a second after now, as if the rate limiter had just been used up by another process.
+func (c *Client) AssumeFull() { c.cfg.Pacer.AssumeFull() }
+
 // Attempts returns how many attempts have been made, of all calls and look-ups.
 func (c *Client) Attempts() int64 { return c.attempts.Load() }
 

@@ -17,13 +17,14 @@ import (
 	"groupimport/pkg/config"
 	"groupimport/pkg/httpapi"
 	"groupimport/pkg/importer"
+	"groupimport/pkg/scheduler"
 )
 
 // An Event is what an invocation is asked to do: to import Objects, or to do one of Action and Request. If all fields
 // are empty, there is nothing to do.
 type Event struct {
 	Objects []Object
-	Action  *importer.Action
+	Action  *scheduler.Action
 	Request []byte // over HTTP, as the platform put it
 
 	// Skipped says of each record of the event that names no object why it is left out. Such a record does not keep the
@@ -71,7 +72,7 @@ type Handler struct {
 	// Measured is told what each run in a bucket came to, and Passed what the schedule has found there when it
 	// looked for unfinished imports; nil tells nobody.
 	Measured func(bucket string, n importer.Numbers)
-	Passed   func(bucket string, p importer.Pass)
+	Passed   func(bucket string, p scheduler.Result)
 
 	bucketsMu sync.Mutex
 	buckets   map[string]blob.Bucket
@@ -82,8 +83,8 @@ type Handler struct {
 }
 
 // Do does what an event asks for, in the invocation with this ID until ctx's deadline. It returns an
-// [importer.Pass] as JSON, or the answer to a request. Its error is what the platform is to count, to
-// retry and to alarm about: a [*ConfigError], a [*EventError], one of Secret, or one of [importer.Pass.Err].
+// [scheduler.Result] as JSON, or the answer to a request. Its error is what the platform is to count, to
+// retry and to alarm about: a [*ConfigError], a [*EventError], one of Secret, or one of [scheduler.Result.Err].
 //
 // A request over HTTP always gets an answer, a 503 if the configuration is wrong or the key cannot be read: what a
 // function returns as an error, some platforms show to the caller, who may be anybody. The log has that error.
@@ -106,7 +107,7 @@ func (h *Handler) do(ctx context.Context, id string, raw []byte) ([]byte, error)
 		return nil, err
 	}
 	if ev.Request != nil {
-		return h.serve(ctx, id, ev.Request)
+		return h.serve(ctx, ev.Request)
 	}
 	config, err := h.configure(ctx, h.Getenv, ev.Objects)
 	if err != nil {
@@ -114,7 +115,7 @@ func (h *Handler) do(ctx context.Context, id string, raw []byte) ([]byte, error)
 	}
 	if ev.Action == nil && ev.Objects == nil && ev.Skipped == nil {
 		h.Log.InfoContext(ctx, "the event asks for nothing")
-		return json.Marshal(importer.Pass{})
+		return json.Marshal(scheduler.Result{})
 	}
 	if config.Bucket == "" {
 		return nil, errNoBucket
@@ -122,16 +123,16 @@ func (h *Handler) do(ctx context.Context, id string, raw []byte) ([]byte, error)
 	if config, err = h.withKey(ctx, config); err != nil {
 		return nil, err
 	}
-	i, err := h.importer(config, id)
+	s, err := h.scheduler(config, id)
 	if err != nil {
 		return nil, err
 	}
-	defer i.Client.Close()
-	var pass importer.Pass
+	defer s.Importer.Client.Close()
+	var pass scheduler.Result
 	if ev.Action != nil {
-		pass, err = h.schedule(ctx, i, *ev.Action)
+		pass, err = h.schedule(ctx, s, *ev.Action)
 	} else {
-		pass, err = h.objects(ctx, i, &ev)
+		pass, err = h.objects(ctx, s, &ev)
 	}
 	if err != nil {
 		return nil, err
@@ -175,42 +176,42 @@ func (h *Handler) withKey(ctx context.Context, config config.Config) (config.Con
 	return config, err
 }
 
-func (h *Handler) schedule(ctx context.Context, i *importer.Importer, a importer.Action) (importer.Pass, error) {
-	pass, err := i.Schedule(ctx, a)
+func (h *Handler) schedule(ctx context.Context, s *scheduler.Scheduler, a scheduler.Action) (scheduler.Result, error) {
+	pass, err := s.Pass(ctx, a)
 	if err == nil && h.Passed != nil && a.Resume {
-		h.Passed(i.BucketName, pass)
+		h.Passed(s.Importer.BucketName, pass)
 	}
 	return pass, err
 }
 
 // objects imports what an event names. What lies in another bucket is skipped, unless everything does: then the
 // configuration is wrong.
-func (h *Handler) objects(ctx context.Context, i *importer.Importer, ev *Event) (importer.Pass, error) {
+func (h *Handler) objects(ctx context.Context, s *scheduler.Scheduler, ev *Event) (scheduler.Result, error) {
 	var names [][]string
-	var skipped []importer.Doing
+	var skipped []scheduler.JobResult
 	for _, o := range ev.Objects {
-		if o.Bucket == i.BucketName {
+		if o.Bucket == s.Importer.BucketName {
 			names = append(names, o.Keys)
 			continue
 		}
-		reason := fmt.Sprintf("the event is of bucket %q, and EXPORT_BUCKET is %q", o.Bucket, i.BucketName)
-		skipped = append(skipped, importer.Doing{Key: o.Keys[0], What: skip, Reason: reason})
+		reason := fmt.Sprintf("the event is of bucket %q, and EXPORT_BUCKET is %q", o.Bucket, s.Importer.BucketName)
+		skipped = append(skipped, scheduler.JobResult{Key: o.Keys[0], What: skip, Reason: reason})
 	}
 	if names == nil && skipped != nil {
-		return importer.Pass{}, &ConfigError{errors.New(skipped[0].Reason)}
+		return scheduler.Result{}, &ConfigError{errors.New(skipped[0].Reason)}
 	}
 	for _, reason := range ev.Skipped {
-		skipped = append(skipped, importer.Doing{What: skip, Reason: reason})
+		skipped = append(skipped, scheduler.JobResult{What: skip, Reason: reason})
 	}
-	pass := i.Import(ctx, names...)
+	pass := s.HandleEvent(ctx, names...)
 	pass.Done = append(pass.Done, skipped...)
 	return pass, nil
 }
 
-const skip = "skip" // as in [importer.Doing]
+const skip = "skip" // as in [scheduler.JobResult]
 
 // serve answers a request over HTTP. MAPPING is for exports: a wrong one is no reason to refuse requests.
-func (h *Handler) serve(ctx context.Context, id string, request []byte) ([]byte, error) {
+func (h *Handler) serve(ctx context.Context, request []byte) ([]byte, error) {
 	getenv := func(name string) string {
 		if name == "MAPPING" {
 			return ""
@@ -220,11 +221,11 @@ func (h *Handler) serve(ctx context.Context, id string, request []byte) ([]byte,
 	var api http.Handler
 	config, err := h.configure(ctx, getenv, nil)
 	if err == nil {
-		api, err = h.handler(ctx, config, id)
+		api, err = h.handler(ctx, config)
 	}
 	if err != nil {
 		h.logFailure(ctx, err)
-		api = httpapi.Unavailable(httpapi.Config{Token: config.HTTPToken, Platform: config.HTTPPlatform}, err.Error())
+		api = httpapi.Unavailable(httpapi.Config{Config: config}, err.Error())
 	}
 	answer, err := h.Serve(ctx, api, request)
 	if err != nil {
@@ -233,9 +234,9 @@ func (h *Handler) serve(ctx context.Context, id string, request []byte) ([]byte,
 	return answer, nil
 }
 
-// importer returns one for this invocation. The client is new, because one that the service has stopped
+// scheduler returns one for this invocation. The client is new, because one that the service has stopped
 // stays stopped.
-func (h *Handler) importer(config config.Config, id string) (*importer.Importer, error) {
+func (h *Handler) scheduler(config config.Config, id string) (*scheduler.Scheduler, error) {
 	b, err := h.bucket(config.Bucket)
 	if err != nil {
 		return nil, &ConfigError{err}
@@ -244,15 +245,15 @@ func (h *Handler) importer(config config.Config, id string) (*importer.Importer,
 	if h.Measured != nil {
 		i.Measured = func(n importer.Numbers) { h.Measured(config.Bucket, n) }
 	}
-	if err := i.Dial(nil); err != nil {
+	if i.Client, err = config.Clients(h.Log, nil)(); err != nil {
 		return nil, &ConfigError{err}
 	}
-	return i, nil
+	return &scheduler.Scheduler{Importer: i}, nil
 }
 
-// handler returns the handler of requests over HTTP. It lives as long as the configuration stays the same: one importer
+// handler returns the handler of requests over HTTP. It lives as long as the configuration stays the same: one client
 // shares its rate among all requests.
-func (h *Handler) handler(ctx context.Context, config config.Config, id string) (http.Handler, error) {
+func (h *Handler) handler(ctx context.Context, config config.Config) (http.Handler, error) {
 	if config.Bucket == "" {
 		return nil, errNoBucket
 	}
@@ -265,13 +266,11 @@ func (h *Handler) handler(ctx context.Context, config config.Config, id string) 
 	if h.api != nil && h.apiOf == config {
 		return h.api, nil
 	}
-	i, err := h.importer(config, id)
+	b, err := h.bucket(config.Bucket)
 	if err != nil {
-		return nil, err
+		return nil, &ConfigError{err}
 	}
-	api, err := httpapi.New(httpapi.Config{
-		Importer: i, Token: config.HTTPToken, Platform: config.HTTPPlatform, Log: h.Log,
-	})
+	api, err := httpapi.New(httpapi.Config{Config: config, Bucket: b, Clients: config.Clients(h.Log, nil), Log: h.Log})
 	if err != nil {
 		return nil, &ConfigError{err}
 	}

@@ -20,7 +20,7 @@ import (
 	"groupimport/pkg/blob/blobtest"
 	"groupimport/pkg/emulator"
 	"groupimport/pkg/httpapi"
-	"groupimport/pkg/importer"
+	"groupimport/pkg/scheduler"
 )
 
 const (
@@ -81,7 +81,7 @@ func (p *platform) do() ([]byte, error) {
 }
 
 // pass does what the event asks for, which is not a request.
-func (p *platform) pass(ev invocation.Event) (pass importer.Pass, err error) {
+func (p *platform) pass(ev invocation.Event) (pass scheduler.Result, err error) {
 	p.t.Helper()
 	p.event = ev
 	answer, err := p.do()
@@ -118,7 +118,7 @@ func (p *platform) get(ev invocation.Event) (status int, body string) {
 	return r.StatusCode, r.Body
 }
 
-var resume = invocation.Event{Action: &importer.Action{Resume: true}}
+var resume = invocation.Event{Action: &scheduler.Action{Resume: true}}
 
 func TestHandler_ConcurrentFirstRequests(t *testing.T) {
 	p := newPlatform(t)
@@ -286,7 +286,7 @@ func TestHandler_StrangeObjectsDoNotRefuseTheGoodOnes(t *testing.T) {
 	if err != nil {
 		t.Fatalf("got %v, want no error", err)
 	}
-	seen := map[string]importer.Doing{}
+	seen := map[string]scheduler.JobResult{}
 	for _, d := range pass.Done {
 		seen[d.Key] = d
 	}

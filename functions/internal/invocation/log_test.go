@@ -11,14 +11,14 @@ import (
 	"strings"
 	"testing"
 
-	"groupimport/pkg/importer"
+	"groupimport/pkg/scheduler"
 )
 
 func TestLog_LinesAreShortAndStayJSON(t *testing.T) {
-	long := func(n int) []importer.Doing {
-		all := make([]importer.Doing, n)
+	long := func(n int) []scheduler.JobResult {
+		all := make([]scheduler.JobResult, n)
 		for i := range all {
-			all[i] = importer.Doing{Key: fmt.Sprintf("exports/%d/acme.jsonl", i), What: "start", State: "finished", Reason: "it was imported before"}
+			all[i] = scheduler.JobResult{Key: fmt.Sprintf("exports/%d/acme.jsonl", i), What: "start", State: "finished", Reason: "it was imported before"}
 		}
 		return all
 	}

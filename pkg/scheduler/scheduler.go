@@ -1,4 +1,6 @@
-package importer
+// Package scheduler finds the exports that have work and lets an importer do it: it resumes unfinished imports, begins
+// exports whose event was missed, and runs due rounds of retries. It also says how imports are doing.
+package scheduler
 
 import (
 	"cmp"
@@ -6,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"path"
 	"slices"
 	"strings"
@@ -16,10 +19,36 @@ import (
 
 	"groupimport/pkg/blob"
 	"groupimport/pkg/export"
+	"groupimport/pkg/importer"
 	"groupimport/pkg/lease"
 	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
 )
+
+// A Scheduler works on the exports of one importer's bucket, one after another. Its methods that import anything are not
+// safe for concurrent use.
+type Scheduler struct {
+	Importer *importer.Importer
+
+	rate *lease.Lease // held, see [Scheduler.holdRate]
+}
+
+func (s *Scheduler) log() *slog.Logger {
+	if s.Importer.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return s.Importer.Log
+}
+
+// Import imports the export at key as [importer.Importer.Import] does, while no other process uses the rate.
+func (s *Scheduler) Import(ctx context.Context, key string) (importer.Summary, error) {
+	release, err := s.holdRate(ctx)
+	if err != nil {
+		return importer.Summary{}, err
+	}
+	defer release()
+	return s.Importer.Import(ctx, key)
+}
 
 // MissedAfter is how old an export without an import must be before the schedule takes it that its event
 // was missed. Events usually come within seconds.
@@ -37,17 +66,17 @@ type Action struct {
 	Whole func(key string) bool
 }
 
-// A Pass is what one pass of the schedule came to.
-type Pass struct {
-	Imports int     `json:"imports"` // exports that were looked at
-	Done    []Doing `json:"done"`    // what was worked on, in that order
-	Left    int     `json:"left"`    // due, but time was up
-	Stopped int     `json:"stopped"` // imports that wait for a person, also those that are not due yet
-	Reason  string  `json:"reason,omitzero"`
+// A Result is what one pass, or one event, did.
+type Result struct {
+	Imports int         `json:"imports"` // exports that were looked at
+	Done    []JobResult `json:"done"`    // what was worked on, in that order
+	Left    int         `json:"left"`    // due, but time was up
+	Stopped int         `json:"stopped"` // imports that wait for a person, also those that are not due yet
+	Reason  string      `json:"reason,omitzero"`
 }
 
-// A Doing is the work of a pass on one import.
-type Doing struct {
+// A JobResult is what a pass did for one import.
+type JobResult struct {
 	Key    string         `json:"key"`
 	What   string         `json:"what"` // start, resume, retry, skip
 	State  results.State  `json:"state,omitzero"`
@@ -57,7 +86,7 @@ type Doing struct {
 	Counts outcome.Counts `json:"counts"` // of the whole import
 }
 
-// The whats of a Doing.
+// The whats of a JobResult.
 const (
 	doStart  = "start"
 	doResume = "resume"
@@ -67,8 +96,8 @@ const (
 	Skip = "skip"
 )
 
-// A found is an export and what the list shows beside it.
-type found struct {
+// An entry is an export and what the list shows beside it.
+type entry struct {
 	key      string
 	info     blob.Info // of the export, as the list shows it; zero if it is gone
 	work     bool      // it has a work folder
@@ -78,34 +107,34 @@ type found struct {
 	retry    bool // with finished: records are left to retry
 }
 
-func (f *found) isGone() bool { return f.info.Key == "" }
+func (f *entry) isGone() bool { return f.info.Key == "" }
 
-// A due is work that a pass is to do.
-type due struct {
-	found
+// A job is work that a pass is to do.
+type job struct {
+	entry
 	what string
 }
 
-// Schedule does one pass over all exports below [config.Config.Prefix]: what is due is worked on in order of
+// Pass does one pass over all exports below [config.Config.Prefix]: what is due is worked on in order of
 // age until ctx ends. It goes by a list, which costs a request for each 1,000 keys, and an import has
 // five or six of them: the export, its results, its report, its work folder, which counts as one however much is in it, an
 // empty object whose name says that this version is finished, and perhaps a dead-letter file. A finished import costs
 // nothing more, unless records of it are left to retry. Others cost a few requests.
 //
-// Its error is a [*RunError] about the list; what happens to a single import is told in the Pass.
-func (i *Importer) Schedule(ctx context.Context, a Action) (Pass, error) {
-	var pass Pass
-	var todo []due
+// Its error is a [*RunError] about the list; what happens to a single import is told in the Result.
+func (s *Scheduler) Pass(ctx context.Context, a Action) (Result, error) {
+	var pass Result
+	var todo []job
 	looking := errgroup.Group{}
-	looking.SetLimit(lookAtOnce)
+	looking.SetLimit(maxLooks)
 	var mu sync.Mutex
-	for f, err := range i.exports(ctx, i.Config.Prefix) {
+	for f, err := range s.exports(ctx, s.Importer.Config.Prefix) {
 		if err != nil {
 			_ = looking.Wait() // its functions return no error
 			return pass, &RunError{fmt.Errorf("list exports: %w", err)}
 		}
 		pass.Imports++
-		if reason := i.unreadable(f.key); reason != "" {
+		if reason := s.unreadable(f.key); reason != "" {
 			if !f.isGone() {
 				mu.Lock()
 				pass.Done = append(pass.Done, skipped(f.key, reason))
@@ -117,41 +146,41 @@ func (i *Importer) Schedule(ctx context.Context, a Action) (Pass, error) {
 			continue
 		}
 		looking.Go(func() error {
-			what, stopped, err := i.due(ctx, f, a)
+			what, stopped, err := s.dueJob(ctx, f, a)
 			mu.Lock()
 			defer mu.Unlock()
 			if stopped {
 				pass.Stopped++
 			}
 			begins := what == doStart || what == doResume
-			switch long := i.fits(results.Names{Export: f.key}); {
+			switch long := s.Importer.Fits(results.Names{Export: f.key}); {
 			case err != nil:
-				pass.Done = append(pass.Done, Doing{Key: f.key, What: what, Error: err.Error()})
+				pass.Done = append(pass.Done, JobResult{Key: f.key, What: what, Error: err.Error()})
 			case begins && long != nil: // as in every pass, until it is renamed
-				pass.Done = append(pass.Done, Doing{Key: f.key, What: Skip, Reason: long.Error()})
+				pass.Done = append(pass.Done, JobResult{Key: f.key, What: Skip, Reason: long.Error()})
 			case what != "":
-				todo = append(todo, due{f, what})
+				todo = append(todo, job{f, what})
 			}
 			return nil
 		})
 	}
 	_ = looking.Wait() // its functions return no error
-	slices.SortFunc(pass.Done, func(a, b Doing) int { return cmp.Compare(a.Key, b.Key) })
-	slices.SortFunc(todo, func(a, b due) int { return cmp.Or(a.info.Modified.Compare(b.info.Modified), cmp.Compare(a.key, b.key)) })
-	i.carryOut(ctx, &pass, todo, func(d due) {
-		if done, already := i.do(ctx, d, a); !already {
+	slices.SortFunc(pass.Done, func(a, b JobResult) int { return cmp.Compare(a.Key, b.Key) })
+	slices.SortFunc(todo, func(a, b job) int { return cmp.Or(a.info.Modified.Compare(b.info.Modified), cmp.Compare(a.key, b.key)) })
+	s.runJobs(ctx, &pass, todo, func(j job) {
+		if done, already := s.runJob(ctx, j, a); !already {
 			pass.Done = append(pass.Done, done)
 			if done.State == results.Stopped {
 				pass.Stopped++
 			}
 		}
 	})
-	i.log().InfoContext(ctx, "schedule pass", "imports", pass.Imports, "done", len(pass.Done), "left", pass.Left, "stopped", pass.Stopped)
+	s.log().InfoContext(ctx, "schedule pass", "imports", pass.Imports, "done", len(pass.Done), "left", pass.Left, "stopped", pass.Stopped)
 	return pass, nil
 }
 
-// carryOut calls do for what is due, one after another, while there is time for more.
-func (i *Importer) carryOut(ctx context.Context, pass *Pass, todo []due, do func(due)) {
+// runJobs calls do for what is due, one after another, while there is time for more.
+func (s *Scheduler) runJobs(ctx context.Context, pass *Result, todo []job, do func(job)) {
 	if len(todo) == 0 {
 		return
 	}
@@ -160,86 +189,86 @@ func (i *Importer) carryOut(ctx context.Context, pass *Pass, todo []due, do func
 		left(0, "time is up")
 		return
 	}
-	letGo, err := i.holdRate(ctx)
+	release, err := s.holdRate(ctx)
 	if busy, ok := errors.AsType[*RateBusyError](err); ok {
 		left(0, busy.Error())
 		return
 	} else if err != nil {
-		pass.Done = append(pass.Done, Doing{Key: todo[0].key, What: todo[0].what, Error: err.Error()})
+		pass.Done = append(pass.Done, JobResult{Key: todo[0].key, What: todo[0].what, Error: err.Error()})
 		left(0, err.Error())
 		return
 	}
-	defer letGo()
-	for n, d := range todo {
+	defer release()
+	for n, j := range todo {
 		deadline, ok := ctx.Deadline()
-		switch s := i.Client.Stopped(); {
-		case s != nil:
-			left(n, s.Reason)
+		switch stop := s.Importer.Client.Stopped(); {
+		case stop != nil:
+			left(n, stop.Reason)
 			return
-		case ctx.Err() != nil, n > 0 && ok && time.Until(deadline) < 2*reserve:
+		case ctx.Err() != nil, n > 0 && ok && time.Until(deadline) < 2*importer.Reserve:
 			left(n, "time is up")
 			return
 		}
-		do(d)
+		do(j)
 	}
 }
 
-// do works on one import. already says that there was nothing to do after all.
-func (i *Importer) do(ctx context.Context, d due, a Action) (done Doing, already bool) {
-	done = Doing{Key: d.key, What: d.what}
-	var s Summary
+// runJob works on one import. already says that there was nothing to do after all.
+func (s *Scheduler) runJob(ctx context.Context, j job, a Action) (done JobResult, already bool) {
+	done = JobResult{Key: j.key, What: j.what}
+	var sum importer.Summary
 	var err error
-	if d.what == doRetry {
-		s, err = i.Retry(ctx, d.key, a.Now)
+	if j.what == doRetry {
+		sum, err = s.Importer.RetryRound(ctx, j.key, a.Now)
 	} else {
-		s, err = i.Run(ctx, d.key)
+		sum, err = s.Importer.Import(ctx, j.key)
 	}
-	done.State, done.Reason, done.Counts = s.State, s.Reason, s.Counts
+	done.State, done.Reason, done.Counts = sum.State, sum.Reason, sum.Counts
 	busy, isBusy := errors.AsType[*lease.BusyError](err)
 	switch {
 	case isBusy:
 		done.State, done.Reason, done.Owner = results.Running, busy.Error(), busy.Owner
-	case i.superseded(ctx, d, s, err):
-		done.State, done.Reason = results.Waiting, cmp.Or(s.Reason, "the export was replaced or removed")
+	case s.superseded(ctx, j, sum, err):
+		done.State, done.Reason = results.Waiting, cmp.Or(sum.Reason, "the export was replaced or removed")
 	case err != nil:
 		done.Error = err.Error()
 	}
-	return done, s.Already && err == nil
+	return done, sum.Already && err == nil
 }
 
 // skipped returns what is told of an object that is not imported. Not every key is UTF-8, and JSON is.
-func skipped(key, reason string) Doing {
-	return Doing{Key: strings.ToValidUTF8(key, "\uFFFD"), What: Skip, Reason: reason}
+func skipped(key, reason string) JobResult {
+	return JobResult{Key: strings.ToValidUTF8(key, "\uFFFD"), What: Skip, Reason: reason}
 }
 
-// unreadable returns why the bucket cannot read an export at key, and what to do, or "" if it can. Import,
-// Schedule, Imports and Look all go by it.
-func (i *Importer) unreadable(key string) string {
-	if err := blob.ValidKey(i.Bucket, key); err != nil {
+// unreadable returns why the bucket cannot read an export at key, and what to do, or "" if it can. HandleEvent,
+// Pass, List and Status all go by it.
+func (s *Scheduler) unreadable(key string) string {
+	if err := blob.ValidKey(s.Importer.Bucket, key); err != nil {
 		return err.Error() + ": give the object another key"
 	}
 	return ""
 }
 
-// due returns what there is to do about an export, "" if nothing. stopped says that this is because its
+// dueJob returns what there is to do about an export, "" if nothing. stopped says that this is because its
 // import is stopped, and it is too early to try it again.
-func (i *Importer) due(ctx context.Context, f found, a Action) (what string, stopped bool, err error) {
+func (s *Scheduler) dueJob(ctx context.Context, f entry, a Action) (what string, stopped bool, err error) {
 	if a.Resume && !f.isGone() && !f.finished {
-		what, stopped, err = i.unfinished(ctx, f, a)
+		what, stopped, err = s.unfinished(ctx, f, a)
 	}
 	if what != "" || stopped || err != nil || !a.Retry || !f.failures || !f.results {
 		return what, stopped, err
 	}
-	m, err := results.LoadManifest(ctx, i.Bucket, results.Names{Export: f.key})
+	m, err := results.LoadManifest(ctx, s.Importer.Bucket, results.Names{Export: f.key})
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", false, nil // not finished
 	case err != nil:
 		return doRetry, false, err
-	case !m.Due(i.policy(), a.Now):
+	case !m.Due(s.Importer.Policy(), a.Now):
 		return "", false, nil
 	}
-	p, err := results.LoadProgress(ctx, i.Bucket, results.Names{Export: f.key})
+	p, err := results.LoadProgress(ctx, s.Importer.Bucket, results.Names{Export: f.key})
 	switch {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return doRetry, false, err
@@ -249,8 +278,8 @@ func (i *Importer) due(ctx context.Context, f found, a Action) (what string, sto
 	return doRetry, false, nil
 }
 
-// unfinished returns whether an export is to be started or resumed, or is stopped, as due does.
-func (i *Importer) unfinished(ctx context.Context, f found, a Action) (what string, stopped bool, err error) {
+// unfinished returns whether an export is to be started or resumed, or is stopped, as dueJob does.
+func (s *Scheduler) unfinished(ctx context.Context, f entry, a Action) (what string, stopped bool, err error) {
 	age := time.Since(f.info.Modified)
 	missed := age >= cmp.Or(a.Missed, MissedAfter) || age < -MissedAfter // the time of an export may be anything
 	whole := func() bool { return missed && (a.Whole == nil || a.Whole(f.key)) }
@@ -264,11 +293,11 @@ func (i *Importer) unfinished(ctx context.Context, f found, a Action) (what stri
 		return start(true) // if there are results, their outcomes are carried over
 	}
 	if f.results {
-		m, err := results.LoadManifest(ctx, i.Bucket, results.Names{Export: f.key})
+		m, err := results.LoadManifest(ctx, s.Importer.Bucket, results.Names{Export: f.key})
 		if err == nil {
-			same, err := i.isOf(ctx, &m.Export, f)
+			same, err := s.isOf(ctx, &m.Export, f)
 			if same && err == nil { // its mark is missing: version 1 left none, and a newer version takes it away
-				err = i.settle(ctx, results.Names{Export: f.key}, &m)
+				err = s.Importer.Settle(ctx, results.Names{Export: f.key}, &m)
 			}
 			if same || err != nil {
 				return "", false, err
@@ -278,7 +307,7 @@ func (i *Importer) unfinished(ctx context.Context, f found, a Action) (what stri
 		}
 	}
 	// There are no results of this version yet.
-	p, err := results.LoadProgress(ctx, i.Bucket, results.Names{Export: f.key})
+	p, err := results.LoadProgress(ctx, s.Importer.Bucket, results.Names{Export: f.key})
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return doResume, false, nil // its first run died before it said anything
@@ -289,7 +318,7 @@ func (i *Importer) unfinished(ctx context.Context, f found, a Action) (what stri
 	case p.State != results.Finished:
 		return doResume, false, nil
 	}
-	same, err := i.isOf(ctx, &p.Export, f)
+	same, err := s.isOf(ctx, &p.Export, f)
 	if err != nil {
 		return "", false, err
 	}
@@ -298,12 +327,12 @@ func (i *Importer) unfinished(ctx context.Context, f found, a Action) (what stri
 
 // isOf reports whether an export is the version that e names. Times alone do not tell: a store may show when an upload
 // began, and results are written again by rounds of retries.
-func (i *Importer) isOf(ctx context.Context, e *results.Export, f found) (bool, error) {
+func (s *Scheduler) isOf(ctx context.Context, e *results.Export, f entry) (bool, error) {
 	same, sure := e.Is(f.info)
 	if sure {
 		return same, nil
 	}
-	info, err := i.Bucket.Stat(ctx, f.key)
+	info, err := s.Importer.Bucket.Stat(ctx, f.key)
 	if errors.Is(err, fs.ErrNotExist) {
 		return true, nil // it was removed since
 	}
@@ -313,9 +342,9 @@ func (i *Importer) isOf(ctx context.Context, e *results.Export, f found) (bool, 
 // exports yields the exports below prefix and what lies beside each. An export comes before what lies
 // beside it, because their names begin with its own; in between there may be others, whose names begin
 // with it too.
-func (i *Importer) exports(ctx context.Context, prefix string) func(yield func(found, error) bool) {
-	return func(yield func(found, error) bool) {
-		var open []*found // whose neighbours may still come, each one's key a prefix of the next one's
+func (s *Scheduler) exports(ctx context.Context, prefix string) func(yield func(entry, error) bool) {
+	return func(yield func(entry, error) bool) {
+		var open []*entry // whose neighbours may still come, each one's key a prefix of the next one's
 		flush := func(key string) bool {
 			for len(open) > 0 && !strings.HasPrefix(key, open[len(open)-1].key) {
 				f := open[len(open)-1]
@@ -327,9 +356,9 @@ func (i *Importer) exports(ctx context.Context, prefix string) func(yield func(f
 			return true
 		}
 		var folders []string
-		for info, err := range i.Bucket.List(ctx, prefix, "/") {
+		for info, err := range s.Importer.Bucket.List(ctx, prefix, "/") {
 			if err != nil {
-				yield(found{}, err)
+				yield(entry{}, err)
 				return
 			}
 			if !flush(info.Key) {
@@ -357,7 +386,7 @@ func (i *Importer) exports(ctx context.Context, prefix string) func(yield func(f
 				}
 				continue
 			}
-			if info.Key == results.RateNames(i.Config.Prefix).Work() || info.Key == results.AnswersFolder(i.Config.Prefix) {
+			if info.Key == results.RateNames(s.Importer.Config.Prefix).Work() || info.Key == results.AnswersFolder(s.Importer.Config.Prefix) {
 				continue // the more, the longer the program is in use
 			}
 			if strings.HasSuffix(info.Key, "/") {
@@ -365,14 +394,14 @@ func (i *Importer) exports(ctx context.Context, prefix string) func(yield func(f
 				continue
 			}
 			if export.Reads(info.Key) && !strings.HasPrefix(path.Base(info.Key), ".") {
-				open = append(open, &found{key: info.Key, info: info})
+				open = append(open, &entry{key: info.Key, info: info})
 			}
 		}
 		if !flush("\xff") {
 			return
 		}
 		for _, folder := range folders {
-			for f, err := range i.exports(ctx, folder) {
+			for f, err := range s.exports(ctx, folder) {
 				if !yield(f, err) {
 					return
 				}
@@ -382,13 +411,13 @@ func (i *Importer) exports(ctx context.Context, prefix string) func(yield func(f
 }
 
 // openAt returns the open export with this key. One that is gone is opened now.
-func openAt(open *[]*found, key string) *found {
+func openAt(open *[]*entry, key string) *entry {
 	for _, f := range *open {
 		if f.key == key {
 			return f
 		}
 	}
-	f := &found{key: key}
+	f := &entry{key: key}
 	*open = append(*open, f)
 	return f
 }

@@ -1,4 +1,4 @@
-package importer
+package scheduler
 
 import (
 	"cmp"
@@ -19,8 +19,8 @@ import (
 	"groupimport/pkg/results"
 )
 
-// An Import is how the import of one export is doing, for whoever asks.
-type Import struct {
+// A Status is how the import of one export is doing, for whoever asks.
+type Status struct {
 	Key     string          `json:"key"`
 	State   results.State   `json:"state"`           // an import that has not begun is waiting
 	Reason  string          `json:"reason,omitzero"` // why it is stopped or waiting
@@ -42,28 +42,28 @@ type Import struct {
 	Files    []results.File `json:"files,omitzero"`   // what was written beside the export
 }
 
-// lookAtOnce is how many imports of a list are looked at at the same time.
-const lookAtOnce = 8
+// maxLooks is how many imports of a list are looked at at the same time.
+const maxLooks = 8
 
-// Imports returns how the imports of up to limit exports below prefix are doing, in the order of their keys
+// List returns how the imports of up to limit exports below prefix are doing, in the order of their keys
 // from behind the key after; more says that there are others behind. Only what lies below [config.Config.Prefix] is
 // shown: the error about another prefix wraps [fs.ErrNotExist].
 //
 // It costs a list of all that lies below prefix, one request for each 1,000 keys, and two requests for each
 // import that is returned. It holds no more than these in memory.
-func (i *Importer) Imports(ctx context.Context, prefix, after string, limit int) (imports []Import, more bool, err error) {
-	if !strings.HasPrefix(prefix, i.Config.Prefix) || prefix != "" && blob.ValidKey(i.Bucket, strings.TrimSuffix(prefix, "/")) != nil {
-		return nil, false, fmt.Errorf("%q does not lie below EXPORT_PREFIX, %q: %w", prefix, i.Config.Prefix, fs.ErrNotExist)
+func (s *Scheduler) List(ctx context.Context, prefix, after string, limit int) (imports []Status, more bool, err error) {
+	if !strings.HasPrefix(prefix, s.Importer.Config.Prefix) || prefix != "" && blob.ValidKey(s.Importer.Bucket, strings.TrimSuffix(prefix, "/")) != nil {
+		return nil, false, fmt.Errorf("%q does not lie below EXPORT_PREFIX, %q: %w", prefix, s.Importer.Config.Prefix, fs.ErrNotExist)
 	}
-	var first []found // in the order of their keys
-	for f, err := range i.exports(ctx, prefix) {
+	var first []entry // in the order of their keys
+	for f, err := range s.exports(ctx, prefix) {
 		if err != nil {
 			return nil, false, fmt.Errorf("list exports: %w", err)
 		}
 		if f.key <= after || !export.Reads(f.key) || !utf8.ValidString(f.key) || f.isGone() && !f.work {
 			continue // not yet, or it is what was kept of an older version, or JSON cannot hold the key
 		}
-		at, _ := slices.BinarySearchFunc(first, f.key, func(f found, key string) int { return cmp.Compare(f.key, key) })
+		at, _ := slices.BinarySearchFunc(first, f.key, func(f entry, key string) int { return cmp.Compare(f.key, key) })
 		if at < limit {
 			first = slices.Insert(first, at, f)
 		}
@@ -71,54 +71,54 @@ func (i *Importer) Imports(ctx context.Context, prefix, after string, limit int)
 			first, more = first[:limit], true
 		}
 	}
-	imports = make([]Import, len(first))
+	imports = make([]Status, len(first))
 	looking, ctx := errgroup.WithContext(ctx)
-	looking.SetLimit(lookAtOnce)
+	looking.SetLimit(maxLooks)
 	for n, f := range first {
 		looking.Go(func() (err error) {
-			imports[n], err = i.look(ctx, f)
+			imports[n], err = s.statusOf(ctx, f)
 			return err
 		})
 	}
 	return imports, more, looking.Wait()
 }
 
-// Look returns how the import of the export at key is doing. If there is neither an export nor a trace of
+// Status returns how the import of the export at key is doing. If there is neither an export nor a trace of
 // its import, or key does not lie below [config.Config.Prefix] or is no export's, the error wraps [fs.ErrNotExist].
-func (i *Importer) Look(ctx context.Context, key string) (Import, error) {
+func (s *Scheduler) Status(ctx context.Context, key string) (Status, error) {
 	missing := fmt.Errorf("import of %q: %w", key, fs.ErrNotExist)
-	if !strings.HasPrefix(key, i.Config.Prefix) || results.Own(key) || !export.Reads(key) {
-		return Import{}, missing
+	if !strings.HasPrefix(key, s.Importer.Config.Prefix) || results.Own(key) || !export.Reads(key) {
+		return Status{}, missing
 	}
-	f := found{key: key}
-	if reason := i.unreadable(key); reason != "" {
-		return Import{}, fmt.Errorf("%w: %s", missing, reason)
+	f := entry{key: key}
+	if reason := s.unreadable(key); reason != "" {
+		return Status{}, fmt.Errorf("%w: %s", missing, reason)
 	}
-	info, err := i.Bucket.Stat(ctx, key)
+	info, err := s.Importer.Bucket.Stat(ctx, key)
 	switch {
 	case err == nil:
 		f.info = info
 	case errors.Is(err, blob.ErrChanged):
 		f.info.Key = key // it is being written
 	case !errors.Is(err, fs.ErrNotExist):
-		return Import{}, err
+		return Status{}, err
 	}
-	im, err := i.look(ctx, f)
+	im, err := s.statusOf(ctx, f)
 	if err == nil && im.Gone && im.Updated.IsZero() {
-		return Import{}, missing
+		return Status{}, missing
 	}
 	return im, err
 }
 
-// look returns how an export's import is doing, by what its last run has written.
-func (i *Importer) look(ctx context.Context, f found) (Import, error) {
-	im := Import{Key: f.key, State: results.Waiting, Reason: "it has not begun", Gone: f.isGone(), Size: f.info.Size}
-	if reason := i.unreadable(f.key); reason != "" {
+// statusOf returns how an export's import is doing, by what its last run has written.
+func (s *Scheduler) statusOf(ctx context.Context, f entry) (Status, error) {
+	im := Status{Key: f.key, State: results.Waiting, Reason: "it has not begun", Gone: f.isGone(), Size: f.info.Size}
+	if reason := s.unreadable(f.key); reason != "" {
 		im.State, im.Reason = results.Stopped, reason
 		return im, nil
 	}
 	names := results.Names{Export: f.key}
-	p, err := results.LoadProgress(ctx, i.Bucket, names)
+	p, err := results.LoadProgress(ctx, s.Importer.Bucket, names)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return im, nil
@@ -129,7 +129,7 @@ func (i *Importer) look(ctx context.Context, f found) (Import, error) {
 	if im.State != results.Finished && im.Round == 0 {
 		return im, nil
 	}
-	m, err := results.LoadManifest(ctx, i.Bucket, names)
+	m, err := results.LoadManifest(ctx, s.Importer.Bucket, names)
 	switch {
 	case errors.Is(err, fs.ErrNotExist): // a person has deleted it
 		return im, nil
@@ -138,7 +138,7 @@ func (i *Importer) look(ctx context.Context, f found) (Import, error) {
 	}
 	im.settle(&m)
 	if !im.Gone {
-		if same, err := i.isOf(ctx, &m.Export, f); err == nil && !same {
+		if same, err := s.isOf(ctx, &m.Export, f); err == nil && !same {
 			im.State, im.Reason = results.Waiting, "a new version of the export has not begun; the figures are of the one before"
 		}
 	}
@@ -146,7 +146,7 @@ func (i *Importer) look(ctx context.Context, f found) (Import, error) {
 }
 
 // follow takes over what the last run has said.
-func (im *Import) follow(p *results.Progress, names results.Names) {
+func (im *Status) follow(p *results.Progress, names results.Names) {
 	im.State, im.Reason, im.Again = p.State, p.Reason, p.Again
 	im.Counts, im.Runs, im.Updated = p.Counts, p.Runs, p.Updated
 	if im.Gone {
@@ -180,7 +180,7 @@ func (im *Import) follow(p *results.Progress, names results.Names) {
 }
 
 // settle takes over what the manifest says, which is about the whole import also during a round of retries.
-func (im *Import) settle(m *results.Manifest) {
+func (im *Status) settle(m *results.Manifest) {
 	im.Counts, im.GivenUp = m.Counts, m.GivenUp
 	folder := im.Key[:len(im.Key)-len(nameOf(im.Key))]
 	for _, f := range m.Files {

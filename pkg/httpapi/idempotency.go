@@ -1,4 +1,4 @@
-package results
+package httpapi
 
 import (
 	"bytes"
@@ -15,9 +15,10 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"groupimport/pkg/blob"
+	"groupimport/pkg/results"
 )
 
-// An Answer is what a request with an Idempotency-Key came to, or says that it is under way. It is one
+// A claim is the outcome of a request with an Idempotency-Key, or says that the request is under way. It is one
 // object in a folder of its day:
 //
 //	exports/.http/20261122/9f86d0…    the SHA-256 of the key
@@ -25,8 +26,8 @@ import (
 // It counts on that day, of UTC, and on the next: 24 to 48 hours. Afterwards nobody looks at it, and a rule
 // of the bucket may remove it. The object is created before anything is sent and holds the answer
 // afterwards.
-type Answer struct {
-	Body   string         `json:"body"`  // [Digest] of the request's
+type claim struct {
+	Body   string         `json:"body"`  // [digestOf] of the request's
 	Token  string         `json:"token"` // random, tells one's own request from another's
 	Began  time.Time      `json:"began"`
 	Until  time.Time      `json:"until"`           // the request is over by then, also if it could not say what it came to
@@ -37,34 +38,36 @@ type Answer struct {
 	key    string
 }
 
+const maxClaim = 1 << 20 // bytes
+
 // skew is by how much the clocks of two instances may differ.
 const skew = 5 * time.Minute
 
-// Digest is the SHA-256 of a request's body in hex: what is kept of it.
-func Digest(body []byte) string {
+// digestOf is the SHA-256 of a request's body in hex: what is kept of it.
+func digestOf(body []byte) string {
 	sum := sha256.Sum256(body)
 	return hex.EncodeToString(sum[:])
 }
 
-// Claim takes an Idempotency-Key for a request whose body has this digest, which will be over at the given time. If
-// another request has it, ours is false and the Answer is that one's.
+// claimKey takes an Idempotency-Key for a request whose body has this digest, which will be over at the given time. If
+// another request has it, ours is false and the claim is that one's.
 //
 // It costs a write and a read if the key is new. Of requests at the same time one wins; around midnight, where
 // their clocks may disagree about the day, perhaps none.
-func Claim(ctx context.Context, b blob.Bucket, prefix, key, digest string, until time.Time) (a *Answer, ours bool, err error) {
+func claimKey(ctx context.Context, b blob.Bucket, prefix, key, digest string, until time.Time) (c *claim, ours bool, err error) {
 	now := time.Now()
-	mine := &Answer{
+	mine := &claim{
 		Body: digest, Token: rand.Text(), Began: now.UTC(), Until: until.UTC(),
-		bucket: b, key: answerName(prefix, now, key),
+		bucket: b, key: claimName(prefix, now, key),
 	}
 	data, err := json.Marshal(mine)
 	if err != nil {
 		return nil, false, err
 	}
-	var other *Answer
+	var other *claim
 	if err := b.Create(ctx, mine.key, data); err != nil {
 		// The answer to one's own success may have been lost.
-		there, readErr := readAnswer(ctx, b, mine.key)
+		there, readErr := readClaim(ctx, b, mine.key)
 		switch {
 		case readErr != nil:
 			return nil, false, fmt.Errorf("remember the request: %w", errors.Join(err, readErr))
@@ -77,18 +80,18 @@ func Claim(ctx context.Context, b blob.Bucket, prefix, key, digest string, until
 		days = append(days, tomorrow)
 	}
 	for _, day := range days {
-		there, err := readAnswer(ctx, b, answerName(prefix, day, key))
+		there, err := readClaim(ctx, b, claimName(prefix, day, key))
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			continue
 		case err != nil && other == nil:
-			return nil, false, errors.Join(fmt.Errorf("look for an earlier request: %w", err), mine.Forget(ctx))
+			return nil, false, errors.Join(fmt.Errorf("look for an earlier request: %w", err), mine.forget(ctx))
 		case err != nil:
 			return nil, false, fmt.Errorf("look for an earlier request: %w", err)
 		}
 		if other == nil {
 			// It goes out of the way, so that the earlier one is found from now on.
-			if err := mine.Forget(ctx); err != nil {
+			if err := mine.forget(ctx); err != nil {
 				return nil, false, err
 			}
 		}
@@ -102,29 +105,33 @@ func Claim(ctx context.Context, b blob.Bucket, prefix, key, digest string, until
 	return mine, true, nil
 }
 
-func readAnswer(ctx context.Context, b blob.Bucket, key string) (*Answer, error) {
-	a := &Answer{}
-	if err := readJSON(ctx, b, key, a); err != nil {
+func readClaim(ctx context.Context, b blob.Bucket, key string) (*claim, error) {
+	a := &claim{}
+	data, err := blob.ReadAll(ctx, b, key, maxClaim)
+	if err != nil {
 		return nil, err
+	}
+	if err := json.Unmarshal(data, a); err != nil {
+		return nil, fmt.Errorf("read %q: %w", key, err)
 	}
 	a.bucket, a.key = b, key
 	return a, nil
 }
 
-// TakeOver makes the Answer of a request that has died one's own. Of two who do so at the same time both
+// takeOver makes the claim of a request that has died one's own. Of two who do so at the same time both
 // succeed: it is for what may be sent twice.
-func (a *Answer) TakeOver(ctx context.Context, until time.Time) error {
+func (a *claim) takeOver(ctx context.Context, until time.Time) error {
 	a.Token, a.Began, a.Until = rand.Text(), time.Now().UTC(), until.UTC()
 	return a.put(ctx)
 }
 
-// Keep remembers the answer.
-func (a *Answer) Keep(ctx context.Context, status int, text []byte) error {
+// keep remembers the answer.
+func (a *claim) keep(ctx context.Context, status int, text []byte) error {
 	a.Status, a.Text = status, text
 	return a.put(ctx)
 }
 
-func (a *Answer) put(ctx context.Context) error {
+func (a *claim) put(ctx context.Context) error {
 	data, err := json.Marshal(a)
 	if err != nil {
 		return err
@@ -135,10 +142,17 @@ func (a *Answer) put(ctx context.Context) error {
 	return nil
 }
 
-// Forget gives the key back, for a request that has made nothing and may come again.
-func (a *Answer) Forget(ctx context.Context) error {
+// forget gives the key back, for a request that has made nothing and may come again.
+func (a *claim) forget(ctx context.Context) error {
 	if err := a.bucket.Delete(ctx, a.key); err != nil {
 		return fmt.Errorf("forget the request: %w", err)
 	}
 	return nil
+}
+
+// claimName returns the key at which what the request with this Idempotency-Key came to is remembered if it
+// came on this day. The key itself is anything and is not shown.
+func claimName(prefix string, day time.Time, idempotencyKey string) string {
+	sum := sha256.Sum256([]byte(idempotencyKey))
+	return results.AnswersFolder(prefix) + day.UTC().Format(results.DayFormat) + "/" + hex.EncodeToString(sum[:])
 }
