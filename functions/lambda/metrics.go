@@ -30,7 +30,7 @@ type metric struct {
 }
 
 // run writes what a run came to.
-func (m *metrics) run(bucket string, n importer.Numbers) {
+func (m *metrics) run(bucket string, n importer.Metrics) {
 	all := []metric{
 		{"Imported", "Count", float64(n.Counts.Imported)},
 		{"Exists", "Count", float64(n.Counts.Exists)},

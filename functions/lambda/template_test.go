@@ -751,7 +751,7 @@ func TestAlarmsAndDashboardGoByMetricsThatAreWritten(t *testing.T) {
 	tp := loadTemplate(t, nil)
 	var lines bytes.Buffer
 	m := &metrics{w: &lines}
-	m.run("groups", importer.Numbers{P50: 1, P95: 2, P99: 3, State: results.Stopped})
+	m.run("groups", importer.Metrics{P50: 1, P95: 2, P99: 3, State: results.Stopped})
 	m.pass("groups", scheduler.Result{Stopped: 1})
 	written := map[string]bool{}
 	for line := range bytes.Lines(lines.Bytes()) {

@@ -102,7 +102,7 @@ func (t *tool) reportFile(ctx context.Context, file, out string) (page string, e
 	defer bucket.Close()
 	names := results.Names{Export: key}
 	var html bytes.Buffer // bounded
-	if err := importer.WriteReport(ctx, bucket, names, &html); err != nil {
+	if err := importer.WriteReport(ctx, results.Dir{Bucket: bucket, Names: names}, &html); err != nil {
 		return "", err
 	}
 	if out != "" {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/bits-and-blooms/bloom/v3"
 
-	"groupimport/pkg/blob"
 	"groupimport/pkg/group"
 	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
@@ -68,10 +67,10 @@ type earlierFile struct {
 
 // openEarlier opens the earlier outcomes that c names, without those that were taken over. With ignoreMissing, a file that
 // was removed is taken for an empty one. The caller must close what it returns.
-func openEarlier(ctx context.Context, b blob.Bucket, names results.Names, c *results.Carry, ignoreMissing bool) (*earlier, error) {
+func openEarlier(ctx context.Context, dir results.Dir, c *results.Carry, ignoreMissing bool) (*earlier, error) {
 	x := &earlier{held: map[group.Digest]int32{}, inDoubt: c.InDoubt}
 	for i := range c.Sources {
-		all := c.Sources[i].All(ctx, b, names)
+		all := c.Sources[i].All(ctx, dir)
 		if ignoreMissing {
 			all = withoutMissing(all)
 		}
@@ -85,7 +84,7 @@ func openEarlier(ctx context.Context, b blob.Bucket, names results.Names, c *res
 			return nil, err
 		}
 	}
-	if err := x.filterRest(ctx, b, names, c); err != nil {
+	if err := x.filterRest(ctx, dir, c); err != nil {
 		x.close()
 		return nil, err
 	}
@@ -112,10 +111,10 @@ func (x *earlier) count(comparable bool) {
 }
 
 // filterRest counts the outcomes that are not held and puts their identities into the filter.
-func (x *earlier) filterRest(ctx context.Context, b blob.Bucket, names results.Names, c *results.Carry) error {
+func (x *earlier) filterRest(ctx context.Context, dir results.Dir, c *results.Carry) error {
 	bits := uint(0)
 	for i := range x.files {
-		size, err := c.Sources[i].Size(ctx, b, names)
+		size, err := c.Sources[i].Size(ctx, dir)
 		if err != nil {
 			return err
 		}
@@ -128,7 +127,7 @@ func (x *earlier) filterRest(ctx context.Context, b blob.Bucket, names results.N
 		if x.filter == nil {
 			x.filter = bloom.New(min(bits, 8*maxFilter), 16)
 		}
-		for e, err := range c.Sources[i].All(ctx, b, names) {
+		for e, err := range c.Sources[i].All(ctx, dir) {
 			if err != nil {
 				return err
 			}

@@ -48,7 +48,7 @@ func TestAnImportWhoseOutcomesCannotBeWrittenIsNotFinished(t *testing.T) {
 				if err == nil || s.State != results.Stopped {
 					t.Errorf("got %v, %v, want it stopped with an error", s.State, err)
 				}
-				if p, err := results.LoadProgress(t.Context(), w.store, simNames); err != nil || p.State == results.Finished {
+				if p, err := (results.Dir{Bucket: w.store, Names: simNames}).LoadProgress(t.Context()); err != nil || p.State == results.Finished {
 					t.Errorf("got %+v, %v, want anything but finished", p, err)
 				}
 				time.Sleep(time.Hour)
@@ -295,7 +295,7 @@ func TestAVersionThatComesBackIsSettled(t *testing.T) {
 				t.Errorf("pass %d: got %q, want nothing to do", n, got)
 			}
 		}
-		if p, err := results.LoadProgress(t.Context(), w.store, simNames); err != nil || p.State != results.Finished {
+		if p, err := (results.Dir{Bucket: w.store, Names: simNames}).LoadProgress(t.Context()); err != nil || p.State != results.Finished {
 			t.Errorf("got %+v, %v, want it finished", p, err)
 		}
 	})

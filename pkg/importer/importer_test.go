@@ -211,7 +211,7 @@ func TestANewVersionIsANewImportAndTheOldResultsAreKept(t *testing.T) {
 				if imported != made {
 					t.Errorf("got %d groups in the results that were kept, want the %d that were made", imported, made)
 				}
-				m, err := results.LoadManifest(t.Context(), w.store, kept)
+				m, err := (results.Dir{Bucket: w.store, Names: kept}).LoadManifest(t.Context())
 				if err != nil || m.Complete != finishFirst || m.Export.Version != old.Version {
 					t.Errorf("got %+v, %v, want the old version's, complete: %v", m, err, finishFirst)
 				}
@@ -344,7 +344,7 @@ func TestCodesThatStopTheRunBlameNoRecord(t *testing.T) {
 					if s.Counts.Missing() != 0 || int(s.Counts.Imported) != after {
 						t.Errorf("got %+v, want %d imported and none blamed", s.Counts, after)
 					}
-					p, err := results.LoadProgress(t.Context(), w.store, simNames)
+					p, err := (results.Dir{Bucket: w.store, Names: simNames}).LoadProgress(t.Context())
 					if err != nil || p.State != results.Stopped || p.Reason != s.Reason {
 						t.Errorf("got %+v, %v, want the reason in the progress", p, err)
 					}

@@ -145,7 +145,7 @@ func TestImport_EndsAmongIgnoredLines(t *testing.T) {
 		if s, err := w.mapped(program).Import(t.Context(), key); err == nil || s.Counts.Imported != 1 {
 			t.Fatalf("got %+v %v, want an export that is cut off", s, err)
 		}
-		cp, err := results.LoadCheckpoint(t.Context(), w.store, results.Names{Export: key}, 2)
+		cp, err := (results.Dir{Bucket: w.store, Names: results.Names{Export: key}}).LoadCheckpoint(t.Context(), 2)
 		if err != nil || cp == nil || cp.Next.N != 2 || cp.Next.Line != 2001 {
 			t.Errorf("got %+v %v, want the position behind 2000 posts", cp, err)
 		}
@@ -161,11 +161,11 @@ func TestWriter_AdvanceIsDurable(t *testing.T) {
 			t.Fatal(err)
 		}
 		cp := results.Checkpoint{Next: export.Start, Runs: []results.Run{{Lease: lease.Number}}}
-		writer := results.NewWriter(t.Context(), w.store, simNames, lease, cp, slog.New(slog.DiscardHandler))
+		writer := (results.Dir{Bucket: w.store, Names: simNames}).NewWriter(t.Context(), lease, cp, slog.New(slog.DiscardHandler))
 		next := export.Position{N: 1, Line: 1001, Offset: 5000}
 		writer.Advance(next, 1)
 		time.Sleep(10 * time.Second)
-		got, err := results.LoadCheckpoint(t.Context(), w.store, simNames, lease.Number+1)
+		got, err := (results.Dir{Bucket: w.store, Names: simNames}).LoadCheckpoint(t.Context(), lease.Number+1)
 		if err != nil || got == nil || got.Next != next {
 			t.Errorf("got %+v %v, want the position", got, err)
 		}

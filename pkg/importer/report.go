@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 
-	"groupimport/pkg/blob"
 	"groupimport/pkg/report"
 	"groupimport/pkg/results"
 	"groupimport/pkg/tim"
@@ -18,58 +17,58 @@ import (
 type page struct {
 	*report.Builder
 	*Importer
-	names results.Names
+	dir results.Dir
 }
 
-func (i *Importer) page(names results.Names) *page {
-	return &page{report.New(explain), i, names}
+func (i *Importer) page(dir results.Dir) *page {
+	return &page{report.New(explain), i, dir}
 }
 
 func explain(code int) string { return tim.Explain(code).Text }
 
 // Report implements [results.Reporter].
 func (p *page) Report(ctx context.Context, m results.Manifest) {
-	p.putReport(ctx, p.names, func(w io.Writer) error { return p.Write(w, p.names, &m) })
+	p.putReport(ctx, p.dir, func(w io.Writer) error { return p.Write(w, p.dir.Names, &m) })
 }
 
 // putReport writes the report. An import does not fail for want of it: it is made anew by the next round,
 // when the same version of the export is dropped again, or by [WriteReport].
-func (i *Importer) putReport(ctx context.Context, names results.Names, write func(io.Writer) error) {
+func (i *Importer) putReport(ctx context.Context, dir results.Dir, write func(io.Writer) error) {
 	var b bytes.Buffer // bounded by the page's size
 	err := write(&b)
 	if err == nil {
-		err = i.Bucket.Put(ctx, names.Report(), &b)
+		err = i.Bucket.Put(ctx, dir.Report(), &b)
 	}
 	if err != nil {
-		i.log().WarnContext(ctx, "report not written", "key", names.Report(), "err", err)
+		i.log().WarnContext(ctx, "report not written", "key", dir.Report(), "err", err)
 	}
 }
 
 // reportProgress writes the report of an import that is not through, at the end of a run.
-func (i *Importer) reportProgress(ctx context.Context, names results.Names, state results.State, reason string, cp *results.Checkpoint) {
+func (i *Importer) reportProgress(ctx context.Context, dir results.Dir, state results.State, reason string, cp *results.Checkpoint) {
 	p := results.ProgressOf(state, reason, cp)
-	i.putReport(ctx, names, func(w io.Writer) error { return report.WriteProgress(w, names, &p, cp.Runs, 0) })
+	i.putReport(ctx, dir, func(w io.Writer) error { return report.WriteProgress(w, dir.Names, &p, cp.Runs, 0) })
 }
 
 // remakeReport writes the report of an import that is through from its results, if there is none.
-func (i *Importer) remakeReport(ctx context.Context, names results.Names) {
-	if _, err := i.Bucket.Stat(ctx, names.Report()); !errors.Is(err, fs.ErrNotExist) {
+func (i *Importer) remakeReport(ctx context.Context, dir results.Dir) {
+	if _, err := i.Bucket.Stat(ctx, dir.Report()); !errors.Is(err, fs.ErrNotExist) {
 		return
 	}
-	i.putReport(ctx, names, func(w io.Writer) error { return WriteReport(ctx, i.Bucket, names, w) })
+	i.putReport(ctx, dir, func(w io.Writer) error { return WriteReport(ctx, dir, w) })
 }
 
 // WriteReport makes the report of an import anew from what lies beside its export, which may itself be gone.
 // An import that is not through has a small one. If nothing lies there, the error wraps [fs.ErrNotExist].
-func WriteReport(ctx context.Context, b blob.Bucket, names results.Names, w io.Writer) error {
-	m, err := results.LoadManifest(ctx, b, names)
+func WriteReport(ctx context.Context, dir results.Dir, w io.Writer) error {
+	m, err := dir.LoadManifest(ctx)
 	none := errors.Is(err, fs.ErrNotExist)
 	if err != nil && !none {
 		return err
 	}
-	p, err := results.LoadProgress(ctx, b, names)
+	p, err := dir.LoadProgress(ctx)
 	if none && errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("there is no import of %q: %w", names.Export, err)
+		return fmt.Errorf("there is no import of %q: %w", dir.Export, err)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) { // older results that are kept have none
 		return err
@@ -78,19 +77,19 @@ func WriteReport(ctx context.Context, b blob.Bucket, names results.Names, w io.W
 	newer := err == nil && p.State != results.Finished && kind != results.BesideFailures && p.Export.Version != m.Export.Version
 	if none || newer {
 		var runs []results.Run
-		if cp, err := results.LoadCheckpoint(ctx, b, names, p.Run.Lease+1); err == nil && cp != nil {
+		if cp, err := dir.LoadCheckpoint(ctx, p.Run.Lease+1); err == nil && cp != nil {
 			runs = cp.Runs
 		}
-		return report.WriteProgress(w, names, &p, runs, 0)
+		return report.WriteProgress(w, dir.Names, &p, runs, 0)
 	}
 	builder := report.New(explain)
-	for line, err := range results.Lines(ctx, b, names.Results()) {
+	for line, err := range results.Lines(ctx, dir.Bucket, dir.Results()) {
 		if err != nil {
 			return fmt.Errorf("read the results: %w", err)
 		}
 		builder.Result(line)
 	}
-	for line, err := range results.Lines(ctx, b, names.Failures()) {
+	for line, err := range results.Lines(ctx, dir.Bucket, dir.Failures()) {
 		if errors.Is(err, fs.ErrNotExist) {
 			break // all are in, or somebody has taken it away
 		}
@@ -99,5 +98,5 @@ func WriteReport(ctx context.Context, b blob.Bucket, names results.Names, w io.W
 		}
 		builder.Failure(line)
 	}
-	return builder.Write(w, names, &m)
+	return builder.Write(w, dir.Names, &m)
 }

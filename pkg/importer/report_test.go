@@ -50,7 +50,7 @@ func TestReportFollowsTheImportAndEachRoundOfRetries(t *testing.T) {
 
 		// The report says the same when it is made from what lies there.
 		var made bytes.Buffer
-		if err := importer.WriteReport(t.Context(), w.store, simNames, &made); err != nil {
+		if err := importer.WriteReport(t.Context(), results.Dir{Bucket: w.store, Names: simNames}, &made); err != nil {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(made.Bytes(), w.store.Snapshot()[simNames.Report()]) {
@@ -110,7 +110,7 @@ func TestReportOfARunThatWasStopped(t *testing.T) {
 
 func TestThereIsNoReportOfNothing(t *testing.T) {
 	w := newWorld(t)
-	if err := importer.WriteReport(t.Context(), w.store, simNames, &bytes.Buffer{}); !errors.Is(err, fs.ErrNotExist) {
+	if err := importer.WriteReport(t.Context(), results.Dir{Bucket: w.store, Names: simNames}, &bytes.Buffer{}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v, want %v", err, fs.ErrNotExist)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"math"
 
 	"groupimport/pkg/export"
-	"groupimport/pkg/lease"
 	"groupimport/pkg/results"
 )
 
@@ -18,8 +17,8 @@ import (
 //
 // If nothing is due, Already is set in what it returns.
 func (i *Importer) RetryRound(ctx context.Context, key string, now bool) (Summary, error) {
-	names := results.Names{Export: key}
-	m, err := results.LoadManifest(ctx, i.Bucket, names)
+	dir := i.Dir(key)
+	m, err := dir.LoadManifest(ctx)
 	if err != nil {
 		return Summary{}, err
 	}
@@ -34,26 +33,24 @@ func (i *Importer) RetryRound(ctx context.Context, key string, now bool) (Summar
 	case err != nil && !errors.Is(err, fs.ErrNotExist): // the records stand in the failures file
 		return Summary{}, err
 	}
-	return i.underLease(ctx, names, func(ctx, writing context.Context, lease *lease.Lease) (Summary, error) {
-		return i.round(ctx, writing, names, lease, now)
-	})
+	return i.withLease(ctx, dir, func(ctx context.Context, r *run) (Summary, error) { return r.retry(ctx, now) })
 }
 
-// round does a run on a round of retries.
-func (i *Importer) round(ctx, writing context.Context, names results.Names, lease *lease.Lease, now bool) (Summary, error) {
-	m, err := results.LoadManifest(writing, i.Bucket, names) // it may have changed before the lease was ours
+// retry does a run on a round of retries.
+func (r *run) retry(ctx context.Context, now bool) (Summary, error) {
+	m, err := r.dir.LoadManifest(r.writing) // it may have changed before the lease was ours
 	if err != nil {
 		return Summary{}, err
 	}
-	last, err := results.LoadCheckpoint(writing, i.Bucket, names, lease.Number)
+	last, err := r.dir.LoadCheckpoint(r.writing, r.lease.Number)
 	if err != nil {
 		return Summary{}, err
 	}
 	merge := func(cp results.Checkpoint) (results.Manifest, error) {
-		return results.Merge(writing, i.Bucket, names, m, cp, i.Policy(), i.page(names))
+		return r.dir.Merge(r.writing, m, cp, r.imp.Policy(), r.imp.page(r.dir))
 	}
 	goesOn := last != nil && last.Round == len(m.Rounds)+1
-	info, err := i.Bucket.Stat(writing, names.Failures())
+	info, err := r.imp.Bucket.Stat(r.writing, r.dir.Failures())
 	// Has somebody edited the failures file in the middle of the round? Then what it came to so far ends it,
 	// and the rest is for the next.
 	edited := goesOn && !last.Done && (errors.Is(err, fs.ErrNotExist) || err == nil && info.Version != last.Export.Version)
@@ -61,15 +58,15 @@ func (i *Importer) round(ctx, writing context.Context, names results.Names, leas
 	case goesOn && (last.Done || edited): // or it died before the merge, or in it
 		m, err := merge(*last)
 		return Summary{State: results.Finished, Counts: m.Counts, Manifest: m}, err
-	case !goesOn && !m.Due(i.Policy(), now):
+	case !goesOn && !m.Due(r.imp.Policy(), now):
 		return Summary{State: results.Finished, Already: true, Counts: m.Counts, Manifest: m}, nil
 	case errors.Is(err, fs.ErrNotExist):
-		return Summary{}, fmt.Errorf("records of %q failed, but their file is gone: %w", names.Export, err)
+		return Summary{}, fmt.Errorf("records of %q failed, but their file is gone: %w", r.dir.Export, err)
 	case err != nil:
 		return Summary{}, err
 	}
 	cp := results.Checkpoint{
-		Export: results.Export{Key: names.Failures(), Version: info.Version, Size: info.Size},
+		Export: results.Export{Key: r.dir.Failures(), Version: info.Version, Size: info.Size},
 		Next:   export.Start, Round: len(m.Rounds) + 1,
 	}
 	if n := len(m.Rounds); n > 0 && m.Rounds[n-1].Unsure {
@@ -77,9 +74,9 @@ func (i *Importer) round(ctx, writing context.Context, names results.Names, leas
 	}
 	if goesOn {
 		cp = *last
-		cp.Export.Key = names.Failures() // the folder may have been opened further up or down
+		cp.Export.Key = r.dir.Failures() // the folder may have been opened further up or down
 	}
-	return i.work(ctx, writing, &run{Importer: i, names: names, lease: lease}, cp, merge)
+	return r.work(ctx, cp, merge)
 }
 
 // again reports whether a line of the failures file is to be tried again, and makes its item that of the
@@ -87,7 +84,7 @@ func (i *Importer) round(ctx, writing context.Context, names results.Names, leas
 // are.
 func (r *run) again(it *item, e *export.Entry) bool {
 	o := e.Failure
-	if o == nil || !r.Policy().Retries(o.Status) || o.N <= r.read {
+	if o == nil || !r.imp.Policy().Retries(o.Status) || o.N <= r.read {
 		return false
 	}
 	it.n, it.line, it.before = o.N, o.Line, o.Attempts

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -25,9 +26,11 @@ import (
 
 // A run is one invocation's work on one export.
 type run struct {
-	*Importer
-	names    results.Names
-	lease    *lease.Lease
+	imp     *Importer
+	dir     results.Dir
+	lease   *lease.Lease
+	writing context.Context //nolint:containedctx // of what is written, which outlives the working time
+
 	exp      results.Export // what is read
 	round    int            // of retries, 0 for the import itself; then exp is the failures file
 	began    int64          // "sent up to" of the run before
@@ -76,6 +79,10 @@ type item struct {
 
 // advanceEvery is how many entries that are no records move the position together.
 const advanceEvery = 1000
+
+func (r *run) log() *slog.Logger {
+	return r.imp.log().With("key", r.dir.Export, "lease", r.lease.Number, "round", r.round)
+}
 
 // importRecords reads, calls and writes until the end of the export or of ctx. It returns why the run
 // ends, nil at the end of the export.
@@ -138,7 +145,7 @@ func (r *run) watch(ctx context.Context, done <-chan struct{}) {
 // replaced returns why the export is not what it was, or nil; a store that does not tell now is asked
 // again the next time.
 func (r *run) replaced(ctx context.Context) error {
-	info, err := r.Bucket.Stat(ctx, r.exp.Key)
+	info, err := r.imp.Bucket.Stat(ctx, r.exp.Key)
 	switch {
 	case err == nil && info.Version == r.exp.Version:
 		return nil
@@ -153,12 +160,12 @@ func (r *run) replaced(ctx context.Context) error {
 // readAll starts a call for each record, in order, until the end of the export or of ctx.
 func (r *run) readAll(ctx context.Context, at export.Position) error {
 	src := export.Source{Name: r.exp.Key, Encoding: r.encoding, Open: func(offset int64) io.ReadCloser {
-		return blob.NewReader(ctx, r.Bucket, r.exp.Key, r.exp.Version, offset, r.exp.Size)
+		return blob.NewReader(ctx, r.imp.Bucket, r.exp.Key, r.exp.Version, offset, r.exp.Size)
 	}}
 	if r.program != nil {
 		src.Map = r.program
 	}
-	records, err := export.NewReader(src, at, r.Config.Limits)
+	records, err := export.NewReader(src, at, r.imp.Config.Limits)
 	if err != nil {
 		return err
 	}
@@ -282,7 +289,7 @@ func (r *run) start(ctx context.Context, it *item, e *export.Entry) bool {
 		}
 		r.assigned = r.assigned || it.assigned
 	}
-	it.call = r.Client.ImportGroup(ctx, &rec)
+	it.call = r.imp.Client.ImportGroup(ctx, &rec)
 	return true
 }
 
@@ -292,7 +299,7 @@ func (r *run) takeOver(it *item, e *export.Entry) (done bool, err error) {
 	if r.round > 0 {
 		return false, nil
 	}
-	if f := e.Failure; f != nil && f.Status == outcome.Unknown && !r.Config.RetryUnknown {
+	if f := e.Failure; f != nil && f.Status == outcome.Unknown && !r.imp.Config.RetryUnknown {
 		it.outcome = &outcome.Outcome{Status: outcome.Unknown, Error: f.Error, At: time.Now()}
 		return true, nil
 	} else if f != nil && f.Assigned && e.Record.GroupID == "" {
@@ -304,7 +311,7 @@ func (r *run) takeOver(it *item, e *export.Entry) (done bool, err error) {
 	}
 	s, found, err := r.earlier.take(it.id)
 	hasID := e.Record.GroupID != ""
-	if _, uncertain := errors.AsType[*reorderedError](err); uncertain && (hasID || r.Config.CreateUnmatched) {
+	if _, uncertain := errors.AsType[*reorderedError](err); uncertain && (hasID || r.imp.Config.CreateUnmatched) {
 		err = nil
 	}
 	if err != nil || !found {
@@ -313,7 +320,7 @@ func (r *run) takeOver(it *item, e *export.Entry) (done bool, err error) {
 	}
 	it.taken = s.at
 	same := s.sum == it.sum
-	if hasID && !same || s.status == outcome.Unknown && r.Config.RetryUnknown {
+	if hasID && !same || s.status == outcome.Unknown && r.imp.Config.RetryUnknown {
 		return false, nil
 	}
 	it.assigned = s.assigned
@@ -361,7 +368,7 @@ func assignedID(o *outcome.Outcome) string {
 func (r *run) write(ctx context.Context) error {
 	var err error
 	gap := false
-	share := stopShare{most: r.Config.StopShare}
+	share := stopShare{most: r.imp.Config.StopShare}
 	for it := range r.queue {
 		if it.ignored > 0 && !gap && err == nil {
 			r.writer.Advance(it.pos, it.ignored)
@@ -373,7 +380,7 @@ func (r *run) write(ctx context.Context) error {
 		switch {
 		case o == nil && line == nil: // undone
 			gap = true
-			if s := r.Client.Stopped(); s != nil {
+			if s := r.imp.Client.Stopped(); s != nil {
 				r.stop(s)
 			}
 			r.stop(errUndone) // unless there is a cause already
@@ -397,7 +404,7 @@ func (r *run) write(ctx context.Context) error {
 				r.stop(err)
 				break
 			}
-			r.count(o.Status, it.next)
+			r.imp.count(o.Status, it.next)
 			if reason := share.add(o); reason != nil {
 				r.stop(reason)
 			}

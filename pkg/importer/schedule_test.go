@@ -161,7 +161,7 @@ func TestFailedRecordsAreTriedAgainUntilTheyAreIn(t *testing.T) {
 		if got := bytes.Count(failures, []byte("\n")); got != 1 || len(all) != 1001 {
 			t.Errorf("got %d lines of failures and %d results, want 1 and 1001", got, len(all))
 		}
-		m, err := results.LoadManifest(t.Context(), w.store, simNames)
+		m, err := (results.Dir{Bucket: w.store, Names: simNames}).LoadManifest(t.Context())
 		if err != nil || len(m.Rounds) != 2 || m.Counts != p.Done[0].Counts || !m.RetryAt.IsZero() || m.Rounds[0].Counts.Failed != 100 || m.Rounds[1].Counts.Imported != 100 {
 			t.Errorf("got %+v, %v, want two rounds in it", m, err)
 		}
@@ -208,7 +208,7 @@ func TestRetriesAreGivenUpAfterTheirRounds(t *testing.T) {
 				t.Errorf("got round %d after %v, want about %v", n+1, gap, want)
 			}
 		}
-		m, err := results.LoadManifest(t.Context(), w.store, simNames)
+		m, err := (results.Dir{Bucket: w.store, Names: simNames}).LoadManifest(t.Context())
 		if err != nil || m.GivenUp != 2 || m.Counts.Failed != 2 || !m.RetryAt.IsZero() {
 			t.Errorf("got %+v, %v, want 2 given up and still in the files", m, err)
 		}
@@ -295,7 +295,7 @@ func TestOneBadHourHealsByItself(t *testing.T) {
 					w.pass(scheduler.Action{Resume: true, Retry: true, Missed: time.Second})
 					time.Sleep(time.Minute)
 				}
-				m, err := results.LoadManifest(t.Context(), w.store, simNames)
+				m, err := (results.Dir{Bucket: w.store, Names: simNames}).LoadManifest(t.Context())
 				if err != nil || m.Counts.Imported+m.Counts.Exists != 5000 {
 					t.Errorf("got %+v, %v, want all 5000 in", m.Counts, err)
 				}

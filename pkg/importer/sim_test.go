@@ -609,7 +609,7 @@ func (s *sim) check(t *testing.T) {
 	if s.kills == 0 && s.storeFails == 0 && s.unknown != lost {
 		t.Errorf("got %d unknown without a lost answer, and nothing was killed", s.unknown-lost)
 	}
-	m, err := results.LoadManifest(t.Context(), s.store.Clone(), names)
+	m, err := (results.Dir{Bucket: s.store.Clone(), Names: names}).LoadManifest(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -67,10 +67,10 @@ func (s *Source) key(names Names) string {
 }
 
 // All yields the outcomes of the source that can be taken over and have not been, with their line numbers, from 1.
-func (s *Source) All(ctx context.Context, b blob.Bucket, names Names) iter.Seq2[EarlierOutcome, error] {
+func (s *Source) All(ctx context.Context, d Dir) iter.Seq2[EarlierOutcome, error] {
 	return func(yield func(EarlierOutcome, error) bool) {
 		n := uint(0)
-		for line, err := range Lines(ctx, b, s.key(names)) {
+		for line, err := range Lines(ctx, d.Bucket, s.key(d.Names)) {
 			if err != nil {
 				yield(EarlierOutcome{}, fmt.Errorf("read earlier outcomes: %w", err))
 				return
@@ -81,7 +81,7 @@ func (s *Source) All(ctx context.Context, b blob.Bucket, names Names) iter.Seq2[
 			}
 			o, _, err := outcome.Parse(line)
 			if err != nil {
-				yield(EarlierOutcome{}, fmt.Errorf("line %d of %q is no outcome: restore the file, or move it away", n, s.key(names)))
+				yield(EarlierOutcome{}, fmt.Errorf("line %d of %q is no outcome: restore the file, or move it away", n, s.key(d.Names)))
 				return
 			}
 			if s.Unsure && o.Status == outcome.Failed && o.GroupID == "" {
@@ -95,8 +95,8 @@ func (s *Source) All(ctx context.Context, b blob.Bucket, names Names) iter.Seq2[
 }
 
 // Size returns the size of the file in bytes, 0 if it was removed.
-func (s *Source) Size(ctx context.Context, b blob.Bucket, names Names) (int64, error) {
-	info, err := b.Stat(ctx, s.key(names))
+func (s *Source) Size(ctx context.Context, d Dir) (int64, error) {
+	info, err := d.Bucket.Stat(ctx, s.key(d.Names))
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
@@ -208,15 +208,15 @@ func (c *Carry) clone() *Carry {
 // of the next one can take their place. last is the latest checkpoint, nil if there is none. An import that was not
 // finished is archived as far as it got. Done twice, it writes the same again. It returns the archived names and the Carry
 // that the next import begins with; nil if there is nothing to archive.
-func Archive(ctx context.Context, b blob.Bucket, names Names, last *Checkpoint) (Names, *Carry, error) {
-	m, err := LoadManifest(ctx, b, names)
+func (d Dir) Archive(ctx context.Context, last *Checkpoint) (Names, *Carry, error) {
+	m, err := d.LoadManifest(ctx)
 	hasManifest := err == nil
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Names{}, nil, err
 	}
 	hasParts := last != nil && last.Round == 0
 	if hasParts && last.Done { // once the manifest is written they are not needed
-		missing, total, err := MissingParts(ctx, b, names, last)
+		missing, total, err := d.MissingParts(ctx, last)
 		if err != nil {
 			return Names{}, nil, err
 		}
@@ -227,40 +227,40 @@ func Archive(ctx context.Context, b blob.Bucket, names Names, last *Checkpoint) 
 	switch {
 	case hasManifest && (last == nil || last.Round > 0 || m.Started.Equal(last.Runs[0].Start)):
 		if last != nil && last.Round > 0 { // the outcomes of the round belong to the import
-			if m, err = Merge(ctx, b, names, m, *last, RetryPolicy{}, nil); err != nil {
+			if m, err = d.Merge(ctx, m, *last, RetryPolicy{}, nil); err != nil {
 				return Names{}, nil, err
 			}
 		}
-		archived = names.Archived(m.Export.Version, m.Started)
-		if err := b.Delete(ctx, names.finished(&m)); err != nil {
+		archived = d.Archived(m.Export.Version, m.Started)
+		if err := d.Bucket.Delete(ctx, d.finished(&m)); err != nil {
 			return Names{}, nil, err
 		}
 		if n := len(m.Rounds); n > 0 {
 			carry.Sources[0].Unsure = m.Rounds[n-1].Unsure
 		}
-		err = archiveFiles(ctx, b, names, archived, &m)
+		err = d.archiveFiles(ctx, archived, &m)
 	case hasParts:
 		last := *last
-		last.Done, last.Export.Key = false, names.Export
-		archived = names.Archived(last.Export.Version, last.Runs[0].Start)
-		if m, err = Finish(ctx, b, names, archived, last, RetryPolicy{}, nil); err == nil {
+		last.Done, last.Export.Key = false, d.Export
+		archived = d.Archived(last.Export.Version, last.Runs[0].Start)
+		if m, err = d.Finish(ctx, archived, last, RetryPolicy{}, nil); err == nil {
 			lost := last.Counts.Records() + m.ahead - m.Counts.Records() // of parts that were removed
 			carry.InDoubt, carry.Assign = max(0, last.Sent-last.Next.N+1)+lost, last.Assign
 		}
 	default: // the work folder, or what matters of it, was removed: the results are enough
-		archived, err = archiveBare(ctx, b, names)
+		archived, err = d.archiveBare(ctx)
 		if err == nil && archived == (Names{}) {
 			if last == nil || last.Counts.Records() == 0 {
 				return Names{}, nil, nil
 			}
-			return names, &Carry{InDoubt: last.Counts.Records()}, nil // they were imported, and no outcome is left
+			return d.Names, &Carry{InDoubt: last.Counts.Records()}, nil // they were imported, and no outcome is left
 		}
 		carry.Sources[0].Unsure = last != nil && last.Round > 0 && !last.Done
 	}
 	if err != nil {
 		return Names{}, nil, err
 	}
-	carry.Sources[0].Tag = archived.Export[len(names.Export)+1:]
+	carry.Sources[0].Tag = archived.Export[len(d.Export)+1:]
 	if m.Carry == nil {
 		return archived, carry, nil
 	}
@@ -270,7 +270,7 @@ func Archive(ctx context.Context, b blob.Bucket, names Names, last *Checkpoint) 
 			carry.Assign = ""
 		}
 	}
-	left, err := putLeft(ctx, b, names, archived, m.Carry)
+	left, err := d.putLeft(ctx, archived, m.Carry)
 	if err != nil {
 		return Names{}, nil, err
 	}
@@ -281,53 +281,53 @@ func Archive(ctx context.Context, b blob.Bucket, names Names, last *Checkpoint) 
 }
 
 // archiveFiles copies the files of a finished import to the archived names.
-func archiveFiles(ctx context.Context, b blob.Bucket, names, archived Names, m *Manifest) error {
+func (d Dir) archiveFiles(ctx context.Context, archived Names, m *Manifest) error {
 	for i, f := range m.Files {
 		// By what the file is and not by its key: the folder may have been opened further up or down then.
-		from, to := names.Results(), archived.Results()
+		from, to := d.Results(), archived.Results()
 		if _, kind := Beside(f.Key); kind == BesideFailures {
-			from, to = names.Failures(), archived.Failures()
+			from, to = d.Failures(), archived.Failures()
 		}
-		if err := copyObject(ctx, b, from, to); err != nil {
+		if err := copyObject(ctx, d.Bucket, from, to); err != nil {
 			return err
 		}
 		m.Files[i].Key = to
 	}
 	m.Replaced = true
-	return writeJSON(ctx, b, archived.Manifest(), m)
+	return writeJSON(ctx, d.Bucket, archived.Manifest(), m)
 }
 
 // archiveBare copies results that have no manifest any more to archived names; it returns none if there are no results.
-func archiveBare(ctx context.Context, b blob.Bucket, names Names) (Names, error) {
-	info, err := b.Stat(ctx, names.Results())
+func (d Dir) archiveBare(ctx context.Context) (Names, error) {
+	info, err := d.Bucket.Stat(ctx, d.Results())
 	if errors.Is(err, fs.ErrNotExist) {
 		return Names{}, nil
 	}
 	if err != nil {
 		return Names{}, err
 	}
-	for line, err := range Lines(ctx, b, names.Results()) {
+	for line, err := range Lines(ctx, d.Bucket, d.Results()) {
 		if err != nil {
 			return Names{}, err
 		}
 		if n, _ := outcome.Scan(line); n == 0 {
-			return Names{}, fmt.Errorf("%q has the name of this program's results and does not hold any: move it away", names.Results())
+			return Names{}, fmt.Errorf("%q has the name of this program's results and does not hold any: move it away", d.Results())
 		}
 		break
 	}
-	archived := names.Archived(info.Version, time.Time{})
-	if err := copyObject(ctx, b, names.Results(), archived.Results()); err != nil {
+	archived := d.Archived(info.Version, time.Time{})
+	if err := copyObject(ctx, d.Bucket, d.Results(), archived.Results()); err != nil {
 		return Names{}, err
 	}
-	return archived, copyObject(ctx, b, names.Failures(), archived.Failures())
+	return archived, copyObject(ctx, d.Bucket, d.Failures(), archived.Failures())
 }
 
 // MissingParts returns how many of the parts that cp counts were removed. It costs a request a part.
-func MissingParts(ctx context.Context, b blob.Bucket, names Names, cp *Checkpoint) (missing, total int, err error) {
+func (d Dir) MissingParts(ctx context.Context, cp *Checkpoint) (missing, total int, err error) {
 	for _, run := range cp.Parts {
 		for n := 1; n <= run.Count; n++ {
 			total++
-			_, err := b.Stat(ctx, names.part(run.Lease, n))
+			_, err := d.Bucket.Stat(ctx, d.part(run.Lease, n))
 			if errors.Is(err, fs.ErrNotExist) {
 				missing++
 			} else if err != nil {
@@ -340,12 +340,12 @@ func MissingParts(ctx context.Context, b blob.Bucket, names Names, cp *Checkpoin
 
 // putLeft writes the earlier outcomes that an archived import has not taken over itself, and reports whether there are
 // any: a later version may hold their records again.
-func putLeft(ctx context.Context, b blob.Bucket, names, archived Names, c *Carry) (bool, error) {
+func (d Dir) putLeft(ctx context.Context, archived Names, c *Carry) (bool, error) {
 	any := false
 	lines := func(yield func([]byte, error) bool) {
 		var buf []byte
 		for _, s := range c.Sources {
-			for e, err := range s.All(ctx, b, names) {
+			for e, err := range s.All(ctx, d) {
 				if err != nil {
 					yield(nil, err)
 					return
@@ -360,7 +360,7 @@ func putLeft(ctx context.Context, b blob.Bucket, names, archived Names, c *Carry
 	if c.NotFound() == 0 {
 		return false, nil
 	}
-	_, err := put(ctx, b, archived.earlier(), lines, func(line []byte) []byte { return line })
+	_, err := put(ctx, d.Bucket, archived.earlier(), lines, func(line []byte) []byte { return line })
 	return any, err
 }
 

@@ -126,10 +126,10 @@ type Run struct {
 
 // LoadCheckpoint returns the newest checkpoint of those that runs with a lease before the given one have
 // written, or nil if none has written any.
-func LoadCheckpoint(ctx context.Context, b blob.Bucket, names Names, before int) (*Checkpoint, error) {
+func (d Dir) LoadCheckpoint(ctx context.Context, before int) (*Checkpoint, error) {
 	for n := before - 1; n > 0; n-- {
 		cp := &Checkpoint{}
-		err := readJSON(ctx, b, names.checkpoint(n), cp)
+		err := readJSON(ctx, d.Bucket, d.checkpoint(n), cp)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // it died before its first
 		}
@@ -140,11 +140,11 @@ func LoadCheckpoint(ctx context.Context, b blob.Bucket, names Names, before int)
 
 // LoadImportCheckpoint returns the latest checkpoint of a finished import that is not one of a round of retries, nil if there
 // is none any more.
-func LoadImportCheckpoint(ctx context.Context, b blob.Bucket, names Names, m *Manifest) (*Checkpoint, error) {
+func (d Dir) LoadImportCheckpoint(ctx context.Context, m *Manifest) (*Checkpoint, error) {
 	if len(m.Runs) == 0 {
 		return nil, nil //nolint:nilnil // none
 	}
-	return LoadCheckpoint(ctx, b, names, m.Runs[len(m.Runs)-1].Lease+1)
+	return d.LoadCheckpoint(ctx, m.Runs[len(m.Runs)-1].Lease+1)
 }
 
 // maxSmall bounds what is read as a whole: checkpoints, manifests, progress.

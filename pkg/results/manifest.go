@@ -51,9 +51,9 @@ type File struct {
 
 // LoadManifest returns the manifest of the import, and an error that wraps [fs.ErrNotExist] if there is
 // none yet.
-func LoadManifest(ctx context.Context, b blob.Bucket, names Names) (Manifest, error) {
+func (d Dir) LoadManifest(ctx context.Context) (Manifest, error) {
 	var m Manifest
-	return m, readJSON(ctx, b, names.Manifest(), &m)
+	return m, readJSON(ctx, d.Bucket, d.Manifest(), &m)
 }
 
 // A Reporter makes the page for people out of the lines while they are written, so that nothing is read
@@ -65,15 +65,16 @@ type Reporter interface {
 }
 
 // Finish writes, from the parts that cp counts, the results and failures under the names of to, and
-// then the manifest. from is where the parts are; the two differ when the results of an older version
+// then the manifest. The names of d and to differ when the results of an older version
 // are put out of the way. page may be nil. Done twice, it writes the same again.
-func Finish(ctx context.Context, b blob.Bucket, from, to Names, cp Checkpoint, p RetryPolicy, page Reporter) (Manifest, error) {
+func (d Dir) Finish(ctx context.Context, to Names, cp Checkpoint, p RetryPolicy, page Reporter) (Manifest, error) {
 	m := Manifest{
-		Export: cp.Export, Complete: cp.Done, Replaced: from != to, Counts: cp.Counts, Runs: cp.Runs,
+		Export: cp.Export, Complete: cp.Done, Replaced: d.Names != to, Counts: cp.Counts, Runs: cp.Runs,
 		Ignored: cp.Ignored, Settings: cp.Settings, Carry: cp.Carry, Started: cp.Runs[0].Start, Finished: time.Now().UTC(),
 	}
-	archiving := from != to
-	ahead, err := LoadAhead(ctx, b, from, &cp)
+	archiving := d.Names != to
+	dst := Dir{d.Bucket, to}
+	ahead, err := d.LoadAhead(ctx, &cp)
 	if err != nil {
 		return m, err
 	}
@@ -88,7 +89,7 @@ func Finish(ctx context.Context, b blob.Bucket, from, to Names, cp Checkpoint, p
 	}
 	lines := func() iter.Seq2[[]byte, error] {
 		return func(yield func([]byte, error) bool) {
-			for line, err := range partLines(ctx, b, from, cp, archiving) {
+			for line, err := range d.partLines(ctx, cp, archiving) {
 				if !yield(line, err) || err != nil {
 					return
 				}
@@ -101,7 +102,7 @@ func Finish(ctx context.Context, b blob.Bucket, from, to Names, cp Checkpoint, p
 		}
 	}
 	var counts outcome.Counts
-	results, err := put(ctx, b, to.Results(), lines(), func(line []byte) []byte {
+	results, err := put(ctx, d.Bucket, to.Results(), lines(), func(line []byte) []byte {
 		_, status := outcome.Scan(line)
 		counts.Add(status)
 		line = outcome.Bare(line)
@@ -116,36 +117,36 @@ func Finish(ctx context.Context, b blob.Bucket, from, to Names, cp Checkpoint, p
 	if archiving {
 		m.Counts = counts
 	} else if counts != m.Counts {
-		return m, fmt.Errorf("the parts of %q hold %d outcomes, the checkpoint counts %d: was one changed?", from.Export, counts.Records(), m.Counts.Records())
+		return m, fmt.Errorf("the parts of %q hold %d outcomes, the checkpoint counts %d: was one changed?", d.Export, counts.Records(), m.Counts.Records())
 	}
 	m.Files = append(m.Files, results)
-	if err := m.putFailures(ctx, b, to, lines(), page); err != nil {
+	if err := m.putFailures(ctx, dst, lines(), page); err != nil {
 		return m, err
 	}
 	m.schedule(p)
 	if page != nil {
 		page.Report(ctx, m)
 	}
-	if err := writeJSON(ctx, b, to.Manifest(), m); err != nil {
+	if err := writeJSON(ctx, d.Bucket, to.Manifest(), m); err != nil {
 		return m, err
 	}
-	if err := SaveProgress(ctx, b, to, Finished, "", &cp); err != nil || archiving {
+	if err := dst.SaveProgress(ctx, Finished, "", &cp); err != nil || archiving {
 		return m, err
 	}
-	return m, m.Mark(ctx, b, to)
+	return m, m.Mark(ctx, dst)
 }
 
 // RemoveWork removes what no later run reads once the manifest is written: parts, outcomes ahead, and all checkpoints but
 // the last. What cannot be removed stays, and does no harm. Leases stay, since their numbers are fencing tokens.
-func RemoveWork(ctx context.Context, b blob.Bucket, names Names, cp *Checkpoint) {
+func (d Dir) RemoveWork(ctx context.Context, cp *Checkpoint) {
 	var keys []string
 	for _, run := range cp.Parts {
 		for n := 1; n <= run.Count; n++ {
-			keys = append(keys, names.part(run.Lease, n))
+			keys = append(keys, d.part(run.Lease, n))
 		}
 	}
 	for _, run := range cp.Runs[:len(cp.Runs)-1] {
-		keys = append(keys, names.ahead(run.Lease), names.checkpoint(run.Lease))
+		keys = append(keys, d.ahead(run.Lease), d.checkpoint(run.Lease))
 	}
 	const atOnce = 16
 	removing := errgroup.Group{}
@@ -155,7 +156,7 @@ func RemoveWork(ctx context.Context, b blob.Bucket, names Names, cp *Checkpoint)
 			break
 		}
 		removing.Go(func() error {
-			_ = b.Delete(ctx, key) // see above
+			_ = d.Bucket.Delete(ctx, key) // see above
 			return nil
 		})
 	}
@@ -163,12 +164,12 @@ func RemoveWork(ctx context.Context, b blob.Bucket, names Names, cp *Checkpoint)
 }
 
 // Mark leaves the name that says that the import is finished, see [Mark].
-func (m *Manifest) Mark(ctx context.Context, b blob.Bucket, names Names) error {
-	key := names.finished(m)
-	if _, err := b.Stat(ctx, key); !errors.Is(err, fs.ErrNotExist) {
+func (m *Manifest) Mark(ctx context.Context, d Dir) error {
+	key := d.finished(m)
+	if _, err := d.Bucket.Stat(ctx, key); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := b.Put(ctx, key, strings.NewReader("")); err != nil {
+	if err := d.Bucket.Put(ctx, key, strings.NewReader("")); err != nil {
 		return fmt.Errorf("write %q: %w", key, err)
 	}
 	return nil
@@ -176,14 +177,14 @@ func (m *Manifest) Mark(ctx context.Context, b blob.Bucket, names Names) error {
 
 // putFailures writes the failures file from lines, and notes it. If every record is in there is none, not
 // even one that an older version or an earlier round has left.
-func (m *Manifest) putFailures(ctx context.Context, b blob.Bucket, names Names, lines iter.Seq2[[]byte, error], page Reporter) error {
+func (m *Manifest) putFailures(ctx context.Context, d Dir, lines iter.Seq2[[]byte, error], page Reporter) error {
 	if m.Counts.Missing() == 0 {
-		if err := b.Delete(ctx, names.Failures()); err != nil {
-			return fmt.Errorf("remove %q: %w", names.Failures(), err)
+		if err := d.Bucket.Delete(ctx, d.Failures()); err != nil {
+			return fmt.Errorf("remove %q: %w", d.Failures(), err)
 		}
 		return nil
 	}
-	failures, err := put(ctx, b, names.Failures(), lines, func(line []byte) []byte {
+	failures, err := put(ctx, d.Bucket, d.Failures(), lines, func(line []byte) []byte {
 		line = failuresOnly(line)
 		if page != nil && line != nil {
 			page.Failure(line)
@@ -198,17 +199,17 @@ func (m *Manifest) putFailures(ctx context.Context, b blob.Bucket, names Names, 
 }
 
 // PartLines yields the lines of all parts that cp counts, in order, each until the next is asked for.
-func PartLines(ctx context.Context, b blob.Bucket, names Names, cp *Checkpoint) iter.Seq2[[]byte, error] {
-	return partLines(ctx, b, names, *cp, false)
+func (d Dir) PartLines(ctx context.Context, cp *Checkpoint) iter.Seq2[[]byte, error] {
+	return d.partLines(ctx, *cp, false)
 }
 
 // partLines yields the lines of all parts in order, each until the next is asked for. With skipMissing, parts that were
 // removed count as empty.
-func partLines(ctx context.Context, b blob.Bucket, names Names, cp Checkpoint, skipMissing bool) iter.Seq2[[]byte, error] {
+func (d Dir) partLines(ctx context.Context, cp Checkpoint, skipMissing bool) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		for _, run := range cp.Parts {
 			for n := 1; n <= run.Count; n++ {
-				for line, err := range Lines(ctx, b, names.part(run.Lease, n)) {
+				for line, err := range Lines(ctx, d.Bucket, d.part(run.Lease, n)) {
 					if skipMissing && errors.Is(err, fs.ErrNotExist) {
 						break
 					}
@@ -320,12 +321,12 @@ func failuresOnly(line []byte) []byte {
 
 // LoadAhead returns the outcomes that an earlier run left behind the checkpoint's Next, as lines by
 // ordinal; there may be some before it too.
-func LoadAhead(ctx context.Context, b blob.Bucket, names Names, cp *Checkpoint) (map[int64][]byte, error) {
+func (d Dir) LoadAhead(ctx context.Context, cp *Checkpoint) (map[int64][]byte, error) {
 	ahead := map[int64][]byte{}
 	if cp.Ahead == 0 {
 		return ahead, nil
 	}
-	for line, err := range Lines(ctx, b, names.ahead(cp.Ahead)) {
+	for line, err := range Lines(ctx, d.Bucket, d.ahead(cp.Ahead)) {
 		if err != nil {
 			return nil, fmt.Errorf("read outcomes ahead: %w", err)
 		}

@@ -125,6 +125,12 @@ func (n Names) finished(m *Manifest) string {
 	return key
 }
 
+// A Dir is everything that is written beside one export.
+type Dir struct {
+	Bucket blob.Bucket
+	Names
+}
+
 // A Names is the keys of what belongs to one export.
 type Names struct {
 	Export string

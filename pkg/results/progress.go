@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"groupimport/pkg/blob"
 	"groupimport/pkg/export"
 	"groupimport/pkg/outcome"
 )
@@ -71,17 +70,17 @@ func ProgressOf(state State, reason string, cp *Checkpoint) Progress {
 }
 
 // LoadProgress returns how the import is doing, as its last run wrote it.
-func LoadProgress(ctx context.Context, b blob.Bucket, names Names) (Progress, error) {
+func (d Dir) LoadProgress(ctx context.Context) (Progress, error) {
 	var p Progress
-	return p, readJSON(ctx, b, names.Progress(), &p)
+	return p, readJSON(ctx, d.Bucket, d.Progress(), &p)
 }
 
 // Save writes the progress of an import that no run has begun.
-func (p *Progress) Save(ctx context.Context, b blob.Bucket, names Names) error {
-	return writeJSON(ctx, b, names.Progress(), p)
+func (p *Progress) Save(ctx context.Context, d Dir) error {
+	return writeJSON(ctx, d.Bucket, d.Progress(), p)
 }
 
 // SaveProgress says how an import is doing that has just ended a run.
-func SaveProgress(ctx context.Context, b blob.Bucket, names Names, state State, reason string, cp *Checkpoint) error {
-	return writeJSON(ctx, b, names.Progress(), ProgressOf(state, reason, cp))
+func (d Dir) SaveProgress(ctx context.Context, state State, reason string, cp *Checkpoint) error {
+	return writeJSON(ctx, d.Bucket, d.Progress(), ProgressOf(state, reason, cp))
 }

@@ -158,7 +158,7 @@ func writer(t testing.TB, b blob.Bucket) *results.Writer {
 		t.Fatal(err)
 	}
 	cp := results.Checkpoint{Export: results.Export{Key: names.Export, Version: "v1"}, Next: export.Start, Runs: []results.Run{{Lease: 1, Start: time.Now()}}}
-	return results.NewWriter(t.Context(), b, names, l, cp, slog.New(slog.DiscardHandler))
+	return (results.Dir{Bucket: b, Names: names}).NewWriter(t.Context(), l, cp, slog.New(slog.DiscardHandler))
 }
 
 func imported(n int64) *outcome.Outcome {
@@ -212,7 +212,7 @@ func TestAnnouncementsAreDurableBeforeTheirRecordsAreSent(t *testing.T) {
 			if err := w.Announce(t.Context(), n); err != nil {
 				t.Fatal(err)
 			}
-			cp, err := results.LoadCheckpoint(t.Context(), b, names, 2)
+			cp, err := (results.Dir{Bucket: b, Names: names}).LoadCheckpoint(t.Context(), 2)
 			if err != nil || cp == nil {
 				t.Fatalf("record %d: got %v, %v, want a checkpoint", n, cp, err)
 			}
@@ -313,7 +313,7 @@ func TestNothingIsAnnouncedThatIsNotAskedFor(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
-		if cp, err := results.LoadCheckpoint(t.Context(), b, names, 2); err != nil || cp == nil || cp.Sent != 0 {
+		if cp, err := (results.Dir{Bucket: b, Names: names}).LoadCheckpoint(t.Context(), 2); err != nil || cp == nil || cp.Sent != 0 {
 			t.Errorf("got %+v, %v, want none announced", cp, err)
 		}
 		if _, err := w.Close(t.Context(), nil, func(*results.Checkpoint) {}); err != nil {
@@ -357,7 +357,7 @@ func TestAStoreThatIsAwayForAMinuteLosesNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, err := results.Finish(t.Context(), b, names, names, cp, results.RetryPolicy{}, nil)
+		m, err := (results.Dir{Bucket: b, Names: names}).Finish(t.Context(), names, cp, results.RetryPolicy{}, nil)
 		if err != nil || m.Counts.Imported != 2000 {
 			t.Errorf("got %+v, %v, want 2000 imported", m.Counts, err)
 		}
@@ -418,7 +418,7 @@ func TestFinishTwiceWritesTheSame(t *testing.T) {
 		}
 		var texts []string
 		for range 2 {
-			if _, err := results.Finish(t.Context(), b, names, names, cp, results.RetryPolicy{}, nil); err != nil {
+			if _, err := (results.Dir{Bucket: b, Names: names}).Finish(t.Context(), names, cp, results.RetryPolicy{}, nil); err != nil {
 				t.Fatal(err)
 			}
 			texts = append(texts, string(b.Snapshot()[names.Results()])+string(b.Snapshot()[names.Failures()]))
@@ -453,10 +453,10 @@ func TestNothingIsFinishedBeforeTheManifest(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := results.Finish(t.Context(), b, names, names, cp, results.RetryPolicy{}, nil); err == nil {
+		if _, err := (results.Dir{Bucket: b, Names: names}).Finish(t.Context(), names, cp, results.RetryPolicy{}, nil); err == nil {
 			t.Error("got no error, want the store's")
 		}
-		if _, err := results.LoadManifest(t.Context(), b, names); !errors.Is(err, fs.ErrNotExist) {
+		if _, err := (results.Dir{Bucket: b, Names: names}).LoadManifest(t.Context()); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("got %v, want no manifest", err)
 		}
 	})

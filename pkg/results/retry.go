@@ -11,7 +11,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"groupimport/pkg/blob"
 	"groupimport/pkg/outcome"
 )
 
@@ -92,18 +91,18 @@ func (m *Manifest) Due(p RetryPolicy, now bool) bool {
 // Merge puts what a round came to, as far as cp's parts and outcomes ahead say, into the results and
 // failures, and then into the manifest, which it returns. It reads the results once. Interrupted at any
 // instant and done again, it comes to the same. page may be nil.
-func Merge(ctx context.Context, b blob.Bucket, names Names, m Manifest, cp Checkpoint, p RetryPolicy, page Reporter) (Manifest, error) {
+func (d Dir) Merge(ctx context.Context, m Manifest, cp Checkpoint, p RetryPolicy, page Reporter) (Manifest, error) {
 	if cp.Round != len(m.Rounds)+1 {
 		return m, nil // merged before
 	}
-	ahead, err := LoadAhead(ctx, b, names, &cp)
+	ahead, err := d.LoadAhead(ctx, &cp)
 	if err != nil {
 		return m, err
 	}
 	var counts outcome.Counts
-	before := names.finished(&m)
+	before := d.finished(&m)
 	m.Files = nil
-	results, err := put(ctx, b, names.Results(), replaced(Lines(ctx, b, names.Results()), partLines(ctx, b, names, cp, false), ahead), func(line []byte) []byte {
+	results, err := put(ctx, d.Bucket, d.Results(), replaced(Lines(ctx, d.Bucket, d.Results()), d.partLines(ctx, cp, false), ahead), func(line []byte) []byte {
 		line = outcome.Bare(line)
 		_, status := outcome.Scan(line)
 		counts.Add(status)
@@ -116,10 +115,10 @@ func Merge(ctx context.Context, b blob.Bucket, names Names, m Manifest, cp Check
 		return m, err
 	}
 	if counts.Records() != m.Counts.Records() {
-		return m, fmt.Errorf("%q has %d records, the manifest says %d: has somebody changed it?", names.Results(), counts.Records(), m.Counts.Records())
+		return m, fmt.Errorf("%q has %d records, the manifest says %d: has somebody changed it?", d.Results(), counts.Records(), m.Counts.Records())
 	}
 	m.Counts, m.Files = counts, append(m.Files, results)
-	if err := m.putFailures(ctx, b, names, replaced(lenient(Lines(ctx, b, names.Failures())), partLines(ctx, b, names, cp, false), ahead), page); err != nil {
+	if err := m.putFailures(ctx, d, replaced(lenient(Lines(ctx, d.Bucket, d.Failures())), d.partLines(ctx, cp, false), ahead), page); err != nil {
 		return m, err
 	}
 	m.Rounds = append(m.Rounds, Round{Unsure: !cp.Done && cp.Sent >= cp.Next.N, Start: cp.Runs[0].Start, End: time.Now().UTC(), Counts: cp.Counts, Runs: cp.Runs})
@@ -127,20 +126,20 @@ func Merge(ctx context.Context, b blob.Bucket, names Names, m Manifest, cp Check
 	if page != nil {
 		page.Report(ctx, m)
 	}
-	if err := writeJSON(ctx, b, names.Manifest(), m); err != nil {
+	if err := writeJSON(ctx, d.Bucket, d.Manifest(), m); err != nil {
 		return m, err
 	}
 	last := cp
 	last.Export, last.Counts = m.Export, m.Counts
-	if err := SaveProgress(ctx, b, names, Finished, "", &last); err != nil {
+	if err := d.SaveProgress(ctx, Finished, "", &last); err != nil {
 		return m, err
 	}
-	if after := names.finished(&m); after != before {
-		if err := b.Delete(ctx, before); err != nil {
+	if after := d.finished(&m); after != before {
+		if err := d.Bucket.Delete(ctx, before); err != nil {
 			return m, fmt.Errorf("remove %q: %w", before, err)
 		}
 	}
-	return m, m.Mark(ctx, b, names)
+	return m, m.Mark(ctx, d)
 }
 
 // lenient takes a failures file that a person has removed for an empty one.

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"groupimport/pkg/blob"
 	"groupimport/pkg/export"
 	"groupimport/pkg/lease"
 	"groupimport/pkg/outcome"
@@ -39,8 +38,7 @@ const (
 // A Writer writes the outcomes of one run as parts and checkpoints. Append and Announce may be called
 // concurrently with each other.
 type Writer struct {
-	bucket blob.Bucket
-	names  Names
+	dir    Dir
 	lease  *lease.Lease
 	log    *slog.Logger
 	cancel context.CancelFunc
@@ -64,10 +62,10 @@ type Writer struct {
 
 // NewWriter returns a Writer that goes on from cp, which it owns from then on, and whose last run is the
 // one under way. Writes end with ctx. The caller must call Close.
-func NewWriter(ctx context.Context, b blob.Bucket, names Names, lease *lease.Lease, cp Checkpoint, log *slog.Logger) *Writer {
+func (d Dir) NewWriter(ctx context.Context, lease *lease.Lease, cp Checkpoint, log *slog.Logger) *Writer {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &Writer{
-		bucket: b, names: names, lease: lease, log: log, cancel: cancel, began: cp.Sent, cp: cp,
+		dir: d, lease: lease, log: log, cancel: cancel, began: cp.Sent, cp: cp,
 		kick: make(chan struct{}, 1), ended: make(chan struct{}), changed: make(chan struct{}),
 		sent: cp.Sent, flushed: time.Now(),
 	}
@@ -220,8 +218,8 @@ func (w *Writer) flush(ctx context.Context) error {
 	w.mu.Unlock()
 
 	if len(held) > 0 {
-		key := w.names.part(w.lease.Number, cp.Parts[len(cp.Parts)-1].Count)
-		err := w.persist(ctx, "part", func() error { return w.bucket.Put(ctx, key, bytes.NewReader(held)) })
+		key := w.dir.part(w.lease.Number, cp.Parts[len(cp.Parts)-1].Count)
+		err := w.persist(ctx, "part", func() error { return w.dir.Bucket.Put(ctx, key, bytes.NewReader(held)) })
 		if err != nil {
 			return fmt.Errorf("write part %q: %w", key, err)
 		}
@@ -242,7 +240,7 @@ func (w *Writer) save(ctx context.Context, cp Checkpoint) error {
 		if err := w.lease.Check(ctx); err != nil {
 			return err
 		}
-		return writeJSON(ctx, w.bucket, w.names.checkpoint(w.lease.Number), cp)
+		return writeJSON(ctx, w.dir.Bucket, w.dir.checkpoint(w.lease.Number), cp)
 	})
 	if err != nil {
 		return fmt.Errorf("write checkpoint: %w", err)
@@ -253,7 +251,7 @@ func (w *Writer) save(ctx context.Context, cp Checkpoint) error {
 	w.told = time.Now()
 	p := ProgressOf(Running, "", &cp)
 	p.Owner, p.Until = w.lease.Owner, w.lease.Until
-	if err := writeJSON(ctx, w.bucket, w.names.Progress(), p); err != nil {
+	if err := writeJSON(ctx, w.dir.Bucket, w.dir.Progress(), p); err != nil {
 		w.log.WarnContext(ctx, "progress not written", "err", err) // the checkpoint is what counts
 	}
 	return nil
@@ -291,8 +289,8 @@ func (w *Writer) Close(ctx context.Context, ahead []byte, finish func(*Checkpoin
 		return w.cp, w.err
 	}
 	if len(ahead) > 0 {
-		key := w.names.ahead(w.lease.Number)
-		err := w.persist(ctx, "outcomes ahead", func() error { return w.bucket.Put(ctx, key, bytes.NewReader(ahead)) })
+		key := w.dir.ahead(w.lease.Number)
+		err := w.persist(ctx, "outcomes ahead", func() error { return w.dir.Bucket.Put(ctx, key, bytes.NewReader(ahead)) })
 		if err != nil {
 			return w.cp, fmt.Errorf("write %q: %w", key, err)
 		}

@@ -56,12 +56,12 @@ const noteTime = 5 * time.Second // to leave a note in the store
 func (s *Scheduler) leaveWaiting(ctx context.Context, key, reason string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTime)
 	defer cancel()
-	names := results.Names{Export: key}
+	dir := s.Importer.Dir(key)
 	info, err := s.Importer.Bucket.Stat(ctx, key)
 	if err != nil {
 		return // it was removed, or the store is away
 	}
-	p, err := results.LoadProgress(ctx, s.Importer.Bucket, names)
+	p, err := dir.LoadProgress(ctx)
 	isFinished := p.State == results.Finished && p.Export.Version != info.Version // a version before
 	if !errors.Is(err, fs.ErrNotExist) && (err != nil || !isFinished) {
 		return
@@ -70,7 +70,7 @@ func (s *Scheduler) leaveWaiting(ctx context.Context, key, reason string) {
 		State: results.Waiting, Reason: reason, Next: export.Start, Updated: time.Now().UTC(),
 		Export: results.Export{Key: key, Version: info.Version, Size: info.Size, Modified: info.Modified},
 	}
-	if err := p.Save(ctx, s.Importer.Bucket, names); err != nil {
+	if err := p.Save(ctx, dir); err != nil {
 		s.log().WarnContext(ctx, "the import was not noted as waiting", "key", key, "err", err)
 	}
 }

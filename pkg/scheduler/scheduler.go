@@ -259,7 +259,7 @@ func (s *Scheduler) dueJob(ctx context.Context, f entry, a Action) (what string,
 	if what != "" || stopped || err != nil || !a.Retry || !f.failures || !f.results {
 		return what, stopped, err
 	}
-	m, err := results.LoadManifest(ctx, s.Importer.Bucket, results.Names{Export: f.key})
+	m, err := s.Importer.Dir(f.key).LoadManifest(ctx)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", false, nil // not finished
@@ -268,7 +268,7 @@ func (s *Scheduler) dueJob(ctx context.Context, f entry, a Action) (what string,
 	case !m.Due(s.Importer.Policy(), a.Now):
 		return "", false, nil
 	}
-	p, err := results.LoadProgress(ctx, s.Importer.Bucket, results.Names{Export: f.key})
+	p, err := s.Importer.Dir(f.key).LoadProgress(ctx)
 	switch {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return doRetry, false, err
@@ -293,11 +293,11 @@ func (s *Scheduler) unfinished(ctx context.Context, f entry, a Action) (what str
 		return start(true) // if there are results, their outcomes are carried over
 	}
 	if f.results {
-		m, err := results.LoadManifest(ctx, s.Importer.Bucket, results.Names{Export: f.key})
+		m, err := s.Importer.Dir(f.key).LoadManifest(ctx)
 		if err == nil {
 			same, err := s.isOf(ctx, &m.Export, f)
 			if same && err == nil { // its mark is missing: version 1 left none, and a newer version takes it away
-				err = s.Importer.Settle(ctx, results.Names{Export: f.key}, &m)
+				err = s.Importer.Settle(ctx, s.Importer.Dir(f.key), &m)
 			}
 			if same || err != nil {
 				return "", false, err
@@ -307,7 +307,7 @@ func (s *Scheduler) unfinished(ctx context.Context, f entry, a Action) (what str
 		}
 	}
 	// There are no results of this version yet.
-	p, err := results.LoadProgress(ctx, s.Importer.Bucket, results.Names{Export: f.key})
+	p, err := s.Importer.Dir(f.key).LoadProgress(ctx)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return doResume, false, nil // its first run died before it said anything

@@ -117,19 +117,19 @@ func (s *Scheduler) statusOf(ctx context.Context, f entry) (Status, error) {
 		im.State, im.Reason = results.Stopped, reason
 		return im, nil
 	}
-	names := results.Names{Export: f.key}
-	p, err := results.LoadProgress(ctx, s.Importer.Bucket, names)
+	dir := s.Importer.Dir(f.key)
+	p, err := dir.LoadProgress(ctx)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return im, nil
 	case err != nil:
 		return im, err
 	}
-	im.follow(&p, names)
+	im.follow(&p, dir.Names)
 	if im.State != results.Finished && im.Round == 0 {
 		return im, nil
 	}
-	m, err := results.LoadManifest(ctx, s.Importer.Bucket, names)
+	m, err := dir.LoadManifest(ctx)
 	switch {
 	case errors.Is(err, fs.ErrNotExist): // a person has deleted it
 		return im, nil

@@ -71,7 +71,7 @@ type Handler struct {
 
 	// Measured is told what each run in a bucket came to, and Passed what the schedule has found there when it
 	// looked for unfinished imports; nil tells nobody.
-	Measured func(bucket string, n importer.Numbers)
+	Measured func(bucket string, n importer.Metrics)
 	Passed   func(bucket string, p scheduler.Result)
 
 	bucketsMu sync.Mutex
@@ -243,7 +243,7 @@ func (h *Handler) scheduler(config config.Config, id string) (*scheduler.Schedul
 	}
 	i := &importer.Importer{Config: config, Bucket: b, BucketName: config.Bucket, Owner: "invocation " + id, Log: h.Log}
 	if h.Measured != nil {
-		i.Measured = func(n importer.Numbers) { h.Measured(config.Bucket, n) }
+		i.OnRunEnd = func(n importer.Metrics) { h.Measured(config.Bucket, n) }
 	}
 	if i.Client, err = config.Clients(h.Log, nil)(); err != nil {
 		return nil, &ConfigError{err}

@@ -9,8 +9,8 @@ import (
 	"groupimport/pkg/results"
 )
 
-// Numbers are what a run came to, for those who count.
-type Numbers struct {
+// Metrics are what a run came to, for those who count.
+type Metrics struct {
 	Key       string
 	Round     int // of retries, 0 for the import itself
 	State     results.State
@@ -26,7 +26,7 @@ type Numbers struct {
 }
 
 // LogValue makes the fields that a program may want out of a line of the log.
-func (n Numbers) LogValue() slog.Value {
+func (n Metrics) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.Int64("imported", n.Counts.Imported), slog.Int64("exists", n.Counts.Exists), slog.Int64("rejected", n.Counts.Rejected),
 		slog.Int64("failed", n.Counts.Failed), slog.Int64("unknown", n.Counts.Unknown), slog.Int64("skipped", n.Counts.Skipped),
@@ -35,11 +35,14 @@ func (n Numbers) LogValue() slog.Value {
 	)
 }
 
-// numbers returns what the run came to that ended with cp.
-func (r *run) numbers(cp *results.Checkpoint, state results.State, reason string) Numbers {
+// metrics returns the metrics of the run that ended with cp.
+func (r *run) metrics(cp *results.Checkpoint, state results.State, reason string) Metrics {
 	last := cp.Runs[len(cp.Runs)-1]
-	return Numbers{
-		Key: r.names.Export, Round: cp.Round, State: state, Reason: reason, Counts: last.Counts,
+	if last.End.IsZero() { // the last checkpoint could not be written
+		last.End = time.Now()
+	}
+	return Metrics{
+		Key: r.dir.Export, Round: cp.Round, State: state, Reason: reason, Counts: last.Counts,
 		Attempts: last.Attempts, Throttled: last.Slowed, Took: last.End.Sub(last.Start), Remaining: max(0, cp.Export.Size-cp.Next.Done()),
 		P50: r.latencies.Percentile(0.5), P95: r.latencies.Percentile(0.95), P99: r.latencies.Percentile(0.99),
 	}
