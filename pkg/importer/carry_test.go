@@ -526,3 +526,31 @@ func TestTakeover_BeginsAsIfTheSecondWereFull(t *testing.T) {
 		}
 	})
 }
+
+// TestScheduler_ExportReplacedDuringARound replaces an export while failed records are retried. The round writes the results
+// again, so that they are newer than the export.
+func TestScheduler_ExportReplacedDuringARound(t *testing.T) {
+	for _, at := range []time.Duration{0, 10 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, 2 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			off := w.failing()
+			w.put(withIDs(200)...)
+			w.finish()
+			off()
+			time.Sleep(time.Hour)
+			done := make(chan scheduler.Result)
+			go func() { done <- w.pass(scheduler.Action{Resume: true, Retry: true}) }()
+			time.Sleep(at)
+			w.put(append(withIDs(200), named("new"))...)
+			<-done
+			time.Sleep(time.Hour)
+			w.pass(resume)
+			if got := w.outcomes(simNames); len(got) != 201 || w.service.Names()["new"] != 1 {
+				t.Errorf("replaced after %v: got %d outcomes, want those of the new version", at, len(got))
+			}
+			if got := text(w.pass(scheduler.Action{Resume: true, Retry: true, Now: true})); got != "" && !strings.Contains(got, "retry") {
+				t.Errorf("replaced after %v: got %q, want nothing left to begin", at, got)
+			}
+		})
+	}
+}
