@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/go-json-experiment/json"
 
 	"groupimport/pkg/blob"
 	"groupimport/pkg/emulator"
@@ -553,4 +556,75 @@ func TestScheduler_ExportReplacedDuringARound(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestRun_UnfinishedImportWithAnotherMapping(t *testing.T) {
+	const begin = `{Type: "Public", Name: .Name}`
+	for _, row := range []struct {
+		name          string
+		before, after string
+		calls         int // of both imports
+	}{
+		{"it began without one, and nothing matches", "", `{Type: "Public", Name: ("x" + .Name)}`, 2000},
+		{"it began without one, and everything matches", "", begin, 1000},
+		{"it began with another: it resumes with that", begin, `{Type: "Public", Name: ("x" + .Name)}`, 1000},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.put(withoutIDs(1000)...)
+				ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+				defer cancel()
+				if s, err := w.mapped(row.before).Import(ctx, simKey); err != nil || s.State != results.Waiting {
+					t.Fatalf("got %+v, %v, want time to be up", s, err)
+				}
+				done := w.service.Stats().Imports
+				s, err := w.mapped(row.after).Import(t.Context(), simKey)
+				want := row.calls
+				if want > 1000 {
+					want = done + 1000
+				}
+				if err != nil || s.Counts.Imported != 1000 || w.service.Stats().Imports != want {
+					t.Errorf("got %+v, %v and %d calls, want %d", s.Counts, err, w.service.Stats().Imports, want)
+				}
+			})
+		})
+	}
+}
+
+// TestRun_BuiltInMappingOfVersion1 resumes an import that version 1 began: its Slack mapping made private channels public.
+func TestRun_BuiltInMappingOfVersion1(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		program, err := os.ReadFile("../mapping/testdata/version1/slack.jq")
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := newWorld(t)
+		const key = "exports/groups.json"
+		w.putAt(key, `[{"id":"G1","name":"salaries","created":1456789012,"creator":"U1","is_archived":false,"members":["U1"]}]`)
+		info, err := w.store.Stat(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cp, err := json.Marshal(map[string]any{
+			"export":  map[string]any{"key": key, "version": info.Version, "size": info.Size},
+			"next":    map[string]any{"n": 1, "line": 1, "offset": 1},
+			"mapping": string(program), "parts": []any{}, "counts": map[string]any{}, "sent": 0,
+			"runs": []any{map[string]any{"lease": 1, "start": "2026-11-01T00:00:00Z"}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, text := range map[string]string{"checkpoint/000001": string(cp), "lease/000001": `{"number":1,"released":true}`} {
+			if err := w.store.Put(t.Context(), key+".import/"+name, strings.NewReader(text)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.config.Mapping = "slack"
+		s, err := w.importer().Import(t.Context(), key)
+		groups := slices.Collect(w.service.Groups())
+		if err != nil || s.Counts.Imported != 1 || len(groups) != 1 || groups[0].Type != "Private" {
+			t.Errorf("got %+v, %v and groups %+v, want one private group", s, err, groups)
+		}
+	})
 }
