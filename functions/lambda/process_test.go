@@ -23,8 +23,8 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"groupimport/functions/lambda/lambdatest"
-	"groupimport/pkg/blob/blobtest/versitygw"
 	"groupimport/pkg/blob"
+	"groupimport/pkg/blob/blobtest/versitygw"
 	"groupimport/pkg/blob/s3blob"
 	"groupimport/pkg/emulator"
 	"groupimport/pkg/outcome"
