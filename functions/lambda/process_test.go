@@ -23,6 +23,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"groupimport/functions/lambda/lambdatest"
+	"groupimport/pkg/blob"
 	"groupimport/pkg/blob/blobtest/versitygw"
 	"groupimport/pkg/blob/s3blob"
 	"groupimport/pkg/emulator"
@@ -187,12 +188,7 @@ func invoke(t *testing.T, f *lambdatest.Runtime, payload []byte) (scheduler.Resu
 
 func (c *cloud) outcomes(key string) []outcome.Outcome {
 	c.t.Helper()
-	r, err := c.bucket.Open(c.t.Context(), results.Names{Export: key}.Results(), "", 0)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	defer r.Close()
-	data, err := io.ReadAll(r)
+	data, err := blob.ReadAll(c.t.Context(), c.bucket, results.Names{Export: key}.Results(), 100<<20)
 	if err != nil {
 		c.t.Fatal(err)
 	}

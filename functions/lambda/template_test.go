@@ -465,7 +465,7 @@ func TestPoliciesCoverWhatTheCodeDoesAndNoMore(t *testing.T) {
 		config.SecretKey, config.Rate, config.RetryUnknown = "key", 190, true
 		ops, written := lives(t, config)
 		actions := map[string][]string{
-			blobtest.Stat: {"s3:GetObject"}, blobtest.Open: {"s3:GetObject"}, blobtest.Create: {"s3:PutObject"},
+			blobtest.Stat: {"s3:GetObject"}, blobtest.ReadRange: {"s3:GetObject"}, blobtest.Create: {"s3:PutObject"},
 			blobtest.Put: {"s3:PutObject", "s3:AbortMultipartUpload"}, blobtest.List: {"s3:ListBucket"}, blobtest.Delete: {"s3:DeleteObject"},
 		}
 		seen := map[string]bool{}

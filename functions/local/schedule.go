@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"groupimport/pkg/backoff"
 	"groupimport/pkg/blob/dirblob"
 	"groupimport/pkg/config"
 	"groupimport/pkg/export"
@@ -133,11 +134,7 @@ func (t *tool) watch(ctx context.Context, args []string) error {
 		if _, err := s.pass(ctx, action); err != nil && ctx.Err() == nil {
 			s.say("", fmt.Sprintf("local: %v\n", err)) // it may pass: a folder on a network
 		}
-		timer := time.NewTimer(watchEvery)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if backoff.Sleep(ctx, watchEvery) != nil {
 			return nil
 		}
 	}

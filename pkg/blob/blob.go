@@ -1,9 +1,9 @@
-// Package blob is what this program needs of an object store, and a reader that survives hang-ups.
+// Package blob defines the object store of this program and a reader that survives failed requests.
 //
-// A [Bucket] has six methods, and asks of a store only what all of them can do: whole objects,
-// readable from any byte on, replaced as a whole, and "put if absent" ([Bucket.Create]), on which
-// leases rest. It has no rename, no append and no compare-and-swap. Packages below this one implement
-// it for one store each, and package blobtest has the test that each of them passes.
+// A [Bucket] has six methods and asks of a store only what all of them can do: whole objects, ranges of
+// bytes, and "put if absent" ([Bucket.Create]), which the leases need. It has no rename, no append and
+// no compare-and-swap. The packages below this one implement it for one store each. Package blobtest has
+// the test suite that each of them passes.
 package blob
 
 import (
@@ -13,71 +13,108 @@ import (
 	"io"
 	"io/fs"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 )
 
-// ErrChanged is wrapped by errors about an object that is no longer the version asked for.
+// ErrChanged is wrapped by errors about an object that is no longer the requested version.
 var ErrChanged = errors.New("object changed")
 
-// Info says what object stands at a key.
+// Info describes the object at a key.
 type Info struct {
 	Key string
 
-	// Version names these very bytes: an ETag, a version ID, or a hash of the content. The same bytes
-	// written again may have another one. From [Bucket.List] it is empty where the store's list does
-	// not hold it.
+	// Version identifies these bytes: an ETag, a version ID, or a hash of the content. The same bytes
+	// written again may have another version. In [Bucket.List] it is empty if the store's list lacks it.
 	Version string
 
 	Size     int64     // in bytes
 	Modified time.Time // when it was written, by the store's clock; some stores round it to seconds
 }
 
-// A Bucket holds objects by key. Its methods may be called concurrently. Every store takes the keys
-// that [CheckKey] passes, save that a folder cannot hold both "a" and "a/b"; more is up to the store.
+// A Bucket holds objects by key. Its methods may be called concurrently. Every store accepts the keys
+// that [CheckKey] accepts, except that a folder cannot hold both "a" and "a/b". A store may accept more.
 //
-// A Bucket retries what its service calls transient, so an error means that trying again at once would
-// not help, or that ctx is done; it wraps [context.Cause] then. After an error of a method that
-// writes, what it was to write may stand there or not: the answer may have been lost.
+// Except for ReadRange, the methods retry what the service calls transient. An error then means that an
+// immediate retry is of no use, or that ctx is done; in that case it wraps [context.Cause]. After an
+// error of a method that writes, the data may be there or not: the response may have been lost.
 type Bucket interface {
-	// Stat says what stands at key. If nothing does, the error wraps [fs.ErrNotExist].
+	// Stat describes the object at key. If there is none, the error wraps [fs.ErrNotExist].
 	Stat(ctx context.Context, key string) (Info, error)
 
-	// Open returns the bytes of the object at key from offset to its end; none, if offset is at the
-	// end or beyond. A non-empty version must match [Info.Version], or the error wraps [ErrChanged]; a
-	// missing object wraps [fs.ErrNotExist]. All bytes are of one version: where an object that is
-	// replaced cannot be read on, reads fail, and if that is why, with ErrChanged. Reads fail once ctx
-	// is done. The caller must close the reader.
-	Open(ctx context.Context, key, version string, offset int64) (io.ReadCloser, error)
+	// ReadRange appends up to n bytes of the object at key, from byte off on, to buf. It returns the
+	// extended buffer and describes the object. It may read fewer bytes than there are, but at least one;
+	// none without an error means that off is at the end of the object or beyond it.
+	//
+	// A non-empty version must match [Info.Version], or the error wraps [ErrChanged]. If there is no
+	// object, the error wraps [fs.ErrNotExist]. All bytes are of the version in Info.
+	//
+	// ReadRange makes one attempt. Bytes that arrived before it failed are returned with the error, and
+	// are valid if Info.Version is set. [IsPermanent] reports whether another attempt is of no use.
+	// [Reader] makes the other attempts.
+	ReadRange(ctx context.Context, key, version string, off, n int64, buf []byte) ([]byte, Info, error)
 
-	// Create writes the object at key, which must hold nothing yet; if it does, the error wraps
-	// [fs.ErrExist] and the object stays as it was. That may be the data of this very call, sent twice
-	// because the first answer got lost: so data names its writer, and a caller who is refused reads
-	// the object back. Of concurrent calls one wins. The object is durable once Create returns.
+	// Create writes the object at key if there is none. Otherwise the error wraps [fs.ErrExist] and the
+	// object does not change. It may hold the data of this very call, sent twice because the first
+	// response was lost: let data name its writer, and read the object after such an error. Of concurrent
+	// calls one succeeds. The object is durable when Create returns.
 	Create(ctx context.Context, key string, data []byte) error
 
-	// Put writes or replaces the object at key with all that body holds, of any size, in memory that
-	// does not grow with it. Nobody sees a half-written object, and it is durable once Put returns. If
-	// reading body fails, nothing is written and the error wraps body's.
+	// Put writes or replaces the object at key with the bytes of body. Its memory does not grow with
+	// their number. Nobody sees a half-written object, and it is durable when Put returns. If reading
+	// body fails, nothing is written and the error wraps the one of body.
 	Put(ctx context.Context, key string, body io.Reader) error
 
-	// List yields the objects whose keys begin with prefix, which need not end at a slash, in the
-	// order of their keys' bytes, also those of which [ValidKey] says that they cannot be read. An error
-	// is yielded last. Objects that come or go meanwhile may be
-	// there or not, and some stores show new ones late: what must not be missed is found by Stat.
+	// List yields the objects whose keys begin with prefix, which need not end in a slash, in the order
+	// of the bytes of their keys, including keys that [ValidKey] rejects. An error is yielded last.
+	// Objects that are created or deleted meanwhile may be included or not, and some stores list new
+	// objects late: use Stat for what must not be missed.
 	//
 	// delimiter is empty or "/". With "/", all keys that agree up to the first slash after prefix are
-	// yielded as one Info, in which only Key is set, to what they agree in, slash included. They cost
-	// nothing, however many they are. A store with real folders yields empty ones too.
+	// yielded as one Info that has only Key, set to their common beginning, slash included. This costs
+	// the same for any number of keys. A store with real folders yields empty folders too.
 	List(ctx context.Context, prefix, delimiter string) iter.Seq2[Info, error]
 
-	// Delete removes the object at key. If there is none, that is no error.
+	// Delete removes the object at key. It succeeds if there is none.
 	Delete(ctx context.Context, key string) error
 }
 
-// CheckKey says what keeps key from being one that every store takes: names separated by single
-// slashes, none of them "." or "..", no slash at either end, UTF-8, no backslash, no control
-// characters.
+// A permanentError is an error that another attempt would not change.
+type permanentError struct{ error }
+
+// Unwrap returns the error.
+func (e *permanentError) Unwrap() error { return e.error }
+
+// Permanent marks an error of [Bucket.ReadRange] that another attempt would not change.
+func Permanent(err error) error { return &permanentError{err} }
+
+// IsPermanent reports whether another attempt is of no use after err: it is marked by [Permanent], or
+// wraps [ErrChanged], [fs.ErrNotExist] or [fs.ErrPermission].
+func IsPermanent(err error) bool {
+	_, marked := errors.AsType[*permanentError](err)
+	return marked || errors.Is(err, ErrChanged) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)
+}
+
+// CheckRange returns an error unless n bytes from byte off on are a range that an object can have.
+func CheckRange(off, n int64) error {
+	if off < 0 || n < 1 {
+		return Permanent(fmt.Errorf("invalid range: %d bytes from byte %d on", n, off))
+	}
+	return nil
+}
+
+// CheckVersion returns an error that wraps [ErrChanged] unless got is the version wanted. An empty want
+// accepts every version.
+func CheckVersion(want, got string) error {
+	if want != "" && want != got {
+		return fmt.Errorf("%w: version %s requested, version %s found", ErrChanged, want, got)
+	}
+	return nil
+}
+
+// CheckKey returns an error unless every store accepts key: names separated by single slashes, none of
+// them "." or "..", no slash at either end, UTF-8, no backslash, no control characters.
 func CheckKey(key string) error {
 	isControl := func(r rune) bool { return r < ' ' || r == 0x7f }
 	switch {
@@ -97,13 +134,13 @@ func CheckKey(key string) error {
 	return nil
 }
 
-// A KeyFitter is a [Bucket] whose store limits how long keys, or the names in them, may be.
+// A KeyFitter is a [Bucket] whose store limits the length of keys, or of the names in them.
 type KeyFitter interface {
-	// FitsKey returns why nothing can be written at key because it is too long, nil if it is not.
+	// FitsKey returns an error if key is too long for the store.
 	FitsKey(key string) error
 }
 
-// FitsKey returns why nothing can be written at key because it is too long, nil if it is not or b does not tell.
+// FitsKey returns an error if key is too long for the store of b, and nil if b is no [KeyFitter].
 func FitsKey(b Bucket, key string) error {
 	if f, ok := b.(KeyFitter); ok {
 		return f.FitsKey(key)
@@ -111,17 +148,17 @@ func FitsKey(b Bucket, key string) error {
 	return nil
 }
 
-// FitsBytes returns why key does not fit where keys have at most limit bytes of UTF-8, nil if it does.
+// FitsBytes returns an error if key has more than limit bytes of UTF-8.
 func FitsBytes(key string, limit int) error {
 	if len(key) > limit {
-		return fmt.Errorf("key %q has %d bytes, at most %d are allowed", key, len(key), limit)
+		return fmt.Errorf("key %q is %d bytes, limit %d", key, len(key), limit)
 	}
 	return nil
 }
 
-// ValidKey says what keeps an object at key from being read or written in b. A list may show such keys: other
-// programs can write them. Most stores take the keys that [CheckKey] passes; a store that takes others has a
-// method CheckKey(key string) error of its own.
+// ValidKey returns an error if an object at key cannot be read or written in b. Other programs may have
+// created such objects, and List yields them. Most stores accept the keys that [CheckKey] accepts. A store
+// that accepts others has a method CheckKey(key string) error.
 func ValidKey(b Bucket, key string) error {
 	if own, ok := b.(interface{ CheckKey(key string) error }); ok {
 		return own.CheckKey(key)
@@ -129,7 +166,7 @@ func ValidKey(b Bucket, key string) error {
 	return CheckKey(key)
 }
 
-// CheckDelimiter says that a delimiter is none that [Bucket.List] takes.
+// CheckDelimiter returns an error unless [Bucket.List] accepts the delimiter.
 func CheckDelimiter(delimiter string) error {
 	if delimiter != "" && delimiter != "/" {
 		return fmt.Errorf("delimiter %q is neither empty nor a slash", delimiter)
@@ -137,30 +174,38 @@ func CheckDelimiter(delimiter string) error {
 	return nil
 }
 
-// ReadAll returns the small object at key, all of one version. One of more than limit bytes is an
-// error. It hides hang-ups as [Reader] does, and begins again if the object is replaced meanwhile,
-// but not for ever: then the error wraps [ErrChanged]. It costs a Stat and an Open.
+// ReadAll returns the object at key, all of one version. An object of more than limit bytes is an error.
+// It makes one request for an object of up to 8 MiB.
+//
+// Like [Reader] it survives failed requests, but gives up at the sixth failure in a row, after about as
+// long as other methods of a Bucket: it waits up to 0.2, 0.4, 0.8, 1.6 and 3.2 s in between. If the
+// object is replaced between two requests it starts again, up to four times; the error then wraps
+// [ErrChanged].
 func ReadAll(ctx context.Context, b Bucket, key string, limit int64) ([]byte, error) {
 	const tries = 5
 	for try := 1; ; try++ {
-		data, err := readOnce(ctx, b, key, limit)
+		data, err := readAll(ctx, b, key, limit)
 		if try == tries || !errors.Is(err, ErrChanged) {
 			return data, err
 		}
 	}
 }
 
-func readOnce(ctx context.Context, b Bucket, key string, limit int64) ([]byte, error) {
-	info, err := b.Stat(ctx, key)
-	if err != nil {
-		return nil, err
-	}
-	if info.Size > limit {
-		return nil, fmt.Errorf("read %q: it has %d bytes, more than %d", key, info.Size, limit)
-	}
-	r := NewReader(ctx, b, key, info.Version, 0, info.Size)
+func readAll(ctx context.Context, b Bucket, key string, limit int64) ([]byte, error) {
+	r := NewReader(ctx, b, key, "", 0, -1)
 	defer r.Close()
-	data := make([]byte, info.Size)
+	r.maxFailures = maxFailuresSmall
+	r.rangeSize = min(rangeSize, limit+1) // enough to learn the size
+	r.fillBuffer()
+	switch {
+	case r.err != nil:
+		return nil, r.err
+	case r.size > limit:
+		return nil, fmt.Errorf("read %q: object is %d bytes, limit %d", key, r.size, limit)
+	case int64(len(r.buffered)) == r.size:
+		return slices.Clip(r.buffered), nil
+	}
+	data := make([]byte, r.size)
 	if _, err := io.ReadFull(r, data); err != nil {
 		return nil, err
 	}

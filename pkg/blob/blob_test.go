@@ -2,10 +2,12 @@ package blob_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"groupimport/pkg/blob"
 	"groupimport/pkg/blob/blobtest"
@@ -61,40 +63,61 @@ func TestReadAll(t *testing.T) {
 	if got, err := blob.ReadAll(t.Context(), &b, "missing", 4); got != nil || !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("missing: %q, %v", got, err)
 	}
-	// The two objects were asked for when they were created.
-	if got := b.Counts(); got.Calls["Stat"] != 2+5 || got.Calls["Open"] != 2 || got.Unclosed != 0 {
-		t.Errorf("counts are %+v", got)
+	// create asked for the two objects by Stat.
+	if got := b.Counts(); got.Calls["Stat"] != 2 || got.Calls["ReadRange"] != 5 {
+		t.Errorf("counts are %+v, want one ReadRange for each ReadAll", got)
 	}
 }
 
-func TestReadAllBeginsAgainIfTheObjectIsReplaced(t *testing.T) {
+func TestReadAll_LargerThanARange(t *testing.T) {
+	var b blobtest.Bucket
+	for _, test := range []struct{ size, requests int }{{8 << 20, 1}, {8<<20 + 1, 2}} {
+		key, data := fmt.Sprint(test.size), strings.Repeat("0123456", 2<<20)[:test.size]
+		create(t, &b, key, data)
+		before := b.Counts().Calls["ReadRange"]
+		if got, err := blob.ReadAll(t.Context(), &b, key, 16<<20); string(got) != data || err != nil {
+			t.Errorf("read %d bytes, %v; want %d", len(got), err, len(data))
+		}
+		if n := b.Counts().Calls["ReadRange"] - before; n != test.requests {
+			t.Errorf("%d bytes took %d requests, want %d", test.size, n, test.requests)
+		}
+	}
+}
+
+func TestReadAll_ObjectReplaced(t *testing.T) {
 	for _, test := range []struct {
 		replaced int
 		err      error
 	}{{1, nil}, {4, nil}, {5, blob.ErrChanged}} {
-		var b blobtest.Bucket
-		create(t, &b, "object", "1")
-		want := "1"
-		b.Fail = func(op blobtest.Op) blobtest.Fault {
-			if op.Method == blobtest.Open && op.N <= test.replaced {
-				want += "2"
-				if err := b.Put(t.Context(), "object", strings.NewReader(want)); err != nil {
-					t.Error(err)
+		synctest.Test(t, func(t *testing.T) {
+			var b blobtest.Bucket
+			create(t, &b, "object", "1")
+			want := "1"
+			b.Fail = func(op blobtest.Op) blobtest.Fault {
+				switch {
+				case op.Method != blobtest.ReadRange || op.N > 2*test.replaced:
+				case op.N%2 == 1: // of two requests, which have to be of one version
+					return blobtest.Fault{CutAfter: -1}
+				default:
+					want += "2"
+					if err := b.Put(t.Context(), "object", strings.NewReader(want)); err != nil {
+						t.Error(err)
+					}
 				}
+				return blobtest.Fault{}
 			}
-			return blobtest.Fault{}
-		}
-		got, err := blob.ReadAll(t.Context(), &b, "object", 100)
-		if !errors.Is(err, test.err) {
-			t.Errorf("replaced %d times: error %v, want %v", test.replaced, err, test.err)
-		}
-		if err == nil && string(got) != want {
-			t.Errorf("replaced %d times: %q, want %q", test.replaced, got, want)
-		}
+			got, err := blob.ReadAll(t.Context(), &b, "object", 100)
+			if !errors.Is(err, test.err) {
+				t.Errorf("replaced %d times: error %v, want %v", test.replaced, err, test.err)
+			}
+			if err == nil && string(got) != want {
+				t.Errorf("replaced %d times: %q, want %q", test.replaced, got, want)
+			}
+		})
 	}
 }
 
-func TestReadAllNoticesAnEndTooEarly(t *testing.T) {
+func TestReadAll_ResponseEndsEarly(t *testing.T) {
 	var b blobtest.Bucket
 	create(t, &b, "object", "0123456789")
 	b.Fail = func(op blobtest.Op) blobtest.Fault {

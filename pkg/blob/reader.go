@@ -2,71 +2,88 @@ package blob
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"math/rand/v2"
 	"time"
+
+	"groupimport/pkg/backoff"
 )
 
 const (
-	maxFailures = 8                      // in a row, without a byte in between
-	firstWait   = 200 * time.Millisecond // at most, before the first reopening; doubled with each failure
-	longestWait = 10 * time.Second
-	stallAfter  = 30 * time.Second // a read that brings no byte for so long is a hang-up
+	// A range is held in memory until it is used up: a store closes a connection that is read slowly.
+	// Its size weighs memory against the number of requests, of which a GB takes 120.
+	rangeSize = 8 << 20 // bytes
+
+	// A request that takes longer fails. The bytes that have arrived are used.
+	rangeTimeout = 20 * time.Second
+
+	maxFailures      = 12 // in a row, without a byte in between
+	maxFailuresSmall = 6  // of ReadAll
 )
 
-var errStalled = fmt.Errorf("no byte came for %v", stallAfter)
+var (
+	waits = backoff.Exponential{Base: 200 * time.Millisecond, Max: 10 * time.Second}
 
-// A Reader reads one version of an object and survives hang-ups. A store closes a body that is read
-// slowly, and that looks like an error, like a clean end too early, or like nothing at all; the known
-// size and a limit of 30 s for one read tell them from the real end. The Reader then opens the object
-// again where it was, after a random wait of up to 0.2 s, and up to 0.4, 0.8, 1.6, 3.2, 6.4 and 10 s
-// if that brings no byte either. At the eighth failure in a row (after 23 s of waiting at most, 11 on
-// average) it gives up.
+	errTimeout = fmt.Errorf("the store sent nothing within %v", rangeTimeout)
+)
+
+// A Reader reads one version of an object, in ranges of 8 MiB, and survives failed requests. It holds
+// one range in memory, or the whole object if that is smaller.
 //
-// An error that wraps [ErrChanged], [fs.ErrNotExist] or [fs.ErrPermission] ends it at once, and so
-// does its context. Errors name the key and the byte.
+// A request fails if the store returns an error, or closes the connection, or does not complete it
+// within 20 s. If bytes arrived before, the Reader continues behind them. It waits a random time of up
+// to 0.2 s first, and up to 0.4, 0.8, 1.6, 3.2, 6.4 and then 10 s after more failures without a byte in
+// between. At the twelfth failure in a row it gives up: after 31 s of waiting on average and 63 s at
+// most, and 4.5 to 5 minutes if the store does not respond at all.
+//
+// An error that [IsPermanent] reports ends it immediately, and so does its context. Errors name the key
+// and the byte.
 type Reader struct {
-	ctx          context.Context //nolint:containedctx // Read takes none
+	ctx          context.Context //nolint:containedctx // Read has no context parameter
 	bucket       Bucket
-	key, version string
-	offset, size int64
-	body         io.ReadCloser // nil before the first Read and after a failure
-	cancel       context.CancelCauseFunc
-	failures     int   // in a row
-	err          error // the end, for good
+	key, version string // version is empty until the first response if any is accepted
+	offset       int64  // of the first byte that is not buffered
+	size         int64  // where to stop; negative until the first response if it is not known
+	rangeSize    int64
+	maxFailures  int
+	failures     int    // in a row
+	buffer       []byte // reused for each range
+	buffered     []byte // the part of buffer that is not yet read
+	err          error  // the final error
 }
 
-// NewReader returns a Reader of the object at key from offset to size, the size that [Bucket.Stat] told
-// along with version. With an empty version the bytes may be of several. It opens the object at the
-// first Read. The caller must close it.
+// NewReader returns a Reader of the object at key from offset up to size, the size that [Bucket.Stat]
+// returned with version. With an empty version it reads the version that its first request finds. With
+// a negative size it reads up to the end of the object. It sends its first request at the first Read.
+// The caller must close it.
 func NewReader(ctx context.Context, b Bucket, key, version string, offset, size int64) *Reader {
-	r := &Reader{ctx: ctx, bucket: b, key: key, version: version, offset: offset, size: size}
-	if offset < 0 || offset > size {
-		r.end(fmt.Errorf("it has %d bytes", size))
+	r := &Reader{
+		ctx: ctx, bucket: b, key: key, version: version, offset: offset, size: size,
+		rangeSize: rangeSize, maxFailures: maxFailures,
+	}
+	if offset < 0 || size >= 0 && offset > size {
+		r.end(fmt.Errorf("the object is %d bytes", size))
 	}
 	return r
 }
 
-// Read implements [io.Reader].
+// Read reads from the buffered range, and requests the next range if there is none.
 func (r *Reader) Read(p []byte) (int, error) {
+	if r.ctx.Err() != nil {
+		r.buffered = nil
+		if r.err == nil {
+			r.end(context.Cause(r.ctx))
+		}
+	}
 	if len(p) == 0 {
 		return 0, nil
 	}
-	for r.err == nil && r.offset < r.size {
-		n, err := r.try(p[:min(int64(len(p)), r.size-r.offset)])
-		r.offset += int64(n)
-		if n > 0 {
-			r.failures = 0
-		}
-		if err != nil && r.offset < r.size {
-			r.fail(err)
-		}
-		if n > 0 {
-			return n, nil
-		}
+	r.fillBuffer()
+	if len(r.buffered) > 0 {
+		n := copy(p, r.buffered)
+		r.buffered = r.buffered[n:]
+		return n, nil
 	}
 	if r.err != nil {
 		return 0, r.err
@@ -74,64 +91,67 @@ func (r *Reader) Read(p []byte) (int, error) {
 	return 0, io.EOF
 }
 
-// Close implements [io.Closer]. It always succeeds.
+// Close frees the buffer. It always succeeds.
 func (r *Reader) Close() error {
-	r.hangUp()
+	r.buffer, r.buffered = nil, nil
 	r.end(fs.ErrClosed)
 	return nil
 }
 
-// try reads once, on a new body if there is none.
-func (r *Reader) try(p []byte) (int, error) {
-	if r.body == nil {
-		if err := r.wait(); err != nil {
-			return 0, err
+// fillBuffer makes requests until there are bytes in the buffer, or none to come.
+func (r *Reader) fillBuffer() {
+	for r.err == nil && len(r.buffered) == 0 && !r.atEnd() {
+		if r.failures > 0 {
+			if err := backoff.Sleep(r.ctx, waits.Wait(r.failures)); err != nil {
+				r.end(err)
+				return
+			}
 		}
-		ctx, cancel := context.WithCancelCause(r.ctx)
-		body, err := r.bucket.Open(ctx, r.key, r.version, r.offset)
-		if err != nil {
-			cancel(nil)
-			return 0, err
+		if err := r.requestRange(); err != nil && !r.atEnd() {
+			r.fail(err)
 		}
-		r.body, r.cancel = body, cancel
-	}
-
-	cancel := r.cancel
-	stall := time.AfterFunc(stallAfter, func() { cancel(errStalled) })
-	n, err := r.body.Read(p)
-	stall.Stop()
-	if err == io.EOF {
-		err = io.ErrUnexpectedEOF // unless it is the end, which Read knows
-	}
-	return n, err
-}
-
-// wait waits before a reopening. It is random over the whole range, so that readers that were hung up
-// on together do not come back together.
-func (r *Reader) wait() error {
-	if r.failures == 0 {
-		return nil
-	}
-	t := time.NewTimer(rand.N(min(firstWait<<(r.failures-1), longestWait)))
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-r.ctx.Done():
-		return context.Cause(r.ctx)
 	}
 }
 
-// fail takes note of a failed read, and decides whether it was the last.
+func (r *Reader) atEnd() bool { return r.size >= 0 && r.offset >= r.size }
+
+// requestRange makes one request for the next range.
+func (r *Reader) requestRange() error {
+	n := r.rangeSize
+	if r.size >= 0 {
+		n = min(n, r.size-r.offset)
+	}
+	ctx, cancel := context.WithTimeoutCause(context.WithValue(r.ctx, untimedKey{}, r.ctx), rangeTimeout, errTimeout)
+	defer cancel()
+	data, info, err := r.bucket.ReadRange(ctx, r.key, r.version, r.offset, n, r.buffer[:0])
+	if info.Version != "" {
+		r.version = info.Version
+		if r.size < 0 {
+			r.size = info.Size
+		}
+		r.buffer, r.buffered = data, data
+		r.offset += int64(len(data))
+	}
+	if len(r.buffered) > 0 {
+		r.failures = 0
+	} else if err == nil {
+		return io.ErrUnexpectedEOF // unless it is the end, which the caller knows
+	}
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// fail records a failed request and decides whether it was the last one.
 func (r *Reader) fail(err error) {
-	r.hangUp()
 	r.failures++
 	switch {
 	case r.ctx.Err() != nil:
 		r.end(context.Cause(r.ctx))
-	case errors.Is(err, ErrChanged), errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+	case IsPermanent(err):
 		r.end(err)
-	case r.failures == maxFailures:
+	case r.failures == r.maxFailures:
 		r.end(fmt.Errorf("%d failures in a row: %w", r.failures, err))
 	}
 }
@@ -140,10 +160,14 @@ func (r *Reader) end(err error) {
 	r.err = fmt.Errorf("read %q at byte %d: %w", r.key, r.offset, err)
 }
 
-func (r *Reader) hangUp() {
-	if r.body != nil {
-		r.body.Close()
-		r.cancel(nil)
-		r.body = nil
+type untimedKey struct{}
+
+// Untimed returns the context of the [Reader] that made ctx for one request: it has no timeout for that
+// request. Otherwise it returns ctx. It is for stores that cannot hang but may need long, such as a
+// folder that reads a whole file to compute its version.
+func Untimed(ctx context.Context) context.Context {
+	if parent, ok := ctx.Value(untimedKey{}).(context.Context); ok {
+		return parent
 	}
+	return ctx
 }

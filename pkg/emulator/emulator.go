@@ -47,6 +47,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"groupimport/pkg/backoff"
 )
 
 const (
@@ -296,7 +298,7 @@ func (s *Service) serve(r *http.Request) (answer, error) {
 		if s.Jitter > 0 {
 			wait += time.Duration(draw.Int64N(int64(s.Jitter)))
 		}
-		sleep(r.Context(), wait)
+		_ = backoff.Sleep(r.Context(), wait) // the request fails by itself then
 	}
 	if r.Context().Err() != nil {
 		s.lost()
@@ -333,16 +335,6 @@ func (s *Service) serve(r *http.Request) (answer, error) {
 	s.count(re.ErrorCode)
 	data, err := json.Marshal(re)
 	return jsonAnswer(data), err
-}
-
-// sleep returns after d, or earlier if ctx is done.
-func sleep(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }
 
 // arrive counts a request and returns what is decided at its arrival.

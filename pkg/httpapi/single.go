@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"groupimport/pkg/backoff"
 	"groupimport/pkg/group"
 	"groupimport/pkg/importer"
 	"groupimport/pkg/outcome"
@@ -20,12 +21,11 @@ const (
 	// then is waited for. The service answers within 3 s or not at all.
 	singleTime    = 25 * time.Second
 	singleReserve = 5 * time.Second
-
-	// After a stop the next call that is let through finds out whether what was wrong has been mended: after
-	// haltBase, and then ever more rarely. The service blocks who tries a wrong UserSig too often (70050).
-	haltBase = 2 * time.Second
-	haltMost = time.Minute
 )
+
+// haltWaits are the waits after a stop before a call may find out whether the cause is fixed. They grow,
+// because the service blocks callers that try a wrong UserSig too often (70050).
+var haltWaits = backoff.Exponential{Base: 2 * time.Second, Max: time.Minute}
 
 // A rateError says that a record was not imported because of the rate. Nothing was made.
 type rateError struct {
@@ -141,8 +141,8 @@ func (d *dialer) living() (*tim.Client, error) {
 		return d.client, nil
 	}
 	if d.again.IsZero() {
-		d.again = time.Now().Add(min(haltMost, haltBase<<min(d.halts, 10)))
 		d.halts++
+		d.again = time.Now().Add(haltWaits.Limit(d.halts))
 	}
 	if after := time.Until(d.again); after > 0 {
 		return nil, &haltError{s.Code, s.Reason, after}

@@ -452,11 +452,13 @@ func (k *killer) Stat(ctx context.Context, key string) (blob.Info, error) {
 	return k.Bucket.Stat(ctx, key)
 }
 
-func (k *killer) Open(ctx context.Context, key, version string, offset int64) (io.ReadCloser, error) {
+func (k *killer) ReadRange(
+	ctx context.Context, key, version string, off, n int64, buf []byte,
+) ([]byte, blob.Info, error) {
 	if err := k.step(); err != nil {
-		return nil, err
+		return buf, blob.Info{}, err
 	}
-	return k.Bucket.Open(ctx, key, version, offset)
+	return k.Bucket.ReadRange(ctx, key, version, off, n, buf)
 }
 
 func (k *killer) Create(ctx context.Context, key string, data []byte) error {

@@ -115,8 +115,10 @@ func (s sub) Stat(ctx context.Context, key string) (blob.Info, error) {
 	return s.Bucket.Stat(ctx, s.dir+key)
 }
 
-func (s sub) Open(ctx context.Context, key, version string, offset int64) (io.ReadCloser, error) {
-	return s.Bucket.Open(ctx, s.dir+key, version, offset)
+func (s sub) ReadRange(
+	ctx context.Context, key, version string, off, n int64, buf []byte,
+) ([]byte, blob.Info, error) {
+	return s.Bucket.ReadRange(ctx, s.dir+key, version, off, n, buf)
 }
 
 func (s sub) Create(ctx context.Context, key string, data []byte) error {

@@ -134,8 +134,8 @@ func TestExportReplacedWhileItIsRead_IsNoErrorOfTheInvocation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.store.Fail = func(op blobtest.Op) blobtest.Fault {
-			if op.Method == blobtest.Open && op.Key == simKey && op.N == 1 {
-				return blobtest.Fault{CutAfter: 60_000} // so that it has to be opened again
+			if op.Method == blobtest.ReadRange && op.Key == simKey && op.N == 1 {
+				return blobtest.Fault{CutAfter: 60_000} // so that another request is needed
 			}
 			return blobtest.Fault{}
 		}

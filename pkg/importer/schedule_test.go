@@ -403,7 +403,7 @@ func TestWhatAPassOverFinishedImportsCosts(t *testing.T) {
 			t.Errorf("got %+v, want %d imports looked at and nothing to do", p, imports)
 		}
 		after := w.store.Counts().Calls
-		for _, method := range []string{blobtest.Stat, blobtest.Open, blobtest.Put, blobtest.Create, blobtest.Delete} {
+		for _, method := range []string{blobtest.Stat, blobtest.ReadRange, blobtest.Put, blobtest.Create, blobtest.Delete} {
 			if got := after[method] - before[method]; got != 0 {
 				t.Errorf("got %d of %s, want none", got, method)
 			}

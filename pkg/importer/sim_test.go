@@ -330,7 +330,7 @@ func (s *sim) storeFate(op blobtest.Op) blobtest.Fault {
 			f.Err = fs.ErrExist // sent twice, because the first answer got lost
 		}
 	case 3:
-		if op.Method == blobtest.Open {
+		if op.Method == blobtest.ReadRange {
 			switch r.IntN(3) {
 			case 0:
 				f.CutAfter = int64(1 + r.IntN(20000))
@@ -499,27 +499,15 @@ func (p *process) Stat(ctx context.Context, key string) (blob.Info, error) {
 	return p.store.Stat(ctx, key)
 }
 
-func (p *process) Open(ctx context.Context, key, version string, offset int64) (io.ReadCloser, error) {
+func (p *process) ReadRange(
+	ctx context.Context, key, version string, off, n int64, buf []byte,
+) ([]byte, blob.Info, error) {
 	ctx, done, err := p.step(ctx)
 	if err != nil {
-		return nil, err
+		return buf, blob.Info{}, err
 	}
-	body, err := p.store.Open(ctx, key, version, offset)
-	if err != nil {
-		done()
-		return nil, err
-	}
-	return &closer{body, done}, nil
-}
-
-type closer struct {
-	io.ReadCloser
-	done func()
-}
-
-func (c *closer) Close() error {
-	defer c.done()
-	return c.ReadCloser.Close()
+	defer done()
+	return p.store.ReadRange(ctx, key, version, off, n, buf)
 }
 
 func (p *process) Create(ctx context.Context, key string, data []byte) error {

@@ -365,16 +365,13 @@ func (d Dir) putLeft(ctx context.Context, archived Names, c *Carry) (bool, error
 }
 
 func copyObject(ctx context.Context, b blob.Bucket, from, to string) error {
-	info, err := b.Stat(ctx, from)
+	r := blob.NewReader(ctx, b, from, "", 0, -1)
+	defer r.Close()
+	err := b.Put(ctx, to, r)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // an operator has removed it
 	}
 	if err != nil {
-		return err
-	}
-	r := blob.NewReader(ctx, b, from, info.Version, 0, info.Size)
-	defer r.Close()
-	if err := b.Put(ctx, to, r); err != nil {
 		return fmt.Errorf("archive %q as %q: %w", from, to, err)
 	}
 	return nil

@@ -225,12 +225,7 @@ func (d Dir) partLines(ctx context.Context, cp Checkpoint, skipMissing bool) ite
 // Lines yields the lines of an object without their ends, each until the next is asked for.
 func Lines(ctx context.Context, b blob.Bucket, key string) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
-		info, err := b.Stat(ctx, key)
-		if err != nil {
-			yield(nil, err)
-			return
-		}
-		r := blob.NewReader(ctx, b, key, info.Version, 0, info.Size)
+		r := blob.NewReader(ctx, b, key, "", 0, -1)
 		defer r.Close()
 		lines := bufio.NewReaderSize(r, 64<<10)
 		var long []byte

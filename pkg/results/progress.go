@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"groupimport/pkg/backoff"
 	"groupimport/pkg/export"
 	"groupimport/pkg/outcome"
 )
@@ -40,10 +41,7 @@ type Progress struct {
 	Again time.Time `json:"again,omitzero"`
 }
 
-const (
-	againFirst = time.Minute
-	againMost  = time.Hour
-)
+var againWaits = backoff.Exponential{Base: time.Minute, Max: time.Hour}
 
 // again returns when to try again after the last of runs.
 func again(runs []Run) time.Time {
@@ -54,11 +52,7 @@ func again(runs []Run) time.Time {
 	if stops == 0 {
 		return time.Time{}
 	}
-	wait := againMost
-	if stops < 7 { // 64 minutes
-		wait = min(againMost, againFirst<<(stops-1))
-	}
-	return runs[len(runs)-1].End.Add(wait)
+	return runs[len(runs)-1].End.Add(againWaits.Limit(stops))
 }
 
 // ProgressOf returns how the import stands that cp is about.

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"groupimport/pkg/backoff"
 	"groupimport/pkg/outcome"
 )
 
@@ -36,12 +37,12 @@ type RetryPolicy struct {
 const (
 	defaultRounds = 10
 
-	// The wait before a round: 15 minutes, doubled with each, at most a day; and a fifth more or less of
-	// it at random, so that imports which failed together do not come back together.
-	roundFirst  = 15 * time.Minute
-	roundMost   = 24 * time.Hour
+	// The wait before a round is longer or shorter by up to this part at random, so that imports that failed
+	// together do not come back together.
 	roundJitter = 0.2
 )
+
+var roundWaits = backoff.Exponential{Base: 15 * time.Minute, Max: 24 * time.Hour}
 
 // Retries reports whether a record with this outcome is tried again.
 func (p RetryPolicy) Retries(s outcome.Status) bool {
@@ -68,7 +69,7 @@ func (m *Manifest) schedule(p RetryPolicy) {
 	case n >= cmp.Or(p.Rounds, defaultRounds):
 		m.GivenUp = left
 	default:
-		wait := float64(min(roundMost, roundFirst<<min(n, 10)))
+		wait := float64(roundWaits.Limit(n + 1))
 		wait *= 1 - roundJitter + 2*roundJitter*rand.Float64()
 		m.RetryAt = m.Finished.Add(time.Duration(wait))
 		if n > 0 {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"groupimport/pkg/backoff"
 	"groupimport/pkg/export"
 	"groupimport/pkg/lease"
 	"groupimport/pkg/outcome"
@@ -30,10 +31,11 @@ const (
 	lookahead = 200
 	waitEvery = 250 * time.Millisecond // how long a reader that waits for an announcement may wait for company
 
-	// A store that refuses a write is asked again, after 1, 2, 4 … 30 s, for patience.
-	patience  = 2 * time.Minute
-	retryMost = 30 * time.Second
+	// A write that the store refuses is repeated for patience.
+	patience = 2 * time.Minute
 )
+
+var retryWaits = backoff.Exponential{Base: time.Second, Max: 30 * time.Second}
 
 // A Writer writes the outcomes of one run as parts and checkpoints. Append and Announce may be called
 // concurrently with each other.
@@ -260,18 +262,13 @@ func (w *Writer) save(ctx context.Context, cp Checkpoint) error {
 // persist tries until the store takes it, for patience. A refusal for good is not repeated.
 func (w *Writer) persist(ctx context.Context, what string, write func() error) error {
 	start := time.Now()
-	for wait := time.Second; ; wait = min(2*wait, retryMost) {
-		err := write()
+	for n := 1; ; n++ {
+		err, wait := write(), retryWaits.Limit(n)
 		if err == nil || errors.Is(err, lease.ErrLost) || errors.Is(err, fs.ErrPermission) || ctx.Err() != nil || time.Since(start)+wait > patience {
 			return err
 		}
 		w.log.WarnContext(ctx, "store refuses, trying again", "what", what, "err", err, "wait", wait)
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-		}
-		timer.Stop()
+		_ = backoff.Sleep(ctx, wait) // write fails if ctx is done
 	}
 }
 

@@ -19,6 +19,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"groupimport/pkg/backoff"
 )
 
 const (
@@ -135,7 +137,7 @@ func (c *Client) exchange(ctx context.Context, t *turn, command, sig string, bod
 	attemptCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), AttemptTimeout)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() {
-		if sleep(attemptCtx, time.Duration(c.grace.Load())) == nil {
+		if backoff.Sleep(attemptCtx, time.Duration(c.grace.Load())) == nil {
 			cancel()
 		}
 	})

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"groupimport/pkg/backoff"
 )
 
 // A breaker notices that the service does not answer at all. After opensAt attempts in a row without a
@@ -22,10 +24,11 @@ type breaker struct {
 
 const (
 	opensAt    = 10
-	probeBase  = 500 * time.Millisecond
-	probeMost  = 10 * time.Second
 	probesMost = 6 // after 0.5, 1, 2, 4, 8 and 10 s: half a minute and the time-outs
 )
+
+// The waits before probes, without jitter: one call waits.
+var probeWaits = backoff.Exponential{Base: 500 * time.Millisecond, Max: 10 * time.Second}
 
 func newBreaker() *breaker { return &breaker{changed: make(chan struct{})} }
 
@@ -98,11 +101,11 @@ func (b *breaker) silence(probe bool) (opened, gone bool) {
 	if probe && b.silent > opensAt { // or a late answer to another attempt has ended the outage it was for
 		b.probing = false
 		b.probes++
-		b.retryAt = time.Now().Add(backoff(probeBase, probeMost, b.probes+1))
+		b.retryAt = time.Now().Add(probeWaits.Limit(b.probes + 1))
 		b.wake()
 	} else if b.silent == opensAt {
 		b.probes = 0
-		b.retryAt = time.Now().Add(probeBase)
+		b.retryAt = time.Now().Add(probeWaits.Limit(1))
 		opened = true
 	}
 	return opened, b.probes >= probesMost

@@ -37,8 +37,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -47,6 +45,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"groupimport/pkg/backoff"
 	"groupimport/pkg/group"
 	"groupimport/pkg/pacer"
 )
@@ -58,14 +57,6 @@ const (
 
 	defaultMaxAttempts = 5
 
-	// Waits between attempts: uniform between 0 and retryBase doubled with each attempt, at most
-	// retryMost: 0.5, 1, 2, 4, 8, 10, 10 … seconds. Throttled ones start higher, as nothing is gained
-	// by asking again within the second.
-	retryBase    = 500 * time.Millisecond
-	retryMost    = 10 * time.Second
-	throttleBase = 2 * time.Second
-	throttleMost = 30 * time.Second
-
 	// get_group_info may lag behind import_group; by how much no text says. A group that it does not show within
 	// readLag after its creation is taken for none.
 	secondLook = 2 * time.Second
@@ -75,6 +66,13 @@ const (
 	// groups are used up (trtc.io/document/33529). Nothing but 10006 for so long is the quota.
 	quotaPatience = 5 * time.Minute
 	quotaGap      = time.Minute // without one, after which the next is the first again; longer than a throttled call waits
+)
+
+// The waits between attempts, with full jitter: up to 0.5, 1, 2, 4, 8 and then 10 s. After a throttled
+// attempt they start higher, because a retry within the same second is throttled again.
+var (
+	retryWaits    = backoff.Exponential{Base: 500 * time.Millisecond, Max: 10 * time.Second}
+	throttleWaits = backoff.Exponential{Base: 2 * time.Second, Max: 30 * time.Second}
 )
 
 // Config is what a Client needs.
@@ -417,35 +415,23 @@ func (c *Client) importGroup(ctx context.Context, rec *group.Record, body []byte
 
 // pause waits before the next attempt. The error says why there will be none.
 func (c *Client) pause(ctx context.Context, v verdict, attempts, throttled int) error {
-	var wait time.Duration
 	switch v {
 	case tooFast:
-		wait = rand.N(backoff(throttleBase, throttleMost, throttled))
+		return c.sleep(ctx, throttleWaits.Wait(throttled))
 	case signAgain:
-		wait = time.Second // within the same second the UserSig would be the same
+		return c.sleep(ctx, time.Second) // within the same second the UserSig would be the same
 	default:
-		wait = rand.N(backoff(retryBase, retryMost, attempts))
+		return c.sleep(ctx, retryWaits.Wait(attempts))
 	}
-	return c.sleep(ctx, wait)
 }
 
-// sleep waits for d. The error says why there is nothing to wait for any more: ctx has ended or the client has stopped.
+// sleep waits for d, or until ctx ends or the client stops. The error is the cause.
 func (c *Client) sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-c.stopping.Done():
-		return context.Cause(c.stopping)
-	case <-timer.C:
-		return nil
-	}
-}
-
-// backoff returns base doubled n-1 times, at most most.
-func backoff(base, most time.Duration, n int) time.Duration {
-	return time.Duration(min(float64(most), float64(base)*math.Pow(2, float64(n-1))))
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := context.AfterFunc(c.stopping, func() { cancel(context.Cause(c.stopping)) })
+	defer stop()
+	return backoff.Sleep(ctx, d)
 }
 
 // exhausted ends a call whose attempts are used up. since is how many answers the breaker had counted
@@ -573,16 +559,4 @@ func (c *Client) place(ctx context.Context) (*pacer.Turn, error) {
 		c.window.leave(0)
 	}
 	return t, err
-}
-
-// sleep waits for d or until ctx ends.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
 }

@@ -1,5 +1,5 @@
 // Package blobtest has a [Bucket] in memory that fails as real stores do, and [TestBucket], the test
-// that every [blob.Bucket] passes.
+// suite that every [blob.Bucket] passes.
 package blobtest
 
 import (
@@ -18,30 +18,30 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"groupimport/pkg/backoff"
 	"groupimport/pkg/blob"
 )
 
-// The methods of a bucket, as they are named in [Op] and [Counts].
+// The methods of a bucket, as named in [Op] and [Counts].
 const (
-	Stat   = "Stat"
-	Open   = "Open"
-	Create = "Create"
-	Put    = "Put"
-	List   = "List"
-	Delete = "Delete"
+	Stat      = "Stat"
+	ReadRange = "ReadRange"
+	Create    = "Create"
+	Put       = "Put"
+	List      = "List"
+	Delete    = "Delete"
 )
 
-const pageSize = 1000 // of lists, on S3 and on COS
+const pageSize = 1000 // entries in a response to List, as on S3 and COS
 
-// A Bucket is a [blob.Bucket] in memory. Its zero value is an empty one that never fails. Versions are
-// hashes of the content. It holds no lock while it waits, so it works under virtual time.
+// A Bucket is a [blob.Bucket] in memory. Its zero value is empty and never fails. Versions are hashes of
+// the content. It holds no lock while it waits, so it works in virtual time.
 type Bucket struct {
-	// Fail says what goes wrong with an operation; nil and the zero Fault mean nothing. It is called
-	// before the operation does anything, concurrently if operations are, and must not change while
-	// they are.
+	// Fail returns the fault of an operation. Nil and the zero Fault mean none. Fail is called before the
+	// operation has an effect, concurrently for concurrent operations, and must not change meanwhile.
 	Fail func(Op) Fault
 
-	// MaxKey is how many bytes a key may have, 0 for any number. See [blob.KeyFitter].
+	// MaxKey is the limit of a key's length in bytes, 0 for none. See [blob.KeyFitter].
 	MaxKey int
 
 	mu      sync.Mutex
@@ -51,7 +51,7 @@ type Bucket struct {
 	seq     int
 }
 
-// FitsKey implements [blob.KeyFitter].
+// FitsKey checks the key against MaxKey.
 func (b *Bucket) FitsKey(key string) error {
 	if b.MaxKey == 0 {
 		return nil
@@ -73,40 +73,39 @@ func (o object) info(key string) blob.Info {
 // An Op is one call of a method, or one page of a list.
 type Op struct {
 	Method string
-	Key    string // of List, the prefix
-	N      int    // from 1, among those of this method with this key
-	Seq    int    // from 1, among all
+	Key    string // the prefix of List
+	N      int    // from 1, among the operations of this method with this key
+	Seq    int    // from 1, among all operations
 }
 
-// A Fault is what goes wrong with an operation.
+// A Fault describes how an operation fails.
 type Fault struct {
-	Delay time.Duration // passes first, unless the context is done earlier
+	Delay time.Duration // before the operation, unless its context is done earlier
 
-	// Err is what the operation returns. If Applied, it has its effect all the same, as when an answer
-	// gets lost: a Create that is sent again and finds its own data is {Err: fs.ErrExist, Applied:
-	// true}. A Put that is not applied has read its body; a list's page that is applied is yielded.
+	// Err is returned by the operation. With Applied the operation has its effect all the same, as if the
+	// response was lost: a Create that is sent again and finds its own data is {Err: fs.ErrExist, Applied:
+	// true}. A Put that is not applied has read its body. A page of a list that is applied is yielded.
 	Err     error
 	Applied bool
 
-	// A body from Open goes wrong after so many bytes of it, or before the first if this is negative: it
-	// breaks off with io.ErrUnexpectedEOF, ends as if it were complete, or hangs until its context is
-	// done.
+	// ReadRange fails after it has read so many bytes, or before the first if this is negative. With
+	// CutAfter the connection breaks: the error is io.ErrUnexpectedEOF. With EOFAfter the response looks
+	// complete. With HangAfter nothing comes until the context is done.
 	CutAfter  int64
 	EOFAfter  int64
 	HangAfter int64
 }
 
-// Counts is what was asked of a [Bucket], failures included.
+// Counts counts the operations of a [Bucket], failed ones included.
 type Counts struct {
-	Calls    map[string]int // by method; a list has one for each page of 1,000
-	Read     int64          // bytes read from bodies
-	Written  int64          // bytes of Create and Put
-	Unclosed int            // bodies that are not closed
+	Calls   map[string]int // by method; a list has one for each page of 1,000
+	Read    int64          // bytes returned by ReadRange
+	Written int64          // bytes of Create and Put
 }
 
 var _ blob.Bucket = (*Bucket)(nil)
 
-// Counts returns what was asked of b so far.
+// Counts returns the counts of b so far.
 func (b *Bucket) Counts() Counts {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -126,15 +125,14 @@ func (b *Bucket) Snapshot() map[string][]byte {
 	return m
 }
 
-// Clone returns a bucket of its own that holds the same objects. It does not fail and has counted
-// nothing.
+// Clone returns an independent bucket with the same objects, without faults and with counts of zero.
 func (b *Bucket) Clone() *Bucket {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return &Bucket{objects: maps.Clone(b.objects)}
 }
 
-// Stat implements [blob.Bucket].
+// Stat describes the object at key.
 func (b *Bucket) Stat(ctx context.Context, key string) (blob.Info, error) {
 	fault, err := b.begin(ctx, Stat, key)
 	if err != nil {
@@ -150,32 +148,57 @@ func (b *Bucket) Stat(ctx context.Context, key string) (blob.Info, error) {
 	return o.info(key), nil
 }
 
-// Open implements [blob.Bucket].
-func (b *Bucket) Open(ctx context.Context, key, version string, offset int64) (io.ReadCloser, error) {
-	fault, err := b.begin(ctx, Open, key)
+// ReadRange reads all n bytes, as far as the object has them.
+func (b *Bucket) ReadRange(
+	ctx context.Context, key, version string, off, n int64, buf []byte,
+) ([]byte, blob.Info, error) {
+	if err := blob.CheckRange(off, n); err != nil {
+		return buf, blob.Info{}, err
+	}
+	fault, err := b.begin(ctx, ReadRange, key)
+	if err == nil {
+		err = fault.Err
+	}
 	if err != nil {
-		return nil, err
+		return buf, blob.Info{}, err
 	}
-	if fault.Err != nil {
-		return nil, fault.Err
-	}
-	if offset < 0 {
-		return nil, fmt.Errorf("open %q: offset %d is negative", key, offset)
-	}
-	o, err := b.get(Open, key)
+	o, err := b.get(ReadRange, key)
 	if err != nil {
-		return nil, err
+		return buf, blob.Info{}, err
 	}
-	if v := o.info(key).Version; version != "" && version != v {
-		return nil, fmt.Errorf("open %q: %w: version %s is asked for, %s is there", key, blob.ErrChanged, version, v)
+	info := o.info(key)
+	if err := blob.CheckVersion(version, info.Version); err != nil {
+		return buf, blob.Info{}, fmt.Errorf("read %q: %w", key, err)
 	}
+	data := o.data[min(off, info.Size):min(off+n, info.Size)]
+	data, err = fault.cut(ctx, data)
 	b.mu.Lock()
-	b.counts.Unclosed++
-	b.mu.Unlock()
-	return &body{bucket: b, ctx: ctx, fault: fault, rest: o.data[min(offset, int64(len(o.data))):]}, nil
+	defer b.mu.Unlock()
+	b.counts.Read += int64(len(data))
+	return append(buf, data...), info, err
 }
 
-// Create implements [blob.Bucket].
+// cut returns the part of data that arrives, and the error.
+func (f Fault) cut(ctx context.Context, data []byte) ([]byte, error) {
+	size := int64(len(data))
+	isCut := func(after int64) bool { return after != 0 && after < size }
+	for _, after := range []int64{f.CutAfter, f.EOFAfter, f.HangAfter} {
+		if isCut(after) {
+			data = data[:min(int64(len(data)), max(after, 0))]
+		}
+	}
+	reached := func(after int64) bool { return isCut(after) && int64(len(data)) == max(after, 0) }
+	switch {
+	case reached(f.CutAfter):
+		return data, io.ErrUnexpectedEOF
+	case reached(f.HangAfter) && !reached(f.EOFAfter):
+		<-ctx.Done()
+		return data, context.Cause(ctx)
+	}
+	return data, nil
+}
+
+// Create writes the object at key if there is none.
 func (b *Bucket) Create(ctx context.Context, key string, data []byte) error {
 	fault, err := b.begin(ctx, Create, key)
 	if err != nil {
@@ -194,7 +217,7 @@ func (b *Bucket) Create(ctx context.Context, key string, data []byte) error {
 	return fault.Err
 }
 
-// Put implements [blob.Bucket].
+// Put writes or replaces the object at key.
 func (b *Bucket) Put(ctx context.Context, key string, body io.Reader) error {
 	fault, err := b.begin(ctx, Put, key)
 	if err != nil {
@@ -216,7 +239,7 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.Reader) error {
 	return fault.Err
 }
 
-// Delete implements [blob.Bucket].
+// Delete removes the object at key.
 func (b *Bucket) Delete(ctx context.Context, key string) error {
 	fault, err := b.begin(ctx, Delete, key)
 	if err != nil {
@@ -230,7 +253,7 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 	return fault.Err
 }
 
-// List implements [blob.Bucket]. A page shows what is there when it is asked for, without versions.
+// List yields objects without versions. A page shows the bucket as it is when the page is requested.
 func (b *Bucket) List(ctx context.Context, prefix, delimiter string) iter.Seq2[blob.Info, error] {
 	return func(yield func(blob.Info, error) bool) {
 		if err := blob.CheckDelimiter(delimiter); err != nil {
@@ -265,7 +288,7 @@ func (b *Bucket) List(ctx context.Context, prefix, delimiter string) iter.Seq2[b
 	}
 }
 
-// page returns the first entries of a list after the key or folder last yielded, and whether there are
+// page returns the first entries of a list behind the last key or folder yielded, and whether there are
 // more.
 func (b *Bucket) page(prefix, delimiter, after string) (page []blob.Info, more bool) {
 	b.mu.Lock()
@@ -292,9 +315,9 @@ func (b *Bucket) page(prefix, delimiter, after string) (page []blob.Info, more b
 	return page, false
 }
 
-// begin counts an operation, and lets it go wrong as far as it does so before it begins.
+// begin counts an operation and returns its fault after its delay.
 func (b *Bucket) begin(ctx context.Context, method, key string) (Fault, error) {
-	if method != List { // whose prefix may be any
+	if method != List { // the prefix is not checked
 		if err := blob.CheckKey(key); err != nil {
 			return Fault{}, err
 		}
@@ -314,16 +337,8 @@ func (b *Bucket) begin(ctx context.Context, method, key string) (Fault, error) {
 	if b.Fail != nil {
 		fault = b.Fail(op)
 	}
-	if fault.Delay > 0 {
-		t := time.NewTimer(fault.Delay)
-		defer t.Stop()
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-		}
-	}
-	if ctx.Err() != nil {
-		return Fault{}, context.Cause(ctx)
+	if err := backoff.Sleep(ctx, fault.Delay); err != nil {
+		return Fault{}, err
 	}
 	return fault, nil
 }
@@ -344,69 +359,4 @@ func (b *Bucket) set(key string, data []byte) {
 		b.objects = make(map[string]object)
 	}
 	b.objects[key] = object{data, time.Now()}
-}
-
-// A body is what Open returns.
-type body struct {
-	bucket *Bucket
-	ctx    context.Context //nolint:containedctx // Read takes none
-	fault  Fault
-	rest   []byte
-	read   int64
-	closed bool
-}
-
-// Read implements [io.Reader].
-func (r *body) Read(p []byte) (int, error) {
-	switch {
-	case r.closed:
-		return 0, fs.ErrClosed
-	case r.ctx.Err() != nil:
-		return 0, context.Cause(r.ctx)
-	case len(p) == 0:
-		return 0, nil
-	}
-	for _, after := range []int64{r.fault.CutAfter, r.fault.EOFAfter, r.fault.HangAfter} {
-		if after != 0 {
-			p = p[:min(int64(len(p)), max(after-r.read, 0))]
-		}
-	}
-	if len(p) == 0 {
-		return 0, r.fail()
-	}
-	if len(r.rest) == 0 {
-		return 0, io.EOF
-	}
-	n := copy(p, r.rest)
-	r.rest = r.rest[n:]
-	r.read += int64(n)
-	r.bucket.mu.Lock()
-	r.bucket.counts.Read += int64(n)
-	r.bucket.mu.Unlock()
-	return n, nil
-}
-
-// fail is how a body goes wrong where it does.
-func (r *body) fail() error {
-	reached := func(after int64) bool { return after != 0 && r.read >= after }
-	switch {
-	case reached(r.fault.CutAfter):
-		return io.ErrUnexpectedEOF
-	case reached(r.fault.EOFAfter):
-		return io.EOF
-	default:
-		<-r.ctx.Done()
-		return context.Cause(r.ctx)
-	}
-}
-
-// Close implements [io.Closer].
-func (r *body) Close() error {
-	if !r.closed {
-		r.closed = true
-		r.bucket.mu.Lock()
-		r.bucket.counts.Unclosed--
-		r.bucket.mu.Unlock()
-	}
-	return nil
 }

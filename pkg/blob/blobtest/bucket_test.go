@@ -17,19 +17,13 @@ import (
 	"groupimport/pkg/blob/blobtest"
 )
 
-func TestMemoryPassesTheSuite(t *testing.T) {
+func TestBucket_InMemory(t *testing.T) {
 	blobtest.TestBucket(t, func(t *testing.T) blob.Bucket {
-		b := new(blobtest.Bucket)
-		t.Cleanup(func() {
-			if n := b.Counts().Unclosed; n != 0 {
-				t.Errorf("%d bodies are not closed", n)
-			}
-		})
-		return b
+		return new(blobtest.Bucket)
 	})
 }
 
-func TestFaultsBeforeAndAfterTheEffect(t *testing.T) {
+func TestBucket_FaultsBeforeAndAfterTheEffect(t *testing.T) {
 	ctx, errStore := t.Context(), errors.New("store failed")
 	for _, applied := range []bool{false, true} {
 		var b blobtest.Bucket
@@ -37,7 +31,7 @@ func TestFaultsBeforeAndAfterTheEffect(t *testing.T) {
 		b.Fail = func(blobtest.Op) blobtest.Fault { return blobtest.Fault{Err: errStore, Applied: applied} }
 
 		_, statErr := b.Stat(ctx, "old")
-		_, openErr := b.Open(ctx, "old", "", 0)
+		_, _, readErr := b.ReadRange(ctx, "old", "", 0, 1, nil)
 		var listed []string
 		var listErr error
 		for info, err := range b.List(ctx, "", "") {
@@ -45,7 +39,7 @@ func TestFaultsBeforeAndAfterTheEffect(t *testing.T) {
 		}
 		body := strings.NewReader("new")
 		for method, err := range map[string]error{
-			"Stat": statErr, "Open": openErr, "List": listErr,
+			"Stat": statErr, "ReadRange": readErr, "List": listErr,
 			"Put":    b.Put(ctx, "put", body),
 			"Create": b.Create(ctx, "created", []byte("new")),
 			"Delete": b.Delete(ctx, "old"),
@@ -70,7 +64,7 @@ func TestFaultsBeforeAndAfterTheEffect(t *testing.T) {
 	}
 }
 
-func TestBodiesGoWrong(t *testing.T) {
+func TestBucketReadRange_Faults(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, test := range []struct {
 			fault blobtest.Fault
@@ -83,26 +77,29 @@ func TestBodiesGoWrong(t *testing.T) {
 			{blobtest.Fault{EOFAfter: -1}, "", nil},
 			{blobtest.Fault{HangAfter: 4}, "2345", context.DeadlineExceeded},
 			{blobtest.Fault{HangAfter: -1}, "", context.DeadlineExceeded},
+			{blobtest.Fault{CutAfter: 5, EOFAfter: 4, HangAfter: 6}, "2345", nil},
+			{blobtest.Fault{CutAfter: 5, EOFAfter: 6, HangAfter: 4}, "2345", context.DeadlineExceeded},
 			{blobtest.Fault{CutAfter: 100, EOFAfter: 100, HangAfter: 100}, "23456789", nil},
 		} {
 			b := blobtest.Bucket{Fail: func(blobtest.Op) blobtest.Fault { return test.fault }}
 			must(t, b.Create(t.Context(), "object", []byte("0123456789")))
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-			r, err := b.Open(ctx, "object", "", 2)
-			must(t, err)
-			if data, err := io.ReadAll(r); string(data) != test.data || !errors.Is(err, test.err) {
+			data, info, err := b.ReadRange(ctx, "object", "", 2, 100, nil)
+			cancel()
+			if string(data) != test.data || !errors.Is(err, test.err) {
 				t.Errorf("%+v: read %q, %v; want %q, %v", test.fault, data, err, test.data, test.err)
 			}
-			if n := b.Counts().Unclosed; n != 1 {
-				t.Errorf("%d bodies are not closed, want 1", n)
+			if info.Size != 10 || info.Version == "" {
+				t.Errorf("%+v: info is %+v", test.fault, info)
 			}
-			must(t, r.Close())
-			cancel()
+			if n := b.Counts().Read; n != int64(len(test.data)) {
+				t.Errorf("%+v: counted %d bytes", test.fault, n)
+			}
 		}
 	})
 }
 
-func TestDelayPassesBeforeTheEffectAndEndsWithTheContext(t *testing.T) {
+func TestBucket_DelayPassesBeforeTheEffect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := blobtest.Bucket{Fail: func(blobtest.Op) blobtest.Fault { return blobtest.Fault{Delay: time.Minute} }}
 		start := time.Now()
@@ -125,7 +122,7 @@ func TestDelayPassesBeforeTheEffectAndEndsWithTheContext(t *testing.T) {
 	})
 }
 
-func TestOpsAndCounts(t *testing.T) {
+func TestBucket_OpsAndCounts(t *testing.T) {
 	ctx := t.Context()
 	var b blobtest.Bucket
 	var ops []string
@@ -143,17 +140,17 @@ func TestOpsAndCounts(t *testing.T) {
 	if _, err := blob.ReadAll(ctx, &b, "a", 3); err != nil {
 		t.Error(err)
 	}
-	want := []string{"1: Put a #1", "2: Put b #1", "3: Put a #2", "4: Create c #1", "5: Create c #2", "6: Stat a #1", "7: Open a #1"}
+	want := []string{"1: Put a #1", "2: Put b #1", "3: Put a #2", "4: Create c #1", "5: Create c #2", "6: ReadRange a #1"}
 	if !reflect.DeepEqual(ops, want) {
 		t.Errorf("ops are %q, want %q", ops, want)
 	}
-	wantCounts := blobtest.Counts{Calls: map[string]int{"Put": 3, "Create": 2, "Stat": 1, "Open": 1}, Read: 3, Written: 12}
+	wantCounts := blobtest.Counts{Calls: map[string]int{"Put": 3, "Create": 2, "ReadRange": 1}, Read: 3, Written: 12}
 	if got := b.Counts(); !reflect.DeepEqual(got, wantCounts) {
 		t.Errorf("counts are %+v, want %+v", got, wantCounts)
 	}
 }
 
-func TestListCostsACallForEachPage(t *testing.T) {
+func TestBucketList_OneCallForEachPage(t *testing.T) {
 	var b blobtest.Bucket
 	for i := range 2001 {
 		must(t, b.Create(t.Context(), fmt.Sprintf("%02d/%04d", i%20, i), nil))
@@ -172,7 +169,7 @@ func TestListCostsACallForEachPage(t *testing.T) {
 	}
 }
 
-func TestCloneAndSnapshotAreCopies(t *testing.T) {
+func TestBucketClone_IsIndependent(t *testing.T) {
 	ctx := t.Context()
 	b := blobtest.Bucket{}
 	must(t, b.Create(ctx, "object", []byte("data")))
@@ -190,7 +187,7 @@ func TestCloneAndSnapshotAreCopies(t *testing.T) {
 	}
 }
 
-func TestKeysThatNotEveryStoreTakesAreRefused(t *testing.T) {
+func TestBucket_RejectsKeysThatSomeStoreRejects(t *testing.T) {
 	var b blobtest.Bucket
 	if err := b.Put(t.Context(), "a//b", strings.NewReader("")); err == nil {
 		t.Error("no error")

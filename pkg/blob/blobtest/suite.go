@@ -14,6 +14,7 @@ import (
 	"sync"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -30,7 +31,9 @@ func TestBucket(t *testing.T, newBucket func(t *testing.T) blob.Bucket) {
 		{"missing object", testMissing},
 		{"what is put is read", testRoundTrip},
 		{"large object", testLarge},
-		{"offset", testOffset},
+		{"range", testRange},
+		{"buffer of a range", testRangeBuffer},
+		{"reader", testReader},
 		{"version", testVersion},
 		{"create", testCreate},
 		{"create by many at once", testCreateRace},
@@ -54,8 +57,8 @@ func testMissing(t *testing.T, b blob.Bucket) {
 			t.Errorf("Stat(%q): error %v, want fs.ErrNotExist", key, err)
 		}
 		for _, version := range []string{"", stat(t, b, "folder/object").Version} {
-			if _, err := b.Open(t.Context(), key, version, 0); !errors.Is(err, fs.ErrNotExist) {
-				t.Errorf("Open(%q, %q): error %v, want fs.ErrNotExist", key, version, err)
+			if _, _, err := b.ReadRange(t.Context(), key, version, 0, 1, nil); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("ReadRange(%q, %q): error %v, want fs.ErrNotExist", key, version, err)
 			}
 		}
 	}
@@ -85,10 +88,7 @@ func testLarge(t *testing.T, b blob.Bucket) {
 		if _, err := io.CopyN(io.Discard, want, offset); err != nil {
 			t.Fatal(err)
 		}
-		r, err := b.Open(t.Context(), "large", info.Version, offset)
-		if err != nil {
-			t.Fatal(err)
-		}
+		r := blob.NewReader(t.Context(), b, "large", info.Version, offset, -1)
 		if got, want := sum(t, r), sum(t, want); got != want {
 			t.Errorf("from %d on: read %s, want %s", offset, got, want)
 		}
@@ -98,30 +98,66 @@ func testLarge(t *testing.T, b blob.Bucket) {
 	}
 }
 
-func testOffset(t *testing.T, b blob.Bucket) {
+func testRange(t *testing.T, b blob.Bucket) {
 	const data = "0123456789"
 	put(t, b, "object", data)
 	put(t, b, "empty", "")
-	version := stat(t, b, "object").Version
-	for _, offset := range []int64{0, 1, 9, 10, 11, 1 << 40} {
-		for _, v := range []string{"", version} {
-			want := data[min(offset, 10):]
-			if got := read(t, b, "object", v, offset); got != want {
-				t.Errorf("from %d on, version %q: %q, want %q", offset, v, got, want)
+	object, empty := stat(t, b, "object"), stat(t, b, "empty")
+	for _, version := range []string{"", object.Version} {
+		for _, off := range []int64{0, 1, 9, 10, 11, 1 << 40} {
+			for _, n := range []int64{1, 3, 10, 1 << 40} {
+				want := data[min(off, 10):]
+				want = want[:min(n, int64(len(want)))]
+				got, info, err := b.ReadRange(t.Context(), "object", version, off, n, nil)
+				if string(got) != want || !sameInfo(info, object) || err != nil {
+					t.Errorf("%d bytes from %d on, version %q: read %q of %+v, error %v; want %q of %+v",
+						n, off, version, got, info, err, want, object)
+				}
 			}
 		}
 	}
-	if got := read(t, b, "empty", stat(t, b, "empty").Version, 0); got != "" {
-		t.Errorf("empty object: %q", got)
+	for _, version := range []string{"", empty.Version} {
+		got, info, err := b.ReadRange(t.Context(), "empty", version, 0, 5, nil)
+		if len(got) > 0 || !sameInfo(info, empty) || err != nil {
+			t.Errorf("empty object: read %q of %+v, error %v; want none of %+v", got, info, err, empty)
+		}
 	}
-	if _, err := b.Open(t.Context(), "object", "", -1); err == nil {
-		t.Error("Open at -1: no error")
+	for _, r := range [][2]int64{{-1, 1}, {0, 0}, {0, -1}} {
+		if _, _, err := b.ReadRange(t.Context(), "object", "", r[0], r[1], nil); !blob.IsPermanent(err) {
+			t.Errorf("%d bytes from %d on: error %v, want a permanent one", r[1], r[0], err)
+		}
 	}
+}
 
-	r, err := b.Open(t.Context(), "object", version, 3)
-	if err != nil {
-		t.Fatal(err)
+// sameInfo compares times in seconds, to which a header rounds them.
+func sameInfo(a, b blob.Info) bool {
+	isSameTime := a.Modified.Truncate(time.Second).Equal(b.Modified.Truncate(time.Second))
+	a.Modified, b.Modified = time.Time{}, time.Time{}
+	return isSameTime && a == b
+}
+
+// testRangeBuffer checks that the buffer is extended: reused if it is large enough, and never lost.
+func testRangeBuffer(t *testing.T, b blob.Bucket) {
+	put(t, b, "object", "0123456789")
+	large := append(make([]byte, 0, 100), "before "...)
+	for _, buf := range [][]byte{large, []byte("before ")} {
+		got, _, err := b.ReadRange(t.Context(), "object", "", 2, 3, buf)
+		if string(got) != "before 234" || err != nil {
+			t.Errorf("read %q, %v; want %q", got, err, "before 234")
+		}
+		if cap(buf) == 100 && &got[0] != &buf[0] {
+			t.Error("a large enough buffer was not used")
+		}
+		if got, _, err := b.ReadRange(t.Context(), "missing", "", 2, 3, buf); string(got) != "before " || err == nil {
+			t.Errorf("missing: read %q, %v; want the buffer as it was and an error", got, err)
+		}
 	}
+}
+
+func testReader(t *testing.T, b blob.Bucket) {
+	const data = "0123456789"
+	put(t, b, "object", data)
+	r := blob.NewReader(t.Context(), b, "object", stat(t, b, "object").Version, 3, 10)
 	defer r.Close()
 	if err := iotest.TestReader(r, []byte(data[3:])); err != nil {
 		t.Error(err)
@@ -141,17 +177,17 @@ func testVersion(t *testing.T, b blob.Bucket) {
 			t.Errorf("%q has the version of %q, %s", data, "first", old)
 		}
 		for _, offset := range []int64{0, 3, 100} {
-			if _, err := b.Open(t.Context(), "object", old, offset); !errors.Is(err, blob.ErrChanged) {
-				t.Errorf("Open of a version replaced by %q, from %d on: error %v, want ErrChanged", data, offset, err)
+			if _, _, err := b.ReadRange(t.Context(), "object", old, offset, 1, nil); !errors.Is(err, blob.ErrChanged) {
+				t.Errorf("version replaced by %q, from %d on: error %v, want ErrChanged", data, offset, err)
 			}
 		}
-		if got := read(t, b, "object", version, 0); got != data {
+		if got := read(t, b, "object", version); got != data {
 			t.Errorf("read %q, want %q", got, data)
 		}
 	}
 	remove(t, b, "object")
-	if _, err := b.Open(t.Context(), "object", old, 0); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("Open of a version that was deleted: error %v, want fs.ErrNotExist", err)
+	if _, _, err := b.ReadRange(t.Context(), "object", old, 0, 1, nil); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("deleted version: error %v, want fs.ErrNotExist", err)
 	}
 }
 
@@ -191,7 +227,7 @@ func testCreateRace(t *testing.T, b blob.Bucket) {
 				t.Errorf("error %v, want fs.ErrExist", err)
 			}
 		}
-		if got := read(t, b, key, "", 0); len(winners) != 1 || got != winners[0] {
+		if got := read(t, b, key, ""); len(winners) != 1 || got != winners[0] {
 			t.Errorf("won by %q, there is %q", winners, got)
 		}
 	}
@@ -199,13 +235,13 @@ func testCreateRace(t *testing.T, b blob.Bucket) {
 
 func testPutAtomic(t *testing.T, b blob.Bucket) {
 	// Whole objects, each of one letter, of different sizes.
-	object := func(i int) string { return strings.Repeat(string(rune('a'+i%26)), 100_000+i) }
+	object := func(i int) string { return strings.Repeat(string(rune('a'+i%26)), 300_000+i) }
 	put(t, b, "object", object(0))
-	old, err := b.Open(t.Context(), "object", "", 0)
-	if err != nil {
+	old := blob.NewReader(t.Context(), b, "object", "", 0, -1)
+	defer old.Close()
+	if _, err := io.ReadFull(old, make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
-	defer old.Close()
 
 	written := make(chan struct{})
 	var wg sync.WaitGroup
@@ -217,12 +253,8 @@ func testPutAtomic(t *testing.T, b blob.Bucket) {
 					return
 				default:
 				}
-				r, err := b.Open(t.Context(), "object", "", 0)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				testWhole(t, r)
+				r := blob.NewReader(t.Context(), b, "object", "", 0, -1)
+				testWhole(t, r, 0)
 				r.Close()
 			}
 		})
@@ -232,13 +264,17 @@ func testPutAtomic(t *testing.T, b blob.Bucket) {
 	}
 	close(written)
 	wg.Wait()
-	testWhole(t, old)
+	testWhole(t, old, 1)
 	check(t, b, "object", object(29))
 }
 
-// testWhole reads an object of testPutAtomic, or sees that it cannot be read on.
-func testWhole(t *testing.T, r io.Reader) {
+// testWhole reads an object of testPutAtomic, from which skipped bytes were read before, or sees that it
+// was replaced.
+func testWhole(t *testing.T, r io.Reader, skipped int) {
 	data, err := io.ReadAll(r)
+	if len(data) > 0 && bytes.Count(data, data[:1]) != len(data) {
+		t.Errorf("read a mix of %d bytes, beginning with %q", len(data), data[:1])
+	}
 	if errors.Is(err, blob.ErrChanged) {
 		return
 	}
@@ -246,8 +282,8 @@ func testWhole(t *testing.T, r io.Reader) {
 		t.Error(err)
 		return
 	}
-	if len(data) < 100_000 || (len(data)-100_000)%26 != int(data[0]-'a') || bytes.Count(data, data[:1]) != len(data) {
-		t.Errorf("read a mix of %d bytes, beginning with %q", len(data), data[:min(1, len(data))])
+	if size := len(data) + skipped; size < 300_000 || (size-300_000)%26 != int(data[0]-'a') {
+		t.Errorf("read %d bytes, beginning with %q", size, data[:min(1, len(data))])
 	}
 }
 
@@ -273,18 +309,18 @@ func testContext(t *testing.T, b blob.Bucket) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, statErr := b.Stat(ctx, "object")
-	_, openErr := b.Open(ctx, "object", "", 0)
+	_, _, readErr := b.ReadRange(ctx, "object", "", 0, 1, nil)
 	var listErrs []error
 	for _, err := range b.List(ctx, "", "") {
 		listErrs = append(listErrs, err)
 	}
 	for method, err := range map[string]error{
-		Stat:   statErr,
-		Open:   openErr,
-		Create: b.Create(ctx, "created", []byte("data")),
-		Put:    b.Put(ctx, "object", strings.NewReader("other")),
-		List:   errors.Join(listErrs...),
-		Delete: b.Delete(ctx, "object"),
+		Stat:      statErr,
+		ReadRange: readErr,
+		Create:    b.Create(ctx, "created", []byte("data")),
+		Put:       b.Put(ctx, "object", strings.NewReader("other")),
+		List:      errors.Join(listErrs...),
+		Delete:    b.Delete(ctx, "object"),
 	} {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: error %v, want context.Canceled", method, err)
@@ -319,10 +355,7 @@ func testContextWhileRead(t *testing.T, b blob.Bucket) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	r, err := b.Open(ctx, "object", "", 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := blob.NewReader(ctx, b, "object", "", 0, -1)
 	defer r.Close()
 	if _, err := io.ReadFull(r, make([]byte, 10)); err != nil {
 		t.Fatal(err)
@@ -522,12 +555,9 @@ func stat(t *testing.T, b blob.Bucket, key string) blob.Info {
 	return info
 }
 
-func read(t *testing.T, b blob.Bucket, key, version string, offset int64) string {
+func read(t *testing.T, b blob.Bucket, key, version string) string {
 	t.Helper()
-	r, err := b.Open(t.Context(), key, version, offset)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := blob.NewReader(t.Context(), b, key, version, 0, -1)
 	defer r.Close()
 	data, err := io.ReadAll(r)
 	if err != nil {
@@ -543,7 +573,7 @@ func check(t *testing.T, b blob.Bucket, key, data string) {
 	if info.Size != int64(len(data)) {
 		t.Errorf("Stat(%q): Size is %d, want %d", key, info.Size, len(data))
 	}
-	if got := read(t, b, key, info.Version, 0); got != data {
+	if got := read(t, b, key, info.Version); got != data {
 		t.Errorf("at %q are %d bytes, %.20q; want %d, %.20q", key, len(got), got, len(data), data)
 	}
 }

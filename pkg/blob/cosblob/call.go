@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -18,57 +17,67 @@ import (
 
 	"github.com/tencentyun/cos-go-sdk-v5"
 
+	"groupimport/pkg/backoff"
 	"groupimport/pkg/blob"
 )
 
 const (
-	attempts  = 5 // of a request, until there is an answer that counts
-	firstWait = 250 * time.Millisecond
+	maxAttempts = 5 // of a request
 
-	// An attempt that takes longer is lost. Ranges are read with a limit of their own, and completing an
-	// upload "may take minutes" (cloud.tencent.com/document/product/436/7742).
-	attemptLimit  = 2 * time.Minute
-	completeLimit = 10 * time.Minute
+	// An attempt that takes longer fails. Completing an upload "may take minutes"
+	// (cloud.tencent.com/document/product/436/7742).
+	attemptTimeout  = 2 * time.Minute
+	completeTimeout = 10 * time.Minute
 
 	maxAnswer = 1 << 20 // bytes of an answer to completing an upload that are looked at
 )
 
 var (
+	waits = backoff.Exponential{Base: 250 * time.Millisecond, Max: 2 * time.Second}
+
 	errNoCredentials = errors.New("there are no credentials: secret ID or key is empty")
-	errTooLong       = errors.New("the attempt took too long")
+	errTimeout       = errors.New("the attempt took too long")
 )
 
-// call makes attempts at a request until one is answered for good. The action is what a policy calls it,
-// without name/cos:. try's answer has been read when it returns.
+// call makes attempts at a request until one has a final result.
 func (b *Bucket) call(ctx context.Context, action string,
 	try func(context.Context) (*cos.Response, error),
 ) (*cos.Response, error) {
-	limit := attemptLimit
-	if action == "CompleteMultipartUpload" {
-		limit = completeLimit
-	}
 	for n := 1; ; n++ {
-		attempt, cancel := context.WithTimeoutCause(ctx, limit, errTooLong)
-		resp, err := try(attempt)
-		err = b.judge(attempt, action, resp, err)
-		cancel()
+		resp, err := b.attempt(ctx, action, try)
 		if err == nil {
 			return resp, nil
 		}
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		if n == attempts || !transient(err) {
+		if n == maxAttempts || !transient(err) {
 			return nil, err
 		}
-		wait := rand.N(firstWait << (n - 1))
+		wait := waits.Wait(n)
 		if b.config.Log != nil {
-			b.config.Log.WarnContext(ctx, "store asked again", "what", action, "attempt", n+1, "err", err, "wait", wait)
+			b.config.Log.WarnContext(ctx, "retrying store request",
+				"what", action, "attempt", n+1, "err", err, "wait", wait)
 		}
-		if err := pause(ctx, wait); err != nil {
+		if err := backoff.Sleep(ctx, wait); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// attempt makes one attempt at a request. The action is what a policy calls it, without name/cos:. try
+// has read the response when it returns.
+func (b *Bucket) attempt(ctx context.Context, action string,
+	try func(context.Context) (*cos.Response, error),
+) (*cos.Response, error) {
+	timeout := attemptTimeout
+	if action == "CompleteMultipartUpload" {
+		timeout = completeTimeout
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errTimeout)
+	defer cancel()
+	resp, err := try(ctx)
+	return resp, b.judge(ctx, action, resp, err)
 }
 
 // judge says what an attempt came to. It passes on nothing of the SDK's errors that may hold a header or
@@ -120,17 +129,6 @@ func (b *Bucket) judge(ctx context.Context, action string, resp *cos.Response, e
 		err = errors.New("the answer cannot be read") // the SDK's message holds it all
 	}
 	return &lost{action, err}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 // A lost attempt is one that may have had its effect or not.

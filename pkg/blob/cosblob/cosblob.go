@@ -161,12 +161,8 @@ func (b *Bucket) head(ctx context.Context, key string) (blob.Info, http.Header, 
 		}
 		return b.head(ctx, key) // written in between
 	}
-	modified, err := http.ParseTime(resp.Header.Get("Last-Modified"))
-	info := blob.Info{Key: key, Version: version(resp.Header.Get("ETag")), Size: resp.ContentLength, Modified: modified}
-	if err != nil || info.Version == "" || info.Size < 0 {
-		return blob.Info{}, nil, errors.New("the answer lacks ETag, Content-Length or Last-Modified")
-	}
-	return info, resp.Header, nil
+	info, err := infoOf(key, resp.Response, 0)
+	return info, resp.Header, err
 }
 
 // headFailure returns why a HEAD failed with err, or nil if the object is there by now. The response to a HEAD has no

@@ -192,15 +192,12 @@ var methods = []struct {
 		}
 		return nil
 	}},
-	{"Open", []string{"GetObject"}, func(ctx context.Context, b blob.Bucket) error {
-		_, err := readAll(ctx, b, "there", "", 0)
+	{"ReadRange", []string{"GetObject"}, func(ctx context.Context, b blob.Bucket) error {
+		_, err := blob.ReadAll(ctx, b, "there", 100)
 		return err
 	}},
-	{"Open at the end", []string{"GetObject", "HeadObject"}, func(ctx context.Context, b blob.Bucket) error {
-		r, err := b.Open(ctx, "there", "a version", 1<<30)
-		if err == nil {
-			r.Close()
-		}
+	{"ReadRange at the end", []string{"GetObject", "HeadObject"}, func(ctx context.Context, b blob.Bucket) error {
+		_, err := readAll(ctx, b, "there", "a version", 1<<30)
 		if errors.Is(err, blob.ErrChanged) {
 			return nil
 		}
@@ -237,7 +234,7 @@ func TestMethodsSendTheseActions(t *testing.T) {
 				mu.Lock()
 				defer mu.Unlock()
 				got = append(got, r.Action)
-				if m.name == "Open at the end" && r.Action == "GetObject" {
+				if m.name == "ReadRange at the end" && r.Action == "GetObject" {
 					return costest.Fault{Status: 416, Code: "InvalidRange"} // before it looks at the version
 				}
 				return costest.Fault{}
@@ -276,7 +273,7 @@ func TestOneFailureIsHidden(t *testing.T) {
 				if fault.FlipIn && action != "PutObject" && action != "UploadPart" {
 					continue
 				}
-				if m.name == "Open at the end" {
+				if m.name == "ReadRange at the end" {
 					continue
 				}
 				t.Run(m.name+"/"+action+"/"+name, func(t *testing.T) {
@@ -350,10 +347,17 @@ func TestAttemptsAreBounded(t *testing.T) {
 					if fault.Status != 0 && !strings.Contains(err.Error(), fmt.Sprint(fault.Status)) {
 						t.Errorf("error %q does not say %d", err, fault.Status)
 					}
-					if got := b.server.Calls()[m.actions[0]]; got != 5 {
-						t.Errorf("%d attempts, want 5", got)
+					attempts, longest := 5, 3750*time.Millisecond
+					switch m.name { // those of blob.Reader
+					case "ReadRange":
+						attempts, longest = 6, 6200*time.Millisecond
+					case "ReadRange at the end":
+						attempts, longest = 12, 62600*time.Millisecond
 					}
-					if took := time.Since(start); took > 3750*time.Millisecond || took < 100*time.Millisecond {
+					if got := b.server.Calls()[m.actions[0]]; got != attempts {
+						t.Errorf("%d attempts, want %d", got, attempts)
+					}
+					if took := time.Since(start); took > longest || took < 100*time.Millisecond {
 						t.Errorf("gave up after %v", took)
 					}
 				})
@@ -525,18 +529,20 @@ func TestConflictsThatAreNone(t *testing.T) {
 	})
 }
 
-func TestReadsGoOn(t *testing.T) {
+func TestReadRange_FailuresWhileRead(t *testing.T) {
 	for name, c := range map[string]struct {
 		fault costest.Fault
 		gets  int
 		took  time.Duration // without the waits between attempts
 	}{
-		"in ranges":                         {costest.Fault{}, 3, 0},
-		"after a body is cut":               {costest.Fault{CutAfter: 1 << 20}, 4, 0},
-		"after a body is cut before a byte": {costest.Fault{CutAfter: -1}, 4, 0},
-		"after a body hangs":                {costest.Fault{HangAfter: 1 << 20}, 4, 20 * time.Second},
-		"after one hangs before a byte":     {costest.Fault{HangAfter: -1}, 4, 20 * time.Second},
-		"after a request hangs":             {costest.Fault{Delay: time.Hour}, 4, 20 * time.Second},
+		"no fault":                         {costest.Fault{}, 3, 0},
+		"a response is cut":                {costest.Fault{CutAfter: 1 << 20}, 4, 0},
+		"a response is cut before a byte":  {costest.Fault{CutAfter: -1}, 4, 0},
+		"a response hangs":                 {costest.Fault{HangAfter: 1 << 20}, 4, 20 * time.Second},
+		"a response hangs before a byte":   {costest.Fault{HangAfter: -1}, 4, 20 * time.Second},
+		"a request hangs":                  {costest.Fault{Delay: time.Hour}, 4, 20 * time.Second},
+		"the service has a failure":        {costest.Fault{Status: 500, Code: "InternalError"}, 4, 0},
+		"the service wants fewer requests": {costest.Fault{Status: 503, Code: "SlowDown"}, 4, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			fail := func(r costest.Request) costest.Fault {
@@ -554,7 +560,7 @@ func TestReadsGoOn(t *testing.T) {
 					t.Fatal(err)
 				}
 				if !bytes.Equal(got, want) {
-					t.Error("other bytes than those that are there")
+					t.Error("other bytes than those of the object")
 				}
 				if n := b.server.Calls()["GetObject"]; n != c.gets {
 					t.Errorf("%d GETs, want %d", n, c.gets)
@@ -567,17 +573,13 @@ func TestReadsGoOn(t *testing.T) {
 	}
 }
 
-func TestSlowReadHandsOutWhatItHas(t *testing.T) {
+func TestReadRange_SlowResponse(t *testing.T) {
 	bubble(t, costest.Options{}, func(t *testing.T, b bench) {
 		seed(t, b.objects, "object", strings.Repeat("x", 4<<20))
 		b.config.Transport = &throttled{b.config.Transport, 100_000}
-		start := time.Now()
-		r, err := open(t, b.config).Open(t.Context(), "object", "", 0)
-		if err != nil {
-			t.Fatal(err)
-		}
+		r := blob.NewReader(t.Context(), open(t, b.config), "object", "", 0, -1)
 		defer r.Close()
-		longest := time.Since(start)
+		var longest time.Duration
 		buf, total := make([]byte, 1<<20), 0
 		for {
 			start := time.Now()
@@ -591,7 +593,7 @@ func TestSlowReadHandsOutWhatItHas(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if total != 4<<20 || longest > 12*time.Second {
+		if total != 4<<20 || longest > 22*time.Second {
 			t.Errorf("read %d bytes, longest Read %v", total, longest)
 		}
 	})
@@ -649,11 +651,11 @@ func TestReadsNoticeOtherBytes(t *testing.T) {
 		for _, data := range []string{"shorter", strings.Repeat("y", large)} {
 			bubble(t, costest.Options{}, func(t *testing.T, b bench) {
 				seed(t, b.objects, "object", strings.Repeat("x", large))
-				r, err := b.Open(t.Context(), "object", "", 0)
-				if err != nil {
+				r := blob.NewReader(t.Context(), b, "object", "", 0, -1)
+				defer r.Close()
+				if _, err := io.ReadFull(r, make([]byte, 1)); err != nil {
 					t.Fatal(err)
 				}
-				defer r.Close()
 				seed(t, b.objects, "object", data)
 				got, err := io.ReadAll(r)
 				if !errors.Is(err, blob.ErrChanged) || strings.Trim(string(got), "x") != "" {
@@ -671,8 +673,14 @@ func TestReadsNoticeOtherBytes(t *testing.T) {
 		}
 		bubble(t, costest.Options{Fail: fail}, func(t *testing.T, b bench) {
 			seed(t, b.objects, "object", strings.Repeat("x", large))
-			if _, err := readAll(t.Context(), b, "object", "", 0); !errors.Is(err, blob.ErrChanged) {
-				t.Errorf("error %v, want ErrChanged", err)
+			r := blob.NewReader(t.Context(), b, "object", "", 0, -1)
+			defer r.Close()
+			if _, err := io.ReadFull(r, make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+			seed(t, b.objects, "object", "shorter")
+			if n, err := io.Copy(io.Discard, r); n != 8<<20-1 || !errors.Is(err, blob.ErrChanged) {
+				t.Errorf("read %d bytes, error %v, want ErrChanged", n, err)
 			}
 		})
 	})
@@ -680,7 +688,7 @@ func TestReadsNoticeOtherBytes(t *testing.T) {
 		bubble(t, costest.Options{}, func(t *testing.T, b bench) {
 			seed(t, b.objects, "object", "some bytes")
 			for _, offset := range []int64{0, 100} {
-				_, err := b.Open(t.Context(), "object", "another", offset)
+				_, _, err := b.ReadRange(t.Context(), "object", "another", offset, 1, nil)
 				if !errors.Is(err, blob.ErrChanged) || !strings.Contains(err.Error(), "412") {
 					t.Errorf("error %v, want ErrChanged by a 412", err)
 				}
@@ -691,10 +699,10 @@ func TestReadsNoticeOtherBytes(t *testing.T) {
 		beyond := always("GetObject", costest.Fault{Status: 416, Code: "InvalidRange"})
 		bubble(t, costest.Options{Fail: beyond}, func(t *testing.T, b bench) {
 			seed(t, b.objects, "object", "some bytes")
-			if _, err := b.Open(t.Context(), "object", "another", 10); !errors.Is(err, blob.ErrChanged) {
+			if _, _, err := b.ReadRange(t.Context(), "object", "another", 10, 1, nil); !errors.Is(err, blob.ErrChanged) {
 				t.Errorf("error %v, want ErrChanged", err)
 			}
-			if _, err := b.Open(t.Context(), "missing", "another", 10); !errors.Is(err, fs.ErrNotExist) {
+			if _, _, err := b.ReadRange(t.Context(), "missing", "another", 10, 1, nil); !errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("error %v, want fs.ErrNotExist", err)
 			}
 			info, err := b.Stat(t.Context(), "object")
@@ -889,8 +897,8 @@ func TestAnswersThatMakeNoSense(t *testing.T) {
 				Body: io.NopCloser(strings.NewReader("4567")),
 			}, nil
 		})})
-		_, err := b.Open(t.Context(), "object", "v", 4)
-		if err == nil || requests != 1 || c.is != nil && !errors.Is(err, c.is) {
+		_, _, err := b.ReadRange(t.Context(), "object", "v", 4, 4, nil)
+		if !blob.IsPermanent(err) || requests != 1 || c.is != nil && !errors.Is(err, c.is) {
 			t.Errorf("%s: error %v after %d requests, want %v", name, err, requests, c.is)
 		}
 	}
@@ -967,7 +975,7 @@ func TestTheFakeChecksSignatures(t *testing.T) {
 				change(r)
 				return next.RoundTrip(r)
 			})
-			if _, err := open(t, b.config).Open(t.Context(), "there", "", 0); !errors.Is(err, fs.ErrPermission) {
+			if _, _, err := open(t, b.config).ReadRange(t.Context(), "there", "", 0, 100, nil); !errors.Is(err, fs.ErrPermission) {
 				t.Errorf("%s: error %v, want fs.ErrPermission", name, err)
 			}
 			if n := len(b.objects.Snapshot()); n != 1 || len(b.server.Calls()) > 0 {
@@ -1000,8 +1008,8 @@ func TestExpiredSignature_IsNoMissingPermission(t *testing.T) {
 		return &http.Response{StatusCode: http.StatusForbidden, Header: http.Header{}, Request: r, Body: io.NopCloser(strings.NewReader(body))}, nil
 	})})
 	_, statErr := b.Stat(t.Context(), "object")
-	_, openErr := b.Open(t.Context(), "object", "", 0)
-	for _, err := range []error{statErr, openErr} {
+	_, _, readErr := b.ReadRange(t.Context(), "object", "", 0, 1, nil)
+	for _, err := range []error{statErr, readErr} {
 		if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "have expired") || strings.Contains(err.Error(), "allow name/cos:") {
 			t.Errorf("error %v, want that something has expired", err)
 		}
@@ -1012,7 +1020,7 @@ func TestMissingPermissionIsNamed(t *testing.T) {
 	for _, m := range methods {
 		for _, action := range m.actions {
 			fail := func(r costest.Request) costest.Fault {
-				if m.name == "Open at the end" && r.Action == "GetObject" && action != "GetObject" {
+				if m.name == "ReadRange at the end" && r.Action == "GetObject" && action != "GetObject" {
 					return costest.Fault{Status: 416, Code: "InvalidRange"}
 				}
 				return always(action, costest.Fault{Status: 403, Code: "AccessDenied"})(r)
@@ -1165,10 +1173,7 @@ func TestMemoryDoesNotGrowWithTheObject(t *testing.T) {
 	})); err != nil {
 		t.Fatal(err)
 	}
-	r, err := b.Open(t.Context(), "object", "", 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := blob.NewReader(t.Context(), b, "object", "", 0, -1)
 	defer r.Close()
 	want, buf, other := random(size), make([]byte, 32<<10), make([]byte, 32<<10)
 	for {
@@ -1202,10 +1207,7 @@ func seed(t *testing.T, b blob.Bucket, key, data string) {
 }
 
 func readAll(ctx context.Context, b blob.Bucket, key, version string, offset int64) ([]byte, error) {
-	r, err := b.Open(ctx, key, version, offset)
-	if err != nil {
-		return nil, err
-	}
+	r := blob.NewReader(ctx, b, key, version, offset, -1)
 	defer r.Close()
 	return io.ReadAll(r)
 }

@@ -6,214 +6,138 @@ import (
 	"fmt"
 	"hash/crc64"
 	"io"
-	"io/fs"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/tencentyun/cos-go-sdk-v5"
 
 	"groupimport/pkg/blob"
 )
 
-const (
-	rangeSize = 8 << 20 // bytes of one GET
-	crcHeader = "x-cos-hash-crc64ecma"
-
-	// A GET that brings no byte for stallAfter is lost. One that has brought some and is slow ends after
-	// slowAfter with what it has: a caller like [blob.Reader] takes a Read of 30 s for a hang-up.
-	stallAfter = 20 * time.Second
-	slowAfter  = 10 * time.Second
-)
+const crcHeader = "x-cos-hash-crc64ecma"
 
 var (
 	crcTable    = crc64.MakeTable(crc64.ECMA)
-	errStalled  = fmt.Errorf("no byte came for %v", stallAfter)
-	errChecksum = errors.New("the bytes have another " + crcHeader + " than COS says")
+	errChecksum = errors.New("the bytes do not match the " + crcHeader + " of the response")
 )
 
-// Open implements [blob.Bucket]. The reader asks for 8 MiB at a time and holds them in memory, or what
-// there is if that is less, so that one who reads slowly keeps no connection waiting. An object of one
-// range is checked against COS's CRC-64.
-func (b *Bucket) Open(ctx context.Context, key, version string, offset int64) (io.ReadCloser, error) {
-	r, err := b.open(ctx, key, version, offset)
-	if err != nil {
-		return nil, fmt.Errorf("open %q: %w", key, err)
+// ReadRange makes one GET. At the end of the object, or behind it, it makes a HEAD too. It checks the
+// CRC-64 of COS if the range is the whole object.
+func (b *Bucket) ReadRange(
+	ctx context.Context, key, version string, off, n int64, buf []byte,
+) ([]byte, blob.Info, error) {
+	err := errors.Join(check(ctx, key), blob.CheckRange(off, n))
+	var info blob.Info
+	if err == nil {
+		buf, info, err = b.readRange(ctx, key, version, off, n, buf)
 	}
-	return r, nil
+	if err == nil {
+		return buf, info, nil
+	}
+	if ctx.Err() != nil {
+		return buf, info, fmt.Errorf("read %q: %w", key, context.Cause(ctx))
+	}
+	err = fmt.Errorf("read %q: %w", key, err)
+	if !transient(err) {
+		err = blob.Permanent(err)
+	} else if b.config.Log != nil {
+		b.config.Log.WarnContext(ctx, "store request failed", "what", "GetObject", "err", err)
+	}
+	return buf, info, err
 }
 
-func (b *Bucket) open(ctx context.Context, key, version string, offset int64) (*reader, error) {
-	if err := check(ctx, key); err != nil {
-		return nil, err
-	}
-	if offset < 0 {
-		return nil, fmt.Errorf("offset %d is negative", offset)
-	}
-	r := &reader{bucket: b, ctx: ctx, key: key, version: version, offset: offset, size: -1}
-	err := r.fill()
-	if e, ok := errors.AsType[*refusal](err); ok && e.status == http.StatusRequestedRangeNotSatisfiable {
-		// There is nothing at offset, whatever the version: which of the two COS looks at first is not
-		// documented.
-		r.size = offset
-		if version == "" {
-			return r, nil
-		}
-		info, _, err := b.head(ctx, key)
-		if err == nil && info.Version != version {
-			err = changed(version, info.Version)
-		}
-		return r, err
-	}
-	return r, err
-}
-
-func changed(want, got string) error {
-	return fmt.Errorf("%w: version %s is asked for, %s is there", blob.ErrChanged, want, got)
-}
-
-// A reader reads one version of an object, a range at a time.
-type reader struct {
-	bucket       *Bucket
-	ctx          context.Context //nolint:containedctx // Read takes none
-	key, version string
-	offset       int64  // of what comes after rest
-	size         int64  // of the object; -1 before it is known
-	buf          []byte // reused for each range
-	rest         []byte // of buf, not read yet
-	closed       bool
-}
-
-// Read implements [io.Reader].
-func (r *reader) Read(p []byte) (int, error) {
-	switch {
-	case r.closed:
-		return 0, fs.ErrClosed
-	case r.ctx.Err() != nil:
-		return 0, fmt.Errorf("read %q: %w", r.key, context.Cause(r.ctx))
-	case len(p) == 0:
-		return 0, nil
-	}
-	if len(r.rest) == 0 {
-		if r.offset >= r.size {
-			return 0, io.EOF
-		}
-		if err := r.fill(); err != nil {
-			if e, ok := errors.AsType[*refusal](err); ok && e.status == http.StatusRequestedRangeNotSatisfiable {
-				err = fmt.Errorf("%w: it has become shorter", blob.ErrChanged)
-			}
-			return 0, fmt.Errorf("read %q at byte %d: %w", r.key, r.offset, err)
-		}
-	}
-	n := copy(p, r.rest)
-	r.rest = r.rest[n:]
-	return n, nil
-}
-
-// Close implements [io.Closer].
-func (r *reader) Close() error {
-	r.closed = true
-	r.buf, r.rest = nil, nil
-	return nil
-}
-
-// fill gets the next range, or the beginning of it: what came before an answer broke off is kept.
-func (r *reader) fill() error {
-	_, err := r.bucket.call(r.ctx, "GetObject", func(ctx context.Context) (*cos.Response, error) {
-		ctx, cancel := context.WithCancelCause(ctx)
-		defer cancel(nil)
-		stall := time.AfterFunc(stallAfter, func() { cancel(errStalled) })
-		defer stall.Stop()
-
+func (b *Bucket) readRange(
+	ctx context.Context, key, version string, off, n int64, buf []byte,
+) ([]byte, blob.Info, error) {
+	var info blob.Info
+	_, err := b.attempt(ctx, "GetObject", func(ctx context.Context) (*cos.Response, error) {
 		header := make(http.Header)
-		if r.version != "" {
-			header.Set("If-Match", `"`+r.version+`"`)
+		if version != "" {
+			header.Set("If-Match", `"`+version+`"`)
 		}
-		resp, err := r.bucket.client.Object.Get(ctx, r.key, &cos.ObjectGetOptions{
-			Range:         fmt.Sprintf("bytes=%d-%d", r.offset, r.offset+rangeSize-1),
-			XOptionHeader: &header,
+		resp, err := b.client.Object.Get(ctx, key, &cos.ObjectGetOptions{
+			Range: fmt.Sprintf("bytes=%d-%d", off, off+n-1), XOptionHeader: &header,
 		})
+		if err != nil {
+			return resp, err
+		}
+		defer resp.Body.Close()
+		info, err = infoOf(key, resp.Response, off)
 		if err == nil {
-			defer resp.Body.Close()
-			err = r.take(resp.Response, stall)
+			err = blob.CheckVersion(version, info.Version)
 		}
-		if err != nil && ctx.Err() != nil {
-			err = &lost{"GetObject", context.Cause(ctx)}
+		if err != nil {
+			info = blob.Info{}
+			return resp, &broken{err}
 		}
+		buf, err = readBody(resp.Response, buf, off, min(n, info.Size-off), info.Size)
 		return resp, err
 	})
-	return err
+	if e, ok := errors.AsType[*refusal](err); ok && e.status == http.StatusRequestedRangeNotSatisfiable {
+		info, err = b.atEnd(ctx, key, version, off)
+	}
+	return buf, info, err
 }
 
-// take reads what an answer holds of the range.
-func (r *reader) take(resp *http.Response, stall *time.Timer) error {
-	etag := version(resp.Header.Get("ETag"))
-	start, size, err := rangeOf(resp)
+// readBody appends the n bytes of a response to buf.
+func readBody(resp *http.Response, buf []byte, off, n, size int64) ([]byte, error) {
+	start := len(buf)
+	buf = slices.Grow(buf, int(n))
+	read, err := io.ReadFull(resp.Body, buf[start:start+int(n)])
+	buf = buf[:start+read]
 	if err != nil {
-		return &broken{err}
+		return buf, &lost{"GetObject", fmt.Errorf("the response broke off after %d bytes: %w", read, err)}
 	}
-	if size < 0 || etag == "" {
-		return &broken{errors.New("the answer lacks Content-Length or ETag")}
-	}
-	if start != r.offset {
-		return &broken{fmt.Errorf("byte %d was asked for, the answer begins at %d", r.offset, start)}
-	}
-	if r.version != "" && etag != r.version {
-		return &broken{changed(r.version, etag)}
-	}
-	want := int(min(size-start, rangeSize))
-	if len(r.buf) < want {
-		r.buf = make([]byte, want)
-	}
-
-	began := time.Now()
-	n := 0
-	for n < want && (n == 0 || time.Since(began) < slowAfter) {
-		stall.Reset(stallAfter)
-		var m int
-		m, err = resp.Body.Read(r.buf[n:want])
-		n += m
-		if err != nil {
-			break
+	// The header has the CRC-64 of the object, also if the response is a range of it.
+	if crc := resp.Header.Get(crcHeader); crc != "" && off == 0 && n == size {
+		if crc != strconv.FormatUint(crc64.Checksum(buf[start:], crcTable), 10) {
+			return buf[:start], &lost{"GetObject", errChecksum}
 		}
 	}
-	if n == 0 && want > 0 {
-		if errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
-		return &lost{"GetObject", err}
-	}
-	// Of the range or of the object, the CRC-64 is that of an object that is one range.
-	if crc := resp.Header.Get(crcHeader); crc != "" && start == 0 && int64(n) == size {
-		if crc != strconv.FormatUint(crc64.Checksum(r.buf[:n], crcTable), 10) {
-			return &lost{"GetObject", errChecksum}
-		}
-	}
-	r.version, r.size = etag, size
-	r.rest = r.buf[:n]
-	r.offset += int64(n)
-	return nil
+	return buf, nil
 }
 
-// rangeOf says at which byte of an object an answer begins, and how many the object has.
-func rangeOf(resp *http.Response) (start, size int64, err error) {
-	if resp.StatusCode != http.StatusPartialContent { // also what an empty object is answered with
-		return 0, resp.ContentLength, nil
+// atEnd describes the object, which has no byte at off. It checks the version: COS does not document
+// whether it checks the range or the version first.
+func (b *Bucket) atEnd(ctx context.Context, key, version string, off int64) (blob.Info, error) {
+	info, _, err := b.head(ctx, key)
+	if err == nil {
+		err = blob.CheckVersion(version, info.Version)
 	}
-	var end int64
-	contentRange := resp.Header.Get("Content-Range")
-	if _, err := fmt.Sscanf(strings.ToLower(contentRange), "bytes %d-%d/%d", &start, &end, &size); err != nil {
-		return 0, 0, fmt.Errorf("the answer's Content-Range is %q", contentRange)
+	if err == nil && off < info.Size {
+		err = &lost{"GetObject", errors.New("the object was written meanwhile")}
 	}
-	return start, size, nil
+	if err != nil {
+		return blob.Info{}, err
+	}
+	return info, nil
 }
 
-// broken is an answer that makes no sense, or is about another version. Asking again does not help.
+// infoOf describes the object in a response, whose bytes must begin at off.
+func infoOf(key string, resp *http.Response, off int64) (blob.Info, error) {
+	start, size := int64(0), resp.ContentLength
+	if resp.StatusCode == http.StatusPartialContent { // an empty object is sent with 200
+		var end int64
+		contentRange := strings.ToLower(resp.Header.Get("Content-Range"))
+		if _, err := fmt.Sscanf(contentRange, "bytes %d-%d/%d", &start, &end, &size); err != nil {
+			return blob.Info{}, fmt.Errorf("the Content-Range of the response is %q", contentRange)
+		}
+	}
+	modified, err := http.ParseTime(resp.Header.Get("Last-Modified"))
+	info := blob.Info{Key: key, Version: version(resp.Header.Get("ETag")), Size: size, Modified: modified}
+	if err != nil || info.Version == "" || info.Size < 0 {
+		return blob.Info{}, errors.New("the response lacks ETag, Content-Length or Last-Modified")
+	}
+	if start != off {
+		return blob.Info{}, fmt.Errorf("bytes from %d on were requested, the response begins at %d", off, start)
+	}
+	return info, nil
+}
+
+// A broken response makes no sense, or is about another version. Another attempt does not help.
 type broken struct{ err error }
 
-// Error implements error.
 func (b *broken) Error() string { return b.err.Error() }
-
-// Unwrap returns what is wrong with the answer.
 func (b *broken) Unwrap() error { return b.err }

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/tencentyun/cos-go-sdk-v5"
+
+	"groupimport/pkg/backoff"
 )
 
 const (
@@ -65,7 +67,7 @@ func (b *Bucket) create(ctx context.Context, key string, data []byte) error {
 			return err
 		}
 	}
-	if err := pause(ctx, settle); err != nil {
+	if err := backoff.Sleep(ctx, settle); err != nil {
 		return err
 	}
 	if err := b.holds(ctx, key, writer, data); err != nil {

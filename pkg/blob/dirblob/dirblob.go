@@ -45,13 +45,14 @@ import (
 )
 
 const (
-	// A file that was modified less than settled before it was hashed may be modified again without
-	// another modification time: the clocks of file systems are coarse, FAT's ticks every 2 s.
-	settled = 2 * time.Second
+	// Within this time of a write another write may leave the modification time as it is: the clocks of
+	// file systems are coarse. That of FAT ticks every 2 s.
+	settleTime = 2 * time.Second
 
-	small = 64 << 10 // bytes up to which the version of a file is not remembered
+	small    = 64 << 10  // bytes up to which the version of a file is not remembered
+	maxRange = 256 << 10 // bytes of one ReadRange, which costs little here
 
-	leftover = 24 * time.Hour // the age of a temporary file from which on its writer is taken for dead
+	leftover = 24 * time.Hour // the age at which the writer of a temporary file is taken for dead
 )
 
 // A Bucket is a folder. It is a [blob.Bucket].
@@ -67,10 +68,12 @@ type Bucket struct {
 	versions map[string]hashed // by key, of files of more than small bytes; some hundred bytes each
 }
 
-// hashed is which version a file with this info was found to be.
+// A hashed is the version of a file as it was with this info.
 type hashed struct {
 	info    fs.FileInfo
 	version string
+	seen    time.Time // when the file was first seen like this
+	settled bool      // a later write changes the info
 }
 
 var (
@@ -122,32 +125,37 @@ func (b *Bucket) Stat(ctx context.Context, key string) (blob.Info, error) {
 	return blob.Info{Key: key, Version: v, Size: info.Size(), Modified: modified(info)}, nil
 }
 
-// Open implements [blob.Bucket]. With a version it reads the file first, unless it knows its version.
-func (b *Bucket) Open(ctx context.Context, key, version string, offset int64) (io.ReadCloser, error) {
+// ReadRange reads at most 256 KiB. It reads the whole file first if its version is not remembered. If the
+// file is written to meanwhile, the error wraps [blob.ErrChanged].
+func (b *Bucket) ReadRange(
+	ctx context.Context, key, version string, off, n int64, buf []byte,
+) ([]byte, blob.Info, error) {
+	if err := blob.CheckRange(off, n); err != nil {
+		return buf, blob.Info{}, fmt.Errorf("read %q: %w", key, err)
+	}
 	f, info, err := b.open(ctx, key)
 	if err != nil {
-		return nil, err
+		return buf, blob.Info{}, err
 	}
-	if err := b.seek(ctx, f, info, key, version, offset); err != nil {
-		f.Close()
-		return nil, err
+	defer f.Close()
+	v, err := b.version(blob.Untimed(ctx), key, f, info)
+	if err != nil {
+		return buf, blob.Info{}, err
 	}
-	return &reader{ctx, f, info, key}, nil
-}
-
-// seek moves f to offset if it is the version asked for.
-func (b *Bucket) seek(ctx context.Context, f *os.File, info fs.FileInfo, key, version string, offset int64) error {
-	if version != "" {
-		v, err := b.version(ctx, key, f, info)
-		if err != nil {
-			return err
-		}
-		if v != version {
-			return fmt.Errorf("open %q: %w: version %s is asked for, %s is there", key, blob.ErrChanged, version, v)
-		}
+	if err := blob.CheckVersion(version, v); err != nil {
+		return buf, blob.Info{}, fmt.Errorf("read %q: %w", key, err)
 	}
-	_, err := f.Seek(offset, io.SeekStart)
-	return err
+	n = max(min(n, maxRange, info.Size()-off), 0)
+	start := len(buf)
+	buf = slices.Grow(buf, int(n))
+	_, err = f.ReadAt(buf[start:start+int(n)], off)
+	if changed := unchanged(f, info); changed != nil {
+		err = changed
+	}
+	if err != nil {
+		return buf, blob.Info{}, fmt.Errorf("read %q: %w", key, err)
+	}
+	return buf[:start+int(n)], blob.Info{Key: key, Version: v, Size: info.Size(), Modified: modified(info)}, nil
 }
 
 // Create implements [blob.Bucket].
@@ -315,21 +323,17 @@ func (b *Bucket) open(ctx context.Context, key string) (*os.File, fs.FileInfo, e
 	if err := check(ctx, key); err != nil {
 		return nil, nil, err
 	}
-	missing := &fs.PathError{Op: "open", Path: key, Err: fs.ErrNotExist}
-	// Asked first, because to open a pipe is to wait for its other end.
+	// To open a pipe is to wait for its other end, so ask first.
 	info, err := b.root.Stat(key)
-	if isMissing(err) || err == nil && !info.Mode().IsRegular() {
-		return nil, nil, missing
+	if err == nil && !info.Mode().IsRegular() {
+		err = fs.ErrNotExist
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, openError(key, err)
 	}
 	f, err := b.root.Open(key)
-	if isMissing(err) {
-		return nil, nil, missing
-	}
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, openError(key, err)
 	}
 	info, err = f.Stat()
 	if err != nil {
@@ -339,25 +343,43 @@ func (b *Bucket) open(ctx context.Context, key string) (*os.File, fs.FileInfo, e
 	return f, info, nil
 }
 
-// version returns the version of f, the file at key with this info. It may move f's offset.
+// openError returns the error of opening the file at key as a [blob.Bucket] returns it.
+func openError(key string, err error) error {
+	if isMissing(err) {
+		return &fs.PathError{Op: "open", Path: key, Err: fs.ErrNotExist}
+	}
+	if _, ok := errors.AsType[syscall.Errno](err); !ok {
+		return blob.Permanent(err) // a link that leads out of the folder
+	}
+	return err // of a network file system it may be transient
+}
+
+// version returns the version of f, the file at key with this info. It moves the offset of f.
 func (b *Bucket) version(ctx context.Context, key string, f *os.File, info fs.FileInfo) (string, error) {
+	start := time.Now()
+	seen := start
 	b.mu.Lock()
 	known, ok := b.versions[key]
 	b.mu.Unlock()
 	if ok && same(known.info, info) {
-		return known.version, nil
+		if known.settled {
+			return known.version, nil
+		}
+		seen = known.seen
 	}
 
-	start := time.Now()
 	h := xxhash.New()
-	size, err := io.Copy(h, &reader{ctx, f, info, key})
+	size, err := io.Copy(h, &checkedReader{ctx, f, info})
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("read %q: %w", key, err)
 	}
-	v := hashed{info, fmt.Sprintf("%016x-%d", h.Sum64(), size)}
+	v := hashed{
+		info: info, version: fmt.Sprintf("%016x-%d", h.Sum64(), size), seen: seen,
+		settled: start.Sub(info.ModTime()) > settleTime || start.Sub(seen) > settleTime,
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if size > small && start.Sub(info.ModTime()) > settled {
+	if size > small {
 		b.versions[key] = v
 	} else {
 		delete(b.versions, key)
@@ -365,36 +387,37 @@ func (b *Bucket) version(ctx context.Context, key string, f *os.File, info fs.Fi
 	return v.version, nil
 }
 
-// same reports whether a and b tell of one file that was not written to in between.
+// same reports whether a and b describe one file that was not written to in between.
 func same(a, b fs.FileInfo) bool {
 	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
 
-// A reader reads a file for as long as it is what it was when it was opened.
-type reader struct {
-	ctx  context.Context //nolint:containedctx // Read takes none
-	file *os.File
-	info fs.FileInfo
-	key  string
+// unchanged returns an error that wraps [blob.ErrChanged] if f was written to since info was read.
+func unchanged(f *os.File, info fs.FileInfo) error {
+	now, err := f.Stat()
+	if err == nil && !same(now, info) {
+		err = fmt.Errorf("%w while it was read", blob.ErrChanged)
+	}
+	return err
 }
 
-// Read implements [io.Reader].
-func (r *reader) Read(p []byte) (int, error) {
+// A checkedReader reads a file and fails once ctx is done or the file was written to since info was read.
+type checkedReader struct {
+	ctx  context.Context //nolint:containedctx // Read has no context parameter
+	file *os.File
+	info fs.FileInfo
+}
+
+func (r *checkedReader) Read(p []byte) (int, error) {
 	if r.ctx.Err() != nil {
 		return 0, context.Cause(r.ctx)
 	}
 	n, err := r.file.Read(p)
-	// Asked after each read and not only at the end, so that no byte is handed out that was rewritten.
-	if info, err := r.file.Stat(); err != nil {
-		return 0, err
-	} else if !same(info, r.info) {
-		return 0, fmt.Errorf("read %q: %w while it was read", r.key, blob.ErrChanged)
+	if changed := unchanged(r.file, r.info); changed != nil {
+		return 0, changed
 	}
 	return n, err
 }
-
-// Close implements [io.Closer].
-func (r *reader) Close() error { return r.file.Close() }
 
 // writeTemp writes body to a new temporary file in the folder of key, and returns its name.
 func (b *Bucket) writeTemp(ctx context.Context, key string, body io.Reader) (string, error) {
@@ -482,10 +505,10 @@ func check(ctx context.Context, key string) error {
 		return context.Cause(ctx)
 	}
 	if err := blob.CheckKey(key); err != nil {
-		return err
+		return blob.Permanent(err)
 	}
 	if isTemp(path.Base(key)) {
-		return fmt.Errorf("key %q has the form of a temporary file's name", key)
+		return blob.Permanent(fmt.Errorf("key %q has the form of a temporary file's name", key))
 	}
 	return nil
 }

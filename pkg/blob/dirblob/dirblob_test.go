@@ -1,7 +1,6 @@
 package dirblob_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/iotest"
 	"time"
 
 	"groupimport/pkg/blob"
@@ -20,7 +18,7 @@ import (
 	"groupimport/pkg/blob/dirblob"
 )
 
-func TestFolderPassesTheSuite(t *testing.T) {
+func TestBucket(t *testing.T) {
 	blobtest.TestBucket(t, func(t *testing.T) blob.Bucket {
 		b, dir := open(t)
 		t.Cleanup(func() { noLeftovers(t, dir) })
@@ -28,7 +26,7 @@ func TestFolderPassesTheSuite(t *testing.T) {
 	})
 }
 
-func TestFolderWithoutHardLinksPassesTheSuite(t *testing.T) {
+func TestBucket_WithoutHardLinks(t *testing.T) {
 	blobtest.TestBucket(t, func(t *testing.T) blob.Bucket {
 		b, dir := open(t)
 		t.Cleanup(func() { noLeftovers(t, dir) })
@@ -36,13 +34,13 @@ func TestFolderWithoutHardLinksPassesTheSuite(t *testing.T) {
 	})
 }
 
-func TestOpenNeedsAFolder(t *testing.T) {
+func TestOpen_FolderMissing(t *testing.T) {
 	if _, err := dirblob.Open(filepath.Join(t.TempDir(), "missing")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("error %v, want fs.ErrNotExist", err)
 	}
 }
 
-func TestObjectsAreFiles(t *testing.T) {
+func TestBucket_ObjectsAreFiles(t *testing.T) {
 	b, dir := open(t)
 	must(t, b.Put(t.Context(), "exports/acme.jsonl.import/checkpoint", strings.NewReader("data")))
 	if got := readFile(t, dir, "exports/acme.jsonl.import/checkpoint"); got != "data" {
@@ -54,7 +52,7 @@ func TestObjectsAreFiles(t *testing.T) {
 	}
 }
 
-func TestNoKeyLeavesTheFolder(t *testing.T) {
+func TestBucket_NoKeyLeavesTheFolder(t *testing.T) {
 	b, dir := open(t)
 	ctx := t.Context()
 	outside := filepath.Join(filepath.Dir(dir), "outside")
@@ -68,10 +66,10 @@ func TestNoKeyLeavesTheFolder(t *testing.T) {
 		"a\x00b", ".0123456789abcdef.tmp", "a/.x.tmp", "link/secret",
 	} {
 		_, statErr := b.Stat(ctx, key)
-		_, openErr := b.Open(ctx, key, "", 0)
+		_, _, readErr := b.ReadRange(ctx, key, "", 0, 1, nil)
 		for method, err := range map[string]error{
 			"Stat":   statErr,
-			"Open":   openErr,
+			"Read":   readErr,
 			"Create": b.Create(ctx, key, []byte("data")),
 			"Put":    b.Put(ctx, key, strings.NewReader("data")),
 			"Delete": b.Delete(ctx, key),
@@ -98,7 +96,7 @@ func TestNoKeyLeavesTheFolder(t *testing.T) {
 	}
 }
 
-func TestLinksInsideAreFollowed(t *testing.T) {
+func TestBucket_LinksInsideAreFollowed(t *testing.T) {
 	b, dir := open(t)
 	writeFile(t, dir, "folder/file", "data")
 	must(t, os.Symlink("folder/file", filepath.Join(dir, "link")))
@@ -116,7 +114,7 @@ func TestLinksInsideAreFollowed(t *testing.T) {
 // large is as much as a file may hold whose version is not remembered.
 var large = strings.Repeat("x", 64<<10)
 
-func TestVersionFollowsTheContentOnly(t *testing.T) {
+func TestVersion_FollowsTheContent(t *testing.T) {
 	b, dir := open(t)
 	path := filepath.Join(dir, "object")
 	longAgo := time.Now().Add(-time.Hour)
@@ -169,7 +167,7 @@ func TestVersionFollowsTheContentOnly(t *testing.T) {
 	}
 }
 
-func TestVersionOfAFileThatStaysIsComputedOnce(t *testing.T) {
+func TestVersion_UnchangedFileIsHashedOnce(t *testing.T) {
 	b, dir := open(t)
 	path := filepath.Join(dir, "object")
 	longAgo := time.Now().Add(-time.Hour)
@@ -186,12 +184,11 @@ func TestVersionOfAFileThatStaysIsComputedOnce(t *testing.T) {
 	if again.Version != first.Version || again.Size != first.Size {
 		t.Errorf("Stat says %+v, want the version of %+v", again, first)
 	}
-	r, err := b.Open(t.Context(), "object", first.Version, 0)
+	_, _, err = b.ReadRange(t.Context(), "object", first.Version, 0, 1, nil)
 	must(t, err)
-	must(t, r.Close())
 }
 
-func TestVersionOfAFreshFileIsNotRemembered(t *testing.T) {
+func TestVersion_FreshFileIsNotRemembered(t *testing.T) {
 	b, dir := open(t)
 	path := filepath.Join(dir, "object")
 	now := time.Now()
@@ -207,13 +204,13 @@ func TestVersionOfAFreshFileIsNotRemembered(t *testing.T) {
 		if again.Version == first.Version {
 			t.Errorf("modified %v from now: the version stays, and the content has changed", modified.Sub(now))
 		}
-		if _, err := b.Open(t.Context(), "object", first.Version, 0); !errors.Is(err, blob.ErrChanged) {
+		if _, _, err := b.ReadRange(t.Context(), "object", first.Version, 0, 1, nil); !errors.Is(err, blob.ErrChanged) {
 			t.Errorf("modified %v from now: error %v, want ErrChanged", modified.Sub(now), err)
 		}
 	}
 }
 
-func TestOnlyVersionsOfLargeFilesAreRemembered(t *testing.T) {
+func TestVersion_OnlyLargeFilesAreRemembered(t *testing.T) {
 	b, dir := open(t)
 	longAgo := time.Now().Add(-time.Hour)
 	for name, data := range map[string]string{"large": large + "1", "limit": large, "small": "1", "a/b": large + "2"} {
@@ -236,29 +233,40 @@ func TestOnlyVersionsOfLargeFilesAreRemembered(t *testing.T) {
 	}
 }
 
-func TestFileReplacedWhileReadIsReadOn(t *testing.T) {
+func TestReadRange_FileReplaced(t *testing.T) {
 	b, dir := open(t)
-	writeFile(t, dir, "object", strings.Repeat("a", 10_000))
-	r, err := b.Open(t.Context(), "object", "", 0)
+	data := strings.Repeat("0123456789", 30_000) // two ranges
+	writeFile(t, dir, "object", data)
+	r := blob.NewReader(t.Context(), b, "object", "", 0, -1)
+	defer r.Close()
+	_, err := io.ReadFull(r, make([]byte, 100))
 	must(t, err)
+	must(t, b.Put(t.Context(), "object", strings.NewReader(data))) // the same version in another file
+	_, err = io.ReadFull(r, make([]byte, 270_000))
+	must(t, err)
+
+	r = blob.NewReader(t.Context(), b, "object", "", 0, -1)
 	defer r.Close()
 	_, err = io.ReadFull(r, make([]byte, 100))
 	must(t, err)
 	must(t, b.Put(t.Context(), "object", strings.NewReader("other")))
-	if err := iotest.TestReader(r, bytes.Repeat([]byte("a"), 9900)); err != nil {
-		t.Error(err)
+	rest, err := io.ReadAll(r)
+	if !errors.Is(err, blob.ErrChanged) || !strings.HasPrefix(data[100:], string(rest)) {
+		t.Errorf("read %d bytes, %v; want the rest of a range and ErrChanged", len(rest), err)
 	}
 }
 
-func TestFileRewrittenInPlaceWhileReadIsNoticed(t *testing.T) {
+func TestReadRange_FileRewrittenInPlace(t *testing.T) {
+	const size = 300_000 // two ranges
 	for name, rewrite := range map[string]func(f *os.File) error{
-		"truncated": func(f *os.File) error { return f.Truncate(5000) },
-		"emptied":   func(f *os.File) error { return f.Truncate(0) },
-		"longer":    func(f *os.File) error { _, err := f.WriteAt([]byte("b"), 10_000); return err },
-		"written":   func(f *os.File) error { _, err := f.WriteAt([]byte("b"), 5000); return err },
+		"truncated":           func(f *os.File) error { return f.Truncate(5000) },
+		"emptied":             func(f *os.File) error { return f.Truncate(0) },
+		"longer":              func(f *os.File) error { _, err := f.WriteAt([]byte("b"), size); return err },
+		"written":             func(f *os.File) error { _, err := f.WriteAt([]byte("b"), size-1); return err },
+		"written where it is": func(f *os.File) error { _, err := f.WriteAt([]byte("b"), 200); return err },
 	} {
 		b, dir := open(t)
-		writeFile(t, dir, "object", strings.Repeat("a", 10_000))
+		writeFile(t, dir, "object", strings.Repeat("a", size))
 		path := filepath.Join(dir, "object")
 		longAgo := time.Now().Add(-time.Hour)
 		must(t, os.Chtimes(path, longAgo, longAgo))
@@ -272,14 +280,62 @@ func TestFileRewrittenInPlaceWhileReadIsNoticed(t *testing.T) {
 		must(t, err)
 		must(t, rewrite(f))
 		must(t, f.Close())
-		if n, err := r.Read(make([]byte, 100)); n != 0 || !errors.Is(err, blob.ErrChanged) {
-			t.Errorf("%s: read %d bytes, %v; want ErrChanged", name, n, err)
+		rest, err := io.ReadAll(r)
+		if !errors.Is(err, blob.ErrChanged) || strings.Trim(string(rest), "a") != "" || len(rest) > 256<<10 {
+			t.Errorf("%s: read %d bytes, %v; want no byte of another version and ErrChanged", name, len(rest), err)
 		}
 		r.Close()
+		for _, off := range []int64{0, 100} {
+			if _, _, err := b.ReadRange(t.Context(), "object", info.Version, off, 10, nil); !errors.Is(err, blob.ErrChanged) {
+				t.Errorf("%s: from %d on: error %v, want ErrChanged", name, off, err)
+			}
+		}
 	}
 }
 
-func TestStatNoticesAFileThatIsBeingWritten(t *testing.T) {
+func TestReadRange_HasLimit(t *testing.T) {
+	b, dir := open(t)
+	writeFile(t, dir, "object", strings.Repeat("x", 1<<20))
+	data, info, err := b.ReadRange(t.Context(), "object", "", 0, 8<<20, nil)
+	if len(data) != 256<<10 || info.Size != 1<<20 || err != nil {
+		t.Errorf("read %d bytes of %d, %v; want 256 KiB", len(data), info.Size, err)
+	}
+}
+
+// A file whose modification time is always in the future, as on a server whose clock is ahead, is not
+// hashed for each range.
+func TestVersion_ModifiedInTheFuture(t *testing.T) {
+	b, dir := open(t)
+	path := filepath.Join(dir, "object")
+	future := time.Now().Add(24 * time.Hour)
+	write := func(data string) {
+		t.Helper()
+		writeFile(t, dir, "object", large+data)
+		must(t, os.Chtimes(path, future, future))
+	}
+	version := func() string {
+		t.Helper()
+		info, err := b.Stat(t.Context(), "object")
+		must(t, err)
+		return info.Version
+	}
+	write("12345")
+	first := version()
+	write("54321")
+	second := version()
+	if second == first {
+		t.Error("the version is remembered right after the file was first seen")
+	}
+	time.Sleep(2100 * time.Millisecond)
+	version() // remembered, as the file has not changed for 2 s
+	// No honest write leaves size and modification time alone then. It shows that the file is not read.
+	write("abcde")
+	if got := version(); got != second {
+		t.Errorf("version %s, want %s: the file was read again", got, second)
+	}
+}
+
+func TestStat_FileBeingWritten(t *testing.T) {
 	b, dir := open(t)
 	path := filepath.Join(dir, "object")
 	must(t, os.WriteFile(path, make([]byte, 64<<20), 0o666))
@@ -306,7 +362,7 @@ func TestStatNoticesAFileThatIsBeingWritten(t *testing.T) {
 	}
 }
 
-func TestHashingEndsWithTheContext(t *testing.T) {
+func TestStat_HashingEndsWithTheContext(t *testing.T) {
 	b, dir := open(t)
 	f, err := os.Create(filepath.Join(dir, "object"))
 	must(t, err)
@@ -319,7 +375,7 @@ func TestHashingEndsWithTheContext(t *testing.T) {
 	}
 }
 
-func TestTemporaryFilesAreNotListedAndRemovedAfterADay(t *testing.T) {
+func TestList_RemovesOldTemporaryFiles(t *testing.T) {
 	b, dir := open(t)
 	now := time.Now()
 	for name, age := range map[string]time.Duration{
@@ -340,7 +396,7 @@ func TestTemporaryFilesAreNotListedAndRemovedAfterADay(t *testing.T) {
 	}
 }
 
-func TestListDoesNotOpenCollapsedFolders(t *testing.T) {
+func TestList_DoesNotOpenCollapsedFolders(t *testing.T) {
 	b, dir := open(t)
 	writeFile(t, dir, "exports/a.import/part", "data")
 	// A leftover that a look into the folder would have removed.
@@ -354,7 +410,7 @@ func TestListDoesNotOpenCollapsedFolders(t *testing.T) {
 	}
 }
 
-func TestListGoesOnIfFilesVanish(t *testing.T) {
+func TestList_FilesVanish(t *testing.T) {
 	b, dir := open(t)
 	for i := range 10 {
 		writeFile(t, dir, fmt.Sprintf("%d/file", i), "data")
@@ -372,7 +428,7 @@ func TestListGoesOnIfFilesVanish(t *testing.T) {
 	}
 }
 
-func TestWritersDoNotDisturbOneAnother(t *testing.T) {
+func TestPut_ConcurrentWriters(t *testing.T) {
 	b, dir := open(t)
 	errs := make(chan error)
 	for i := range 8 {

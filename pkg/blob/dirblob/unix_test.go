@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-func TestWhatIsNoFileIsNoObject(t *testing.T) {
+func TestBucket_FoldersAndPipesAreNoObjects(t *testing.T) {
 	b, dir := open(t)
 	must(t, os.MkdirAll(filepath.Join(dir, "folder"), 0o777))
 	must(t, syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o666))
@@ -19,8 +19,8 @@ func TestWhatIsNoFileIsNoObject(t *testing.T) {
 		if _, err := b.Stat(t.Context(), key); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("Stat(%q): error %v, want fs.ErrNotExist", key, err)
 		}
-		if _, err := b.Open(t.Context(), key, "", 0); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("Open(%q): error %v, want fs.ErrNotExist", key, err)
+		if _, _, err := b.ReadRange(t.Context(), key, "", 0, 1, nil); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("ReadRange(%q): error %v, want fs.ErrNotExist", key, err)
 		}
 	}
 	if got := keys(t, b, "", ""); got != nil {

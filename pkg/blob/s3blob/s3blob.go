@@ -48,10 +48,12 @@ import (
 // Errors of refused requests wrap [fs.ErrPermission]. A missing bucket is not taken for a missing
 // object.
 type Bucket struct {
-	client *s3.Client
-	name   string
-	region string
-	seen   atomic.Bool // the bucket is there
+	client  *s3.Client
+	retryer aws.Retryer
+	name    string
+	region  string
+	log     *slog.Logger // or nil
+	seen    atomic.Bool  // the bucket is known to exist
 }
 
 var (
@@ -69,7 +71,12 @@ func Open(getenv func(string) string, name string, log *slog.Logger) (*Bucket, e
 	if log != nil {
 		cfg.ClientLogMode, cfg.Logger = aws.LogRetries, retryLog{context.Background(), log}
 	}
-	return open(cfg, name)
+	b, err := open(cfg, name)
+	if err != nil {
+		return nil, err
+	}
+	b.log = log
+	return b, nil
 }
 
 // A retryLog hands on what the SDK says when it sends a request again: the operation and the attempt's
@@ -98,7 +105,7 @@ func open(cfg aws.Config, name string) (*Bucket, error) {
 		// The host of a custom endpoint is the name of one server, seldom of one below it for each bucket.
 		o.UsePathStyle = cfg.BaseEndpoint != nil
 	})
-	return &Bucket{client: client, name: name, region: cfg.Region}, nil
+	return &Bucket{client: client, retryer: newRetryer(), name: name, region: cfg.Region}, nil
 }
 
 // maxKey is how many bytes of UTF-8 a key may have
@@ -118,7 +125,7 @@ func (b *Bucket) Stat(ctx context.Context, key string) (blob.Info, error) {
 		return blob.Info{}, b.fail(ctx, reading, "stat", key, b.reason(ctx, key, err))
 	}
 	b.seen.Store(true)
-	info := blob.Info{Key: key, Version: version(out.ETag), Size: aws.ToInt64(out.ContentLength), Modified: aws.ToTime(out.LastModified)}
+	info := blob.Info{Key: key, Version: etag(out.ETag), Size: aws.ToInt64(out.ContentLength), Modified: aws.ToTime(out.LastModified)}
 	if info.Version == "" {
 		return blob.Info{}, fmt.Errorf("stat %q: the answer has no ETag", key)
 	}
@@ -245,7 +252,7 @@ func entries(out *s3.ListObjectsV2Output) ([]blob.Info, error) {
 		if strings.HasSuffix(key, "/") {
 			continue // the console makes these to show folders
 		}
-		page = append(page, blob.Info{Key: key, Version: version(o.ETag), Size: aws.ToInt64(o.Size), Modified: aws.ToTime(o.LastModified)})
+		page = append(page, blob.Info{Key: key, Version: etag(o.ETag), Size: aws.ToInt64(o.Size), Modified: aws.ToTime(o.LastModified)})
 	}
 	for _, p := range out.CommonPrefixes {
 		key, err := decode(out, p.Prefix)
@@ -266,7 +273,7 @@ func decode(out *s3.ListObjectsV2Output, s *string) (string, error) {
 	return url.QueryUnescape(aws.ToString(s))
 }
 
-func version(etag *string) string { return strings.Trim(aws.ToString(etag), `"`) }
+func etag(etag *string) string { return strings.Trim(aws.ToString(etag), `"`) }
 
 func quoted(version string) *string { return aws.String(`"` + version + `"`) }
 

@@ -15,6 +15,7 @@
 package costest
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/md5" //nolint:gosec // what COS compares a body with
@@ -38,6 +39,7 @@ import (
 	"sync"
 	"time"
 
+	"groupimport/pkg/backoff"
 	"groupimport/pkg/blob"
 )
 
@@ -224,7 +226,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.options.Fail != nil {
 		fault = s.options.Fail(request)
 	}
-	wait(r.Context(), fault.Delay)
+	_ = backoff.Sleep(r.Context(), fault.Delay) // the request fails by itself then
 
 	if fault.Cut || fault.Status != 0 {
 		if fault.Applied {
@@ -396,21 +398,21 @@ func (s *Server) get(w http.ResponseWriter, r *http.Request, fault Fault) error 
 		}
 		end = min(end, rec.info.Size-1)
 	}
-	body, err := s.options.Objects.Open(r.Context(), key, rec.info.Version, start)
-	if errors.Is(err, blob.ErrChanged) || errors.Is(err, fs.ErrNotExist) {
+	body := blob.NewReader(r.Context(), s.options.Objects, key, rec.info.Version, start, end+1)
+	defer body.Close()
+	buffered := bufio.NewReader(body)
+	if _, err := buffered.Peek(1); errors.Is(err, blob.ErrChanged) || errors.Is(err, fs.ErrNotExist) {
 		return s.get(w, r, fault) // replaced in between
-	}
-	if err != nil {
+	} else if err != nil && err != io.EOF {
 		return err
 	}
-	defer body.Close()
 	s.describe(w, rec, fault)
 	if status == http.StatusPartialContent {
 		w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", start, end, rec.info.Size))
 	}
 	w.Header().Set("Content-Length", strconv.FormatInt(end-start+1, 10))
 	w.WriteHeader(status)
-	if _, err := io.CopyN(w, body, end-start+1); err != nil {
+	if _, err := io.CopyN(w, buffered, end-start+1); err != nil {
 		panic(http.ErrAbortHandler)
 	}
 	return nil
@@ -449,7 +451,7 @@ func (s *Server) put(w http.ResponseWriter, r *http.Request, fault Fault) error 
 		if _, err := s.options.Objects.Stat(ctx, key); err == nil {
 			return fail(http.StatusConflict, "FileAlreadyExists")
 		}
-		wait(ctx, fault.Window)
+		_ = backoff.Sleep(ctx, fault.Window) // the request fails by itself then
 		forbid = false
 	}
 	s.mu.Lock()
@@ -715,18 +717,6 @@ func encodeKey(s string) string { return strings.ReplaceAll(url.QueryEscape(s), 
 func md5Hex(data []byte) string {
 	sum := md5.Sum(data) //nolint:gosec // see the import
 	return hex.EncodeToString(sum[:])
-}
-
-func wait(ctx context.Context, d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }
 
 // files reads files one after another, each opened when it is its turn.
