@@ -11,8 +11,6 @@ const (
 
 // codeLabels say what the codes of the service mean for an import. The English is that of package tim, which lists the
 // sources; a test holds the two together.
-//
-//nolint:gosec // texts about keys, not keys
 var codeLabels = map[int]label{
 	0: {"OK", "成功"},
 

@@ -211,7 +211,7 @@ func ruleTitle(rule group.Rule, field string, limits group.Limits) text {
 
 // ruleValues returns what a rule allows; empty if the rule has no values.
 func ruleValues(rule group.Rule, field string, limits group.Limits) label {
-	switch rule {
+	switch rule { // the others have no values
 	case group.RuleLength:
 		switch n := limits.MaxBytes(field); len(n) {
 		case 1:
@@ -247,6 +247,7 @@ func ruleValues(rule group.Rule, field string, limits group.Limits) label {
 			"GroupId must not begin with @TGS#, and that of a Community must begin with @TGS#_",
 			"GroupId 不能以 @TGS# 开头；Community 的 GroupId 必须以 @TGS#_ 开头",
 		}
+	default:
 	}
 	return label{}
 }

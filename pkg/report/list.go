@@ -13,7 +13,7 @@ import (
 func listPage(imports []Status, next string, o Options) *page {
 	p := &page{Options: o, title: label{"Imports", "导入"}}
 	p.List = "" // this is it
-	body := g.Node(h.P(words("There are no exports here.", "这里没有导出文件。")))
+	body := h.P(words("There are no exports here.", "这里没有导出文件。"))
 	if len(imports) > 0 {
 		body = h.Table(h.Class("imports"), lines(
 			h.THead(h.Tr(

@@ -374,7 +374,7 @@ func filesSection(files []File) g.Node {
 		if _, kind := results.Beside(f.Key); kind == results.BesideFailures {
 			what = say("dead-letter file: the records that were not imported, each as it came", "失败记录文件：未导入的记录，附原始内容")
 		}
-		name := g.Node(g.Text(shown(baseOf(f.Key), maxText)))
+		name := g.Text(shown(baseOf(f.Key), maxText))
 		if f.Link != "" {
 			name = h.A(h.Href(f.Link), name)
 		}
