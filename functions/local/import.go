@@ -141,7 +141,7 @@ func (t *tool) importFile(ctx context.Context, i *importer.Importer, file string
 		return failed(err)
 	}
 	defer bucket.Close()
-	i.Bucket, i.BucketName = bucket, absolute
+	i.Bucket, i.BucketName, i.Folder = bucket, absolute, absolute
 
 	start := time.Now()
 	var s importer.Summary

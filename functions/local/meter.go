@@ -143,7 +143,7 @@ func (m *meter) show(p importer.Progress, name string, budget float64, s *speed,
 		}
 		s.told = now
 		line := progressLine{
-			File: name, At: now.UTC().Truncate(time.Millisecond), Offset: p.Next.Offset, Size: p.Export.Size, Records: p.Counts.Records(), Counts: p.Counts,
+			File: name, At: now.UTC().Truncate(time.Millisecond), Offset: p.Next.Done(), Size: p.Export.Size, Records: p.Counts.Records(), Counts: p.Counts,
 			Budget: budget, SecondsLeft: math.Round(pace.left.Seconds()),
 		}
 		if pace.known {
@@ -168,7 +168,7 @@ func (m *meter) show(p importer.Progress, name string, budget float64, s *speed,
 type progressLine struct {
 	File        string         `json:"file"`
 	At          time.Time      `json:"at"`
-	Offset      int64          `json:"offset"` // of size: how far the outcomes reach
+	Offset      int64          `json:"offset"` // of size: how many bytes have outcomes
 	Size        int64          `json:"size"`   // bytes
 	Records     int64          `json:"records"`
 	Counts      outcome.Counts `json:"counts"`        // of all runs
@@ -231,10 +231,10 @@ func clip(text string, width int) string {
 
 // percent is how much of the export has been read and has its outcome. It says 100 only at the end.
 func percent(p importer.Progress) string {
-	if p.Next.Done() >= p.Export.Size {
+	if p.Export.Size == 0 {
 		return "100%"
 	}
-	return fmt.Sprintf("%d%%", min(99, 100*p.Next.Done()/p.Export.Size))
+	return fmt.Sprintf("%d%%", p.Work().Percent())
 }
 
 // countsText says the counts that are not zero.
@@ -282,10 +282,7 @@ func (s *speed) add(now time.Time, p importer.Progress) pace {
 		return pace{}
 	}
 	is := pace{known: true, rate: float64(last.records-first.records) / over.Seconds()}
-	if bytes := last.offset - first.offset; bytes > 0 {
-		seconds := float64(p.Export.Size-last.offset) / float64(bytes) * over.Seconds()
-		is.left = max(1, time.Duration(min(seconds, 1e9)*float64(time.Second)))
-	}
+	is.left = p.Work().Remaining(last.offset-first.offset, over)
 	return is
 }
 

@@ -15,6 +15,7 @@ import (
 	"groupimport/pkg/blob/dirblob"
 	"groupimport/pkg/export"
 	"groupimport/pkg/importer"
+	"groupimport/pkg/report"
 	"groupimport/pkg/results"
 )
 
@@ -102,7 +103,7 @@ func (t *tool) reportFile(ctx context.Context, file, out string) (page string, e
 	defer bucket.Close()
 	names := results.Names{Export: key}
 	var html bytes.Buffer // bounded
-	if err := importer.WriteReport(ctx, results.Dir{Bucket: bucket, Names: names}, &html); err != nil {
+	if err := importer.WriteReport(ctx, results.Dir{Bucket: bucket, Names: names}, &html, report.Options{Folder: absolute}); err != nil {
 		return "", err
 	}
 	if out != "" {

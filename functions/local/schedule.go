@@ -205,7 +205,8 @@ func (s *watcher) pass(ctx context.Context, a scheduler.Action) (scheduler.Resul
 		return scheduler.Result{}, err
 	}
 	i := &importer.Importer{
-		Config: s.cfg, Mapping: s.mapping, Bucket: s.bucket, BucketName: absolute, Owner: holder(), IsDead: dead, Grace: grace, Log: s.log,
+		Config: s.cfg, Mapping: s.mapping, Bucket: s.bucket, BucketName: absolute, Folder: absolute,
+		Owner: holder(), IsDead: dead, Grace: grace, Log: s.log,
 	}
 	if s.client == nil || s.client.Stopped() != nil {
 		// A client that was stopped stays so; the cause may be fixed by now.

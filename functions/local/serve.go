@@ -59,7 +59,7 @@ func (t *tool) serve(ctx context.Context, args []string) error {
 	}
 	defer bucket.Close()
 	log := slog.New(slog.NewTextHandler(t.stderr, &slog.HandlerOptions{Level: level}))
-	handler, err := httpapi.New(httpapi.Config{Config: cfg, Bucket: bucket, Clients: cfg.Clients(log, nil), Log: log})
+	handler, err := httpapi.New(httpapi.Config{Config: cfg, Bucket: bucket, Folder: dir, Clients: cfg.Clients(log, nil), Log: log})
 	if err != nil {
 		return err
 	}

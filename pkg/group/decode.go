@@ -69,7 +69,8 @@ func IsField(name string) bool { return slices.Contains(fieldNames, name) }
 
 // IsNumber reports whether the field of this name is a number.
 func IsNumber(name string) bool {
-	return name == fieldMaxMemberCount || name == fieldCreateTime || name == fieldSupportTopic
+	_, _, ok := Range(name)
+	return ok
 }
 
 // NewDecoder returns a Decoder that holds records to l.
@@ -236,16 +237,16 @@ func (d *Decoder) value(r *Record, name string) error {
 	case fieldFaceURL:
 		d.str(name, v, &r.FaceURL)
 	case fieldMaxMemberCount:
-		d.number(name, v, &r.MaxMemberCount, 1, maxMemberCount)
+		d.number(name, v, &r.MaxMemberCount)
 	case fieldApplyJoinOption:
 		d.str(name, v, &r.ApplyJoinOption)
 	case fieldAppDefinedData:
 		d.problem(name, RuleKind, "%s must be an array of {Key, Value}, not %s", name, describe(v))
 	case fieldCreateTime:
-		d.number(name, v, &r.CreateTime, 0, maxCreateTime)
+		d.number(name, v, &r.CreateTime)
 	case fieldSupportTopic:
 		var flag int64
-		d.number(name, v, &flag, 0, 1)
+		d.number(name, v, &flag)
 		r.SupportTopic = flag == 1
 	}
 	return nil
@@ -299,14 +300,15 @@ func (d *Decoder) typ(r *Record, v jsontext.Value) {
 		if near := nearest(string(word), []string{"Private", "Public", "ChatRoom", "Community", "Work", "Meeting"}); near != "" {
 			hint = fmt.Sprintf(", did you mean %q?", near)
 		}
-		d.problem(fieldType, RuleValue, "Type %q is not one of Private, Public, ChatRoom, Community%s", clip(string(word)), hint)
+		d.problem(fieldType, RuleValue, "Type %q is not one of %s%s", clip(string(word)), strings.Join(types, ", "), hint)
 		r.Type = "?"
 	}
 }
 
-// number reads a whole number from low to high. 500.0 and 5e2 are whole, as databases and
+// number reads a whole number within [Range]. 500.0 and 5e2 are whole, as databases and
 // spreadsheets write them.
-func (d *Decoder) number(name string, v jsontext.Value, to *int64, low, high int64) {
+func (d *Decoder) number(name string, v jsontext.Value, to *int64) {
+	low, high, _ := Range(name)
 	if v.Kind() != '0' {
 		d.problem(name, RuleKind, "%s must be a number, not %s%s", name, describe(v), numberHint(name, v))
 		return
@@ -471,15 +473,13 @@ func (d *Decoder) check(r *Record) {
 	d.length(fieldOwnerAccount, r.OwnerAccount, maxAccount)
 	d.printable(fieldOwnerAccount, r.OwnerAccount)
 	d.spreadsheetID(fieldOwnerAccount, r.OwnerAccount)
-	switch r.ApplyJoinOption {
-	case "", "FreeAccess", "NeedPermission", "DisableApply":
-	default:
+	if r.ApplyJoinOption != "" && !slices.Contains(joinOptions, r.ApplyJoinOption) {
 		hint := ""
-		if near := nearest(r.ApplyJoinOption, []string{"FreeAccess", "NeedPermission", "DisableApply"}); near != "" {
+		if near := nearest(r.ApplyJoinOption, joinOptions); near != "" {
 			hint = fmt.Sprintf(", did you mean %q?", near)
 		}
-		d.problem(fieldApplyJoinOption, RuleValue, "ApplyJoinOption %q is not one of FreeAccess, NeedPermission, DisableApply%s",
-			clip(r.ApplyJoinOption), hint)
+		d.problem(fieldApplyJoinOption, RuleValue, "ApplyJoinOption %q is not one of %s%s",
+			clip(r.ApplyJoinOption), strings.Join(joinOptions, ", "), hint)
 	}
 	if r.SupportTopic && r.Type != Community {
 		d.problem(fieldSupportTopic, RuleValue, "SupportTopic is for groups of Type Community only")

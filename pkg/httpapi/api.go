@@ -2,8 +2,10 @@
 // all platforms; [ServeLambda] and [ServeSCF] answer with it what function URLs hand over as events.
 //
 //	POST /groups           imports one group: the body is one record
-//	GET  /imports          how imports are doing, a page of them
-//	GET  /imports/{key}    how the import of one export is doing, in JSON, or as a page for people
+//	GET  /                 leads to /imports
+//	GET  /imports          how imports are doing, a page of them: in JSON, or in HTML for browsers
+//	GET  /imports/{key}    how the import of one export is doing, in JSON or HTML; and, under their own keys, the
+//	                       report, the results and the dead-letter file, up to 4 MB
 //	GET  /healthz          that the handler answers; it asks neither the service nor the bucket.
 //	                       503 if the program is not set up, see [Unavailable]
 //	GET  /openapi.json     all of this as OpenAPI 3.1
@@ -58,6 +60,7 @@ const (
 type Config struct {
 	Config  config.Config
 	Bucket  blob.Bucket                 // of the exports
+	Folder  string                      // the local folder that Bucket is, for the commands of pages; empty for an object store
 	Clients func() (*tim.Client, error) // makes clients that share one rate limiter, see [config.Config.Clients]
 	Log     *slog.Logger                // nil discards
 }
@@ -66,6 +69,7 @@ type Config struct {
 type api struct {
 	config    config.Config
 	bucket    blob.Bucket
+	folder    string // see Config
 	dialer    *dialer
 	scheduler *scheduler.Scheduler // for the states of imports alone
 	token     [sha256.Size]byte    // of the token; compared as hashes, so that not even its length shows in the time
@@ -92,7 +96,7 @@ func New(c Config) (http.Handler, error) {
 	}
 	i := &importer.Importer{Config: c.Config, Bucket: c.Bucket, Log: c.Log}
 	a := &api{
-		config: c.Config, bucket: c.Bucket, dialer: &dialer{dial: c.Clients, client: client}, scheduler: &scheduler.Scheduler{Importer: i},
+		config: c.Config, bucket: c.Bucket, folder: c.Folder, dialer: &dialer{dial: c.Clients, client: client}, scheduler: &scheduler.Scheduler{Importer: i},
 		token: sha256.Sum256([]byte(c.Config.HTTPToken)), platform: c.Config.HTTPPlatform, log: c.Log,
 		room: make(chan struct{}, atOnce), long: make(chan struct{}, longAtOnce),
 	}
@@ -188,7 +192,9 @@ func (a *api) route(path string) (route, bool) {
 	switch {
 	case path == "/groups":
 		return route{methods: []string{http.MethodPost}, do: a.importGroup}, true
-	case path == "/imports":
+	case path == "/":
+		return route{methods: read, open: true, do: toImports}, true
+	case path == listPath:
 		return route{methods: read, do: a.listImports}, true
 	case one && key != "":
 		return route{methods: read, do: func(ctx context.Context, r *http.Request) answer { return a.showImport(ctx, r, key) }}, true
@@ -268,6 +274,11 @@ func (a *api) admit(r *http.Request) (refusal answer, ok bool) {
 	return problem{
 		Status: http.StatusUnauthorized, Detail: "the token is missing or wrong: send Authorization: Bearer, and then HTTP_TOKEN",
 	}.answer().with("WWW-Authenticate", challenge), false
+}
+
+// toImports leads people from the root to the list of imports.
+func toImports(context.Context, *http.Request) answer {
+	return answer{status: http.StatusFound, kind: "text/plain; charset=utf-8", body: []byte(listPath + "\n")}.with("Location", listPath)
 }
 
 func healthz(context.Context, *http.Request) answer {

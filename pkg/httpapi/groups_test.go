@@ -166,8 +166,8 @@ func TestPathsAndMethods(t *testing.T) {
 			status       int
 			allow        string
 		}{
-			{"GET", "/", 404, ""},
-			{"POST", "/", 404, ""},
+			{"GET", "/", 302, ""},
+			{"POST", "/", 405, "GET, HEAD, OPTIONS"},
 			{"GET", "/groups/", 404, ""},
 			{"GET", "/import", 404, ""},
 			{"GET", "/imports/", 404, ""},

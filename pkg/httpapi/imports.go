@@ -8,15 +8,17 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-
-	"groupimport/pkg/scheduler"
+	"time"
 
 	"github.com/go-json-experiment/json"
+
+	"groupimport/pkg/results"
+	"groupimport/pkg/scheduler"
 )
 
 const (
 	defaultLimit = 50
-	mostLimit    = 200
+	maxLimit     = 200
 )
 
 // A list is the body of the answer to GET /imports.
@@ -25,7 +27,7 @@ type list struct {
 	Next    string             `json:"next,omitzero"` // the path and query of the page behind this one
 }
 
-// listImports answers GET /imports?prefix=…&after=…&limit=….
+// listImports answers GET /imports?prefix=…&after=…&limit=…: in the order of keys, or for people the newest first.
 func (a *api) listImports(ctx context.Context, r *http.Request) answer {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -33,40 +35,53 @@ func (a *api) listImports(ctx context.Context, r *http.Request) answer {
 	}
 	limit := defaultLimit
 	if text := query.Get("limit"); text != "" {
-		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > mostLimit {
-			return problem{Status: http.StatusBadRequest, Detail: "limit must be a number from 1 to " + strconv.Itoa(mostLimit)}.answer()
+		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > maxLimit {
+			return problem{Status: http.StatusBadRequest, Detail: "limit must be a number from 1 to " + strconv.Itoa(maxLimit)}.answer()
 		}
 	}
 	prefix := query.Get("prefix")
 	if prefix == "" {
 		prefix = a.config.Prefix
 	}
-	imports, more, err := a.scheduler.List(ctx, prefix, query.Get("after"), limit)
+	after := scheduler.Place{Key: query.Get("after")}
+	if text := query.Get("modified"); text != "" {
+		if after.Modified, err = time.Parse(time.RFC3339Nano, text); err != nil {
+			return problem{Status: http.StatusBadRequest, Detail: "modified must be a time as in the address of a next page"}.answer()
+		}
+	}
+	newest := wantsPage(r) && (after.Key == "" || query.Has("modified"))
+	imports, next, err := a.scheduler.List(ctx, prefix, newest, after, limit)
 	if err != nil {
 		return a.unread(ctx, err, "there is nothing below this prefix")
 	}
 	l := list{Imports: imports}
-	if more {
-		next := url.Values{"after": {imports[len(imports)-1].Key}, "limit": {strconv.Itoa(limit)}}
+	if next != (scheduler.Place{}) {
+		behind := url.Values{"after": {next.Key}, "limit": {strconv.Itoa(limit)}}
 		if query.Get("prefix") != "" {
-			next.Set("prefix", prefix)
+			behind.Set("prefix", prefix)
 		}
-		l.Next = "/imports?" + next.Encode()
+		if newest {
+			behind.Set("modified", next.Modified.UTC().Format(time.RFC3339Nano))
+		}
+		l.Next = listPath + "?" + behind.Encode()
 	}
 	if wantsPage(r) {
-		return page(r, func(t dictionary) content { return listPage(l, t) })
+		return a.listPage(imports, l.Next)
 	}
 	return readable(l)
 }
 
-// showImport answers GET /imports/{key}.
+// showImport answers GET /imports/{key}, also if key is that of a file that an import wrote beside its export.
 func (a *api) showImport(ctx context.Context, r *http.Request, key string) answer {
+	if _, kind := results.Beside(key); kind != results.NotBeside {
+		return a.showFile(ctx, key)
+	}
 	im, err := a.scheduler.Status(ctx, key)
 	if err != nil {
-		return a.unread(ctx, err, "there is no export with this key, and no trace of one")
+		return a.unread(ctx, err, "no export or import has this key")
 	}
 	if wantsPage(r) {
-		return page(r, func(t dictionary) content { return importPage(im, t) })
+		return a.importPage(&im)
 	}
 	return readable(im)
 }
@@ -76,6 +91,8 @@ func (a *api) unread(ctx context.Context, err error, missing string) answer {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return problem{Status: http.StatusNotFound, Detail: missing}.answer()
+	case errors.Is(err, scheduler.ErrTooLarge):
+		return problem{Status: http.StatusNotFound, Detail: "the file is too large to be served: download it from the bucket"}.answer()
 	case ctx.Err() != nil:
 		return problem{Status: http.StatusGatewayTimeout, Detail: "the bucket took too long: name a prefix, so that less is listed"}.answer()
 	}

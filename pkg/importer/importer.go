@@ -80,6 +80,9 @@ type Importer struct {
 	// BucketName goes into the IDs that are assigned, see [config.Config.AssignGroupIDs].
 	BucketName string
 
+	// Folder is the local folder that Bucket is, for the commands in reports; empty for an object store.
+	Folder string
+
 	// Mapping is the text of a jq program that takes the place of the one that the Config names.
 	Mapping string
 
@@ -100,6 +103,11 @@ type Importer struct {
 
 	mu       sync.Mutex
 	progress Progress
+}
+
+// Work returns how much of the export has outcomes.
+func (p *Progress) Work() outcome.Progress {
+	return outcome.Progress{Done: p.Next.Done(), Size: p.Export.Size}
 }
 
 // Policy is what the configuration says about retries.

@@ -108,9 +108,9 @@ func TestKeyThatTheStoreCannotRead_IsSkippedWithAReason(t *testing.T) {
 				t.Errorf("look at %q: got %v, want that it cannot be there, and why", key, err)
 			}
 		}
-		imports, more, err := scheduling(i).List(t.Context(), "exports/", "", 10)
-		if err != nil || more || len(imports) != len(unreadable) { // without the one that JSON cannot hold, and with the good one
-			t.Fatalf("list: got %+v, %v, %v", imports, more, err)
+		imports, next, err := scheduling(i).List(t.Context(), "exports/", false, scheduler.Place{}, 10)
+		if err != nil || next != (scheduler.Place{}) || len(imports) != len(unreadable) { // without the one that JSON cannot hold, and with the good one
+			t.Fatalf("list: got %+v, %v, %v", imports, next, err)
 		}
 		for _, im := range imports {
 			if good := im.Key == simKey; good != (im.State == results.Finished) || !good && (im.State != results.Stopped || im.Reason == "") {

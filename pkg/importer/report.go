@@ -10,7 +10,6 @@ import (
 
 	"groupimport/pkg/report"
 	"groupimport/pkg/results"
-	"groupimport/pkg/tim"
 )
 
 // A page makes the report of an import that is through, while its results are written.
@@ -21,14 +20,15 @@ type page struct {
 }
 
 func (i *Importer) page(dir results.Dir) *page {
-	return &page{report.New(explain), i, dir}
+	return &page{report.New(), i, dir}
 }
 
-func explain(code int) string { return tim.Explain(code).Text }
+// options are those of the reports that this importer writes.
+func (i *Importer) options() report.Options { return report.Options{Folder: i.Folder} }
 
 // Report implements [results.Reporter].
 func (p *page) Report(ctx context.Context, m results.Manifest) {
-	p.putReport(ctx, p.dir, func(w io.Writer) error { return p.Write(w, p.dir.Names, &m) })
+	p.putReport(ctx, p.dir, func(w io.Writer) error { return p.Write(w, p.dir.Names, &m, p.options()) })
 }
 
 // putReport writes the report. An import does not fail for want of it: it is made anew by the next round,
@@ -46,8 +46,8 @@ func (i *Importer) putReport(ctx context.Context, dir results.Dir, write func(io
 
 // reportProgress writes the report of an import that is not through, at the end of a run.
 func (i *Importer) reportProgress(ctx context.Context, dir results.Dir, state results.State, reason string, cp *results.Checkpoint) {
-	p := results.ProgressOf(state, reason, cp)
-	i.putReport(ctx, dir, func(w io.Writer) error { return report.WriteProgress(w, dir.Names, &p, cp.Runs, 0) })
+	s := report.Status{Key: dir.Export, Progress: results.ProgressOf(state, reason, cp), All: cp.Runs}
+	i.putReport(ctx, dir, func(w io.Writer) error { return report.WriteProgress(w, &s, i.options()) })
 }
 
 // remakeReport writes the report of an import that is through from its results, if there is none.
@@ -55,12 +55,12 @@ func (i *Importer) remakeReport(ctx context.Context, dir results.Dir) {
 	if _, err := i.Bucket.Stat(ctx, dir.Report()); !errors.Is(err, fs.ErrNotExist) {
 		return
 	}
-	i.putReport(ctx, dir, func(w io.Writer) error { return WriteReport(ctx, dir, w) })
+	i.putReport(ctx, dir, func(w io.Writer) error { return WriteReport(ctx, dir, w, i.options()) })
 }
 
 // WriteReport makes the report of an import anew from what lies beside its export, which may itself be gone.
 // An import that is not through has a small one. If nothing lies there, the error wraps [fs.ErrNotExist].
-func WriteReport(ctx context.Context, dir results.Dir, w io.Writer) error {
+func WriteReport(ctx context.Context, dir results.Dir, w io.Writer, o report.Options) error {
 	m, err := dir.LoadManifest(ctx)
 	none := errors.Is(err, fs.ErrNotExist)
 	if err != nil && !none {
@@ -80,9 +80,9 @@ func WriteReport(ctx context.Context, dir results.Dir, w io.Writer) error {
 		if cp, err := dir.LoadCheckpoint(ctx, p.Run.Lease+1); err == nil && cp != nil {
 			runs = cp.Runs
 		}
-		return report.WriteProgress(w, dir.Names, &p, runs, 0)
+		return report.WriteProgress(w, &report.Status{Key: dir.Export, Progress: p, All: runs}, o)
 	}
-	builder := report.New(explain)
+	builder := report.New()
 	for line, err := range results.Lines(ctx, dir.Bucket, dir.Results()) {
 		if err != nil {
 			return fmt.Errorf("read the results: %w", err)
@@ -98,5 +98,5 @@ func WriteReport(ctx context.Context, dir results.Dir, w io.Writer) error {
 		}
 		builder.Failure(line)
 	}
-	return builder.Write(w, dir.Names, &m)
+	return builder.Write(w, dir.Names, &m, o)
 }

@@ -13,6 +13,7 @@ import (
 
 	"groupimport/pkg/blob/blobtest"
 	"groupimport/pkg/importer"
+	"groupimport/pkg/report"
 	"groupimport/pkg/results"
 	"groupimport/pkg/scheduler"
 )
@@ -38,19 +39,19 @@ func TestReportFollowsTheImportAndEachRoundOfRetries(t *testing.T) {
 		if s, err := w.run(ctx); err != nil || s.State != results.Waiting {
 			t.Fatalf("got %+v, %v, want it waiting", s, err)
 		}
-		w.says(simNames, "groups are in so far.", "The last run has ended: <bdi>time is up</bdi>.")
+		w.says(simNames, "groups were imported so far.", "Waiting: the working time ended.")
 		s := w.finish()
-		w.says(simNames, fmt.Sprintf("%d,%03d of 3,001 groups are in.", s.Counts.Imported/1000, s.Counts.Imported%1000), "1 was rejected", "failed and will be tried again", "Name is missing or empty",
+		w.says(simNames, fmt.Sprintf("%d,%03d of 3,001 groups were imported.", s.Counts.Imported/1000, s.Counts.Imported%1000), "1 was rejected", "failed and will be retried", "<bdi>Name</bdi> is missing or empty",
 			"the budget: <bdi>190</bdi> attempts a second")
 		off()
 		if p := w.pass(scheduler.Action{Retry: true, Now: true}); len(p.Done) != 1 {
 			t.Fatalf("got %+v, want a round", p)
 		}
-		w.says(simNames, "3,000 of 3,001 groups are in.", "Round 1 of retries")
+		w.says(simNames, "3,000 of 3,001 groups were imported.", "Round 1 of retries")
 
 		// The report says the same when it is made from what lies there.
 		var made bytes.Buffer
-		if err := importer.WriteReport(t.Context(), results.Dir{Bucket: w.store, Names: simNames}, &made); err != nil {
+		if err := importer.WriteReport(t.Context(), results.Dir{Bucket: w.store, Names: simNames}, &made, report.Options{}); err != nil {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(made.Bytes(), w.store.Snapshot()[simNames.Report()]) {
@@ -61,8 +62,8 @@ func TestReportFollowsTheImportAndEachRoundOfRetries(t *testing.T) {
 		w.put(withIDs(1)...)
 		w.finish()
 		kept := w.archived()
-		w.says(simNames, "The one group is in.")
-		w.says(kept, "3,000 of 3,001 groups are in.", "A newer version of the export has taken its place.", "./"+kept.Results()[strings.LastIndexByte(kept.Results(), '/')+1:])
+		w.says(simNames, "The one group was imported.")
+		w.says(kept, "3,000 of 3,001 groups were imported.", "A newer version of the export has replaced this one.", "./"+kept.Results()[strings.LastIndexByte(kept.Results(), '/')+1:])
 	})
 }
 
@@ -87,7 +88,7 @@ func TestAnImportDoesNotFailForWantOfItsReport(t *testing.T) {
 		if s := w.finish(); !s.Already {
 			t.Errorf("got %+v, want nothing done", s)
 		}
-		w.says(simNames, "All 10 groups are in.")
+		w.says(simNames, "All 10 groups were imported.")
 		before := w.store.Counts().Calls[blobtest.Put]
 		w.finish()
 		if after := w.store.Counts().Calls[blobtest.Put]; after != before {
@@ -104,13 +105,45 @@ func TestReportOfARunThatWasStopped(t *testing.T) {
 		if s, err := w.run(t.Context()); err != nil || s.State != results.Stopped {
 			t.Fatalf("got %+v, %v, want it stopped", s, err)
 		}
-		w.says(simNames, "No group is in yet.", "Stopped: ", "check that TIM_SDKAPPID and TIM_SECRET_KEY are of the same app", "Mend what stopped it")
+		w.says(simNames, "No group was imported yet.", "Stopped: ", "check that TIM_SDKAPPID and TIM_SECRET_KEY are of the same app", "Fix what stopped it")
+	})
+}
+
+func TestRunCause_IsData(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.put(withIDs(6000)...)
+		last := func() results.Run {
+			t.Helper()
+			p, err := results.Dir{Bucket: w.store, Names: simNames}.LoadProgress(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return p.Run
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		w.run(ctx)
+		if r := last(); r.Cause != results.CauseTimeUp {
+			t.Errorf("got cause %q at the deadline", r.Cause)
+		}
+		ctx, interrupt := context.WithCancelCause(t.Context())
+		time.AfterFunc(time.Second, func() { interrupt(errors.New("interrupt signal received")) })
+		w.run(ctx)
+		if r := last(); r.Cause != results.CauseInterrupted || r.Why != "interrupt signal received" {
+			t.Errorf("got cause %q, %q after a signal", r.Cause, r.Why)
+		}
+		w.config.SecretKey = "wrong"
+		w.run(t.Context())
+		if r := last(); r.Cause != results.CauseService || r.Code == 0 {
+			t.Errorf("got cause %q, code %d for a wrong key", r.Cause, r.Code)
+		}
 	})
 }
 
 func TestThereIsNoReportOfNothing(t *testing.T) {
 	w := newWorld(t)
-	if err := importer.WriteReport(t.Context(), results.Dir{Bucket: w.store, Names: simNames}, &bytes.Buffer{}); !errors.Is(err, fs.ErrNotExist) {
+	if err := importer.WriteReport(t.Context(), results.Dir{Bucket: w.store, Names: simNames}, &bytes.Buffer{}, report.Options{}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v, want %v", err, fs.ErrNotExist)
 	}
 }

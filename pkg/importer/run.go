@@ -481,29 +481,40 @@ func (s *stopShare) add(o *outcome.Outcome) error {
 		"to go on all the same set STOP_SHARE=1", s.rejected, s.calls, o.Error)}
 }
 
-// ended says in which state a run leaves the import, and why in words.
-func (r *run) ended(why, err error) (results.State, string) {
+// ended returns how the run leaves the import. why is the cause that ended the reading, err an error of reading.
+func (r *run) ended(why, err error) leaving {
 	halt, _ := errors.AsType[*tim.Stop](why)
 	refused, _ := errors.AsType[*refusal](why)
 	reordered, _ := errors.AsType[*reorderedError](why)
+	stopped := func(cause results.Cause, reason string) leaving { return leaving{results.Stopped, cause, 0, reason} }
 	switch {
 	case r.round > 0 && (errors.Is(err, blob.ErrChanged) || errors.Is(err, fs.ErrNotExist)):
-		return results.Waiting, "the failures file was edited during a round of retries; the next goes on with it"
+		return leaving{
+			results.Waiting, results.CauseEdited, 0,
+			"the failures file was edited during a round of retries; the next goes on with it",
+		}
 	case err != nil && errors.Is(err, blob.ErrChanged):
-		return results.Waiting, "the export was replaced while it was read; the new version is a new import"
+		return leaving{
+			results.Waiting, results.CauseReplaced, 0,
+			"the export was replaced while it was read; the new version is a new import",
+		}
 	case err != nil && errors.Is(err, fs.ErrNotExist):
-		return results.Stopped, "the export was removed while it was read"
+		return stopped(results.CauseRemoved, "the export was removed while it was read")
 	case err != nil:
-		return results.Stopped, err.Error()
+		return stopped(results.CauseError, err.Error())
 	case halt != nil:
-		return results.Stopped, halt.Reason
+		return leaving{results.Stopped, results.CauseService, halt.Code, halt.Reason}
 	case refused != nil:
-		return results.Stopped, refused.Error()
+		return stopped(results.CauseRefused, refused.Error())
 	case reordered != nil:
-		return results.Stopped, reordered.Error()
+		return stopped(results.CauseReordered, reordered.Error())
 	case why == nil:
-		return results.Finished, ""
+		return leaving{state: results.Finished}
+	case errors.Is(why, ErrTimeUp):
+		return leaving{results.Waiting, results.CauseTimeUp, 0, why.Error()}
+	case errors.Is(why, errUndone):
+		return leaving{results.Waiting, results.CauseUndone, 0, why.Error()}
 	default:
-		return results.Waiting, why.Error()
+		return leaving{results.Waiting, results.CauseInterrupted, 0, why.Error()}
 	}
 }

@@ -212,10 +212,18 @@ func (r *run) openAssigner(cp *results.Checkpoint) error {
 
 // An ending is how a run ended, and its last checkpoint.
 type ending struct {
+	leaving
+
+	cp  results.Checkpoint
+	err error
+}
+
+// A leaving is in which state a run leaves its import, and why.
+type leaving struct {
 	state  results.State
-	reason string
-	cp     results.Checkpoint
-	err    error
+	cause  results.Cause // empty if the import is finished
+	code   int           // the service's, with CauseService
+	reason string        // the cause in words
 }
 
 // execute imports records until there are none left or the run ends, and writes all outcomes.
@@ -234,11 +242,11 @@ func (r *run) execute(ctx context.Context, cp results.Checkpoint) (end ending) {
 	if !cp.Done {
 		why, end.err = r.importRecords(ctx, cp.Next)
 	}
-	end.state, end.reason = r.ended(why, end.err)
+	end.leaving = r.ended(why, end.err)
 	var closeErr error
 	end.cp, closeErr = r.writer.Close(r.writing, r.behind, func(cp *results.Checkpoint) {
 		last := &cp.Runs[len(cp.Runs)-1]
-		last.End, last.Why = time.Now().UTC(), end.reason
+		last.End, last.Why, last.Cause, last.Code = time.Now().UTC(), end.reason, end.cause, end.code
 		if end.state == results.Stopped {
 			last.Stop = end.reason
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"groupimport/pkg/group"
 	"groupimport/pkg/outcome"
 	"groupimport/pkg/report"
 	"groupimport/pkg/results"
@@ -27,13 +28,13 @@ func BenchmarkMillion(b *testing.B) {
 			var most uint64
 			size := 0
 			for b.Loop() {
-				page := report.New(explain)
+				page := report.New()
 				at := epoch
 				for n := range int64(1_000_000) {
 					at = at.Add(5 * time.Millisecond)
 					o := outcome.Outcome{N: n + 1, Line: n + 1, Status: outcome.Imported, GroupID: "@TGS#2J4SZEAEL", Attempts: 1, MS: 40 + n%50, At: at}
 					if n%int64(row.notIn) == 0 {
-						o.Status, o.Field, o.Error = outcome.Rejected, "Name", fmt.Sprintf("Name has %d bytes, at most 30 are allowed", 31+n%60)
+						o.Status, o.Field, o.Rule, o.Error = outcome.Rejected, "Name", group.RuleLength, fmt.Sprintf("Name has %d bytes, at most 30 are allowed", 31+n%60)
 						failure = o.AppendRecordLine(failure[:0], []byte(`{"Type":"Public","Name":"A name of a group that is too long for it","GroupId":"@TGS#2J4SZEAEL","Introduction":"Some words"}`))
 						page.Failure(failure)
 					}
@@ -46,7 +47,7 @@ func BenchmarkMillion(b *testing.B) {
 					}
 				}
 				var html bytes.Buffer
-				if err := page.Write(&html, names, &results.Manifest{Complete: true, Runs: []results.Run{run(epoch, at.Sub(epoch), 1_000_000, "")}}); err != nil {
+				if err := page.Write(&html, names, &results.Manifest{Complete: true, Runs: []results.Run{run(epoch, at.Sub(epoch), 1_000_000, "", "")}}, report.Options{}); err != nil {
 					b.Fatal(err)
 				}
 				size = html.Len()

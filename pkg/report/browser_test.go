@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,9 +29,8 @@ import (
 // axeFile is the accessibility checker, after npm ci in scripts/axe.
 const axeFile = "../../scripts/axe/node_modules/axe-core/axe.min.js"
 
-// browser starts a headless Chromium.
-func browser(t testing.TB) context.Context {
-	t.Helper()
+// shared is the one headless Chromium of all tests, and what ends it. It starts with the first test that needs it.
+var shared = sync.OnceValues(func() (context.Context, func()) {
 	var path string
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "chrome"} {
 		if p, err := exec.LookPath(name); err == nil {
@@ -39,22 +39,44 @@ func browser(t testing.TB) context.Context {
 		}
 	}
 	if path == "" {
-		t.Skip("there is no Chromium on this machine")
+		return nil, nil
 	}
 	options := []chromedp.ExecAllocatorOption{
 		chromedp.ExecPath(path), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("disable-sync", true), chromedp.Flag("hide-scrollbars", true), chromedp.UserDataDir(t.TempDir()), chromedp.WSURLReadTimeout(2 * time.Minute),
+		chromedp.Flag("disable-sync", true), chromedp.Flag("hide-scrollbars", true), chromedp.WSURLReadTimeout(2 * time.Minute),
 	}
-	ctx, cancel := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), options...)
+	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, stop := chromedp.NewContext(ctx)
 	if err := chromedp.Do(ctx); err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
-	t.Cleanup(func() {
+	return ctx, func() {
 		stop()
 		cancel()
-	})
+	}
+})
+
+var started atomic.Bool // the browser
+
+func TestMain(m *testing.M) {
+	status := m.Run()
+	if started.Load() {
+		if _, stop := shared(); stop != nil {
+			stop()
+		}
+	}
+	os.Exit(status)
+}
+
+// browser returns the headless Chromium that all tests share.
+func browser(t testing.TB) context.Context {
+	t.Helper()
+	started.Store(true)
+	ctx, _ := shared()
+	if ctx == nil {
+		t.Skip("there is no Chromium on this machine")
+	}
 	return ctx
 }
 
@@ -284,28 +306,28 @@ const rows = `[...document.querySelectorAll("#list tbody tr")].filter(r => !r.hi
 
 func TestSearchAndSortByKeyboard(t *testing.T) {
 	p := open(browser(t), t, files(t, map[string][]byte{"page": usual(50_000).page(t)})["page"], usualLook)
-	p.want(`document.getElementById("found").textContent`, "198 of 198 shown")
+	p.want(`document.getElementById("found").textContent`, "198 of 198 found, 1 to 100 shown")
 	p.want(rows, "8,12,30,101")
 
 	// By the tabulator alone: what is behind the heading of the list is the search.
 	p.do(chromedp.Focus(chromedp.CSS("#records")), chromedp.KeyEvent(kb.Tab))
 	p.want(`document.activeElement.id`, "text")
 	p.do(chromedp.KeyEvent("ACCOUNT does not"))
-	p.want(`document.getElementById("found").textContent`, "80 of 198 shown")
+	p.want(`document.getElementById("found").textContent`, "80 of 198 found")
 	p.want(rows, "12,637,1262,1887")
 	p.do(chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Tab))
 	p.want(`document.activeElement.id`, "clear")
 	p.do(chromedp.KeyEvent(kb.Enter))
-	p.want(`document.getElementById("found").textContent`, "198 of 198 shown")
+	p.want(`document.getElementById("found").textContent`, "198 of 198 found, 1 to 100 shown")
 	p.want(`document.activeElement.id`, "text")
 
 	p.do(chromedp.KeyEvent("no such thing"))
-	p.want(`document.getElementById("found").textContent`, "0 of 198 shown")
+	p.want(`document.getElementById("found").textContent`, "0 of 198 found")
 	p.do(chromedp.KeyEvent(kb.Escape), chromedp.KeyEvent(kb.Tab))
 	p.want(`document.activeElement.id`, "only")
 	p.do(chromedp.KeyEvent(kb.ArrowDown), chromedp.KeyEvent(kb.ArrowDown))
 	p.want(`document.activeElement.value`, "unknown")
-	p.want(`document.getElementById("found").textContent`, "8 of 198 shown")
+	p.want(`document.getElementById("found").textContent`, "8 of 198 found")
 	p.do(chromedp.KeyEvent(kb.Home), chromedp.KeyEvent(kb.Tab))
 	p.want(`document.activeElement.closest("th").cellIndex`, "0")
 
@@ -328,7 +350,7 @@ func TestSearchAndSortByKeyboard(t *testing.T) {
 
 	// From a kind of mistake to its records.
 	p.do(chromedp.Focus(chromedp.CSS(`.kind a.show`)), chromedp.KeyEvent(kb.Enter))
-	p.want(`document.getElementById("found").textContent`, "90 of 198 shown")
+	p.want(`document.getElementById("found").textContent`, "90 of 198 found")
 	p.want(`location.hash`, "#records")
 	p.quiet()
 }
@@ -342,18 +364,46 @@ func TestSwitchOfLanguageByKeyboard(t *testing.T) {
 	p.want(`document.activeElement.textContent`, "中文")
 	status := `document.querySelector("#list tbody tr").cells[3].textContent`
 	p.want(status, "rejected")
-	p.want(`document.title`, "49,802 of 50,000 in - acme.jsonl")
+	p.want(`document.title`, "49,802 of 50,000 imported - acme.jsonl")
 	p.do(chromedp.KeyEvent(kb.Enter))
 	p.want(`document.documentElement.lang`, "zh-CN")
 	p.want(`document.title`, "已导入 49,802/50,000 - acme.jsonl")
 	p.want(status, "被拒绝")
-	p.want(`document.getElementById("found").textContent`, "共 198 条，显示 198 条")
+	p.want(`document.getElementById("found").textContent`, "共 198 条，找到 198 条，显示第 1 至 100 条")
 	p.want(`document.querySelector("svg.bar").getAttribute("aria-label").slice(0, 10)`, "已导入 49,752")
 	p.want(`document.querySelector("time").title`, "2026年11月22日 GMT+8 18:07:32")
 	p.do(chromedp.KeyEvent(kb.Enter))
 	p.want(`document.documentElement.lang`, "en")
 	p.want(status, "rejected")
 	p.want(`document.querySelector("time").title`, "Nov 22, 2026, 6:07:32 PM GMT+8")
+	p.quiet()
+}
+
+func TestLongListIsPaged(t *testing.T) {
+	p := open(browser(t), t, files(t, map[string][]byte{"page": usual(50_000).page(t)})["page"], usualLook)
+	const shown = `[...document.querySelectorAll("#list tbody tr")].filter(r => !r.hidden).length`
+	p.want(shown, "100")
+	p.want(`document.getElementById("previous").disabled`, "true")
+	p.do(chromedp.Focus(chromedp.CSS("#following")), chromedp.KeyEvent(kb.Enter))
+	p.want(`document.getElementById("found").textContent`, "198 of 198 found, 101 to 198 shown")
+	p.want(shown, "98")
+	p.want(`document.getElementById("following").disabled`, "true")
+	p.do(chromedp.Focus(chromedp.CSS("#text")), chromedp.KeyEvent("ACCOUNT does not")) // a search begins at its first page
+	p.want(shown, "80")
+	p.want(`document.getElementById("pages").hidden`, "true")
+	p.quiet()
+}
+
+func TestCopyCommandByKeyboard(t *testing.T) {
+	p := open(browser(t), t, files(t, map[string][]byte{"page": usual(50_000).page(t)})["page"], usualLook)
+	command := p.eval(`document.querySelector(".command code").textContent`)
+	p.do(chromedp.Evaluate[chromedp.Void](`window.copied = ""; document.addEventListener("copy", () => { window.copied = String(getSelection()); });
+		navigator.clipboard && (navigator.clipboard.writeText = async (text) => { window.copied = text; }); 0`))
+	p.do(chromedp.Focus(chromedp.CSS(".copy")), chromedp.KeyEvent(kb.Enter))
+	if got := get(p, chromedp.Evaluate[string](`new Promise(done => setTimeout(() => done(window.copied), 100))`, chromedp.EvalAwaitPromise)); got != command {
+		t.Errorf("got %q copied, want %q", got, command)
+	}
+	p.want(`document.querySelector(".copy + [role=status]").textContent`, "copied")
 	p.quiet()
 }
 

@@ -3,7 +3,7 @@
 	const root = document.documentElement;
 	const $ = (id) => document.getElementById(id);
 	const all = (selector, from = document) => Array.from(from.querySelectorAll(selector));
-	const kept = (name, value) => { // a page in a file may be refused a store
+	const kept = (name, value) => { // a page in a file may have no storage
 		try {
 			if (value !== undefined) sessionStorage.setItem(name, value);
 			return sessionStorage.getItem(name);
@@ -39,22 +39,33 @@
 		if (table) filter();
 	};
 
+	const pageSize = 100;
+	let fitting = rows; // those that the search finds, in order
+	let first = 0; // of them, at the top of the page
+	const paginate = (to) => {
+		first = Math.max(0, Math.min(to, Math.floor((fitting.length - 1) / pageSize) * pageSize));
+		const shown = new Set(fitting.slice(first, first + pageSize));
+		for (const row of rows) if (row.hidden === shown.has(row)) row.hidden = !row.hidden;
+		$("pages").hidden = fitting.length <= pageSize;
+		$("previous").disabled = first === 0;
+		$("following").disabled = first + pageSize >= fitting.length;
+		const n = new Intl.NumberFormat(zh ? "zh-CN" : "en");
+		const [from, last, found, of] = [first + 1, first + shown.size, fitting.length, rows.length].map((x) => n.format(x));
+		let text = zh ? `共 ${of} 条，找到 ${found} 条` : `${found} of ${of} found`;
+		if (fitting.length > pageSize) text += zh ? `，显示第 ${from} 至 ${last} 条` : `, ${from} to ${last} shown`;
+		$("found").textContent = text;
+	};
+
 	let kind = "";
 	const filter = () => {
 		const wanted = $("text").value.trim().toLowerCase();
 		const only = $("only").value;
 		texts ??= rows.map((row) => row.textContent.toLowerCase());
-		let found = 0;
-		rows.forEach((row, i) => {
-			const fits = texts[i].includes(wanted) && (!only || row.dataset.s === only) && (!kind || row.dataset.k === kind);
-			if (row.hidden === fits) row.hidden = !fits;
-			if (fits) found++;
-		});
+		const place = new Map(rows.map((row, i) => [row, texts[i]]));
+		fitting = Array.from(table.tBodies[0].rows).filter((row) =>
+			place.get(row).includes(wanted) && (!only || row.dataset.s === only) && (!kind || row.dataset.k === kind));
 		$("clear").hidden = !wanted && !only && !kind;
-		const n = new Intl.NumberFormat(zh ? "zh-CN" : "en");
-		$("found").textContent = zh
-			? `共 ${n.format(rows.length)} 条，显示 ${n.format(found)} 条`
-			: `${n.format(found)} of ${n.format(rows.length)} shown`;
+		paginate(0);
 	};
 
 	const sort = (header) => {
@@ -67,6 +78,7 @@
 		keyed.sort(header.dataset.sort ? (a, b) => a[0] - b[0] : (a, b) => order.compare(a[0], b[0]));
 		if (down) keyed.reverse();
 		table.tBodies[0].append(...keyed.map((k) => k[1]));
+		filter();
 	};
 
 	if (table) {
@@ -86,6 +98,12 @@
 		$("search").addEventListener("submit", (event) => event.preventDefault());
 		$("text").addEventListener("input", filter);
 		$("only").addEventListener("change", filter);
+		const turn = (by) => {
+			paginate(first + by);
+			$("records").scrollIntoView();
+		};
+		$("previous").addEventListener("click", () => turn(-pageSize));
+		$("following").addEventListener("click", () => turn(pageSize));
 		$("clear").addEventListener("click", () => {
 			kind = $("text").value = $("only").value = "";
 			filter();
@@ -99,6 +117,25 @@
 				filter();
 			});
 		}
+	}
+
+	for (const button of all(".copy")) {
+		button.hidden = false;
+		const said = document.createElement("span");
+		said.setAttribute("role", "status");
+		button.after(said);
+		button.addEventListener("click", async () => {
+			const text = button.previousElementSibling;
+			let copied = true;
+			try {
+				await navigator.clipboard.writeText(text.textContent);
+			} catch { // not over plain HTTP; then the selection does it, or the reader
+				getSelection().selectAllChildren(text);
+				copied = document.execCommand("copy");
+			}
+			said.textContent = copied ? (zh ? "已复制" : "copied") : (zh ? "请手动复制" : "selected: copy it yourself");
+			setTimeout(() => { said.textContent = ""; }, 4000);
+		});
 	}
 
 	zh = (kept("language") || navigator.language || "en").toLowerCase().startsWith("zh");

@@ -115,10 +115,12 @@ type Parts struct {
 type Run struct {
 	Lease    int            `json:"lease"`
 	Start    time.Time      `json:"start"`
-	End      time.Time      `json:"end,omitzero"`  // zero while it is under way, or if it died
-	Why      string         `json:"why,omitzero"`  // it ended, in a few words
-	Stop     string         `json:"stop,omitzero"` // what a person has to act on, if that is why
-	Rate     float64        `json:"rate,omitzero"` // its budget, attempts a second
+	End      time.Time      `json:"end,omitzero"`   // zero while it is under way, or if it died
+	Why      string         `json:"why,omitzero"`   // it ended, in a few words
+	Cause    Cause          `json:"cause,omitzero"` // the same as data; version 1 did not write it
+	Code     int            `json:"code,omitzero"`  // the service's, with CauseService
+	Stop     string         `json:"stop,omitzero"`  // what a person has to act on, if that is why
+	Rate     float64        `json:"rate,omitzero"`  // its budget, attempts a second
 	Attempts int64          `json:"attempts"`
 	Slowed   int            `json:"slowed,omitzero"` // how often the service said too fast
 	Counts   outcome.Counts `json:"counts"`          // of this run

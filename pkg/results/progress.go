@@ -30,7 +30,8 @@ type Progress struct {
 	Export  Export          `json:"export"`
 	Next    export.Position `json:"next"` // how far the outcomes reach; its [export.Position.Done] is of export.size
 	Counts  outcome.Counts  `json:"counts"`
-	Run     Run             `json:"run"` // the latest
+	Ignored int64           `json:"ignored,omitzero"` // entries so far that are no records of a group, for the mapping
+	Run     Run             `json:"run"`              // the latest
 	Runs    int             `json:"runs"`
 	Owner   string          `json:"holder,omitzero"` // of the lease, while it is running
 	Until   time.Time       `json:"until,omitzero"`  // of the lease
@@ -58,9 +59,41 @@ func again(runs []Run) time.Time {
 // ProgressOf returns how the import stands that cp is about.
 func ProgressOf(state State, reason string, cp *Checkpoint) Progress {
 	return Progress{
-		Again: again(cp.Runs), State: state, Reason: reason, Export: cp.Export, Next: cp.Next, Counts: cp.Counts,
+		Again: again(cp.Runs), State: state, Reason: reason, Export: cp.Export, Next: cp.Next, Counts: cp.Counts, Ignored: cp.Ignored,
 		Run: cp.Runs[len(cp.Runs)-1], Runs: len(cp.Runs), Updated: time.Now().UTC(),
 	}
+}
+
+// Work returns how much of the export has outcomes.
+func (p *Progress) Work() outcome.Progress {
+	return outcome.Progress{Done: p.Next.Done(), Size: p.Export.Size}
+}
+
+// Pace returns how many records a second runs processed, and how long the rest of the export takes at that rate; zeros if
+// that is unknown. A last run without an end counts up to p.Updated. Without runs, the latest one counts.
+func (p *Progress) Pace(runs []Run) (rate float64, remaining time.Duration) {
+	if len(runs) == 0 {
+		runs = []Run{p.Run}
+	}
+	var worked time.Duration
+	var records int64
+	for i, r := range runs {
+		end := r.End
+		if end.IsZero() && i == len(runs)-1 {
+			end = p.Updated
+		}
+		if end.After(r.Start) {
+			worked += end.Sub(r.Start)
+			records += r.Counts.Records()
+		}
+	}
+	all := p.Counts.Records()
+	if records == 0 || all == 0 {
+		return 0, 0
+	}
+	work := p.Work()
+	done := float64(work.Done) * min(1, float64(records)/float64(all)) // what these runs read
+	return float64(records) / worked.Seconds(), work.Remaining(int64(done), worked)
 }
 
 // LoadProgress returns how the import is doing, as its last run wrote it.

@@ -1,4 +1,0 @@
-package report
-
-// InChinese is for the test that nothing is left without its Chinese.
-var InChinese = inChinese

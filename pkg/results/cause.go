@@ -1,0 +1,30 @@
+package results
+
+// A Cause says why a run ended before its import did, or why an import is not running. Runs of version 1 have none:
+// only their text tells.
+type Cause string
+
+// The causes.
+const (
+	CauseTimeUp      Cause = "time-up"     // the working time ended; the next run resumes
+	CauseInterrupted Cause = "interrupted" // a signal, or the caller's context
+	CauseUndone      Cause = "undone"      // a record could not be completed
+	CauseEdited      Cause = "edited"      // the dead-letter file changed during a round of retries
+	CauseReplaced    Cause = "replaced"    // a new version of the export was written while the run read it
+	CauseRemoved     Cause = "removed"     // the export was deleted while the run read it
+	CauseService     Cause = "service"     // the service accepts nothing, see Run.Code
+	CauseRefused     Cause = "refused"     // the service rejected more than STOP_SHARE of the calls
+	CauseReordered   Cause = "reordered"   // a new version does not match the earlier one
+	CauseError       Cause = "error"       // the store, or the format of the export
+	CauseNotBegun    Cause = "not-begun"   // no run has begun the import
+	CauseNewVersion  Cause = "new-version" // no run has begun the import of the new version
+	CauseDied        Cause = "died"        // the last run ended without writing how; the next one resumes
+)
+
+// Causes returns all causes.
+func Causes() []Cause {
+	return []Cause{
+		CauseTimeUp, CauseInterrupted, CauseUndone, CauseEdited, CauseReplaced, CauseRemoved, CauseService, CauseRefused,
+		CauseReordered, CauseError, CauseNotBegun, CauseNewVersion, CauseDied,
+	}
+}
