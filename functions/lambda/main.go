@@ -21,8 +21,7 @@ import (
 )
 
 func main() {
-	frugal.Calm()
-	frugal.Settle()
+	frugal.Limit()
 	log := invocation.NewLog(os.Stderr)
 	metrics := &metrics{w: os.Stdout}
 	lambda.StartWithOptions(&handler{invocation.Handler{

@@ -71,17 +71,7 @@ func usageError(format string, args ...any) error {
 }
 
 func main() {
-	if len(os.Args) > 1 {
-		switch os.Args[1] {
-		case "import", "retry":
-			frugal.Calm()
-			frugal.Settle()
-		case "serve", "watch": // these sleep most of the time
-			frugal.Settle()
-		case "validate", "report":
-			frugal.Bound() // and use all processors
-		}
-	}
+	frugal.LimitMemory()
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) { // as under nohup
 		signals = append(signals, syscall.SIGHUP) // the terminal was closed

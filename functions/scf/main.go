@@ -27,8 +27,7 @@ func main() {
 			"go run ./scripts/scf runs it on this machine, go run ./functions/local works on a folder")
 		os.Exit(2)
 	}
-	frugal.Calm()
-	frugal.Settle()
+	frugal.Limit()
 	log := invocation.NewLog(os.Stdout)
 	cloudfunction.StartHandler(&handler{invocation.Handler{
 		Getenv: os.Getenv,

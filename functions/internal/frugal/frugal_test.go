@@ -1,68 +1,40 @@
 package frugal_test
 
 import (
-	"fmt"
-	"os"
-	"os/exec"
 	"runtime"
 	"runtime/debug"
-	"strings"
 	"testing"
 
 	"groupimport/functions/internal/frugal"
 )
 
-const program = "FRUGAL_TEST_PROGRAM"
-
-// TestMain is also a program that calms down, settles, and says how it runs.
-func TestMain(m *testing.M) {
-	if os.Getenv(program) == "" {
-		os.Exit(m.Run())
-	}
-	frugal.Calm()
-	frugal.Settle()
-	fmt.Println(os.Getpid(), os.Getenv("GODEBUG"), runtime.GOMAXPROCS(0), debug.SetMemoryLimit(-1)>>20, debug.SetGCPercent(100), strings.Join(os.Args[1:], "|"))
-}
-
-func TestTheProgramGoesOnInTheSameProcess(t *testing.T) {
-	for _, row := range []struct {
-		env  []string
-		want string
+func TestLimit_OneProcessorUnlessSet(t *testing.T) {
+	processors, percent, memory := runtime.GOMAXPROCS(0), debug.SetGCPercent(-1), debug.SetMemoryLimit(-1)
+	t.Cleanup(func() {
+		runtime.GOMAXPROCS(processors)
+		debug.SetGCPercent(percent)
+		debug.SetMemoryLimit(memory)
+	})
+	for _, test := range []struct {
+		gomaxprocs string
+		want       int
 	}{
-		{nil, "schedtrace=2147483647 1 26 200 a b|--c=d"},
-		{[]string{"GODEBUG=madvdontneed=1"}, "madvdontneed=1,schedtrace=2147483647 1 26 200 a b|--c=d"},
-		{[]string{"GODEBUG=schedtrace=2000000000"}, "schedtrace=2000000000 1 26 200 a b|--c=d"}, // whoever asks for lines gets them
-		{[]string{"GOMAXPROCS=3"}, "schedtrace=2147483647 3 26 200 a b|--c=d"},
+		{"", 1},
+		{"3", 3},
 	} {
-		cmd := exec.Command(os.Args[0], "a b", "--c=d")
-		cmd.Env = append([]string{program + "=1"}, row.env...)
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-		want := fmt.Sprintf("%d %s\n", cmd.Process.Pid, row.want)
-		if !calms(t) {
-			want = strings.Replace(strings.Replace(want, ",schedtrace=2147483647", "", 1), "schedtrace=2147483647", "", 1)
-		}
-		if got := string(out); got != want {
-			t.Errorf("%v: got %q, want %q", row.env, got, want)
-		}
+		t.Run("GOMAXPROCS="+test.gomaxprocs, func(t *testing.T) {
+			t.Setenv("GOMAXPROCS", test.gomaxprocs)
+			runtime.GOMAXPROCS(3)
+			frugal.Limit()
+			if got := runtime.GOMAXPROCS(0); got != test.want {
+				t.Errorf("got %d processors, want %d", got, test.want)
+			}
+			if got := debug.SetMemoryLimit(-1); got != 26<<20 {
+				t.Errorf("got a memory limit of %d bytes, want %d", got, 26<<20)
+			}
+			if got := debug.SetGCPercent(-1); got != 200 {
+				t.Errorf("got a growth of %d %%, want 200", got)
+			}
+		})
 	}
-}
-
-// calms reports whether Calm does something here.
-func calms(t *testing.T) bool {
-	t.Helper()
-	if runtime.GOOS != "linux" {
-		return false
-	}
-	text, err := os.ReadFile("/proc/uptime")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var seconds float64
-	if _, err := fmt.Sscan(string(text), &seconds); err != nil {
-		t.Fatal(err)
-	}
-	return seconds < 23*24*60*60
 }
