@@ -22,7 +22,6 @@ type parameter struct {
 func parameters() map[string]parameter {
 	yesNo := []string{"true", "false"}
 	notYesNo := []string{"", "yes", "1", "TRUE"}
-	memory := parameter{"", []string{"128", "10240"}, []string{"", "127", "10241", "x"}}
 	key := parameter{
 		"",
 		[]string{"", "arn:aws:kms:eu-central-1:123456789012:key/0a-b", "arn:aws-cn:kms:cn-north-1:123456789012:key/mrk-1"},
@@ -70,9 +69,7 @@ func parameters() map[string]parameter {
 		"CreateUnmatched":    {"CREATE_UNMATCHED", yesNo, notYesNo},
 		"IncludeArchived":    {"INCLUDE_ARCHIVED", yesNo, notYesNo},
 		"ReserveConcurrency": {"", yesNo, notYesNo},
-		"ImportMemory":       memory,
-		"ScheduleMemory":     memory,
-		"HttpMemory":         memory,
+		"Memory":             {"", []string{"128", "10240"}, []string{"", "127", "10241", "x"}},
 		"HttpAuth":           {"", []string{"AWS_IAM", "NONE"}, []string{"", "iam"}},
 		"HttpToken": {
 			"HTTP_TOKEN",

@@ -168,7 +168,7 @@ func TestFunctionsAreSetUpAsThePlatformNeedsThem(t *testing.T) {
 		if f.Handler != "main" || f.Role != role || f.Description == "" {
 			t.Errorf("%s: got %+v", name, f)
 		}
-		if f.MemorySize != 128 || f.Timeout < 1 || f.Timeout > 900 || (name == "http") == (f.Timeout == 900) {
+		if f.MemorySize != 256 || f.Timeout < 1 || f.Timeout > 900 || (name == "http") == (f.Timeout == 900) {
 			t.Errorf("%s: got %d MB and %d s", name, f.MemorySize, f.Timeout)
 		}
 		size := 0
