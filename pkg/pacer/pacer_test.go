@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -14,17 +13,17 @@ import (
 	"groupimport/pkg/pacer"
 )
 
-// take takes n turns, each sent at once, and returns when they came.
+// take takes n permits, sends each request at once, and returns when.
 func take(t *testing.T, p *pacer.Pacer, n int) []time.Time {
 	t.Helper()
 	times := make([]time.Time, n)
 	for i := range times {
-		turn, err := p.Wait(t.Context(), t.Context())
+		permit, err := p.Acquire(t.Context(), t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
 		times[i] = time.Now()
-		turn.Sent()
+		permit.Sent()
 	}
 	return times
 }
@@ -41,16 +40,16 @@ func busiest(times []time.Time) int {
 	return most
 }
 
-func TestTurnsAreEvenlySpacedAndUseTheRate(t *testing.T) {
+func TestPacer_SpacesPermitsEvenlyAndUsesTheRate(t *testing.T) {
 	for _, rate := range []float64{0.1, 1, 2.5, 50, 190, 200, 1000} {
 		synctest.Test(t, func(t *testing.T) {
 			n := max(int(rate*10), 3)
 			p := pacer.New(rate)
-			take(t, p, 1) // everything is cold
+			take(t, p, 1) // the window is empty
 			times := take(t, p, n+1)
 			for i := 2; i < len(times); i++ {
 				if got, want := times[i].Sub(times[i-1]), times[1].Sub(times[0]); got != want {
-					t.Fatalf("rate %v, turn %d: got %v after the one before, want %v", rate, i, got, want)
+					t.Fatalf("rate %v, permit %d: got %v after the one before, want %v", rate, i, got, want)
 				}
 			}
 			if got := float64(n) / times[n].Sub(times[0]).Seconds(); got > rate || got < 0.99*rate {
@@ -60,7 +59,7 @@ func TestTurnsAreEvenlySpacedAndUseTheRate(t *testing.T) {
 	}
 }
 
-func TestPacerSavesUpNothingWhileIdle(t *testing.T) {
+func TestPacer_SavesUpNothingWhileIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := pacer.New(200)
 		take(t, p, 100)
@@ -75,9 +74,9 @@ func TestPacerSavesUpNothingWhileIdle(t *testing.T) {
 	})
 }
 
-// TestNoSecondIsTooFullWhateverDelaysTheSending: attempts are counted by when they are sent. Connections
-// that are new, a process that is stopped, an answer that blocks: all delay some and not others.
-func TestNoSecondIsTooFullWhateverDelaysTheSending(t *testing.T) {
+// Requests count by when they are sent. A new connection, a process that is stopped or a response that blocks delays
+// some of them.
+func TestPacer_NoSecondIsTooFullIfRequestsAreSentLate(t *testing.T) {
 	for seed := range uint64(50) {
 		synctest.Test(t, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 0))
@@ -86,7 +85,7 @@ func TestNoSecondIsTooFullWhateverDelaysTheSending(t *testing.T) {
 			var sent []time.Time
 			var sending sync.WaitGroup
 			for i := range 1000 {
-				turn, err := p.Wait(t.Context(), t.Context())
+				permit, err := p.Acquire(t.Context(), t.Context())
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -102,7 +101,7 @@ func TestNoSecondIsTooFullWhateverDelaysTheSending(t *testing.T) {
 					mu.Lock()
 					sent = append(sent, time.Now())
 					mu.Unlock()
-					turn.Sent()
+					permit.Sent()
 				})
 			}
 			sending.Wait()
@@ -113,7 +112,7 @@ func TestNoSecondIsTooFullWhateverDelaysTheSending(t *testing.T) {
 	}
 }
 
-func TestTimeLostInAStallIsLost(t *testing.T) {
+func TestPacer_DoesNotCatchUpAfterAStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := pacer.New(200)
 		before := take(t, p, 100)
@@ -123,38 +122,23 @@ func TestTimeLostInAStallIsLost(t *testing.T) {
 			t.Errorf("got %d in the busiest second, want 200 at most", got)
 		}
 		if got := after[199].Sub(after[0]); got < 995*time.Millisecond {
-			t.Errorf("got 200 turns in %v, want no catching up", got)
+			t.Errorf("got 200 permits in %v, want no catching up", got)
 		}
 	})
 }
 
-func TestTheFirstAttemptAfterAStallHasTimeToArrive(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := pacer.New(200)
-		take(t, p, 100)
-		time.Sleep(2 * time.Second)
-		times := take(t, p, 3)
-		if got := times[1].Sub(times[0]); got < 25*time.Millisecond {
-			t.Errorf("got %v between the first two, want 25ms at least", got)
-		}
-		if got := times[2].Sub(times[1]); got > 6*time.Millisecond {
-			t.Errorf("got %v between the next two, want the rate", got)
-		}
-	})
-}
-
-func TestSmallDelaysOfTheCallerCostNoRate(t *testing.T) {
+func TestPacer_SmallDelaysOfTheCallerCostNoRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := pacer.New(200)
 		r := rand.New(rand.NewPCG(1, 2))
 		start := time.Now()
 		for range 2000 {
-			turn, err := p.Wait(t.Context(), t.Context())
+			permit, err := p.Acquire(t.Context(), t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Duration(r.IntN(1000)) * time.Microsecond) // a timer or a scheduler that is late
-			turn.Sent()
+			permit.Sent()
 		}
 		if got := 2000 / time.Since(start).Seconds(); got < 198 {
 			t.Errorf("got %v a second, want 198 at least", got)
@@ -162,14 +146,14 @@ func TestSmallDelaysOfTheCallerCostNoRate(t *testing.T) {
 	})
 }
 
-func TestUnsentTurnsHoldTheOthersBack(t *testing.T) {
+func TestPacerAcquire_WaitsForUnsentRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := pacer.New(2)
-		first, _ := p.Wait(t.Context(), t.Context())
-		second, _ := p.Wait(t.Context(), t.Context())
+		first, _ := p.Acquire(t.Context(), t.Context())
+		second, _ := p.Acquire(t.Context(), t.Context())
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
-		if _, err := p.Wait(ctx, t.Context()); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := p.Acquire(ctx, t.Context()); !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("got %v while two of two were unsent, want %v", err, context.DeadlineExceeded)
 		}
 		first.Sent()
@@ -183,7 +167,7 @@ func TestUnsentTurnsHoldTheOthersBack(t *testing.T) {
 	})
 }
 
-func TestTurnsAreGivenInTheOrderAsked(t *testing.T) {
+func TestPacerAcquire_KeepsTheOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := pacer.New(100)
 		var mu sync.Mutex
@@ -191,7 +175,7 @@ func TestTurnsAreGivenInTheOrderAsked(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 50 {
 			wg.Go(func() {
-				turn, err := p.Wait(t.Context(), t.Context())
+				permit, err := p.Acquire(t.Context(), t.Context())
 				if err != nil {
 					t.Error(err)
 					return
@@ -199,7 +183,7 @@ func TestTurnsAreGivenInTheOrderAsked(t *testing.T) {
 				mu.Lock()
 				order = append(order, i)
 				mu.Unlock()
-				turn.Sent()
+				permit.Sent()
 			})
 			synctest.Wait()
 		}
@@ -212,7 +196,7 @@ func TestTurnsAreGivenInTheOrderAsked(t *testing.T) {
 	})
 }
 
-func TestWaitEndsWithItsContextAndTakesNoTurn(t *testing.T) {
+func TestPacerAcquire_EndsWithItsContextAndTakesNoPermit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := pacer.New(1)
 		take(t, p, 1)
@@ -220,20 +204,20 @@ func TestWaitEndsWithItsContextAndTakesNoTurn(t *testing.T) {
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, cause)
 		defer cancel()
 		start := time.Now()
-		if _, err := p.Wait(ctx, t.Context()); !errors.Is(err, cause) {
+		if _, err := p.Acquire(ctx, t.Context()); !errors.Is(err, cause) {
 			t.Errorf("got %v, want %v", err, cause)
 		}
 		if got := time.Since(start); got != 100*time.Millisecond {
-			t.Errorf("got an answer after %v, want 100ms", got)
+			t.Errorf("got an error after %v, want 100ms", got)
 		}
 		take(t, p, 1)
 		if got := time.Since(start); got > 1100*time.Millisecond {
-			t.Errorf("got the next turn after %v, want it as if nobody had waited", got)
+			t.Errorf("got the next permit after %v, want it as if nobody had waited", got)
 		}
 	})
 }
 
-func TestSlowDownActsAtOnceAndRecoversByStep(t *testing.T) {
+func TestPacerSlowDown_ActsAtOnceAndRecoversByStep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := pacer.New(100)
 		take(t, p, 10)
@@ -244,7 +228,7 @@ func TestSlowDownActsAtOnceAndRecoversByStep(t *testing.T) {
 		start := time.Now()
 		first := take(t, p, 1)[0]
 		if got := first.Sub(start); got != time.Second {
-			t.Errorf("got a turn after %v, want a pause of 1s", got)
+			t.Errorf("got a permit after %v, want a pause of 1s", got)
 		}
 		if got := p.Rate(); got < 50 || got > 56 {
 			t.Errorf("got rate %v, want about half", got)
@@ -259,7 +243,7 @@ func TestSlowDownActsAtOnceAndRecoversByStep(t *testing.T) {
 	})
 }
 
-func TestSlowDownNeverStops(t *testing.T) {
+func TestPacerSlowDown_NeverStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, rate := range []float64{0.5, 200} {
 			p := pacer.New(rate)
@@ -274,11 +258,11 @@ func TestSlowDownNeverStops(t *testing.T) {
 	})
 }
 
-func TestAheadIsWhenTheTurnComes(t *testing.T) {
+func TestPacerAhead_EstimatesWhenThePermitComes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := pacer.New(10)
 		if got := p.Ahead(0); got != 0 {
-			t.Errorf("got %v before the first turn, want none", got)
+			t.Errorf("got %v before the first permit, want none", got)
 		}
 		take(t, p, 1)
 		for _, slow := range []bool{false, true} {
@@ -290,52 +274,29 @@ func TestAheadIsWhenTheTurnComes(t *testing.T) {
 			start := time.Now()
 			take(t, p, others+1)
 			if got := time.Since(start); got < want*8/10 || got > want*11/10+50*time.Millisecond {
-				t.Errorf("got the turn behind %d others after %v, want it after %v", others, got, want)
+				t.Errorf("got a permit behind %d others after %v, want it after %v", others, got, want)
 			}
 		}
 	})
 }
 
-func TestAttemptsThatFindEverythingColdMayArriveLate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := pacer.New(1000)
-		var arrived []time.Time
-		for n := range 10_000 {
-			turn, err := p.Wait(t.Context(), t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if n < 500 { // on new connections
-				arrived = append(arrived, time.Now().Add(18*time.Millisecond))
-				turn.SentCold()
-			} else {
-				arrived = append(arrived, time.Now())
-				turn.Sent()
-			}
-		}
-		slices.SortFunc(arrived, time.Time.Compare)
-		if got := busiest(arrived); got > 1000 {
-			t.Errorf("got %d in the busiest second, want 1000 at most", got)
-		}
-	})
-}
-
-func TestWhatWasHeldBackForAMomentIsCaughtUp(t *testing.T) {
+// A request that is sent late, as on a new connection, delays the permit of a second later.
+func TestPacer_CatchesUpAfterRequestsThatWereSentLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := pacer.New(200)
 		start := time.Now()
 		for n := range 6001 {
-			turn, err := p.Wait(t.Context(), t.Context())
+			permit, err := p.Acquire(t.Context(), t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
 			if n < 100 {
-				turn.SentCold() // holds back those of a second later by more than 10 ms
+				time.AfterFunc(18*time.Millisecond, permit.Sent)
 			} else {
-				turn.Sent()
+				permit.Sent()
 			}
 		}
-		// In thirty seconds those 18 ms are regained.
+		// Within thirty seconds those 18 ms are caught up.
 		if got := 6000 / time.Since(start).Seconds(); got < 0.992*200 {
 			t.Errorf("got %v a second, want %v at least", got, 0.992*200)
 		}
@@ -353,7 +314,7 @@ func TestPacerAssumeFull_NeverExceedsTheRateTogetherWithTheKilledProcess(t *test
 		{"all at the moment of its death", 200, 0},
 		{"in the last tenth of the second", 190, 100 * time.Millisecond},
 		{"a rate that is not whole", 2.5, 500 * time.Millisecond},
-		{"a test of speed", 800, 500 * time.Millisecond},
+		{"a rate above the service's", 800, 500 * time.Millisecond},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -370,7 +331,7 @@ func TestPacerAssumeFull_NeverExceedsTheRateTogetherWithTheKilledProcess(t *test
 					t.Errorf("got %d in the busiest second, want %d at most", got, n)
 				}
 				if got, most := times[n].Sub(start), time.Duration(float64(n)/test.rate*float64(time.Second)); got > most+10*time.Millisecond {
-					t.Errorf("got the first turn after %v, want about %v", got, most)
+					t.Errorf("got the first permit after %v, want about %v", got, most)
 				}
 			})
 		})
@@ -405,14 +366,14 @@ func TestPacerPause_HoldsAllAndEndsOnce(t *testing.T) {
 					t.Errorf("got the first after %v, want %v", got, test.want)
 				}
 				if got := times[99].Sub(times[0]); got < 990*time.Millisecond {
-					t.Errorf("got 100 turns in %v after the pause, want no catching up", got)
+					t.Errorf("got 100 permits in %v after the pause, want no catching up", got)
 				}
 			})
 		})
 	}
 }
 
-func TestPacerPause_HoldsWhoWaitsAlready(t *testing.T) {
+func TestPacerPause_HoldsCallersThatWaitAlready(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := pacer.New(1)
 		take(t, p, 1)
@@ -423,7 +384,7 @@ func TestPacerPause_HoldsWhoWaitsAlready(t *testing.T) {
 		p.Pause(10 * time.Second)
 		waiting.Wait()
 		if got := time.Since(start); got != 10*time.Second {
-			t.Errorf("got the turn after %v, want 10s", got)
+			t.Errorf("got a permit after %v, want 10s", got)
 		}
 	})
 }

@@ -69,13 +69,13 @@ type answer struct {
 	GroupID      string `json:"GroupId"`
 }
 
-// attempt makes one exchange. The turn's place is given back.
+// attempt makes one exchange and releases its slot.
 func (c *Client) attempt(ctx context.Context, t *turn, command string, body []byte) attempt {
 	c.attempts.Add(1)
 	sig, err := c.signer.sign()
 	if err != nil {
 		t.Sent()
-		c.window.leave(0)
+		c.limit.release(0)
 		if t.probe {
 			c.breaker.abandoned()
 		}
@@ -87,7 +87,7 @@ func (c *Client) attempt(ctx context.Context, t *turn, command string, body []by
 	resp, sent, err := c.exchange(ctx, t, command, sig, body)
 	took := time.Since(start)
 	t.Sent()
-	c.window.leave(took)
+	c.limit.release(took)
 	c.retryAfter(ctx, resp)
 	a := c.judge(ctx, command, resp, err, sig)
 	a.took, a.since = took, since
@@ -165,19 +165,12 @@ func (c *Client) exchange(ctx context.Context, t *turn, command, sig string, bod
 func (c *Client) roundTrip(ctx context.Context, t *turn, h host, command, sig string, body []byte) (
 	_ response, sent bool, err error,
 ) {
-	var asked, connected, fresh atomic.Bool
+	var asked, connected atomic.Bool
 	tracedCtx := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn: func(string) { asked.Store(true) },
-		GotConn: func(info httptrace.GotConnInfo) {
-			connected.Store(true)
-			fresh.Store(!info.Reused)
-		},
+		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
 		WroteRequest: func(info httptrace.WroteRequestInfo) {
-			switch {
-			case info.Err != nil: // the transport may write it once more, on another connection
-			case fresh.Load():
-				t.SentCold()
-			default:
+			if info.Err == nil { // or the transport may write it once more, on another connection
 				t.Sent()
 			}
 		},

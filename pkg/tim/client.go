@@ -4,7 +4,7 @@
 // # A call and its attempts
 //
 // A call is all that is done for one record, an attempt one HTTP exchange. Each attempt waits, in this
-// order, for the breaker (is the service there at all?), for a place among those in flight (see window)
+// order, for the breaker (is the service there at all?), for a slot among those in flight (see inFlightLimit)
 // and for its turn of the pacer, so that nothing lies between its turn and its first byte. It is judged
 // by the body alone: the service answers HTTP 200 to nearly everything.
 //
@@ -86,6 +86,11 @@ type Config struct {
 	Rate        float64      // of the pacer, attempts a second
 	MaxAttempts int          // a call, and one more if the service answered nobody meanwhile; zero means 5
 
+	// MaxInFlight limits the attempts in flight. Zero means what the rate needs while the service responds within 3 s,
+	// at most 900. A benchmark without a rate sets it: a server nearby responds as soon as processors let it, so that
+	// more in flight makes each response later, which would let still more in.
+	MaxInFlight int
+
 	// Grace is how long an attempt under way may go on once the context of its call has ended; zero
 	// means as long as any attempt. Cut off, its end is don't know.
 	Grace time.Duration
@@ -115,7 +120,7 @@ type Client struct {
 	urls    [2]map[string]*url.URL // by host, of the commands, but for the UserSig and what follows
 	route   route
 	signer  *signer
-	window  *window
+	limit   *inFlightLimit
 	breaker *breaker
 	lookups lookups
 	log     *slog.Logger
@@ -157,9 +162,9 @@ func New(cfg Config) (*Client, error) {
 	signer := &signer{sdkAppID: cfg.SDKAppID, admin: cfg.Admin, key: cfg.SecretKey}
 	cfg.SecretKey = ""
 	cfg.MaxAttempts = cmp.Or(cfg.MaxAttempts, defaultMaxAttempts)
-	most := maxInFlight(cfg.Rate)
+	limit := newInFlightLimit(cfg.Rate, cfg.MaxInFlight)
 	if cfg.Transport == nil {
-		cfg.Transport = newTransport(most)
+		cfg.Transport = newTransport(limit.max)
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -168,7 +173,7 @@ func New(cfg Config) (*Client, error) {
 		cfg:     cfg,
 		urls:    urls,
 		signer:  signer,
-		window:  newWindow(cfg.Rate, most),
+		limit:   limit,
 		breaker: newBreaker(),
 		log:     cfg.Log,
 		made:    time.Now(),
@@ -511,9 +516,9 @@ func (c *Client) lookAgain(ctx context.Context, id string) (Group, error) {
 	}
 }
 
-// A turn is the permission to start one attempt, and its place among those in flight.
+// A turn is a permit to start one attempt, and its slot among those in flight.
 type turn struct {
-	*pacer.Turn
+	*pacer.Permit
 	probe bool
 }
 
@@ -533,10 +538,10 @@ func (c *Client) turn(ctx context.Context) (*turn, error) {
 		if err != nil {
 			return nil, err
 		}
-		t, err := c.place(ctx)
-		// While this one waited for its place, others may have found out that the service does not answer.
+		t, err := c.slot(ctx)
+		// While this one waited for its slot, others may have found out that the service does not answer.
 		if err == nil && c.Stopped() == nil && (probe || !c.breaker.open()) {
-			return &turn{Turn: t, probe: probe}, nil
+			return &turn{Permit: t, probe: probe}, nil
 		}
 		if probe {
 			c.breaker.abandoned()
@@ -545,18 +550,18 @@ func (c *Client) turn(ctx context.Context) (*turn, error) {
 			return nil, err
 		}
 		t.Sent()
-		c.window.leave(0)
+		c.limit.release(0)
 	}
 }
 
-// place waits for a place among those in flight, and then for a turn of the pacer.
-func (c *Client) place(ctx context.Context) (*pacer.Turn, error) {
-	if err := c.window.enter(ctx, c.stopping); err != nil {
+// slot waits for a slot among the attempts in flight, and then for a permit of the pacer.
+func (c *Client) slot(ctx context.Context) (*pacer.Permit, error) {
+	if err := c.limit.acquire(ctx, c.stopping); err != nil {
 		return nil, err
 	}
-	t, err := c.cfg.Pacer.Wait(ctx, c.stopping)
+	t, err := c.cfg.Pacer.Acquire(ctx, c.stopping)
 	if err != nil {
-		c.window.leave(0)
+		c.limit.release(0)
 	}
 	return t, err
 }

@@ -246,16 +246,30 @@ func TestLittleIsLostWhenAFastServiceHangs(t *testing.T) {
 	})
 }
 
-func TestInFlightNeverExceedsTheCap(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newService()
-		s.Limit, s.Latency = -1, 4*time.Second
-		rec := &recorder{next: s}
-		importAll(t.Context(), newClient(t, rec, rate(1000)), records(3000, true))
-		if rec.most != 900 { // SCF allows 1,024 descriptors
-			t.Errorf("got %d in flight, want 900", rec.most)
-		}
-	})
+func TestInFlightLimit_NeverExceeded(t *testing.T) {
+	for _, test := range []struct {
+		name        string
+		rate        float64
+		maxInFlight int
+		want        int
+	}{
+		{"SCF allows 1,024 descriptors", 1000, 0, 900},
+		{"what the service's rate needs for 3 s", 200, 0, 616},
+		{"set by the caller", 1000, 128, 128},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newService()
+				s.Limit, s.Latency = -1, 4*time.Second
+				rec := &recorder{next: s}
+				c := newClient(t, rec, rate(test.rate), func(cfg *tim.Config) { cfg.MaxInFlight = test.maxInFlight })
+				importAll(t.Context(), c, records(3000, true))
+				if rec.most != test.want {
+					t.Errorf("got %d in flight, want %d", rec.most, test.want)
+				}
+			})
+		})
+	}
 }
 
 func TestRefusedUserSigIsSignedAnew(t *testing.T) {

@@ -1,0 +1,130 @@
+package tim
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// maxIdle is how long all connections may have been idle before the client closes them instead of using them again. The
+// service documents no keep-alive. The transport closes connections that the service has closed, and idle ones by a
+// timer, but neither happens while a function is frozen: then the first request after it would be lost.
+const maxIdle = 5 * time.Second
+
+// An inFlightLimit limits the attempts in flight. R attempts a second at a latency of L seconds need R × L in flight. The
+// limit follows the longest latency seen lately, half as much again and a few more: when the service stops responding,
+// few requests are in flight whose responses may be lost.
+type inFlightLimit struct {
+	rate float64
+	max  int
+
+	mu       sync.Mutex
+	inFlight int
+	limit    int
+	peak     time.Duration // longest latency seen, reduced by 1 % with each response
+	released chan struct{} // closed when a slot may be free; nil if nobody waits
+}
+
+const (
+	startLatency  = 270 * time.Millisecond // assumed before the first response
+	latencyFactor = 1.5
+	extraSlots    = 16
+	peakDecay     = 0.99
+
+	// The service gives up on a request after 3 s (REST API FAQ), so that a full rate never needs more in flight for
+	// long. 1,024 is the number of file descriptors that SCF allows a process.
+	maxLatency  = 3 * time.Second
+	maxInFlight = 900
+)
+
+// newInFlightLimit returns a limit for attempts at rate a second, of at most most slots; zero means what the rate needs.
+func newInFlightLimit(rate float64, most int) *inFlightLimit {
+	if most == 0 {
+		most = min(maxInFlight, int(rate*maxLatency.Seconds())+extraSlots)
+	}
+	l := &inFlightLimit{rate: rate, max: most, peak: startLatency}
+	l.follow()
+	return l
+}
+
+// follow sets the limit from the latency. The caller holds mu.
+func (l *inFlightLimit) follow() {
+	l.limit = min(l.max, int(l.rate*l.peak.Seconds()*latencyFactor)+extraSlots)
+}
+
+// acquire waits for a slot. The error is the cause of ctx or of stop, and then no slot was taken.
+func (l *inFlightLimit) acquire(ctx, stop context.Context) error {
+	for {
+		l.mu.Lock()
+		if l.inFlight < l.limit {
+			l.inFlight++
+			l.mu.Unlock()
+			return nil
+		}
+		if l.released == nil {
+			l.released = make(chan struct{})
+		}
+		released := l.released
+		l.mu.Unlock()
+		select {
+		case <-released:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-stop.Done():
+			return context.Cause(stop)
+		}
+	}
+}
+
+// release gives the slot back. took is the latency of the attempt, zero if there was none.
+func (l *inFlightLimit) release(took time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.inFlight--
+	if took > 0 {
+		l.peak = max(took, time.Duration(float64(l.peak)*peakDecay))
+		l.follow()
+	}
+	if l.released != nil {
+		close(l.released)
+		l.released = nil
+	}
+}
+
+// newTransport returns a transport that keeps a connection alive for each attempt in flight. The default keeps two a
+// host, and each further attempt would pay for a handshake. It speaks HTTP/1.1, with one attempt a connection: a broken
+// connection loses one response, over HTTP/2 it would lose all that are in flight.
+func newTransport(inFlight int) *http.Transport {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.MaxIdleConns = 0 // no limit except the next
+	t.MaxIdleConnsPerHost = inFlight
+	t.IdleConnTimeout = 30 * time.Second
+	t.ReadBufferSize, t.WriteBufferSize = 4<<10, 4<<10
+	t.DisableCompression = true
+	t.ForceAttemptHTTP2 = false
+	t.Protocols = new(http.Protocols)
+	t.Protocols.SetHTTP1(true)
+	if t.TLSClientConfig != nil {
+		t.TLSClientConfig.NextProtos = []string{"http/1.1"} // a clone offers h2 anyway
+	}
+	return t
+}
+
+// dropStale closes the idle connections if the last attempt ended more than maxIdle ago.
+func (c *Client) dropStale() {
+	c.useMu.Lock()
+	defer c.useMu.Unlock()
+	now := time.Now().Round(0) // the wall clock, which also counts while a function is frozen
+	if !c.lastUse.IsZero() && now.Sub(c.lastUse) > maxIdle {
+		c.Close()
+	}
+	c.lastUse = now
+}
+
+// used records that an attempt has ended.
+func (c *Client) used() {
+	c.useMu.Lock()
+	defer c.useMu.Unlock()
+	c.lastUse = time.Now().Round(0)
+}
