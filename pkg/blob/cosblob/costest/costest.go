@@ -2,10 +2,9 @@
 // uses it, and is as strict as the real one, so that tests and a local run meet one that refuses what COS
 // refuses. It misbehaves when told to.
 //
-// It knows no SDK: signatures are checked by the documents, so that client and server cannot be wrong in
-// the same way. What it goes by, all at cloud.tencent.com/document/product/436:
+// It follows the documents, so that client and server cannot be wrong in the same way. Only signatures are the SDK's on
+// both sides. The documents are at cloud.tencent.com/document/product/436:
 //
-//	7778          request signatures
 //	7730          error codes, 2023-12-20
 //	7749, 7753    PUT and GET Object; 7745 HEAD, 7743 DELETE
 //	7746, 7750    Initiate Multipart Upload, Upload Part; 7742 Complete, 7740 Abort
@@ -191,12 +190,10 @@ type failure struct {
 	message string
 }
 
-// Error implements error.
 func (f *failure) Error() string { return f.code }
 
 func fail(status int, code string) error { return &failure{status, code, "it is " + code} }
 
-// ServeHTTP implements [http.Handler].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	s.seq++
@@ -725,7 +722,6 @@ type files struct {
 	open  *os.File
 }
 
-// Read implements [io.Reader].
 func (f *files) Read(p []byte) (int, error) {
 	for {
 		if f.open == nil {
@@ -759,13 +755,10 @@ func (f *files) close() {
 // A silent writer takes an answer that nobody gets.
 type silent struct{ header http.Header }
 
-// Header implements [http.ResponseWriter].
 func (s *silent) Header() http.Header { return s.header }
 
-// WriteHeader implements [http.ResponseWriter].
 func (s *silent) WriteHeader(int) {}
 
-// Write implements [http.ResponseWriter].
 func (s *silent) Write(p []byte) (int, error) { return len(p), nil }
 
 // A faulty writer lets the body of an answer go wrong.
@@ -777,7 +770,6 @@ type faulty struct {
 	written int64
 }
 
-// Write implements [http.ResponseWriter].
 func (f *faulty) Write(p []byte) (int, error) {
 	if f.fault.FlipOut && f.written == 0 && len(p) > 0 {
 		p = bytes.Clone(p)
