@@ -85,6 +85,25 @@ func TestConfigTokens(t *testing.T) {
 	}
 }
 
+func TestConfigRate_Bounds(t *testing.T) {
+	for _, row := range []struct {
+		rate, endpoint string
+		ok             bool
+	}{
+		{"0.1", "", true},
+		{"200", "", true},
+		{"200.5", "", false},
+		{"50000", "http://127.0.0.1:8080", true},
+		{"50001", "http://127.0.0.1:8080", false},
+		{"0", "http://127.0.0.1:8080", false},
+	} {
+		env := map[string]string{"TIM_SDKAPPID": "1", "TIM_SECRET_KEY": "k", "TIM_RATE": row.rate, "TIM_ENDPOINT": row.endpoint}
+		if _, err := config.FromEnv(func(name string) string { return env[name] }); (err == nil) != row.ok {
+			t.Errorf("rate %s at %q: got %v, want it accepted: %v", row.rate, row.endpoint, err, row.ok)
+		}
+	}
+}
+
 func TestConfigEndpoints(t *testing.T) {
 	for endpoint, ok := range map[string]bool{
 		"https://im.example.com": true, "http://127.0.0.1:8080/": true, "https://proxy.example.com/im": true, "im.example.com": false,

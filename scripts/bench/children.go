@@ -18,6 +18,7 @@ import (
 	tls "github.com/tencentyun/tls-sig-api-v2-golang/tencentyun"
 
 	"groupimport/pkg/blob/dirblob"
+	"groupimport/pkg/config"
 	"groupimport/pkg/importer"
 	"groupimport/pkg/tim"
 )
@@ -27,7 +28,7 @@ const baselineInFlight = 64
 
 // importFile imports a file as functions/local does, but for more in flight than a service nearby needs.
 func importFile(args []string) error {
-	config, err := importer.ConfigFromEnv(os.Getenv)
+	cfg, err := config.FromEnv(os.Getenv)
 	if err != nil {
 		return err
 	}
@@ -37,11 +38,12 @@ func importFile(args []string) error {
 		return err
 	}
 	defer bucket.Close()
-	i := &importer.Importer{Config: config, Bucket: bucket, BucketName: dir}
-	if err := i.Dial(func(c *tim.Config) { c.MaxInFlight = 2 * baselineInFlight }); err != nil {
+	client, err := cfg.Clients(nil, func(c *tim.Config) { c.MaxInFlight = 2 * baselineInFlight })()
+	if err != nil {
 		return err
 	}
-	summary, err := i.Run(context.Background(), key)
+	i := &importer.Importer{Config: cfg, Bucket: bucket, BucketName: dir, Client: client}
+	summary, err := i.Import(context.Background(), key)
 	if err == nil && summary.Reason != "" {
 		err = fmt.Errorf("unfinished: %s", summary.Reason)
 	}
