@@ -64,7 +64,6 @@ func parameters() map[string]parameter {
 		"AssignGroupIds":     {"ASSIGN_GROUP_IDS", yesNo, notYesNo},
 		"MaxAttempts":        {"MAX_ATTEMPTS", []string{"1", "9", "10", "19", "20"}, []string{"", "0", "21", "2.5", "-1", "05"}},
 		"StopShare":          {"STOP_SHARE", []string{"0", "0.25", "1"}, []string{"", "-0.1", "1.1", "50%"}},
-		"RetryRounds":        {"RETRY_ROUNDS", []string{"1", "10", "99", "100"}, []string{"", "0", "101", "1.5"}},
 		"RetryUnknown":       {"RETRY_UNKNOWN", yesNo, notYesNo},
 		"CreateUnmatched":    {"CREATE_UNMATCHED", yesNo, notYesNo},
 		"IncludeArchived":    {"INCLUDE_ARCHIVED", yesNo, notYesNo},

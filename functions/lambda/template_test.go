@@ -879,7 +879,7 @@ func TestSettingsAreThoseThatWereThoughtOf(t *testing.T) {
 		{"all functions", []string{"Globals", "Function"}, map[string]string{
 			"TIM_SDKAPPID": "!Ref SdkAppId", "TIM_ADMIN": "!Ref Admin", "TIM_SECRET_KEY_PARAMETER": "!Ref SecretKeyParameter", "TIM_REGION": "!Ref TimRegion",
 			"TIM_ENDPOINT": "!Ref TimEndpoint", "FIELD_LIMITS": "!Ref FieldLimits", "ASSIGN_GROUP_IDS": "!Ref AssignGroupIds", "MAX_ATTEMPTS": "!Ref MaxAttempts",
-			"STOP_SHARE": "!Ref StopShare", "RETRY_ROUNDS": "!Ref RetryRounds", "RETRY_UNKNOWN": "!Ref RetryUnknown",
+			"STOP_SHARE": "!Ref StopShare", "RETRY_UNKNOWN": "!Ref RetryUnknown",
 			"CREATE_UNMATCHED": "!Ref CreateUnmatched",
 			"INCLUDE_ARCHIVED": "!Ref IncludeArchived", "EXPORT_ENCODING": "!Ref ExportEncoding",
 			"EXPORT_BUCKET": "!Ref BucketName", "EXPORT_PREFIX": "!Ref ExportPrefix", "LOG_LEVEL": "!Ref LogLevel",

@@ -62,6 +62,9 @@ func mannerOf(flags *flag.FlagSet) *manner {
 
 // config reads the configuration; its error is one of usage and names every mistake.
 func (t *tool) config() (config.Config, slog.Level, error) {
+	for _, line := range config.Removed(t.getenv) {
+		fmt.Fprintf(t.stderr, "local: %s\n", line)
+	}
 	cfg, err := config.FromEnv(t.getenv)
 	level := cfg.LogLevel
 	if t.getenv("LOG_LEVEL") == "" {

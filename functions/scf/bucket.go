@@ -3,9 +3,7 @@ package main
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"log/slog"
-	"strconv"
 
 	"groupimport/pkg/blob"
 	"groupimport/pkg/blob/cosblob"
@@ -17,21 +15,14 @@ import (
 //	TENCENTCLOUD_REGION                                 of the function, and so of the bucket
 //	COS_REGION                                          of the bucket, if it is another one
 //	COS_ENDPOINT                                        another base URL, for tests and proxies
-//	COS_VERSIONED_OK                                    see [cosblob.Config]
 func open(getenv func(string) string, name string, log *slog.Logger) (blob.Bucket, error) {
-	versioned := false
-	if v := getenv("COS_VERSIONED_OK"); v != "" {
-		var err error
-		if versioned, err = strconv.ParseBool(v); err != nil {
-			return nil, fmt.Errorf("COS_VERSIONED_OK is %q, it must be true or false", v)
-		}
-	}
 	if getenv("TENCENTCLOUD_SECRETID") == "" || getenv("TENCENTCLOUD_SECRETKEY") == "" {
 		return nil, errors.New("the function has no role, so the platform gives it no keys to the bucket: " +
 			"set Role and HttpRole in .env and deploy again, or choose the role in the function's configuration in the console")
 	}
 	return cosblob.Open(cosblob.Config{
-		Bucket: name, Region: cmp.Or(getenv("COS_REGION"), getenv("TENCENTCLOUD_REGION")), Endpoint: getenv("COS_ENDPOINT"), VersionedOK: versioned, Log: log,
+		Bucket: name, Region: cmp.Or(getenv("COS_REGION"), getenv("TENCENTCLOUD_REGION")), Endpoint: getenv("COS_ENDPOINT"),
+		Log: log,
 		// The library sets the environment anew with each event: the role's keys are temporary, and a process
 		// may outlive them.
 		Credentials: func() (id, key, token string) {

@@ -371,7 +371,6 @@ func TestErrorsHaveNamedTypes(t *testing.T) {
 		{"another bucket", map[string]string{"EXPORT_BUCKET": "other-1250000000"}, cosEvent(acme), "ConfigError", "other-1250000000"},
 		{"settings that are missing", map[string]string{"TIM_SDKAPPID": "", "TIM_RATE": "x"}, resumeEvent, "ConfigError", "TIM_SDKAPPID"},
 		{"a key that is kept elsewhere", map[string]string{"TIM_SECRET_KEY": "", "TIM_SECRET_KEY_PARAMETER": "/x"}, resumeEvent, "ConfigError", "TIM_SECRET_KEY"},
-		{"a switch that is neither on nor off", map[string]string{"COS_VERSIONED_OK": "perhaps", "EXPORT_BUCKET": "third-1250000000"}, resumeEvent, "ConfigError", "COS_VERSIONED_OK"},
 		{"no role", map[string]string{"TENCENTCLOUD_SECRETID": "", "EXPORT_BUCKET": "fourth-1250000000"}, resumeEvent, "ConfigError", "the function has no role"},
 		{"a region that is none", map[string]string{"COS_REGION": "Guangzhou", "EXPORT_BUCKET": "fifth-1250000000"}, resumeEvent, "ConfigError", "COS_REGION"},
 		{"a prefix that is no folder", map[string]string{"EXPORT_PREFIX": "exports"}, resumeEvent, "ConfigError", "EXPORT_PREFIX"},
@@ -414,9 +413,10 @@ func TestABucketThatHadVersioningIsRefused(t *testing.T) {
 	if got := c.service.Stats().Requests; got != 0 {
 		t.Errorf("got %d requests to the service, want none", got)
 	}
-	c.env["COS_VERSIONED_OK"] = "true"
-	if p, failure := invoke(t, c.function(time.Minute, nil), cosEvent(acme)); failure != nil || len(p.Done) != 1 || p.Done[0].State != results.Finished {
-		t.Errorf("where it is accepted: got %+v, %+v", p, failure)
+	c.env["COS_VERSIONED_OK"] = "true" // which version 1 knew
+	_, failure := invoke(t, c.function(time.Minute, nil), cosEvent(acme))
+	if failure == nil || failure.Type != "RunError" || !strings.Contains(c.log.String(), "COS_VERSIONED_OK is no longer used") {
+		t.Errorf("got %+v, want a RunError, and the variable named in the log", failure)
 	}
 }
 

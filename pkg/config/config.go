@@ -34,7 +34,6 @@ type Config struct {
 	AssignGroupIDs     bool
 	MaxAttempts        int     // of a call
 	StopShare          float64 // 0 to 1; 1 means never
-	RetryRounds        int
 	RetryUnknown       bool
 	CreateUnmatched    bool
 	Mapping            string // name of a built-in mapping or key of a jq program, "" for none
@@ -140,10 +139,6 @@ var fields = []Field{
 		parse: whole(func(c *Config) *int { return &c.MaxAttempts }, 1, 20),
 	},
 	{
-		Name: "RETRY_ROUNDS", Default: "10", Help: "Rounds of retries of failed records, 1 to 100.",
-		parse: whole(func(c *Config) *int { return &c.RetryRounds }, 1, 100),
-	},
-	{
 		Name: "RETRY_UNKNOWN", Default: "false", Help: "Send unknown records again, though their groups may be created twice.",
 		parse: flag(func(c *Config) *bool { return &c.RetryUnknown }),
 	},
@@ -223,6 +218,20 @@ var fields = []Field{
 			return nil
 		},
 	},
+}
+
+// removed has the variables of earlier versions.
+var removed = []string{"RETRY_ROUNDS", "COS_VERSIONED_OK"}
+
+// Removed returns a line for each variable that is set and no longer used.
+func Removed(getenv func(string) string) []string {
+	var lines []string
+	for _, name := range removed {
+		if getenv(name) != "" {
+			lines = append(lines, name+" is no longer used")
+		}
+	}
+	return lines
 }
 
 // FromEnv reads the configuration. The error names every variable that is missing or wrong, one a line.

@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -54,7 +55,7 @@ func TestConfigDefaults(t *testing.T) {
 	}
 	want := config.Config{
 		SDKAppID: 1400000000, Admin: "administrator", SecretKey: "k", Region: "china", Endpoint: "https://console.tim.qq.com",
-		Rate: 190, Limits: group.DocumentLimits, MaxAttempts: 5, StopShare: 0.5, RetryRounds: 10,
+		Rate: 190, Limits: group.DocumentLimits, MaxAttempts: 5, StopShare: 0.5,
 	}
 	if got != want {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -100,6 +101,19 @@ func TestConfigRate_Bounds(t *testing.T) {
 		env := map[string]string{"TIM_SDKAPPID": "1", "TIM_SECRET_KEY": "k", "TIM_RATE": row.rate, "TIM_ENDPOINT": row.endpoint}
 		if _, err := config.FromEnv(func(name string) string { return env[name] }); (err == nil) != row.ok {
 			t.Errorf("rate %s at %q: got %v, want it accepted: %v", row.rate, row.endpoint, err, row.ok)
+		}
+	}
+}
+
+func TestRemoved_NamesVariablesThatAreSet(t *testing.T) {
+	env := map[string]string{"RETRY_ROUNDS": "3", "COS_VERSIONED_OK": "true", "TIM_SDKAPPID": "1"}
+	got := config.Removed(func(name string) string { return env[name] })
+	if want := []string{"RETRY_ROUNDS is no longer used", "COS_VERSIONED_OK is no longer used"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	for _, f := range config.Fields() {
+		if got := config.Removed(func(name string) string { return map[string]string{f.Name: "x"}[name] }); got != nil {
+			t.Errorf("got %q for a variable that is in use", got)
 		}
 	}
 }

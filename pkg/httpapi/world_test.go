@@ -52,7 +52,7 @@ func newWorld(t *testing.T) *world {
 		t: t, store: &blobtest.Bucket{}, service: &emulator.Service{SDKAppID: app, Key: key, Latency: 20 * time.Millisecond, Limit: -1},
 		config: config.Config{
 			SDKAppID: app, Admin: "administrator", SecretKey: key, Endpoint: "https://im.invalid", Rate: 190,
-			Limits: group.DocumentLimits, MaxAttempts: 5, StopShare: 0.5, RetryRounds: 10, Prefix: prefix, HTTPToken: token,
+			Limits: group.DocumentLimits, MaxAttempts: 5, StopShare: 0.5, Prefix: prefix, HTTPToken: token,
 		},
 	}
 }

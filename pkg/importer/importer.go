@@ -112,7 +112,7 @@ func (p *Progress) Work() outcome.Progress {
 
 // Policy is what the configuration says about retries.
 func (i *Importer) Policy() results.RetryPolicy {
-	return results.RetryPolicy{Rounds: i.Config.RetryRounds, Unknown: i.Config.RetryUnknown}
+	return results.RetryPolicy{Unknown: i.Config.RetryUnknown}
 }
 
 func (i *Importer) log() *slog.Logger {

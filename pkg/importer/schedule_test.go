@@ -188,7 +188,6 @@ func TestTheFailuresFileGoesWhenNothingIsLeftInIt(t *testing.T) {
 func TestRetriesAreGivenUpAfterTheirRounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.config.RetryRounds = 10
 		w.failing()
 		w.put(withIDs(20)...)
 		w.finish()

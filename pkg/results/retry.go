@@ -2,7 +2,6 @@ package results
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,12 +29,11 @@ type Round struct {
 
 // A RetryPolicy says how often failed records are tried again. Its zero value is the default.
 type RetryPolicy struct {
-	Rounds  int  // at most; zero means 10
 	Unknown bool // unknown records are tried again too, whatever that makes twice
 }
 
 const (
-	defaultRounds = 10
+	maxRounds = 10
 
 	// The wait before a round is longer or shorter by up to this part at random, so that imports that failed
 	// together do not come back together.
@@ -66,7 +64,7 @@ func (m *Manifest) schedule(p RetryPolicy) {
 	left := m.left(p)
 	switch n := len(m.Rounds); {
 	case left == 0:
-	case n >= cmp.Or(p.Rounds, defaultRounds):
+	case n >= maxRounds:
 		m.GivenUp = left
 	default:
 		wait := float64(roundWaits.Limit(n + 1))
@@ -81,7 +79,7 @@ func (m *Manifest) schedule(p RetryPolicy) {
 // Due reports whether a round of retries is due. With now, its wait is left out.
 func (m *Manifest) Due(p RetryPolicy, now bool) bool {
 	switch {
-	case m.left(p) == 0 || len(m.Rounds) >= cmp.Or(p.Rounds, defaultRounds):
+	case m.left(p) == 0 || len(m.Rounds) >= maxRounds:
 		return false
 	case m.RetryAt.IsZero(): // unknown ones, of an import that ended when they were not to be tried again
 		return true

@@ -235,7 +235,7 @@ func resume(b *bench) {
 			fig("took", value(m[3]), " ms"), fig("read", value(m[4]), " bytes"))
 	}
 	for _, m := range reading.FindAllStringSubmatch(test("-run", "^$", "-bench", "Reader|StandardLibrary", "-cpu", "1"), -1) {
-		who := map[string]string{"Reader": "groupimport", "StandardLibrary": "standard library, without checks"}[m[1]]
+		who := map[string]string{"Reader": "groupimport", "StandardLibrary": "no checks"}[m[1]]
 		b.found("resume", "reading "+m[2]+" on one core", who, fig("speed", value(m[3]), " MB/s"))
 	}
 	n := limited(1_000_000)

@@ -151,6 +151,9 @@ var errNoBucket = &ConfigError{errors.New("EXPORT_BUCKET is missing: the bucket 
 // returned too.
 func (h *Handler) configure(ctx context.Context, getenv func(string) string, objects []Object,
 ) (config.Config, error) {
+	for _, line := range config.Removed(getenv) {
+		h.Log.WarnContext(ctx, "variable of an earlier version", "reason", line)
+	}
 	config, err := config.FromEnv(getenv)
 	if err != nil {
 		return config, &ConfigError{err}

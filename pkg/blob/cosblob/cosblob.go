@@ -66,12 +66,6 @@ type Config struct {
 	// ones between invocations.
 	Credentials func() (id, key, token string)
 
-	// VersionedOK accepts a bucket that has or had versioning, and does not ask whether it has. Create
-	// then overwrites what stands at its key, and only the writers' tokens keep two writers that come at
-	// the same time from both winning; one that comes later replaces the object of an earlier one, and
-	// both have won.
-	VersionedOK bool
-
 	// NoCRC64 goes without the checksum in COS's answers, for servers that are none.
 	NoCRC64 bool
 

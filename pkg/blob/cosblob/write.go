@@ -99,7 +99,7 @@ func (b *Bucket) holds(ctx context.Context, key, writer string, data []byte) err
 // checkVersioning refuses a bucket on which COS would overwrite what it is told not to overwrite. It asks
 // until it knows that it is no such bucket.
 func (b *Bucket) checkVersioning(ctx context.Context) error {
-	if b.config.VersionedOK || b.unversed.Load() {
+	if b.unversed.Load() {
 		return nil
 	}
 	var res *cos.BucketGetVersionResult
@@ -117,7 +117,7 @@ func (b *Bucket) checkVersioning(ctx context.Context) error {
 	}
 	if res.Status != "" {
 		return fmt.Errorf("versioning of bucket %s is %s: on a bucket that has or ever had versioning COS overwrites what it is told "+
-			"not to overwrite, and two runs could work on one import; use a bucket that never had versioning, or accept that with COS_VERSIONED_OK=true",
+			"not to overwrite, and two runs could work on one import; use a bucket that never had versioning",
 			b.config.Bucket, res.Status)
 	}
 	b.unversed.Store(true)

@@ -555,7 +555,6 @@ func TestConfig(t *testing.T) {
 		{"no secret", map[string]string{"AWS_SECRET_ACCESS_KEY": ""}, "AWS_SECRET_ACCESS_KEY is missing"},
 		{"an endpoint without a scheme", map[string]string{"AWS_ENDPOINT_URL": "host:7070"}, "AWS_ENDPOINT_URL is wrong"},
 		{"an endpoint with a password", map[string]string{"AWS_ENDPOINT_URL_S3": "http://user:" + secret + "@host"}, "AWS_ENDPOINT_URL_S3 is wrong"},
-		{"unknown checksums", map[string]string{"AWS_REQUEST_CHECKSUM_CALCULATION": "never"}, "when_supported or when_required"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			vars := maps.Clone(variables)

@@ -21,13 +21,12 @@ import (
 //	AWS_SESSION_TOKEN                    with credentials that are temporary, as a function's are
 //	AWS_ENDPOINT_URL_<service>, or AWS_ENDPOINT_URL
 //	                                     another base URL than that of the service in the region
-//	AWS_REQUEST_CHECKSUM_CALCULATION     when_supported, or when_required, the default with an endpoint
 //
 // Lambda sets the first four. Package config of the SDK would find more (profiles, instance roles), and
 // takes longer to do so than everything else before the first request.
 //
-// Requests carry a CRC32 of what they write, which S3 checks and keeps. Other servers may know neither
-// it nor the encoding that has it behind the data (aws-chunked), so they are not sent it.
+// Requests carry a CRC32 of what they write, which S3 checks and keeps. Servers at another base URL may know neither the
+// checksum nor the encoding that sends it after the data (aws-chunked), so they do not get it.
 //
 // A request is sent up to 5 times, after random waits of up to 0.5, 1, 2 and 4 s: when it could not be
 // sent, or there is no answer within 20 s, or it breaks off, on a status of 408, 429, 500, 502, 503 or
@@ -76,15 +75,6 @@ func Config(getenv func(string) string, service string) (aws.Config, error) {
 		}
 		cfg.BaseEndpoint = &v
 		cfg.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
-	}
-	switch v := value("AWS_REQUEST_CHECKSUM_CALCULATION"); strings.ToLower(v) {
-	case "":
-	case "when_supported":
-		cfg.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenSupported
-	case "when_required":
-		cfg.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
-	default:
-		errs = append(errs, fmt.Errorf("AWS_REQUEST_CHECKSUM_CALCULATION is %q, it must be when_supported or when_required", v))
 	}
 	if len(errs) > 0 {
 		return aws.Config{}, errors.Join(errs...)
