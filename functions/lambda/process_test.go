@@ -1,19 +1,14 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"log"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -22,8 +17,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"groupimport/functions/internal/functest"
 	"groupimport/functions/lambda/lambdatest"
-	"groupimport/pkg/blob"
 	"groupimport/pkg/blob/blobtest/versitygw"
 	"groupimport/pkg/blob/s3blob"
 	"groupimport/pkg/emulator"
@@ -32,34 +27,13 @@ import (
 	"groupimport/pkg/scheduler"
 )
 
-// bootstrap builds the program as scripts/build does, but for this machine, once.
-var bootstrap = sync.OnceValues(func() (string, error) {
-	name := filepath.Join(binaryDir, "bootstrap")
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", "lambda.norpc,nethttpomithttp2", "-ldflags", "-s -w -buildid=", "-o", name, ".")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w\n%s", err, out)
-	}
-	return name, nil
-})
+var program = functest.Program{Name: "bootstrap", Tags: "lambda.norpc,nethttpomithttp2"}
 
-var binaryDir string
-
-func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "lambda")
-		if err != nil {
-			panic(err)
-		}
-		defer os.RemoveAll(dir)
-		binaryDir = dir
-		return m.Run()
-	}())
-}
+func TestMain(m *testing.M) { os.Exit(program.Main(m)) }
 
 const (
 	bucketName = "groups"
-	secretKey  = "the-key-that-nobody-may-see"
+	secretKey  = functest.SecretKey
 )
 
 // A cloud is a bucket on a real S3 server, an IM service behind TLS, and the function between them.
@@ -69,15 +43,13 @@ type cloud struct {
 	bucket  *s3blob.Bucket
 	service *emulator.Service
 	env     map[string]string
-	log     logBuffer
+	log     functest.Log
 	events  chan []byte // what the store says of changes
 }
 
 func newCloud(t *testing.T) *cloud {
 	t.Helper()
-	c := &cloud{t: t, events: make(chan []byte, 1000), service: &emulator.Service{
-		SDKAppID: 1400000000, Key: secretKey, Limit: -1, Latency: 20 * time.Millisecond,
-	}}
+	c := &cloud{t: t, events: make(chan []byte, 1000)}
 	hook := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		event, err := io.ReadAll(r.Body)
 		if err == nil {
@@ -91,40 +63,20 @@ func newCloud(t *testing.T) *cloud {
 	if c.bucket, err = s3blob.Open(c.s3.Getenv, bucketName, nil); err != nil {
 		t.Fatal(err)
 	}
-	im := httptest.NewUnstartedServer(c.service)
-	im.Config.ErrorLog = log.New(io.Discard, "", 0) // processes that are killed break off handshakes
-	im.StartTLS()
-	t.Cleanup(im.Close)
-	authority := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(authority, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: im.Certificate().Raw}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c.env = map[string]string{
-		"SSL_CERT_FILE": authority, "EXPORT_BUCKET": bucketName, "EXPORT_PREFIX": "exports/", "ONE_AT_A_TIME": "true",
-		"TIM_SDKAPPID": "1400000000", "TIM_SECRET_KEY": secretKey, "TIM_ENDPOINT": im.URL, "TIM_RATE": "190",
-	}
+	var certificate string
+	c.service, c.env, certificate = functest.Service(t)
+	c.env["SSL_CERT_FILE"], c.env["EXPORT_BUCKET"] = certificate, bucketName
 	for _, name := range []string{"AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL_S3"} {
 		c.env[name] = c.s3.Getenv(name)
 	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("the log:\n%s", c.log.String())
-		}
-		if strings.Contains(c.log.String(), secretKey) || strings.Contains(c.log.String(), versitygw.SecretKey) {
-			t.Error("a secret stands in the log")
-		}
-	})
+	t.Cleanup(func() { c.log.Check(t, secretKey, versitygw.SecretKey) })
 	return c
 }
 
 // function returns one instance of the function.
 func (c *cloud) function(timeout time.Duration) *lambdatest.Runtime {
 	c.t.Helper()
-	binary, err := bootstrap()
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	config := lambdatest.Config{Binary: binary, Timeout: timeout, Log: &c.log}
+	config := lambdatest.Config{Binary: program.File(c.t), Timeout: timeout, Log: &c.log}
 	for name, value := range c.env {
 		config.Env = append(config.Env, name+"="+value)
 	}
@@ -135,9 +87,7 @@ func (c *cloud) function(timeout time.Duration) *lambdatest.Runtime {
 
 func (c *cloud) put(key string, lines ...string) {
 	c.t.Helper()
-	if err := c.bucket.Put(c.t.Context(), key, strings.NewReader(strings.Join(lines, "\n"))); err != nil {
-		c.t.Fatal(err)
-	}
+	functest.Put(c.t, c.bucket, key, lines...)
 }
 
 // event returns the store's event about the object, as S3 would have sent it.
@@ -188,32 +138,7 @@ func invoke(t *testing.T, f *lambdatest.Runtime, payload []byte) (scheduler.Resu
 
 func (c *cloud) outcomes(key string) []outcome.Outcome {
 	c.t.Helper()
-	data, err := blob.ReadAll(c.t.Context(), c.bucket, results.Names{Export: key}.Results(), 100<<20)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	var all []outcome.Outcome
-	for line := range bytes.Lines(data) {
-		o, _, err := outcome.Parse(line)
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		all = append(all, o)
-	}
-	return all
-}
-
-// records returns n of them, half of which have a GroupId.
-func records(n int) []string {
-	lines := make([]string, n)
-	for i := range lines {
-		id := ""
-		if i%2 == 0 {
-			id = fmt.Sprintf(`,"GroupId":"g%d"`, i+1)
-		}
-		lines[i] = fmt.Sprintf(`{"Type":"Public","Name":"n%d"%s}`, i+1, id)
-	}
-	return lines
+	return functest.Outcomes(c.t, c.bucket, key)
 }
 
 var resumeEvent, retryEvent = []byte(`{"action":"resume"}`), []byte(`{"action":"retry"}`)
@@ -224,38 +149,17 @@ func TestAnImportGoesOnOverInvocationsThatEndAtTheirDeadline(t *testing.T) {
 	c := newCloud(t)
 	c.env["TIM_RATE"] = "800" // at which it takes 25 s
 	f := c.function(10 * time.Second)
-	c.put("exports/acme.jsonl", records(n)...)
-	payload := c.event("exports/acme.jsonl")
-	invocations := 0
-	for finished := false; !finished; invocations++ {
-		if invocations > 20 {
-			t.Fatal("not through after 20 invocations")
-		}
-		p, failure := invoke(t, f, payload)
-		if failure != nil || len(p.Done) > 1 {
-			t.Fatalf("got %+v, %+v, want no error", p, failure)
-		}
-		finished = len(p.Done) == 1 && p.Done[0].State == results.Finished
-		payload = resumeEvent
-	}
-	outcomes := c.outcomes("exports/acme.jsonl")
-	if len(outcomes) != n || invocations < 3 {
-		t.Errorf("got %d outcomes in %d invocations, want %d in several", len(outcomes), invocations, n)
-	}
-	for i, o := range outcomes {
-		if o.N != int64(i+1) || o.Status != outcome.Imported {
-			t.Fatalf("got %+v, want record %d imported", o, i+1)
-		}
-	}
-	if s := c.service.Stats(); s.Imports != n || s.Taken != n {
-		t.Errorf("got %d calls and %d groups, want %d of each: none cut off, none made twice", s.Imports, s.Taken, n)
-	}
+	c.put("exports/acme.jsonl", functest.Records(n)...)
+	invocations := functest.ImportOverInvocations(t, n, c.bucket, "exports/acme.jsonl", c.service,
+		c.event("exports/acme.jsonl"), resumeEvent, func(event []byte) scheduler.Result {
+			p, failure := invoke(t, f, event)
+			if failure != nil {
+				t.Fatalf("got %+v, want no error", failure)
+			}
+			return p
+		})
 	f.Close()
-	u := f.Usage()
-	t.Logf("%d invocations in %d processes, %v of CPU = %v a call with TLS, at most %d MB", invocations, u.Processes, u.CPU, u.CPU/n, u.MaxRSS>>20)
-	if u.MaxRSS == 0 || u.MaxRSS > 64<<20 {
-		t.Errorf("got %d bytes of memory, want at most 64 MB", u.MaxRSS)
-	}
+	functest.CheckUsage(t, f.Usage(), invocations, n)
 	for _, field := range []string{`"msg":"run ends"`, `"state":"finished"`, `"run":{"imported":`, `"request_id":"`, `"CloudWatchMetrics":[{"Namespace":"groupimport"`, `"StoppedImports":0`} {
 		if !strings.Contains(c.log.String(), field) {
 			t.Errorf("got no %s in the log, which people and alarms go by", field)
@@ -268,7 +172,7 @@ func TestAnImportSurvivesProcessesThatAreKilledAtAnyMoment(t *testing.T) {
 	const n = 4000
 	c := newCloud(t)
 	c.env["TIM_RATE"] = "500"
-	c.put("exports/acme.jsonl", records(n)...)
+	c.put("exports/acme.jsonl", functest.Records(n)...)
 	f := c.function(8 * time.Second)
 	kills := 0
 	for {
@@ -362,7 +266,7 @@ func TestTwoInstancesAtOnceImportOnce(t *testing.T) {
 	t.Parallel()
 	const n = 600
 	c := newCloud(t)
-	c.put("exports/acme.jsonl", records(n)...)
+	c.put("exports/acme.jsonl", functest.Records(n)...)
 	var wait sync.WaitGroup
 	states := make([]string, 2)
 	for i := range states {
@@ -386,7 +290,7 @@ func TestTheStoreMayBeGoneForAWhile(t *testing.T) {
 	t.Parallel()
 	const n = 3000
 	c := newCloud(t)
-	c.put("exports/acme.jsonl", records(n)...)
+	c.put("exports/acme.jsonl", functest.Records(n)...)
 	f := c.function(time.Minute)
 	done := make(chan lambdatest.Result, 1)
 	go func() {
@@ -419,7 +323,7 @@ func TestTheStoreMayBeGoneForAWhile(t *testing.T) {
 func TestErrorsHaveNamedTypes(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t)
-	c.put("exports/acme.jsonl", records(3)...)
+	c.put("exports/acme.jsonl", functest.Records(3)...)
 	for _, x := range []struct {
 		name           string
 		env            map[string]string
@@ -454,29 +358,11 @@ func TestErrorsHaveNamedTypes(t *testing.T) {
 	}
 }
 
-// A logBuffer takes what several processes write.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 func TestRequestsOverHTTPAreAnsweredByTheSameProgram(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t)
 	c.env["HTTP_AUTH"] = "platform"
-	c.put("exports/acme.jsonl", records(2)...)
+	c.put("exports/acme.jsonl", functest.Records(2)...)
 	f := c.function(30 * time.Second)
 	request := func(method, path, body, identity string) (status int, text string) {
 		t.Helper()

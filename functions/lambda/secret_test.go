@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
 
+	"groupimport/functions/internal/functest"
 	"groupimport/pkg/blob/s3blob"
 	"groupimport/pkg/results"
 )
@@ -44,7 +45,7 @@ func TestTheKeyIsReadFromTheParameterStore(t *testing.T) {
 	c := newCloud(t)
 	c.env["AWS_ENDPOINT_URL_SSM"] = env["AWS_ENDPOINT_URL_SSM"]
 	c.env["TIM_SECRET_KEY"], c.env["TIM_SECRET_KEY_PARAMETER"] = "", "/groupimport/secret-key"
-	c.put("exports/acme.jsonl", records(3)...)
+	c.put("exports/acme.jsonl", functest.Records(3)...)
 
 	f := c.function(time.Minute)
 	if _, failure := invoke(t, f, s3Event("exports/acme.jsonl")); failure == nil || failure.Type != "SecretError" || !strings.Contains(failure.Message, "/groupimport/secret-key") {

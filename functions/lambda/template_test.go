@@ -26,6 +26,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"go.yaml.in/yaml/v3"
 
+	"groupimport/functions/internal/functest"
 	"groupimport/pkg/blob/blobtest"
 	"groupimport/pkg/config"
 	"groupimport/pkg/emulator"
@@ -405,7 +406,7 @@ func lives(t *testing.T, config config.Config) (ops []blobtest.Op, written []str
 	all := scheduler.Action{Resume: true, Retry: true, Now: true, Missed: time.Nanosecond}
 	for _, key := range []string{"a.jsonl", "sub/b.jsonl", "odd.import/c.jsonl"} {
 		for version := range 2 {
-			lines := records(2000)
+			lines := functest.Records(2000)
 			lines = append(lines, fmt.Sprintf(`{"Type":"Public","Name":"version %d","GroupId":"%s-%d"}`, version, key, version))
 			if key == "a.jsonl" {
 				lines[0] = "broken"

@@ -1,24 +1,18 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/pem"
-	"fmt"
-	"io"
-	"log"
 	"maps"
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/go-json-experiment/json"
 
+	"groupimport/functions/internal/functest"
 	"groupimport/functions/scf/scftest"
 	"groupimport/pkg/blob/blobtest"
 	"groupimport/pkg/blob/cosblob/costest"
@@ -28,34 +22,13 @@ import (
 	"groupimport/pkg/scheduler"
 )
 
-// program builds the function as scripts/build does, but for this machine, once.
-var program = sync.OnceValues(func() (string, error) {
-	name := filepath.Join(binaryDir, "main")
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", "nethttpomithttp2", "-ldflags", "-s -w -buildid=", "-o", name, ".")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w\n%s", err, out)
-	}
-	return name, nil
-})
+var program = functest.Program{Name: "main", Tags: "nethttpomithttp2"}
 
-var binaryDir string
-
-func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "scf")
-		if err != nil {
-			panic(err)
-		}
-		defer os.RemoveAll(dir)
-		binaryDir = dir
-		return m.Run()
-	}())
-}
+func TestMain(m *testing.M) { os.Exit(program.Main(m)) }
 
 const (
 	bucketName = "groups-1250000000"
-	secretKey  = "the-key-that-nobody-may-see"
+	secretKey  = functest.SecretKey
 )
 
 // A cloud is a bucket behind COS's protocol, an IM service behind TLS, and the function between them.
@@ -66,54 +39,35 @@ type cloud struct {
 	service *emulator.Service
 	env     map[string]string // sent with each event
 	process []string          // of the process from its start
-	log     logBuffer
+	log     functest.Log
 }
 
 func newCloud(t *testing.T) *cloud {
 	t.Helper()
-	c := &cloud{t: t, bucket: &blobtest.Bucket{}, service: &emulator.Service{
-		SDKAppID: 1400000000, Key: secretKey, Limit: -1, Latency: 20 * time.Millisecond,
-	}}
+	c := &cloud{t: t, bucket: &blobtest.Bucket{}}
 	key := costest.Key{ID: "AKID-role", Secret: "role-secret-one", Token: "role-token-one"}
 	c.cos = costest.New(costest.Options{Objects: c.bucket, Keys: []costest.Key{key}})
 	t.Cleanup(func() { c.cos.Close() })
 	store := httptest.NewServer(c.cos)
 	t.Cleanup(store.Close)
-	im := httptest.NewUnstartedServer(c.service)
-	im.Config.ErrorLog = log.New(io.Discard, "", 0) // processes that are killed break off handshakes
-	im.StartTLS()
-	t.Cleanup(im.Close)
-	authority := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(authority, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: im.Certificate().Raw}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c.process = []string{"SSL_CERT_FILE=" + authority}
-	c.env = map[string]string{
-		"EXPORT_BUCKET": bucketName, "EXPORT_PREFIX": "exports/", "ONE_AT_A_TIME": "true", "COS_ENDPOINT": store.URL,
-		"TIM_SDKAPPID": "1400000000", "TIM_SECRET_KEY": secretKey, "TIM_ENDPOINT": im.URL, "TIM_RATE": "190",
-		"TENCENTCLOUD_SECRETID": key.ID, "TENCENTCLOUD_SECRETKEY": key.Secret, "TENCENTCLOUD_SESSIONTOKEN": key.Token, "TENCENTCLOUD_REGION": "ap-guangzhou",
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("the log:\n%s", c.log.String())
-		}
-		for _, secret := range []string{secretKey, headerSecret, "role-secret", "role-token"} {
-			if strings.Contains(c.log.String(), secret) {
-				t.Errorf("%q stands in the log", secret)
-			}
-		}
+	var certificate string
+	c.service, c.env, certificate = functest.Service(t)
+	c.process = []string{"SSL_CERT_FILE=" + certificate}
+	maps.Copy(c.env, map[string]string{
+		"EXPORT_BUCKET": bucketName, "COS_ENDPOINT": store.URL, "TENCENTCLOUD_REGION": "ap-guangzhou",
+		"TENCENTCLOUD_SECRETID": key.ID, "TENCENTCLOUD_SECRETKEY": key.Secret, "TENCENTCLOUD_SESSIONTOKEN": key.Token,
 	})
+	t.Cleanup(func() { c.log.Check(t, secretKey, headerSecret, "role-secret", "role-token") })
 	return c
 }
 
 // function returns one instance of the function. tune may change its settings; it may be nil.
 func (c *cloud) function(timeout time.Duration, tune func(*scftest.Config)) *scftest.Runtime {
 	c.t.Helper()
-	binary, err := program()
-	if err != nil {
-		c.t.Fatal(err)
+	config := scftest.Config{
+		Binary: program.File(c.t), Timeout: timeout, Log: &c.log, Env: c.process,
+		Environment: func() map[string]string { return c.env },
 	}
-	config := scftest.Config{Binary: binary, Timeout: timeout, Log: &c.log, Env: c.process, Environment: func() map[string]string { return c.env }}
 	if tune != nil {
 		tune(&config)
 	}
@@ -124,9 +78,7 @@ func (c *cloud) function(timeout time.Duration, tune func(*scftest.Config)) *scf
 
 func (c *cloud) put(key string, lines ...string) {
 	c.t.Helper()
-	if err := c.bucket.Put(c.t.Context(), key, strings.NewReader(strings.Join(lines, "\n"))); err != nil {
-		c.t.Fatal(err)
-	}
+	functest.Put(c.t, c.bucket, key, lines...)
 }
 
 func invoke(t *testing.T, f *scftest.Runtime, payload []byte) (scheduler.Result, *scftest.FunctionError) {
@@ -149,28 +101,7 @@ func invoke(t *testing.T, f *scftest.Runtime, payload []byte) (scheduler.Result,
 
 func (c *cloud) outcomes(key string) []outcome.Outcome {
 	c.t.Helper()
-	var all []outcome.Outcome
-	for line := range bytes.Lines(c.bucket.Snapshot()[results.Names{Export: key}.Results()]) {
-		o, _, err := outcome.Parse(line)
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		all = append(all, o)
-	}
-	return all
-}
-
-// records returns n of them, half of which have a GroupId.
-func records(n int) []string {
-	lines := make([]string, n)
-	for i := range lines {
-		id := ""
-		if i%2 == 0 {
-			id = fmt.Sprintf(`,"GroupId":"g%d"`, i+1)
-		}
-		lines[i] = fmt.Sprintf(`{"Type":"Public","Name":"n%d"%s}`, i+1, id)
-	}
-	return lines
+	return functest.Outcomes(c.t, c.bucket, key)
 }
 
 const acme = "/1250000000/groups/exports/acme.jsonl"
@@ -183,38 +114,17 @@ func TestAnImportGoesOnOverInvocationsThatEndAtTheirDeadline(t *testing.T) {
 	c := newCloud(t)
 	c.env["TIM_RATE"] = "800" // at which it takes 25 s
 	f := c.function(10*time.Second, nil)
-	c.put("exports/acme.jsonl", records(n)...)
-	payload := cosEvent(acme)
-	invocations := 0
-	for finished := false; !finished; invocations++ {
-		if invocations > 20 {
-			t.Fatal("not through after 20 invocations")
-		}
-		p, failure := invoke(t, f, payload)
-		if failure != nil || len(p.Done) > 1 {
-			t.Fatalf("got %+v, %+v, want no error", p, failure)
-		}
-		finished = len(p.Done) == 1 && p.Done[0].State == results.Finished
-		payload = resumeEvent
-	}
-	outcomes := c.outcomes("exports/acme.jsonl")
-	if len(outcomes) != n || invocations < 3 {
-		t.Errorf("got %d outcomes in %d invocations, want %d in several", len(outcomes), invocations, n)
-	}
-	for i, o := range outcomes {
-		if o.N != int64(i+1) || o.Status != outcome.Imported {
-			t.Fatalf("got %+v, want record %d imported", o, i+1)
-		}
-	}
-	if s := c.service.Stats(); s.Imports != n || s.Taken != n {
-		t.Errorf("got %d calls and %d groups, want %d of each: none cut off, none made twice", s.Imports, s.Taken, n)
-	}
+	c.put("exports/acme.jsonl", functest.Records(n)...)
+	invocations := functest.ImportOverInvocations(t, n, c.bucket, "exports/acme.jsonl", c.service,
+		cosEvent(acme), resumeEvent, func(event []byte) scheduler.Result {
+			p, failure := invoke(t, f, event)
+			if failure != nil {
+				t.Fatalf("got %+v, want no error", failure)
+			}
+			return p
+		})
 	f.Close()
-	u := f.Usage()
-	t.Logf("%d invocations in %d processes, %v of CPU = %v a call with TLS, at most %d MB", invocations, u.Processes, u.CPU, u.CPU/n, u.MaxRSS>>20)
-	if u.MaxRSS == 0 || u.MaxRSS > 64<<20 {
-		t.Errorf("got %d bytes of memory, want at most 64 MB", u.MaxRSS)
-	}
+	functest.CheckUsage(t, f.Usage(), invocations, n)
 	for _, field := range []string{`"msg":"run ends"`, `"state":"finished"`, `"run":{"imported":`, `"p99_ms":`, `"request_id":"`} {
 		if !strings.Contains(c.log.String(), field) {
 			t.Errorf("got no %s in the log, which people go by", field)
@@ -227,7 +137,7 @@ func TestAnImportSurvivesProcessesThatAreKilledAtAnyMoment(t *testing.T) {
 	const n = 3000
 	c := newCloud(t)
 	c.env["TIM_RATE"] = "500"
-	c.put("exports/acme.jsonl", records(n)...)
+	c.put("exports/acme.jsonl", functest.Records(n)...)
 	f := c.function(8*time.Second, nil)
 	kills, payload := 0, cosEvent(acme)
 	for finished := false; !finished; {
@@ -287,8 +197,8 @@ func TestCredentialsAreReadAnewByEachInvocation(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t)
 	f := c.function(time.Minute, nil)
-	c.put("exports/acme.jsonl", records(3)...)
-	c.put("exports/next.jsonl", records(3)...)
+	c.put("exports/acme.jsonl", functest.Records(3)...)
+	c.put("exports/next.jsonl", functest.Records(3)...)
 	if p, failure := invoke(t, f, cosEvent(acme)); failure != nil || len(p.Done) != 1 || p.Done[0].State != results.Finished {
 		t.Fatalf("got %+v, %+v", p, failure)
 	}
@@ -313,7 +223,7 @@ func TestCredentialsAreReadAnewByEachInvocation(t *testing.T) {
 func TestEvent_StrangeRecordsDoNotKeepGoodOnesFromBeingImported(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t)
-	c.put("exports/acme.jsonl", records(3)...)
+	c.put("exports/acme.jsonl", functest.Records(3)...)
 	f := c.function(time.Minute, nil)
 	good := strings.TrimSuffix(strings.TrimPrefix(string(cosEvent(acme)), `{"Records":[`), `]}`)
 	p, failure := invoke(t, f, []byte(`{"Records":[{"CMQ":{}},`+good+`,7]}`))
@@ -321,7 +231,7 @@ func TestEvent_StrangeRecordsDoNotKeepGoodOnesFromBeingImported(t *testing.T) {
 		t.Errorf("got %+v, %+v, want the good one finished, and the others skipped with a reason", p, failure)
 	}
 	// The same with an object in another bucket.
-	c.put("exports/next.jsonl", records(3)...)
+	c.put("exports/next.jsonl", functest.Records(3)...)
 	other := strings.ReplaceAll(strings.ReplaceAll(good, `"name":"groups"`, `"name":"others"`), "/groups/", "/others/")
 	next := strings.ReplaceAll(good, "acme.jsonl", "next.jsonl")
 	p, failure = invoke(t, f, []byte(`{"Records":[`+other+`,`+next+`]}`))
@@ -348,7 +258,7 @@ func TestKeyThatCOSCannotRead_IsSkippedByEventsAndTheSchedule(t *testing.T) {
 func TestADeadlineThatIsNotSentIsThatOfTheTimeLimit(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t)
-	c.put("exports/acme.jsonl", records(2000)...)
+	c.put("exports/acme.jsonl", functest.Records(2000)...)
 	f := c.function(8*time.Second, func(config *scftest.Config) { config.NoDeadline = true })
 	p, failure := invoke(t, f, cosEvent(acme))
 	if failure != nil || len(p.Done) != 1 || p.Done[0].State != results.Waiting || p.Done[0].Counts.Imported == 0 {
@@ -359,7 +269,7 @@ func TestADeadlineThatIsNotSentIsThatOfTheTimeLimit(t *testing.T) {
 func TestErrorsHaveNamedTypes(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t)
-	c.put("exports/acme.jsonl", records(3)...)
+	c.put("exports/acme.jsonl", functest.Records(3)...)
 	f := c.function(time.Minute, nil)
 	for _, x := range []struct {
 		name       string
@@ -406,7 +316,7 @@ func TestABucketThatHadVersioningIsRefused(t *testing.T) {
 	store := httptest.NewServer(c.cos)
 	t.Cleanup(store.Close)
 	c.env["COS_ENDPOINT"] = store.URL
-	c.put("exports/acme.jsonl", records(3)...)
+	c.put("exports/acme.jsonl", functest.Records(3)...)
 	if _, failure := invoke(t, c.function(time.Minute, nil), cosEvent(acme)); failure == nil || failure.Type != "RunError" || !strings.Contains(failure.Message, "versioning") {
 		t.Errorf("got %+v, want a RunError about versioning", failure)
 	}
@@ -426,7 +336,7 @@ func TestAProcessThatDiesIsFollowedByAnother(t *testing.T) {
 	f := c.function(time.Minute, nil)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	c.put("exports/acme.jsonl", records(2000)...)
+	c.put("exports/acme.jsonl", functest.Records(2000)...)
 	go func() {
 		for c.service.Stats().Imports < 100 {
 			time.Sleep(10 * time.Millisecond)
@@ -443,34 +353,12 @@ func TestAProcessThatDiesIsFollowedByAnother(t *testing.T) {
 
 func TestWithoutThePlatformItSaysWhatToDo(t *testing.T) {
 	t.Parallel()
-	binary, err := program()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(binary)
+	cmd := exec.Command(program.File(t))
 	cmd.Env = []string{"PATH=/nowhere"}
 	out, err := cmd.CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "_LAMBDA_SERVER_PORT") {
 		t.Errorf("got %q, %v, want an error that names the variable", out, err)
 	}
-}
-
-// A logBuffer takes what several processes write.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 func TestRequestsOverHTTPAreAnsweredByTheSameProgram(t *testing.T) {

@@ -19,6 +19,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"groupimport/functions/internal/functest"
 	"groupimport/pkg/blob"
 	"groupimport/pkg/blob/blobtest"
 	"groupimport/pkg/blob/cosblob"
@@ -553,7 +554,7 @@ func TestPolicyOfImports_CoversWhatTheCodeDoesAndNoMore(t *testing.T) {
 	t.Parallel()
 	g := newGuarded(t, "groupimport")
 	service := &emulator.Service{SDKAppID: 1400000000, Key: "k", Limit: -1, Faults: emulator.Faults{Internal: 0.5}}
-	if err := g.objects.Put(t.Context(), "exports/acme.jsonl", strings.NewReader(strings.Join(records(300), "\n"))); err != nil {
+	if err := g.objects.Put(t.Context(), "exports/acme.jsonl", strings.NewReader(strings.Join(functest.Records(300), "\n"))); err != nil {
 		t.Fatal(err)
 	}
 	var b blob.Bucket

@@ -6,8 +6,8 @@
 // process is stopped before its first byte, would arrive together with those of a second later.
 //
 // golang.org/x/time/rate does not serve, because it is a token bucket. With a burst of 1 a late timer is a lost token,
-// so at 200 a second it stays some per cent below the rate. With a larger burst it lets that many go at once after every
-// stall, on top of the second's own. And it does not know when a request was sent.
+// so at 200 a second it stays some per cent below the rate. With a larger burst it lets that many go at once after
+// every stall, on top of the second's own. And it does not know when a request was sent.
 package pacer
 
 import (
@@ -39,8 +39,8 @@ const (
 )
 
 // A Pacer hands out permits to send a request, spaced evenly, so that no second holds more requests than the service
-// allows. It slows down for all callers when a request was throttled. It may be used concurrently, and hands out permits
-// in the order in which they were asked for.
+// allows. It slows down for all callers when a request was throttled. It may be used concurrently, and hands out
+// permits in the order in which they were asked for.
 type Pacer struct {
 	rate     float64       // requests a second
 	interval time.Duration // between permits at the full rate
@@ -179,8 +179,8 @@ func (p *Pacer) recovered(now time.Time) float64 {
 	return min(1, p.share+steps*increase)
 }
 
-// SlowDown says that the service throttled a request. Requests that were in flight at the same time are throttled too, so
-// that only the first call within a second counts.
+// SlowDown says that the service throttled a request. Requests that were in flight at the same time are throttled too,
+// so that only the first call within a second counts.
 func (p *Pacer) SlowDown() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -196,8 +196,8 @@ func (p *Pacer) SlowDown() {
 	}
 }
 
-// Pause gives no permit within d from now. It does not take back earlier permits, and does not shorten a pause that ends
-// later. Zero or less does nothing.
+// Pause gives no permit within d from now. It does not take back earlier permits, and does not shorten a pause that
+// ends later. Zero or less does nothing.
 func (p *Pacer) Pause(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -330,7 +330,8 @@ func TestPacerAssumeFull_NeverExceedsTheRateTogetherWithTheKilledProcess(t *test
 				if got := busiest(times); got > n {
 					t.Errorf("got %d in the busiest second, want %d at most", got, n)
 				}
-				if got, most := times[n].Sub(start), time.Duration(float64(n)/test.rate*float64(time.Second)); got > most+10*time.Millisecond {
+				most := time.Duration(float64(n) / test.rate * float64(time.Second))
+				if got := times[n].Sub(start); got > most+10*time.Millisecond {
 					t.Errorf("got the first permit after %v, want about %v", got, most)
 				}
 			})

@@ -12,9 +12,9 @@ import (
 // timer, but neither happens while a function is frozen: then the first request after it would be lost.
 const maxIdle = 5 * time.Second
 
-// An inFlightLimit limits the attempts in flight. R attempts a second at a latency of L seconds need R × L in flight. The
-// limit follows the longest latency seen lately, half as much again and a few more: when the service stops responding,
-// few requests are in flight whose responses may be lost.
+// An inFlightLimit limits the attempts in flight. R attempts a second at a latency of L seconds need R × L in flight.
+// The limit follows the longest latency seen lately, half as much again and a few more: when the service stops
+// responding, few requests are in flight whose responses may be lost.
 type inFlightLimit struct {
 	rate float64
 	max  int
@@ -38,7 +38,8 @@ const (
 	maxInFlight = 900
 )
 
-// newInFlightLimit returns a limit for attempts at rate a second, of at most most slots; zero means what the rate needs.
+// newInFlightLimit returns a limit for attempts at rate a second, of at most most slots; zero means what the rate
+// needs.
 func newInFlightLimit(rate float64, most int) *inFlightLimit {
 	if most == 0 {
 		most = min(maxInFlight, int(rate*maxLatency.Seconds())+extraSlots)

@@ -113,6 +113,7 @@ func importGroupURL(getenv func(string) string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s/v4/group_open_http_svc/import_group?sdkappid=%d&identifier=administrator&usersig=%s&random=1&contenttype=json",
+	return fmt.Sprintf("%s/v4/group_open_http_svc/import_group?"+
+		"sdkappid=%d&identifier=administrator&usersig=%s&random=1&contenttype=json",
 		getenv("TIM_ENDPOINT"), app, url.QueryEscape(sig)), nil
 }

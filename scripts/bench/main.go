@@ -1,6 +1,6 @@
-// Command bench measures the program beside what people would use instead, and prints a table of medians, with the least
-// and the most. Everything talks to the emulator on this machine. It needs Linux and a Go toolchain, and zstd for a part
-// of resume.
+// Command bench measures the program beside what people would use instead, and prints a table of medians, with the
+// least and the most. Everything talks to the emulator on this machine. It needs Linux and a Go toolchain, and zstd for
+// a part of resume.
 //
 //	go run ./scripts/bench [-runs N] [-records N] [-full] [-size BYTES] [PART…]
 //
@@ -16,7 +16,8 @@
 // Without a PART it measures all. The figures of the Go benchmarks are in scripts/benchmarks.txt, for benchstat
 // (golang.org/x/perf/cmd/benchstat). This makes them:
 //
-//	go test ./pkg/group ./pkg/pacer ./pkg/results ./pkg/export -run '^$' -bench 'Decode$|AppendJSON|Acquire|Append|Writer|Reader' -cpu 1 -count 6
+//	go test ./pkg/group ./pkg/pacer ./pkg/results ./pkg/export -run '^$' -cpu 1 -count 6 \
+//	  -bench 'Decode$|AppendJSON|Acquire|Append|Writer|Reader'
 package main
 
 import (
@@ -234,7 +235,8 @@ func (b *bench) export(name string, n int) string {
 	case ".json":
 		begin, separator, end = "[", ",", "]\n"
 	case ".csv":
-		begin = "GroupId,Type,Owner_Account,Name,Introduction,MaxMemberCount,ApplyJoinOption,AppDefinedData.source,CreateTime\n"
+		begin = "GroupId,Type,Owner_Account,Name,Introduction,MaxMemberCount,ApplyJoinOption,AppDefinedData.source," +
+			"CreateTime\n"
 		line = `g-%08d,Public,user-%d,Team %d,"Where team %d talks about what it does, and what it does not do.",` +
 			`500,FreeAccess,measure,%d`
 	}

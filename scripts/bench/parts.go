@@ -21,7 +21,9 @@ import (
 
 // delays returns the emulator's options for a latency in ms and a limit a second; -1 means none.
 func delays(latency, jitter, limit int) []string {
-	return []string{"-latency", fmt.Sprint(latency, "ms"), "-jitter", fmt.Sprint(jitter, "ms"), "-limit", strconv.Itoa(limit)}
+	return []string{
+		"-latency", fmt.Sprint(latency, "ms"), "-jitter", fmt.Sprint(jitter, "ms"), "-limit", strconv.Itoa(limit),
+	}
 }
 
 // A program sends the records of a file to a service, at most rate a second unless that is zero.
@@ -59,8 +61,8 @@ func vegeta(b *bench, s *service, file string, rate int) usage {
 	}
 	check(os.WriteFile(b.path("targets"), targets.Bytes(), 0o600))
 	duration := time.Duration(n) * time.Second / time.Duration(rate)
-	return b.run(s.env, b.path("vegeta"), "attack", "-format", "json", "-targets", b.path("targets"), "-rate", strconv.Itoa(rate),
-		"-duration", duration.String(), "-output", b.path("vegeta.out"))
+	return b.run(s.env, b.path("vegeta"), "attack", "-format", "json", "-targets", b.path("targets"),
+		"-rate", strconv.Itoa(rate), "-duration", duration.String(), "-output", b.path("vegeta.out"))
 }
 
 // pace measures 20 s at each rate and latency, and with a stop of 2 s (SIGSTOP) in the middle.
@@ -144,8 +146,8 @@ func small(b *bench) {
 	measure := func(what, who string, run func(*service) usage) {
 		u, stats := b.against(true, delays(50, 10, 200), run)
 		cpu := float64(u.cpu.Microseconds()) / float64(stats.Requests)
-		b.found("small", what, who, fig("mean", rate(stats, 0), "/s"), fig("busiest second", float64(stats.BusiestSecond), ""),
-			fig("refused", float64(stats.Refused), ""), fig("CPU", cpu, " µs a call"),
+		b.found("small", what, who, fig("mean", rate(stats, 0), "/s"),
+			fig("busiest second", float64(stats.BusiestSecond), ""), fig("refused", float64(stats.Refused), ""), fig("CPU", cpu, " µs a call"),
 			fig("at 200 a second", cpu*200/10_000, " % of a core"), fig("memory", u.memory, " MB"))
 	}
 	with := func(run func(env []string, name string, args ...string) usage) func(*service) usage {
@@ -192,15 +194,16 @@ func sizes(b *bench) {
 		// The event is none that the function knows: it ends at once and asks nothing of a store.
 		f := lambdatest.New(lambdatest.Config{Binary: b.path("bootstrap"), Timeout: 10 * time.Second, Env: []string{
 			"EXPORT_BUCKET=groups", "EXPORT_PREFIX=exports/", "TIM_SDKAPPID=1400000000", "TIM_SECRET_KEY=key",
-			"TIM_ENDPOINT=http://127.0.0.1:9", "AWS_REGION=us-east-1", "AWS_ACCESS_KEY_ID=local", "AWS_SECRET_ACCESS_KEY=local",
-			"LOG_LEVEL=error",
+			"TIM_ENDPOINT=http://127.0.0.1:9", "AWS_REGION=us-east-1", "AWS_ACCESS_KEY_ID=local",
+			"AWS_SECRET_ACCESS_KEY=local", "LOG_LEVEL=error",
 		}})
 		result := must(f.Invoke(b.ctx, []byte(`{}`)))
 		f.Close()
 		if result.Start == 0 {
 			check(fmt.Errorf("the function did not ask for an event: %v", result.Error))
 		}
-		b.found("size", "start of the Lambda function", "groupimport", fig("took", float64(result.Start.Microseconds())/1000, " ms"))
+		took := float64(result.Start.Microseconds()) / 1000
+		b.found("size", "start of the Lambda function", "groupimport", fig("took", took, " ms"))
 	}
 }
 
@@ -221,20 +224,23 @@ var (
 	reading = regexp.MustCompile(`(?m)^Benchmark(Reader|StandardLibrary)/(\S+).* (\S+) MB/s`)
 )
 
-// resume measures where an import resumes in a large export of each format, the readers' speed, and the memory of imports
-// of many records.
+// resume measures where an import resumes in a large export of each format, the readers' speed, and the memory of
+// imports of many records.
 func resume(b *bench) {
 	test := func(args ...string) string {
 		var out bytes.Buffer
-		wait(b.start(nil, &out, "go", append([]string{"test", "./pkg/export", "-count", strconv.Itoa(*runs)}, args...)...), &out, time.Now())
+		args = append([]string{"test", "./pkg/export", "-count", strconv.Itoa(*runs)}, args...)
+		wait(b.start(nil, &out, "go", args...), &out, time.Now())
 		return out.String()
 	}
 	value := func(text string) float64 { return must(strconv.ParseFloat(text, 64)) }
-	for _, m := range resumed.FindAllStringSubmatch(test("-run", "TestGoingOn$", "-goon.size", fmt.Sprint(*size), "-timeout", "60m", "-v"), -1) {
+	out := test("-run", "TestGoingOn$", "-goon.size", fmt.Sprint(*size), "-timeout", "60m", "-v")
+	for _, m := range resumed.FindAllStringSubmatch(out, -1) {
 		b.found("resume", fmt.Sprintf("at %s of %d bytes, %s", m[2], *size, m[1]), "groupimport",
 			fig("took", value(m[3]), " ms"), fig("read", value(m[4]), " bytes"))
 	}
-	for _, m := range reading.FindAllStringSubmatch(test("-run", "^$", "-bench", "Reader|StandardLibrary", "-cpu", "1"), -1) {
+	out = test("-run", "^$", "-bench", "Reader|StandardLibrary", "-cpu", "1")
+	for _, m := range reading.FindAllStringSubmatch(out, -1) {
 		who := map[string]string{"Reader": "groupimport", "StandardLibrary": "no checks"}[m[1]]
 		b.found("resume", "reading "+m[2]+" on one core", who, fig("speed", value(m[3]), " MB/s"))
 	}
@@ -300,7 +306,8 @@ func pass(b *bench) {
 		}
 		for range *runs {
 			u := b.run(s.env, b.path("local"), "retry", "-quiet", b.path("many"))
-			b.found("pass", "10,000 finished imports", "groupimport", fig("took", u.took.Seconds(), " s"), fig("memory", u.memory, " MB"))
+			b.found("pass", "10,000 finished imports", "groupimport",
+				fig("took", u.took.Seconds(), " s"), fig("memory", u.memory, " MB"))
 		}
 		return usage{}
 	})

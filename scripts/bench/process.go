@@ -90,7 +90,9 @@ func (b *bench) emulator(withTLS bool, options ...string) *service {
 	if withTLS {
 		pool := x509.NewCertPool()
 		pool.AppendCertsFromPEM(must(os.ReadFile(b.path("cert.pem"))))
-		s.client = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}}
+		s.client = &http.Client{Transport: &http.Transport{
+			TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
+		}}
 	}
 	return s
 }

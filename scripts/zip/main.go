@@ -1,5 +1,5 @@
-// Command zip packs files into an archive for a cloud function: the same bytes for the same files, on every machine with
-// the same Go.
+// Command zip packs files into an archive for a cloud function: the same bytes for the same files, on every machine
+// with the same Go.
 //
 //	go run ./scripts/zip ARCHIVE FILE…
 //

@@ -11,8 +11,8 @@ import (
 	"github.com/tencentyun/cos-go-sdk-v5"
 )
 
-// authorize checks who sends a request: the secret ID, its token, and the signature, which the SDK computes again. What a
-// signature must cover is the SDK's task and not checked here (cloud.tencent.com/document/product/436/7778).
+// authorize checks who sends a request: the secret ID, its token, and the signature, which the SDK computes again. What
+// a signature must cover is the SDK's task and not checked here (cloud.tencent.com/document/product/436/7778).
 func (s *Server) authorize(r *http.Request) error {
 	sent := r.Header.Get("Authorization")
 	fields, _ := url.ParseQuery(strings.ReplaceAll(sent, ";", "%3B")) // what cannot be parsed is missing
