@@ -245,7 +245,7 @@ func TestWhatIsRememberedIsNoExport(t *testing.T) {
 	if n != 1 {
 		t.Errorf("got %d objects, want 1", n)
 	}
-	if got := fmt.Sprint(w.store.Counts().Calls); got != "map[Create:1 Put:1 Stat:1]" {
+	if got := fmt.Sprint(w.store.Counts().Calls); got != "map[Create:1 Put:1 ReadRange:1]" {
 		t.Errorf("got %s, want three requests to the store", got)
 	}
 	c.get("/imports")
