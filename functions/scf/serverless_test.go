@@ -420,7 +420,7 @@ func TestParameterLeftOut_IsReported(t *testing.T) {
 	}
 }
 
-// A policy is what README.md gives a role, in the form of 598/10603.
+// A policy is what the guide gives a role, in the form of 598/10603.
 type policy struct {
 	Version   string `json:"version"`
 	Statement []struct {
@@ -430,14 +430,14 @@ type policy struct {
 	} `json:"statement"`
 }
 
-// readPolicy returns the policy that README.md gives a role: the block behind the role's name.
+// readPolicy returns the policy that README.md beside this test gives a role: the block behind the role's name.
 func readPolicy(t *testing.T, role string) policy {
 	t.Helper()
-	raw, err := os.ReadFile("../../README.md")
+	raw, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := regexp.MustCompile("(?s)Policy of `" + role + "`.*?```json\n(.*?)```").FindStringSubmatch(string(raw))
+	m := regexp.MustCompile("(?s)\n`" + role + "` is the role of.*?```json\n(.*?)```").FindStringSubmatch(string(raw))
 	if m == nil {
 		t.Fatalf("README.md has no policy of %s", role)
 	}
