@@ -33,7 +33,7 @@ func withoutLeases(t *testing.T, f func()) {
 	}
 }
 
-func TestAFileOfSomebodyElseIsWholeAfterALongerQuiet(t *testing.T) {
+func TestIsComplete_FileOfAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can make a file of somebody else")
 	}
@@ -58,7 +58,7 @@ func TestAFileOfSomebodyElseIsWholeAfterALongerQuiet(t *testing.T) {
 				}
 			}
 			withoutLeases(t, func() {
-				if got := s.whole("a.jsonl"); got != row.want {
+				if got := s.isComplete("a.jsonl"); got != row.want {
 					t.Errorf("got %v, want %v", got, row.want)
 				}
 			})

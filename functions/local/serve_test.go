@@ -22,15 +22,15 @@ import (
 
 const serveToken = "0123456789abcdef"
 
-// serve starts the command over the desk's folder and returns its address.
-func (d *desk) serve() (p *process, address string) {
+// serve starts the command over the workspace's folder and returns its address.
+func (d *workspace) serve() (p *process, address string) {
 	d.t.Helper()
 	d.env = append(d.env, "HTTP_TOKEN="+serveToken)
 	name, err := binary()
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	p = &process{Cmd: exec.CommandContext(d.t.Context(), name, "serve", "-listen", "127.0.0.1:0", ".")}
+	p = &process{Cmd: exec.CommandContext(d.t.Context(), name, "serve", "--listen", "127.0.0.1:0", ".")}
 	p.Dir, p.Env = d.dir, d.env
 	out, err := p.StderrPipe()
 	if err != nil {
@@ -44,7 +44,7 @@ func (d *desk) serve() (p *process, address string) {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	found := regexp.MustCompile(`^local: serving \. at http://(127\.0\.0\.1:\d+); Ctrl-C ends in good order\n$`).FindStringSubmatch(line)
+	found := regexp.MustCompile(`^groupimport: serving \. at http://(127\.0\.0\.1:\d+); Ctrl-C stops gracefully\n$`).FindStringSubmatch(line)
 	if found == nil {
 		d.t.Fatalf("got %q, want the address", line)
 	}
@@ -74,8 +74,8 @@ func sendGroup(t *testing.T, client *http.Client, address, body string) (status 
 	return resp.StatusCode, string(text)
 }
 
-func TestServeTakesFiveHundredAtOnceIn64MB(t *testing.T) {
-	d := newDesk(t, 1, true)
+func TestServe_FiveHundredRequestsIn64MB(t *testing.T) {
+	d := newWorkspace(t, 1, true)
 	p, address := d.serve()
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 500}}
 	defer client.CloseIdleConnections()
@@ -133,9 +133,9 @@ func peakMemory(t *testing.T, pid int) int {
 	return peak
 }
 
-func TestServeEndsInGoodOrder(t *testing.T) {
+func TestServe_SignalStopsGracefully(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, 1, true)
+	d := newWorkspace(t, 1, true)
 	d.service.SetFaults(emulator.Faults{Plan: func(emulator.Request) emulator.Fault {
 		time.Sleep(500 * time.Millisecond)
 		return emulator.None
@@ -157,9 +157,9 @@ func TestServeEndsInGoodOrder(t *testing.T) {
 	wg.Wait()
 }
 
-func TestServeCutsSlowClientsOff(t *testing.T) {
+func TestServe_SlowClients(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, 1, true)
+	d := newWorkspace(t, 1, true)
 	p, address := d.serve()
 	open := func(text string) net.Conn {
 		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)

@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// TestWatchImportsWhatIsDroppedOnceItIsWhole drops files by rename and by a slow copy that pauses for
+// TestWatch_ImportsOnceAFileIsComplete drops files by rename and by a slow copy that pauses for
 // longer than a file has to be settled.
-func TestWatchImportsWhatIsDroppedOnceItIsWhole(t *testing.T) {
-	d := newDesk(t, 200, true)
-	p := d.start("watch", "-quiet", ".")
+func TestWatch_ImportsOnceAFileIsComplete(t *testing.T) {
+	d := newWorkspace(t, 200, true)
+	p := d.start("watch", "--quiet", ".")
 	line := func(name string, n int) string {
 		return fmt.Sprintf(`{"GroupId":"%s%d","Type":"Public","Name":"%s %d"}`+"\n", name, n, name, n)
 	}
@@ -57,16 +57,16 @@ func TestWatchImportsWhatIsDroppedOnceItIsWhole(t *testing.T) {
 	d.checkNames(204)
 }
 
-// TestWatchGoesOnWithWhatAnotherProcessLeft kills an import and leaves the rest to watch.
-func TestWatchGoesOnWithWhatAnotherProcessLeft(t *testing.T) {
-	d := newDesk(t, 300, true)
-	killed := d.start("import", "-quiet", "a.jsonl")
+// TestWatch_ResumesAKilledImport kills an import and leaves the rest to watch.
+func TestWatch_ResumesAKilledImport(t *testing.T) {
+	d := newWorkspace(t, 300, true)
+	killed := d.start("import", "--quiet", "a.jsonl")
 	d.waitFor(100)
 	if err := killed.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	killed.end(t)
-	p := d.start("watch", "-quiet", ".")
+	p := d.start("watch", "--quiet", ".")
 	d.waitForFile(p, "a.jsonl.import/manifest")
 	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
@@ -76,7 +76,7 @@ func TestWatchGoesOnWithWhatAnotherProcessLeft(t *testing.T) {
 }
 
 // waitForFile returns once the file stands in the folder.
-func (d *desk) waitForFile(p *process, name string) {
+func (d *workspace) waitForFile(p *process, name string) {
 	d.t.Helper()
 	for start := time.Now(); ; time.Sleep(10 * time.Millisecond) {
 		if _, err := os.Stat(filepath.Join(d.dir, filepath.FromSlash(name))); err == nil {
@@ -89,7 +89,7 @@ func (d *desk) waitForFile(p *process, name string) {
 }
 
 // checkNames checks that so many groups stand and none was made twice.
-func (d *desk) checkNames(want int) {
+func (d *workspace) checkNames(want int) {
 	d.t.Helper()
 	names := d.service.Names()
 	if len(names) != want {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-func TestOnlyACertainDeathCounts(t *testing.T) {
+func TestIsDead_CertainDeathOnly(t *testing.T) {
 	if boot() == unknown {
 		t.Skip("this system does not tell when it was started")
 	}
@@ -21,10 +21,10 @@ func TestOnlyACertainDeathCounts(t *testing.T) {
 	machine, rest, _ := strings.Cut(boot(), "/")
 	_, space, _ := strings.Cut(rest, "/")
 	for _, row := range []struct {
-		name, holder string
-		want         bool
+		name, owner string
+		want        bool
 	}{
-		{"this process lives", holder(), false},
+		{"this process lives", leaseOwner(), false},
 		{"a process that ended", fmt.Sprintf("host %s boot %s pid %d start 1", hostname(), boot(), gone.Process.Pid), true},
 		{"its number went to another", fmt.Sprintf("host %s boot %s pid %d start 1", hostname(), boot(), me), true},
 		{"the machine was started again", fmt.Sprintf("host %s boot %s/other/%s pid %d start %s", hostname(), machine, space, me, start), machine != unknown},
@@ -37,14 +37,14 @@ func TestOnlyACertainDeathCounts(t *testing.T) {
 		{"nobody", "", false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			if got := dead(row.holder); got != row.want {
-				t.Errorf("%q: got %v, want %v", row.holder, got, row.want)
+			if got := isDead(row.owner); got != row.want {
+				t.Errorf("%q: got %v, want %v", row.owner, got, row.want)
 			}
 		})
 	}
 }
 
-func TestAProcessThatEndedUnnoticedIsDead(t *testing.T) {
+func TestIsDead_Zombie(t *testing.T) {
 	if boot() == unknown {
 		t.Skip("this system does not tell how a process is doing")
 	}
@@ -54,11 +54,11 @@ func TestAProcessThatEndedUnnoticedIsDead(t *testing.T) {
 	}
 	defer cmd.Wait()
 	held := fmt.Sprintf("host %s boot %s pid %d start %s", hostname(), boot(), cmd.Process.Pid, startOf(cmd.Process.Pid))
-	if dead(held) {
+	if isDead(held) {
 		t.Errorf("got %q dead, want it alive", held)
 	}
 	_ = cmd.Process.Kill()
-	for start := time.Now(); !dead(held); time.Sleep(time.Millisecond) {
+	for start := time.Now(); !isDead(held); time.Sleep(time.Millisecond) {
 		if time.Since(start) > 5*time.Second {
 			t.Fatalf("got %q alive, want it dead: nobody has waited for it", held)
 		}
