@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"path/filepath"
@@ -94,11 +95,7 @@ func (t *tool) importAll(
 	}
 	defer client.Close() // one for all files, which share the rate
 
-	defer context.AfterFunc(ctx, func() {
-		fmt.Fprintf(meter, "%s: %v: shutting down gracefully; press Ctrl-C again to exit immediately\n",
-			program, context.Cause(ctx))
-	})()
-
+	defer announceInterrupt(ctx, meter)()
 	worst := exitOK
 	for n, file := range files {
 		worst = worse(worst, t.importFile(ctx, newImporter(cfg, mapping, client, log), file, meter))
@@ -110,6 +107,13 @@ func (t *tool) importAll(
 		}
 	}
 	return exitWith(worst)
+}
+
+// announceInterrupt writes a message once ctx ends, unless the caller calls cancel before.
+func announceInterrupt(ctx context.Context, w io.Writer) (cancel func() bool) {
+	return context.AfterFunc(ctx, func() {
+		fmt.Fprintf(w, "%s: %v: stopping gracefully; Ctrl-C again exits\n", program, context.Cause(ctx))
+	})
 }
 
 // importFile imports one file, in as many runs as it takes, and returns the exit status.

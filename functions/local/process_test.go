@@ -148,7 +148,7 @@ func TestImport_SignalStopsGracefullyAndTheSameCommandResumes(t *testing.T) {
 			if took := time.Since(sent); took > 2*time.Second {
 				t.Errorf("got %v until the end, want 2s at most", took)
 			}
-			want := "groupimport: " + text + " signal received: shutting down gracefully; press Ctrl-C again to exit immediately\n" +
+			want := "groupimport: " + text + " signal received: stopping gracefully; Ctrl-C again exits\n" +
 				"groupimport: a.jsonl: stopped: " + text + " signal received. Progress is saved. Run the same command again to resume.\n" +
 				"groupimport: not started: b.jsonl\n"
 			if got := p.stderr.String(); got != want {

@@ -17,6 +17,7 @@ func (t *tool) retry(ctx context.Context, c *cli.Command) error {
 		return err
 	}
 	defer s.close()
+	defer announceInterrupt(ctx, s.meter)()
 	action := scheduler.Action{
 		Resume: true, Retry: true, Now: c.Bool(flagNow), Missed: settled, Whole: s.isComplete,
 	}

@@ -34,14 +34,7 @@ func writeSummary(w io.Writer, file string, s importer.Summary, took time.Durati
 	if s.State == results.Finished && s.Counts.Records() == 0 {
 		fmt.Fprintln(w, "  the export is empty, there is no record in it")
 	}
-	writeRows(w, summaryRows(s))
-	for _, f := range writtenBeside(file, s.Manifest) {
-		gone := ""
-		if f.gone {
-			gone = "  deleted or moved since"
-		}
-		fmt.Fprintf(w, "  %-11s  %s%s\n", f.label(), shown(f.name), gone)
-	}
+	writeTable(w, summaryRows(s), writtenBeside(file, s.Manifest))
 	writeDropped(w, s.Dropped)
 }
 
@@ -95,9 +88,9 @@ func summaryRows(s importer.Summary) []row {
 	return rows
 }
 
-// writeRows writes rows as a table. Numbers are aligned at their last digit, which tabwriter can do for all columns
-// or none.
-func writeRows(w io.Writer, rows []row) {
+// writeTable writes the numbers and the files as a table. Numbers are aligned at their last digit, which tabwriter can do
+// for all columns or none.
+func writeTable(w io.Writer, rows []row, files []written) {
 	digits := 0
 	for _, r := range rows {
 		digits = max(digits, len(thousands(r.count)))
@@ -109,6 +102,13 @@ func writeRows(w io.Writer, rows []row) {
 			text = "  " + r.text
 		}
 		fmt.Fprintf(table, "  %s\t%*s%s\n", r.name, digits, thousands(r.count), text)
+	}
+	for _, f := range files {
+		gone := ""
+		if f.gone {
+			gone = "  deleted or moved since"
+		}
+		fmt.Fprintf(table, "  %s\t%s%s\n", f.label(), shown(f.name), gone)
 	}
 	_ = table.Flush() // whoever reads the output is gone
 }

@@ -23,6 +23,14 @@ func thousands(n int64) string {
 	return s
 }
 
+// plural formats a number of things.
+func plural(n int64, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return thousands(n) + " " + thing + "s"
+}
+
 // shown is a name as messages show it: as it is, or quoted if it would break the line.
 func shown(name string) string {
 	if strings.ContainsFunc(name, unicode.IsControl) || !utf8.ValidString(name) {

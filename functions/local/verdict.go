@@ -19,8 +19,8 @@ func writeVerdict(w io.Writer, c *verdict, took time.Duration) {
 	if c.Ignored > 0 {
 		left += fmt.Sprintf(", %s not about groups", thousands(c.Ignored))
 	}
-	fmt.Fprintf(w, "%s: dry run, nothing was imported: %s records, %s valid, %s invalid%s (%.1f MB in %s)\n",
-		shown(c.File), thousands(c.Records), thousands(c.Valid), thousands(c.Invalid), left,
+	fmt.Fprintf(w, "%s: dry run: %s, %s valid, %s invalid%s (%.1f MB in %s)\n",
+		shown(c.File), plural(c.Records, "record"), thousands(c.Valid), thousands(c.Invalid), left,
 		float64(c.size)/1e6, took.Round(time.Millisecond))
 	writeFindings(w, "", c.Rules)
 	c.Live.write(w)
@@ -32,15 +32,15 @@ func writeVerdict(w io.Writer, c *verdict, took time.Duration) {
 	}
 	writeDropped(w, c.Dropped)
 	c.Duplicates.write(w)
-	writeFindings(w, "warnings about records that are sent all the same:\n", c.Warnings)
+	writeFindings(w, "warnings, the records are sent all the same:\n", c.Warnings)
 	if c.WithoutGroupID > 0 {
-		fmt.Fprintf(w, "note: %s records have no GroupId: the service chooses one, and after a lost response nobody knows it. "+
-			"ASSIGN_GROUP_IDS=true avoids that\n", thousands(c.WithoutGroupID))
+		fmt.Fprintf(w, "note: %s without a GroupId: the service chooses one, and after a lost response nobody knows it. "+
+			"ASSIGN_GROUP_IDS=true avoids that\n", plural(c.WithoutGroupID, "record"))
 	}
 	if c.WithoutCreateTime > 0 {
-		fmt.Fprintf(w, "warning: %s of %s valid records have no CreateTime: their groups are created as of the import, "+
+		fmt.Fprintf(w, "warning: %s of %s without a CreateTime: groups are created as of the import, "+
 			"and members and messages from before can never be imported with their dates\n",
-			thousands(c.WithoutCreateTime), thousands(c.Valid))
+			thousands(c.WithoutCreateTime), plural(c.Valid, "valid record"))
 	}
 }
 
@@ -86,8 +86,8 @@ func (l *lookups) write(w io.Writer) {
 	if l == nil {
 		return
 	}
-	fmt.Fprintf(w, "  live: %s GroupIds looked up: %s free, %s exist and match the record, %s belong to another group\n",
-		thousands(l.Asked), thousands(l.Free), thousands(l.Same), thousands(l.Others))
+	fmt.Fprintf(w, "  live: %s looked up: %s free, %s exist and match the record, %s belong to another group\n",
+		plural(l.Asked, "GroupId"), thousands(l.Free), thousands(l.Same), thousands(l.Others))
 	for _, o := range l.First {
 		fmt.Fprintf(w, "    line %d: another group has GroupId %q: %s\n", o.Line, o.GroupID, o.Differs)
 	}
@@ -97,8 +97,8 @@ func (d *duplicates) write(w io.Writer) {
 	if d == nil {
 		return
 	}
-	fmt.Fprintf(w, "warning: %s records have the GroupId of an earlier record: import creates the first group only\n",
-		thousands(d.Count))
+	fmt.Fprintf(w, "warning: %s with the GroupId of an earlier record: import creates the first group only\n",
+		plural(d.Count, "record"))
 	for _, x := range d.First {
 		fmt.Fprintf(w, "  line %d has the GroupId of line %d: %q\n", x.Line, x.Earlier, x.GroupID)
 	}

@@ -101,3 +101,22 @@ func (d *workspace) checkNames(want int) {
 		}
 	}
 }
+
+// TestWatch_InterruptSaysHowToResume interrupts an import: after watch ends, nothing is resumed automatically.
+func TestWatch_InterruptSaysHowToResume(t *testing.T) {
+	t.Parallel()
+	d := newWorkspace(t, 2000, true)
+	p := d.start("watch", "--quiet", ".")
+	d.waitFor(50)
+	if err := p.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.end(t); got != exitOK {
+		t.Errorf("got exit status %d, want %d", got, exitOK)
+	}
+	want := "groupimport: a.jsonl: start: stopped: interrupt signal received. Progress is saved. " +
+		"Run the same command again to resume.\n"
+	if got := p.stderr.String(); !strings.Contains(got, want) {
+		t.Errorf("got %q, want %q in it", got, want)
+	}
+}

@@ -111,6 +111,9 @@ func (s *watcher) pass(ctx context.Context, a scheduler.Action) (scheduler.Resul
 	stop := s.meter.watch(sched.Importer, keyName)
 	pass, err := sched.Pass(ctx, a)
 	stop()
+	if ctx.Err() != nil {
+		s.resumed = "Run the same command again to resume."
+	}
 	for _, d := range pass.Done {
 		s.tell(d)
 	}
