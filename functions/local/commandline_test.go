@@ -70,8 +70,9 @@ func TestVersionOf(t *testing.T) {
 			"(devel), revision 0123456789ab of 2026-11-22T10:00:00Z, with local changes, go1.26.0 linux/arm64",
 		},
 		{
-			"a release without a checkout", debug.BuildInfo{GoVersion: "go1.26.0", Main: debug.Module{Version: "v1.2.3"}, Settings: setting(
-				"GOOS", "linux", "GOARCH", "arm64")},
+			"a release without a checkout", debug.BuildInfo{
+				GoVersion: "go1.26.0", Main: debug.Module{Version: "v1.2.3"}, Settings: setting("GOOS", "linux", "GOARCH", "arm64"),
+			},
 			"v1.2.3, go1.26.0 linux/arm64",
 		},
 	} {

@@ -35,7 +35,8 @@ func (t *tool) demo(ctx context.Context, c *cli.Command) error {
 	defer stop()
 	demo := *t
 	demo.getenv = t.demoVariables(url)
-	fmt.Fprintf(t.stderr, "%[1]s: an emulated IM service is at %[2]s; it responds in 50 ms and allows 200 calls a second\n"+
+	fmt.Fprintf(t.stderr, "%[1]s: an emulated IM service is at %[2]s; "+
+		"it responds in 50 ms and allows 200 calls a second\n"+
 		"%[1]s: the sample export is %[3]s: %[4]s groups, and %[5]d invalid records\n",
 		program, url, shown(file), thousands(int64(groups)), len(broken))
 	cfg, level, err := demo.config()
@@ -105,7 +106,8 @@ func sample(n int) string {
 			id = "" // the service chooses one
 		}
 		fmt.Fprintf(&b, `{%s"Type":"%s","Name":"Team %d","Owner_Account":"user-%d","Introduction":"Sample group %d",`+
-			`"MaxMemberCount":500,"ApplyJoinOption":"FreeAccess","AppDefinedData":[{"Key":"source","Value":"demo"}],"CreateTime":%d}`+"\n",
+			`"MaxMemberCount":500,"ApplyJoinOption":"FreeAccess","AppDefinedData":[{"Key":"source","Value":"demo"}],`+
+			`"CreateTime":%d}`+"\n",
 			id, types[i%len(types)], i, i%50, i, 1448357837+i)
 		if next < len(broken) && i >= (next+1)*n/(len(broken)+1) {
 			b.WriteString(broken[next] + "\n")

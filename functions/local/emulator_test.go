@@ -18,7 +18,8 @@ func TestEmulator_TLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	cert := filepath.Join(d.dir, "a certificate.pem")
-	server := exec.CommandContext(t.Context(), name, "emulator", "--listen", "127.0.0.1:0", "--latency", "1ms", "--tls", cert)
+	server := exec.CommandContext(t.Context(), name,
+		"emulator", "--listen", "127.0.0.1:0", "--latency", "1ms", "--tls", cert)
 	stderr, err := server.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -46,7 +47,8 @@ func TestEmulator_TLS(t *testing.T) {
 	if code, out := run(export, "a.jsonl"); code != exitOK {
 		t.Errorf("got status %d and %q", code, out)
 	}
-	if err := os.WriteFile(filepath.Join(d.dir, "b.jsonl"), []byte(`{"GroupId":"b","Type":"Public","Name":"B"}`), 0o600); err != nil {
+	record := []byte(`{"GroupId":"b","Type":"Public","Name":"B"}`)
+	if err := os.WriteFile(filepath.Join(d.dir, "b.jsonl"), record, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	untrusting, _, _ := strings.Cut(export, " SSL_CERT_FILE=")

@@ -19,8 +19,8 @@ func TestImport_ManyKillsLoseNothingAndCreateNothingTwice(t *testing.T) {
 	d := newWorkspace(t, records, false)
 	d.env = append(d.env, "TIM_RATE=1000", "MAX_ATTEMPTS=20")
 	d.service.SetFaults(emulator.Faults{
-		Seed: 1, DropBefore: 0.01, DropAfter: 0.01, BadGateway: 0.01, BadGatewayAfter: 0.01, Internal: 0.01, InternalAfter: 0.01,
-		Garbage: 0.005, GarbageAfter: 0.005, Throttle: 0.001,
+		Seed: 1, DropBefore: 0.01, DropAfter: 0.01, BadGateway: 0.01, BadGatewayAfter: 0.01,
+		Internal: 0.01, InternalAfter: 0.01, Garbage: 0.005, GarbageAfter: 0.005, Throttle: 0.001,
 	})
 	chance := rand.New(rand.NewPCG(1, 2))
 	kills := 0

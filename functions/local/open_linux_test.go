@@ -52,7 +52,9 @@ func TestIsComplete_FileOfAnotherUser(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			at := time.Now().Add(-row.age)
-			for _, err := range []error{os.WriteFile(name, nil, 0o600), os.Chown(name, row.owner, -1), os.Chtimes(name, at, at)} {
+			for _, err := range []error{
+				os.WriteFile(name, nil, 0o600), os.Chown(name, row.owner, -1), os.Chtimes(name, at, at),
+			} {
 				if err != nil {
 					t.Skip(err)
 				}

@@ -20,19 +20,23 @@ func TestIsDead_CertainDeathOnly(t *testing.T) {
 	me, start := os.Getpid(), startOf(os.Getpid())
 	machine, rest, _ := strings.Cut(boot(), "/")
 	_, space, _ := strings.Cut(rest, "/")
+	host, dead := hostname(), gone.Process.Pid
+	owner := func(host, boot string, pid int, start string) string {
+		return fmt.Sprintf("host %s boot %s pid %d start %s", host, boot, pid, start)
+	}
 	for _, row := range []struct {
 		name, owner string
 		want        bool
 	}{
-		{"this process lives", leaseOwner(), false},
-		{"a process that ended", fmt.Sprintf("host %s boot %s pid %d start 1", hostname(), boot(), gone.Process.Pid), true},
-		{"its number went to another", fmt.Sprintf("host %s boot %s pid %d start 1", hostname(), boot(), me), true},
-		{"the machine was started again", fmt.Sprintf("host %s boot %s/other/%s pid %d start %s", hostname(), machine, space, me, start), machine != unknown},
-		{"another machine of this name", fmt.Sprintf("host %s boot other/other/%s pid %d start %s", hostname(), space, me, start), false},
-		{"another container of this machine", fmt.Sprintf("host %s boot %s0 pid %d start 1", hostname(), boot(), gone.Process.Pid), false},
-		{"another machine", fmt.Sprintf("host not-%s boot %s pid %d start 1", hostname(), boot(), gone.Process.Pid), false},
-		{"a machine that does not tell its start", fmt.Sprintf("host %s boot unknown pid %d start 1", hostname(), gone.Process.Pid), false},
-		{"a machine that does not tell its name", fmt.Sprintf("host unknown boot %s pid %d start 1", boot(), gone.Process.Pid), false},
+		{"this process is alive", leaseOwner(), false},
+		{"a process that exited", owner(host, boot(), dead, "1"), true},
+		{"another process has its PID", owner(host, boot(), me, "1"), true},
+		{"the machine was rebooted", owner(host, machine+"/other/"+space, me, start), machine != unknown},
+		{"another machine of this name", owner(host, "other/other/"+space, me, start), false},
+		{"another container of this machine", owner(host, boot()+"0", dead, "1"), false},
+		{"another machine", owner("not-"+host, boot(), dead, "1"), false},
+		{"a machine that does not tell its boot", owner(host, unknown, dead, "1"), false},
+		{"a machine that does not tell its name", owner(unknown, boot(), dead, "1"), false},
 		{"a function", "lambda 1234", false},
 		{"nobody", "", false},
 	} {

@@ -49,7 +49,8 @@ func newWorkspace(t *testing.T, records int, ids bool) *workspace {
 		t.Fatal(err)
 	}
 	t.Cleanup(stop)
-	d.env = append(os.Environ(), "TIM_ENDPOINT="+url, "TIM_SDKAPPID=1400000000", "TIM_SECRET_KEY=key", "TIM_RATE=190", "TERM=xterm")
+	d.env = append(os.Environ(), "TIM_ENDPOINT="+url, "TIM_SDKAPPID=1400000000", "TIM_SECRET_KEY=key", "TIM_RATE=190",
+		"TERM=xterm")
 	var b strings.Builder
 	for n := range records {
 		id := fmt.Sprintf(`"GroupId":"g%d",`, n+1)
@@ -149,7 +150,8 @@ func TestImport_SignalStopsGracefullyAndTheSameCommandResumes(t *testing.T) {
 				t.Errorf("got %v until the end, want 2s at most", took)
 			}
 			want := "groupimport: " + text + " signal received: stopping gracefully; Ctrl-C again exits\n" +
-				"groupimport: a.jsonl: stopped: " + text + " signal received. Progress is saved. Run the same command again to resume.\n" +
+				"groupimport: a.jsonl: stopped: " + text + " signal received. Progress is saved. " +
+				"Run the same command again to resume.\n" +
 				"groupimport: not started: b.jsonl\n"
 			if got := p.stderr.String(); got != want {
 				t.Errorf("got  %q\nwant %q", got, want)
@@ -176,7 +178,8 @@ func TestImport_AnotherProcessIsWorking(t *testing.T) {
 		t.Errorf("got exit status %d, want %d", got, exitUnfinished)
 	}
 	want := regexp.MustCompile(fmt.Sprintf(
-		`^groupimport: a.jsonl: process %d on \S+ is working on it, until \d\d:\d\d:\d\d \S+ at the latest. Wait, or stop that process and run this command again\n$`,
+		`^groupimport: a.jsonl: process %d on \S+ is working on it, until \d\d:\d\d:\d\d \S+ at the latest. `+
+			`Wait, or stop that process and run this command again\n$`,
 		first.Process.Pid))
 	if got := second.stderr.String(); !want.MatchString(got) {
 		t.Errorf("got %q, want %s", got, want)

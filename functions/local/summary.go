@@ -88,8 +88,8 @@ func summaryRows(s importer.Summary) []row {
 	return rows
 }
 
-// writeTable writes the numbers and the files as a table. Numbers are aligned at their last digit, which tabwriter can do
-// for all columns or none.
+// writeTable writes the numbers and the files as a table. Numbers are aligned at their last digit, which tabwriter can
+// do for all columns or none.
 func writeTable(w io.Writer, rows []row, files []written) {
 	digits := 0
 	for _, r := range rows {

@@ -49,7 +49,10 @@ func TestWatch_ImportsOnceAFileIsComplete(t *testing.T) {
 	if got := p.end(t); got != exitOK {
 		t.Errorf("got exit status %d, want %d\n%s", got, exitOK, p.stderr.String())
 	}
-	for _, want := range []string{"a.jsonl: start: finished: 200 imported\n", "moved.jsonl: start: finished: 1 imported\n", "slow.jsonl: start: finished: 3 imported\n"} {
+	for _, want := range []string{
+		"a.jsonl: start: finished: 200 imported\n", "moved.jsonl: start: finished: 1 imported\n",
+		"slow.jsonl: start: finished: 3 imported\n",
+	} {
 		if !strings.Contains(p.stdout.String(), want) {
 			t.Errorf("got %q, want %q in it", p.stdout.String(), want)
 		}

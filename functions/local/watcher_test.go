@@ -55,7 +55,8 @@ func TestWatcher_RepeatsOnlyWhatHasChanged(t *testing.T) {
 	s, stderr := newTestWatcher(t)
 	pass := func(want string) {
 		t.Helper()
-		for _, action := range []scheduler.Action{{Resume: true, Missed: settled}, {Resume: true, Retry: true, Missed: settled}} {
+		for _, retry := range []bool{false, true} {
+			action := scheduler.Action{Resume: true, Retry: retry, Missed: settled}
 			if _, err := s.pass(t.Context(), action); err != nil {
 				t.Fatal(err)
 			}
@@ -76,10 +77,10 @@ func TestWatcher_RepeatsOnlyWhatHasChanged(t *testing.T) {
 	if _, err := s.pass(t.Context(), scheduler.Action{Resume: true}); err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.ReplaceAll(stderr.String(), s.dir, ""); !strings.HasPrefix(got, message) || strings.Count(got, "\n") != 1 {
-		t.Errorf("got %q, want one line that begins with %q", got, message)
-	}
 	text := strings.ReplaceAll(stderr.String(), s.dir, "")
+	if !strings.HasPrefix(text, message) || strings.Count(text, "\n") != 1 {
+		t.Errorf("got %q, want one line that begins with %q", text, message)
+	}
 	stderr.Reset()
 	pass("")
 	aside := filepath.Join(t.TempDir(), "aside")
@@ -96,7 +97,8 @@ func TestWatcher_RepeatsOnlyWhatHasChanged(t *testing.T) {
 func TestWatcher_ForgetsMessagesOfFinishedImports(t *testing.T) {
 	s, stderr := newTestWatcher(t)
 	broken := scheduler.JobResult{Key: "a.jsonl", What: "resume", Error: "broken"}
-	for _, d := range []scheduler.JobResult{broken, broken, {Key: "a.jsonl", What: "resume", State: results.Finished}, broken} {
+	finished := scheduler.JobResult{Key: "a.jsonl", What: "resume", State: results.Finished}
+	for _, d := range []scheduler.JobResult{broken, broken, finished, broken} {
 		s.tell(d)
 	}
 	if got := strings.Count(stderr.String(), "a.jsonl: resume: broken\n"); got != 2 {
@@ -107,8 +109,11 @@ func TestWatcher_ForgetsMessagesOfFinishedImports(t *testing.T) {
 func TestWatcher_NamesTheOwnerOfTheLease(t *testing.T) {
 	busy := &lease.BusyError{Owner: "host machine boot a/b/pid:[1] pid 42 start 7"}
 	s, stderr := newTestWatcher(t)
-	s.tell(scheduler.JobResult{Key: "a.jsonl", What: "resume", State: results.Running, Reason: busy.Error(), Owner: busy.Owner})
-	want := fmt.Sprintf("groupimport: %s/a.jsonl: process 42 on machine is working on it, until 0001-01-01T00:00:00Z at the latest\n", s.dir)
+	s.tell(scheduler.JobResult{
+		Key: "a.jsonl", What: "resume", State: results.Running, Reason: busy.Error(), Owner: busy.Owner,
+	})
+	want := fmt.Sprintf("groupimport: %s/a.jsonl: process 42 on machine is working on it, "+
+		"until 0001-01-01T00:00:00Z at the latest\n", s.dir)
 	if got := stderr.String(); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -142,8 +147,10 @@ func TestWatcher_IgnoredFilesAreSaidOnce(t *testing.T) {
 		}
 	}
 	name := " ignored: " + ignoredName + "\n"
-	want := "groupimport: /folder/kept:" + name + "groupimport: /folder/out.jsonl: ignored: it is a link to outside its folder: name the file itself\n" +
-		"groupimport: /other:" + name + "groupimport: /whole.jsonl: ignored: it is a link that is not relative: name the file itself\n"
+	want := "groupimport: /folder/kept:" + name +
+		"groupimport: /folder/out.jsonl: ignored: it is a link to outside its folder: name the file itself\n" +
+		"groupimport: /other:" + name +
+		"groupimport: /whole.jsonl: ignored: it is a link that is not relative: name the file itself\n"
 	if got := strings.ReplaceAll(stderr.String(), s.dir, ""); got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
@@ -182,18 +189,24 @@ func TestTally_WorstOfTheLastStatuses(t *testing.T) {
 	broken := scheduler.JobResult{Key: "broken", Error: "broken"}
 	waiting := scheduler.JobResult{Key: "long", State: results.Waiting}
 	finished := scheduler.JobResult{Key: "long", State: results.Finished}
-	notIn := scheduler.JobResult{Key: "long", State: results.Finished, Counts: outcome.Counts{Rejected: 1}}
+	notImported := scheduler.JobResult{Key: "long", State: results.Finished, Counts: outcome.Counts{Rejected: 1}}
+	did := func(jobs ...scheduler.JobResult) scheduler.Result { return scheduler.Result{Done: jobs} }
+	left := func(jobs ...scheduler.JobResult) scheduler.Result { return scheduler.Result{Done: jobs, Left: 1} }
 	for _, row := range []struct {
 		name   string
 		passes []scheduler.Result
 		want   int
 	}{
 		{"nothing", []scheduler.Result{{}}, exitOK},
-		{"an error of one, and another that goes on", []scheduler.Result{{Done: []scheduler.JobResult{broken, waiting}}, {Done: []scheduler.JobResult{finished}}}, exitError},
-		{"one that goes on", []scheduler.Result{{Done: []scheduler.JobResult{waiting}}, {Done: []scheduler.JobResult{finished}}}, exitOK},
-		{"some not in, and some left", []scheduler.Result{{Done: []scheduler.JobResult{notIn}, Left: 1}}, exitUnfinished},
-		{"an error, and some left", []scheduler.Result{{Done: []scheduler.JobResult{broken}, Left: 1}}, exitError},
-		{"some left that the next pass does", []scheduler.Result{{Left: 1}, {Done: []scheduler.JobResult{finished}}}, exitOK},
+		{
+			"an error of one import, and another that is resumed",
+			[]scheduler.Result{did(broken, waiting), did(finished)}, exitError,
+		},
+		{"an import that is resumed", []scheduler.Result{did(waiting), did(finished)}, exitOK},
+		{"records that are not imported, and exports left", []scheduler.Result{left(notImported)}, exitUnfinished},
+		{"an error, and exports left", []scheduler.Result{left(broken)}, exitError},
+		{"exports left that the next pass imports", []scheduler.Result{left(), did(finished)}, exitOK},
+		{"an import that is stopped, though not due", []scheduler.Result{{Stopped: 1}}, exitUnfinished},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			ends := tally{}
