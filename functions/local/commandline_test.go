@@ -64,13 +64,15 @@ func TestVersionOf(t *testing.T) {
 		want string
 	}{
 		{
-			"a checkout with changes", debug.BuildInfo{GoVersion: "go1.26.0", Settings: setting(
+			"a checkout with changes",
+			debug.BuildInfo{GoVersion: "go1.26.0", Settings: setting(
 				"GOOS", "linux", "GOARCH", "arm64", "vcs.revision", "0123456789abcdef", "vcs.time", "2026-11-22T10:00:00Z",
 				"vcs.modified", "true")},
 			"(devel), revision 0123456789ab of 2026-11-22T10:00:00Z, with local changes, go1.26.0 linux/arm64",
 		},
 		{
-			"a release without a checkout", debug.BuildInfo{
+			"a release without a checkout",
+			debug.BuildInfo{
 				GoVersion: "go1.26.0", Main: debug.Module{Version: "v1.2.3"}, Settings: setting("GOOS", "linux", "GOARCH", "arm64"),
 			},
 			"v1.2.3, go1.26.0 linux/arm64",
@@ -147,8 +149,11 @@ func TestScan_TellsWhatLiesBesideAnExport(t *testing.T) {
 	}
 	all := slices.Collect(scan(t.Context(), dir, ""))
 	want := []candidate{
-		{key: "2026/below.csv"}, {key: "2027/elsewhere.csv"}, {key: "backup.import/kept.jsonl"},
-		{key: "done.jsonl", begun: true, deadLetter: true}, {key: "new.jsonl"},
+		{key: "2026/below.csv"},
+		{key: "2027/elsewhere.csv"},
+		{key: "backup.import/kept.jsonl"},
+		{key: "done.jsonl", begun: true, deadLetter: true},
+		{key: "new.jsonl"},
 		{key: "running.jsonl", begun: true, unfinished: true},
 	}
 	if !slices.Equal(all, want) {

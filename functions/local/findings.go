@@ -60,8 +60,8 @@ func (f *findings) add(field string, rule group.Rule, message string, e *export.
 }
 
 // sorted returns the findings, the most frequent first.
-func (f findings) sorted() []*finding {
-	return slices.SortedFunc(maps.Values(f), func(a, b *finding) int {
+func (f *findings) sorted() []*finding {
+	return slices.SortedFunc(maps.Values(*f), func(a, b *finding) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), strings.Compare(a.Field, b.Field), cmp.Compare(a.Rule, b.Rule))
 	})
 }

@@ -200,7 +200,8 @@ func TestTally_WorstOfTheLastStatuses(t *testing.T) {
 		{"nothing", []scheduler.Result{{}}, exitOK},
 		{
 			"an error of one import, and another that is resumed",
-			[]scheduler.Result{did(broken, waiting), did(finished)}, exitError,
+			[]scheduler.Result{did(broken, waiting), did(finished)},
+			exitError,
 		},
 		{"an import that is resumed", []scheduler.Result{did(waiting), did(finished)}, exitOK},
 		{"records that are not imported, and exports left", []scheduler.Result{left(notImported)}, exitUnfinished},
