@@ -15,16 +15,16 @@ import (
 	"time"
 )
 
-// certified returns the configuration of a TLS server with a certificate that is made now, for the address
-// of addr and a day, and writes the certificate to file for clients to trust. The key is written nowhere.
-func certified(addr, file string) (*tls.Config, error) {
-	host, _, err := net.SplitHostPort(addr)
+// newCertificate returns the configuration of a TLS server with a new certificate, which is valid for an address and
+// a day, and writes the certificate to file for clients to trust. The key is written nowhere.
+func newCertificate(address, file string) (*tls.Config, error) {
+	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, fmt.Errorf("make a certificate for %q: %w", addr, err)
+		return nil, fmt.Errorf("create a certificate for %q: %w", address, err)
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("make a key: %w", err)
+		return nil, fmt.Errorf("create a key: %w", err)
 	}
 	now := time.Now()
 	template := &x509.Certificate{
@@ -40,7 +40,7 @@ func certified(addr, file string) (*tls.Config, error) {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
-		return nil, fmt.Errorf("make a certificate: %w", err)
+		return nil, fmt.Errorf("create a certificate: %w", err)
 	}
 	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 	if err := os.WriteFile(file, text, 0o644); err != nil { //nolint:gosec // a certificate is for all to read

@@ -2,39 +2,31 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/urfave/cli/v3"
+
 	"groupimport/pkg/emulator"
 )
 
 // demo imports a sample export into an emulated service, with a folder as the bucket.
-func (t *tool) demo(ctx context.Context, args []string) error {
-	flags := newFlags("demo [-groups N] [-dir DIR]")
-	groups := flags.Int("groups", 1000, "groups in the sample export, beside some that are broken on purpose")
-	dir := flags.String("dir", "", "folder to use as the bucket, default a new one")
-	if done, err := t.parse(flags, args, false); done {
+func (t *tool) demo(ctx context.Context, c *cli.Command) error {
+	if _, err := arguments(c, 0, 0); err != nil {
 		return err
 	}
-	if *groups < 0 {
-		return usageError("-groups is %d, it must not be negative", *groups)
+	groups := c.Int("groups")
+	if groups < 0 {
+		return usageError("--groups is %d, it must not be negative", groups)
 	}
-	if *dir == "" {
-		var err error
-		if *dir, err = os.MkdirTemp("", "groupimport-demo-"); err != nil {
-			return err
-		}
-	} else if err := os.MkdirAll(*dir, 0o750); err != nil {
+	file, err := writeSample(c.String("dir"), groups)
+	if err != nil {
 		return err
 	}
-	file := filepath.Join(*dir, "sample.jsonl")
-	if err := os.WriteFile(file, []byte(sample(*groups)), 0o600); err != nil {
-		return err
-	}
-
 	service := &emulator.Service{SDKAppID: emulatorApp, Key: emulatorKey, Latency: 50 * time.Millisecond}
 	url, stop, err := serveEmulator(ctx, service, "127.0.0.1:0", nil)
 	if err != nil {
@@ -42,7 +34,43 @@ func (t *tool) demo(ctx context.Context, args []string) error {
 	}
 	defer stop()
 	demo := *t
-	demo.getenv = func(name string) string {
+	demo.getenv = t.demoVariables(url)
+	fmt.Fprintf(t.stderr, "%[1]s: an emulated IM service is at %[2]s; "+
+		"it responds in 50 ms and allows 200 calls a second\n"+
+		"%[1]s: the sample export is %[3]s: %[4]s groups, and %[5]d invalid records\n",
+		program, url, shown(file), thousands(int64(groups)), len(broken))
+	cfg, level, err := demo.config()
+	if err != nil {
+		return err
+	}
+	err = demo.importAll(ctx, cfg, level, "", []string{file}, newMeter(t.stderr, manner{}))
+	writeStats(t.stdout, service.Stats())
+	if e, ok := errors.AsType[*exit](err); !ok || e.status != exitNotImported { // the invalid records are not imported
+		return err
+	}
+	fmt.Fprintf(t.stdout, "\nNow look at\n  head -3 %s\n  cat %s\n  %s   (in a browser)\n",
+		shellQuote(file+".results.ndjson"), shellQuote(file+".failures.ndjson"), fileURL(file+".report.html"))
+	return nil
+}
+
+// writeSample writes the sample export to a folder, a new one if dir is empty, and returns its name.
+func writeSample(dir string, groups int) (file string, err error) {
+	if dir == "" {
+		dir, err = os.MkdirTemp("", "groupimport-demo-")
+	} else {
+		err = os.MkdirAll(dir, 0o750)
+	}
+	if err != nil {
+		return "", err
+	}
+	file = filepath.Join(dir, "sample.jsonl")
+	return file, os.WriteFile(file, []byte(sample(groups)), 0o600)
+}
+
+// demoVariables returns the variables of the demo: those of the emulated service, and of the user's own those that
+// are about the pace.
+func (t *tool) demoVariables(url string) func(name string) string {
+	return func(name string) string {
 		switch name {
 		case "TIM_ENDPOINT":
 			return url
@@ -55,25 +83,9 @@ func (t *tool) demo(ctx context.Context, args []string) error {
 		}
 		return ""
 	}
-	fmt.Fprintf(t.stderr, "local: an emulated IM service is at %s: it answers in 50 ms and holds any second to 200 calls\n"+
-		"local: the sample export is %s: %s groups, and %d that are broken on purpose\n", url, file, thousands(int64(*groups)), len(broken))
-	cfg, level, err := demo.config()
-	if err != nil {
-		return err
-	}
-	err = demo.importAll(ctx, cfg, level, "", []string{file}, manner{})
-	stats := service.Stats()
-	fmt.Fprintf(t.stdout, "the service saw: %s requests, %s groups made, busiest second %d, refused as too fast %d\n",
-		thousands(int64(stats.Requests)), thousands(int64(stats.Taken)), stats.BusiestSecond, stats.Refused)
-	if status(err, t.stderr) == exitNotIn { // as it should be
-		fmt.Fprintf(t.stdout, "look: head -3 %s; cat %s; and in a browser %s\n",
-			quote(file+".results.ndjson"), quote(file+".failures.ndjson"), fileURL(file+".report.html"))
-		return nil
-	}
-	return err
 }
 
-// broken are records of the sample that show what becomes of mistakes.
+// broken are invalid records of the sample.
 var broken = []string{
 	`{"Type":"Public","Name":"一二三四五六七八九十十一","GroupId":"too-long"}`,
 	`{"Type":"AVChatRoom","Name":"Live","GroupId":"live"}`,
@@ -83,7 +95,7 @@ var broken = []string{
 	`{"Type":"Public","Name":"The same ID as another","GroupId":"demo-00001"}`,
 }
 
-// sample returns an export of n groups, most of them with a GroupId, and the broken ones among them.
+// sample returns an export of n groups, most of them with a GroupId, and the invalid ones among them.
 func sample(n int) string {
 	var b strings.Builder
 	types := []string{"Public", "Private", "ChatRoom", "Work", "Meeting"}
@@ -91,10 +103,11 @@ func sample(n int) string {
 	for i := 1; i <= n; i++ {
 		id := fmt.Sprintf(`"GroupId":"demo-%05d",`, i)
 		if i%10 == 0 {
-			id = "" // the service makes one up
+			id = "" // the service chooses one
 		}
-		fmt.Fprintf(&b, `{%s"Type":"%s","Name":"Team %d","Owner_Account":"user-%d","Introduction":"Sample group %d","MaxMemberCount":500,`+
-			`"ApplyJoinOption":"FreeAccess","AppDefinedData":[{"Key":"source","Value":"demo"}],"CreateTime":%d}`+"\n",
+		fmt.Fprintf(&b, `{%s"Type":"%s","Name":"Team %d","Owner_Account":"user-%d","Introduction":"Sample group %d",`+
+			`"MaxMemberCount":500,"ApplyJoinOption":"FreeAccess","AppDefinedData":[{"Key":"source","Value":"demo"}],`+
+			`"CreateTime":%d}`+"\n",
 			id, types[i%len(types)], i, i%50, i, 1448357837+i)
 		if next < len(broken) && i >= (next+1)*n/(len(broken)+1) {
 			b.WriteString(broken[next] + "\n")

@@ -1,15 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"path/filepath"
-	"strings"
 	"time"
+
+	"github.com/urfave/cli/v3"
 
 	"groupimport/pkg/emulator"
 )
@@ -20,72 +23,71 @@ const (
 )
 
 // emulator serves an IM service on this machine until it is interrupted.
-func (t *tool) emulator(ctx context.Context, args []string) error {
-	flags := newFlags("emulator [OPTION…]")
-	addr := flags.String("addr", "127.0.0.1:8080", "address to listen on; port 0 takes a free one")
-	app := flags.Int("sdkappid", emulatorApp, "SDKAppID")
-	key := flags.String("key", emulatorKey, "its secret key")
-	limit := flags.Int("limit", 200, "requests any sliding second may hold, refused ones counted; negative for none")
-	latency := flags.Duration("latency", 50*time.Millisecond, "time an answer takes")
-	jitter := flags.Duration("jitter", 20*time.Millisecond, "and a random share of this")
-	faults := flags.String("faults", "", "what goes wrong, as shares of the requests, for example drop-after=0.01,internal=0.02,seed=7")
-	cert := flags.String("tls", "", "serve over TLS, with a certificate that is made now and written to this file")
-	if done, err := t.parse(flags, args, false); done {
+func (t *tool) emulator(ctx context.Context, c *cli.Command) error {
+	if _, err := arguments(c, 0, 0); err != nil {
 		return err
 	}
-	fail, err := emulator.ParseFaults(*faults)
+	faults, err := emulator.ParseFaults(c.String("faults"))
 	if err != nil {
-		return usageError("-faults: %v", err)
+		return usageError("--faults: %v", err)
 	}
 	service := &emulator.Service{
-		SDKAppID: *app, Key: *key, Limit: *limit, Latency: *latency, Jitter: *jitter, Faults: fail,
+		SDKAppID: c.Int("sdkappid"), Key: c.String("key"), Limit: c.Int("limit"), Latency: c.Duration("latency"),
+		Jitter: c.Duration("jitter"), Faults: faults,
 	}
-	var secure *tls.Config
-	trust := ""
-	if *cert != "" {
-		file, err := filepath.Abs(*cert)
-		if err != nil {
-			return err
-		}
-		if secure, err = certified(*addr, file); err != nil {
-			return err
-		}
-		trust = " SSL_CERT_FILE=" + quote(file)
+	address := cmp.Or(c.String(flagAddr), c.String(flagListen))
+	config, trust, err := emulatorTLS(address, c.String("tls"))
+	if err != nil {
+		return err
 	}
-	url, stop, err := serveEmulator(ctx, service, *addr, secure)
+	url, stop, err := serveEmulator(ctx, service, address, config)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	fmt.Fprintf(t.stderr, "local: an IM service is at %s; to use it:\n\n"+
+	fmt.Fprintf(t.stderr, "%s: an emulated IM service is at %s; to use it:\n\n"+
 		"  export TIM_ENDPOINT=%s TIM_SDKAPPID=%d TIM_SECRET_KEY=%s%s\n\n"+
-		"what it has seen: %s/emulator/stats   its groups: %s/emulator/groups   Ctrl-C ends it\n", url, url, *app, quote(*key), trust, url, url)
+		"Its counters: %s/emulator/stats\nIts groups:   %s/emulator/groups\nCtrl-C stops it.\n",
+		program, url, url, service.SDKAppID, shellQuote(service.Key), trust, url, url)
 	<-ctx.Done()
-	stats := service.Stats()
-	fmt.Fprintf(t.stdout, "requests %s, groups made %s, refused as too fast %s, busiest second %d\n", thousands(int64(stats.Requests)),
-		thousands(int64(stats.Taken)), thousands(int64(stats.Refused)), stats.BusiestSecond)
+	writeStats(t.stdout, service.Stats())
 	return nil
 }
 
-// quote quotes text for a shell where it needs that.
-func quote(text string) string {
-	if text != "" && strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:=@,+") == "" {
-		return text
+// emulatorTLS returns the TLS configuration with a new certificate for the address, and the variable that makes
+// clients trust the certificate, with a space before it. Without a file for the certificate both are zero.
+func emulatorTLS(address, file string) (config *tls.Config, trust string, err error) {
+	if file == "" {
+		return nil, "", nil
 	}
-	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+	if file, err = filepath.Abs(file); err != nil {
+		return nil, "", err
+	}
+	config, err = newCertificate(address, file)
+	return config, " SSL_CERT_FILE=" + shellQuote(file), err
 }
 
-// serveEmulator serves at addr until stop is called, over TLS if secure is not nil. Over TLS too it speaks HTTP/1.1 only:
-// the service breaks connections when a fault says so, and an HTTP/2 connection carries others' requests.
-func serveEmulator(ctx context.Context, service *emulator.Service, addr string, secure *tls.Config) (url string, stop func(), err error) {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+// writeStats writes what the service has seen.
+func writeStats(w io.Writer, stats emulator.Stats) {
+	fmt.Fprintf(w, "the service received %s requests, created %s groups, throttled %s requests; busiest second: %s\n",
+		thousands(int64(stats.Requests)), thousands(int64(stats.Taken)), thousands(int64(stats.Refused)),
+		thousands(int64(stats.BusiestSecond)))
+}
+
+// serveEmulator serves at an address until stop is called, over TLS if config is not nil. Over TLS too it speaks
+// HTTP/1.1 only: the service breaks connections when a fault says so, and an HTTP/2 connection carries the requests of
+// others.
+func serveEmulator(
+	ctx context.Context, service *emulator.Service, address string, config *tls.Config,
+) (url string, stop func(), err error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return "", nil, fmt.Errorf("start the emulator: %w", err)
 	}
 	url = "http://" + listener.Addr().String()
-	if secure != nil {
+	if config != nil {
 		url = "https://" + listener.Addr().String()
-		listener = tls.NewListener(listener, secure)
+		listener = tls.NewListener(listener, config)
 	}
 	server := &http.Server{Handler: service, ReadHeaderTimeout: 10 * time.Second}
 	served := make(chan struct{})

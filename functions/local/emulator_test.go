@@ -11,14 +11,15 @@ import (
 )
 
 // What the emulator prints for use over TLS is enough to use it, and without the certificate nothing is.
-func TestEmulatorOverTLS(t *testing.T) {
-	d := newDesk(t, 3, true)
+func TestEmulator_TLS(t *testing.T) {
+	d := newWorkspace(t, 3, true)
 	name, err := binary()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cert := filepath.Join(d.dir, "a certificate.pem")
-	server := exec.CommandContext(t.Context(), name, "emulator", "-addr", "127.0.0.1:0", "-latency", "1ms", "-tls", cert)
+	server := exec.CommandContext(t.Context(), name,
+		"emulator", "--listen", "127.0.0.1:0", "--latency", "1ms", "--tls", cert)
 	stderr, err := server.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -38,7 +39,7 @@ func TestEmulatorOverTLS(t *testing.T) {
 		}
 	}
 	run := func(settings, file string) (int, string) {
-		cmd := exec.CommandContext(t.Context(), "sh", "-c", "export "+settings+`; exec "$0" import -quiet "$1"`, name, file)
+		cmd := exec.CommandContext(t.Context(), "sh", "-c", "export "+settings+`; exec "$0" import --quiet "$1"`, name, file)
 		cmd.Dir, cmd.Env = d.dir, append(d.env, "MAX_ATTEMPTS=1")
 		out, _ := cmd.CombinedOutput()
 		return cmd.ProcessState.ExitCode(), string(out)
@@ -46,7 +47,8 @@ func TestEmulatorOverTLS(t *testing.T) {
 	if code, out := run(export, "a.jsonl"); code != exitOK {
 		t.Errorf("got status %d and %q", code, out)
 	}
-	if err := os.WriteFile(filepath.Join(d.dir, "b.jsonl"), []byte(`{"GroupId":"b","Type":"Public","Name":"B"}`), 0o600); err != nil {
+	record := []byte(`{"GroupId":"b","Type":"Public","Name":"B"}`)
+	if err := os.WriteFile(filepath.Join(d.dir, "b.jsonl"), record, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	untrusting, _, _ := strings.Cut(export, " SSL_CERT_FILE=")

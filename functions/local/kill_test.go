@@ -12,20 +12,20 @@ import (
 	"groupimport/pkg/outcome"
 )
 
-// TestManyKillsLoseNothingAndMakeNothingTwice kills the real program with SIGKILL at random instants and
+// TestImport_ManyKillsLoseNothingAndCreateNothingTwice kills the real program with SIGKILL at random instants and
 // starts it again at once, against a service that fails in every way but not answering.
-func TestManyKillsLoseNothingAndMakeNothingTwice(t *testing.T) {
+func TestImport_ManyKillsLoseNothingAndCreateNothingTwice(t *testing.T) {
 	const records, mostKills = 3000, 10
-	d := newDesk(t, records, false)
+	d := newWorkspace(t, records, false)
 	d.env = append(d.env, "TIM_RATE=1000", "MAX_ATTEMPTS=20")
 	d.service.SetFaults(emulator.Faults{
-		Seed: 1, DropBefore: 0.01, DropAfter: 0.01, BadGateway: 0.01, BadGatewayAfter: 0.01, Internal: 0.01, InternalAfter: 0.01,
-		Garbage: 0.005, GarbageAfter: 0.005, Throttle: 0.001,
+		Seed: 1, DropBefore: 0.01, DropAfter: 0.01, BadGateway: 0.01, BadGatewayAfter: 0.01,
+		Internal: 0.01, InternalAfter: 0.01, Garbage: 0.005, GarbageAfter: 0.005, Throttle: 0.001,
 	})
 	chance := rand.New(rand.NewPCG(1, 2))
 	kills := 0
 	for ; kills < mostKills; kills++ {
-		p := d.start("import", "-quiet", "a.jsonl")
+		p := d.start("import", "--quiet", "a.jsonl")
 		ended := make(chan int, 1)
 		go func() { ended <- p.end(t) }()
 		timer := time.NewTimer(20*time.Millisecond + time.Duration(chance.IntN(400))*time.Millisecond)
@@ -40,8 +40,8 @@ func TestManyKillsLoseNothingAndMakeNothingTwice(t *testing.T) {
 		}
 		break
 	}
-	p := d.start("import", "-quiet", "a.jsonl")
-	if got := p.end(t); got != exitNotIn && got != exitOK {
+	p := d.start("import", "--quiet", "a.jsonl")
+	if got := p.end(t); got != exitNotImported && got != exitOK {
 		t.Fatalf("got exit status %d, want it finished\n%s%s", got, p.stdout.String(), p.stderr.String())
 	}
 
@@ -63,7 +63,7 @@ func TestManyKillsLoseNothingAndMakeNothingTwice(t *testing.T) {
 			t.Fatalf("got %s, %v at line %d", line, err, n)
 		}
 		stands := names[nameOf(n)] > 0
-		hasID := n%2 == 1 // see newDesk
+		hasID := n%2 == 1 // see newWorkspace
 		switch {
 		case o.Status == outcome.Unknown && hasID:
 			t.Errorf("got %s for a record that has a GroupId", line)

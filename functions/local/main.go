@@ -1,28 +1,34 @@
-// Command local is the program over a folder, for people and scripts: the folder is the bucket.
+// Command groupimport works on a folder as on a bucket, for people and scripts.
 //
-//	local demo                 an emulated IM service, a folder as the bucket, and a sample export
-//	local import FILE…         import now; Ctrl-C stops in good order, the same command goes on
-//	local validate FILE…       check every record, send nothing
-//	local watch DIR            a folder as the bucket: what is dropped is imported, what failed is tried again
-//	local retry DIR            what the schedule does, once: unfinished goes on, missed is found, failed is tried again
-//	local report FILE|DIR…     make the page for people anew, from the results beside an export
-//	local serve DIR            the way in over HTTP: one group a request, and how the imports in the folder are doing
-//	local emulator             an IM service on a port of this machine
+//	groupimport demo                  import a sample export into an emulated IM service
+//	groupimport import FILE|DIR…      import exports now; Ctrl-C stops gracefully
+//	groupimport validate FILE|DIR…    dry run: check every record, send nothing
+//	groupimport watch DIR             import what is dropped into a folder, retry what failed
+//	groupimport retry DIR             run the scheduler once: resume, start missed, retry
+//	groupimport report FILE|DIR…      write the HTML report of an import again
+//	groupimport serve DIR             import single groups over HTTP, show all imports
+//	groupimport emulator              serve an emulated IM service on this machine
+//	groupimport help [COMMAND]        help on a command; "help config" lists the variables
+//	groupimport completion SHELL      print a completion script for bash, zsh, fish or pwsh
 //
-// Results go to the folder beside the export, messages and progress to standard error, a summary to
-// standard output. Exit status:
+// Results go to the folder, beside the export. Messages and progress go to standard error, summaries to
+// standard output, and nothing is ever coloured.
 //
-//	0  all records are in (validate: all are valid)
-//	1  an error: nothing further is possible before it is mended
-//	2  wrong usage or configuration
-//	3  unfinished: the same command goes on
-//	4  finished, with records that are not in (validate: that are not valid)
+// Exit status:
+//
+//	0  every record is imported or left out by the mapping (validate: every record is valid)
+//	1  an error: fix the cause first
+//	2  wrong usage or configuration: nothing was done
+//	3  unfinished: run the same command again to resume
+//	4  finished, with records that are not imported (validate: that are not valid)
+//
+// Of several files the worst status counts, in the order 0, 4, 3, 1. watch, serve and emulator end with 0 when
+// they are interrupted.
 package main
 
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -33,30 +39,28 @@ import (
 	"groupimport/functions/internal/frugal"
 )
 
-const usage = `Usage: local COMMAND [ARGUMENT…]
-
-  demo                 everything at once: an emulated IM service, a folder as the bucket, a sample export
-  import FILE…         import now; Ctrl-C stops in good order, the same command goes on
-  validate FILE…       check every record, send nothing; -live asks which groups stand already
-  watch DIR            a folder as the bucket: what is dropped is imported, what failed is tried again
-  retry DIR            what the schedule does, once: unfinished goes on, missed is found, failed is tried again
-  report FILE|DIR…     make the page for people anew, from the results beside an export
-  serve DIR            the way in over HTTP: one group a request, and how the imports in the folder are doing
-  emulator             an IM service on a port of this machine
-
-An export is JSONL, JSON or CSV, plain or with gzip or zstd; -map reads those of other systems. local COMMAND -h
-tells the options of a command. Exit status: 0 all in, 1 error, 2 usage or configuration,
-3 unfinished, 4 finished with records that are not in.
-`
+// program is the name of the command. Messages begin with it.
+const program = "groupimport"
 
 // Exit statuses; see the package comment.
 const (
-	exitOK         = 0
-	exitError      = 1
-	exitUsage      = 2
-	exitUnfinished = 3
-	exitNotIn      = 4
+	exitOK          = 0
+	exitError       = 1
+	exitUsage       = 2
+	exitUnfinished  = 3
+	exitNotImported = 4
 )
+
+// severity orders exit statuses from best to worst. Usage errors are not in it, because they come before any file.
+var severity = map[int]int{exitOK: 0, exitNotImported: 1, exitUnfinished: 2, exitError: 3}
+
+// worse returns the worse of two exit statuses.
+func worse(a, b int) int {
+	if severity[b] > severity[a] {
+		return b
+	}
+	return a
+}
 
 // An exit is an error that sets the exit status. Without text it is silent.
 type exit struct {
@@ -66,6 +70,14 @@ type exit struct {
 
 func (e *exit) Error() string { return e.text }
 
+// exitWith returns an error with this status and no text, nil for exitOK.
+func exitWith(status int) error {
+	if status == exitOK {
+		return nil
+	}
+	return &exit{status: status}
+}
+
 func usageError(format string, args ...any) error {
 	return &exit{exitUsage, fmt.Sprintf(format, args...)}
 }
@@ -73,17 +85,26 @@ func usageError(format string, args ...any) error {
 func main() {
 	frugal.LimitMemory()
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
-	if !signal.Ignored(syscall.SIGHUP) { // as under nohup
+	if !signal.Ignored(syscall.SIGHUP) { // nohup ignores it
 		signals = append(signals, syscall.SIGHUP) // the terminal was closed
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), signals...)
-	// The second Ctrl-C ends the program at once.
+	// The second Ctrl-C exits immediately.
 	context.AfterFunc(ctx, stop)
-	os.Exit(status(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr), os.Stderr))
+	t := &tool{getenv: os.Getenv, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	os.Exit(t.status(t.run(ctx, os.Args[1:])))
+}
+
+// A tool is what all commands need.
+type tool struct {
+	getenv         func(string) string
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	json           bool // errors are JSON, see [wantsJSON]
 }
 
 // status writes the error and returns the exit status.
-func status(err error, stderr io.Writer) int {
+func (t *tool) status(err error) int {
 	if err == nil {
 		return exitOK
 	}
@@ -91,74 +112,34 @@ func status(err error, stderr io.Writer) int {
 	if !ok {
 		e = &exit{exitError, err.Error()}
 	}
-	if e.text != "" {
-		fmt.Fprintf(stderr, "local: %s\n", e.text)
+	switch {
+	case e.text == "":
+	case t.json:
+		writeLine(t.stderr, struct {
+			Message string `json:"message"`
+			Status  int    `json:"status"`
+		}{program + ": " + e.text, e.status})
+	default:
+		fmt.Fprintf(t.stderr, "%s: %s\n", program, e.text)
 	}
 	return e.status
 }
 
 // run does what the arguments say. It is main without the process.
-func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
-	if len(args) == 0 {
-		fmt.Fprint(stderr, usage)
-		return &exit{status: exitUsage}
-	}
-	t := &tool{getenv: getenv, stdout: stdout, stderr: stderr}
-	commands := map[string]func(context.Context, []string) error{
-		"demo": t.demo, "import": t.importFiles, "validate": t.validate, "emulator": t.emulator,
-		"watch": t.watch, "retry": t.retry, "report": t.report, "serve": t.serve,
-	}
-	switch args[0] {
-	case "help", "-h", "-help", "--help":
-		fmt.Fprint(stdout, usage)
-		return nil
-	}
-	command, ok := commands[args[0]]
-	if !ok {
-		return usageError("unknown command %q\n\n%s", args[0], strings.TrimSuffix(usage, "\n"))
-	}
-	return command(ctx, args[1:])
+func (t *tool) run(ctx context.Context, args []string) error {
+	t.json = wantsJSON(args)
+	return t.commandLine().Run(ctx, append([]string{program}, args...))
 }
 
-// A tool is what all commands need.
-type tool struct {
-	getenv         func(string) string
-	stdout, stderr io.Writer
-}
-
-// newFlags returns the options of a command; line is its usage.
-func newFlags(line string) *flag.FlagSet {
-	fs := flag.NewFlagSet(line, flag.ContinueOnError)
-	fs.SetOutput(io.Discard)
-	return fs
-}
-
-// parse parses a command's arguments, which name files or must not. done says that there is nothing
-// more to do.
-func (t *tool) parse(fs *flag.FlagSet, args []string, files bool) (done bool, err error) {
-	err = fs.Parse(args)
-	var b strings.Builder
-	fmt.Fprintf(&b, "Usage: local %s\n", fs.Name())
-	fs.SetOutput(&b)
-	fs.PrintDefaults()
-	wrong := func(format string, args ...any) (bool, error) {
-		return true, usageError(format+"\n\n%s", append(args, strings.TrimSuffix(b.String(), "\n"))...)
-	}
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprint(t.stdout, b.String())
-		return true, nil
-	case err != nil:
-		return wrong("%v", err)
-	case !files && fs.NArg() > 0:
-		return wrong("unexpected argument %q", fs.Arg(0))
-	case files && fs.NArg() == 0:
-		return wrong("no file is named")
-	}
-	for _, arg := range fs.Args() {
-		if strings.HasPrefix(arg, "-") {
-			return wrong("%q stands behind a file: options go before them, and a file of that name is ./%s", arg, arg)
+// wantsJSON reports whether the arguments ask for JSON. Errors of usage must know before the arguments are parsed.
+func wantsJSON(args []string) bool {
+	for _, arg := range args {
+		if arg == "--" {
+			return false
+		}
+		if name := strings.TrimLeft(arg, "-"); name != arg && (name == "json" || name == "json=true") {
+			return true
 		}
 	}
-	return false, nil
+	return false
 }

@@ -7,12 +7,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openForWriting reports whether some process has the file open for writing. Linux tells by refusing a
-// read lease (fcntl(2), F_SETLEASE): with EAGAIN if so. Where leases are not to be had, nobody has.
+// openForWriting reports whether some process has the file open for writing. Linux then refuses a read lease
+// (fcntl(2), F_SETLEASE) with EAGAIN. On file systems without leases the result is false.
 //
-// It tells only the file's owner and those with CAP_LEASE; told is false if others ask, who get EACCES.
-func openForWriting(name string) (open, told bool) {
-	f, err := os.Open(name) //nolint:gosec // a file of the folder that is watched
+// Only the owner of the file and processes with CAP_LEASE may ask; others get EACCES, and known is false.
+func openForWriting(name string) (open, known bool) {
+	f, err := os.Open(name) //nolint:gosec // a file of the watched folder
 	if err != nil {
 		return false, true
 	}

@@ -33,7 +33,7 @@ func withoutLeases(t *testing.T, f func()) {
 	}
 }
 
-func TestAFileOfSomebodyElseIsWholeAfterALongerQuiet(t *testing.T) {
+func TestIsComplete_FileOfAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can make a file of somebody else")
 	}
@@ -52,13 +52,15 @@ func TestAFileOfSomebodyElseIsWholeAfterALongerQuiet(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			at := time.Now().Add(-row.age)
-			for _, err := range []error{os.WriteFile(name, nil, 0o600), os.Chown(name, row.owner, -1), os.Chtimes(name, at, at)} {
+			for _, err := range []error{
+				os.WriteFile(name, nil, 0o600), os.Chown(name, row.owner, -1), os.Chtimes(name, at, at),
+			} {
 				if err != nil {
 					t.Skip(err)
 				}
 			}
 			withoutLeases(t, func() {
-				if got := s.whole("a.jsonl"); got != row.want {
+				if got := s.isComplete("a.jsonl"); got != row.want {
 					t.Errorf("got %v, want %v", got, row.want)
 				}
 			})

@@ -2,5 +2,5 @@
 
 package main
 
-// openForWriting reports whether some process has the file open for writing, which only Linux tells.
-func openForWriting(string) (open, told bool) { return false, true }
+// openForWriting reports whether some process has the file open for writing. Only Linux tells.
+func openForWriting(string) (open, known bool) { return false, true }

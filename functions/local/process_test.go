@@ -21,15 +21,15 @@ import (
 
 // binary builds the command once.
 var binary = sync.OnceValues(func() (string, error) {
-	name := filepath.Join(binaryDir, "local")
+	name := filepath.Join(binaryDir, "groupimport")
 	if out, err := exec.Command("go", "build", "-o", name, ".").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w\n%s", err, out)
 	}
 	return name, nil
 })
 
-// A desk is a folder with an export, and an IM service.
-type desk struct {
+// A workspace is a folder with an export, and an IM service.
+type workspace struct {
 	t       *testing.T
 	dir     string
 	records int
@@ -37,11 +37,11 @@ type desk struct {
 	env     []string
 }
 
-// newDesk returns one whose export has this many records; all of them have a GroupId if ids says so, and
+// newWorkspace returns one whose export has this many records; all of them have a GroupId if ids says so, and
 // otherwise every second.
-func newDesk(t *testing.T, records int, ids bool) *desk {
+func newWorkspace(t *testing.T, records int, ids bool) *workspace {
 	t.Helper()
-	d := &desk{t: t, dir: t.TempDir(), records: records, service: &emulator.Service{
+	d := &workspace{t: t, dir: t.TempDir(), records: records, service: &emulator.Service{
 		SDKAppID: 1400000000, Key: "key", Limit: -1, Latency: 20 * time.Millisecond,
 	}}
 	url, stop, err := serveEmulator(t.Context(), d.service, "127.0.0.1:0", nil)
@@ -49,7 +49,8 @@ func newDesk(t *testing.T, records int, ids bool) *desk {
 		t.Fatal(err)
 	}
 	t.Cleanup(stop)
-	d.env = append(os.Environ(), "TIM_ENDPOINT="+url, "TIM_SDKAPPID=1400000000", "TIM_SECRET_KEY=key", "TIM_RATE=190", "TERM=xterm")
+	d.env = append(os.Environ(), "TIM_ENDPOINT="+url, "TIM_SDKAPPID=1400000000", "TIM_SECRET_KEY=key", "TIM_RATE=190",
+		"TERM=xterm")
 	var b strings.Builder
 	for n := range records {
 		id := fmt.Sprintf(`"GroupId":"g%d",`, n+1)
@@ -64,7 +65,7 @@ func newDesk(t *testing.T, records int, ids bool) *desk {
 	return d
 }
 
-// nameOf is the name of record n of a desk's export.
+// nameOf is the name of record n of a workspace's export.
 func nameOf(n int64) string { return fmt.Sprint("Name ", n) }
 
 // A process is the command at work.
@@ -73,7 +74,7 @@ type process struct {
 	stdout, stderr bytes.Buffer
 }
 
-func (d *desk) start(args ...string) *process {
+func (d *workspace) start(args ...string) *process {
 	d.t.Helper()
 	name, err := binary()
 	if err != nil {
@@ -98,7 +99,7 @@ func (p *process) end(t *testing.T) int {
 }
 
 // waitFor returns once the service has seen so many requests.
-func (d *desk) waitFor(requests int) {
+func (d *workspace) waitFor(requests int) {
 	d.t.Helper()
 	for start := time.Now(); d.service.Stats().Requests < requests; time.Sleep(2 * time.Millisecond) {
 		if time.Since(start) > 20*time.Second {
@@ -108,7 +109,7 @@ func (d *desk) waitFor(requests int) {
 }
 
 // checkOnce checks that every record has one outcome in order, and that no group was made twice.
-func (d *desk) checkOnce() {
+func (d *workspace) checkOnce() {
 	d.t.Helper()
 	text, err := os.ReadFile(filepath.Join(d.dir, "a.jsonl.results.ndjson"))
 	if err != nil {
@@ -129,13 +130,13 @@ func (d *desk) checkOnce() {
 	d.checkNames(d.records)
 }
 
-func TestASignalEndsAnImportInGoodOrderAndTheSameCommandGoesOn(t *testing.T) {
+func TestImport_SignalStopsGracefullyAndTheSameCommandResumes(t *testing.T) {
 	for sig, text := range map[syscall.Signal]string{
 		syscall.SIGINT: "interrupt", syscall.SIGTERM: "terminated", syscall.SIGHUP: "hangup",
 	} {
 		t.Run(text, func(t *testing.T) {
 			t.Parallel()
-			d := newDesk(t, 300, false)
+			d := newWorkspace(t, 300, false)
 			p := d.start("import", "a.jsonl", "b.jsonl")
 			d.waitFor(100)
 			if err := p.Process.Signal(sig); err != nil {
@@ -148,9 +149,10 @@ func TestASignalEndsAnImportInGoodOrderAndTheSameCommandGoesOn(t *testing.T) {
 			if took := time.Since(sent); took > 2*time.Second {
 				t.Errorf("got %v until the end, want 2s at most", took)
 			}
-			want := "local: " + text + " signal received: ending in good order; once more ends at once\n" +
-				"local: a.jsonl: unfinished: " + text + " signal received; nothing is lost, the same command goes on\n" +
-				"local: not begun: b.jsonl\n"
+			want := "groupimport: " + text + " signal received: stopping gracefully; Ctrl-C again exits\n" +
+				"groupimport: a.jsonl: stopped: " + text + " signal received. Progress is saved. " +
+				"Run the same command again to resume.\n" +
+				"groupimport: not started: b.jsonl\n"
 			if got := p.stderr.String(); got != want {
 				t.Errorf("got  %q\nwant %q", got, want)
 			}
@@ -166,17 +168,18 @@ func TestASignalEndsAnImportInGoodOrderAndTheSameCommandGoesOn(t *testing.T) {
 	}
 }
 
-func TestOneProcessWorksOnAnExportAndAnotherSaysWho(t *testing.T) {
+func TestImport_AnotherProcessIsWorking(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, 200, false)
-	first := d.start("import", "-quiet", "a.jsonl")
+	d := newWorkspace(t, 200, false)
+	first := d.start("import", "--quiet", "a.jsonl")
 	d.waitFor(20)
-	second := d.start("import", "-quiet", "a.jsonl")
+	second := d.start("import", "--quiet", "a.jsonl")
 	if got := second.end(t); got != exitUnfinished {
 		t.Errorf("got exit status %d, want %d", got, exitUnfinished)
 	}
 	want := regexp.MustCompile(fmt.Sprintf(
-		`^local: a.jsonl: process %d on \S+ is working on it, until \d\d:\d\d:\d\d \S+ at the latest; wait, or stop that one and then run this again\n$`,
+		`^groupimport: a.jsonl: process %d on \S+ is working on it, until \d\d:\d\d:\d\d \S+ at the latest. `+
+			`Wait, or stop that process and run this command again\n$`,
 		first.Process.Pid))
 	if got := second.stderr.String(); !want.MatchString(got) {
 		t.Errorf("got %q, want %s", got, want)
@@ -187,32 +190,32 @@ func TestOneProcessWorksOnAnExportAndAnotherSaysWho(t *testing.T) {
 	d.checkOnce()
 }
 
-func TestAKilledImportIsTakenUpAtOnce(t *testing.T) {
+func TestImport_KilledIsResumedAtOnce(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, 300, true)
-	p := d.start("import", "-quiet", "a.jsonl")
+	d := newWorkspace(t, 300, true)
+	p := d.start("import", "--quiet", "a.jsonl")
 	d.waitFor(150)
 	if err := p.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	p.end(t)
-	p = d.start("import", "-quiet", "a.jsonl")
+	p = d.start("import", "--quiet", "a.jsonl")
 	if got := p.end(t); got != exitOK {
 		t.Errorf("got exit status %d, want %d: %s", got, exitOK, p.stderr.String())
 	}
 	d.checkOnce()
 }
 
-func TestAnInterruptDoesNotWaitForAnswersThatNeverCome(t *testing.T) {
+func TestImport_InterruptWithHangingResponses(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, 60, true)
+	d := newWorkspace(t, 60, true)
 	d.service.SetFaults(emulator.Faults{Plan: func(r emulator.Request) emulator.Fault {
 		if r.Ordinal > 20 {
 			return emulator.HangAfter
 		}
 		return emulator.None
 	}})
-	p := d.start("import", "-quiet", "a.jsonl")
+	p := d.start("import", "--quiet", "a.jsonl")
 	d.waitFor(25)
 	sent := time.Now()
 	if err := p.Process.Signal(syscall.SIGINT); err != nil {
@@ -225,18 +228,18 @@ func TestAnInterruptDoesNotWaitForAnswersThatNeverCome(t *testing.T) {
 		t.Errorf("got %v until the end, want 2s at most", took)
 	}
 	d.service.SetFaults(emulator.Faults{})
-	p = d.start("import", "-quiet", "a.jsonl")
+	p = d.start("import", "--quiet", "a.jsonl")
 	if got := p.end(t); got != exitOK {
 		t.Errorf("got exit status %d, want %d: %s", got, exitOK, p.stderr.String())
 	}
 	d.checkOnce()
 }
 
-func TestASecondInterruptEndsAtOnce(t *testing.T) {
+func TestImport_SecondInterruptExits(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, 20, true)
+	d := newWorkspace(t, 20, true)
 	d.service.SetFaults(emulator.Faults{Hang: 1})
-	p := d.start("import", "-quiet", "a.jsonl")
+	p := d.start("import", "--quiet", "a.jsonl")
 	d.waitFor(5)
 	for range 2 {
 		if err := p.Process.Signal(syscall.SIGINT); err != nil {
@@ -254,7 +257,7 @@ func TestASecondInterruptEndsAtOnce(t *testing.T) {
 }
 
 // terminal runs the command in a terminal and returns all that it wrote, of both outputs.
-func (d *desk) terminal(columns uint16, act func(*exec.Cmd), args ...string) string {
+func (d *workspace) terminal(columns uint16, act func(*exec.Cmd), args ...string) string {
 	d.t.Helper()
 	name, err := binary()
 	if err != nil {
@@ -276,9 +279,9 @@ func (d *desk) terminal(columns uint16, act func(*exec.Cmd), args ...string) str
 	return strings.ReplaceAll(out.String(), "\r\n", "\n")
 }
 
-func TestBarInATerminal(t *testing.T) {
+func TestBar_InATerminal(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, 500, true)
+	d := newWorkspace(t, 500, true)
 	d.service.SetFaults(emulator.Faults{Plan: func(r emulator.Request) emulator.Fault {
 		if r.Ordinal == 100 {
 			return 60011 // so that a warning comes in between
@@ -296,10 +299,10 @@ func TestBarInATerminal(t *testing.T) {
 	if len(bars) < 4 || !strings.Contains(strings.Join(bars, "\n"), "s left") {
 		t.Errorf("got bars %q, want some that tell the time left", bars)
 	}
-	if !strings.Contains(first, "level=WARN") || !strings.Contains(first, "local: interrupt signal received: ") {
+	if !strings.Contains(first, "level=WARN") || !strings.Contains(first, "groupimport: interrupt signal received: ") {
 		t.Errorf("got %q, want a warning and the interrupt in it", first)
 	}
-	short := regexp.MustCompile(`^\d+%(, \d+ imported(, \d+/s of \d+(, (\d+m)?\d+s left)?)?| \d+ in, 0 not.*)$`)
+	short := regexp.MustCompile(`^\d+%(, \d+ imported(, \d+/s of \d+(, (\d+m)?\d+s left)?)?| \d+ imported, 0 not.*)$`)
 	bars = checkScreen(t, second, 38, short)
 	var percent int
 	if len(bars) == 0 {
@@ -315,7 +318,7 @@ func TestBarInATerminal(t *testing.T) {
 // they keep to the width, and that other lines are whole.
 func checkScreen(t *testing.T, text string, width int, bar *regexp.Regexp) (bars []string) {
 	t.Helper()
-	message := regexp.MustCompile(`^(time=|local: |a\.jsonl: |  [a-z]+ |$)`)
+	message := regexp.MustCompile(`^(time=|groupimport: |a\.jsonl: |  [a-z]+ |$)`)
 	for line := range strings.SplitSeq(text, "\n") {
 		drawings := strings.Split(line, eraseLine)
 		for i, drawing := range drawings {

@@ -6,59 +6,55 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
-	"groupimport/pkg/blob/dirblob"
+	"github.com/urfave/cli/v3"
+
 	"groupimport/pkg/export"
 	"groupimport/pkg/importer"
 	"groupimport/pkg/report"
 	"groupimport/pkg/results"
 )
 
-// report makes the page for people anew, from what lies beside an export. It needs no credentials.
-func (t *tool) report(ctx context.Context, args []string) error {
-	flags := newFlags("report [-o FILE] FILE|DIR…")
-	out := flags.String("o", "", "file to write the page of the one export to, default beside the export")
-	if done, err := t.parse(flags, args, true); done {
+// report writes the HTML report again, from the results beside an export. It needs no credentials.
+func (t *tool) report(ctx context.Context, c *cli.Command) error {
+	args, err := arguments(c, 1, anyNumber)
+	if err != nil {
 		return err
 	}
+	out := c.String("o")
 	var files []string
-	for _, arg := range flags.Args() {
+	for _, arg := range args {
 		found, err := imports(arg)
 		if err != nil {
 			return fmt.Errorf("%s: %w", shown(arg), err)
 		}
 		files = append(files, found...)
 	}
-	if *out != "" && len(files) != 1 {
-		return usageError("-o is for one export, and these are %d", len(files))
+	if out != "" && len(files) != 1 {
+		return usageError("-o needs one export, and these are %d", len(files))
 	}
 	worst := exitOK
 	for _, file := range files {
-		page, err := t.reportFile(ctx, file, *out)
+		page, err := reportFile(ctx, file, out)
 		if err != nil {
-			fmt.Fprintf(t.stderr, "local: %s: %v\n", shown(file), err)
+			fmt.Fprintf(t.stderr, "%s: %s: %v\n", program, shown(file), err)
 			worst = exitError
 			continue
 		}
 		fmt.Fprintln(t.stdout, fileURL(page))
 	}
-	if worst != exitOK {
-		return &exit{status: worst}
-	}
-	return nil
+	return exitWith(worst)
 }
 
-// imports returns the exports that name means, which may themselves be gone: itself, or those of a folder and
-// the folders in it whose results lie there.
+// imports returns the exports that name stands for, which may themselves be gone: itself, or those whose results are
+// in this folder or the folders below it.
 func imports(name string) ([]string, error) {
 	if info, err := os.Stat(name); err != nil || !info.IsDir() {
 		if owner, kind := results.Beside(name); kind != results.NotBeside && kind != results.BesideWork {
-			return []string{owner}, nil // people name what they see
+			return []string{owner}, nil // the user names a file of the import
 		}
 		return []string{name}, nil
 	}
@@ -84,42 +80,28 @@ func imports(name string) ([]string, error) {
 	slices.Sort(files)
 	files = slices.Compact(files)
 	if err == nil && len(files) == 0 {
-		err = errors.New("no import lies there")
+		err = errors.New("there are no results of an import in this folder")
 	}
 	return files, err
 }
 
-// reportFile writes the page of the import of file, to out or beside it, and returns its name.
-func (t *tool) reportFile(ctx context.Context, file, out string) (page string, err error) {
+// reportFile writes the HTML report of the import of file, to out or beside the export, and returns its name. out is
+// for the user only, as it may lie anywhere.
+func reportFile(ctx context.Context, file, out string) (page string, err error) {
 	dir, key := filepath.Split(file)
-	absolute, err := filepath.Abs(dir)
-	if err != nil {
-		return "", err
-	}
-	bucket, err := dirblob.Open(absolute)
+	bucket, absolute, err := openFolder(dir)
 	if err != nil {
 		return "", err
 	}
 	defer bucket.Close()
 	names := results.Names{Export: key}
 	var html bytes.Buffer // bounded
-	if err := importer.WriteReport(ctx, results.Dir{Bucket: bucket, Names: names}, &html, report.Options{Folder: absolute}); err != nil {
+	beside := results.Dir{Bucket: bucket, Names: names}
+	if err := importer.WriteReport(ctx, beside, &html, report.Options{Folder: absolute}); err != nil {
 		return "", err
 	}
 	if out != "" {
-		return out, os.WriteFile(out, html.Bytes(), 0o644) //nolint:gosec // a page to pass on
+		return out, os.WriteFile(out, html.Bytes(), 0o600)
 	}
 	return filepath.Join(absolute, names.Report()), bucket.Put(ctx, names.Report(), &html)
-}
-
-// fileURL is a link to a file of this machine.
-func fileURL(name string) string {
-	if absolute, err := filepath.Abs(name); err == nil {
-		name = absolute
-	}
-	name = filepath.ToSlash(name)
-	if !strings.HasPrefix(name, "/") {
-		name = "/" + name
-	}
-	return (&url.URL{Scheme: "file", Path: name}).String()
 }

@@ -7,73 +7,73 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"time"
 
-	"groupimport/pkg/blob/dirblob"
+	"github.com/urfave/cli/v3"
+
 	"groupimport/pkg/httpapi"
 )
 
 const (
-	// A client that takes longer than these to send its request is cut off. The handler answers within 26 s.
-	headerTime = 5 * time.Second
-	readTime   = 10 * time.Second
-	writeTime  = 40 * time.Second
-	idleTime   = time.Minute
-	maxHeaders = 16 << 10
+	// A client that takes longer than these to send its request is disconnected. The handler responds within 26 s.
+	headerTimeout = 5 * time.Second
+	readTimeout   = 10 * time.Second
+	writeTimeout  = 40 * time.Second
+	idleTimeout   = time.Minute
+	maxHeader     = 16 << 10 // bytes
 
-	// What is under way when serve is to end has this long: an attempt of a call, and then the answer.
-	endTime = 8 * time.Second
+	// Requests in flight have this long when serve ends: an attempt of a call, and then the response.
+	shutdownTimeout = 8 * time.Second
 )
 
-// serve answers HTTP requests until it is interrupted.
-func (t *tool) serve(ctx context.Context, args []string) error {
-	flags := newFlags("serve [-listen ADDRESS] DIR")
-	listen := flags.String("listen", "127.0.0.1:8080", "address to listen on; port 0 takes a free one")
-	if done, err := t.parse(flags, args, true); done {
+// serve serves HTTP until it is interrupted.
+func (t *tool) serve(ctx context.Context, c *cli.Command) error {
+	args, err := arguments(c, 1, 1)
+	if err != nil {
 		return err
-	}
-	if flags.NArg() != 1 {
-		return usageError("name one folder")
 	}
 	cfg, level, err := t.config()
 	switch {
 	case err != nil:
 		return err
 	case cfg.HTTPPlatform:
-		return usageError("HTTP_AUTH is platform, and on a desk there is none that checks callers: set HTTP_TOKEN")
+		return usageError("HTTP_AUTH is platform, and no platform checks callers here: set HTTP_TOKEN instead")
 	case cfg.HTTPToken == "":
-		return usageError("HTTP_TOKEN is missing: what callers send as Authorization: Bearer; openssl rand -hex 24 makes one")
+		return usageError("HTTP_TOKEN is missing: the token that callers send as Authorization: Bearer; " +
+			"\"openssl rand -hex 24\" prints one")
 	}
-	dir, err := filepath.Abs(flags.Arg(0))
-	if err != nil {
+	if err := checkFolder(args[0]); err != nil {
 		return err
 	}
-	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return fmt.Errorf("%s: there is no such folder", flags.Arg(0))
-	}
-	bucket, err := dirblob.Open(dir)
+	bucket, dir, err := openFolder(args[0])
 	if err != nil {
 		return err
 	}
 	defer bucket.Close()
 	log := slog.New(slog.NewTextHandler(t.stderr, &slog.HandlerOptions{Level: level}))
-	handler, err := httpapi.New(httpapi.Config{Config: cfg, Bucket: bucket, Folder: dir, Clients: cfg.Clients(log, nil), Log: log})
+	handler, err := httpapi.New(httpapi.Config{
+		Config: cfg, Bucket: bucket, Folder: dir, Clients: cfg.Clients(log, nil), Log: log,
+	})
 	if err != nil {
 		return err
 	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", *listen)
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.String(flagListen))
 	if err != nil {
 		return err
 	}
+	fmt.Fprintf(t.stderr, "%s: serving %s at http://%s; Ctrl-C stops gracefully\n",
+		program, shown(args[0]), listener.Addr())
+	return serveHTTP(ctx, listener, handler, log)
+}
+
+// serveHTTP serves until ctx ends, and then waits for the requests in flight.
+func serveHTTP(ctx context.Context, listener net.Listener, handler http.Handler, log *slog.Logger) error {
 	server := &http.Server{
-		Handler: handler, ReadHeaderTimeout: headerTime, ReadTimeout: readTime, WriteTimeout: writeTime, IdleTimeout: idleTime,
-		MaxHeaderBytes: maxHeaders, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
-		// Requests end with ctx: what waits for its turn is sent away, what is sent gets its answer.
+		Handler: handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		// Requests end with ctx: those that wait for a permit are turned away, those that are sent get their response.
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
-	fmt.Fprintf(t.stderr, "local: serving %s at http://%s; Ctrl-C ends in good order\n", flags.Arg(0), listener.Addr())
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
 	select {
@@ -81,10 +81,10 @@ func (t *tool) serve(ctx context.Context, args []string) error {
 		return err // the listener failed
 	case <-ctx.Done():
 	}
-	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTime)
+	draining, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
-	if err := server.Shutdown(ending); err != nil {
-		server.Close() // who is left sends or reads too slowly
+	if err := server.Shutdown(draining); err != nil {
+		server.Close() // the remaining clients send or read too slowly
 	}
 	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
 		return err

@@ -22,15 +22,15 @@ import (
 
 const serveToken = "0123456789abcdef"
 
-// serve starts the command over the desk's folder and returns its address.
-func (d *desk) serve() (p *process, address string) {
+// serve starts the command over the workspace's folder and returns its address.
+func (d *workspace) serve() (p *process, address string) {
 	d.t.Helper()
 	d.env = append(d.env, "HTTP_TOKEN="+serveToken)
 	name, err := binary()
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	p = &process{Cmd: exec.CommandContext(d.t.Context(), name, "serve", "-listen", "127.0.0.1:0", ".")}
+	p = &process{Cmd: exec.CommandContext(d.t.Context(), name, "serve", "--listen", "127.0.0.1:0", ".")}
 	p.Dir, p.Env = d.dir, d.env
 	out, err := p.StderrPipe()
 	if err != nil {
@@ -44,7 +44,8 @@ func (d *desk) serve() (p *process, address string) {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	found := regexp.MustCompile(`^local: serving \. at http://(127\.0\.0\.1:\d+); Ctrl-C ends in good order\n$`).FindStringSubmatch(line)
+	serving := regexp.MustCompile(`^groupimport: serving \. at http://(127\.0\.0\.1:\d+); Ctrl-C stops gracefully\n$`)
+	found := serving.FindStringSubmatch(line)
 	if found == nil {
 		d.t.Fatalf("got %q, want the address", line)
 	}
@@ -55,7 +56,8 @@ func (d *desk) serve() (p *process, address string) {
 // sendGroup sends one group.
 func sendGroup(t *testing.T, client *http.Client, address, body string) (status int, answer string) {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+address+"/groups", strings.NewReader(body))
+	url := "http://" + address + "/groups"
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,8 +76,8 @@ func sendGroup(t *testing.T, client *http.Client, address, body string) (status 
 	return resp.StatusCode, string(text)
 }
 
-func TestServeTakesFiveHundredAtOnceIn64MB(t *testing.T) {
-	d := newDesk(t, 1, true)
+func TestServe_FiveHundredRequestsIn64MB(t *testing.T) {
+	d := newWorkspace(t, 1, true)
 	p, address := d.serve()
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 500}}
 	defer client.CloseIdleConnections()
@@ -88,7 +90,8 @@ func TestServeTakesFiveHundredAtOnceIn64MB(t *testing.T) {
 		var wg sync.WaitGroup
 		for n := range 500 {
 			wg.Go(func() {
-				body := fmt.Sprintf(`{"Type":"Public","Name":"n%d-%d","AppDefinedData":[%s]%s}`, round, n, strings.Join(custom, ","), strings.Repeat(" ", 30_000))
+				body := fmt.Sprintf(`{"Type":"Public","Name":"n%d-%d","AppDefinedData":[%s]%s}`,
+					round, n, strings.Join(custom, ","), strings.Repeat(" ", 30_000))
 				if status, answer := sendGroup(t, client, address, body); status != http.StatusCreated {
 					t.Errorf("got %d: %s", status, answer)
 				}
@@ -99,7 +102,8 @@ func TestServeTakesFiveHundredAtOnceIn64MB(t *testing.T) {
 	// All of them and not the busiest second: a service in a process as busy as this one sees seconds that were
 	// not. Those are for tests in virtual time.
 	got := d.service.Stats()
-	if rate := float64(got.Requests-1) / got.Last.Sub(got.First).Seconds(); got.Taken != 1000 || got.Requests != 1000 || rate > 191 {
+	rate := float64(got.Requests-1) / got.Last.Sub(got.First).Seconds()
+	if got.Taken != 1000 || got.Requests != 1000 || rate > 191 {
 		t.Errorf("got %d groups of %d requests at %v a second, want 1000 of 1000 at 190", got.Taken, got.Requests, rate)
 	}
 	if peak := peakMemory(t, p.Process.Pid); peak > 64<<10 {
@@ -133,9 +137,9 @@ func peakMemory(t *testing.T, pid int) int {
 	return peak
 }
 
-func TestServeEndsInGoodOrder(t *testing.T) {
+func TestServe_SignalStopsGracefully(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, 1, true)
+	d := newWorkspace(t, 1, true)
 	d.service.SetFaults(emulator.Faults{Plan: func(emulator.Request) emulator.Fault {
 		time.Sleep(500 * time.Millisecond)
 		return emulator.None
@@ -143,8 +147,9 @@ func TestServeEndsInGoodOrder(t *testing.T) {
 	p, address := d.serve()
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if status, answer := sendGroup(t, http.DefaultClient, address, `{"Type":"Public","Name":"under way"}`); status != http.StatusCreated {
-			t.Errorf("got %d, want the answer to what was under way: %s", status, answer)
+		status, body := sendGroup(t, http.DefaultClient, address, `{"Type":"Public","Name":"in flight"}`)
+		if status != http.StatusCreated {
+			t.Errorf("got %d, want the response to the request in flight: %s", status, body)
 		}
 	})
 	d.waitFor(1)
@@ -157,9 +162,9 @@ func TestServeEndsInGoodOrder(t *testing.T) {
 	wg.Wait()
 }
 
-func TestServeCutsSlowClientsOff(t *testing.T) {
+func TestServe_SlowClients(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, 1, true)
+	d := newWorkspace(t, 1, true)
 	p, address := d.serve()
 	open := func(text string) net.Conn {
 		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)

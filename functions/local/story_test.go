@@ -24,7 +24,7 @@ var update = flag.Bool("update", false, "write what the stories' cmp finds into 
 var binaryDir string
 
 func TestMain(m *testing.M) {
-	testscript.Main(tests{m}, map[string]func(){"local": main})
+	testscript.Main(tests{m}, map[string]func(){"groupimport": main})
 }
 
 type tests struct{ *testing.M }
@@ -46,7 +46,7 @@ func (t tests) Run() int {
 //	down                             closes its port; up opens it again, with the groups it has
 //	up
 //	seen REQUESTS GROUPS             compares what it has seen
-//	status N local ARGUMENT…         runs a command that must end with this exit status
+//	status N groupimport ARGUMENT…         runs a command that must end with this exit status
 //	blank FILE…                      blanks what differs from run to run; of stdout, into the file summary
 func TestStories(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -126,9 +126,9 @@ var volatile = []*regexp.Regexp{
 	regexp.MustCompile(`("at":")\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z`),
 	regexp.MustCompile(`((?m:^\S+: finished in |^\S+: .* MB in ))\d[^\s)]*`),
 	regexp.MustCompile(`("seconds":)[\d.]+`),
-	regexp.MustCompile(`(in a browser file://).*`),
-	regexp.MustCompile(`(busiest second )\d+`),
-	regexp.MustCompile(`(imported at ).*`),
+	regexp.MustCompile(`((?m:^  file://)).*`),
+	regexp.MustCompile(`(busiest second: )\d+`),
+	regexp.MustCompile(`(finished at ).*`),
 	regexp.MustCompile(`("GroupId":"@TGS#)[^"]+`),
 }
 

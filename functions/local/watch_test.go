@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// TestWatchImportsWhatIsDroppedOnceItIsWhole drops files by rename and by a slow copy that pauses for
+// TestWatch_ImportsOnceAFileIsComplete drops files by rename and by a slow copy that pauses for
 // longer than a file has to be settled.
-func TestWatchImportsWhatIsDroppedOnceItIsWhole(t *testing.T) {
-	d := newDesk(t, 200, true)
-	p := d.start("watch", "-quiet", ".")
+func TestWatch_ImportsOnceAFileIsComplete(t *testing.T) {
+	d := newWorkspace(t, 200, true)
+	p := d.start("watch", "--quiet", ".")
 	line := func(name string, n int) string {
 		return fmt.Sprintf(`{"GroupId":"%s%d","Type":"Public","Name":"%s %d"}`+"\n", name, n, name, n)
 	}
@@ -49,7 +49,10 @@ func TestWatchImportsWhatIsDroppedOnceItIsWhole(t *testing.T) {
 	if got := p.end(t); got != exitOK {
 		t.Errorf("got exit status %d, want %d\n%s", got, exitOK, p.stderr.String())
 	}
-	for _, want := range []string{"a.jsonl: start: finished: 200 imported\n", "moved.jsonl: start: finished: 1 imported\n", "slow.jsonl: start: finished: 3 imported\n"} {
+	for _, want := range []string{
+		"a.jsonl: start: finished: 200 imported\n", "moved.jsonl: start: finished: 1 imported\n",
+		"slow.jsonl: start: finished: 3 imported\n",
+	} {
 		if !strings.Contains(p.stdout.String(), want) {
 			t.Errorf("got %q, want %q in it", p.stdout.String(), want)
 		}
@@ -57,16 +60,16 @@ func TestWatchImportsWhatIsDroppedOnceItIsWhole(t *testing.T) {
 	d.checkNames(204)
 }
 
-// TestWatchGoesOnWithWhatAnotherProcessLeft kills an import and leaves the rest to watch.
-func TestWatchGoesOnWithWhatAnotherProcessLeft(t *testing.T) {
-	d := newDesk(t, 300, true)
-	killed := d.start("import", "-quiet", "a.jsonl")
+// TestWatch_ResumesAKilledImport kills an import and leaves the rest to watch.
+func TestWatch_ResumesAKilledImport(t *testing.T) {
+	d := newWorkspace(t, 300, true)
+	killed := d.start("import", "--quiet", "a.jsonl")
 	d.waitFor(100)
 	if err := killed.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	killed.end(t)
-	p := d.start("watch", "-quiet", ".")
+	p := d.start("watch", "--quiet", ".")
 	d.waitForFile(p, "a.jsonl.import/manifest")
 	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
@@ -76,7 +79,7 @@ func TestWatchGoesOnWithWhatAnotherProcessLeft(t *testing.T) {
 }
 
 // waitForFile returns once the file stands in the folder.
-func (d *desk) waitForFile(p *process, name string) {
+func (d *workspace) waitForFile(p *process, name string) {
 	d.t.Helper()
 	for start := time.Now(); ; time.Sleep(10 * time.Millisecond) {
 		if _, err := os.Stat(filepath.Join(d.dir, filepath.FromSlash(name))); err == nil {
@@ -89,7 +92,7 @@ func (d *desk) waitForFile(p *process, name string) {
 }
 
 // checkNames checks that so many groups stand and none was made twice.
-func (d *desk) checkNames(want int) {
+func (d *workspace) checkNames(want int) {
 	d.t.Helper()
 	names := d.service.Names()
 	if len(names) != want {
@@ -99,5 +102,24 @@ func (d *desk) checkNames(want int) {
 		if n != 1 {
 			d.t.Errorf("got %d groups %q, want 1", n, name)
 		}
+	}
+}
+
+// TestWatch_InterruptSaysHowToResume interrupts an import: after watch ends, nothing is resumed automatically.
+func TestWatch_InterruptSaysHowToResume(t *testing.T) {
+	t.Parallel()
+	d := newWorkspace(t, 2000, true)
+	p := d.start("watch", "--quiet", ".")
+	d.waitFor(50)
+	if err := p.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.end(t); got != exitOK {
+		t.Errorf("got exit status %d, want %d", got, exitOK)
+	}
+	want := "groupimport: a.jsonl: start: stopped: interrupt signal received. Progress is saved. " +
+		"Run the same command again to resume.\n"
+	if got := p.stderr.String(); !strings.Contains(got, want) {
+		t.Errorf("got %q, want %q in it", got, want)
 	}
 }

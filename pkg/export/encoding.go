@@ -275,14 +275,14 @@ func (c *census) refuse(t *text, src Source) error {
 	}
 	where := fmt.Errorf("%w: the export is not UTF-8, from line %d on", ErrFormat, c.first)
 	if likely == "" {
-		return fmt.Errorf("%w: name its encoding with -encoding NAME (EXPORT_ENCODING), for example windows-1252, "+
+		return fmt.Errorf("%w: name its encoding with --encoding NAME (EXPORT_ENCODING), for example windows-1252, "+
 			"or save it as UTF-8", where)
 	}
 	convert := fmt.Sprintf("iconv -f %s -t UTF-8 %s > NEW", iconvNames[likely], path.Base(src.Name))
 	if t.name != "" {
 		convert = fmt.Sprintf("iconv -f %s -t UTF-8 once it is decompressed", iconvNames[likely])
 	}
-	return fmt.Errorf("%w: it looks like %s: read it with -encoding %s (EXPORT_ENCODING=%[3]s), or convert it: %s", where,
+	return fmt.Errorf("%w: it looks like %s: read it with --encoding %s (EXPORT_ENCODING=%[3]s), or convert it: %s", where,
 		iconvNames[likely], likely, convert)
 }
 

@@ -72,10 +72,10 @@ func TestEncoding_NamedIsRead(t *testing.T) {
 func TestEncoding_WithoutNameIsRefused(t *testing.T) {
 	for encoding, text := range names {
 		want := map[string]string{
-			"gb18030": "name its encoding", "windows-1252": "name its encoding with -encoding NAME (EXPORT_ENCODING), for example windows-1252, or save it as UTF-8",
+			"gb18030": "name its encoding", "windows-1252": "name its encoding with --encoding NAME (EXPORT_ENCODING), for example windows-1252, or save it as UTF-8",
 		}[encoding]
 		if want == "" {
-			want = fmt.Sprintf("it looks like %s: read it with -encoding %s (EXPORT_ENCODING=%[2]s), or convert it: iconv -f %[1]s -t UTF-8 a.csv > NEW",
+			want = fmt.Sprintf("it looks like %s: read it with --encoding %s (EXPORT_ENCODING=%[2]s), or convert it: iconv -f %[1]s -t UTF-8 a.csv > NEW",
 				strings.ToUpper(encoding), encoding)
 		}
 		if encoding == "gb18030" {

@@ -221,7 +221,7 @@ func (t *text) encoding(first []byte, named string) error {
 		if bytes.HasPrefix(first, []byte(k.magic)) && (k.advice == "" || k.advice != named) {
 			way := "save it as UTF-8"
 			if k.advice != "" {
-				way = fmt.Sprintf("read it with -encoding %s (EXPORT_ENCODING=%[1]s), or %s", k.advice, way)
+				way = fmt.Sprintf("read it with --encoding %s (EXPORT_ENCODING=%[1]s), or %s", k.advice, way)
 			}
 			return fmt.Errorf("%w: the export is %s: %s", ErrFormat, k.name, way)
 		}

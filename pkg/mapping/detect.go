@@ -184,6 +184,6 @@ func (g *Guard) End() error {
 	if g.mapping != "" {
 		used = fmt.Sprintf(", and the mapping is %s", g.mapping)
 	}
-	return fmt.Errorf("it looks like %s%s: set MAPPING=%s (locally: -map %s)",
+	return fmt.Errorf("it looks like %s%s: set MAPPING=%s (locally: --map %s)",
 		g.system.records, used, g.system.mapping, g.system.mapping)
 }

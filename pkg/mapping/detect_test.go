@@ -67,7 +67,7 @@ func TestGuard_AnotherSystemsExport(t *testing.T) {
 				if err != nil {
 					t.Errorf("%s: got %v", file, err)
 				}
-			case err == nil || !strings.Contains(err.Error(), fmt.Sprintf("set MAPPING=%s (locally: -map %s)", own, own)):
+			case err == nil || !strings.Contains(err.Error(), fmt.Sprintf("set MAPPING=%s (locally: --map %s)", own, own)):
 				t.Errorf("%s as %q: got %v, want %s named", file, used, err, own)
 			}
 		}
@@ -77,12 +77,12 @@ func TestGuard_AnotherSystemsExport(t *testing.T) {
 func TestGuard_Words(t *testing.T) {
 	slack := sample(t, "slack/channels.json")
 	if _, err := guarded(t, "", "a.json", slack); err == nil ||
-		err.Error() != "it looks like a Slack export: set MAPPING=slack (locally: -map slack)" {
+		err.Error() != "it looks like a Slack export: set MAPPING=slack (locally: --map slack)" {
 		t.Errorf("got %v", err)
 	}
 	sendbird, _ := mapping.Builtin("sendbird")
 	if _, err := guarded(t, sendbird, "a.json", slack); err == nil ||
-		err.Error() != "it looks like a Slack export, and the mapping is sendbird: set MAPPING=slack (locally: -map slack)" {
+		err.Error() != "it looks like a Slack export, and the mapping is sendbird: set MAPPING=slack (locally: --map slack)" {
 		t.Errorf("got %v", err)
 	}
 }

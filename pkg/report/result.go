@@ -232,7 +232,7 @@ func retryStep(n int64, m *results.Manifest, o Options, drop text, take string) 
 			"A running %s retries them, at the earliest at %s. To retry them now:",
 			"正在运行的 %s 会重试这些记录，最早于 %s。立即重试：", code("groupimport watch"), m.RetryAt,
 		)
-		s.command = "groupimport retry -now " + quote(o.Folder)
+		s.command = "groupimport retry --now " + quote(o.Folder)
 	default:
 		s.title = say(plural(n, "%s failed record is retried automatically", "%s failed records are retried automatically"),
 			"失败的 %s 条记录将自动重试", n)

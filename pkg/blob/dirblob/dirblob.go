@@ -64,6 +64,8 @@ type Bucket struct {
 	root *os.Root
 	link func(oldname, newname string) error // root.Link, but in tests
 
+	owner func(key string) string // see InheritPermissions; nil if nothing is inherited
+
 	mu       sync.Mutex
 	versions map[string]hashed // by key, of files of more than small bytes; some hundred bytes each
 }
@@ -168,7 +170,7 @@ func (b *Bucket) Create(ctx context.Context, key string, data []byte) error {
 	err = b.link(temp, key)
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		// The temporary file could be written here, so it is the link that this file system lacks.
-		err = b.writeFile(key, bytes.NewReader(data))
+		err = b.writeFile(key, key, bytes.NewReader(data))
 	}
 	if errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("create %q: %w", key, fs.ErrExist)
@@ -429,19 +431,23 @@ func (b *Bucket) writeTemp(ctx context.Context, key string, body io.Reader) (str
 		return "", err
 	}
 	temp := path.Join(dir, fmt.Sprintf(".%016x.tmp", rand.Uint64()))
-	if err := b.writeFile(temp, &contextReader{ctx, body}); err != nil {
+	if err := b.writeFile(temp, key, &contextReader{ctx, body}); err != nil {
 		return "", fmt.Errorf("write %q: %w", key, err)
 	}
 	return temp, nil
 }
 
-// writeFile writes a file that is not there yet, or does not leave it there.
-func (b *Bucket) writeFile(name string, body io.Reader) error {
-	f, err := b.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+// writeFile writes the object at key to a new file of this name. After an error there is no such file.
+func (b *Bucket) writeFile(name, key string, body io.Reader) error {
+	access := b.access(key)
+	f, err := b.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, access.initial())
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(f, body)
+	err = access.apply(f, access.mode)
+	if err == nil {
+		_, err = io.Copy(f, body)
+	}
 	if err == nil {
 		err = f.Sync()
 	}
@@ -480,8 +486,15 @@ func (b *Bucket) makeDir(dir string) error {
 	if err := b.makeDir(above); err != nil {
 		return err
 	}
-	if err := b.root.Mkdir(dir, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
+	access := b.access(dir + "/")
+	err := b.root.Mkdir(dir, access.initialFolder())
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
+	}
+	if err == nil {
+		if err := b.applyToFolder(dir, access); err != nil {
+			return err
+		}
 	}
 	return b.syncDir(above)
 }

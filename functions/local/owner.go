@@ -10,19 +10,19 @@ import (
 	"syscall"
 )
 
-// unknown stands where the system does not tell.
+// unknown takes the place of what the system does not tell.
 const unknown = "unknown"
 
-// holder names this process in leases, so that a later one on the same machine can tell whether it still
-// lives: "host HOST boot BOOT pid PID start START".
-func holder() string {
+// leaseOwner names this process in leases, so that a later process on the same machine can tell whether it is
+// still alive: "host HOST boot BOOT pid PID start START".
+func leaseOwner() string {
 	return fmt.Sprintf("host %s boot %s pid %d start %s", hostname(), boot(), os.Getpid(), startOf(os.Getpid()))
 }
 
-// dead reports whether the holder of a lease certainly does not live any more. Of another machine, or
-// another container, nothing can be told.
-func dead(holder string) bool {
-	fields := strings.Fields(holder)
+// isDead reports whether the owner of a lease is certainly dead. Nothing is known of another machine or another
+// container.
+func isDead(owner string) bool {
+	fields := strings.Fields(owner)
 	if len(fields) != 8 || fields[1] != hostname() || fields[1] == unknown {
 		return false
 	}
@@ -37,14 +37,14 @@ func dead(holder string) bool {
 		return errors.Is(err, syscall.ESRCH)
 	}
 	start := startOf(pid)
-	return start != unknown && fields[7] != unknown && start != fields[7] // the number went to another process
+	return start != unknown && fields[7] != unknown && start != fields[7] // the PID belongs to another process
 }
 
-// who names the holder of a lease for people.
-func who(holder string) string {
-	fields := strings.Fields(holder)
+// ownerName names the owner of a lease for people.
+func ownerName(owner string) string {
+	fields := strings.Fields(owner)
 	if len(fields) != 8 {
-		return holder
+		return owner
 	}
 	return "process " + fields[5] + " on " + fields[1]
 }
@@ -57,29 +57,29 @@ func hostname() string {
 	return name
 }
 
-// boot names this machine, its start, and the space in which its process numbers count, or unknown.
+// boot names this machine, its boot, and the PID namespace: "MACHINE/BOOT/NAMESPACE", or unknown.
 func boot() string {
 	machine, err := os.ReadFile("/etc/machine-id")
 	if err != nil || len(bytes.TrimSpace(machine)) == 0 {
 		machine = []byte(unknown)
 	}
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	space, err2 := os.Readlink("/proc/self/ns/pid")
+	namespace, err2 := os.Readlink("/proc/self/ns/pid")
 	if err != nil || err2 != nil {
 		return unknown
 	}
-	return string(bytes.TrimSpace(machine)) + "/" + strings.TrimSpace(string(id)) + "/" + space
+	return string(bytes.TrimSpace(machine)) + "/" + strings.TrimSpace(string(id)) + "/" + namespace
 }
 
-// rebooted reports whether two boots are of one machine that was started anew in between. Two machines
-// may have the same name, so that alone does not tell.
+// rebooted reports whether one machine was rebooted between two boots. The host name is not enough, because two
+// machines may have the same.
 func rebooted(then, now string) bool {
 	a, b := strings.Split(then, "/"), strings.Split(now, "/")
 	return len(a) == 3 && len(b) == 3 && a[0] == b[0] && a[0] != unknown && a[1] != b[1]
 }
 
-// startOf tells when a process began, in clock ticks since the machine did (proc_pid_stat(5), field 22), or
-// unknown. Of one that has ended, and whose parent has not asked yet, it says so.
+// startOf returns when a process started, in clock ticks since the boot (proc_pid_stat(5), field 22), or unknown.
+// For a zombie it returns "ended".
 func startOf(pid int) string {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

@@ -16,39 +16,47 @@ import (
 	"groupimport/pkg/scheduler"
 )
 
-// newScheduler returns one over a new folder, and where its messages go. Nothing answers its calls.
-func newScheduler(t *testing.T) (s *watcher, stderr *bytes.Buffer) {
+// newTestWatcher returns a watcher over a new folder, and where its messages go. No service responds to its calls.
+func newTestWatcher(t *testing.T) (s *watcher, stderr *bytes.Buffer) {
 	t.Helper()
 	stderr = &bytes.Buffer{}
-	env := map[string]string{"TIM_ENDPOINT": "http://127.0.0.1:1", "TIM_SDKAPPID": "1400000000", "TIM_SECRET_KEY": "key"}
-	s, err := (&tool{func(name string) string { return env[name] }, &bytes.Buffer{}, stderr}).schedule([]string{t.TempDir()}, mapOption{new("")}, encodingOption{new("")}, manner{quiet: true})
+	env := map[string]string{
+		"TIM_ENDPOINT": "http://127.0.0.1:1", "TIM_SDKAPPID": "1400000000", "TIM_SECRET_KEY": "key",
+	}
+	tool := &tool{getenv: func(name string) string { return env[name] }, stdout: &bytes.Buffer{}, stderr: stderr}
+	cfg, level, err := tool.config()
 	if err != nil {
+		t.Fatal(err)
+	}
+	s = tool.watcherOver(t.TempDir(), cfg, newMeter(stderr, manner{quiet: true}), level)
+	if s.bucket, _, err = openFolder(s.dir); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.close)
 	return s, stderr
 }
 
-// What is left out for its name is no error of each pass, and is said once.
-func TestScheduler_LeftOutIsSaidOnce(t *testing.T) {
-	s, stderr := newScheduler(t)
+// An export that is ignored for its name is no error of each pass.
+func TestWatcher_IgnoredIsSaidOnce(t *testing.T) {
+	s, stderr := newTestWatcher(t)
 	d := scheduler.JobResult{Key: "a.jsonl", What: scheduler.Skip, Reason: "its name is too long"}
 	for range 2 {
 		s.tell(d)
 	}
-	if want := "local: " + s.file(d.Key) + ": left out: its name is too long\n"; stderr.String() != want {
+	if want := "groupimport: " + s.file(d.Key) + ": ignored: its name is too long\n"; stderr.String() != want {
 		t.Errorf("got %q, want %q", stderr.String(), want)
 	}
-	if got := doingStatus(d); got != exitNotIn {
-		t.Errorf("got exit status %d, want %d", got, exitNotIn)
+	if got := jobStatus(d); got != exitNotImported {
+		t.Errorf("got exit status %d, want %d", got, exitNotImported)
 	}
 }
 
-func TestAPassSaysAgainOnlyWhatHasChanged(t *testing.T) {
-	s, stderr := newScheduler(t)
+func TestWatcher_RepeatsOnlyWhatHasChanged(t *testing.T) {
+	s, stderr := newTestWatcher(t)
 	pass := func(want string) {
 		t.Helper()
-		for _, action := range []scheduler.Action{{Resume: true, Missed: settled}, {Resume: true, Retry: true, Missed: settled}} {
+		for _, retry := range []bool{false, true} {
+			action := scheduler.Action{Resume: true, Retry: retry, Missed: settled}
 			if _, err := s.pass(t.Context(), action); err != nil {
 				t.Fatal(err)
 			}
@@ -65,14 +73,14 @@ func TestAPassSaysAgainOnlyWhatHasChanged(t *testing.T) {
 	if err := os.Mkdir(bad+".import", 0o700); err != nil {
 		t.Fatal(err)
 	}
-	const message = `local: "/a\n\\b.jsonl": `
+	const message = `groupimport: "/a\n\\b.jsonl": `
 	if _, err := s.pass(t.Context(), scheduler.Action{Resume: true}); err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.ReplaceAll(stderr.String(), s.dir, ""); !strings.HasPrefix(got, message) || strings.Count(got, "\n") != 1 {
-		t.Errorf("got %q, want one line that begins with %q", got, message)
-	}
 	text := strings.ReplaceAll(stderr.String(), s.dir, "")
+	if !strings.HasPrefix(text, message) || strings.Count(text, "\n") != 1 {
+		t.Errorf("got %q, want one line that begins with %q", text, message)
+	}
 	stderr.Reset()
 	pass("")
 	aside := filepath.Join(t.TempDir(), "aside")
@@ -86,10 +94,11 @@ func TestAPassSaysAgainOnlyWhatHasChanged(t *testing.T) {
 	pass(text)
 }
 
-func TestAMessageIsForgottenOnceTheImportIsFinished(t *testing.T) {
-	s, stderr := newScheduler(t)
+func TestWatcher_ForgetsMessagesOfFinishedImports(t *testing.T) {
+	s, stderr := newTestWatcher(t)
 	broken := scheduler.JobResult{Key: "a.jsonl", What: "resume", Error: "broken"}
-	for _, d := range []scheduler.JobResult{broken, broken, {Key: "a.jsonl", What: "resume", State: results.Finished}, broken} {
+	finished := scheduler.JobResult{Key: "a.jsonl", What: "resume", State: results.Finished}
+	for _, d := range []scheduler.JobResult{broken, broken, finished, broken} {
 		s.tell(d)
 	}
 	if got := strings.Count(stderr.String(), "a.jsonl: resume: broken\n"); got != 2 {
@@ -97,18 +106,21 @@ func TestAMessageIsForgottenOnceTheImportIsFinished(t *testing.T) {
 	}
 }
 
-func TestTheHolderIsNamedForPeople(t *testing.T) {
-	busy := &lease.BusyError{Owner: "host desk boot a/b/pid:[1] pid 42 start 7"}
-	s, stderr := newScheduler(t)
-	s.tell(scheduler.JobResult{Key: "a.jsonl", What: "resume", State: results.Running, Reason: busy.Error(), Owner: busy.Owner})
-	want := fmt.Sprintf("local: %s/a.jsonl: process 42 on desk is working on it, until 0001-01-01T00:00:00Z at the latest\n", s.dir)
+func TestWatcher_NamesTheOwnerOfTheLease(t *testing.T) {
+	busy := &lease.BusyError{Owner: "host machine boot a/b/pid:[1] pid 42 start 7"}
+	s, stderr := newTestWatcher(t)
+	s.tell(scheduler.JobResult{
+		Key: "a.jsonl", What: "resume", State: results.Running, Reason: busy.Error(), Owner: busy.Owner,
+	})
+	want := fmt.Sprintf("groupimport: %s/a.jsonl: process 42 on machine is working on it, "+
+		"until 0001-01-01T00:00:00Z at the latest\n", s.dir)
 	if got := stderr.String(); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
-func TestLinksOutOfTheFolderAreToldOnce(t *testing.T) {
-	s, stderr := newScheduler(t)
+func TestWatcher_IgnoredFilesAreSaidOnce(t *testing.T) {
+	s, stderr := newTestWatcher(t)
 	outside := filepath.Join(t.TempDir(), "x.jsonl")
 	inside := filepath.Join(s.dir, "folder", "kept")
 	for _, err := range []error{
@@ -134,15 +146,18 @@ func TestLinksOutOfTheFolderAreToldOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want := "local: /folder/out.jsonl: left out: it is a link to outside its folder: name the file itself\n" +
-		"local: /whole.jsonl: left out: it is a link that is not relative: name the file itself\n"
+	name := " ignored: " + ignoredName + "\n"
+	want := "groupimport: /folder/kept:" + name +
+		"groupimport: /folder/out.jsonl: ignored: it is a link to outside its folder: name the file itself\n" +
+		"groupimport: /other:" + name +
+		"groupimport: /whole.jsonl: ignored: it is a link that is not relative: name the file itself\n"
 	if got := strings.ReplaceAll(stderr.String(), s.dir, ""); got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 }
 
-func TestPass_SaysWhichNamesCannotBeRead(t *testing.T) {
-	s, stderr := newScheduler(t)
+func TestWatcher_UnreadableNames(t *testing.T) {
+	s, stderr := newTestWatcher(t)
 	folder := filepath.Join(s.dir, `in\side`)
 	if err := os.Mkdir(folder, 0o700); err != nil {
 		t.Skip(err) // such names are not possible here
@@ -159,33 +174,40 @@ func TestPass_SaysWhichNamesCannotBeRead(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want := `local: /a\b.jsonl: left out: key "a\\b.jsonl" has a backslash: give the object another key` + "\n" +
-		`local: /in\side/c.jsonl: left out: key "in\\side/c.jsonl" has a backslash: give the object another key` + "\n"
+	want := `groupimport: /a\b.jsonl: ignored: key "a\\b.jsonl" has a backslash: give the object another key` + "\n" +
+		`groupimport: /in\side/c.jsonl: ignored: key "in\\side/c.jsonl" has a backslash: give the object another key` + "\n"
 	if got := strings.ReplaceAll(stderr.String(), s.dir, ""); got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 	ends := tally{}
-	if ends.add(pass); ends.worst() != exitNotIn {
-		t.Errorf("got status %d, want %d: an operator has to rename them", ends.worst(), exitNotIn)
+	if ends.add(pass); ends.worst() != exitNotImported {
+		t.Errorf("got status %d, want %d: an operator has to rename them", ends.worst(), exitNotImported)
 	}
 }
 
-func TestRetryEndsWithTheWorstOfWhatEachImportCameTo(t *testing.T) {
+func TestTally_WorstOfTheLastStatuses(t *testing.T) {
 	broken := scheduler.JobResult{Key: "broken", Error: "broken"}
 	waiting := scheduler.JobResult{Key: "long", State: results.Waiting}
 	finished := scheduler.JobResult{Key: "long", State: results.Finished}
-	notIn := scheduler.JobResult{Key: "long", State: results.Finished, Counts: outcome.Counts{Rejected: 1}}
+	notImported := scheduler.JobResult{Key: "long", State: results.Finished, Counts: outcome.Counts{Rejected: 1}}
+	did := func(jobs ...scheduler.JobResult) scheduler.Result { return scheduler.Result{Done: jobs} }
+	left := func(jobs ...scheduler.JobResult) scheduler.Result { return scheduler.Result{Done: jobs, Left: 1} }
 	for _, row := range []struct {
 		name   string
 		passes []scheduler.Result
 		want   int
 	}{
 		{"nothing", []scheduler.Result{{}}, exitOK},
-		{"an error of one, and another that goes on", []scheduler.Result{{Done: []scheduler.JobResult{broken, waiting}}, {Done: []scheduler.JobResult{finished}}}, exitError},
-		{"one that goes on", []scheduler.Result{{Done: []scheduler.JobResult{waiting}}, {Done: []scheduler.JobResult{finished}}}, exitOK},
-		{"some not in, and some left", []scheduler.Result{{Done: []scheduler.JobResult{notIn}, Left: 1}}, exitUnfinished},
-		{"an error, and some left", []scheduler.Result{{Done: []scheduler.JobResult{broken}, Left: 1}}, exitError},
-		{"some left that the next pass does", []scheduler.Result{{Left: 1}, {Done: []scheduler.JobResult{finished}}}, exitOK},
+		{
+			"an error of one import, and another that is resumed",
+			[]scheduler.Result{did(broken, waiting), did(finished)},
+			exitError,
+		},
+		{"an import that is resumed", []scheduler.Result{did(waiting), did(finished)}, exitOK},
+		{"records that are not imported, and exports left", []scheduler.Result{left(notImported)}, exitUnfinished},
+		{"an error, and exports left", []scheduler.Result{left(broken)}, exitError},
+		{"exports left that the next pass imports", []scheduler.Result{left(), did(finished)}, exitOK},
+		{"an import that is stopped, though not due", []scheduler.Result{{Stopped: 1}}, exitUnfinished},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			ends := tally{}
@@ -199,7 +221,7 @@ func TestRetryEndsWithTheWorstOfWhatEachImportCameTo(t *testing.T) {
 	}
 }
 
-func TestWhatIsLeftAfterAnInterruptSaysSo(t *testing.T) {
+func TestLeftReason_Interrupt(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	pass := scheduler.Result{Left: 2, Reason: "time is up"}
 	if got := leftReason(ctx, pass); got != pass.Reason {

@@ -1,0 +1,194 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"groupimport/pkg/export"
+	"groupimport/pkg/mapping"
+)
+
+// A verdict is the result of the check of a file.
+type verdict struct {
+	File              string           `json:"file"`
+	Records           int64            `json:"records"`
+	Valid             int64            `json:"valid"`
+	Invalid           int64            `json:"invalid"`
+	Skipped           int64            `json:"skipped"`          // left out by the mapping
+	Ignored           int64            `json:"ignored,omitzero"` // not about groups, says the mapping; not in Records
+	WithoutGroupID    int64            `json:"withoutGroupId"`
+	WithoutCreateTime int64            `json:"withoutCreateTime"`
+	Rules             []*finding       `json:"rules"`             // of invalid records, the most frequent first
+	Warnings          []*finding       `json:"warnings,omitzero"` // about valid records, the most frequent first
+	Dropped           map[string]int64 `json:"dropped,omitzero"`  // fields of get_group_info: number of records
+	Duplicates        *duplicates      `json:"twice,omitzero"`    // nil if no GroupId is used twice
+	Notes             []string         `json:"notes,omitzero"`    // see [export.Reader.Notes]
+	Live              *lookups         `json:"live,omitzero"`     // nil without --live
+	Error             string           `json:"error,omitzero"`    // why the file was not read to its end
+
+	size int64 // bytes read
+}
+
+// check reads a file to its end. The verdict is about what was read, also after an error.
+func (v *validation) check(ctx context.Context, file string) (*verdict, error) {
+	c := &verdict{File: file}
+	src, guard, err := v.source(file)
+	if err != nil {
+		return c, err
+	}
+	r, err := export.NewReader(src, export.Start, v.limits)
+	if err != nil {
+		return c, err
+	}
+	if v.client != nil {
+		c.Live = &lookups{client: v.client}
+	}
+	k := &checker{verdict: c}
+	err = k.read(ctx, r, guard)
+	k.conclude(r)
+	return c, err
+}
+
+// A checker collects the verdict of one file.
+type checker struct {
+	*verdict
+
+	rules, warnings findings
+	ids             groupIDs
+}
+
+func (k *checker) read(ctx context.Context, r *export.Reader, guard *mapping.Guard) error {
+	for e, err := range r.Records() {
+		if err != nil {
+			return err
+		}
+		if (k.Records+k.Ignored)%1024 == 1023 && ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err := guard.See(&e); err != nil {
+			return err
+		}
+		k.size = e.Next.Done()
+		if err := k.add(ctx, &e); err != nil {
+			return err
+		}
+	}
+	if err := guard.End(); err != nil {
+		return err
+	}
+	return k.Live.flush(ctx)
+}
+
+// add adds one entry of the export.
+func (k *checker) add(ctx context.Context, e *export.Entry) error {
+	if e.Ignored {
+		k.Ignored++
+		return nil
+	}
+	k.Records++
+	switch {
+	case e.Skipped != "":
+		k.Skipped++
+		return nil
+	case e.Problem != nil:
+		k.Invalid++
+		for _, p := range e.Problem.Problems {
+			if p.Rule != "" { // without a rule it only counts other problems
+				k.rules.add(cmp.Or(p.Field, "(record)"), p.Rule, p.Message, e)
+			}
+		}
+		return nil
+	}
+	k.Valid++
+	if e.Record.CreateTime == 0 {
+		k.WithoutCreateTime++
+	}
+	for _, w := range e.Record.Warnings() {
+		k.warnings.add(w.Field, w.Rule, w.String(), e)
+	}
+	if e.Record.GroupID == "" {
+		k.WithoutGroupID++
+		return nil
+	}
+	k.ids.add(e.Record.GroupID, e.Pos.Line)
+	return k.Live.add(ctx, e.Pos.Line, e.Record)
+}
+
+// conclude completes the verdict.
+func (k *checker) conclude(r *export.Reader) {
+	k.Rules, k.Warnings = k.rules.sorted(), k.warnings.sorted()
+	if k.Rules == nil {
+		k.Rules = []*finding{} // not null in JSON
+	}
+	k.Duplicates, k.Notes = k.ids.duplicates, r.Notes()
+	if k.ids.full {
+		k.Notes = append(k.Notes, "only the first "+thousands(maxIDs)+" GroupIds were compared with later ones")
+	}
+	if dropped := r.Dropped(); len(dropped) > 0 {
+		k.Dropped = dropped
+	}
+}
+
+// source returns a file as an export, with the mapping for it and the guard of its first records.
+func (v *validation) source(file string) (export.Source, *mapping.Guard, error) {
+	src := export.Source{Name: file, Encoding: v.encoding}
+	if file == standardInput {
+		src.Name = "standard input." + v.format
+		src.Open = func(int64) io.ReadCloser { return io.NopCloser(v.stdin) } // called once, see [export.Source]
+	} else {
+		if err := checkFile(file); err != nil {
+			return src, nil, err
+		}
+		src.Open = func(offset int64) io.ReadCloser { return openAt(file, offset) }
+	}
+	text, err := v.mappingFor(file)
+	if err != nil {
+		return src, nil, err
+	}
+	guard := mapping.NewGuard(text)
+	if text == "" {
+		return src, guard, nil
+	}
+	program, err := mapping.Compile(text, mapping.Settings{
+		Limits: v.limits, Name: mapping.BaseName(filepath.ToSlash(file)), IncludeArchived: v.archived,
+	})
+	if err != nil {
+		return src, nil, err
+	}
+	src.Map = program
+	return src, guard, nil
+}
+
+// mappingFor returns the text of the mapping for a file, empty if none: that of --map, or else the one that MAPPING
+// names, which may be a file beside the export.
+func (v *validation) mappingFor(file string) (string, error) {
+	name := v.getenv("MAPPING")
+	if v.program != "" || name == "" {
+		return v.program, nil
+	}
+	return mapping.Find(name, func(key string) ([]byte, error) {
+		return os.ReadFile(filepath.Join(filepath.Dir(file), key)) //nolint:gosec // the file that the user names
+	})
+}
+
+// openAt returns the content of a file from offset on. If the file cannot be opened, the first Read returns the error.
+func openAt(file string, offset int64) io.ReadCloser {
+	f, err := os.Open(file) //nolint:gosec // the file that the user names
+	if err == nil {
+		_, err = f.Seek(offset, io.SeekStart)
+	}
+	if err != nil {
+		if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
+			err = pathErr.Err // messages begin with the name
+		}
+		r, w := io.Pipe()
+		w.CloseWithError(err)
+		return r
+	}
+	return f
+}
