@@ -52,8 +52,14 @@ type part struct {
 }
 
 var parts = []part{
-	{"pace", pace}, {"ceiling", ceiling}, {"small", small}, {"size", sizes},
-	{"resume", resume}, {"validate", validate}, {"retry", retry}, {"pass", pass},
+	{"pace", pace},
+	{"ceiling", ceiling},
+	{"small", small},
+	{"size", sizes},
+	{"resume", resume},
+	{"validate", validate},
+	{"retry", retry},
+	{"pass", pass},
 }
 
 func main() {
@@ -242,14 +248,14 @@ func (b *bench) export(name string, n int) string {
 	}
 	f := must(os.Create(b.path(name)))
 	w := bufio.NewWriter(f)
-	w.WriteString(begin)
+	fmt.Fprint(w, begin)
 	for i := range n {
 		if i > 0 {
-			w.WriteString(separator)
+			fmt.Fprint(w, separator)
 		}
 		fmt.Fprintf(w, line, i+1, i%500, i+1, i+1, 1448357837+i%1_000_000)
 	}
-	w.WriteString(end)
+	fmt.Fprint(w, end)
 	check(errors.Join(w.Flush(), f.Close()))
 	return f.Name()
 }

@@ -51,7 +51,7 @@ func benthos(b *bench, s *service, file string, rate int) usage {
 func vegeta(b *bench, s *service, file string, rate int) usage {
 	var targets bytes.Buffer
 	n := 0
-	for line := range bytes.Lines(must(os.ReadFile(file))) {
+	for line := range bytes.Lines(must(os.ReadFile(file))) { //nolint:gosec // this program wrote it
 		n++
 		check(json.MarshalWrite(&targets, map[string]any{
 			"method": "POST", "url": must(importGroupURL(s.getenv)), "body": bytes.TrimSpace(line),
@@ -147,7 +147,8 @@ func small(b *bench) {
 		u, stats := b.against(true, delays(50, 10, 200), run)
 		cpu := float64(u.cpu.Microseconds()) / float64(stats.Requests)
 		b.found("small", what, who, fig("mean", rate(stats, 0), "/s"),
-			fig("busiest second", float64(stats.BusiestSecond), ""), fig("refused", float64(stats.Refused), ""), fig("CPU", cpu, " µs a call"),
+			fig("busiest second", float64(stats.BusiestSecond), ""), fig("refused", float64(stats.Refused), ""),
+			fig("CPU", cpu, " µs a call"),
 			fig("at 200 a second", cpu*200/10_000, " % of a core"), fig("memory", u.memory, " MB"))
 	}
 	with := func(run func(env []string, name string, args ...string) usage) func(*service) usage {

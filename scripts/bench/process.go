@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -113,8 +114,9 @@ func (s *service) getenv(name string) string {
 // stop asks what the service has seen, and ends it.
 func (s *service) stop() (stats emulator.Stats) {
 	defer s.cmd.Wait() //nolint:errcheck // its output was discarded
-	defer s.cmd.Process.Signal(syscall.SIGTERM)
-	resp := must(s.client.Get(s.getenv("TIM_ENDPOINT") + "/emulator/stats")) //nolint:noctx // on this machine
+	defer func() { check(s.cmd.Process.Signal(syscall.SIGTERM)) }()
+	resp, err := s.client.Get(s.getenv("TIM_ENDPOINT") + "/emulator/stats") //nolint:noctx // on this machine
+	check(err)
 	defer resp.Body.Close()
 	check(json.UnmarshalRead(resp.Body, &stats))
 	return stats
@@ -130,22 +132,28 @@ func (b *bench) makeCgroup(share float64, memory int) error {
 	const root, period = "/sys/fs/cgroup", 100_000 // µs
 	name := fmt.Sprintf("groupimport-bench-%d", os.Getpid())
 	quota := int(share * period)
-	settings := map[string]map[string]string{
-		"cpu":    {"cpu.cfs_period_us": strconv.Itoa(period), "cpu.cfs_quota_us": strconv.Itoa(quota)},
-		"memory": {"memory.limit_in_bytes": strconv.Itoa(memory)},
+	settings := map[string]string{
+		filepath.Join("cpu", name, "cpu.cfs_period_us"):        strconv.Itoa(period),
+		filepath.Join("cpu", name, "cpu.cfs_quota_us"):         strconv.Itoa(quota),
+		filepath.Join("memory", name, "memory.limit_in_bytes"): strconv.Itoa(memory),
 	}
-	if _, err := os.Stat(root + "/cgroup.controllers"); err == nil { // version 2
-		check(os.WriteFile(root+"/cgroup.subtree_control", []byte("+cpu +memory"), 0))
-		settings = map[string]map[string]string{
-			"": {"cpu.max": fmt.Sprint(quota, " ", period), "memory.max": strconv.Itoa(memory)},
+	if _, err := os.Stat(filepath.Join(root, "cgroup.controllers")); err == nil { // version 2
+		settings = map[string]string{
+			"cgroup.subtree_control":          "+cpu +memory",
+			filepath.Join(name, "cpu.max"):    fmt.Sprint(quota, " ", period),
+			filepath.Join(name, "memory.max"): strconv.Itoa(memory),
 		}
 	}
-	for controller, files := range settings {
-		dir := filepath.Join(root, controller, name)
-		check(os.Mkdir(dir, 0o750))
-		b.cgroups = append(b.cgroups, dir)
-		for file, value := range files {
-			check(os.WriteFile(filepath.Join(dir, file), []byte(value), 0))
+	for _, file := range slices.Sorted(maps.Keys(settings)) { // subtree_control first
+		path := filepath.Join(root, file)
+		if dir := filepath.Dir(path); filepath.Base(dir) == name && !slices.Contains(b.cgroups, dir) {
+			if err := os.Mkdir(dir, 0o750); err != nil {
+				return err
+			}
+			b.cgroups = append(b.cgroups, dir)
+		}
+		if err := os.WriteFile(path, []byte(settings[file]), 0); err != nil {
+			return err
 		}
 	}
 	return nil

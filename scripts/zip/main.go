@@ -41,7 +41,7 @@ func pack(archive string, files []string) error {
 	if err := errors.Join(err, out.Close()); err != nil {
 		return err
 	}
-	return os.Rename(out.Name(), archive)
+	return os.Rename(out.Name(), archive) //nolint:gosec // the caller names the archive
 }
 
 func write(to io.Writer, files []string) error {
