@@ -17,7 +17,7 @@ func unwrap(line []byte) (o outcome.Outcome, raw []byte, ok bool, problem *group
 	o, raw, err := outcome.Parse(line)
 	switch {
 	case err != nil:
-		return outcome.Outcome{}, nil, false, nil
+		return outcome.Outcome{}, nil, false, nil //nolint:nilerr // any other record
 	case raw == nil:
 		problem = problemf(group.RuleSize, "this line of a dead-letter file holds no record: the record was too long to be kept")
 	}

@@ -102,8 +102,8 @@ func withoutMissing(all iter.Seq2[results.EarlierOutcome, error]) iter.Seq2[resu
 }
 
 // count counts an outcome, or one that cannot be compared.
-func (x *earlier) count(comparable bool) {
-	if comparable {
+func (x *earlier) count(isComparable bool) {
+	if isComparable {
 		x.total++
 	} else {
 		x.incomparable++
@@ -118,7 +118,7 @@ func (x *earlier) filterRest(ctx context.Context, dir results.Dir, c *results.Ca
 		if err != nil {
 			return err
 		}
-		bits += uint(size) / minLine * filterBits
+		bits += uint(max(0, size)) / minLine * filterBits //nolint:gosec // not negative
 	}
 	for i, f := range x.files {
 		if f.ended {

@@ -41,14 +41,16 @@ const (
 	aheadBytes   = 8 << 20
 	recordCost   = 512 // bytes a record needs beside its text
 
-	// The working time ends Reserve before the deadline, or a quarter of the time if that is shorter: one attempt
-	// that gets no answer, and then the last writes, for which writeTime remains, or half of it.
+	// Reserve is how long before the deadline work on records ends, or a quarter of the time if that is shorter: the time of
+	// one attempt without a response, and then writeTime, or half of it, for the last writes.
 	Reserve   = tim.AttemptTimeout + writeTime
 	writeTime = 5 * time.Second
 
-	// A run without a deadline ends by itself after runLength, and another may go on. A lease outlasts
-	// its run by LeaseMargin: functions have been seen to live a second beyond their deadline.
-	runLength   = 15 * time.Minute
+	// A run without a deadline ends after runLength, and another may resume.
+	runLength = 15 * time.Minute
+
+	// LeaseMargin is how much longer than its run a lease lasts: functions have been seen to live a second beyond their
+	// deadline.
 	LeaseMargin = 10 * time.Second
 
 	// Writing ends this long before the deadline, or an eighth of what the working time leaves, so that the run

@@ -81,7 +81,7 @@ func (r *run) begin(ctx context.Context, exp results.Export) (results.Checkpoint
 	m, err := r.dir.LoadManifest(r.writing)
 	switch {
 	case err == nil && m.Export.Version == exp.Version && (programErr != nil || r.imp.beganWith(r.writing, r.dir, &m, settings)):
-		return none, &m, nil
+		return none, &m, nil //nolint:nilerr // without a mapping nothing could be imported anyway
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return none, nil, err
 	}

@@ -13,10 +13,10 @@ import (
 
 var at = time.Date(2026, 11, 22, 10, 0, 0, 123456789, time.UTC)
 
-func record(name string) *group.Record { return &group.Record{Type: group.Public, Name: name} }
+func record() *group.Record { return &group.Record{Type: group.Public, Name: "a"} }
 
 func TestAppendLine_FieldOrder(t *testing.T) {
-	id, sum := record("a").Identity(), record("a").Sum()
+	id, sum := record().Identity(), record().Sum()
 	for _, row := range []struct {
 		name string
 		o    outcome.Outcome
@@ -24,39 +24,48 @@ func TestAppendLine_FieldOrder(t *testing.T) {
 		want string
 	}{
 		{
-			"imported", outcome.Outcome{N: 17, Line: 17, Status: outcome.Imported, GroupID: "@TGS#2J4SZEAEL", Attempts: 1, MS: 43, At: at},
+			"imported",
+			outcome.Outcome{N: 17, Line: 17, Status: outcome.Imported, GroupID: "@TGS#2J4SZEAEL", Attempts: 1, MS: 43, At: at},
 			"", `{"n":17,"line":17,"status":"imported","GroupId":"@TGS#2J4SZEAEL","code":0,"attempts":1,"ms":43,"at":"2026-11-22T10:00:00.123Z"}`,
 		},
 		{
-			"with an assigned ID", outcome.Outcome{N: 1, Line: 2, Status: outcome.Exists, GroupID: "g-x", Assigned: true, Code: 10021, Attempts: 2, At: at},
+			"with an assigned ID",
+			outcome.Outcome{N: 1, Line: 2, Status: outcome.Exists, GroupID: "g-x", Assigned: true, Code: 10021, Attempts: 2, At: at},
 			"", `{"n":1,"line":2,"status":"exists","GroupId":"g-x","assigned":true,"code":10021,"attempts":2,"ms":0,"at":"2026-11-22T10:00:00.123Z"}`,
 		},
 		{
-			"with digests", outcome.Outcome{N: 1, Line: 2, Status: outcome.Imported, GroupID: "g", Attempts: 1, At: at, ID: id, Sum: sum},
+			"with digests",
+			outcome.Outcome{N: 1, Line: 2, Status: outcome.Imported, GroupID: "g", Attempts: 1, At: at, ID: id, Sum: sum},
 			"", `{"n":1,"line":2,"status":"imported","GroupId":"g","code":0,"attempts":1,"ms":0,"at":"2026-11-22T10:00:00.123Z","id":"` + id.String() + `","sum":"` + sum.String() + `"}`,
 		},
 		{
-			"carried over", outcome.Outcome{N: 19, Line: 19, Status: outcome.Imported, GroupID: "g19", Carried: true, Differs: true, At: at, ID: id, Sum: sum},
+			"carried over",
+			outcome.Outcome{N: 19, Line: 19, Status: outcome.Imported, GroupID: "g19", Carried: true, Differs: true, At: at, ID: id, Sum: sum},
 			"", `{"n":19,"line":19,"status":"imported","GroupId":"g19","code":0,"carried":true,"differs":true,"at":"2026-11-22T10:00:00.123Z","id":"` + id.String() + `","sum":"` + sum.String() + `"}`,
 		},
 		{
-			"changed by the mapping", outcome.Outcome{N: 1, Line: 1, Status: outcome.Imported, GroupID: "g", Changed: []string{"GroupId", "Name"}, Source: "C024BE91L", Attempts: 1, At: at},
+			"changed by the mapping",
+			outcome.Outcome{N: 1, Line: 1, Status: outcome.Imported, GroupID: "g", Changed: []string{"GroupId", "Name"}, Source: "C024BE91L", Attempts: 1, At: at},
 			"", `{"n":1,"line":1,"status":"imported","GroupId":"g","code":0,"changed":["GroupId","Name"],"source":"C024BE91L","attempts":1,"ms":0,"at":"2026-11-22T10:00:00.123Z"}`,
 		},
 		{
-			"rejected, the record before the error", outcome.Outcome{N: 18, Line: 18, Status: outcome.Rejected, GroupID: "g18", Field: "Name", Rule: group.RuleLength, Error: "Name is 31 bytes, limit 30", At: at},
+			"rejected, the record before the error",
+			outcome.Outcome{N: 18, Line: 18, Status: outcome.Rejected, GroupID: "g18", Field: "Name", Rule: group.RuleLength, Error: "Name is 31 bytes, limit 30", At: at},
 			`{"Name": "x","error":"mine"}`, `{"n":18,"line":18,"status":"rejected","GroupId":"g18","code":0,"field":"Name","rule":"length","record":{"Name": "x","error":"mine"},"error":"Name is 31 bytes, limit 30","attempts":0,"at":"2026-11-22T10:00:00.123Z"}`,
 		},
 		{
-			"not JSON", outcome.Outcome{N: 1, Line: 1, Status: outcome.Rejected, Error: `odd text ,"record": in it`, At: at},
+			"not JSON",
+			outcome.Outcome{N: 1, Line: 1, Status: outcome.Rejected, Error: `odd text ,"record": in it`, At: at},
 			"\x01", `{"n":1,"line":1,"status":"rejected","code":0,"text":"\u0001","error":"odd text ,\"record\": in it","attempts":0,"at":"2026-11-22T10:00:00.123Z"}`,
 		},
 		{
-			"not UTF-8", outcome.Outcome{N: 1, Line: 1, Status: outcome.Rejected, At: at},
+			"not UTF-8",
+			outcome.Outcome{N: 1, Line: 1, Status: outcome.Rejected, At: at},
 			"\xff", `{"n":1,"line":1,"status":"rejected","code":0,"bytes":"/w==","attempts":0,"at":"2026-11-22T10:00:00.123Z"}`,
 		},
 		{
-			"in another time zone", outcome.Outcome{N: 1, Line: 1, Status: outcome.Imported, At: at.In(time.FixedZone("", 8*3600))},
+			"in another time zone",
+			outcome.Outcome{N: 1, Line: 1, Status: outcome.Imported, At: at.In(time.FixedZone("", 8*3600))},
 			"", `{"n":1,"line":1,"status":"imported","code":0,"attempts":0,"at":"2026-11-22T10:00:00.123Z"}`,
 		},
 	} {
@@ -189,7 +198,7 @@ func FuzzParse(f *testing.F) {
 }
 
 func BenchmarkParse(b *testing.B) {
-	rec := record("a")
+	rec := record()
 	o := outcome.Outcome{N: 17, Line: 17, Status: outcome.Imported, GroupID: "@TGS#2J4SZEAEL", Attempts: 1, MS: 43, At: at, ID: rec.Identity(), Sum: rec.Sum()}
 	line := o.AppendLine(nil)
 	b.SetBytes(int64(len(line)))
@@ -201,7 +210,7 @@ func BenchmarkParse(b *testing.B) {
 }
 
 func BenchmarkAppendLine(b *testing.B) {
-	rec := record("a")
+	rec := record()
 	o := outcome.Outcome{N: 17, Line: 17, Status: outcome.Imported, GroupID: "@TGS#2J4SZEAEL", Attempts: 1, MS: 43, At: at, ID: rec.Identity(), Sum: rec.Sum()}
 	buf := make([]byte, 0, 1<<10)
 	for b.Loop() {

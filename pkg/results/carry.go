@@ -36,7 +36,7 @@ type Carry struct {
 func (c *Carry) NotFound() int64 {
 	used := int64(0)
 	for _, s := range c.Sources {
-		used += int64(s.Used.Count())
+		used += int64(s.Used.Count()) //nolint:gosec // lines of a file
 	}
 	return max(0, c.Earlier-used)
 }
@@ -341,7 +341,7 @@ func (d Dir) MissingParts(ctx context.Context, cp *Checkpoint) (missing, total i
 // putLeft writes the earlier outcomes that an archived import has not taken over itself, and reports whether there are
 // any: a later version may hold their records again.
 func (d Dir) putLeft(ctx context.Context, archived Names, c *Carry) (bool, error) {
-	any := false
+	found := false
 	lines := func(yield func([]byte, error) bool) {
 		var buf []byte
 		for _, s := range c.Sources {
@@ -350,7 +350,7 @@ func (d Dir) putLeft(ctx context.Context, archived Names, c *Carry) (bool, error
 					yield(nil, err)
 					return
 				}
-				any = true
+				found = true
 				if buf = e.Outcome.AppendLine(buf[:0]); !yield(buf, nil) {
 					return
 				}
@@ -361,7 +361,7 @@ func (d Dir) putLeft(ctx context.Context, archived Names, c *Carry) (bool, error
 		return false, nil
 	}
 	_, err := put(ctx, d.Bucket, archived.earlier(), lines, func(line []byte) []byte { return line })
-	return any, err
+	return found, err
 }
 
 func copyObject(ctx context.Context, b blob.Bucket, from, to string) error {

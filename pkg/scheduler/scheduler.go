@@ -142,7 +142,7 @@ func (s *Scheduler) Pass(ctx context.Context, a Action) (Result, error) {
 			}
 			continue
 		}
-		if f.finished && !(a.Retry && f.retry) {
+		if f.finished && (!a.Retry || !f.retry) {
 			continue
 		}
 		looking.Go(func() error {
