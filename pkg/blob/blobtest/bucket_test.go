@@ -18,7 +18,7 @@ import (
 )
 
 func TestBucket_InMemory(t *testing.T) {
-	blobtest.TestBucket(t, func(t *testing.T) blob.Bucket {
+	blobtest.TestBucket(t, func(*testing.T) blob.Bucket {
 		return new(blobtest.Bucket)
 	})
 }

@@ -247,6 +247,7 @@ type signer struct {
 	next        http.RoundTripper
 }
 
+// RoundTrip signs the request and sends it.
 func (s *signer) RoundTrip(req *http.Request) (*http.Response, error) {
 	id, key, token := s.credentials()
 	if id == "" || key == "" {

@@ -575,7 +575,7 @@ func TestReadRange_SlowResponse(t *testing.T) {
 			n, err := r.Read(buf)
 			longest = max(longest, time.Since(start))
 			total += n
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			if err != nil {
@@ -1172,7 +1172,7 @@ func TestBucket_MemoryIsIndependentOfSize(t *testing.T) {
 		if !bytes.Equal(buf[:n], other[:n]) {
 			t.Fatal("other bytes than those that were put")
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
