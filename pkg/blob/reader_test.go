@@ -351,6 +351,37 @@ func (b slowBucket) ReadRange(
 	return b.Bucket.ReadRange(untimed, key, version, off, n, buf)
 }
 
+// deafBucket returns a permanent error of its own when the context of a request ends.
+type deafBucket struct{ blob.Bucket }
+
+func (b deafBucket) ReadRange(
+	ctx context.Context, key, version string, off, n int64, buf []byte,
+) ([]byte, blob.Info, error) {
+	data, info, err := b.Bucket.ReadRange(ctx, key, version, off, n, buf)
+	if ctx.Err() != nil {
+		err = blob.Permanent(errStore)
+	}
+	return data, info, err
+}
+
+func TestReader_TimeoutIsNotPermanent(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *blobtest.Bucket, info blob.Info) {
+		for _, after := range []int64{10, -1} {
+			b.Fail = func(op blobtest.Op) blobtest.Fault {
+				if op.N%2 == 1 {
+					return blobtest.Fault{HangAfter: after}
+				}
+				return blobtest.Fault{}
+			}
+			r := blob.NewReader(t.Context(), deafBucket{b}, info.Key, info.Version, 0, info.Size)
+			if data, err := io.ReadAll(r); string(data) != letters || err != nil {
+				t.Errorf("hangs after %d bytes: read %q, %v", after, data, err)
+			}
+			r.Close()
+		}
+	})
+}
+
 func TestReader_UntimedBucket(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *blobtest.Bucket, info blob.Info) {
 		start := time.Now()

@@ -29,13 +29,13 @@ const (
 	attemptTimeout  = 2 * time.Minute
 	completeTimeout = 10 * time.Minute
 
-	maxAnswer = 1 << 20 // bytes of an answer to completing an upload that are looked at
+	maxResponse = 1 << 20 // bytes that are read of the response to completing an upload
 )
 
 var (
 	waits = backoff.Exponential{Base: 250 * time.Millisecond, Max: 2 * time.Second}
 
-	errNoCredentials = errors.New("there are no credentials: secret ID or key is empty")
+	errNoCredentials = errors.New("no credentials: secret ID or key is empty")
 	errTimeout       = errors.New("the attempt took too long")
 )
 
@@ -80,8 +80,8 @@ func (b *Bucket) attempt(ctx context.Context, action string,
 	return resp, b.judge(ctx, action, resp, err)
 }
 
-// judge says what an attempt came to. It passes on nothing of the SDK's errors that may hold a header or
-// a URL.
+// judge returns the result of an attempt. It drops everything from errors of the SDK that may contain a
+// header or a URL.
 func (b *Bucket) judge(ctx context.Context, action string, resp *cos.Response, err error) error {
 	if err == nil {
 		b.seen.Store(true)
@@ -121,43 +121,40 @@ func (b *Bucket) judge(ctx context.Context, action string, resp *cos.Response, e
 	}
 	if resp != nil && (action == "PutObject" || action == "UploadPart") {
 		if resp.Header.Get(crcHeader) == "" {
-			return errors.New("the answer to " + action + " has no " + crcHeader + ": the endpoint is not COS")
+			return errors.New("the response to " + action + " has no " + crcHeader + ": the endpoint is not COS")
 		}
 		return &lost{action, errChecksum}
 	}
 	if resp != nil {
-		err = errors.New("the answer cannot be read") // the SDK's message holds it all
+		err = errors.New("the response cannot be read") // the message of the SDK contains all of it
 	}
 	return &lost{action, err}
 }
 
-// A lost attempt is one that may have had its effect or not.
+// A lost attempt had no response. It may have had its effect.
 type lost struct {
 	action string
 	err    error
 }
 
-// Error implements error.
-func (l *lost) Error() string { return fmt.Sprintf("no answer to %s: %v", l.action, l.err) }
+func (l *lost) Error() string { return fmt.Sprintf("no response to %s: %v", l.action, l.err) }
 
-// Unwrap returns what went wrong.
 func (l *lost) Unwrap() error { return l.err }
 
-// A refusal is COS's answer that it did not do what it was asked. Its message leaves out COS's own one,
-// which may quote the signed request.
+// A refusal is an error response of COS. Its message omits the message of COS, which may quote the signed
+// request.
 //
-// Codes are those of cloud.tencent.com/document/product/436/7730, 2023-12-20.
+// The codes are from cloud.tencent.com/document/product/436/7730, 2023-12-20.
 type refusal struct {
 	action, bucket  string
 	status          int
 	code, requestID string
-	bare            bool // the answer to a HEAD, which has no code
-	expired         bool // COS says so; the code may be AccessDenied all the same (436/40105, 2021-05-08)
+	bare            bool // the response to a HEAD, which has no code
+	expired         bool // by the message of COS; the code may be AccessDenied (436/40105, 2021-05-08)
 }
 
-// Error implements error.
 func (r *refusal) Error() string {
-	s := fmt.Sprintf("COS answers %d", r.status)
+	s := fmt.Sprintf("COS returned %d", r.status)
 	if plain.MatchString(r.code) {
 		s += " " + r.code
 	}
@@ -174,13 +171,14 @@ func (r *refusal) Error() string {
 // accessDenied is the code of a request that the policy does not allow.
 const accessDenied = "AccessDenied"
 
-// plain is what codes and request IDs look like.
+// plain matches codes and request IDs.
 var plain = regexp.MustCompile(`^[A-Za-z0-9._=+/-]{1,100}$`)
 
-// advice says what to do about a refusal.
+// advice returns what to do about a refusal.
 func (r *refusal) advice() string {
 	if r.expired || r.code == "ExpiredToken" {
-		return "the temporary keys of the role, or the signature, have expired: the next event brings new keys; else see whether the clock is right"
+		return "the temporary keys of the role, or the signature, have expired: " +
+			"the next event brings new keys; otherwise check the clock"
 	}
 	switch r.code {
 	case "NoSuchBucket":
@@ -196,7 +194,8 @@ func (r *refusal) advice() string {
 	}
 	switch {
 	case r.status == http.StatusForbidden && r.bare && r.code == "":
-		return "allow name/cos:" + r.action + " on " + r.bucket + " to the role or key, or see whether the credentials are good and the clock is right"
+		return "allow name/cos:" + r.action + " on " + r.bucket + " to the role or key, " +
+			"or check the credentials and the clock"
 	case r.status == http.StatusForbidden:
 		return "allow name/cos:" + r.action + " on " + r.bucket + " to the role or key"
 	case r.status >= 300 && r.status < 400:
@@ -205,7 +204,7 @@ func (r *refusal) advice() string {
 	return ""
 }
 
-// Unwrap returns what the refusal means to a caller of [blob.Bucket], if it has a meaning there.
+// Unwrap returns the error of [blob.Bucket] that the refusal stands for, or nil.
 func (r *refusal) Unwrap() error {
 	switch {
 	case r.code == "NoSuchKey", r.status == http.StatusNotFound && r.bare:
@@ -220,7 +219,7 @@ func (r *refusal) Unwrap() error {
 	return nil
 }
 
-// transient reports whether another attempt may have another end.
+// transient reports whether another attempt may have another result.
 func transient(err error) bool {
 	if _, ok := errors.AsType[*lost](err); ok {
 		return true
@@ -242,13 +241,13 @@ func transient(err error) bool {
 	return r.status >= 500
 }
 
-// A signer signs each request with the credentials of that moment.
+// A signer signs each request with the credentials valid at that time.
 type signer struct {
 	credentials func() (id, key, token string)
 	next        http.RoundTripper
 }
 
-// RoundTrip implements [http.RoundTripper].
+// RoundTrip signs the request and sends it.
 func (s *signer) RoundTrip(req *http.Request) (*http.Response, error) {
 	id, key, token := s.credentials()
 	if id == "" || key == "" {
@@ -270,10 +269,10 @@ func (s *signer) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// unmask gives an answer that says 200, and that it failed, the status of a failure. COS answers so when
-// it began to put parts together before it knew (cloud.tencent.com/document/product/436/7742).
+// unmask gives a response with status 200 and an error in its body the status of an error. COS sends such
+// responses if it began to assemble parts before it failed (cloud.tencent.com/document/product/436/7742).
 func unmask(resp *http.Response) error {
-	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxResponse))
 	resp.Body.Close()
 	if err != nil {
 		return err
@@ -283,7 +282,7 @@ func unmask(resp *http.Response) error {
 	for {
 		token, err := d.Token()
 		if err != nil {
-			return nil //nolint:nilerr // no XML: it is left to the SDK to complain
+			return nil //nolint:nilerr // no XML: the SDK reports it
 		}
 		if root, ok := token.(xml.StartElement); ok {
 			if root.Name.Local == "Error" {
@@ -302,6 +301,6 @@ func newTransport() http.RoundTripper {
 		ResponseHeaderTimeout: 30 * time.Second,
 		MaxIdleConnsPerHost:   16,
 		IdleConnTimeout:       30 * time.Second,
-		DisableCompression:    true, // bytes are wanted as they are stored
+		DisableCompression:    true, // bytes must arrive as they are stored
 	}
 }

@@ -2,33 +2,33 @@
 //
 // # Put if absent
 //
-// [Bucket.Create] rests on the header x-cos-forbid-overwrite, and distrusts it. COS ignores the header
-// on a bucket that has or had versioning and overwrites (cloud.tencent.com/document/product/436/7749;
-// lance issue 6595 is a loss of data by it), so the first Create asks whether that is so, and is refused
-// if it is. And races were seen to go wrong (opendal issue 7526, 2026-05, for copies): so each Create
-// writes a random token of its writer into the object's metadata and asks half a second later whose
-// token stands there. Of writers that all were told that they won, the one whose object stands has won.
-// That costs one HEAD and half a second for each Create that wins, and cannot see a writer whose request
-// takes longer than that between COS's check and its write.
+// [Bucket.Create] uses the header x-cos-forbid-overwrite, and checks its effect. COS ignores the header
+// and overwrites on a bucket that has or had versioning (cloud.tencent.com/document/product/436/7749;
+// lance issue 6595 reports a loss of data). The first Create therefore asks for the versioning of the
+// bucket, and fails if there is or was any. Concurrent writers have both succeeded (opendal issue 7526,
+// 2026-05, for copies). Each Create therefore writes a random token of its writer into the metadata of
+// the object, and reads the token half a second later. If several writers succeeded, the one whose token
+// it reads has created the object. This costs one HEAD and half a second for each successful Create. It
+// does not detect a writer whose request takes longer than that between the check of COS and its write.
 //
 // # Attempts
 //
-// The SDK's own attempts are switched off. What is lost (no answer, a broken one) or transient (429,
-// 5xx, conflicts of writers) is asked for again up to four times, after a random wait of up to 0.25 s,
-// and up to 0.5, 1 and 2 s, as long as the context is not done.
+// The retries of the SDK are disabled. ReadRange makes one attempt, [blob.Reader] the others. The other
+// methods repeat a request up to four times if its response was lost or broken, or is transient (429,
+// 5xx, conflicts of writers), after a random wait of up to 0.25, 0.5, 1 and 2 s.
 //
 // # Permissions
 //
-// Of the policy of the role or key, by method:
+// The policy of the role or key must allow, by method:
 //
-//	Stat    name/cos:HeadObject, name/cos:GetObject
-//	Open    name/cos:GetObject, name/cos:HeadObject
-//	Create  name/cos:PutObject, name/cos:HeadObject, name/cos:GetBucketVersioning
-//	Put     name/cos:PutObject; of more than 8 MiB also name/cos:InitiateMultipartUpload,
-//	        name/cos:UploadPart, name/cos:CompleteMultipartUpload, name/cos:AbortMultipartUpload,
-//	        name/cos:HeadObject
-//	List    name/cos:GetBucket
-//	Delete  name/cos:DeleteObject
+//	Stat       name/cos:HeadObject, name/cos:GetObject
+//	ReadRange  name/cos:GetObject, name/cos:HeadObject
+//	Create     name/cos:PutObject, name/cos:HeadObject, name/cos:GetBucketVersioning
+//	Put        name/cos:PutObject; of more than 8 MiB also name/cos:InitiateMultipartUpload,
+//	           name/cos:UploadPart, name/cos:CompleteMultipartUpload, name/cos:AbortMultipartUpload,
+//	           name/cos:HeadObject
+//	List       name/cos:GetBucket
+//	Delete     name/cos:DeleteObject
 package cosblob
 
 import (
@@ -52,26 +52,26 @@ import (
 	"groupimport/pkg/blob"
 )
 
-// Config says which bucket it is, and how to reach it.
+// Config has the name of a bucket and how to reach it.
 type Config struct {
 	Bucket string // with its APPID at the end: name-1250000000
 	Region string // ap-guangzhou
 
-	// Endpoint is another base URL than https://BUCKET.cos.REGION.myqcloud.com, for tests and proxies:
-	// http or https, host and port, no path. Bucket and Region then are for messages only.
+	// Endpoint replaces the base URL https://BUCKET.cos.REGION.myqcloud.com, for tests and proxies: http or
+	// https, host and port, no path. Bucket and Region are then used in messages only.
 	Endpoint string
 
-	// Credentials returns a secret ID and key, and the token that belongs to them if they are temporary.
-	// It is asked afresh for each request, concurrently if requests are: the platform renews temporary
-	// ones between invocations.
+	// Credentials returns a secret ID and key, and their token if they are temporary. It is called for
+	// each request, concurrently for concurrent requests: the platform renews temporary credentials between
+	// invocations.
 	Credentials func() (id, key, token string)
 
-	// NoCRC64 goes without the checksum in COS's answers, for servers that are none.
+	// NoCRC64 does not require the checksum in responses, for servers other than COS.
 	NoCRC64 bool
 
-	Log *slog.Logger // told of requests that are sent again; nil discards
+	Log *slog.Logger // of failed requests that are repeated; nil discards
 
-	Transport http.RoundTripper // nil: one with time-outs for connecting and for the beginning of an answer
+	Transport http.RoundTripper // nil: one with timeouts for connecting and for the headers of a response
 }
 
 // A Bucket is a bucket of COS. It is a [blob.Bucket]. A version is an ETag, without its quotes.
@@ -80,7 +80,7 @@ type Bucket struct {
 	client     *cos.Client
 	seen       atomic.Bool // the bucket is known to exist
 	unversed   atomic.Bool // the bucket is known to have never had versioning
-	partsLimit int         // maxParts, but in tests
+	partsLimit int         // maxParts, except in tests
 }
 
 var (
@@ -93,12 +93,12 @@ var (
 	regionName = regexp.MustCompile(`^[a-z]+(-[a-z0-9]+)+$`)
 )
 
-// Open returns the bucket that config tells of. It sends nothing: whether the bucket is there shows at
-// its first use.
+// Open returns the bucket of config. It sends no request: a missing bucket is reported at its first use.
 func Open(config Config) (*Bucket, error) {
 	var errs []error
 	if !bucketName.MatchString(config.Bucket) {
-		errs = append(errs, fmt.Errorf("bucket %q (EXPORT_BUCKET) is not a name with the APPID at its end, like name-1250000000", config.Bucket))
+		errs = append(errs, fmt.Errorf(
+			"bucket %q (EXPORT_BUCKET) is not a name with the APPID at its end, like name-1250000000", config.Bucket))
 	}
 	if !regionName.MatchString(config.Region) {
 		errs = append(errs, fmt.Errorf("region %q (COS_REGION) is not of the form ap-guangzhou", config.Region))
@@ -109,8 +109,9 @@ func Open(config Config) (*Bucket, error) {
 	base, err := url.Parse(cmp.Or(config.Endpoint, "https://"+config.Bucket+".cos."+config.Region+".myqcloud.com"))
 	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" || base.User != nil ||
 		strings.Trim(base.Path, "/") != "" || base.RawQuery != "" || base.Fragment != "" {
-		// Not the URL itself, in which there may be a password.
-		errs = append(errs, errors.New("the endpoint (COS_ENDPOINT) is not http:// or https:// with a host, a port if need be, and nothing else"))
+		// The URL may contain a password.
+		errs = append(errs, errors.New(
+			"the endpoint (COS_ENDPOINT) must be http:// or https:// with a host, an optional port, and nothing else"))
 	}
 	if len(errs) > 0 {
 		return nil, fmt.Errorf("open COS bucket: %w", errors.Join(errs...))
@@ -126,13 +127,13 @@ func Open(config Config) (*Bucket, error) {
 	return &Bucket{config: config, client: client, partsLimit: maxParts}, nil
 }
 
-// maxKey is how many bytes of UTF-8 a key may have (tencentcloud.com/document/product/436/13324, 2024-03-25).
+// maxKey is the limit of a key in bytes of UTF-8 (tencentcloud.com/document/product/436/13324, 2024-03-25).
 const maxKey = 850
 
-// FitsKey implements [blob.KeyFitter].
+// FitsKey checks the length of key in bytes.
 func (*Bucket) FitsKey(key string) error { return blob.FitsBytes(key, maxKey) }
 
-// Stat implements [blob.Bucket].
+// Stat makes one HEAD, and a GET if the reason of a failure is unclear.
 func (b *Bucket) Stat(ctx context.Context, key string) (blob.Info, error) {
 	info, _, err := b.head(ctx, key)
 	if err != nil {
@@ -141,7 +142,7 @@ func (b *Bucket) Stat(ctx context.Context, key string) (blob.Info, error) {
 	return info, nil
 }
 
-// head is Stat, and returns the answer's header beside it.
+// head is Stat, and also returns the header of the response.
 func (b *Bucket) head(ctx context.Context, key string) (blob.Info, http.Header, error) {
 	if err := check(ctx, key); err != nil {
 		return blob.Info{}, nil, err
@@ -159,9 +160,9 @@ func (b *Bucket) head(ctx context.Context, key string) (blob.Info, http.Header, 
 	return info, resp.Header, err
 }
 
-// headFailure returns why a HEAD failed with err, or nil if the object is there by now. The response to a HEAD has no
-// body that would tell a missing object from a missing bucket, or why it was refused: expired keys look like a wrong
-// policy. So a GET asks once more where that matters.
+// headFailure returns the reason why a HEAD failed with err, or nil if the object was written meanwhile. The
+// response to a HEAD has no body, so a missing object looks like a missing bucket, and expired keys look
+// like a wrong policy. A GET tells them apart.
 func (b *Bucket) headFailure(ctx context.Context, key string, err error) error {
 	missing := errors.Is(err, fs.ErrNotExist)
 	r, refused := errors.AsType[*refusal](err)
@@ -180,16 +181,17 @@ func (b *Bucket) headFailure(ctx context.Context, key string, err error) error {
 		return getErr
 	}
 	get, answered := errors.AsType[*refusal](getErr)
-	if answered && (get.code != accessDenied || get.expired) && (get.status == http.StatusBadRequest || get.status == http.StatusForbidden) {
+	isDenied := answered && (get.status == http.StatusBadRequest || get.status == http.StatusForbidden)
+	if isDenied && (get.code != accessDenied || get.expired) {
 		return getErr
 	}
 	if r.status == http.StatusForbidden && (answered || getErr == nil) {
-		r.code = accessDenied // the credentials are good
+		r.code = accessDenied // the credentials are valid
 	}
 	return err
 }
 
-// Delete implements [blob.Bucket]. On a bucket with versioning the older versions stay.
+// Delete removes the object at key. On a bucket with versioning the older versions stay.
 func (b *Bucket) Delete(ctx context.Context, key string) error {
 	err := check(ctx, key)
 	if err == nil {
@@ -203,8 +205,8 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 	return nil
 }
 
-// List implements [blob.Bucket]. COS's lists may show what is new, or gone, late. Objects whose keys end
-// in a slash, which the console makes for folders, are left out.
+// List may include new or deleted objects late. It omits objects whose keys end in a slash, which the
+// console creates for folders.
 func (b *Bucket) List(ctx context.Context, prefix, delimiter string) iter.Seq2[blob.Info, error] {
 	return func(yield func(blob.Info, error) bool) {
 		if err := blob.CheckDelimiter(delimiter); err != nil {
@@ -215,7 +217,7 @@ func (b *Bucket) List(ctx context.Context, prefix, delimiter string) iter.Seq2[b
 		for {
 			p, err := b.page(ctx, prefix, delimiter, marker)
 			if err == nil && p.more && p.next <= marker {
-				err = fmt.Errorf("the page after %q leads to no other", marker)
+				err = fmt.Errorf("the page after %q has no marker of the next page", marker)
 			}
 			if err != nil {
 				yield(blob.Info{}, fmt.Errorf("list %q: %w", prefix, err))
@@ -223,7 +225,7 @@ func (b *Bucket) List(ctx context.Context, prefix, delimiter string) iter.Seq2[b
 			}
 			for _, info := range p.infos {
 				if info.Key <= last {
-					continue // a folder that the page before ended in
+					continue // the folder at the end of the previous page
 				}
 				if ctx.Err() != nil {
 					yield(blob.Info{}, fmt.Errorf("list %q: %w", prefix, context.Cause(ctx)))
@@ -242,7 +244,7 @@ func (b *Bucket) List(ctx context.Context, prefix, delimiter string) iter.Seq2[b
 	}
 }
 
-// A page is one answer of a list.
+// A page is one response of a list.
 type page struct {
 	infos []blob.Info // in the order of their keys' bytes
 	more  bool
@@ -259,7 +261,7 @@ func (b *Bucket) page(ctx context.Context, prefix, delimiter, marker string) (pa
 		var err error
 		res, resp, err = b.client.Bucket.Get(ctx, &cos.BucketGetOptions{
 			Prefix: prefix, Delimiter: delimiter, Marker: marker, MaxKeys: 1000,
-			EncodingType: "url", // XML cannot hold every key
+			EncodingType: "url", // XML cannot represent every key
 		})
 		return resp, err
 	})
@@ -278,7 +280,7 @@ func (b *Bucket) page(ctx context.Context, prefix, delimiter, marker string) (pa
 	}
 	p.next = decode(res.NextMarker)
 	for _, o := range res.Contents {
-		// The one date that cannot be read is no reason to show nothing.
+		// One unreadable date is no reason to omit the object.
 		modified, _ := time.Parse(time.RFC3339, o.LastModified)
 		p.infos = append(p.infos, blob.Info{Key: decode(o.Key), Version: version(o.ETag), Size: o.Size, Modified: modified})
 	}
@@ -286,7 +288,7 @@ func (b *Bucket) page(ctx context.Context, prefix, delimiter, marker string) (pa
 		p.infos = append(p.infos, blob.Info{Key: decode(folder)})
 	}
 	if err != nil {
-		return page{}, fmt.Errorf("a key in the answer is not URL-encoded: %w", err)
+		return page{}, fmt.Errorf("a key in the response is not URL-encoded: %w", err)
 	}
 	slices.SortFunc(p.infos, func(a, b blob.Info) int { return strings.Compare(a.Key, b.Key) })
 	if p.next == "" && len(p.infos) > 0 {

@@ -225,7 +225,7 @@ var methods = []struct {
 	{"Delete", []string{"DeleteObject"}, func(ctx context.Context, b blob.Bucket) error { return b.Delete(ctx, "there") }},
 }
 
-func TestMethodsSendTheseActions(t *testing.T) {
+func TestBucket_ActionsOfMethods(t *testing.T) {
 	for _, m := range methods {
 		t.Run(m.name, func(t *testing.T) {
 			var got []string
@@ -254,7 +254,7 @@ func TestMethodsSendTheseActions(t *testing.T) {
 
 // Each method does its work though the first request of one of its actions goes wrong, and leaves what it
 // would have left.
-func TestOneFailureIsHidden(t *testing.T) {
+func TestBucket_OneFailureIsHidden(t *testing.T) {
 	faults := map[string]costest.Fault{
 		"429":                    {Status: 429, Code: "TooManyRequests"},
 		"500":                    {Status: 500, Code: "InternalError"},
@@ -329,7 +329,7 @@ func sameAs(data []byte, method string) bool {
 	return bytes.Equal(data, want)
 }
 
-func TestAttemptsAreBounded(t *testing.T) {
+func TestBucket_AttemptsAreBounded(t *testing.T) {
 	for _, m := range methods {
 		for name, fault := range map[string]costest.Fault{
 			"503":       {Status: 503, Code: "SlowDown"},
@@ -366,7 +366,7 @@ func TestAttemptsAreBounded(t *testing.T) {
 	}
 }
 
-func TestWaitsEndWithTheContext(t *testing.T) {
+func TestBucket_WaitsEndWithTheContext(t *testing.T) {
 	errEnd := errors.New("time is up")
 	for _, m := range methods {
 		bubble(t, costest.Options{Fail: always("", costest.Fault{Delay: time.Minute, Status: 503, Code: "SlowDown"})}, func(t *testing.T, b bench) {
@@ -385,7 +385,7 @@ func TestWaitsEndWithTheContext(t *testing.T) {
 	}
 }
 
-func TestCreateKnowsItsOwnObject(t *testing.T) {
+func TestCreate_RecognizesItsOwnObject(t *testing.T) {
 	t.Run("after a lost answer", func(t *testing.T) {
 		fail := first("PutObject", costest.Fault{Cut: true, Applied: true})
 		bubble(t, costest.Options{Fail: fail}, func(t *testing.T, b bench) {
@@ -420,7 +420,7 @@ func TestCreateKnowsItsOwnObject(t *testing.T) {
 
 // Where COS lets more than one writer through, one wins all the same, and it is the one whose object
 // stands.
-func TestCreateHasOneWinner(t *testing.T) {
+func TestCreate_OneOfConcurrentWritersSucceeds(t *testing.T) {
 	const writers = 16
 	for name, options := range map[string]costest.Options{
 		"where looking and writing are one": {},
@@ -459,7 +459,7 @@ func TestCreateHasOneWinner(t *testing.T) {
 	}
 }
 
-func TestCreateRefusesVersionedBuckets(t *testing.T) {
+func TestCreate_VersionedBucket(t *testing.T) {
 	for _, versioning := range []string{"Enabled", "Suspended"} {
 		bubble(t, costest.Options{Versioning: versioning}, func(t *testing.T, b bench) {
 			seed(t, b.objects, "lease", "another's")
@@ -483,7 +483,7 @@ func TestCreateRefusesVersionedBuckets(t *testing.T) {
 	}
 }
 
-func TestCreateAsksOnceForVersioning(t *testing.T) {
+func TestCreate_RequestsVersioningOnce(t *testing.T) {
 	denied := first("GetBucketVersioning", costest.Fault{Status: 403, Code: "AccessDenied"})
 	bubble(t, costest.Options{Fail: denied}, func(t *testing.T, b bench) {
 		err := b.Create(t.Context(), "lease/0", []byte("mine"))
@@ -501,7 +501,7 @@ func TestCreateAsksOnceForVersioning(t *testing.T) {
 	})
 }
 
-func TestConflictsThatAreNone(t *testing.T) {
+func TestCreate_OtherConflicts(t *testing.T) {
 	bubble(t, costest.Options{Fail: always("PutObject", costest.Fault{Status: 409, Code: "PathConflict"})}, func(t *testing.T, b bench) {
 		err := b.Create(t.Context(), "a/b", []byte("mine"))
 		if err == nil || errors.Is(err, fs.ErrExist) || !strings.Contains(err.Error(), "PathConflict") {
@@ -614,7 +614,7 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-func TestReadsNoticeOtherBytes(t *testing.T) {
+func TestReadRange_OtherBytes(t *testing.T) {
 	t.Run("a flipped bit in an object of one range", func(t *testing.T) {
 		bubble(t, costest.Options{Fail: first("GetObject", costest.Fault{FlipOut: true})}, func(t *testing.T, b bench) {
 			if err := b.Put(t.Context(), "object", strings.NewReader("some bytes")); err != nil {
@@ -705,7 +705,7 @@ func TestReadsNoticeOtherBytes(t *testing.T) {
 	})
 }
 
-func TestUploadsAreCompletedOrAborted(t *testing.T) {
+func TestPut_UploadIsCompletedOrAborted(t *testing.T) {
 	masked := costest.Fault{Status: 200, Code: "InternalError", Masked: true}
 	appliedAndMasked := masked
 	appliedAndMasked.Applied = true
@@ -719,7 +719,7 @@ func TestUploadsAreCompletedOrAborted(t *testing.T) {
 		"an error in a 200, once":            {first("CompleteMultipartUpload", masked), random(smaller), true, ""},
 		"an error in a 200 after the effect": {first("CompleteMultipartUpload", appliedAndMasked), random(smaller), true, ""},
 		"always an error in a 200":           {always("CompleteMultipartUpload", masked), random(smaller), false, "InternalError"},
-		"a part that is refused":             {always("UploadPart", costest.Fault{Status: 403, Code: "AccessDenied"}), random(smaller), false, "part 1: COS answers 403"},
+		"a part that is refused":             {always("UploadPart", costest.Fault{Status: 403, Code: "AccessDenied"}), random(smaller), false, "part 1: COS returned 403"},
 		"a body that fails":                  {nil, io.MultiReader(random(smaller), iotest.ErrReader(errBody)), false, errBody.Error()},
 		"a whole number of parts":            {nil, random(16 << 20), true, ""},
 		"one byte more than a part":          {nil, random(8<<20 + 1), true, ""},
@@ -756,7 +756,7 @@ func TestUploadsAreCompletedOrAborted(t *testing.T) {
 		fail := always("AbortMultipartUpload", costest.Fault{Status: 403, Code: "AccessDenied"})
 		bubble(t, costest.Options{Fail: fail}, func(t *testing.T, b bench) {
 			err := b.Put(t.Context(), "object", io.MultiReader(random(smaller), iotest.ErrReader(errBody)))
-			if !errors.Is(err, errBody) || !strings.Contains(err.Error(), "cost") || !strings.Contains(err.Error(), "name/cos:AbortMultipartUpload") {
+			if !errors.Is(err, errBody) || !strings.Contains(err.Error(), "are charged") || !strings.Contains(err.Error(), "name/cos:AbortMultipartUpload") {
 				t.Errorf("error %v", err)
 			}
 		})
@@ -777,7 +777,7 @@ func TestUploadsAreCompletedOrAborted(t *testing.T) {
 	})
 }
 
-func TestChecksumsOfAnswers(t *testing.T) {
+func TestPut_ChecksumOfResponse(t *testing.T) {
 	for _, size := range []int64{1, smaller} {
 		bubble(t, costest.Options{Fail: always("", costest.Fault{BadCRC: true})}, func(t *testing.T, b bench) {
 			if err := b.Put(t.Context(), "object", random(size)); err == nil || !strings.Contains(err.Error(), "x-cos-hash-crc64ecma") {
@@ -796,7 +796,7 @@ func TestChecksumsOfAnswers(t *testing.T) {
 	}
 }
 
-func TestList(t *testing.T) {
+func TestList_Responses(t *testing.T) {
 	t.Run("shows objects late", func(t *testing.T) {
 		bubble(t, costest.Options{ListLag: time.Minute}, func(t *testing.T, b bench) {
 			if err := b.Put(t.Context(), "object", strings.NewReader("data")); err != nil {
@@ -859,7 +859,7 @@ type transportFunc func(*http.Request) (*http.Response, error)
 
 func (f transportFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-func TestAnswersThatMakeNoSense(t *testing.T) {
+func TestReadRange_InvalidResponses(t *testing.T) {
 	header := func(pairs ...string) http.Header {
 		h := http.Header{"Etag": {`"v"`}, "Last-Modified": {"Sun, 22 Nov 2026 10:00:00 GMT"}}
 		for i := 0; i < len(pairs); i += 2 {
@@ -893,7 +893,7 @@ func TestAnswersThatMakeNoSense(t *testing.T) {
 	}
 }
 
-func TestCredentialsAreThoseOfTheMoment(t *testing.T) {
+func TestBucket_CredentialsChange(t *testing.T) {
 	bubble(t, costest.Options{}, func(t *testing.T, b bench) {
 		seed(t, b.objects, "there", "some bytes")
 		now := key
@@ -1005,7 +1005,7 @@ func TestExpiredSignature_IsNoMissingPermission(t *testing.T) {
 	}
 }
 
-func TestMissingPermissionIsNamed(t *testing.T) {
+func TestBucket_MissingPermissionIsNamed(t *testing.T) {
 	for _, m := range methods {
 		for _, action := range m.actions {
 			fail := func(r costest.Request) costest.Fault {
@@ -1028,7 +1028,7 @@ func TestMissingPermissionIsNamed(t *testing.T) {
 	}
 }
 
-func TestMissingBucketIsNoMissingObject(t *testing.T) {
+func TestBucket_MissingBucketIsNoMissingObject(t *testing.T) {
 	for _, m := range methods {
 		bubble(t, costest.Options{NoBucket: true}, func(t *testing.T, b bench) {
 			err := m.do(t.Context(), b)
@@ -1050,7 +1050,7 @@ func TestMissingBucketIsNoMissingObject(t *testing.T) {
 	})
 }
 
-func TestErrorsHoldNoSecrets(t *testing.T) {
+func TestBucket_ErrorsContainNoSecrets(t *testing.T) {
 	faults := []costest.Fault{{Cut: true}, {Applied: true, Cut: true}, {BadCRC: true}, {Delay: time.Hour}, {Status: 200, Code: "InternalError", Masked: true}}
 	for _, status := range []int{301, 400, 403, 404, 409, 412, 416, 429, 500, 503} {
 		faults = append(faults, costest.Fault{Status: status, Code: "SomeCode"}, costest.Fault{Status: status, Code: "a code with " + key.Secret + key.Token})
@@ -1085,7 +1085,7 @@ func TestErrorsHoldNoSecrets(t *testing.T) {
 	}
 }
 
-func TestConfig(t *testing.T) {
+func TestOpen_InvalidConfig(t *testing.T) {
 	good := cosblob.Config{Bucket: "groups-1250000000", Region: "ap-guangzhou", Credentials: credentials}
 	for name, change := range map[string]func(*cosblob.Config){
 		"bucket without APPID": func(c *cosblob.Config) { c.Bucket = "groups" },
@@ -1130,7 +1130,7 @@ func TestConfig(t *testing.T) {
 	}
 }
 
-func TestMemoryDoesNotGrowWithTheObject(t *testing.T) {
+func TestBucket_MemoryIsIndependentOfSize(t *testing.T) {
 	const size = 200 << 20
 	objects, err := dirblob.Open(t.TempDir())
 	if err != nil {

@@ -1,4 +1,4 @@
 package cosblob
 
-// LimitParts lets an upload have n parts at most.
+// LimitParts sets the maximum number of parts of an upload.
 func LimitParts(b *Bucket, n int) { b.partsLimit = n }

@@ -26,7 +26,7 @@ import (
 
 // TestBucketOnVersitygw runs the suite against an object store that was written by others. It speaks S3,
 // so what differs is translated on the way; the checksums and the versioning of COS it does not have.
-func TestBucketOnVersitygw(t *testing.T) {
+func TestBucket_Versitygw(t *testing.T) {
 	t.Parallel()
 	s3 := startVersitygw(t)
 	var buckets atomic.Int32

@@ -26,16 +26,16 @@ const (
 	partSize = 8 << 20
 	maxParts = 10_000 // cloud.tencent.com/document/product/436/14518, so an object has at most 78 GiB
 
-	// Between writing an object that must not be there yet and looking whose it is: time for the others
-	// who were let through with it to get done.
+	// Between creating an object and reading the token of its writer: time for concurrent writers that COS
+	// admitted too to finish.
 	settle = 500 * time.Millisecond
 
-	abortLimit = 15 * time.Second
+	abortTimeout = 15 * time.Second
 
-	writerHeader = "x-cos-meta-writer" // who wrote an object, by a random token
+	writerHeader = "x-cos-meta-writer" // a random token of the writer of an object
 )
 
-// Create implements [blob.Bucket]; the package comment says how far it can be trusted.
+// Create writes the object at key if there is none. The package comment states its limits.
 func (b *Bucket) Create(ctx context.Context, key string, data []byte) error {
 	if err := b.create(ctx, key, data); err != nil {
 		return fmt.Errorf("create %q: %w", key, err)
@@ -59,10 +59,10 @@ func (b *Bucket) create(ctx context.Context, key string, data []byte) error {
 		return err
 	}
 	if refused {
-		// By one's own object, perhaps, if the answer to the first attempt was lost.
+		// The object may be our own, if the response to the first attempt was lost.
 		if err := b.holds(ctx, key, writer, data); err != nil {
 			if errors.Is(err, fs.ErrNotExist) {
-				return fs.ErrExist // it has gone since
+				return fs.ErrExist // it was deleted meanwhile
 			}
 			return err
 		}
@@ -72,15 +72,14 @@ func (b *Bucket) create(ctx context.Context, key string, data []byte) error {
 	}
 	if err := b.holds(ctx, key, writer, data); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return errors.New("it was written, and half a second later there is nothing")
+			return errors.New("the object was written, and is missing half a second later")
 		}
 		return err
 	}
 	return nil
 }
 
-// holds checks that the object at key is the one that writer wrote. If it is another's, the error is
-// [fs.ErrExist].
+// holds checks that writer wrote the object at key. If another writer did, the error is [fs.ErrExist].
 func (b *Bucket) holds(ctx context.Context, key, writer string, data []byte) error {
 	info, header, err := b.head(ctx, key)
 	if err != nil {
@@ -91,13 +90,13 @@ func (b *Bucket) holds(ctx context.Context, key, writer string, data []byte) err
 	}
 	crc := header.Get(crcHeader)
 	if info.Size != int64(len(data)) || crc != "" && crc != strconv.FormatUint(crc64.Checksum(data, crcTable), 10) {
-		return errors.New("it was written, and is not what was sent: remove it")
+		return errors.New("the object differs from the data that was sent: remove it")
 	}
 	return nil
 }
 
-// checkVersioning refuses a bucket on which COS would overwrite what it is told not to overwrite. It asks
-// until it knows that it is no such bucket.
+// checkVersioning returns an error if COS would ignore x-cos-forbid-overwrite on the bucket. It asks COS
+// until the response is no.
 func (b *Bucket) checkVersioning(ctx context.Context) error {
 	if b.unversed.Load() {
 		return nil
@@ -110,14 +109,14 @@ func (b *Bucket) checkVersioning(ctx context.Context) error {
 		return resp, err
 	})
 	if errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("whether the bucket ever had versioning must be known, because COS overwrites leases if it had: %w", err)
+		return fmt.Errorf("cannot tell whether the bucket ever had versioning, with which COS overwrites leases: %w", err)
 	}
 	if err != nil {
 		return err
 	}
 	if res.Status != "" {
-		return fmt.Errorf("versioning of bucket %s is %s: on a bucket that has or ever had versioning COS overwrites what it is told "+
-			"not to overwrite, and two runs could work on one import; use a bucket that never had versioning",
+		return fmt.Errorf("versioning of bucket %s is %s: on a bucket that has or ever had versioning COS overwrites "+
+			"existing leases, and two runs could work on one import; use a bucket that never had versioning",
 			b.config.Bucket, res.Status)
 	}
 	b.unversed.Store(true)
@@ -131,7 +130,7 @@ func (b *Bucket) putObject(ctx context.Context, key string, data []byte, header 
 			ContentMD5: digest(data), ContentLength: int64(len(data)), XOptionHeader: &header,
 		}}
 		if len(data) == 0 {
-			return b.client.Object.Put(ctx, key, bytes.NewReader(nil), opt) // which the SDK knows to be empty
+			return b.client.Object.Put(ctx, key, bytes.NewReader(nil), opt) // the SDK recognizes it as empty
 		}
 		body := &attemptBody{rest: data, size: int64(len(data))}
 		defer body.stop()
@@ -140,8 +139,8 @@ func (b *Bucket) putObject(ctx context.Context, key string, data []byte, header 
 	return err
 }
 
-// Put implements [blob.Bucket]. It holds up to 8 MiB in memory: a body that has no more is written by one
-// request, a longer one in up to 10,000 parts.
+// Put holds up to 8 MiB in memory. It writes a body of up to 8 MiB by one request, and a longer one in up to
+// 10,000 parts.
 func (b *Bucket) Put(ctx context.Context, key string, body io.Reader) error {
 	if err := b.put(ctx, key, body); err != nil {
 		return fmt.Errorf("put %q: %w", key, err)
@@ -164,8 +163,8 @@ func (b *Bucket) put(ctx context.Context, key string, body io.Reader) error {
 	return b.upload(ctx, key, src, data)
 }
 
-// nextPart reads up to a part's size into buf, which it lets grow to that at most, and says whether there
-// is more to come.
+// nextPart reads one part into buf, which grows to the size of a part at most. more reports whether another
+// part follows.
 func nextPart(ctx context.Context, src *bufio.Reader, buf []byte) (part []byte, more bool, err error) {
 	part = buf[:0]
 	for len(part) < partSize && err == nil {
@@ -194,7 +193,7 @@ func nextPart(ctx context.Context, src *bufio.Reader, buf []byte) (part []byte, 
 	return part, more, nil
 }
 
-// upload writes data, and what comes after it in src, in parts.
+// upload writes data and the rest of src in parts.
 func (b *Bucket) upload(ctx context.Context, key string, src *bufio.Reader, data []byte) error {
 	writer := rand.Text()
 	var res *cos.InitiateMultipartUploadResult
@@ -218,7 +217,7 @@ func (b *Bucket) upload(ctx context.Context, key string, src *bufio.Reader, data
 	if err == nil {
 		return nil
 	}
-	abort, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortLimit)
+	abort, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
 	defer cancel()
 	_, aborted := b.call(abort, "AbortMultipartUpload", func(ctx context.Context) (*cos.Response, error) {
 		return b.client.Object.AbortMultipartUpload(ctx, key, res.UploadID)
@@ -227,17 +226,18 @@ func (b *Bucket) upload(ctx context.Context, key string, src *bufio.Reader, data
 		aborted = nil
 	}
 	if aborted != nil {
-		err = fmt.Errorf("%w; the parts that were sent stay in the bucket and cost, because aborting failed: %w", err, aborted)
+		err = fmt.Errorf("%w; the parts that were sent stay in the bucket and are charged, because aborting failed: %w",
+			err, aborted)
 	}
 	return err
 }
 
-// parts sends data and the rest of src, which is not empty, as the parts of an upload, and completes it.
+// parts sends data and the non-empty rest of src as the parts of an upload, and completes it.
 func (b *Bucket) parts(ctx context.Context, key, id, writer string, src *bufio.Reader, data []byte) error {
 	var sent []cos.Object
 	for more := true; ; {
 		if len(sent) == b.partsLimit {
-			return fmt.Errorf("it has more than %d parts of %d MiB, which is the most that COS takes", b.partsLimit, partSize>>20)
+			return fmt.Errorf("the object has more than %d parts of %d MiB, the limit of COS", b.partsLimit, partSize>>20)
 		}
 		number := len(sent) + 1
 		resp, err := b.call(ctx, "UploadPart", func(ctx context.Context) (*cos.Response, error) {
@@ -260,11 +260,12 @@ func (b *Bucket) parts(ctx context.Context, key, id, writer string, src *bufio.R
 	}
 
 	_, err := b.call(ctx, "CompleteMultipartUpload", func(ctx context.Context) (*cos.Response, error) {
-		_, resp, err := b.client.Object.CompleteMultipartUpload(ctx, key, id, &cos.CompleteMultipartUploadOptions{Parts: sent})
+		opt := &cos.CompleteMultipartUploadOptions{Parts: sent}
+		_, resp, err := b.client.Object.CompleteMultipartUpload(ctx, key, id, opt)
 		return resp, err
 	})
 	if r, ok := errors.AsType[*refusal](err); ok && r.code == "NoSuchUpload" {
-		// Completed already, if the answer to the first attempt was lost.
+		// The upload was completed before if the response to the first attempt was lost.
 		if _, header, headErr := b.head(ctx, key); headErr == nil && header.Get(writerHeader) == writer {
 			return nil
 		}
@@ -272,14 +273,14 @@ func (b *Bucket) parts(ctx context.Context, key, id, writer string, src *bufio.R
 	return err
 }
 
-// digest is a Content-MD5, so that COS refuses a body that arrives damaged, instead of storing it.
+// digest returns the Content-MD5 of data, with which COS rejects a damaged body.
 func digest(data []byte) string {
 	sum := md5.Sum(data) //nolint:gosec // see the import
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// An attemptBody is the body of one attempt. The client may still be reading it when the attempt is
-// over, and its bytes may be others then: so it ends with the attempt.
+// An attemptBody is the body of one attempt. The HTTP client may still read it when the attempt is over and
+// the buffer is reused, so it ends with the attempt.
 type attemptBody struct {
 	mu   sync.Mutex
 	rest []byte
@@ -287,7 +288,6 @@ type attemptBody struct {
 	over bool
 }
 
-// Read implements [io.Reader].
 func (a *attemptBody) Read(p []byte) (int, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -302,7 +302,7 @@ func (a *attemptBody) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Size tells the SDK how much there is.
+// Size returns the length for the SDK.
 func (a *attemptBody) Size() int64 { return a.size }
 
 func (a *attemptBody) stop() {

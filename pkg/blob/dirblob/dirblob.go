@@ -1,24 +1,23 @@
-// Package dirblob is a [blob.Bucket] in a folder: a key is a file's path below it.
+// Package dirblob is a [blob.Bucket] in a folder. A key is the path of a file below it.
 //
 // An object is written to a temporary file beside it, .0123456789abcdef.tmp, synced, and then renamed
-// ([Bucket.Put]) or linked ([Bucket.Create]) to its name, so that it is there as a whole or not at all,
-// whatever dies when; the folder is synced last. List leaves temporary files out, and removes those
-// that have not been touched for a day, whose writers must have died.
+// ([Bucket.Put]) or linked ([Bucket.Create]) to its name. The folder is synced last. If the process dies
+// at any time, the object is complete or missing. List omits temporary files and removes those that were
+// not modified for a day, because their writers must have died.
 //
-// A version is a hash of the content and its length, so that a file copied, moved or touched stays the
-// same version. It is computed when asked for, which reads the file. That of a file of more than 64 KiB
-// is remembered for as long as size, modification time and identity (the inode) of the file stay as they
-// are; smaller ones are read anew, which costs little, because there are many of them.
+// A version is a hash of the content and its length, so a file that is copied, moved or touched keeps its
+// version. Computing it reads the file. The version of a file of more than 64 KiB is remembered while its
+// size, modification time and identity (the inode) do not change. Smaller files are read again, because
+// that costs little and there are many of them.
 //
-// [blob.Info.Modified] is the later of a file's modification time and, on Linux, its change time: a file
-// that takes the place of another by a rename may bring any modification time.
+// [blob.Info.Modified] is the later of the modification time of a file and, on Linux, its change time: a
+// file that is renamed over another may have any modification time.
 //
-// People may write to the folder by whatever means. A file replaced by renaming another over it is
-// read on as it was when it was opened; one rewritten in place makes reads fail with
-// [blob.ErrChanged], as far as its size and modification time tell.
+// Other programs may write to the folder. If they replace or rewrite a file while it is read, reads fail
+// with [blob.ErrChanged], as far as its size, modification time and identity show it.
 //
-// No key leaves the folder, not by a symbolic link either: see [os.Root]. Links that stay inside are
-// followed, save that List does not walk through links to folders.
+// No key leaves the folder, not even by a symbolic link: see [os.Root]. Links inside the folder are
+// followed, except that List does not walk through links to folders.
 package dirblob
 
 import (
@@ -57,17 +56,17 @@ const (
 
 // A Bucket is a folder. It is a [blob.Bucket].
 //
-// Create needs hard links. On a file system that has none it creates the file under its own name:
-// there still is one winner, but others may see the file half-written, and it stays so if the process
-// dies.
+// Create needs hard links. On a file system without them it creates the file under its own name: one of
+// several concurrent calls still succeeds, but others may see the file half-written, and it stays so if
+// the process dies.
 type Bucket struct {
 	root *os.Root
-	link func(oldname, newname string) error // root.Link, but in tests
+	link func(oldname, newname string) error // root.Link, except in tests
 
 	owner func(key string) string // see InheritPermissions; nil if nothing is inherited
 
 	mu       sync.Mutex
-	versions map[string]hashed // by key, of files of more than small bytes; some hundred bytes each
+	versions map[string]hashed // by key, of files of more than small bytes; a few hundred bytes each
 }
 
 // A hashed is the version of a file as it was with this info.
@@ -92,28 +91,28 @@ func Open(dir string) (*Bucket, error) {
 	return &Bucket{root: root, link: root.Link, versions: make(map[string]hashed)}, nil
 }
 
-// Close lets go of the folder. Readers that are open can be read on.
+// Close closes the folder.
 func (b *Bucket) Close() error { return b.root.Close() }
 
-// FitsKey implements [blob.KeyFitter]. The file system is asked, by the folder's root: most take names of 255 bytes, some,
-// such as encrypted ones, fewer.
+// FitsKey asks the file system of the folder. Most accept names of 255 bytes, some, such as encrypted ones,
+// fewer.
 func (b *Bucket) FitsKey(key string) error {
 	for name := range strings.SplitSeq(key, "/") {
 		if len(name) <= minMaxName {
 			continue
 		}
 		if _, err := b.root.Lstat(name); errors.Is(err, syscall.ENAMETOOLONG) {
-			return fmt.Errorf("name %q has %d bytes, more than the file system takes", name, len(name))
+			return fmt.Errorf("name %q is %d bytes, too long for the file system", name, len(name))
 		}
 	}
 	return nil
 }
 
-// minMaxName is a length in bytes that every file system takes for a name. eCryptfs takes 143.
+// minMaxName is the length in bytes of a name that every file system accepts. The limit of eCryptfs is 143.
 const minMaxName = 100
 
-// Stat implements [blob.Bucket]. It reads the file if its version is not remembered; if the file is
-// written to meanwhile, the error wraps [blob.ErrChanged].
+// Stat reads the file if its version is not remembered. If the file is written to meanwhile, the error wraps
+// [blob.ErrChanged].
 func (b *Bucket) Stat(ctx context.Context, key string) (blob.Info, error) {
 	f, info, err := b.open(ctx, key)
 	if err != nil {
@@ -160,7 +159,7 @@ func (b *Bucket) ReadRange(
 	return buf[:start+int(n)], blob.Info{Key: key, Version: v, Size: info.Size(), Modified: modified(info)}, nil
 }
 
-// Create implements [blob.Bucket].
+// Create writes the object at key if there is none.
 func (b *Bucket) Create(ctx context.Context, key string, data []byte) error {
 	temp, err := b.writeTemp(ctx, key, bytes.NewReader(data))
 	if err != nil {
@@ -169,7 +168,7 @@ func (b *Bucket) Create(ctx context.Context, key string, data []byte) error {
 	defer func() { _ = b.root.Remove(temp) }()
 	err = b.link(temp, key)
 	if err != nil && !errors.Is(err, fs.ErrExist) {
-		// The temporary file could be written here, so it is the link that this file system lacks.
+		// The temporary file could be written, so this file system has no hard links.
 		err = b.writeFile(key, key, bytes.NewReader(data))
 	}
 	if errors.Is(err, fs.ErrExist) {
@@ -181,7 +180,7 @@ func (b *Bucket) Create(ctx context.Context, key string, data []byte) error {
 	return b.syncDir(path.Dir(key))
 }
 
-// Put implements [blob.Bucket].
+// Put writes or replaces the object at key.
 func (b *Bucket) Put(ctx context.Context, key string, body io.Reader) error {
 	temp, err := b.writeTemp(ctx, key, body)
 	if err != nil {
@@ -194,7 +193,7 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.Reader) error {
 	return b.syncDir(path.Dir(key))
 }
 
-// Delete implements [blob.Bucket]. Folders stay, even if they are empty then.
+// Delete removes the file at key. Its folder stays, even if it is empty.
 func (b *Bucket) Delete(ctx context.Context, key string) error {
 	if err := check(ctx, key); err != nil {
 		return err
@@ -202,7 +201,7 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 	b.mu.Lock()
 	delete(b.versions, key)
 	b.mu.Unlock()
-	// What is no file is no object: removing it would take an empty folder away.
+	// Remove would also remove an empty folder.
 	if info, err := b.root.Lstat(key); isMissing(err) || err == nil && info.IsDir() {
 		return nil
 	}
@@ -215,8 +214,7 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 	return b.syncDir(path.Dir(key))
 }
 
-// List implements [blob.Bucket]. It holds the names of one folder at a time in memory, and of those
-// above it.
+// List holds the names in one folder and in those above it in memory.
 func (b *Bucket) List(ctx context.Context, prefix, delimiter string) iter.Seq2[blob.Info, error] {
 	return func(yield func(blob.Info, error) bool) {
 		if err := blob.CheckDelimiter(delimiter); err != nil {
@@ -229,7 +227,7 @@ func (b *Bucket) List(ctx context.Context, prefix, delimiter string) iter.Seq2[b
 		}
 		dir := prefix[:strings.LastIndex(prefix, "/")+1]
 		if dir != "" && (!fs.ValidPath(strings.TrimSuffix(dir, "/")) || strings.ContainsRune(dir, 0)) {
-			return // no key begins so
+			return // no key has this prefix
 		}
 		l := lister{b, prefix, delimiter, yield}
 		l.walk(ctx, dir)
@@ -243,8 +241,8 @@ type lister struct {
 	yield             func(blob.Info, error) bool
 }
 
-// walk yields what is in dir, a key's beginning that is empty or ends in a slash. It reports whether
-// to go on.
+// walk yields the entries of dir, the beginning of a key that is empty or ends in a slash. It reports
+// whether to continue.
 func (l *lister) walk(ctx context.Context, dir string) bool {
 	names, err := l.names(dir)
 	if err != nil {
@@ -273,7 +271,7 @@ func (l *lister) walk(ctx context.Context, dir string) bool {
 		default:
 			info, err := l.root.Stat(key)
 			if err != nil || !info.Mode().IsRegular() {
-				continue // gone meanwhile, a link that leads nowhere or outside, or a device
+				continue // deleted meanwhile, a link to nowhere or outside, or a device
 			}
 			if !l.yield(blob.Info{Key: key, Size: info.Size(), Modified: modified(info)}, nil) {
 				return false
@@ -283,8 +281,8 @@ func (l *lister) walk(ctx context.Context, dir string) bool {
 	return true
 }
 
-// names returns the names in dir, with a slash after those of folders, in the order of the keys. A
-// folder that is not there has none. Temporary files are left out, and removed if they are old.
+// names returns the names in dir in the order of the keys. Those of folders end in a slash. A missing folder
+// has none. It omits temporary files and removes old ones.
 func (l *lister) names(dir string) ([]string, error) {
 	f, err := l.root.Open(cmp.Or(strings.TrimSuffix(dir, "/"), "."))
 	if isMissing(err) {
@@ -421,7 +419,7 @@ func (r *checkedReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// writeTemp writes body to a new temporary file in the folder of key, and returns its name.
+// writeTemp writes body to a new temporary file in the folder of key and returns its name.
 func (b *Bucket) writeTemp(ctx context.Context, key string, body io.Reader) (string, error) {
 	if err := check(ctx, key); err != nil {
 		return "", err
@@ -462,11 +460,10 @@ func (b *Bucket) writeFile(name, key string, body io.Reader) error {
 
 // A contextReader fails once ctx is done.
 type contextReader struct {
-	ctx context.Context //nolint:containedctx // Read takes none
+	ctx context.Context //nolint:containedctx // Read has no context parameter
 	r   io.Reader
 }
 
-// Read implements [io.Reader].
 func (r *contextReader) Read(p []byte) (int, error) {
 	if r.ctx.Err() != nil {
 		return 0, context.Cause(r.ctx)
@@ -474,7 +471,7 @@ func (r *contextReader) Read(p []byte) (int, error) {
 	return r.r.Read(p)
 }
 
-// makeDir makes dir and those above it that are missing, durably.
+// makeDir creates dir and the missing folders above it durably.
 func (b *Bucket) makeDir(dir string) error {
 	if dir == "." {
 		return nil
@@ -499,7 +496,7 @@ func (b *Bucket) makeDir(dir string) error {
 	return b.syncDir(above)
 }
 
-// syncDir makes durable which names dir holds.
+// syncDir makes the names in dir durable.
 func (b *Bucket) syncDir(dir string) error {
 	f, err := b.root.Open(dir)
 	if err != nil {
@@ -508,7 +505,7 @@ func (b *Bucket) syncDir(dir string) error {
 	defer f.Close()
 	err = f.Sync()
 	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EINVAL) {
-		return nil // some network file systems have no such thing
+		return nil // some network file systems cannot sync a folder
 	}
 	return err
 }
@@ -530,7 +527,7 @@ func isTemp(name string) bool {
 	return strings.HasPrefix(name, ".") && strings.HasSuffix(name, ".tmp")
 }
 
-// isMissing reports whether err says that there is nothing, be it because a name above is a file's.
+// isMissing reports whether err says that there is no file, also because a folder in its path is a file.
 func isMissing(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }

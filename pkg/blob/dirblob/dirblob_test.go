@@ -67,6 +67,9 @@ func TestBucket_NoKeyLeavesTheFolder(t *testing.T) {
 	} {
 		_, statErr := b.Stat(ctx, key)
 		_, _, readErr := b.ReadRange(ctx, key, "", 0, 1, nil)
+		if !blob.IsPermanent(readErr) {
+			t.Errorf("ReadRange(%q): error %v, want a permanent one", key, readErr)
+		}
 		for method, err := range map[string]error{
 			"Stat":   statErr,
 			"Read":   readErr,
@@ -79,8 +82,8 @@ func TestBucket_NoKeyLeavesTheFolder(t *testing.T) {
 			}
 		}
 	}
-	if _, err := blob.ReadAll(ctx, b, "secret", 100); err == nil {
-		t.Error("a link to outside is read")
+	if _, err := blob.ReadAll(ctx, b, "secret", 100); !blob.IsPermanent(err) || strings.Contains(err.Error(), "in a row") {
+		t.Errorf("link to outside: error %v, want a permanent one", err)
 	}
 	must(t, b.Put(ctx, "secret", strings.NewReader("data"))) // replaces the link
 	if got := readFile(t, outside, "secret"); got != "secret" {

@@ -2,13 +2,13 @@ package dirblob
 
 import "errors"
 
-// WithoutLinks makes b behave as on a file system that has no hard links.
+// WithoutLinks makes b behave as on a file system without hard links.
 func WithoutLinks(b *Bucket) *Bucket {
 	b.link = func(string, string) error { return errors.ErrUnsupported }
 	return b
 }
 
-// Remembered is of how many files b remembers the version.
+// Remembered returns the number of files of which b remembers the version.
 func Remembered(b *Bucket) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()

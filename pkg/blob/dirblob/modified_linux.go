@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// modified is when the file was written or came to its name, whichever is later: its modification time,
-// which a rename keeps and a copy may set to that of the original, or its change time, which the system
-// alone sets, at a rename too.
+// modified returns when the file was written or renamed: the later of its modification time, which a rename
+// keeps and a copy may set to that of the original, and its change time, which only the system sets, also at
+// a rename.
 func modified(info fs.FileInfo) time.Time {
 	t := info.ModTime()
 	if s, ok := info.Sys().(*syscall.Stat_t); ok {

@@ -99,7 +99,7 @@ func hang(w http.ResponseWriter, r *http.Request) {
 	<-r.Context().Done()
 }
 
-func TestHang(t *testing.T) {
+func TestBucket_Hangs(t *testing.T) {
 	const data = "0123456789"
 	t.Run("in a range", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -184,6 +184,34 @@ func TestHang(t *testing.T) {
 			}
 		})
 	})
+	t.Run("for less than 20 s each time", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var n atomic.Int32
+			pause := func() { time.Sleep(15 * time.Second) }
+			b := served(t, func(w http.ResponseWriter, r *http.Request) {
+				n.Add(1)
+				for range r.ContentLength / (64 << 10) {
+					pause()
+					_, _ = io.CopyN(io.Discard, r.Body, 64<<10)
+				}
+				pause()
+				w.Header().Set("ETag", `"e"`)
+				for _, piece := range []string{
+					"<ListBucketResult>", "<Contents><Key>a</Key></Contents>", "<Contents><Key>b</Key></Contents>",
+					"</ListBucketResult>",
+				} {
+					_, _ = io.WriteString(w, piece)
+					_ = http.NewResponseController(w).Flush()
+					pause()
+				}
+			})
+			put(t, b, "key", strings.Repeat("x", 256<<10))
+			pause() // idle
+			if got := list(t, b, "", ""); got != "a, b" || n.Load() != 2 {
+				t.Errorf("listed %q, %d requests; want a, b and 2", got, n.Load())
+			}
+		})
+	})
 	t.Run("in a request", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var n atomic.Int32
@@ -223,7 +251,7 @@ func TestHang(t *testing.T) {
 	})
 }
 
-func TestUploadIsAbortedWhenTheContextEnds(t *testing.T) {
+func TestPut_UploadIsAbortedWithTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var aborted atomic.Int32
 		b := served(t, func(w http.ResponseWriter, r *http.Request) {
@@ -251,7 +279,7 @@ func TestUploadIsAbortedWhenTheContextEnds(t *testing.T) {
 	})
 }
 
-func TestTroubleThatStays(t *testing.T) {
+func TestBucket_PermanentFailures(t *testing.T) {
 	for _, test := range []struct {
 		name     string
 		status   int
@@ -262,7 +290,8 @@ func TestTroubleThatStays(t *testing.T) {
 		want     map[string]string // in the error of a method; "" of those not named
 	}{
 		{"a missing object, without s3:ListBucket", 403, "AccessDenied", "", 1, fs.ErrPermission, map[string]string{
-			"Stat": "s3:ListBucket", "ReadRange": "without it S3 answers 403 where nothing is", "Create": "s3:PutObject", "Put": "s3:PutObject",
+			"Stat": "s3:ListBucket", "ReadRange": "without it S3 returns 403 for a missing object",
+			"Create": "s3:PutObject", "Put": "s3:PutObject",
 			"List": "s3:ListBucket", "Delete": "s3:DeleteObject",
 		}},
 		{"credentials that have expired", 400, "ExpiredToken", "", 1, fs.ErrPermission, map[string]string{"": "expired"}},
@@ -340,7 +369,7 @@ func TestTroubleThatStays(t *testing.T) {
 	}
 }
 
-func TestRetriesDoNotRunOut(t *testing.T) {
+func TestBucket_RetriesHaveNoCommonLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n atomic.Int32
 		b := served(t, func(w http.ResponseWriter, r *http.Request) {
@@ -358,7 +387,7 @@ func TestRetriesDoNotRunOut(t *testing.T) {
 	})
 }
 
-func TestOddServers(t *testing.T) {
+func TestReadRange_UnusualServers(t *testing.T) {
 	const data = "0123456789"
 	for _, test := range []struct {
 		name   string
@@ -403,7 +432,7 @@ func TestOddServers(t *testing.T) {
 	}
 }
 
-func TestEndOfAnotherVersion(t *testing.T) {
+func TestReadRange_EndOfAnotherVersion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		// A server that looks at the range first.
 		b := served(t, func(w http.ResponseWriter, r *http.Request) {
@@ -427,7 +456,7 @@ func TestEndOfAnotherVersion(t *testing.T) {
 	})
 }
 
-func TestBodyIsNotReadOnWhenTheContextIsDone(t *testing.T) {
+func TestPut_BodyIsNotReadAfterTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := served(t, func(http.ResponseWriter, *http.Request) { t.Error("a request") })
 		ctx, cancel := context.WithCancel(t.Context())
@@ -445,7 +474,7 @@ func TestBodyIsNotReadOnWhenTheContextIsDone(t *testing.T) {
 	})
 }
 
-func TestListAnswers(t *testing.T) {
+func TestList_Responses(t *testing.T) {
 	const encoded = "<EncodingType>url</EncodingType>"
 	contents := func(keys ...string) string {
 		var s strings.Builder
@@ -505,7 +534,7 @@ func TestListAnswers(t *testing.T) {
 	})
 }
 
-func TestRequests(t *testing.T) {
+func TestBucket_Requests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got []string
 		b := served(t, func(w http.ResponseWriter, r *http.Request) {
@@ -540,7 +569,7 @@ func TestRequests(t *testing.T) {
 	})
 }
 
-func TestConfig(t *testing.T) {
+func TestOpen_Config(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		changed map[string]string

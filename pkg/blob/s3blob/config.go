@@ -12,27 +12,26 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 )
 
-// Config returns what clients of an AWS service need, service being the name that its endpoint's
-// variable ends in: S3, SSM. The error names every variable that is missing or wrong, one a line.
+// Config returns the configuration of the clients of an AWS service: S3 or SSM, as at the end of the name of
+// its endpoint's variable. The error names every missing or invalid variable, one on each line.
 //
 //	AWS_REGION, or AWS_DEFAULT_REGION    required
 //	AWS_ACCESS_KEY_ID                    required
 //	AWS_SECRET_ACCESS_KEY                required
-//	AWS_SESSION_TOKEN                    with credentials that are temporary, as a function's are
+//	AWS_SESSION_TOKEN                    with temporary credentials, such as those of a function
 //	AWS_ENDPOINT_URL_<service>, or AWS_ENDPOINT_URL
-//	                                     another base URL than that of the service in the region
+//	                                     a base URL other than that of the service in the region
 //
-// Lambda sets the first four. Package config of the SDK would find more (profiles, instance roles), and
-// takes longer to do so than everything else before the first request.
+// Lambda sets the first four. Package config of the SDK also reads profiles and instance roles, and takes
+// longer than everything else before the first request.
 //
-// Requests carry a CRC32 of what they write, which S3 checks and keeps. Servers at another base URL may know neither the
-// checksum nor the encoding that sends it after the data (aws-chunked), so they do not get it.
+// Requests have a CRC32 of the data they write, which S3 checks and stores. Servers at another base URL may not
+// support it, nor the encoding that sends it after the data (aws-chunked), so they do not receive it.
 //
-// A request is sent up to 5 times, after random waits of up to 0.5, 1, 2 and 4 s: when it could not be
-// sent, or there is no answer within 20 s, or it breaks off, on a status of 408, 429, 500, 502, 503 or
-// 504, on SlowDown and other codes that ask for fewer requests, and on 409 where another writer is
-// being served (ConditionalRequestConflict, OperationAborted). A condition that does not hold (412) is
-// an answer and not repeated.
+// A request is sent up to 5 times, after random waits of up to 0.5, 1, 2 and 4 s: if it could not be sent,
+// if no byte comes or goes for 20 s, if the response breaks off, on the statuses 408, 429, 500, 502, 503 and
+// 504, on SlowDown and similar codes, and on 409 during the request of another writer
+// (ConditionalRequestConflict, OperationAborted). A failed condition (412) is not repeated.
 func Config(getenv func(string) string, service string) (aws.Config, error) {
 	var errs []error
 	value := func(names ...string) string {
@@ -51,7 +50,8 @@ func Config(getenv func(string) string, service string) (aws.Config, error) {
 	id, secret := value("AWS_ACCESS_KEY_ID"), value("AWS_SECRET_ACCESS_KEY")
 	for name, v := range map[string]string{"AWS_ACCESS_KEY_ID": id, "AWS_SECRET_ACCESS_KEY": secret} {
 		if v == "" {
-			errs = append(errs, fmt.Errorf("%s is missing: Lambda sets it; elsewhere `aws configure export-credentials --format env` prints it", name))
+			errs = append(errs, fmt.Errorf("%s is missing: Lambda sets it; elsewhere "+
+				"`aws configure export-credentials --format env` prints it", name))
 		}
 	}
 	cfg := aws.Config{
@@ -60,7 +60,7 @@ func Config(getenv func(string) string, service string) (aws.Config, error) {
 		HTTPClient:                 newHTTPClient((&net.Dialer{Timeout: 5 * time.Second}).DialContext),
 		Retryer:                    newRetryer,
 		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenSupported,
-		// S3 keeps checksums of whole objects, and what is read here are ranges.
+		// S3 stores checksums of whole objects, and requests here read ranges.
 		ResponseChecksumValidation: aws.ResponseChecksumValidationWhenRequired,
 	}
 
@@ -69,8 +69,9 @@ func Config(getenv func(string) string, service string) (aws.Config, error) {
 		endpointName = "AWS_ENDPOINT_URL"
 	}
 	if v := value(endpointName); v != "" {
-		// The error of url.Parse quotes what it parses, which may hold a password.
-		if u, err := url.Parse(v); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.User != nil {
+		// The error of url.Parse quotes the URL, which may contain a password.
+		u, err := url.Parse(v)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.User != nil {
 			errs = append(errs, fmt.Errorf("%s is wrong: it must be like https://host or http://127.0.0.1:7070", endpointName))
 		}
 		cfg.BaseEndpoint = &v

@@ -14,7 +14,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
-// Codes of S3's errors that matter here
+// Error codes of S3
 // (https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html).
 const (
 	codeNoSuchBucket = "NoSuchBucket"
@@ -22,28 +22,26 @@ const (
 	codeNoSuchUpload = "NoSuchUpload"
 )
 
-// What a refused request wanted, and what may be missing for it.
+// A purpose of a request: what may be missing if it is denied.
 type purpose string
 
 const (
-	reading purpose = "the object is missing and so is the permission s3:ListBucket on the bucket (without it S3 answers 403 where " +
-		"nothing is, not 404), or the permission s3:GetObject on the object is missing"
+	reading purpose = "the object is missing and so is the permission s3:ListBucket on the bucket (without it S3 " +
+		"returns 403 for a missing object, not 404), or the permission s3:GetObject on the object is missing"
 	writing  purpose = "the permission s3:PutObject on the object is missing"
 	listing  purpose = "the permission s3:ListBucket on the bucket is missing"
 	deleting purpose = "the permission s3:DeleteObject on the object is missing"
 )
 
-// A serviceError says what to do about an error of the SDK.
+// A serviceError is an error of the SDK with advice.
 type serviceError struct {
 	text string
-	kind error // what it wraps beside err, or nil
+	kind error // also wrapped, or nil
 	err  error
 }
 
-// Error implements error.
 func (e *serviceError) Error() string { return e.text }
 
-// Unwrap is for [errors.Is].
 func (e *serviceError) Unwrap() []error {
 	if e.kind == nil {
 		return []error{e.err}
@@ -51,7 +49,7 @@ func (e *serviceError) Unwrap() []error {
 	return []error{e.kind, e.err}
 }
 
-// fail makes an error of the SDK into one of [blob.Bucket].
+// fail returns an error of the SDK as an error of [blob.Bucket].
 func (b *Bucket) fail(ctx context.Context, p purpose, op, key string, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%s %q: %w", op, key, context.Cause(ctx))
@@ -101,8 +99,7 @@ func (b *Bucket) explain(p purpose, err error) error {
 	return e
 }
 
-// describe says what went wrong in fewer words than the SDK, and without the URL. The request ID is
-// what AWS asks for.
+// describe returns a shorter message than the SDK, without the URL. AWS support asks for the request ID.
 func describe(err error) string {
 	text := err.Error()
 	if api, ok := errors.AsType[smithy.APIError](err); ok {
@@ -127,7 +124,7 @@ func describe(err error) string {
 	return text
 }
 
-// code returns the code of S3's error, or "".
+// code returns the error code of S3, or "".
 func code(err error) string {
 	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		return api.ErrorCode()
@@ -135,7 +132,7 @@ func code(err error) string {
 	return ""
 }
 
-// status returns the status of the answer, or 0 if there was none.
+// status returns the status of the response, or 0 if there was none.
 func status(err error) int {
 	if r, ok := errors.AsType[*smithyhttp.ResponseError](err); ok && r.Response != nil {
 		return r.HTTPStatusCode()
@@ -143,7 +140,7 @@ func status(err error) int {
 	return 0
 }
 
-// bucketRegion returns the region that an answer names, which S3 does when it is asked in another, or "".
+// bucketRegion returns the region in a response, or "". S3 names it if the request was sent to another region.
 func bucketRegion(err error) string {
 	if r, ok := errors.AsType[*smithyhttp.ResponseError](err); ok && r.Response != nil {
 		return r.Response.Header.Get("X-Amz-Bucket-Region")

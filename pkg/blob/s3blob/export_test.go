@@ -2,7 +2,7 @@ package s3blob
 
 import "github.com/aws/aws-sdk-go-v2/aws"
 
-// OpenDial is Open with connections from dial.
+// OpenDial is Open with connections made by dial.
 func OpenDial(getenv func(string) string, name string, dial dialFunc) (*Bucket, error) {
 	cfg, err := Config(getenv, "S3")
 	if err != nil {

@@ -25,10 +25,10 @@ import (
 	"groupimport/pkg/blob/s3blob"
 )
 
-// A fault stands between the bucket and the server, to which next leads.
+// A fault handles a request between the bucket and the server. next forwards it.
 type fault func(w http.ResponseWriter, r *http.Request, next http.Handler)
 
-// A proxy forwards requests, or lets them go wrong, and remembers them.
+// A proxy forwards requests or lets them fail, and records them.
 type proxy struct {
 	t     *testing.T
 	next  http.Handler
@@ -56,7 +56,7 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.next.ServeHTTP(w, r)
 }
 
-// set begins anew with another fault, nil for none.
+// set clears the record and sets another fault, nil for none.
 func (p *proxy) set(f fault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -72,7 +72,7 @@ func (p *proxy) check(want ...string) {
 	}
 }
 
-// behind returns a bucket on the server, and what stands between.
+// behind returns a bucket on the server, and the proxy between them.
 func behind(t *testing.T, server *versitygw.Server) (*s3blob.Bucket, *proxy) {
 	t.Helper()
 	target, err := url.Parse(server.Endpoint)
@@ -81,7 +81,7 @@ func behind(t *testing.T, server *versitygw.Server) (*s3blob.Bucket, *proxy) {
 	}
 	p := &proxy{t: t, next: &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(target)
-		r.Out.Host = r.In.Host // which the signature is for
+		r.Out.Host = r.In.Host // the signature covers it
 	}}}
 	front := httptest.NewServer(p)
 	t.Cleanup(front.Close)
@@ -106,7 +106,7 @@ func env(getenv func(string) string, pairs ...string) func(string) string {
 	}
 }
 
-// once lets the first request go wrong that method and query name; the others pass.
+// once lets the first request with this method and query fail. The others pass.
 func once(method, query string, f fault) fault {
 	var mu sync.Mutex
 	done := false
@@ -123,13 +123,13 @@ func once(method, query string, f fault) fault {
 	}
 }
 
-// lost lets the server do what it is asked, and loses the answer.
+// lost lets the server handle the request, and loses the response.
 func lost(_ http.ResponseWriter, r *http.Request, next http.Handler) {
 	next.ServeHTTP(httptest.NewRecorder(), r)
 	panic(http.ErrAbortHandler)
 }
 
-// answer is one in place of the server's.
+// answer replaces the response of the server.
 func answer(status int, code string) fault {
 	return func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -141,7 +141,7 @@ func answer(status int, code string) fault {
 	}
 }
 
-// cut breaks an answer off after n bytes of its body.
+// cut breaks a response off after n bytes of its body.
 func cut(n int64) fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		rec := httptest.NewRecorder()
@@ -154,7 +154,7 @@ func cut(n int64) fault {
 	}
 }
 
-func TestAnswersThatGetLost(t *testing.T) {
+func TestBucket_LostResponses(t *testing.T) {
 	server := versitygw.Start(t)
 	b, p := behind(t, server)
 	ctx := t.Context()
@@ -187,7 +187,7 @@ func TestAnswersThatGetLost(t *testing.T) {
 		p.check("POST /large?uploads", "PUT /large?partNumber", "PUT /large?partNumber", "POST /large?uploadId", "POST /large?uploadId")
 		check(t, b, "large", data)
 	})
-	// The server above knows that it has completed an upload, others have forgotten.
+	// The server above remembers a completed upload, others do not.
 	forgotten := func(then func(r *http.Request)) fault {
 		completed := false
 		return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -213,7 +213,7 @@ func TestAnswersThatGetLost(t *testing.T) {
 	})
 	t.Run("of the completion, which the server forgets, and another writes", func(t *testing.T) {
 		p.set(forgotten(func(r *http.Request) {
-			other, err := s3blob.Open(server.Getenv, "testanswersthatgetlost", nil)
+			other, err := s3blob.Open(server.Getenv, "testbucket-lostresponses", nil)
 			if err == nil {
 				err = other.Put(r.Context(), "large", strings.NewReader("other"))
 			}
@@ -244,7 +244,7 @@ func TestAnswersThatGetLost(t *testing.T) {
 	})
 }
 
-func TestTroubleThatPasses(t *testing.T) {
+func TestBucket_TransientFailures(t *testing.T) {
 	server := versitygw.Start(t)
 	b, p := behind(t, server)
 	data := random(9 << 20)
@@ -278,7 +278,7 @@ func TestTroubleThatPasses(t *testing.T) {
 	}
 }
 
-func TestConditionThatDoesNotHoldIsNotRepeated(t *testing.T) {
+func TestBucket_FailedConditionIsNotRepeated(t *testing.T) {
 	server := versitygw.Start(t)
 	b, p := behind(t, server)
 	put(t, b, "key", "old")
@@ -299,7 +299,7 @@ func TestConditionThatDoesNotHoldIsNotRepeated(t *testing.T) {
 	p.check("GET /key bytes=0-100")
 }
 
-func TestRangesThatAreCut(t *testing.T) {
+func TestReader_CutRanges(t *testing.T) {
 	server := versitygw.Start(t)
 	b, p := behind(t, server)
 	data := random(17 << 20)
@@ -327,7 +327,7 @@ func TestRangesThatAreCut(t *testing.T) {
 	}
 }
 
-func TestSizesAroundThatOfAPart(t *testing.T) {
+func TestPut_SizesAroundAPart(t *testing.T) {
 	server := versitygw.Start(t)
 	b, p := behind(t, server)
 	const part = 8 << 20
@@ -359,7 +359,7 @@ func TestSizesAroundThatOfAPart(t *testing.T) {
 	}
 }
 
-func TestFailedUploadLeavesNothing(t *testing.T) {
+func TestPut_FailedUploadLeavesNothing(t *testing.T) {
 	server := versitygw.Start(t)
 	b, p := behind(t, server)
 	for _, test := range []struct {
@@ -397,7 +397,7 @@ func TestFailedUploadLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestServerKilled(t *testing.T) {
+func TestBucket_ServerKilled(t *testing.T) {
 	server := versitygw.Start(t)
 	server.MakeBucket("bucket")
 	b, err := s3blob.Open(server.Getenv, "bucket", nil)
@@ -442,21 +442,21 @@ func TestServerKilled(t *testing.T) {
 	})
 }
 
-func TestMemoryDoesNotGrowWithTheObject(t *testing.T) {
+func TestBucket_MemoryIsIndependentOfSize(t *testing.T) {
 	server := versitygw.Start(t)
 	server.MakeBucket("bucket")
 	b, err := s3blob.Open(server.Getenv, "bucket", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// What was allocated in all bounds what was held at any time. One buffer is 8 MiB.
-	const size, most = 200 << 20, 32 << 20
+	// The sum of all allocations limits the memory at any time. One buffer is 8 MiB.
+	const size, limit = 200 << 20, 32 << 20
 	before := allocated()
 	if err := b.Put(t.Context(), "key", io.LimitReader(rand.NewChaCha8([32]byte{}), size)); err != nil {
 		t.Fatal(err)
 	}
-	if got := allocated() - before; got > most {
-		t.Errorf("writing %d MiB allocated %d MiB, want at most %d", size>>20, got>>20, most>>20)
+	if got := allocated() - before; got > limit {
+		t.Errorf("writing %d MiB allocated %d MiB, want at most %d", size>>20, got>>20, limit>>20)
 	}
 	before = allocated()
 	r := blob.NewReader(t.Context(), b, "key", "", 0, -1)
@@ -464,11 +464,11 @@ func TestMemoryDoesNotGrowWithTheObject(t *testing.T) {
 	if n, err := io.Copy(io.Discard, r); n != size || err != nil {
 		t.Errorf("read %d bytes, error %v", n, err)
 	}
-	if got := allocated() - before; got > most {
-		t.Errorf("reading %d MiB allocated %d MiB, want at most %d", size>>20, got>>20, most>>20)
+	if got := allocated() - before; got > limit {
+		t.Errorf("reading %d MiB allocated %d MiB, want at most %d", size>>20, got>>20, limit>>20)
 	}
 
-	// A lease or a checkpoint costs no such buffer.
+	// A lease or a checkpoint needs no such buffer.
 	before = allocated()
 	for range 10 {
 		if err := b.Put(t.Context(), "small", io.MultiReader(strings.NewReader("data"))); err != nil { // of unknown length
@@ -487,7 +487,7 @@ func allocated() uint64 {
 	return sample[0].Value.Uint64()
 }
 
-func TestMissing(t *testing.T) {
+func TestBucket_MissingBucketOrSecret(t *testing.T) {
 	server := versitygw.Start(t)
 	for _, test := range []struct {
 		name   string
@@ -542,7 +542,7 @@ func stat(t *testing.T, b blob.Bucket, key string) blob.Info {
 	return info
 }
 
-// check checks that data stands at key.
+// check checks that the object at key is data.
 func check(t *testing.T, b blob.Bucket, key, data string) {
 	t.Helper()
 	readAll(t, b, key, stat(t, b, key).Version, data)

@@ -16,19 +16,19 @@ import (
 )
 
 const (
-	partSize  = 8 << 20  // bytes; S3 wants at least 5 MiB in every part but the last
+	partSize  = 8 << 20  // bytes; the minimum of S3 is 5 MiB, except for the last part
 	maxParts  = 10_000   // of an upload (https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html)
 	minBuffer = 64 << 10 // bytes
 
-	abortTime = 5 * time.Second
+	abortTimeout = 5 * time.Second
 
-	uploadKey = "upload" // of the metadata that names the upload by which an object was written
+	uploadKey = "upload" // of the metadata that name the upload of an object
 )
 
-// Put implements [blob.Bucket]. A body is at most 78 GiB, 10,000 parts of 8 MiB.
+// Put writes a body of at most 78 GiB: 10,000 parts of 8 MiB.
 //
-// A failed multipart upload is aborted, also when ctx is done, for which it takes at most 5 s. What is
-// left behind by a process that dies is seen by nobody, and costs until a lifecycle rule removes it
+// It aborts a failed multipart upload, also when ctx is done, which takes at most 5 s. The parts of a
+// process that dies are not visible, and are charged until a lifecycle rule removes them
 // (AbortIncompleteMultipartUpload).
 func (b *Bucket) Put(ctx context.Context, key string, body io.Reader) error {
 	if err := checkKey(key); err != nil {
@@ -36,7 +36,7 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.Reader) error {
 	}
 	parts := &partReader{ctx: ctx, body: body}
 	if l, ok := body.(interface{ Len() int }); ok {
-		parts.buffer = make([]byte, min(l.Len()+1, partSize)) // and one to see the end
+		parts.buffer = make([]byte, min(l.Len()+1, partSize)) // one more to detect the end
 	}
 	part, err := parts.next()
 	if err != nil {
@@ -73,10 +73,10 @@ type upload struct {
 
 // send uploads a part and those that follow it, and completes the upload.
 func (u upload) send(ctx context.Context, part []byte, parts *partReader) error {
-	var done []types.CompletedPart // grows to 10,000 of some 100 bytes
+	var done []types.CompletedPart // up to 10,000, of about 100 bytes each
 	for len(part) > 0 {
 		if len(done) == maxParts {
-			return fmt.Errorf("put %q: it has more than %d bytes", u.key, int64(maxParts)*partSize)
+			return fmt.Errorf("put %q: the object has more than %d bytes", u.key, int64(maxParts)*partSize)
 		}
 		number := aws.Int32(int32(len(done) + 1)) //nolint:gosec // at most 10,000
 		out, err := u.client.UploadPart(ctx, &s3.UploadPartInput{
@@ -91,7 +91,8 @@ func (u upload) send(ctx context.Context, part []byte, parts *partReader) error 
 		}
 	}
 	_, err := u.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
-		Bucket: &u.Bucket.name, Key: &u.key, UploadId: u.id, MultipartUpload: &types.CompletedMultipartUpload{Parts: done},
+		Bucket: &u.Bucket.name, Key: &u.key, UploadId: u.id,
+		MultipartUpload: &types.CompletedMultipartUpload{Parts: done},
 	})
 	if code(err) == codeNoSuchUpload && u.isDone(ctx) {
 		return nil
@@ -102,38 +103,40 @@ func (u upload) send(ctx context.Context, part []byte, parts *partReader) error 
 	return nil
 }
 
-// isDone reports whether the object is what this upload has written. So it is when the answer to the
-// completion got lost and it was sent again: an upload that is complete is there no more, on some
-// servers at once. ETags would not tell, as how they are made depends on the encryption.
+// isDone reports whether this upload wrote the object. It did if the response to the completion was lost and
+// the completion was sent again: a completed upload disappears, on some servers at once. ETags cannot tell
+// because they depend on the encryption.
 func (u upload) isDone(ctx context.Context) bool {
 	out, err := u.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &u.Bucket.name, Key: &u.key})
 	return err == nil && out.Metadata[uploadKey] == u.name
 }
 
-// abort removes the parts of an upload that failed with err, and returns that.
+// abort removes the parts of an upload that failed with err, and returns err.
 func (u upload) abort(ctx context.Context, err error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
 	defer cancel()
-	_, abortErr := u.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &u.Bucket.name, Key: &u.key, UploadId: u.id})
+	_, abortErr := u.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{
+		Bucket: &u.Bucket.name, Key: &u.key, UploadId: u.id,
+	})
 	if abortErr == nil || code(abortErr) == codeNoSuchUpload || errors.Is(abortErr, context.DeadlineExceeded) {
 		return err
 	}
 	if status(abortErr) == http.StatusForbidden {
-		return fmt.Errorf("%w; its parts stay and cost, the permission s3:AbortMultipartUpload is missing", err)
+		return fmt.Errorf("%w; its parts stay and are charged, the permission s3:AbortMultipartUpload is missing", err)
 	}
-	return fmt.Errorf("%w; its parts stay and cost: %s", err, describe(abortErr))
+	return fmt.Errorf("%w; its parts stay and are charged: %s", err, describe(abortErr))
 }
 
 // A partReader reads a body part by part.
 type partReader struct {
-	ctx    context.Context //nolint:containedctx // as for a reader
+	ctx    context.Context //nolint:containedctx // next has no context parameter
 	body   io.Reader
-	buffer []byte // grows as the body needs it, up to the size of a part
+	buffer []byte // grows with the body, up to the size of a part
 	end    bool   // of the body
 }
 
-// next returns the next part, which is of full size but for the last one, and empty at the end. It is
-// good until the next call.
+// next returns the next part, which has the full size unless it is the last. At the end it is empty. It is
+// valid until the next call.
 func (r *partReader) next() ([]byte, error) {
 	n := 0
 	for n < partSize && !r.end {

@@ -1,16 +1,14 @@
-// Package s3blob is a [blob.Bucket] on Amazon S3, or on a server that speaks its protocol.
+// Package s3blob is a [blob.Bucket] on Amazon S3, or on a server with the same protocol.
 //
-// A version is the object's ETag without its quotes. It stands in every answer, lists included, whether
-// the bucket keeps old versions or not, and S3 holds a read to it (If-Match). An object written again
-// with the same bytes may keep its ETag; it is the same version then.
+// A version is the ETag of the object without its quotes. Every response has it, lists included, whether
+// the bucket keeps old versions or not. A read names it in If-Match. An object written again with the same
+// bytes may keep its ETag, and so its version.
 //
-// Objects are read in ranges of 8 MiB, each held in memory until it is used up, because S3 resets a
-// connection that is read slowly. They are written by one request, or from 8 MiB on by a multipart
-// upload of parts of 8 MiB. An open reader and a Put hold one such buffer each, smaller for small
-// objects.
+// An object of less than 8 MiB is written by one request, a larger one by a multipart upload of parts of
+// 8 MiB. Put holds one part in memory, or the whole object if that is smaller.
 //
-// [Bucket.Create] rests on If-None-Match: "*", which S3 has since August 2024. A server that ignores it
-// would let two runs hold a lease at once: test one with package blobtest before it is used.
+// [Bucket.Create] uses If-None-Match: "*", which S3 supports since August 2024. With a server that ignores
+// it two runs could own one lease. Test a server with package blobtest before you use it.
 package s3blob
 
 import (
@@ -39,14 +37,14 @@ import (
 
 // A Bucket is a bucket on S3. It is a [blob.Bucket].
 //
-// It tries requests up to 5 times, see [Config]. A key is UTF-8 without "." and ".." between its
-// slashes, which some servers resolve, and not at its end a slash: the console makes such objects to
-// show folders, and List leaves them out.
+// ReadRange makes one attempt, [blob.Reader] the others. Other methods make up to 5, see [Config]. A key is
+// UTF-8. It has no "." and ".." between its slashes, which some servers resolve, and does not end in a
+// slash: the console creates such objects to show folders, and List omits them.
 //
 // The caller needs s3:GetObject, s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload on the
-// objects, and s3:ListBucket on the bucket: without it S3 answers 403 where an object is missing.
-// Errors of refused requests wrap [fs.ErrPermission]. A missing bucket is not taken for a missing
-// object.
+// objects, and s3:ListBucket on the bucket: without it the response to a request for a missing object is
+// 403. Errors of denied requests wrap [fs.ErrPermission]. The error of a missing bucket does not wrap
+// [fs.ErrNotExist].
 type Bucket struct {
 	client  *s3.Client
 	retryer aws.Retryer
@@ -61,8 +59,8 @@ var (
 	_ blob.KeyFitter = (*Bucket)(nil)
 )
 
-// Open returns the bucket of this name. Configuration is that of [Config] for S3; no request is sent. log
-// is told of requests that are sent again; it may be nil.
+// Open returns the bucket with this name, configured by [Config] for S3. It sends no request. log receives
+// failed requests that are repeated. It may be nil.
 func Open(getenv func(string) string, name string, log *slog.Logger) (*Bucket, error) {
 	cfg, err := Config(getenv, "S3")
 	if err != nil {
@@ -79,43 +77,43 @@ func Open(getenv func(string) string, name string, log *slog.Logger) (*Bucket, e
 	return b, nil
 }
 
-// A retryLog hands on what the SDK says when it sends a request again: the operation and the attempt's
-// number, and nothing of the request.
+// A retryLog logs the operation and the number of an attempt when the SDK repeats a request. It logs nothing
+// of the request.
 type retryLog struct {
-	ctx context.Context //nolint:containedctx // the SDK's way to pass it
+	ctx context.Context //nolint:containedctx // passed by the SDK with WithContext
 	log *slog.Logger
 }
 
-// WithContext implements [logging.ContextLogger].
+// WithContext returns a logger with ctx, for the SDK.
 func (l retryLog) WithContext(ctx context.Context) logging.Logger { return retryLog{ctx, l.log} }
 
-// Logf implements [logging.Logger].
+// Logf logs that a request is repeated, and drops other messages of the SDK.
 func (l retryLog) Logf(_ logging.Classification, format string, v ...any) {
 	if !strings.HasPrefix(format, "retrying request") {
-		return // the SDK also tells of what it does not send again, and that is an answer: nothing stands there
+		return // the SDK also logs what it does not repeat, such as 404, which is no failure
 	}
-	l.log.WarnContext(l.ctx, "store asked again", "what", fmt.Sprintf(format, v...))
+	l.log.WarnContext(l.ctx, "retrying store request", "what", fmt.Sprintf(format, v...))
 }
 
 func open(cfg aws.Config, name string) (*Bucket, error) {
 	if name == "" {
-		return nil, errors.New("the bucket has no name")
+		return nil, errors.New("the name of the bucket is empty")
 	}
 	client := s3.NewFromConfig(cfg, func(o *s3.Options) {
-		// The host of a custom endpoint is the name of one server, seldom of one below it for each bucket.
+		// A custom endpoint is the name of one server. It seldom has a subdomain for each bucket.
 		o.UsePathStyle = cfg.BaseEndpoint != nil
 	})
 	return &Bucket{client: client, retryer: newRetryer(), name: name, region: cfg.Region}, nil
 }
 
-// maxKey is how many bytes of UTF-8 a key may have
+// maxKey is the limit of a key in bytes of UTF-8
 // (docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html, 2026-11).
 const maxKey = 1024
 
-// FitsKey implements [blob.KeyFitter].
+// FitsKey checks the length of key in bytes.
 func (*Bucket) FitsKey(key string) error { return blob.FitsBytes(key, maxKey) }
 
-// Stat implements [blob.Bucket].
+// Stat makes one HEAD, and a GET if the reason of a failure is unclear.
 func (b *Bucket) Stat(ctx context.Context, key string) (blob.Info, error) {
 	if err := checkKey(key); err != nil {
 		return blob.Info{}, err
@@ -125,16 +123,18 @@ func (b *Bucket) Stat(ctx context.Context, key string) (blob.Info, error) {
 		return blob.Info{}, b.fail(ctx, reading, "stat", key, b.reason(ctx, key, err))
 	}
 	b.seen.Store(true)
-	info := blob.Info{Key: key, Version: etag(out.ETag), Size: aws.ToInt64(out.ContentLength), Modified: aws.ToTime(out.LastModified)}
+	info := blob.Info{
+		Key: key, Version: etag(out.ETag), Size: aws.ToInt64(out.ContentLength), Modified: aws.ToTime(out.LastModified),
+	}
 	if info.Version == "" {
-		return blob.Info{}, fmt.Errorf("stat %q: the answer has no ETag", key)
+		return blob.Info{}, fmt.Errorf("stat %q: the response has no ETag", key)
 	}
 	return info, nil
 }
 
-// reason returns why a HEAD was refused. The answer to one has no body, so it looks alike whether the
-// object is missing or the bucket, and whether a permission or the right secret: the answer to a GET
-// tells. A missing object in a bucket that has been seen is not asked about.
+// reason returns why a HEAD failed. The response to a HEAD has no body, so a missing object looks like a
+// missing bucket, and a missing permission like a wrong secret. A GET tells them apart. It is not needed for
+// a missing object in a bucket that is known to exist.
 func (b *Bucket) reason(ctx context.Context, key string, err error) error {
 	s := status(err)
 	if s < 300 || s >= 500 || s == http.StatusNotFound && b.seen.Load() {
@@ -145,7 +145,7 @@ func (b *Bucket) reason(ctx context.Context, key string, err error) error {
 		_ = out.Body.Close()
 	}
 	if s := status(getErr); s < 300 || s >= 500 || s == http.StatusRequestedRangeNotSatisfiable {
-		return err // no answer, or the object has come meanwhile
+		return err // no response, or the object was written meanwhile
 	}
 	if code(getErr) == codeNoSuchKey {
 		b.seen.Store(true)
@@ -153,7 +153,7 @@ func (b *Bucket) reason(ctx context.Context, key string, err error) error {
 	return getErr
 }
 
-// Create implements [blob.Bucket].
+// Create writes the object at key if there is none, by one request.
 func (b *Bucket) Create(ctx context.Context, key string, data []byte) error {
 	if err := checkKey(key); err != nil {
 		return err
@@ -168,7 +168,7 @@ func (b *Bucket) Create(ctx context.Context, key string, data []byte) error {
 	return nil
 }
 
-// putObject writes data by one request. The error is the service's.
+// putObject writes data by one request. It returns the error of the SDK.
 func (b *Bucket) putObject(ctx context.Context, key string, data []byte, ifNoneMatch *string) error {
 	_, err := b.client.PutObject(ctx, &s3.PutObjectInput{
 		Bucket: &b.name, Key: &key, Body: bytes.NewReader(data), ContentType: contentType(key), IfNoneMatch: ifNoneMatch,
@@ -176,7 +176,7 @@ func (b *Bucket) putObject(ctx context.Context, key string, data []byte, ifNoneM
 	return err
 }
 
-// contentType is what a browser is told, so that it shows a page and does not store it.
+// contentType returns the type with which a browser shows a page instead of saving it.
 func contentType(key string) *string {
 	switch path.Ext(key) {
 	case ".html":
@@ -188,26 +188,26 @@ func contentType(key string) *string {
 	}
 }
 
-// Delete implements [blob.Bucket].
+// Delete removes the object at key.
 func (b *Bucket) Delete(ctx context.Context, key string) error {
 	if err := checkKey(key); err != nil {
 		return err
 	}
 	_, err := b.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &b.name, Key: &key})
-	if err != nil && code(err) != codeNoSuchKey { // S3 says 204 to that, some servers do not
+	if err != nil && code(err) != codeNoSuchKey { // S3 returns 204 for a missing object, some servers do not
 		return b.fail(ctx, deleting, "delete", key, err)
 	}
 	return nil
 }
 
-// List implements [blob.Bucket]. It holds a page of 1,000 in memory.
+// List holds a page of 1,000 entries in memory.
 func (b *Bucket) List(ctx context.Context, prefix, delimiter string) iter.Seq2[blob.Info, error] {
 	return func(yield func(blob.Info, error) bool) {
 		if err := blob.CheckDelimiter(delimiter); err != nil {
 			yield(blob.Info{}, fmt.Errorf("list %q: %w", prefix, err))
 			return
 		}
-		// Keys come url-encoded, because XML cannot hold every character that a key can.
+		// Keys are URL-encoded because XML cannot represent every character of a key.
 		in := &s3.ListObjectsV2Input{Bucket: &b.name, Prefix: &prefix, EncodingType: types.EncodingTypeUrl}
 		if delimiter != "" {
 			in.Delimiter = &delimiter
@@ -233,7 +233,7 @@ func (b *Bucket) List(ctx context.Context, prefix, delimiter string) iter.Seq2[b
 				return
 			}
 			if aws.ToString(out.NextContinuationToken) == "" {
-				yield(blob.Info{}, fmt.Errorf("list %q: the answer says that there is more, and not how to ask for it", prefix))
+				yield(blob.Info{}, fmt.Errorf("list %q: the response has no token of the next page", prefix))
 				return
 			}
 			in.ContinuationToken = out.NextContinuationToken
@@ -250,9 +250,11 @@ func entries(out *s3.ListObjectsV2Output) ([]blob.Info, error) {
 			return nil, err
 		}
 		if strings.HasSuffix(key, "/") {
-			continue // the console makes these to show folders
+			continue // created by the console to show folders
 		}
-		page = append(page, blob.Info{Key: key, Version: etag(o.ETag), Size: aws.ToInt64(o.Size), Modified: aws.ToTime(o.LastModified)})
+		page = append(page, blob.Info{
+			Key: key, Version: etag(o.ETag), Size: aws.ToInt64(o.Size), Modified: aws.ToTime(o.LastModified),
+		})
 	}
 	for _, p := range out.CommonPrefixes {
 		key, err := decode(out, p.Prefix)
@@ -265,7 +267,7 @@ func entries(out *s3.ListObjectsV2Output) ([]blob.Info, error) {
 	return page, nil
 }
 
-// decode returns a key of a list. The answer says whether its server has followed the wish to encode.
+// decode returns a key of a list. The response says whether the server encoded its keys.
 func decode(out *s3.ListObjectsV2Output, s *string) (string, error) {
 	if out.EncodingType != types.EncodingTypeUrl {
 		return aws.ToString(s), nil
@@ -277,11 +279,10 @@ func etag(etag *string) string { return strings.Trim(aws.ToString(etag), `"`) }
 
 func quoted(version string) *string { return aws.String(`"` + version + `"`) }
 
-// CheckKey says what keeps key from being one that is read and written here; see [blob.ValidKey].
+// CheckKey returns an error if an object at key cannot be read or written here. See [blob.ValidKey].
 func (*Bucket) CheckKey(key string) error { return checkKey(key) }
 
-// checkKey says what keeps key from being one that is read and written here. Others that S3 does not
-// take, such as one of more than 1024 bytes, it refuses itself.
+// checkKey is CheckKey. S3 itself rejects other invalid keys, such as those of more than 1024 bytes.
 func checkKey(key string) error {
 	switch {
 	case key == "":
