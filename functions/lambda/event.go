@@ -15,16 +15,16 @@ import (
 )
 
 // known names the shapes of events that this function knows.
-const known = `: this function knows S3 notifications (also through EventBridge, SNS and SQS), requests of its function URL, ` +
+const known = `: this function knows S3 notifications (also through EventBridge and SQS), requests of its function URL, ` +
 	`and {"action":"resume"} and {"action":"retry"} of a schedule`
 
 func eventError(format string, args ...any) error {
 	return &invocation.EventError{Text: fmt.Sprintf(format, args...) + known}
 }
 
-// A record is one of S3, SQS or SNS. Each is decoded by itself, as one may be strange and the others are not.
+// A record is one of S3 or SQS. Each is decoded by itself, as one may be strange and the others are not.
 type record struct {
-	EventSource string `json:"eventSource"` // S3 and SQS
+	EventSource string `json:"eventSource"`
 	EventName   string `json:"eventName"`
 	S3          struct {
 		Bucket struct {
@@ -36,9 +36,6 @@ type record struct {
 	} `json:"s3"`
 
 	Body string `json:"body"` // SQS
-
-	Source string                   `json:"EventSource"` // SNS
-	SNS    struct{ Message string } `json:"Sns"`
 }
 
 // A payload has the fields by which shapes are told apart and those that are needed of each. Events have
@@ -52,9 +49,6 @@ type payload struct {
 	DetailType string         `json:"detail-type"`
 	Detail     jsontext.Value `json:"detail"`
 
-	Type    string `json:"Type"` // SNS, in SQS
-	Message string `json:"Message"`
-
 	RequestContext struct {
 		HTTP jsontext.Value `json:"http"` // function URL
 	} `json:"requestContext"`
@@ -67,8 +61,8 @@ type payload struct {
 var lax = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 
 // parse tells what an event asks for. Shapes: docs.aws.amazon.com/AmazonS3/latest/userguide
-// notification-content-structure and ev-events, docs.aws.amazon.com/lambda/latest/dg with-s3, with-sqs,
-// with-sns and urls-invocation; the test data of aws-lambda-go has an example of each.
+// notification-content-structure and ev-events, docs.aws.amazon.com/lambda/latest/dg with-s3, with-sqs
+// and urls-invocation; the test data of aws-lambda-go has an example of each.
 func parse(raw []byte) (invocation.Event, error) {
 	var p payload
 	if err := json.Unmarshal(raw, &p, lax); err != nil {
@@ -87,8 +81,6 @@ func parse(raw []byte) (invocation.Event, error) {
 		return invocation.Event{}, nil
 	case p.Source == "aws.s3":
 		return p.eventBridge()
-	case p.Type == "Notification" && p.Message != "":
-		return parse([]byte(p.Message))
 	case len(p.Records) > 0:
 		return p.records()
 	}
@@ -119,24 +111,20 @@ func (p *payload) records() (invocation.Event, error) {
 	return ev, nil
 }
 
-// parseRecord tells what one record of S3, SQS or SNS asks for.
+// parseRecord tells what one record of S3 or SQS asks for.
 func parseRecord(raw jsontext.Value) (invocation.Event, error) {
 	var r record
 	if err := json.Unmarshal(raw, &r, lax); err != nil {
 		return invocation.Event{}, eventError("a record cannot be read (%v)", err)
 	}
-	var inner string
-	switch {
-	case r.EventSource == "aws:s3":
+	switch r.EventSource {
+	case "aws:s3":
 		return r.object()
-	case r.EventSource == "aws:sqs":
-		inner = r.Body
-	case r.Source == "aws:sns":
-		inner = r.SNS.Message
+	case "aws:sqs":
 	default:
-		return invocation.Event{}, eventError("unknown source of records %q", r.EventSource+r.Source)
+		return invocation.Event{}, eventError("unknown source of records %q", r.EventSource)
 	}
-	e, err := parse([]byte(inner))
+	e, err := parse([]byte(r.Body))
 	if err == nil && (e.Action != nil || e.Request != nil) {
 		err = eventError("a message in a queue holds what is no S3 notification")
 	}

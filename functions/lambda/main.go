@@ -17,7 +17,6 @@ import (
 	"groupimport/functions/internal/invocation"
 	"groupimport/pkg/blob"
 	"groupimport/pkg/blob/s3blob"
-	"groupimport/pkg/httpapi"
 )
 
 func main() {
@@ -30,7 +29,7 @@ func main() {
 		Parse:    parse,
 		Open:     func(bucket string) (blob.Bucket, error) { return s3blob.Open(os.Getenv, bucket, log) },
 		Secret:   newSecrets(os.Getenv, log).get,
-		Serve:    httpapi.ServeLambda,
+		Serve:    serveURL,
 		Measured: metrics.run,
 		Passed:   metrics.pass,
 	}})

@@ -17,7 +17,6 @@ import (
 	"groupimport/functions/internal/frugal"
 	"groupimport/functions/internal/invocation"
 	"groupimport/pkg/blob"
-	"groupimport/pkg/httpapi"
 )
 
 func main() {
@@ -33,7 +32,7 @@ func main() {
 		Getenv: os.Getenv,
 		Log:    log,
 		Parse:  parse,
-		Serve:  httpapi.ServeSCF,
+		Serve:  serveURL,
 		Open:   func(bucket string) (blob.Bucket, error) { return open(os.Getenv, bucket, log) },
 	}})
 }

@@ -1,5 +1,5 @@
-// Package httpapi is the way in over HTTP: one group, and how imports are doing. It is one [http.Handler] for
-// all platforms; [ServeLambda] and [ServeSCF] answer with it what function URLs hand over as events.
+// Package httpapi is the HTTP API: one group, and how imports are doing. It is one [http.Handler] for all platforms, whose
+// packages turn the events of their function URLs into requests.
 //
 //	POST /groups           imports one group: the body is one record
 //	GET  /                 leads to /imports
@@ -239,12 +239,25 @@ func (a *api) answer(r *http.Request) answer {
 	return route.do(ctx, r)
 }
 
-type checked struct{}
+type authenticated struct{}
+
+// Authenticated returns the context of a request whose caller the platform has authenticated, see [config.Config].
+func Authenticated(ctx context.Context) context.Context {
+	return context.WithValue(ctx, authenticated{}, true)
+}
+
+// BadRequest returns a handler that answers every request with 400 and detail, for what a platform hands over as a request
+// and is none.
+func BadRequest(detail string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		problem{Status: http.StatusBadRequest, Detail: detail}.answer().write(w, r.Method)
+	})
+}
 
 // admit says whether the caller may.
 func (a *api) admit(r *http.Request) (refusal answer, ok bool) {
 	if a.platform {
-		if r.Context().Value(checked{}) != nil {
+		if r.Context().Value(authenticated{}) != nil {
 			return answer{}, true
 		}
 		return problem{

@@ -1,23 +1,19 @@
 package httpapi_test
 
 import (
-	"context"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/pb33f/libopenapi"
-
-	"groupimport/pkg/httpapi"
 )
 
 func TestTheDescriptionIsOpenAPI(t *testing.T) {
 	w := newWorld(t)
-	r := w.caller(lambda).do("GET", "/openapi.json", nil, "")
+	r := w.caller(direct).do("GET", "/openapi.json", nil, "")
 	doc, err := libopenapi.NewDocument([]byte(r.body))
 	if err != nil {
 		t.Fatal(err)
@@ -88,43 +84,6 @@ func FuzzRequest(f *testing.F) {
 		rec := httptest.NewRecorder()
 		h.ServeHTTP(rec, r)
 		checkAnswer(t, rec.Code, rec.Header(), rec.Body.String())
-	})
-}
-
-// FuzzEvent: every event gets an answer that can be read, or an error that says that it is no request.
-func FuzzEvent(f *testing.F) {
-	f.Add([]byte(`{"version":"2.0","rawPath":"/groups","headers":{"authorization":"Bearer ` + token +
-		`","content-type":"application/json"},"requestContext":{"http":{"method":"POST"}},"body":"e30=","isBase64Encoded":true}`))
-	f.Add([]byte(`{"httpMethod":"GET","path":"/imports/%zz","queryString":{"limit":1,"a":null,"b":[]},"headers":{"Accept":"text/html"},"body":null}`))
-	f.Add([]byte(`{"httpMethod":"POST","path":"/groups","isBase64Encoded":"true","body":"*"}`))
-	f.Add([]byte(`{}`))
-	f.Add([]byte(`[]`))
-	f.Fuzz(func(t *testing.T, event []byte) {
-		w := newWorld(t)
-		w.service.Latency = 0
-		h := w.handler()
-		for _, serve := range []func(context.Context, http.Handler, []byte) ([]byte, error){httpapi.ServeLambda, httpapi.ServeSCF} {
-			out, err := serve(t.Context(), h, event)
-			if err != nil {
-				if strings.Contains(err.Error(), token) {
-					t.Errorf("got %v, want no part of the event in it", err)
-				}
-				continue
-			}
-			var ans struct {
-				StatusCode int               `json:"statusCode"`
-				Headers    map[string]string `json:"headers"`
-				Body       string            `json:"body"`
-			}
-			if err := json.Unmarshal(out, &ans); err != nil {
-				t.Fatalf("got %s, %v", out, err)
-			}
-			header := http.Header{}
-			for name, value := range ans.Headers {
-				header.Set(name, value)
-			}
-			checkAnswer(t, ans.StatusCode, header, ans.Body)
-		}
 	})
 }
 

@@ -58,7 +58,7 @@ func look(c *caller, key string) scheduler.Status {
 func TestAnImportIsShownFromItsBeginToItsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		c := w.caller(lambda)
+		c := w.caller(direct)
 		const key = "exports/a.jsonl"
 		put(t, w, key, append(records(3000), `{"Type":"Publ","Name":"broken"}`)...)
 		if im := look(c, key); im.State != results.Waiting || im.Reason != "it has not begun" || im.Counts.Records() != 0 {
@@ -118,7 +118,7 @@ func TestAnImportIsShownFromItsBeginToItsEnd(t *testing.T) {
 func TestAStoppedImportSaysWhy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		c := w.caller(lambda)
+		c := w.caller(direct)
 		const key = "exports/a.jsonl"
 		put(t, w, key, one)
 		w.config.SecretKey = "another"
@@ -145,7 +145,7 @@ func TestADeadRunIsNotShownAsRunning(t *testing.T) {
 		go func() { _, _ = w.importer().Import(ctx, key) }()
 		time.Sleep(8 * time.Second)
 		w.store = w.store.Clone() // what a process leaves that is killed now
-		c := w.caller(lambda)
+		c := w.caller(direct)
 		if im := look(c, key); im.State != results.Running {
 			t.Errorf("got %s at once, want it running as far as anybody knows", im.State)
 		}
@@ -328,7 +328,7 @@ func TestFilesBesideExport_AreServed(t *testing.T) {
 func TestCompressedExport_HalfDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		c := w.caller(lambda)
+		c := w.caller(direct)
 		const key = "exports/a.jsonl.gz"
 		random := rand.New(rand.NewPCG(1, 2))
 		var b bytes.Buffer
@@ -400,7 +400,7 @@ func TestNothingInAPageIsMadeOfData(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pages := func(text string) (parts []string, say string) {
 			w := newWorld(t)
-			c := w.caller(lambda)
+			c := w.caller(direct)
 			now := time.Now()
 			for i, p := range []results.Progress{
 				{State: results.Stopped, Reason: text, Again: now.Add(time.Hour)},

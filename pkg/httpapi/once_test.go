@@ -71,7 +71,7 @@ func TestRequestsWithOneKeyAtOnceMakeOneGroup(t *testing.T) {
 func TestAKeyIsFreeAgainWhenNothingWasMade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		c := w.caller(lambda)
+		c := w.caller(direct)
 		w.service.SetFaults(emulator.Faults{Throttle: 1})
 		if r := c.post(noID, "Idempotency-Key", "k"); r.status != 429 {
 			t.Errorf("got %d, want 429: %s", r.status, r.body)
@@ -87,7 +87,7 @@ func TestAKeyIsFreeAgainWhenNothingWasMade(t *testing.T) {
 func TestAnUnknownAnswerIsRememberedToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		c := w.caller(lambda)
+		c := w.caller(direct)
 		w.service.SetFaults(emulator.Faults{DropAfter: 1})
 		for range 2 {
 			if r := c.post(noID, "Idempotency-Key", "k"); r.status != 504 || r.member("outcome") != "unknown" || r.member("retry") != "useless" {
@@ -104,7 +104,7 @@ func TestAnUnknownAnswerIsRememberedToo(t *testing.T) {
 func TestAKeyCountsOnItsDayAndTheNext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // which begins at midnight
 		w := newWorld(t)
-		c := w.caller(lambda)
+		c := w.caller(direct)
 		for _, row := range []struct {
 			after time.Duration
 			made  int
@@ -130,7 +130,7 @@ func TestAKeyCountsOnItsDayAndTheNext(t *testing.T) {
 func TestClocksThatDisagreeAboutTheDayMakeOneGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		c := w.caller(lambda)
+		c := w.caller(direct)
 		time.Sleep(time.Hour)
 		c.post(noID, "Idempotency-Key", "k")
 		// As an instance would leave it whose clock is two minutes ahead, around the next midnight.
@@ -176,12 +176,12 @@ func TestARequestThatDiesIsNotSentTwice(t *testing.T) {
 					}
 					return blobtest.Fault{}
 				}
-				first := w.caller(lambda).post(row.body, "Idempotency-Key", "k")
+				first := w.caller(direct).post(row.body, "Idempotency-Key", "k")
 				if want := map[bool]int{true: 201, false: 503}[row.keeps]; first.status != want {
 					t.Errorf("got %d, want %d: %s", first.status, want, first.body)
 				}
 				w.store = w.store.Clone()
-				c := w.caller(lambda)
+				c := w.caller(direct)
 				if row.keeps {
 					if r := c.post(row.body, "Idempotency-Key", "k"); r.status != 409 || r.Header.Get("Retry-After") == "" {
 						t.Errorf("got %d at once, want 409: the first may live: %s", r.status, r.body)
@@ -209,7 +209,7 @@ func TestALostAnswerOfTheStoreIsNoOtherRequest(t *testing.T) {
 		}
 		return blobtest.Fault{}
 	}
-	if r := w.caller(lambda).post(noID, "Idempotency-Key", "k"); r.status != 201 {
+	if r := w.caller(direct).post(noID, "Idempotency-Key", "k"); r.status != 201 {
 		t.Errorf("got %d, want 201: %s", r.status, r.body)
 	}
 }
@@ -218,7 +218,7 @@ func TestACallerWhoGoesAwayGetsTheAnswerLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.service.Latency = time.Second
-		c := w.caller(lambda)
+		c := w.caller(direct)
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(500*time.Millisecond, cancel)
 		if _, err := c.try(ctx, "POST", "/groups", headers("Idempotency-Key", "k"), noID); err != nil {
@@ -233,7 +233,7 @@ func TestACallerWhoGoesAwayGetsTheAnswerLater(t *testing.T) {
 
 func TestWhatIsRememberedIsNoExport(t *testing.T) {
 	w := newWorld(t)
-	c := w.caller(lambda)
+	c := w.caller(direct)
 	c.post(noID, "Idempotency-Key", "k")
 	n := 0
 	for key := range w.store.Snapshot() {

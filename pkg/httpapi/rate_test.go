@@ -52,7 +52,7 @@ func TestTheRateIsSharedAndNobodyWaitsForATurnThatComesTooLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.config.Rate = 10
-		c := w.caller(lambda)
+		c := w.caller(direct)
 		var made, later int
 		var mu sync.Mutex
 		var wg sync.WaitGroup
@@ -111,7 +111,7 @@ func TestTheDeadlineOfThePlatformIsKept(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				w.config.Rate = row.rate
-				c := w.caller(lambda)
+				c := w.caller(direct)
 				if row.rate < 1 {
 					c.post(`{"Type":"Public","Name":"before","GroupId":"b"}`) // takes the turn
 				}
@@ -138,7 +138,7 @@ func TestTheDeadlineOfThePlatformIsKept(t *testing.T) {
 func TestAWrongKeyIsSaidAndHealsWithoutARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		c := w.caller(lambda)
+		c := w.caller(direct)
 		w.service.SetFaults(emulator.Faults{Plan: func(emulator.Request) emulator.Fault { return 70009 }})
 		var requests []int
 		for start := time.Now(); time.Since(start) < 5*time.Minute; time.Sleep(100 * time.Millisecond) {
@@ -166,7 +166,7 @@ func TestAWrongKeyIsSaidAndHealsWithoutARestart(t *testing.T) {
 func TestAServiceThatIsDownIsSaid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		c := w.caller(lambda)
+		c := w.caller(direct)
 		w.service.SetFaults(emulator.Faults{BadGateway: 1})
 		for range 40 {
 			if r := c.post(one); r.status != 502 && r.status != 504 || r.member("retry") != "safe" {
@@ -207,7 +207,7 @@ func TestTooManyAtOnceAreSentAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.service.Latency = time.Second
-		c := w.caller(lambda)
+		c := w.caller(direct)
 		var mu sync.Mutex
 		statuses := map[int]int{}
 		var wg sync.WaitGroup
@@ -247,27 +247,24 @@ func TestWithoutAnybodyWhoChecksItDoesNotStart(t *testing.T) {
 	}
 }
 
-func TestThePlatformMustHaveChecked(t *testing.T) {
+func TestAuthPlatform_RefusesWhatThePlatformHasNotAuthenticated(t *testing.T) {
 	w := newWorld(t)
 	w.config.HTTPToken, w.config.HTTPPlatform = "", true
 	h := w.handler()
 	for _, s := range servers {
-		want := http.StatusForbidden // AWS says who the caller is if it has checked, and net/http has no platform
-		if s.name == "scf" {
-			want = http.StatusCreated
-		}
 		c := &caller{t, s.open(t, h)}
-		if r := c.post(one, "Authorization", ""); r.status != want {
-			t.Errorf("%s: got %d, want %d: %s", s.name, r.status, want, r.body)
+		if r := c.post(one, "Authorization", ""); r.status != http.StatusForbidden {
+			t.Errorf("%s: got %d, want 403: %s", s.name, r.status, r.body)
 		}
 	}
-	// As AWS writes it for AuthType AWS_IAM.
-	event := `{"version":"2.0","rawPath":"/groups","rawQueryString":"","headers":{"content-type":"application/json"},"requestContext":{` +
-		`"authorizer":{"iam":{"accessKey":"AKIA","accountId":"111122223333","callerId":"AIDA","userArn":"arn:aws:iam::111122223333:user/x"}},` +
-		`"http":{"method":"POST","path":"/groups","protocol":"HTTP/1.1","sourceIp":"192.0.2.1"}},"body":"{\"Type\":\"Public\",\"Name\":\"One\",\"GroupId\":\"g1\"}"}`
-	out, err := httpapi.ServeLambda(t.Context(), h, []byte(event))
-	if err != nil || !strings.Contains(string(out), `"statusCode":200`) {
-		t.Errorf("got %s, %v for a caller whom AWS has checked, want 200", out, err)
+	authenticated := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(w, r.WithContext(httpapi.Authenticated(r.Context())))
+	})
+	for _, s := range servers {
+		c := &caller{t, s.open(t, authenticated)}
+		if r := c.post(one, "Authorization", ""); r.status != http.StatusCreated && r.status != http.StatusOK {
+			t.Errorf("%s: got %d for an authenticated caller, want 201 or 200: %s", s.name, r.status, r.body)
+		}
 	}
 }
 

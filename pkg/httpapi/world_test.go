@@ -3,7 +3,6 @@ package httpapi_test
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"fmt"
 	"io"
 	"log/slog"
@@ -102,12 +101,11 @@ var servers = []server{
 		t.Cleanup(s.Close)
 		return wire{s.URL}
 	}},
-	lambda,
-	{"scf", func(_ *testing.T, h http.Handler) http.RoundTripper { return scfEvents{h} }},
+	direct,
 }
 
-// lambda needs no network, so that it works under virtual time.
-var lambda = server{"lambda", func(_ *testing.T, h http.Handler) http.RoundTripper { return lambdaEvents{h} }}
+// direct needs no network, so that it works under virtual time.
+var direct = server{"direct", func(_ *testing.T, h http.Handler) http.RoundTripper { return recorded{h} }}
 
 // over runs a test against each server, with a world of its own.
 func over(t *testing.T, test func(t *testing.T, w *world, c *caller)) {
@@ -133,90 +131,19 @@ func (s wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	return http.DefaultTransport.RoundTrip(r)
 }
 
-// lambdaEvents makes of each request the event of an AWS function URL: its members are those of the example at
-// docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html.
-type lambdaEvents struct{ http.Handler }
+// recorded calls the handler itself, as the packages of the platforms do.
+type recorded struct{ http.Handler }
 
-func (s lambdaEvents) RoundTrip(r *http.Request) (*http.Response, error) {
-	headers, body, err := taken(r)
-	if err != nil {
-		return nil, err
-	}
-	context := map[string]any{
-		"accountId": "anonymous", "apiId": "urlid", "authorizer": nil, "domainName": "urlid.lambda-url.eu-west-1.on.aws", "domainPrefix": "urlid",
-		"http": map[string]any{
-			"method": r.Method, "path": r.URL.EscapedPath(), "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1", "userAgent": "test",
-		},
-		"requestId": "id", "routeKey": "$default", "stage": "$default", "time": "12/Mar/2020:19:03:58 +0000", "timeEpoch": 1583348638390,
-	}
-	event := map[string]any{
-		"version": "2.0", "routeKey": "$default", "rawPath": r.URL.EscapedPath(), "rawQueryString": r.URL.RawQuery, "headers": headers,
-		"requestContext": context, "pathParameters": nil, "isBase64Encoded": false, "stageVariables": nil,
-	}
-	if len(body) > 0 { // the platform encodes what it does not take for text
-		event["body"], event["isBase64Encoded"] = base64.StdEncoding.EncodeToString(body), true
-	}
-	return answered(r, s.Handler, httpapi.ServeLambda, event)
-}
-
-// scfEvents makes of each request the event of a Tencent function URL, as at
-// cloud.tencent.com/document/product/583/96099 (2025-08-12).
-type scfEvents struct{ http.Handler }
-
-func (s scfEvents) RoundTrip(r *http.Request) (*http.Response, error) {
-	headers, body, err := taken(r)
-	if err != nil {
-		return nil, err
-	}
-	query := map[string]string{}
-	for name, values := range r.URL.Query() {
-		query[name] = values[0]
-	}
-	event := map[string]any{"httpMethod": r.Method, "path": r.URL.EscapedPath(), "queryString": query, "headers": headers, "body": string(body)}
-	return answered(r, s.Handler, httpapi.ServeSCF, event)
-}
-
-// taken returns the headers as events have them, and the body.
-func taken(r *http.Request) (map[string]string, []byte, error) {
-	headers := map[string]string{"host": "url.invalid"}
-	for name, values := range r.Header {
-		headers[strings.ToLower(name)] = strings.Join(values, ", ")
-	}
+func (s recorded) RoundTrip(r *http.Request) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	r = r.Clone(r.Context())
+	r.Host, r.RequestURI = "url.invalid", r.URL.RequestURI()
 	if r.Body == nil {
-		return headers, nil, nil
+		r.Body = http.NoBody
 	}
-	body, err := io.ReadAll(r.Body)
-	return headers, body, err
-}
-
-func answered(r *http.Request, h http.Handler, serve func(context.Context, http.Handler, []byte) ([]byte, error), event map[string]any) (*http.Response, error) {
-	raw, err := json.Marshal(event)
-	if err != nil {
-		return nil, err
-	}
-	out, err := serve(r.Context(), h, raw)
-	if err != nil {
-		return nil, err
-	}
-	var ans struct {
-		StatusCode int               `json:"statusCode"`
-		Headers    map[string]string `json:"headers"`
-		Body       string            `json:"body"`
-		Base64     bool              `json:"isBase64Encoded"`
-	}
-	if err := json.Unmarshal(out, &ans, json.RejectUnknownMembers(true)); err != nil {
-		return nil, err
-	}
-	body := []byte(ans.Body)
-	if ans.Base64 {
-		if body, err = base64.StdEncoding.DecodeString(ans.Body); err != nil {
-			return nil, err
-		}
-	}
-	resp := &http.Response{StatusCode: ans.StatusCode, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body)), Request: r}
-	for name, value := range ans.Headers {
-		resp.Header.Set(name, value)
-	}
+	s.ServeHTTP(w, r)
+	resp := w.Result()
+	resp.Request = r
 	return resp, nil
 }
 

@@ -68,7 +68,7 @@ func newPlatform(t *testing.T) *platform {
 			p.mu.Lock()
 			p.served[fmt.Sprintf("%p", h)]++
 			p.mu.Unlock()
-			return httpapi.ServeLambda(ctx, h, request)
+			return serve(ctx, h, request)
 		},
 	}
 	return p
@@ -93,11 +93,33 @@ func (p *platform) pass(ev invocation.Event) (pass scheduler.Result, err error) 
 	return pass, err
 }
 
-// request returns the event of a function URL. authorizer is what AWS says of a caller whom it has checked, with a
-// comma.
-func request(path, authorization, authorizer string) invocation.Event {
-	return invocation.Event{Request: fmt.Appendf(nil, `{"rawPath":%q,"headers":{"authorization":%q},"requestContext":{%s"http":{"method":"GET"}}}`,
-		path, authorization, authorizer)}
+// A urlEvent is a request as a platform hands it over.
+type urlEvent struct {
+	Path, Authorization string
+	Authenticated       bool
+}
+
+func serve(ctx context.Context, h http.Handler, raw []byte) ([]byte, error) {
+	var e urlEvent
+	if err := json.Unmarshal(raw, &e); err != nil {
+		return nil, err
+	}
+	if e.Authenticated {
+		ctx = httpapi.Authenticated(ctx)
+	}
+	r := httptest.NewRequestWithContext(ctx, http.MethodGet, e.Path, nil)
+	r.Header.Set("Authorization", e.Authorization)
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return json.Marshal(map[string]any{"statusCode": w.Code, "body": w.Body.String()})
+}
+
+func request(path, authorization string, authenticated bool) invocation.Event {
+	raw, err := json.Marshal(urlEvent{path, authorization, authenticated})
+	if err != nil {
+		panic(err)
+	}
+	return invocation.Event{Request: raw}
 }
 
 // get answers a request over HTTP.
@@ -122,7 +144,7 @@ var resume = invocation.Event{Action: &scheduler.Action{Resume: true}}
 
 func TestHandler_ConcurrentFirstRequests(t *testing.T) {
 	p := newPlatform(t)
-	p.event = request("/healthz", "", "")
+	p.event = request("/healthz", "", false)
 	p.Open = func(string) (blob.Bucket, error) {
 		time.Sleep(100 * time.Millisecond) // so that all requests find no handler
 		return p.store, nil
@@ -182,7 +204,7 @@ func TestHandler_SecretIsReadByEachInvocation(t *testing.T) {
 	secret, failure := "first", error(nil)
 	p.Secret = func(context.Context, string) (string, error) { return secret, failure }
 	health := func() int {
-		status, _ := p.get(request("/healthz", "", ""))
+		status, _ := p.get(request("/healthz", "", false))
 		return status
 	}
 	for range 2 {
@@ -201,7 +223,7 @@ func TestHandler_SecretIsReadByEachInvocation(t *testing.T) {
 	if _, err := p.pass(resume); !errors.Is(err, failure) {
 		t.Errorf("got %v, want the error of Secret", err)
 	}
-	status, body := p.get(request("/healthz", "", ""))
+	status, body := p.get(request("/healthz", "", false))
 	if status != 503 || strings.Contains(body, "store of keys") || !strings.Contains(p.log.String(), "store of keys") {
 		t.Errorf("got %d %s, want a 503 without the error, which is logged", status, body)
 	}
@@ -211,29 +233,28 @@ func TestHandler_SecretIsReadByEachInvocation(t *testing.T) {
 }
 
 func TestHandler_RequestsWithABrokenConfiguration(t *testing.T) {
-	const iam = `"authorizer":{"iam":{"userArn":"arn:aws:iam::111122223333:user/x"}},`
 	for _, c := range []struct {
 		name          string
 		set           map[string]string
 		authorization string
-		authorizer    string
+		authenticated bool
 		told          bool
 	}{
-		{"anonymous", nil, "", "", false},
-		{"with the token", nil, "Bearer " + token, "", true},
-		{"with a wrong token", nil, "Bearer 0123456789abcdef-another", "", false},
-		{"checked by the platform, which is not asked to", nil, "", iam, false},
-		{"checked by the platform", map[string]string{"HTTP_TOKEN": "", "HTTP_AUTH": "platform"}, "", iam, true},
-		{"not checked by the platform", map[string]string{"HTTP_TOKEN": "", "HTTP_AUTH": "platform"}, "", "", false},
-		{"a token and the platform", map[string]string{"HTTP_AUTH": "platform"}, "Bearer " + token, iam, false},
-		{"no token is set", map[string]string{"HTTP_TOKEN": ""}, "Bearer ", "", false},
-		{"a token that is too short", map[string]string{"HTTP_TOKEN": "short"}, "Bearer short", "", false},
+		{"anonymous", nil, "", false, false},
+		{"with the token", nil, "Bearer " + token, false, true},
+		{"with a wrong token", nil, "Bearer 0123456789abcdef-another", false, false},
+		{"checked by the platform, which is not asked to", nil, "", true, false},
+		{"checked by the platform", map[string]string{"HTTP_TOKEN": "", "HTTP_AUTH": "platform"}, "", true, true},
+		{"not checked by the platform", map[string]string{"HTTP_TOKEN": "", "HTTP_AUTH": "platform"}, "", false, false},
+		{"a token and the platform", map[string]string{"HTTP_AUTH": "platform"}, "Bearer " + token, true, false},
+		{"no token is set", map[string]string{"HTTP_TOKEN": ""}, "Bearer ", false, false},
+		{"a token that is too short", map[string]string{"HTTP_TOKEN": "short"}, "Bearer short", false, false},
 	} {
 		p := newPlatform(t)
 		p.env["TIM_SDKAPPID"] = ""
 		maps.Copy(p.env, c.set)
 		for _, path := range []string{"/healthz", "/imports", "/openapi.json", "/"} {
-			status, body := p.get(request(path, c.authorization, c.authorizer))
+			status, body := p.get(request(path, c.authorization, c.authenticated))
 			if told := strings.Contains(body, "TIM_SDKAPPID is missing"); status != 503 || told != c.told {
 				t.Errorf("%s, %s: got %d %s, want 503, told what is missing: %v", c.name, path, status, body, c.told)
 			}
@@ -245,7 +266,7 @@ func TestHandler_RequestsWithABrokenConfiguration(t *testing.T) {
 			t.Errorf("%s: a secret stands in the log", c.name)
 		}
 		p.env["TIM_SDKAPPID"], p.env["HTTP_AUTH"], p.env["HTTP_TOKEN"] = "1400000000", "token", token
-		if status, body := p.get(request("/healthz", "", "")); status != 200 {
+		if status, body := p.get(request("/healthz", "", false)); status != 200 {
 			t.Errorf("%s: got %d %s once the configuration is right", c.name, status, body)
 		}
 	}
@@ -254,7 +275,7 @@ func TestHandler_RequestsWithABrokenConfiguration(t *testing.T) {
 func TestHandler_RequestsNeedNoMapping(t *testing.T) {
 	p := newPlatform(t)
 	p.env["MAPPING"] = "telegram"
-	if status, body := p.get(request("/healthz", "", "")); status != 200 {
+	if status, body := p.get(request("/healthz", "", false)); status != 200 {
 		t.Errorf("got %d %s, want 200: only exports are mapped", status, body)
 	}
 }

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"io"
+	"net/http"
+	"unicode/utf8"
+
+	"github.com/aws/aws-lambda-go/events"
+	"github.com/aws/aws-lambda-go/lambdaurl"
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"groupimport/pkg/httpapi"
+)
+
+// serveURL answers the event of a function URL with h. The platform names the caller that it has authenticated
+// (AuthType AWS_IAM). The error is about an event that is no request.
+//
+// Responses are whole and not streamed (InvokeMode BUFFERED): the same function answers events of S3 and the schedule.
+func serveURL(ctx context.Context, h http.Handler, raw []byte) ([]byte, error) {
+	var e events.LambdaFunctionURLRequest
+	lax := json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	if err := json.Unmarshal(raw, &e, lax); err != nil {
+		return nil, errors.New("the event is no request of a function URL") // err would quote it
+	}
+	if a := e.RequestContext.Authorizer; a != nil && a.IAM != nil {
+		ctx = httpapi.Authenticated(ctx)
+	}
+	streamed, err := lambdaurl.Wrap(h)(ctx, &e)
+	if err != nil { // it would quote the path
+		refuse := httpapi.BadRequest("the event's method or path is not valid")
+		streamed, err = lambdaurl.Wrap(refuse)(ctx, &events.LambdaFunctionURLRequest{})
+	}
+	if err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(streamed.Body)
+	if err != nil {
+		return nil, err
+	}
+	resp := events.LambdaFunctionURLResponse{StatusCode: streamed.StatusCode, Headers: streamed.Headers, Body: string(body)}
+	if !utf8.Valid(body) {
+		resp.Body, resp.IsBase64Encoded = base64.StdEncoding.EncodeToString(body), true
+	}
+	return json.Marshal(resp)
+}
