@@ -223,8 +223,8 @@ func TestAnImportSurvivesProcessesThatAreKilledAtAnyMoment(t *testing.T) {
 	if len(outcomes) != n || unknown > kills*1000 {
 		t.Errorf("got %d outcomes, %d of them unknown after %d kills", len(outcomes), unknown, kills)
 	}
-	if s := c.service.Stats(); s.Taken > n {
-		t.Errorf("got %d groups of %d records", s.Taken, n)
+	if s := c.service.Stats(); s.Created > n {
+		t.Errorf("got %d groups of %d records", s.Created, n)
 	}
 }
 
@@ -315,8 +315,8 @@ func TestTheStoreMayBeGoneForAWhile(t *testing.T) {
 			t.Fatalf("got %+v, %+v, want it finished by the schedule", p, failure)
 		}
 	}
-	if s := c.service.Stats(); len(c.outcomes("exports/acme.jsonl")) != n || s.Taken != n {
-		t.Errorf("got %d outcomes and %d groups, want %d", len(c.outcomes("exports/acme.jsonl")), s.Taken, n)
+	if s := c.service.Stats(); len(c.outcomes("exports/acme.jsonl")) != n || s.Created != n {
+		t.Errorf("got %d outcomes and %d groups, want %d", len(c.outcomes("exports/acme.jsonl")), s.Created, n)
 	}
 }
 
@@ -402,7 +402,7 @@ func TestRequestsOverHTTPAreAnsweredByTheSameProgram(t *testing.T) {
 		}
 	}
 	c.service.SetFaults(emulator.Faults{})
-	if got := c.service.Stats().Taken; got != 1 {
+	if got := c.service.Stats().Created; got != 1 {
 		t.Errorf("got %d groups, want one", got)
 	}
 	// Without any configuration it answers all the same, and says to nobody in particular what is missing.

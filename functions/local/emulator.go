@@ -70,7 +70,7 @@ func emulatorTLS(address, file string) (config *tls.Config, trust string, err er
 // writeStats writes what the service has seen.
 func writeStats(w io.Writer, stats emulator.Stats) {
 	fmt.Fprintf(w, "the service received %s requests, created %s groups, throttled %s requests; busiest second: %s\n",
-		thousands(int64(stats.Requests)), thousands(int64(stats.Taken)), thousands(int64(stats.Refused)),
+		thousands(int64(stats.Requests)), thousands(int64(stats.Created)), thousands(int64(stats.Throttled)),
 		thousands(int64(stats.BusiestSecond)))
 }
 

@@ -80,7 +80,7 @@ func checkFile(file string) error {
 		return err
 	case !info.Mode().IsRegular():
 		return errors.New("not a regular file: an export is read more than once, so save it to a file first")
-	case !export.Reads(file):
+	case !export.IsExport(file):
 		return errNotExport
 	}
 	return nil
@@ -246,7 +246,7 @@ func (s *scanner) candidate(key string, entry fs.DirEntry, c candidate) (_ candi
 	case !info.Mode().IsRegular():
 		c.ignored = "not a regular file"
 		return c, !info.IsDir()
-	case !export.Reads(key):
+	case !export.IsExport(key):
 		c.ignored = ignoredName
 	case entry.Type()&fs.ModeSymlink != 0:
 		if err := checkLink(s.dir, key); err != nil {
@@ -259,7 +259,7 @@ func (s *scanner) candidate(key string, entry fs.DirEntry, c candidate) (_ candi
 // isWork reports whether a folder is an import's work folder.
 func isWork(folder string) bool {
 	owner, kind := results.Beside(folder)
-	return kind == results.BesideWork && (export.Reads(owner) || export.Reads(results.ArchivedFrom(owner)))
+	return kind == results.BesideWork && (export.IsExport(owner) || export.IsExport(results.ArchivedFrom(owner)))
 }
 
 // besides tells of each file of a folder what lies beside it.

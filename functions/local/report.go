@@ -69,7 +69,7 @@ func imports(name string) ([]string, error) {
 		}
 		owner, kind := results.Beside(path + suffix)
 		switch {
-		case kind == results.BesideWork && (export.Reads(owner) || export.Reads(results.ArchivedFrom(owner))):
+		case kind == results.BesideWork && (export.IsExport(owner) || export.IsExport(results.ArchivedFrom(owner))):
 			files = append(files, owner)
 			return fs.SkipDir
 		case kind == results.BesideResults:

@@ -103,8 +103,8 @@ func TestServe_FiveHundredRequestsIn64MB(t *testing.T) {
 	// not. Those are for tests in virtual time.
 	got := d.service.Stats()
 	rate := float64(got.Requests-1) / got.Last.Sub(got.First).Seconds()
-	if got.Taken != 1000 || got.Requests != 1000 || rate > 191 {
-		t.Errorf("got %d groups of %d requests at %v a second, want 1000 of 1000 at 190", got.Taken, got.Requests, rate)
+	if got.Created != 1000 || got.Requests != 1000 || rate > 191 {
+		t.Errorf("got %d groups of %d requests at %v a second, want 1000 of 1000 at 190", got.Created, got.Requests, rate)
 	}
 	if peak := peakMemory(t, p.Process.Pid); peak > 64<<10 {
 		t.Errorf("got a peak of %d kB, want 64 MB at most", peak)

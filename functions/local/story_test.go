@@ -88,7 +88,7 @@ func TestStories(t *testing.T) {
 			},
 			"seen": func(ts *testscript.TestScript, _ bool, args []string) {
 				stats := storyOf(ts).service.Stats()
-				if got, want := fmt.Sprint(stats.Requests, stats.Taken), strings.Join(args, " "); got != want {
+				if got, want := fmt.Sprint(stats.Requests, stats.Created), strings.Join(args, " "); got != want {
 					ts.Fatalf("got %s requests and groups, want %s", got, want)
 				}
 			},

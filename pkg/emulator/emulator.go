@@ -1,28 +1,27 @@
-// Package emulator is Tencent Cloud IM's REST service in memory, as far as importing groups needs it, so
-// that tests and a demo meet a service that refuses what the real one refuses.
+// Package emulator emulates the part of Tencent Cloud IM's REST service that importing groups needs, in memory, for
+// tests and a demo.
 //
-// It knows two commands, import_group and get_group_info. A request goes this way:
+// It supports the commands import_group and get_group_info. It processes a request in these steps:
 //
-//	arrival    counted, and refused with 60011 if its second holds too many already
-//	fault      does this one go wrong, and before or after the effect?
-//	effect     path, query, UserSig, body, field rules; a group stands or the request is refused
-//	latency    then the answer, or what the fault makes of it
+//	arrival    count the request; reject it with 60011 if the current second has too many requests
+//	fault      choose a fault, which occurs before or after the effect
+//	effect     check path, query, UserSig, body and field rules; create the group or reject the request
+//	latency    wait, then send the response or the fault
 //
-// So a client that goes away while it waits leaves its group standing, as with the real service. Everything
-// of the wire is read here and nothing is shared with the client: both cannot then be wrong in the same way.
-// Where documents are silent or disagree, the emulator takes the reading that is harder on the client, and
-// the comment says so.
+// A client that disconnects while it waits leaves its group created, as with the real service. The emulator shares no
+// code with the client, so that both cannot have the same mistake. Where the documents are silent or disagree, the
+// emulator implements the reading that is stricter for the client, and a comment says so.
 //
-// What it goes by:
-//   - tencentcloud.com/document/product/1047/34967, 2022-07-06: query, body and answer of import_group
+// Sources:
+//   - tencentcloud.com/document/product/1047/34967, 2022-07-06: query, body and response of import_group
 //   - cloud.tencent.com/document/product/269/1616, 2022: get_group_info
 //   - cloud.tencent.com/document/product/269/1671, 2022, and trtc.io/document/34348, 2025: codes
 //   - trtc.io/document/33529, 2025: GroupIds; trtc.io/document/34419, 2025: AppDefinedData
 //
-// Two pages are the emulator's own. They need no signature and are no requests to the service:
+// Two pages belong to the emulator itself. They need no signature and do not count as requests:
 //
 //	GET /emulator/stats     [Stats] as JSON
-//	GET /emulator/groups    one [Group] a line as JSON, in the order they were made
+//	GET /emulator/groups    one [Group] per line as JSON, in order of creation
 package emulator
 
 import (
@@ -53,62 +52,61 @@ import (
 
 const (
 	commands = "/v4/group_open_http_svc/"
-	maxBody  = 1 << 20 // no limit is documented for import_group; a legal body has at most some 31 KB
+	maxBody  = 1 << 20 // no limit is documented for import_group; a valid body has at most about 31 KB
 )
 
-// A Service is an IM service. Set SDKAppID and Key and whatever else is of interest before the first
-// request, and no field after it; the zero value refuses everything, because no signature fits it. Its
-// methods may be called concurrently.
+// A Service is an IM service. Set SDKAppID, Key and other fields before the first request and do not change them later.
+// The zero value rejects all requests, because no signature is valid. Its methods are safe for concurrent use.
 //
-// It is an [http.Handler] for a server, and an [http.RoundTripper] that answers in process: no network and
-// no goroutine, so that it works in the bubble of testing/synctest.
+// It is an [http.Handler] for a server, and an [http.RoundTripper] that responds in process, without network and
+// goroutines, and therefore works with testing/synctest.
 type Service struct {
-	SDKAppID int    // the one application it serves
-	Admin    string // the one administrator's UserID; if empty, administrator
-	Key      string // signs UserSigs; taken as text, also if it looks like hex
+	SDKAppID int    // the only application
+	Admin    string // UserID of the only administrator; if empty, administrator
+	Key      string // signs UserSigs; used as text, even if it looks like hex
 
-	// Limit is how many requests any sliding second may hold, of all commands together and with the refused
-	// ones counted. The real service says 200 and not how it counts; this is the hardest way. If zero, 200;
-	// if negative, there is no limit.
+	// Limit is the maximum number of requests in any sliding second, for all commands together, including rejected
+	// requests. The service documents 200 but not how it counts; this is the strictest way. If zero, 200; if negative,
+	// unlimited.
 	Limit int
 
-	// Each answer, also a refusal, takes Latency and a uniform share of Jitter.
+	// Each response, also an error, takes Latency and a uniformly distributed part of Jitter.
 	Latency, Jitter time.Duration
 
-	// ExtendedLengths allows Name, Introduction, Notification and FaceUrl 100, 400, 400 and 500 bytes, as the
-	// reference of the web SDK does, instead of the 30, 240, 300 and 100 of the REST documents.
+	// ExtendedLengths allows 100, 400, 400 and 500 bytes for Name, Introduction, Notification and FaceUrl, as in the
+	// reference of the web SDK, instead of 30, 240, 300 and 100 as in the REST documents.
 	ExtendedLengths bool
 
-	// SensitiveWords in Name, Introduction or Notification are refused with 80001.
+	// SensitiveWords in Name, Introduction or Notification are rejected with 80001.
 	SensitiveWords []string
 
-	// ReadLag is for how long get_group_info does not show a group that import_group made. No text says that
-	// it lags, and none that it does not.
+	// ReadLag is the time for which get_group_info does not show a group that import_group created. Whether the service
+	// has such a lag is not documented.
 	ReadLag time.Duration
 
-	// Faults is what goes wrong from the first request on; [Service.SetFaults] changes it later.
+	// Faults are the faults from the first request. [Service.SetFaults] changes them later.
 	Faults Faults
 
-	mu     sync.Mutex // never held over a wait
+	mu     sync.Mutex // never held during a wait
 	groups store
 	second window
 	stats  Stats
 }
 
-// Stats is what a [Service] has seen.
+// Stats are the statistics of a [Service].
 type Stats struct {
-	Requests      int         // all of them, also the refused and the lost
-	Imports       int         // those to import_group
-	Lookups       int         // those to get_group_info
-	Refused       int         // too fast: the limit's, not those of a fault
-	Taken         int         // groups made
-	Lost          int         // requests that got no answer, or one that does not read as the service's
-	BusiestSecond int         // most requests in any sliding second [t, t+1s)
-	Codes         map[int]int // answers by ErrorCode
-	First, Last   time.Time   // when the first and the last request arrived
+	Requests      int         // all requests, including rejected and lost ones
+	Imports       int         // requests to import_group
+	Lookups       int         // requests to get_group_info
+	Throttled     int         `json:"Refused"` // requests over the limit, without faults
+	Created       int         `json:"Taken"`   // groups created
+	Lost          int         // requests without a response, or with a response that is not the service's
+	BusiestSecond int         // maximum number of requests in any sliding second [t, t+1s)
+	Codes         map[int]int // responses by ErrorCode
+	First, Last   time.Time   // arrival of the first and the last request
 }
 
-// Stats returns what the service has seen so far.
+// Stats returns the current statistics.
 func (s *Service) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -118,14 +116,14 @@ func (s *Service) Stats() Stats {
 	return st
 }
 
-// SetFaults changes what goes wrong, for requests that arrive from now on.
+// SetFaults changes the faults for requests that arrive later.
 func (s *Service) SetFaults(f Faults) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.Faults = f
 }
 
-// ServeHTTP answers a request. Where the connection has to break it is closed without an answer.
+// ServeHTTP responds to a request. For a fault that breaks the connection, it closes it without a response.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if write := s.page(r); write != nil {
 		w.Header().Set("Content-Type", "application/json")
@@ -142,11 +140,11 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	maps.Copy(w.Header(), a.header())
 	w.WriteHeader(a.status)
-	_, _ = w.Write(a.body) // nobody to tell
+	_, _ = w.Write(a.body) // the client is gone
 }
 
-// RoundTrip answers a request in process. Where the connection has to break, and once the request's
-// context is done, it returns an error instead.
+// RoundTrip responds to a request in process. It returns an error for a fault that breaks the connection, and when the
+// request's context is done.
 func (s *Service) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Body != nil {
 		defer func() { _ = r.Body.Close() }()
@@ -155,7 +153,7 @@ func (s *Service) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, context.Cause(r.Context())
 	}
 	if trace := httptrace.ContextClientTrace(r.Context()); trace != nil {
-		// As a transport with a wire would: clients pace by when a request was written.
+		// Like a network transport: clients use the time at which a request was written.
 		if trace.GotConn != nil {
 			trace.GotConn(httptrace.GotConnInfo{Reused: true})
 		}
@@ -163,11 +161,11 @@ func (s *Service) RoundTrip(r *http.Request) (*http.Response, error) {
 			trace.WroteRequest(httptrace.WroteRequestInfo{})
 		}
 	}
-	var a answer
+	var a response
 	if write := s.page(r); write != nil {
 		var b bytes.Buffer
 		write(&b)
-		a = jsonAnswer(b.Bytes())
+		a = jsonResponse(b.Bytes())
 	} else {
 		var err error
 		if a, err = s.serve(r); err != nil {
@@ -187,20 +185,20 @@ func (s *Service) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// page returns what writes the page that r asks for, or nil if that is none of the emulator's own.
+// page returns a function that writes the emulator page of r, nil if r is not for such a page.
 func (s *Service) page(r *http.Request) func(io.Writer) {
 	if r.Method != http.MethodGet && r.Method != "" {
 		return nil
 	}
 	switch r.URL.Path {
 	case "/emulator/stats":
-		return func(w io.Writer) { _ = json.MarshalEncode(jsontext.NewEncoder(w), s.Stats()) } // or the reader went away
+		return func(w io.Writer) { _ = json.MarshalEncode(jsontext.NewEncoder(w), s.Stats()) } // the client may be gone
 	case "/emulator/groups":
 		return func(w io.Writer) {
 			enc := jsontext.NewEncoder(w)
 			for g := range s.Groups() {
 				if json.MarshalEncode(enc, g) != nil {
-					return // the reader went away
+					return // the client is gone
 				}
 			}
 		}
@@ -208,19 +206,19 @@ func (s *Service) page(r *http.Request) func(io.Writer) {
 	return nil
 }
 
-// An answer is what goes over the wire.
-type answer struct {
+// A response is an HTTP response.
+type response struct {
 	status      int
 	contentType string
 	body        []byte
 	retryAfter  string // the header, empty for none
 }
 
-func jsonAnswer(body []byte) answer {
-	return answer{status: http.StatusOK, contentType: "application/json", body: body}
+func jsonResponse(body []byte) response {
+	return response{status: http.StatusOK, contentType: "application/json", body: body}
 }
 
-func (a *answer) header() http.Header {
+func (a *response) header() http.Header {
 	h := http.Header{"Content-Type": {a.contentType}, "Content-Length": {strconv.Itoa(len(a.body))}}
 	if a.retryAfter != "" {
 		h.Set("Retry-After", a.retryAfter)
@@ -228,7 +226,7 @@ func (a *answer) header() http.Header {
 	return h
 }
 
-// A reply is the JSON of an answer: what both commands share, and what one of them adds.
+// A reply is the JSON body of a response, with the fields of both commands.
 type reply struct {
 	ActionStatus string
 	ErrorInfo    string
@@ -237,40 +235,40 @@ type reply struct {
 	GroupInfo    []map[string]any `json:",omitzero"`
 }
 
-// A refusal is an error that the service answers with.
-type refusal struct {
+// A codeError is an error with an ErrorCode of the service.
+type codeError struct {
 	code int
 	info string
 }
 
-func (e *refusal) Error() string { return e.info }
+func (e *codeError) Error() string { return e.info }
 
-func refuse(code int, format string, args ...any) error {
-	return &refusal{code, fmt.Sprintf(format, args...)}
+func codeErrorf(code int, format string, args ...any) error {
+	return &codeError{code, fmt.Sprintf(format, args...)}
 }
 
 var errDropped = &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", syscall.ECONNRESET)}
 
-// serve takes a request all the way. An error means that no answer comes.
-func (s *Service) serve(r *http.Request) (answer, error) {
+// serve processes a request. An error means that there is no response.
+func (s *Service) serve(r *http.Request) (response, error) {
 	command := strings.TrimPrefix(r.URL.Path, commands)
-	ordinal, tooFast, faults := s.arrive(command)
+	ordinal, throttled, faults := s.arrive(command)
 	var body []byte
 	if r.Body != nil {
 		var err error
-		// Only a body read to its end lets a server notice that its client goes away.
+		// A server notices that its client disconnects only after reading the complete body.
 		if body, err = io.ReadAll(io.LimitReader(r.Body, maxBody+1)); err != nil {
 			s.lost()
-			return answer{}, err
+			return response{}, err
 		}
 	}
 
-	// A generator of its own, so that a request's fate follows from seed and ordinal alone.
+	// A generator for each request, so that faults depend only on the seed and the ordinal.
 	draw := rand.New(rand.NewPCG(faults.Seed, uint64(ordinal))) //nolint:gosec // counts up from 1
 	fault := None
-	if !tooFast {
+	if !throttled {
 		id, name := peek(body)
-		fault = faults.judge(Request{command, ordinal, id, name}, draw)
+		fault = faults.choose(Request{command, ordinal, id, name}, draw)
 		if fault == Disbanded && command == "import_group" && id != "" {
 			s.disband(id, false)
 		}
@@ -278,16 +276,16 @@ func (s *Service) serve(r *http.Request) (answer, error) {
 	var re reply
 	var err error
 	switch {
-	case tooFast:
-		err = refuse(60011, "requests of this SDKAppID are too frequent")
+	case throttled:
+		err = codeErrorf(60011, "requests of this SDKAppID are too frequent")
 	case fault >= minCode:
-		err = refuse(int(fault), "a fault was asked for")
+		err = codeErrorf(int(fault), "configured fault")
 	case fault == Internal:
-		err = refuse(10002, "internal server error")
+		err = codeErrorf(10002, "internal server error")
 	case !fault.before():
 		re, err = s.effect(r, command, body)
 		if fault == InternalAfter {
-			err = refuse(10002, "internal server error")
+			err = codeErrorf(10002, "internal server error")
 		}
 	}
 
@@ -302,13 +300,13 @@ func (s *Service) serve(r *http.Request) (answer, error) {
 	}
 	if r.Context().Err() != nil {
 		s.lost()
-		return answer{}, context.Cause(r.Context())
+		return response{}, context.Cause(r.Context())
 	}
 
 	switch fault {
 	case DropBefore, DropAfter:
 		s.lost()
-		return answer{}, errDropped
+		return response{}, errDropped
 	case BadGateway, BadGatewayAfter:
 		s.lost()
 		return page(http.StatusBadGateway), nil
@@ -325,20 +323,20 @@ func (s *Service) serve(r *http.Request) (answer, error) {
 		return a, nil
 	case Garbage, GarbageAfter:
 		s.lost()
-		return jsonAnswer([]byte(garbage[draw.IntN(len(garbage))])), nil
-	default: // the reply says it
+		return jsonResponse([]byte(garbage[draw.IntN(len(garbage))])), nil
+	default: // a regular reply
 	}
 	re.ActionStatus = "OK"
-	if refused, ok := errors.AsType[*refusal](err); ok {
-		re = reply{ActionStatus: "FAIL", ErrorInfo: refused.info, ErrorCode: refused.code}
+	if failed, ok := errors.AsType[*codeError](err); ok {
+		re = reply{ActionStatus: "FAIL", ErrorInfo: failed.info, ErrorCode: failed.code}
 	}
 	s.count(re.ErrorCode)
 	data, err := json.Marshal(re)
-	return jsonAnswer(data), err
+	return jsonResponse(data), err
 }
 
-// arrive counts a request and returns what is decided at its arrival.
-func (s *Service) arrive(command string) (ordinal int, tooFast bool, f Faults) {
+// arrive counts a request and returns its ordinal, whether it is throttled, and the current faults.
+func (s *Service) arrive(command string) (ordinal int, throttled bool, f Faults) {
 	limit := s.Limit
 	if limit == 0 {
 		limit = 200
@@ -358,10 +356,10 @@ func (s *Service) arrive(command string) (ordinal int, tooFast bool, f Faults) {
 	}
 	s.stats.Last = now
 	if n := s.second.add(now); limit > 0 && n > limit {
-		s.stats.Refused++
-		tooFast = true
+		s.stats.Throttled++
+		throttled = true
 	}
-	return s.stats.Requests, tooFast, s.Faults
+	return s.stats.Requests, throttled, s.Faults
 }
 
 func (s *Service) lost() {
@@ -379,19 +377,19 @@ func (s *Service) count(code int) {
 	s.stats.Codes[code]++
 }
 
-// effect does what the request asks for.
+// effect executes a request.
 func (s *Service) effect(r *http.Request, command string, body []byte) (reply, error) {
 	if r.Method != http.MethodPost {
-		return reply{}, refuse(60002, "the method is not POST") // inferred: no text names a code for this
+		return reply{}, codeErrorf(60002, "the method is not POST") // the code is inferred: none is documented
 	}
 	if !strings.HasPrefix(r.URL.Path, commands) || command != "import_group" && command != "get_group_info" {
-		return reply{}, refuse(10003, "bad command word")
+		return reply{}, codeErrorf(10003, "bad command word")
 	}
 	if err := s.checkQuery(r.URL.RawQuery); err != nil {
 		return reply{}, err
 	}
 	if len(body) > maxBody {
-		return reply{}, refuse(60003, "the body has more than %d bytes", maxBody)
+		return reply{}, codeErrorf(60003, "the body is larger than the limit of %d bytes", maxBody)
 	}
 	if command == "get_group_info" {
 		infos, err := s.lookUp(body)
@@ -401,48 +399,48 @@ func (s *Service) effect(r *http.Request, command string, body []byte) (reply, e
 	if err != nil {
 		return reply{}, err
 	}
-	id, err := s.take(g)
+	id, err := s.create(g)
 	return reply{GroupID: id}, err
 }
 
-// checkQuery says what is wrong with a request's query. Values and names are case-sensitive.
+// checkQuery validates the query of a request. Names and values are case-sensitive.
 func (s *Service) checkQuery(raw string) error {
 	query, err := url.ParseQuery(raw)
 	if err != nil {
-		return refuse(60002, "the query cannot be parsed")
+		return codeErrorf(60002, "the query cannot be parsed")
 	}
 	for _, name := range []string{"sdkappid", "identifier", "usersig", "random", "contenttype"} {
 		if len(query[name]) > 1 {
-			return refuse(60002, "%s is in the query twice", name)
+			return codeErrorf(60002, "duplicate query parameter %s", name)
 		}
 	}
 	app := query.Get("sdkappid")
 	if app == "" {
-		return refuse(60012, "sdkappid is missing")
+		return codeErrorf(60012, "sdkappid is missing")
 	}
 	if n, err := strconv.ParseUint(app, 10, 64); err != nil || n == 0 {
-		return refuse(60006, "sdkappid is not valid")
+		return codeErrorf(60006, "sdkappid is not valid")
 	}
 	if app != strconv.Itoa(s.SDKAppID) {
-		return refuse(70020, "sdkappid is not known here; is the region right?")
+		return codeErrorf(70020, "unknown sdkappid; check the region")
 	}
 	identifier, sig := query.Get("identifier"), query.Get("usersig")
 	if sig == "" {
-		return refuse(70002, "usersig is missing")
+		return codeErrorf(70002, "usersig is missing")
 	}
 	if err := checkUserSig(sig, s.SDKAppID, identifier, s.Key, time.Now()); err != nil {
 		return err
 	}
 	if identifier != s.admin() {
-		return refuse(60010, "identifier is no administrator of the app")
+		return codeErrorf(60010, "identifier is not an administrator of the app")
 	}
-	// 60025 is of 2025 and speaks of contenttype but not of random. That random is needed at all is the
-	// document's; what happens without it is not.
+	// 60025 is documented since 2025, for contenttype but not for random. random is documented as required, but not the
+	// code of a request without it.
 	if _, err := strconv.ParseUint(query.Get("random"), 10, 32); err != nil {
-		return refuse(60002, "random is no number of 0 to 4294967295")
+		return codeErrorf(60002, "random is not a number from 0 to 4294967295")
 	}
 	if query.Get("contenttype") != "json" {
-		return refuse(60025, "contenttype is not json")
+		return codeErrorf(60025, "contenttype is not json")
 	}
 	return nil
 }

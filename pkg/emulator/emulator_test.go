@@ -44,7 +44,7 @@ func userSig(t *testing.T, app int, key, identifier string, expire int) string {
 	return sig
 }
 
-// query returns a query that is in order but for what edit does to it.
+// query returns a valid query, changed by edit.
 func query(t *testing.T, edit func(url.Values)) string {
 	t.Helper()
 	q := url.Values{
@@ -60,7 +60,7 @@ func query(t *testing.T, edit func(url.Values)) string {
 	return q.Encode()
 }
 
-// A result is an answer of the service as a client reads it.
+// A result is a response of the service, decoded as by a client.
 type result struct {
 	ActionStatus string           `json:"ActionStatus"`
 	ErrorInfo    string           `json:"ErrorInfo"`
@@ -69,13 +69,13 @@ type result struct {
 	GroupInfo    []map[string]any `json:"GroupInfo"`
 }
 
-// A response is an HTTP response, read to its end.
+// A response is an HTTP response with its complete body.
 type response struct {
 	status            int
 	contentType, body string
 }
 
-// do sends a request, by the service itself or over the network.
+// do sends a request, in process or over the network.
 func do(t *testing.T, by http.RoundTripper, req *http.Request) (response, error) {
 	t.Helper()
 	resp, err := by.RoundTrip(req)
@@ -94,7 +94,7 @@ func read(t *testing.T, resp response) result {
 	t.Helper()
 	var res result
 	if err := json.Unmarshal([]byte(resp.body), &res); err != nil {
-		t.Fatalf("answer %q: %v", resp.body, err)
+		t.Fatalf("response %q: %v", resp.body, err)
 	}
 	if resp.status != http.StatusOK {
 		t.Errorf("HTTP status %d, want 200", resp.status)
@@ -105,7 +105,7 @@ func read(t *testing.T, resp response) result {
 	return res
 }
 
-// newRequest returns a request that is in order but perhaps for its body.
+// newRequest returns a request that is valid except, possibly, for its body.
 func newRequest(t *testing.T, host, command, body string) *http.Request {
 	t.Helper()
 	target := host + "/v4/group_open_http_svc/" + command + "?" + query(t, nil)
@@ -122,7 +122,7 @@ func send(t *testing.T, s *emulator.Service, command, body string) (response, er
 	return do(t, s, newRequest(t, "https://console.tim.qq.com", command, body))
 }
 
-// call posts a body in process and reads the answer that must come.
+// call posts a body in process and returns the response, which must not be missing.
 func call(t *testing.T, s *emulator.Service, command, body string) result {
 	t.Helper()
 	resp, err := send(t, s, command, body)
@@ -132,7 +132,7 @@ func call(t *testing.T, s *emulator.Service, command, body string) result {
 	return read(t, resp)
 }
 
-// callQuery imports a group with a query of the test's own.
+// callQuery imports a group with the given query.
 func callQuery(t *testing.T, s *emulator.Service, query string) result {
 	t.Helper()
 	req := newRequest(t, "https://console.tim.qq.com", "import_group", `{"Type":"Public","Name":"n"}`)
@@ -146,7 +146,7 @@ func callQuery(t *testing.T, s *emulator.Service, query string) result {
 
 func groups(s *emulator.Service) []emulator.Group { return slices.Collect(s.Groups()) }
 
-func TestImportKeepsEveryFieldByteForByte(t *testing.T) {
+func TestImport_AllFields(t *testing.T) {
 	s := newService()
 	res := call(t, s, "import_group", `{"Owner_Account":"leckie","Type":"Public","GroupId":"my group","Name":"群组",
 		"Introduction":"i","Notification":"n","FaceUrl":"http://this.is.face.url","MaxMemberCount":500,
@@ -157,14 +157,14 @@ func TestImportKeepsEveryFieldByteForByte(t *testing.T) {
 	want := emulator.Group{
 		GroupID: "my group", Type: "Public", Name: "群组", Owner: "leckie", Introduction: "i", Notification: "n",
 		FaceURL: "http://this.is.face.url", MaxMemberCount: 500, ApplyJoinOption: "FreeAccess",
-		AppDefinedData: []emulator.Pair{{Key: "K_1", Value: "abc\x00\x01<\u2028ÿ"}}, CreateTime: 1448357837, Made: 1, Asked: 1,
+		AppDefinedData: []emulator.Pair{{Key: "K_1", Value: "abc\x00\x01<\u2028ÿ"}}, CreateTime: 1448357837, Created: 1, Requests: 1,
 	}
 	if got, ok := s.Group("my group"); !ok || fmt.Sprintf("%#v", got) != fmt.Sprintf("%#v", want) {
 		t.Errorf("got  %#v\nwant %#v", got, want)
 	}
 }
 
-func TestGroupWithoutCreateTimeIsOfNow(t *testing.T) {
+func TestImport_WithoutCreateTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService()
 		time.Sleep(time.Hour)
@@ -178,9 +178,9 @@ func TestGroupWithoutCreateTimeIsOfNow(t *testing.T) {
 	})
 }
 
-func TestGroupWithoutGroupIDGetsAFreshOne(t *testing.T) {
+func TestImport_WithoutGroupID(t *testing.T) {
 	s := newService()
-	s.Put(emulator.Group{GroupID: "@TGS#200000002", Type: "Public"}) // what the second one would be
+	s.Put(emulator.Group{GroupID: "@TGS#200000002", Type: "Public"}) // the ID that the second group would get
 	seen := map[string]bool{"@TGS#200000002": true}
 	for _, kind := range []string{"Public", "Private", "ChatRoom", "Community"} {
 		for range 3 {
@@ -200,7 +200,7 @@ func TestGroupWithoutGroupIDGetsAFreshOne(t *testing.T) {
 	}
 }
 
-func TestGroupIDInUseIsRefusedAndChangesNothing(t *testing.T) {
+func TestImport_GroupIDInUse(t *testing.T) {
 	s := newService()
 	s.Put(emulator.Group{GroupID: "theirs", Type: "Private", Name: "before", Owner: "bob"})
 	s.Put(emulator.Group{GroupID: "admins", Type: "Private", Name: "before", Owner: admin})
@@ -214,10 +214,10 @@ func TestGroupIDInUseIsRefusedAndChangesNothing(t *testing.T) {
 	}
 	after := groups(s)
 	for i := range after {
-		if after[i].Asked != 2 {
-			t.Errorf("%s: asked %d times, want 2", after[i].GroupID, after[i].Asked)
+		if after[i].Requests != 2 {
+			t.Errorf("%s: asked %d times, want 2", after[i].GroupID, after[i].Requests)
 		}
-		after[i].Asked = 0
+		after[i].Requests = 0
 	}
 	if fmt.Sprint(after) != fmt.Sprint(before) {
 		t.Errorf("got  %+v\nwant %+v", after, before)
@@ -236,29 +236,29 @@ func TestQuery(t *testing.T) {
 		edit func(url.Values)
 		want int
 	}{
-		"in order":                         {nil, 0},
-		"sdkappid missing":                 {func(q url.Values) { q.Del("sdkappid") }, 60012},
-		"sdkappid in wrong case":           {func(q url.Values) { q["SdkAppId"] = q["sdkappid"]; q.Del("sdkappid") }, 60012},
-		"sdkappid no number":               {set("sdkappid", "app"), 60006},
-		"sdkappid of another app":          {set("sdkappid", "1400000002"), 70020},
-		"sdkappid twice":                   {func(q url.Values) { q.Add("sdkappid", "1") }, 60002},
-		"usersig missing":                  {func(q url.Values) { q.Del("usersig") }, 70002},
-		"usersig expired":                  {sig(app, key, admin, -1), 70001},
-		"usersig cut short":                {set("usersig", good[:len(good)-8]), 70003},
-		"usersig no base64":                {set("usersig", "!"), 70003},
-		"usersig of another key":           {sig(app, key+"0", admin, 3600), 70009},
-		"usersig of another user":          {sig(app, key, "bob", 3600), 70013},
-		"usersig of another app":           {sig(app+1, key, admin, 3600), 70014},
-		"identifier missing":               {func(q url.Values) { q.Del("identifier") }, 70013},
-		"identifier in wrong case":         {set("identifier", "Administrator"), 70013},
-		"identifier signed but no admin":   {func(q url.Values) { q.Set("identifier", "bob"); sig(app, key, "bob", 3600)(q) }, 60010},
-		"random missing":                   {func(q url.Values) { q.Del("random") }, 60002},
-		"random of zero":                   {set("random", "0"), 0},
-		"random of 33 bits":                {set("random", "4294967296"), 60002},
-		"random negative":                  {set("random", "-1"), 60002},
-		"contenttype missing":              {func(q url.Values) { q.Del("contenttype") }, 60025},
-		"contenttype in wrong case":        {set("contenttype", "JSON"), 60025},
-		"what the document does not speak": {set("x", "y"), 0},
+		"valid":                          {nil, 0},
+		"sdkappid missing":               {func(q url.Values) { q.Del("sdkappid") }, 60012},
+		"sdkappid in wrong case":         {func(q url.Values) { q["SdkAppId"] = q["sdkappid"]; q.Del("sdkappid") }, 60012},
+		"sdkappid no number":             {set("sdkappid", "app"), 60006},
+		"sdkappid of another app":        {set("sdkappid", "1400000002"), 70020},
+		"sdkappid twice":                 {func(q url.Values) { q.Add("sdkappid", "1") }, 60002},
+		"usersig missing":                {func(q url.Values) { q.Del("usersig") }, 70002},
+		"usersig expired":                {sig(app, key, admin, -1), 70001},
+		"usersig cut short":              {set("usersig", good[:len(good)-8]), 70003},
+		"usersig no base64":              {set("usersig", "!"), 70003},
+		"usersig of another key":         {sig(app, key+"0", admin, 3600), 70009},
+		"usersig of another user":        {sig(app, key, "bob", 3600), 70013},
+		"usersig of another app":         {sig(app+1, key, admin, 3600), 70014},
+		"identifier missing":             {func(q url.Values) { q.Del("identifier") }, 70013},
+		"identifier in wrong case":       {set("identifier", "Administrator"), 70013},
+		"identifier signed but no admin": {func(q url.Values) { q.Set("identifier", "bob"); sig(app, key, "bob", 3600)(q) }, 60010},
+		"random missing":                 {func(q url.Values) { q.Del("random") }, 60002},
+		"random of zero":                 {set("random", "0"), 0},
+		"random of 33 bits":              {set("random", "4294967296"), 60002},
+		"random negative":                {set("random", "-1"), 60002},
+		"contenttype missing":            {func(q url.Values) { q.Del("contenttype") }, 60025},
+		"contenttype in wrong case":      {set("contenttype", "JSON"), 60025},
+		"undocumented parameter":         {set("x", "y"), 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newService()
@@ -266,17 +266,17 @@ func TestQuery(t *testing.T) {
 			if res.ErrorCode != test.want {
 				t.Errorf("got %d %q, want %d", res.ErrorCode, res.ErrorInfo, test.want)
 			}
-			if made := s.Stats().Taken == 1; made != (test.want == 0) {
-				t.Errorf("group made: %v", made)
+			if created := s.Stats().Created == 1; created != (test.want == 0) {
+				t.Errorf("group created: %v", created)
 			}
 		})
 	}
 }
 
-func TestUserSigExpiresToTheSecond(t *testing.T) {
+func TestUserSig_Expiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService()
-		q := query(t, nil) // good for 3600 s
+		q := query(t, nil) // valid for 3600 s
 		for _, step := range []struct {
 			sleep time.Duration
 			want  int
@@ -289,7 +289,7 @@ func TestUserSigExpiresToTheSecond(t *testing.T) {
 	})
 }
 
-func TestUserSigOfAnotherVersionIsIllegal(t *testing.T) {
+func TestUserSig_UnknownVersion(t *testing.T) {
 	signs := strings.NewReplacer("*", "+", "-", "/", "_", "=")
 	packed, err := base64.StdEncoding.DecodeString(signs.Replace(userSig(t, app, key, admin, 3600)))
 	if err != nil {
@@ -318,13 +318,13 @@ func TestUserSigOfAnotherVersionIsIllegal(t *testing.T) {
 	}
 }
 
-func TestZeroServiceRefusesEverything(t *testing.T) {
+func TestService_ZeroValue(t *testing.T) {
 	if got := call(t, new(emulator.Service), "import_group", `{"Type":"Public","Name":"n"}`).ErrorCode; got != 70020 {
 		t.Errorf("got %d, want 70020", got)
 	}
 }
 
-func TestPathAndMethod(t *testing.T) {
+func TestService_PathAndMethod(t *testing.T) {
 	for _, test := range []struct {
 		method, path string
 		want         int
@@ -351,47 +351,47 @@ func TestPathAndMethod(t *testing.T) {
 	}
 }
 
-func TestSlidingSecond(t *testing.T) {
+func TestLimit_SlidingSecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService()
 		s.Limit = 0 // so 200
-		codes := func(n int) (ok, refused int) {
+		codes := func(n int) (ok, throttled int) {
 			for range n {
 				switch call(t, s, "import_group", `{"Type":"Public","Name":"n"}`).ErrorCode {
 				case 0:
 					ok++
 				case 60011:
-					refused++
+					throttled++
 				}
 			}
-			return ok, refused
+			return ok, throttled
 		}
 		for _, step := range []struct {
-			name        string
-			sleep       time.Duration
-			send        int
-			ok, refused int
+			name          string
+			sleep         time.Duration
+			send          int
+			ok, throttled int
 		}{
 			{"200 at once are not too many", 0, 200, 200, 0},
 			{"one more is", 0, 1, 0, 1},
 			{"a moment before the second is over it still is", time.Second - 1, 1, 0, 1},
-			{"when it is over only the one refused a moment ago counts", 1, 200, 199, 1},
+			{"when it is over only the one throttled a moment ago counts", 1, 200, 199, 1},
 			{"two calendar seconds share a sliding one", 600 * time.Millisecond, 1, 0, 1},
 			{"after a second of peace all is well", time.Second, 200, 200, 0},
 		} {
 			time.Sleep(step.sleep)
-			if ok, refused := codes(step.send); ok != step.ok || refused != step.refused {
-				t.Errorf("%s: got %d taken and %d refused, want %d and %d", step.name, ok, refused, step.ok, step.refused)
+			if ok, throttled := codes(step.send); ok != step.ok || throttled != step.throttled {
+				t.Errorf("%s: got %d created and %d throttled, want %d and %d", step.name, ok, throttled, step.ok, step.throttled)
 			}
 		}
 		st := s.Stats()
-		if st.Requests != 603 || st.Taken != 599 || st.Refused != 4 || st.BusiestSecond != 202 {
+		if st.Requests != 603 || st.Created != 599 || st.Throttled != 4 || st.BusiestSecond != 202 {
 			t.Errorf("got %+v", st)
 		}
 	})
 }
 
-func TestLimitCountsAllCommandsAndGoesBeforeTheSignature(t *testing.T) {
+func TestLimit_AllCommandsBeforeSignature(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService()
 		s.Limit = 2
@@ -410,7 +410,7 @@ func TestLimitCountsAllCommandsAndGoesBeforeTheSignature(t *testing.T) {
 	})
 }
 
-func TestLatencyIsThatOfAnswersAndRefusals(t *testing.T) {
+func TestLatency_ResponsesAndErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService()
 		s.Limit, s.Latency = 1, 50*time.Millisecond
@@ -429,7 +429,7 @@ func TestLatencyIsThatOfAnswersAndRefusals(t *testing.T) {
 	})
 }
 
-func TestJitterStaysWithinItsShare(t *testing.T) {
+func TestJitter_Range(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService()
 		s.Latency, s.Jitter = 50*time.Millisecond, 20*time.Millisecond
@@ -449,7 +449,7 @@ func TestJitterStaysWithinItsShare(t *testing.T) {
 	})
 }
 
-func TestAnswersOverlap(t *testing.T) {
+func TestService_ConcurrentResponses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService()
 		s.Latency = time.Second
@@ -468,7 +468,7 @@ func TestAnswersOverlap(t *testing.T) {
 	})
 }
 
-func TestClientThatGoesAwayLeavesItsGroup(t *testing.T) {
+func TestImport_ClientDisconnects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService()
 		s.Latency = 5 * time.Second
@@ -481,7 +481,7 @@ func TestClientThatGoesAwayLeavesItsGroup(t *testing.T) {
 			t.Errorf("got %v after %v, want %v after 3s", err, time.Since(start), cause)
 		}
 		if _, ok := s.Group("g"); !ok {
-			t.Error("no group was made")
+			t.Error("no group was created")
 		}
 		if _, err = do(t, s, newRequest(t, "", "import_group", groupG).WithContext(ctx)); !errors.Is(err, cause) {
 			t.Errorf("got %v, want %v", err, cause)
@@ -492,7 +492,7 @@ func TestClientThatGoesAwayLeavesItsGroup(t *testing.T) {
 	})
 }
 
-func TestOwnPagesAreNoRequests(t *testing.T) {
+func TestPages_NotCounted(t *testing.T) {
 	s := newService()
 	srv := httptest.NewServer(s)
 	defer srv.Close()

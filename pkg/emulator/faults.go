@@ -10,29 +10,29 @@ import (
 	"time"
 )
 
-// A Fault is what goes wrong with a request. From 10000 on it is itself the ErrorCode that is answered,
-// with nothing made.
+// A Fault is a failure of a request. A value of 10000 or more is the ErrorCode of the response; such a request has no
+// effect.
 type Fault int
 
-// In each pair the first leaves nothing made, and the second comes after the request has had its effect.
+// The faults in pairs. The first one of a pair occurs before the effect, the second one after it.
 const (
 	None            Fault = iota
 	DropBefore            // the connection breaks
 	DropAfter             //
-	Hang                  // no answer comes until the client goes away
+	Hang                  // no response until the client disconnects
 	HangAfter             //
-	BadGateway            // HTTP 502 with a page of HTML
+	BadGateway            // HTTP 502 with an HTML page
 	BadGatewayAfter       //
 	Internal              // 10002
 	InternalAfter         //
-	Garbage               // HTTP 200 with something that the document does not know as an answer
+	Garbage               // HTTP 200 with a body that is not a documented response
 	GarbageAfter          //
 
-	// Each of these leaves nothing made. The first three are those of a proxy or a firewall before the service.
-	Forbidden   // HTTP 403 with a page of HTML
-	TooLarge    // HTTP 413 with a page of HTML
-	Unavailable // HTTP 503 with a page of HTML and a Retry-After of [Faults.RetryAfter]
-	Disbanded   // from now on the request's GroupId is that of a disbanded group, see [Service.Disband]
+	// These faults occur before the effect. A proxy or a firewall causes the first three.
+	Forbidden   // HTTP 403 with an HTML page
+	TooLarge    // HTTP 413 with an HTML page
+	Unavailable // HTTP 503 with an HTML page and a Retry-After of [Faults.RetryAfter]
+	Disbanded   // from now on the request's GroupId belongs to a disbanded group, see [Service.Disband]
 
 	minCode Fault = 10000
 )
@@ -46,11 +46,11 @@ func (f Fault) before() bool {
 	}
 }
 
-// Faults says which requests go wrong, and how. The zero value lets all of them go well. Requests that come
-// too fast are refused without asking here.
+// Faults selects the requests that fail, and how. The zero value has no faults. Requests over the limit are throttled
+// and never get a fault.
 //
-// The fields of type float64 are shares of all requests, 0 to 1 and together no more than 1. Which requests
-// they hit follows from Seed and the request's ordinal alone.
+// The fields of type float64 are shares of all requests, from 0 to 1. Their sum is at most 1. The choice of requests
+// depends only on Seed and the request's ordinal.
 type Faults struct {
 	Seed uint64
 
@@ -61,21 +61,21 @@ type Faults struct {
 	Garbage, GarbageAfter       float64
 	Forbidden, TooLarge         float64
 	Unavailable, Disbanded      float64
-	Throttle                    float64 // one of the codes that say "too fast", though it was not
-	CodeShare                   float64 // those answered with Code
+	Throttle                    float64 // a code that means throttled, although the limit is not exceeded
+	CodeShare                   float64 // responses with Code
 	Code                        int     // 10000 or more
 
 	RetryAfter time.Duration // of Unavailable, sent in whole seconds; if zero, 2 s
 
-	// Plan decides alone if it is set. It may be called concurrently.
+	// Plan, if set, replaces the shares. It must be safe for concurrent use.
 	Plan func(Request) Fault
 }
 
-// A Request is what a plan for faults can go by.
+// A Request is the argument of [Faults.Plan].
 type Request struct {
 	Command string // the last part of the path, such as import_group
-	Ordinal int    // from 1, in the order of arrival, all commands together
-	GroupID string // as in the body; empty if that has none
+	Ordinal int    // from 1, in the order of arrival, for all commands together
+	GroupID string // of the body, empty if the body has none
 	Name    string
 }
 
@@ -84,11 +84,11 @@ var throttleCodes = []Fault{60007, 60011, 60018, 60019, 10006}
 // A share is one of the shares of a [Faults].
 type share struct {
 	word  string // in ParseFaults
-	fault Fault  // None for those that stand for more than one
+	fault Fault  // None for a share with several codes
 	value *float64
 }
 
-// shares returns the shares in the order in which they are judged.
+// shares returns the shares in the order of evaluation.
 func (f *Faults) shares() [16]share {
 	return [...]share{
 		{"drop-before", DropBefore, &f.DropBefore},
@@ -110,8 +110,8 @@ func (f *Faults) shares() [16]share {
 	}
 }
 
-// judge decides what goes wrong with r.
-func (f *Faults) judge(r Request, draw *rand.Rand) Fault {
+// choose returns the fault of r.
+func (f *Faults) choose(r Request, draw *rand.Rand) Fault {
 	if f.Plan != nil {
 		return f.Plan(r)
 	}
@@ -131,12 +131,12 @@ func (f *Faults) judge(r Request, draw *rand.Rand) Fault {
 	return None
 }
 
-// ParseFaults reads faults from one line, as a command's flag takes them:
+// ParseFaults parses faults from one line, the value of a flag:
 //
 //	drop-after=0.01,internal=0.02,code=70009:1,seed=7
 //
-// The words are those of the fields of [Faults]. A share follows, 0 to 1, and after code the code, a colon
-// and its share; after retry-after a number of seconds. An empty line is the zero value. An error names every mistake.
+// The words are the fields of [Faults]. The value is a share from 0 to 1; for code, the code, a colon and the share;
+// for retry-after, a number of seconds. An empty line is the zero value. The error lists all mistakes.
 func ParseFaults(line string) (Faults, error) {
 	var f Faults
 	if line == "" {
@@ -154,12 +154,12 @@ func ParseFaults(line string) (Faults, error) {
 	for part := range strings.SplitSeq(line, ",") {
 		word, value, _ := strings.Cut(strings.TrimSpace(part), "=")
 		if seen[word] {
-			mistakes = append(mistakes, fmt.Errorf("%s is there twice", word))
+			mistakes = append(mistakes, fmt.Errorf("duplicate fault %s", word))
 		}
 		seen[word] = true
 		switch err := f.set(word, value); {
 		case errors.Is(err, errUnknownWord):
-			mistakes = append(mistakes, fmt.Errorf("fault %q is not known, only %s", word, strings.Join(words, ", ")))
+			mistakes = append(mistakes, fmt.Errorf("unknown fault %q, must be one of %s", word, strings.Join(words, ", ")))
 		case err != nil:
 			mistakes = append(mistakes, fmt.Errorf("%s: %w", word, err))
 		}
@@ -168,8 +168,8 @@ func ParseFaults(line string) (Faults, error) {
 	for _, s := range f.shares() {
 		sum += *s.value
 	}
-	if sum > 1+1e-9 { // ten times 0.1 is a little more than 1
-		mistakes = append(mistakes, fmt.Errorf("the shares sum up to %v, more than 1", sum))
+	if sum > 1+1e-9 { // rounding: ten times 0.1 is slightly more than 1
+		mistakes = append(mistakes, fmt.Errorf("the sum of the shares is %v, must be at most 1", sum))
 	}
 	if mistakes != nil {
 		return Faults{}, errors.Join(mistakes...)
@@ -179,12 +179,12 @@ func ParseFaults(line string) (Faults, error) {
 
 var errUnknownWord = errors.New("unknown word")
 
-// set sets what a word of [ParseFaults] stands for.
+// set sets the field of a word of [ParseFaults].
 func (f *Faults) set(word, value string) error {
 	if word == "seed" {
 		n, err := strconv.ParseUint(value, 10, 64)
 		if err != nil {
-			return fmt.Errorf("%q is not a number of 0 or more", value)
+			return fmt.Errorf("%q is not an integer of 0 or more", value)
 		}
 		f.Seed = n
 		return nil
@@ -211,7 +211,7 @@ func (f *Faults) set(word, value string) error {
 		}
 		n, err := strconv.ParseFloat(value, 64)
 		if err != nil || !(n >= 0 && n <= 1) {
-			return fmt.Errorf("%q is not a share of 0 to 1", value)
+			return fmt.Errorf("%q is not a share from 0 to 1", value)
 		}
 		*s.value = n
 		return nil
@@ -219,16 +219,16 @@ func (f *Faults) set(word, value string) error {
 	return errUnknownWord
 }
 
-// page returns what a proxy answers with by itself.
-func page(status int) answer {
+// page returns the response of a proxy with an HTTP status.
+func page(status int) response {
 	text := fmt.Sprint(status, " ", http.StatusText(status))
 	html := "<html>\r\n<head><title>" + text + "</title></head>\r\n" +
 		"<body><center><h1>" + text + "</h1></center></body>\r\n</html>\r\n"
-	return answer{status: status, contentType: "text/html", body: []byte(html)}
+	return response{status: status, contentType: "text/html", body: []byte(html)}
 }
 
-// garbage is what answers with HTTP 200 can be though they are no answers of the service: success is
-// ActionStatus OK together with ErrorCode 0, failure FAIL with another code.
+// garbage lists bodies that are not responses of the service. A successful response has ActionStatus OK and ErrorCode
+// 0, an error has ActionStatus FAIL and another code.
 var garbage = []string{
 	"",
 	"<html><body>please log in</body></html>",

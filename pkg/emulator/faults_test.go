@@ -25,12 +25,12 @@ func always(f emulator.Fault) emulator.Faults {
 	return emulator.Faults{Plan: func(emulator.Request) emulator.Fault { return f }}
 }
 
-func TestFaultsComeBeforeOrAfterTheGroupIsMade(t *testing.T) {
+func TestFaults_BeforeOrAfterEffect(t *testing.T) {
 	for _, test := range []struct {
-		fault emulator.Fault
-		name  string
-		made  bool
-		want  string // what the client sees
+		fault   emulator.Fault
+		name    string
+		created bool
+		want    string // what the client sees
 	}{
 		{emulator.None, "none", true, "200 code 0"},
 		{emulator.DropBefore, "drop before", false, "connection reset"},
@@ -59,8 +59,8 @@ func TestFaultsComeBeforeOrAfterTheGroupIsMade(t *testing.T) {
 				if got := see(t, resp, err); got != test.want {
 					t.Errorf("got %s, want %s", got, test.want)
 				}
-				if _, made := s.Group("g"); made != test.made {
-					t.Errorf("group made: %v, want %v", made, test.made)
+				if _, created := s.Group("g"); created != test.created {
+					t.Errorf("group created: %v, want %v", created, test.created)
 				}
 				answered := strings.HasPrefix(test.want, "200 code")
 				if st := s.Stats(); (st.Lost == 0) != answered || (len(st.Codes) == 1) != answered {
@@ -71,7 +71,7 @@ func TestFaultsComeBeforeOrAfterTheGroupIsMade(t *testing.T) {
 	}
 }
 
-// see says what a client makes of an answer.
+// see describes a response as a client sees it.
 func see(t *testing.T, resp response, err error) string {
 	t.Helper()
 	switch {
@@ -94,7 +94,7 @@ func see(t *testing.T, resp response, err error) string {
 	return fmt.Sprint("200 code ", code)
 }
 
-func TestGarbageIsNeverAnAnswer(t *testing.T) {
+func TestGarbage_NotAResponse(t *testing.T) {
 	s := newService()
 	s.Faults = always(emulator.Garbage)
 	for range 200 {
@@ -105,11 +105,11 @@ func TestGarbageIsNeverAnAnswer(t *testing.T) {
 	}
 }
 
-func TestConnectionBreaksOverTheNetwork(t *testing.T) {
+func TestDrop_OverNetwork(t *testing.T) {
 	for _, test := range []struct {
-		name  string
-		fault emulator.Fault
-		made  bool
+		name    string
+		fault   emulator.Fault
+		created bool
 	}{
 		{"before", emulator.DropBefore, false},
 		{"after", emulator.DropAfter, true},
@@ -138,10 +138,10 @@ func TestConnectionBreaksOverTheNetwork(t *testing.T) {
 				}
 				s.SetFaults(always(test.fault))
 				if err := post(groupG); err == nil {
-					t.Error("an answer came")
+					t.Error("got a response")
 				}
-				if _, made := s.Group("g"); made != test.made {
-					t.Errorf("group made: %v, want %v", made, test.made)
+				if _, created := s.Group("g"); created != test.created {
+					t.Errorf("group created: %v, want %v", created, test.created)
 				}
 				if st := s.Stats(); st.Requests != 2 || st.Lost != 1 {
 					t.Errorf("got %+v, want 2 requests, one of them lost", st)
@@ -155,14 +155,14 @@ func TestConnectionBreaksOverTheNetwork(t *testing.T) {
 	}
 }
 
-func TestHangEndsWhenTheClientGoesAway(t *testing.T) {
+func TestHang_ClientDisconnects(t *testing.T) {
 	s := newService()
 	s.Faults = always(emulator.HangAfter)
 	srv := httptest.NewServer(s)
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		for s.Stats().Taken == 0 && t.Context().Err() == nil {
+		for s.Stats().Created == 0 && t.Context().Err() == nil {
 			time.Sleep(time.Millisecond)
 		}
 		cancel()
@@ -173,12 +173,12 @@ func TestHangEndsWhenTheClientGoesAway(t *testing.T) {
 	}
 	wg.Wait()
 	srv.Close() // waits for the handler
-	if st := s.Stats(); st.Taken != 1 || st.Lost != 1 {
+	if st := s.Stats(); st.Created != 1 || st.Lost != 1 {
 		t.Errorf("got %+v", st)
 	}
 }
 
-func TestTooFastIsNoFault(t *testing.T) {
+func TestLimit_WithoutFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService()
 		s.Limit = 1
@@ -191,7 +191,7 @@ func TestTooFastIsNoFault(t *testing.T) {
 	})
 }
 
-func TestPlanSeesTheRequest(t *testing.T) {
+func TestFaults_Plan(t *testing.T) {
 	s := newService()
 	var got []emulator.Request
 	s.Faults.Plan = func(r emulator.Request) emulator.Fault {
@@ -211,7 +211,7 @@ func TestPlanSeesTheRequest(t *testing.T) {
 	}
 }
 
-func TestSharesAreThoseOfAllRequests(t *testing.T) {
+func TestFaults_Shares(t *testing.T) {
 	faults := emulator.Faults{
 		Seed: 7, DropBefore: .1, DropAfter: .1, BadGateway: .1, Internal: .1, InternalAfter: .1, Throttle: .1,
 		CodeShare: .2, Code: 70009,
@@ -230,13 +230,13 @@ func TestSharesAreThoseOfAllRequests(t *testing.T) {
 			}
 			shares[what] += 1 / float64(n)
 		}
-		shares["made"] = float64(s.Stats().Taken) / float64(n)
+		shares["created"] = float64(s.Stats().Created) / float64(n)
 		return shares, order.String()
 	}
 	got, order := run(4000)
 	for what, want := range map[string]float64{
 		"connection reset": .2, "502 html": .1, "200 code 10002": .2, "throttle": .1, "200 code 60018": .02,
-		"200 code 70009": .2, "200 code 0": .2, "made": .4,
+		"200 code 70009": .2, "200 code 0": .2, "created": .4,
 	} {
 		if math.Abs(got[what]-want) > .02 {
 			t.Errorf("%s: got a share of %.3f, want %.3f", what, got[what], want)
@@ -274,18 +274,18 @@ func TestParseFaults(t *testing.T) {
 	}
 }
 
-func TestParseFaultsNamesEveryMistake(t *testing.T) {
+func TestParseFaults_Mistakes(t *testing.T) {
 	for _, test := range []struct{ line, want string }{
-		{"drop=0.1", `fault "drop" is not known, only drop-before, drop-after, hang, hang-after, bad-gateway, bad-gateway-after, internal, internal-after, garbage, garbage-after, throttle, code, forbidden, too-large, unavailable, disbanded, seed, retry-after`},
-		{"hang", `hang: "" is not a share of 0 to 1`},
-		{"hang=NaN", `hang: "NaN" is not a share of 0 to 1`},
-		{"hang=1.1,internal=-1", "hang: \"1.1\" is not a share of 0 to 1\ninternal: \"-1\" is not a share of 0 to 1"},
-		{"hang=.1,hang=.1", `hang is there twice`},
-		{"hang=.6,internal=.6", `the shares sum up to 1.2, more than 1`},
-		{"code=70009", `code: "" is not a share of 0 to 1`},
+		{"drop=0.1", `unknown fault "drop", must be one of drop-before, drop-after, hang, hang-after, bad-gateway, bad-gateway-after, internal, internal-after, garbage, garbage-after, throttle, code, forbidden, too-large, unavailable, disbanded, seed, retry-after`},
+		{"hang", `hang: "" is not a share from 0 to 1`},
+		{"hang=NaN", `hang: "NaN" is not a share from 0 to 1`},
+		{"hang=1.1,internal=-1", "hang: \"1.1\" is not a share from 0 to 1\ninternal: \"-1\" is not a share from 0 to 1"},
+		{"hang=.1,hang=.1", `duplicate fault hang`},
+		{"hang=.6,internal=.6", `the sum of the shares is 1.2, must be at most 1`},
+		{"code=70009", `code: "" is not a share from 0 to 1`},
 		{"code=9:1", `code: "9:1" is not a code of 10000 or more, a colon and a share`},
 		{"retry-after=1.5", `retry-after: "1.5" is not a number of seconds from 0 to 65535`},
-		{"seed=x", `seed: "x" is not a number of 0 or more`},
+		{"seed=x", `seed: "x" is not an integer of 0 or more`},
 	} {
 		if _, err := emulator.ParseFaults(test.line); err == nil || err.Error() != test.want {
 			t.Errorf("%q: got %v, want %s", test.line, err, test.want)
@@ -293,7 +293,7 @@ func TestParseFaultsNamesEveryMistake(t *testing.T) {
 	}
 }
 
-func TestUnavailableSaysWhenToRetry(t *testing.T) {
+func TestUnavailable_RetryAfter(t *testing.T) {
 	for _, test := range []struct {
 		after time.Duration
 		want  string
@@ -316,11 +316,11 @@ func TestUnavailableSaysWhenToRetry(t *testing.T) {
 	}
 }
 
-func TestIDOfADisbandedGroupStaysTaken(t *testing.T) {
+func TestDisband_IDReserved(t *testing.T) {
 	s := newService()
 	s.Put(emulator.Group{GroupID: "own", Type: "Public", Name: "n", Owner: "administrator"})
 	call(t, s, "import_group", groupG)
-	for _, id := range []string{"g", "own", "never made"} {
+	for _, id := range []string{"g", "own", "never created"} {
 		s.Disband(id)
 		if got := call(t, s, "import_group", fmt.Sprintf(`{"Type":"Public","Name":"n","GroupId":%q}`, id)).ErrorCode; got != 10021 {
 			t.Errorf("%s: got code %d, want 10021", id, got)
@@ -338,7 +338,7 @@ func TestIDOfADisbandedGroupStaysTaken(t *testing.T) {
 	}
 }
 
-func TestDisbandedFaultSparesAGroupThatIsThere(t *testing.T) {
+func TestDisbanded_ExistingGroup(t *testing.T) {
 	s := newService()
 	call(t, s, "import_group", groupG)
 	s.SetFaults(always(emulator.Disbanded))
@@ -354,7 +354,7 @@ func TestDisbandedFaultSparesAGroupThatIsThere(t *testing.T) {
 	}
 }
 
-func TestReadLagHidesWhatWasMadeAMomentAgo(t *testing.T) {
+func TestReadLag_NewGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService()
 		s.ReadLag = 5 * time.Second
@@ -373,7 +373,7 @@ func TestReadLagHidesWhatWasMadeAMomentAgo(t *testing.T) {
 	})
 }
 
-// info looks up one GroupId and returns the body of the answer.
+// info looks up one GroupId and returns the body of the response.
 func info(t *testing.T, s *emulator.Service, id string) string {
 	t.Helper()
 	resp, err := send(t, s, "get_group_info", fmt.Sprintf(`{"GroupIdList":[%q]}`, id))

@@ -11,7 +11,7 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// A Group is one that stands. Its JSON names are those of the body of import_group.
+// A Group is a group of the service. Its JSON names are those of the body of import_group.
 type Group struct {
 	GroupID         string `json:"GroupId"`
 	Type            string
@@ -20,22 +20,22 @@ type Group struct {
 	Introduction    string `json:",omitzero"`
 	Notification    string `json:",omitzero"`
 	FaceURL         string `json:"FaceUrl,omitzero"`
-	MaxMemberCount  int64  `json:",omitzero"` // if zero, it was not given
-	ApplyJoinOption string `json:",omitzero"` // if empty, it was not given
+	MaxMemberCount  int64  `json:",omitzero"` // zero if not given
+	ApplyJoinOption string `json:",omitzero"` // empty if not given
 	AppDefinedData  []Pair `json:",omitzero"`
 	CreateTime      int64  // Unix time in seconds
 	SupportTopic    int64  `json:",omitzero"`
 
-	Made  int // 1 if import_group made it, 0 if [Service.Put] did
-	Asked int // how often import_group was asked for this GroupId, the refusals because it stands included
+	Created  int `json:"Made"`  // 1 if import_group created the group, 0 if [Service.Put] did
+	Requests int `json:"Asked"` // import_group requests for this GroupId, including errors because it already exists
 }
 
 // A Pair is an entry of AppDefinedData.
 type Pair struct{ Key, Value string }
 
-// Put puts in a group that stands already because somebody else made it, without regard to rules and
-// limits. If it has no GroupID it gets one; one with the same GroupID is replaced. Made and Asked begin at 0.
-// It panics if g holds invalid UTF-8.
+// Put adds a group that already exists because another client created it. Put checks no rules and limits. It assigns a
+// missing GroupID, replaces a group with the same GroupID, and sets Created and Requests to 0. It panics if g contains
+// invalid UTF-8.
 func (s *Service) Put(g Group) {
 	rest := restOf(g)
 	s.mu.Lock()
@@ -46,28 +46,28 @@ func (s *Service) Put(g Group) {
 	s.groups.put(g, rest)
 }
 
-// Disband removes the group with this GroupId, or one that was removed earlier. The ID stays taken: import_group
-// refuses it with 10021, and get_group_info finds no group. Users report that (suixinbo_doc 18 and 24); a text of
-// create_group lets an ID be used again, which is easier for the client.
+// Disband disbands the group with this GroupId; the group need not exist. The ID stays reserved: import_group rejects
+// it with 10021, and get_group_info finds no group. Users report this behavior (suixinbo_doc 18 and 24). The document
+// of create_group allows reuse of an ID, which is easier for the client.
 func (s *Service) Disband(id string) { s.disband(id, true) }
 
-// disband does [Service.Disband], of a group that is there only if all is set.
-func (s *Service) disband(id string, all bool) {
+// disband reserves an ID as Disband does. It disbands an existing group only if existing is set.
+func (s *Service) disband(id string, existing bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i, ok := s.groups.byID[id]
 	switch {
 	case !ok:
 		s.groups.put(Group{GroupID: id}, "").disbanded = true
-	case all:
+	case existing:
 		s.groups.entries[i].disbanded = true
 	}
 }
 
-// Group returns the group with this GroupId and whether there is one.
-func (s *Service) Group(id string) (Group, bool) { return s.shown(id, 0) }
+// Group returns the group with this GroupId. ok is false if there is none.
+func (s *Service) Group(id string) (g Group, ok bool) { return s.shown(id, 0) }
 
-// shown returns the group with this GroupId and whether there is one that was not made within lag.
+// shown returns the group with this GroupId unless import_group created it less than lag ago.
 func (s *Service) shown(id string, lag time.Duration) (Group, bool) {
 	s.mu.Lock()
 	i, ok := s.groups.byID[id]
@@ -77,13 +77,13 @@ func (s *Service) shown(id string, lag time.Duration) (Group, bool) {
 	}
 	e := s.groups.entries[i]
 	s.mu.Unlock()
-	if e.disbanded || e.made && lag > 0 && time.Since(time.Unix(0, e.madeAt)) < lag {
+	if e.disbanded || e.created && lag > 0 && time.Since(time.Unix(0, e.createdAt)) < lag {
 		return Group{}, false
 	}
 	return e.group(), true
 }
 
-// Groups yields the groups in the order in which they were made. Those made meanwhile come too.
+// Groups yields the groups in order of creation, including groups created during the iteration.
 func (s *Service) Groups() iter.Seq[Group] {
 	return func(yield func(Group) bool) {
 		for i := 0; ; i++ {
@@ -104,8 +104,8 @@ func (s *Service) Groups() iter.Seq[Group] {
 	}
 }
 
-// Names returns how many groups there are of each Name. A record without a GroupId that was sent twice shows
-// here as 2.
+// Names returns the number of groups for each Name. A count of 2 reveals a record without a GroupId that was created
+// twice.
 func (s *Service) Names() map[string]int {
 	names := make(map[string]int)
 	for g := range s.Groups() {
@@ -114,33 +114,32 @@ func (s *Service) Names() map[string]int {
 	return names
 }
 
-// take makes a group, or says that its GroupId is in use.
-func (s *Service) take(g Group) (id string, err error) {
+// create creates a group. The error reports a GroupId that is in use.
+func (s *Service) create(g Group) (id string, err error) {
 	rest := restOf(g)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if i, ok := s.groups.byID[g.GroupID]; ok {
 		e := &s.groups.entries[i]
-		e.asked++
+		e.requests++
 		if e.owner() == s.admin() && !e.disbanded {
-			return "", refuse(10025, "GroupId is in use, and identifier owns the group")
+			return "", codeErrorf(10025, "GroupId is in use, and identifier owns the group")
 		}
-		return "", refuse(10021, "GroupId is in use")
+		return "", codeErrorf(10021, "GroupId is in use")
 	}
 	if g.GroupID == "" {
 		g.GroupID = s.groups.freshID(g.Type)
 	}
 	e := s.groups.put(g, rest)
-	e.made, e.asked, e.madeAt = true, 1, time.Now().UnixNano()
-	s.stats.Taken++
+	e.created, e.requests, e.createdAt = true, 1, time.Now().UnixNano()
+	s.stats.Created++
 	return g.GroupID, nil
 }
 
-// A store keeps groups in little memory, some 200 bytes for a usual one: a million in a process is a usual
-// run.
+// A store stores groups compactly, in about 200 bytes for a typical group, because a typical run has a million.
 type store struct {
 	entries []entry
-	byID    map[string]int32 // the keys lie in the entries' text
+	byID    map[string]int32 // the keys are substrings of the entries' text
 	fresh   uint64
 }
 
@@ -148,18 +147,18 @@ type store struct {
 type entry struct {
 	text                     string // GroupId, Name, Owner_Account and the rest, see restOf
 	idEnd, nameEnd, ownerEnd uint32
-	asked                    uint32
-	made, disbanded          bool
-	madeAt                   int64 // Unix time in nanoseconds, of those made
+	requests                 uint32
+	created, disbanded       bool  // created by import_group
+	createdAt                int64 // Unix time in nanoseconds, if created is set
 	kind                     unique.Handle[string]
-	created                  int64
+	createTime               int64 // Unix time in seconds
 }
 
 func (e *entry) owner() string { return e.text[e.nameEnd:e.ownerEnd] }
 
-// restOf packs what few groups have: JSON, or nothing at all.
+// restOf returns the less common fields as JSON, "" if all are zero.
 func restOf(g Group) string {
-	g.GroupID, g.Type, g.Name, g.Owner, g.CreateTime, g.Made, g.Asked = "", "", "", "", 0, 0, 0
+	g.GroupID, g.Type, g.Name, g.Owner, g.CreateTime, g.Created, g.Requests = "", "", "", "", 0, 0, 0
 	if g.MaxMemberCount == 0 && g.SupportTopic == 0 && len(g.AppDefinedData) == 0 &&
 		g.Introduction+g.Notification+g.FaceURL+g.ApplyJoinOption == "" {
 		return ""
@@ -182,15 +181,15 @@ func (e *entry) group() Group {
 	g.Name = e.text[e.idEnd:e.nameEnd]
 	g.Owner = e.owner()
 	g.Type = e.kind.Value()
-	g.CreateTime = e.created
-	g.Asked = int(e.asked)
-	if e.made {
-		g.Made = 1
+	g.CreateTime = e.createTime
+	g.Requests = int(e.requests)
+	if e.created {
+		g.Created = 1
 	}
 	return g
 }
 
-// put adds or replaces a group, made by nobody and asked for by nobody.
+// put adds or replaces a group that no request has created.
 func (st *store) put(g Group, rest string) *entry {
 	idEnd := len(g.GroupID)
 	nameEnd := idEnd + len(g.Name)
@@ -198,8 +197,8 @@ func (st *store) put(g Group, rest string) *entry {
 	e := entry{
 		text:  g.GroupID + g.Name + g.Owner + rest,
 		idEnd: uint32(idEnd), nameEnd: uint32(nameEnd), ownerEnd: uint32(ownerEnd), //nolint:gosec // no group has 4 GB
-		kind:    unique.Make(g.Type),
-		created: g.CreateTime,
+		kind:       unique.Make(g.Type),
+		createTime: g.CreateTime,
 	}
 	if st.byID == nil {
 		st.byID = make(map[string]int32)
@@ -208,14 +207,14 @@ func (st *store) put(g Group, rest string) *entry {
 	if ok {
 		st.entries[i] = e
 	} else {
-		i = int32(len(st.entries)) //nolint:gosec // two billion of them fit in no memory
+		i = int32(len(st.entries)) //nolint:gosec // memory cannot hold two billion entries
 		st.entries = append(st.entries, e)
 		st.byID[e.text[:idEnd]] = i
 	}
 	return &st.entries[i]
 }
 
-// freshID returns a GroupId as the service makes them, which no group has yet.
+// freshID returns an unused GroupId in the format of the service.
 func (st *store) freshID(kind string) string {
 	prefix := "@TGS#"
 	if kind == "Community" {
@@ -224,7 +223,7 @@ func (st *store) freshID(kind string) string {
 	for {
 		st.fresh++
 		id := prefix + fmt.Sprintf("2%08s", strings.ToUpper(strconv.FormatUint(st.fresh, 36)))
-		if _, taken := st.byID[id]; !taken {
+		if _, used := st.byID[id]; !used {
 			return id
 		}
 	}

@@ -5,14 +5,14 @@ import (
 	"strconv"
 )
 
-// baseInfo is what GroupBaseInfoFilter can name. MaxMemberNum is get_group_info's word for MaxMemberCount.
+// baseInfo lists the fields for GroupBaseInfoFilter. MaxMemberNum is get_group_info's name of MaxMemberCount.
 var baseInfo = []string{
 	"Type", "Name", "Introduction", "Notification", "FaceUrl", "Owner_Account", "CreateTime", "LastInfoTime",
 	"LastMsgTime", "NextMsgSeq", "MemberNum", "MaxMemberNum", "ApplyJoinOption", "ShutUpAllMember", "SupportTopic",
 }
 
-// lookUp does get_group_info. The entries come in the opposite of the order asked for: no order is promised,
-// so nobody must rely on one.
+// lookUp implements get_group_info. It returns the groups in reverse order, because no order is documented and clients
+// must not rely on one.
 func (s *Service) lookUp(body []byte) ([]map[string]any, error) {
 	o := readObject(body, "GroupIdList", "ResponseFilter")
 	ids := o.texts("GroupIdList")
@@ -20,7 +20,7 @@ func (s *Service) lookUp(body []byte) ([]map[string]any, error) {
 	case len(ids) == 0:
 		o.fail("GroupIdList is missing or empty")
 	case len(ids) > 50:
-		o.fail("GroupIdList has " + strconv.Itoa(len(ids)) + " GroupIds, at most 50 are allowed")
+		o.fail("GroupIdList has " + strconv.Itoa(len(ids)) + " GroupIds, limit 50")
 	}
 	base, data, members := baseInfo, []string(nil), !o.has("ResponseFilter")
 	if o.has("ResponseFilter") {
@@ -31,7 +31,7 @@ func (s *Service) lookUp(body []byte) ([]map[string]any, error) {
 		}
 		for _, name := range base {
 			if !slices.Contains(baseInfo, name) {
-				f.fail("GroupBaseInfoFilter names " + name + ", which is not known")
+				f.fail("GroupBaseInfoFilter: unknown field " + name)
 			}
 		}
 		data, members = f.texts("AppDefinedDataFilter_Group"), f.has("MemberInfoFilter")
@@ -47,7 +47,9 @@ func (s *Service) lookUp(body []byte) ([]map[string]any, error) {
 	for _, id := range slices.Backward(ids) {
 		g, ok := s.shown(id, s.ReadLag)
 		if !ok {
-			infos = append(infos, map[string]any{"GroupId": id, "ErrorCode": 10010, "ErrorInfo": "the group does not exist"})
+			infos = append(infos, map[string]any{
+				"GroupId": id, "ErrorCode": 10010, "ErrorInfo": "the group does not exist",
+			})
 			continue
 		}
 		all := g.info()
@@ -74,9 +76,9 @@ func (s *Service) lookUp(body []byte) ([]map[string]any, error) {
 
 // info returns the values of baseInfo, with the defaults of the document of 2022.
 func (g *Group) info() map[string]any {
-	most, join, members := g.MaxMemberCount, g.ApplyJoinOption, 0
-	if most == 0 {
-		most = 2000
+	maxMembers, join, members := g.MaxMemberCount, g.ApplyJoinOption, 0
+	if maxMembers == 0 {
+		maxMembers = 2000
 	}
 	if join == "" {
 		join = "NeedPermission"
@@ -87,7 +89,7 @@ func (g *Group) info() map[string]any {
 	return map[string]any{
 		"Type": g.Type, "Name": g.Name, "Introduction": g.Introduction, "Notification": g.Notification,
 		"FaceUrl": g.FaceURL, "Owner_Account": g.Owner, "CreateTime": g.CreateTime, "LastInfoTime": 0,
-		"LastMsgTime": 0, "NextMsgSeq": 0, "MemberNum": members, "MaxMemberNum": most, "ApplyJoinOption": join,
-		"ShutUpAllMember": "Off", "SupportTopic": g.SupportTopic,
+		"LastMsgTime": 0, "NextMsgSeq": 0, "MemberNum": members, "MaxMemberNum": maxMembers,
+		"ApplyJoinOption": join, "ShutUpAllMember": "Off", "SupportTopic": g.SupportTopic,
 	}
 }

@@ -27,7 +27,7 @@ func newLookupService() *emulator.Service {
 	return s
 }
 
-// The keys of an entry stand in the order of the alphabet here, and in no order on the wire.
+// The keys of an entry are sorted here. They have no order in the response.
 func TestGetGroupInfo(t *testing.T) {
 	for _, test := range []struct{ name, body, want string }{
 		{
@@ -63,7 +63,7 @@ func TestGetGroupInfo(t *testing.T) {
 	}
 }
 
-func TestGetGroupInfoRefuses(t *testing.T) {
+func TestGetGroupInfo_InvalidRequests(t *testing.T) {
 	ids := func(n int) string { return `{"GroupIdList":["a"` + strings.Repeat(`,"a"`, n-1) + `]}` }
 	filter := func(f string) string { return `{"GroupIdList":["a"],"ResponseFilter":` + f + `}` }
 	for _, test := range []struct {

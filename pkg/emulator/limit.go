@@ -2,15 +2,14 @@ package emulator
 
 import "time"
 
-// A window counts the requests of the second that ends now. It holds as many times as the busiest second
-// had requests, or about twice that.
+// A window counts the requests of the last second. Its size is at most about twice the number of requests in the
+// busiest second.
 type window struct {
-	times   []time.Time // those of less than a second ago, in order
+	times   []time.Time // requests less than a second old, in order
 	busiest int
 }
 
-// add puts in a request at t, which must not lie before those added earlier, and returns how many the
-// second that ends with it holds. One of exactly a second ago is not among them.
+// add adds a request at t, which must not be before earlier requests. It returns the number of requests in (t-1s, t].
 func (w *window) add(t time.Time) int {
 	old := 0
 	for old < len(w.times) && t.Sub(w.times[old]) >= time.Second {

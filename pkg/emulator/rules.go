@@ -11,10 +11,9 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// readGroup reads the body of import_group and holds it against the rules. Lengths are in bytes of UTF-8.
+// readGroup reads and validates the body of import_group. Lengths are in bytes of UTF-8.
 //
-// Beyond the documents it refuses with 10004 what a careful client would not send: members that the
-// document does not list, null, numbers that are not written as integers.
+// It is stricter than the documents: it rejects unlisted members, null, and numbers not written as integers with 10004.
 func (s *Service) readGroup(body []byte) (Group, error) {
 	name, introduction, notification, face := 30, 240, 300, 100
 	if s.ExtendedLengths {
@@ -33,41 +32,41 @@ func (s *Service) readGroup(body []byte) (Group, error) {
 		MaxMemberCount:  o.integer("MaxMemberCount", 1, 1_000_000),
 		ApplyJoinOption: o.text("ApplyJoinOption", 32),
 		AppDefinedData:  o.pairs("AppDefinedData"),
-		CreateTime:      o.integer("CreateTime", 0, 1<<63-1), // no text forbids a time in the future
-		SupportTopic:    o.integer("SupportTopic", 0, 1),     // not in the document of 2022, in the examples of 2024
+		CreateTime:      o.integer("CreateTime", 0, 1<<63-1), // no document forbids a time in the future
+		SupportTopic:    o.integer("SupportTopic", 0, 1),     // in the examples of 2024, not in the document of 2022
 	}
 	switch g.Type {
 	case "Public", "Private", "ChatRoom", "Community":
 	case "AVChatRoom":
-		return g, refuse(10007, "groups of Type AVChatRoom cannot be imported")
-	default: // also Work and Meeting: whether import_group takes these newer names is nowhere said
+		return g, codeErrorf(10007, "groups of Type AVChatRoom cannot be imported")
+	default: // also Work and Meeting: no document says that import_group accepts these newer names
 		o.fail("Type is not Public, Private, ChatRoom or Community")
 	}
-	if most := maxMembers(g.Type); g.MaxMemberCount > most {
-		o.fail("MaxMemberCount is more than " + strconv.FormatInt(most, 10))
+	if limit := maxMembers(g.Type); g.MaxMemberCount > limit {
+		o.fail("MaxMemberCount is more than " + strconv.FormatInt(limit, 10))
 	}
 	if g.Name == "" {
 		o.fail("Name is missing")
 	}
 	if !printable(g.Owner) {
-		o.fail("Owner_Account has other than printable ASCII")
+		o.fail("Owner_Account is not printable ASCII")
 	}
 	if o.has("ApplyJoinOption") &&
 		!slices.Contains([]string{"FreeAccess", "NeedPermission", "DisableApply"}, g.ApplyJoinOption) {
 		o.fail("ApplyJoinOption is not FreeAccess, NeedPermission or DisableApply")
 	}
 	if o.has("SupportTopic") && g.Type != "Community" {
-		o.fail("SupportTopic is for a Community only")
+		o.fail("SupportTopic requires a Community")
 	}
 	if o.err != nil {
 		return g, o.err
 	}
-	if !legalID(g.GroupID, g.Type) {
-		return g, refuse(10015, "GroupId is illegal")
+	if !isValidID(g.GroupID, g.Type) {
+		return g, codeErrorf(10015, "GroupId is invalid")
 	}
 	for _, word := range s.SensitiveWords {
 		if strings.Contains(g.Name+"\n"+g.Introduction+"\n"+g.Notification, word) {
-			return g, refuse(80001, "sensitive words")
+			return g, codeErrorf(80001, "sensitive words")
 		}
 	}
 	if !o.has("CreateTime") {
@@ -76,24 +75,24 @@ func (s *Service) readGroup(body []byte) (Group, error) {
 	return g, nil
 }
 
-// maxMembers returns the highest MaxMemberCount of a type: that of the highest plan (trtc.io/document/33529, 2025).
-// What the service answers to a higher one is nowhere said.
+// maxMembers returns the maximum MaxMemberCount of a type, in the highest plan (trtc.io/document/33529, 2025). The
+// service's response to a higher count is not documented.
 func maxMembers(kind string) int64 {
 	switch kind {
 	case "Community":
 		return 1_000_000
 	case "ChatRoom":
-		return 10_000 // of older apps, where it was the limit of Meeting groups; 6,000 today
+		return 10_000 // the limit of Meeting groups in older apps; 6,000 today
 	}
 	return 6000
 }
 
-// legalID says whether a group of this type may have this GroupId. None at all is legal.
-func legalID(id, kind string) bool {
+// isValidID reports whether a GroupId is valid for a type of group. An empty ID is valid.
+func isValidID(id, kind string) bool {
 	switch {
 	case id == "":
 		return true
-	case len(id) > 48 || !printable(id): // a translation says "less than 48", the Chinese text 48
+	case len(id) > 48 || !printable(id): // the English document says "less than 48", the Chinese one 48
 		return false
 	case kind == "Community":
 		return strings.HasPrefix(id, "@TGS#_")
@@ -105,8 +104,8 @@ func printable(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r > 0x7e })
 }
 
-// legalKey says whether AppDefinedData may have this key.
-func legalKey(key string) bool {
+// isValidKey reports whether a key of AppDefinedData is valid.
+func isValidKey(key string) bool {
 	if key == "" || len(key) > 16 || key[0] >= '0' && key[0] <= '9' {
 		return false
 	}
@@ -115,24 +114,24 @@ func legalKey(key string) bool {
 	})
 }
 
-// An object is a JSON object whose members are taken out one by one. The first mistake stays in err.
+// An object reads the members of a JSON object. err is the first error.
 type object struct {
 	members map[string]jsontext.Value
 	err     error
 }
 
-// readObject takes an object with no other members than those known, exactly as they are written. Invalid
-// UTF-8, also as a lone surrogate, and doubled names are not JSON.
+// readObject parses an object that may have only the known members, in exact case. Invalid UTF-8, lone surrogates and
+// duplicate names are syntax errors.
 func readObject(data []byte, known ...string) *object {
 	var o object
 	if !jsontext.Value(data).IsValid() {
-		o.err = refuse(60003, "the body is not JSON")
+		o.err = codeErrorf(60003, "the body is not JSON")
 	} else if json.Unmarshal(data, &o.members) != nil || o.members == nil {
-		o.fail("the body is no JSON object")
+		o.fail("the body is not a JSON object")
 	}
 	for _, name := range slices.Sorted(maps.Keys(o.members)) {
 		if !slices.Contains(known, name) {
-			o.fail(name + " is not known")
+			o.fail("unknown member " + name)
 		}
 	}
 	return &o
@@ -140,14 +139,14 @@ func readObject(data []byte, known ...string) *object {
 
 func (o *object) fail(info string) {
 	if o.err == nil {
-		o.err = refuse(10004, "%s", info)
+		o.err = codeErrorf(10004, "%s", info)
 	}
 }
 
 func (o *object) has(name string) bool { return o.members[name] != nil }
 
-// text returns a string of at most so many bytes, empty if absent.
-func (o *object) text(name string, most int) string {
+// text returns a string of at most maxBytes bytes, empty if absent.
+func (o *object) text(name string, maxBytes int) string {
 	if !o.has(name) {
 		return ""
 	}
@@ -155,27 +154,27 @@ func (o *object) text(name string, most int) string {
 	if o.members[name].Kind() != '"' || json.Unmarshal(o.members[name], &s) != nil {
 		o.fail(name + " is not a string")
 	}
-	if len(s) > most {
-		o.fail(name + " has " + strconv.Itoa(len(s)) + " bytes, at most " + strconv.Itoa(most) + " are allowed")
+	if len(s) > maxBytes {
+		o.fail(name + " is " + strconv.Itoa(len(s)) + " bytes, limit " + strconv.Itoa(maxBytes))
 	}
 	return s
 }
 
-// integer returns an integer in a range, zero if absent.
-func (o *object) integer(name string, least, most int64) int64 {
+// integer returns an integer from low to high, zero if absent.
+func (o *object) integer(name string, low, high int64) int64 {
 	if !o.has(name) {
 		return 0
 	}
 	n, err := strconv.ParseInt(string(o.members[name]), 10, 64)
 	if err != nil {
 		o.fail(name + " is not an integer")
-	} else if n < least || n > most {
-		o.fail(name + " is not of " + strconv.FormatInt(least, 10) + " to " + strconv.FormatInt(most, 10))
+	} else if n < low || n > high {
+		o.fail(name + " is not from " + strconv.FormatInt(low, 10) + " to " + strconv.FormatInt(high, 10))
 	}
 	return n
 }
 
-// list returns the elements of an array, none if absent.
+// list returns the elements of an array, nil if absent.
 func (o *object) list(name string) []jsontext.Value {
 	if !o.has(name) {
 		return nil
@@ -187,7 +186,7 @@ func (o *object) list(name string) []jsontext.Value {
 	return values
 }
 
-// texts returns an array of strings.
+// texts returns the elements of an array of strings, nil if absent.
 func (o *object) texts(name string) []string {
 	var texts []string
 	for i, v := range o.list(name) {
@@ -200,7 +199,7 @@ func (o *object) texts(name string) []string {
 	return texts
 }
 
-// pairs returns an array of keys and values. How many there may be is of 2025; older texts say 20.
+// pairs returns an array of keys and values. The limit of 10 is from 2025; older documents say 20.
 func (o *object) pairs(name string) []Pair {
 	var pairs []Pair
 	for i, v := range o.list(name) {
@@ -212,20 +211,20 @@ func (o *object) pairs(name string) []Pair {
 			o.fail(at + ": " + element.err.Error())
 		case !element.has("Value"):
 			o.fail(at + ": Value is missing")
-		case !legalKey(p.Key):
-			o.fail(at + ": Key is illegal")
+		case !isValidKey(p.Key):
+			o.fail(at + ": Key is invalid")
 		case slices.ContainsFunc(pairs, func(q Pair) bool { return q.Key == p.Key }):
-			o.fail(at + ": Key is there twice")
+			o.fail(at + ": duplicate Key")
 		}
 		pairs = append(pairs, p)
 	}
 	if len(pairs) > 10 {
-		o.fail(name + " has " + strconv.Itoa(len(pairs)) + " keys, at most 10 are allowed")
+		o.fail(name + " has " + strconv.Itoa(len(pairs)) + " keys, limit 10")
 	}
 	return pairs
 }
 
-// peek returns what a body says about the group, for those who plan faults; nothing if it cannot be read.
+// peek returns the GroupId and the Name in a body, for [Faults.Plan]. They are empty if the body is invalid.
 func peek(body []byte) (id, name string) {
 	var b struct {
 		GroupID string `json:"GroupId"`

@@ -8,7 +8,7 @@ import (
 	"groupimport/pkg/emulator"
 )
 
-func TestRulesOfImportGroup(t *testing.T) {
+func TestImport_Rules(t *testing.T) {
 	han := func(n int) string { return strings.Repeat("汉", n) }
 	with := func(members string) string { return `{"Type":"Public","Name":"n",` + members + `}` }
 	data := func(pairs ...string) string { return with(`"AppDefinedData":[` + strings.Join(pairs, ",") + `]`) }
@@ -33,7 +33,7 @@ func TestRulesOfImportGroup(t *testing.T) {
 		{"an array", `[]`, 10004, "object"},
 		{"null", `null`, 10004, "object"},
 		{"unknown member", with(`"MemberList":[]`), 10004, "MemberList"},
-		{"member in wrong case", `{"Type":"Public","name":"n"}`, 10004, "name is not known"},
+		{"member in wrong case", `{"Type":"Public","name":"n"}`, 10004, "unknown member name"},
 
 		{"Type missing", `{"Name":"n"}`, 10004, "Type"},
 		{"Private", `{"Type":"Private","Name":"n"}`, 0, ""},
@@ -49,7 +49,7 @@ func TestRulesOfImportGroup(t *testing.T) {
 		{"Name null", `{"Type":"Public","Name":null}`, 10004, "Name is not a string"},
 		{"Name a number", `{"Type":"Public","Name":1}`, 10004, "Name is not a string"},
 		{"Name of 30 bytes in 10 characters", `{"Type":"Public","Name":"` + han(10) + `"}`, 0, ""},
-		{"Name of 31 bytes in 11 characters", `{"Type":"Public","Name":"` + han(10) + `x"}`, 10004, "Name has 31 bytes"},
+		{"Name of 31 bytes in 11 characters", `{"Type":"Public","Name":"` + han(10) + `x"}`, 10004, "Name is 31 bytes"},
 		{"Name of 30 bytes in 180 of JSON", `{"Type":"Public","Name":"` + strings.Repeat(`\u003c`, 30) + `"}`, 0, ""},
 		{"Introduction of 240 bytes", with(`"Introduction":"` + han(80) + `"`), 0, ""},
 		{"Introduction of 241 bytes", with(`"Introduction":"` + han(80) + `x"`), 10004, "Introduction"},
@@ -99,17 +99,17 @@ func TestRulesOfImportGroup(t *testing.T) {
 		{"data no array", with(`"AppDefinedData":{}`), 10004, "AppDefinedData is not an array"},
 		{"data null", with(`"AppDefinedData":null`), 10004, "AppDefinedData is not an array"},
 		{"an entry null", data(`null`), 10004, "AppDefinedData[0]"},
-		{"an entry with more", data(`{"Key":"k","Value":"","More":1}`), 10004, "AppDefinedData[0]: More"},
+		{"an entry with more", data(`{"Key":"k","Value":"","More":1}`), 10004, "AppDefinedData[0]: unknown member More"},
 		{"Value missing", data(`{"Key":"k"}`), 10004, "Value is missing"},
 		{"Value a number", data(`{"Key":"k","Value":1}`), 10004, "Value is not a string"},
 		{"Value of 512 bytes", data(`{"Key":"k","Value":"` + strings.Repeat("\\u0000", 512) + `"}`), 0, ""},
-		{"Value of 513 bytes", data(`{"Key":"k","Value":"` + han(171) + `"}`), 10004, "Value has 513 bytes"},
-		{"Key missing", data(`{"Value":""}`), 10004, "Key is illegal"},
+		{"Value of 513 bytes", data(`{"Key":"k","Value":"` + han(171) + `"}`), 10004, "Value is 513 bytes"},
+		{"Key missing", data(`{"Value":""}`), 10004, "Key is invalid"},
 		{"Key of 16 bytes", data(`{"Key":"_bcdefghijklmn16","Value":""}`), 0, ""},
-		{"Key of 17 bytes", data(`{"Key":"_bcdefghijklmno17","Value":""}`), 10004, "Key has 17 bytes"},
-		{"Key with a leading digit", data(`{"Key":"1k","Value":""}`), 10004, "Key is illegal"},
-		{"Key with a leading space", data(`{"Key":" k","Value":""}`), 10004, "Key is illegal"},
-		{"Key twice", data(`{"Key":"k","Value":"1"}`, `{"Key":"k","Value":"2"}`), 10004, "AppDefinedData[1]: Key is there twice"},
+		{"Key of 17 bytes", data(`{"Key":"_bcdefghijklmno17","Value":""}`), 10004, "Key is 17 bytes"},
+		{"Key with a leading digit", data(`{"Key":"1k","Value":""}`), 10004, "Key is invalid"},
+		{"Key with a leading space", data(`{"Key":" k","Value":""}`), 10004, "Key is invalid"},
+		{"Key twice", data(`{"Key":"k","Value":"1"}`, `{"Key":"k","Value":"2"}`), 10004, "AppDefinedData[1]: duplicate Key"},
 
 		{"sensitive word in Name", `{"Type":"Public","Name":"so rude"}`, 80001, ""},
 		{"sensitive word in Introduction", with(`"Introduction":"rude"`), 80001, ""},
@@ -123,35 +123,35 @@ func TestRulesOfImportGroup(t *testing.T) {
 			if res.ErrorCode != test.code || !strings.Contains(res.ErrorInfo, test.info) {
 				t.Errorf("got %d %q, want %d %q", res.ErrorCode, res.ErrorInfo, test.code, test.info)
 			}
-			if made := len(groups(s)) == 1; made != (test.code == 0) || made != (res.GroupID != "") {
-				t.Errorf("group made: %v, GroupId %q", made, res.GroupID)
+			if created := len(groups(s)) == 1; created != (test.code == 0) || created != (res.GroupID != "") {
+				t.Errorf("group created: %v, GroupId %q", created, res.GroupID)
 			}
 		})
 	}
 }
 
-func TestExtendedLengths(t *testing.T) {
+func TestImport_ExtendedLengths(t *testing.T) {
 	s := newService()
 	s.ExtendedLengths = true
-	for field, most := range map[string]int{"Name": 100, "Introduction": 400, "Notification": 400, "FaceUrl": 500} {
+	for field, limit := range map[string]int{"Name": 100, "Introduction": 400, "Notification": 400, "FaceUrl": 500} {
 		for over, want := range []int{0, 10004} {
 			members := map[string]string{"Name": "n", "Type": "Public"}
-			members[field] = strings.Repeat("x", most+over)
+			members[field] = strings.Repeat("x", limit+over)
 			if res := call(t, s, "import_group", encode(t, members)); res.ErrorCode != want {
-				t.Errorf("%s of %d bytes: got %d %q, want %d", field, most+over, res.ErrorCode, res.ErrorInfo, want)
+				t.Errorf("%s of %d bytes: got %d %q, want %d", field, limit+over, res.ErrorCode, res.ErrorInfo, want)
 			}
 		}
 	}
 }
 
-func TestPutHeedsNoRulesAndReplaces(t *testing.T) {
+func TestPut_WithoutRules(t *testing.T) {
 	s := newService()
 	long := strings.Repeat("long", 1000)
 	s.Put(emulator.Group{GroupID: "@TGS#1", Type: "AVChatRoom", Name: "first"})
 	s.Put(emulator.Group{GroupID: "@TGS#1", Type: "AVChatRoom", Name: long})
 	s.Put(emulator.Group{Type: "Public", Name: "second"})
 	got := groups(s)
-	if len(got) != 2 || got[0].Name != long || got[0].Type != "AVChatRoom" || got[1].GroupID == "" || got[1].Made != 0 {
+	if len(got) != 2 || got[0].Name != long || got[0].Type != "AVChatRoom" || got[1].GroupID == "" || got[1].Created != 0 {
 		t.Errorf("got %+v", got)
 	}
 }

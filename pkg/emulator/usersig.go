@@ -13,8 +13,8 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// A userSig is the document inside a UserSig: JSON, compressed with zlib, in [userSigBase64].
-// It is what the module tls-sig-api-v2-golang v1.4.0 writes.
+// A userSig is the content of a UserSig: JSON, compressed with zlib, encoded in [userSigBase64]. This is the format of
+// the module tls-sig-api-v2-golang v1.4.0.
 type userSig struct {
 	Version    string `json:"TLS.ver"`
 	Identifier string `json:"TLS.identifier"`
@@ -24,29 +24,30 @@ type userSig struct {
 	Sig        []byte `json:"TLS.sig"`    // HMAC-SHA256
 }
 
-// userSigBase64 is standard base64 with three signs replaced, so that no query has to escape them.
-var userSigBase64 = base64.NewEncoding("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789*-").WithPadding('_')
+// userSigBase64 is standard base64 with three characters replaced, so that a query need not escape them.
+var userSigBase64 = base64.
+	NewEncoding("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789*-").WithPadding('_')
 
-// checkUserSig says why a UserSig is not good for this app and identifier now.
+// checkUserSig validates a UserSig for an app and an identifier at a time.
 func checkUserSig(text string, app int, identifier, key string, now time.Time) error {
 	sig, err := parseUserSig(text)
 	if err != nil || sig.Version != "2.0" {
-		return refuse(70003, "usersig is illegal or cut short")
+		return codeErrorf(70003, "usersig is invalid or truncated")
 	}
 	if sig.Identifier != identifier {
-		return refuse(70013, "identifier is not that of usersig")
+		return codeErrorf(70013, "identifier does not match usersig")
 	}
 	if sig.SDKAppID != app {
-		return refuse(70014, "sdkappid is not that of usersig")
+		return codeErrorf(70014, "sdkappid does not match usersig")
 	}
 	mac := hmac.New(sha256.New, []byte(key))
 	mac.Write(fmt.Appendf(nil, "TLS.identifier:%s\nTLS.sdkappid:%d\nTLS.time:%d\nTLS.expire:%d\n",
 		sig.Identifier, sig.SDKAppID, sig.Time, sig.Expire))
 	if !hmac.Equal(mac.Sum(nil), sig.Sig) {
-		return refuse(70009, "usersig was made with another key")
+		return codeErrorf(70009, "usersig was signed with another key")
 	}
 	if now.Unix() >= sig.Time+sig.Expire {
-		return refuse(70001, "usersig has expired")
+		return codeErrorf(70001, "usersig has expired")
 	}
 	return nil
 }
@@ -61,7 +62,7 @@ func parseUserSig(text string) (userSig, error) {
 	if err != nil {
 		return sig, err
 	}
-	doc, err := io.ReadAll(io.LimitReader(z, 1<<16)) // cut off at 64 KB, it is no JSON any more
+	doc, err := io.ReadAll(io.LimitReader(z, 1<<16)) // a longer document is truncated and thus invalid JSON
 	if err != nil {
 		return sig, err
 	}

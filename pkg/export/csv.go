@@ -14,32 +14,36 @@ import (
 	"groupimport/pkg/group"
 )
 
-// rows finds a record in each row of CSV (RFC 4180) that is not blank. The first row names the columns, in any order;
-// it also tells the separator, which is that of a comma, a semicolon and a tab that it has most of. Line ends may
-// stand in quotes, and have any number of CRs before the LF. An empty cell is an absent field. A byte-order mark
-// before a cell is no part of it, and a row that repeats the first one is none: files that were joined have both.
+// rows finds the records of CSV (RFC 4180). The first row is the header:
+//
+//   - It names the columns, in any order.
+//   - The separator is its most frequent character of comma, semicolon and tab.
+//
+// Each other row is a record, except blank rows and repetitions of the header. An empty cell is an absent field. Quoted
+// cells may contain line ends. A line end may have any number of CRs before the LF. A byte-order mark before a cell is
+// skipped, because concatenated files contain them.
 type rows struct {
-	foreign bool // the columns are another system's
+	foreign bool // the columns are those of another system
 
-	head      []byte // the first row
+	head      []byte // the header
 	separator byte
 	columns   []column
-	cells     int // of a row; spreadsheets write columns without a name behind the others
-	custom    []int
+	cells     int   // of the header, including unnamed trailing columns, which spreadsheets write
+	custom    []int // indexes of the columns of custom fields
 
 	cell, row []byte
 	spans     [][]byte
 }
 
-// A column is what the header says of one.
+// A column is a column of the header.
 type column struct {
 	name   string // of the field
-	key    string // of AppDefinedData, if the field is that
+	key    string // of the custom field, if name is AppDefinedData
 	quoted []byte // the name as JSON, and the colon
 	number bool
 }
 
-// customPrefix begins the name of a column of custom fields; the key follows.
+// customPrefix starts the name of a custom field's column. The key follows.
 const customPrefix = "AppDefinedData."
 
 func (*rows) resume() {}
@@ -50,16 +54,16 @@ func (f *rows) begin(t *text) (finder, error) {
 		t.skipMarks()
 		pos := t.at
 		end := &rowEnd{separators: [3]byte{',', ';', '\t'}}
-		row, size, err := t.take(end.find)
+		row, size, err := t.next(end.find)
 		switch {
 		case err != nil && !errors.Is(err, io.EOF):
 			return f, err
 		case end.open():
-			return f, t.broken(pos, "a quoted cell of the header does not end")
+			return f, t.broken(pos, "unterminated quoted cell in the header")
 		case row == nil || size > 64<<10:
-			return f, t.broken(pos, "the header has %d bytes; the first row of CSV names the columns", size)
+			return f, t.broken(pos, "the header is %d bytes, limit 65536; the first row of CSV must name the columns", size)
 		case size == 0:
-			return f, nil // next finds no row either
+			return f, nil // next returns io.EOF
 		}
 		row = trimRow(row)
 		if separator, ok := bytes.CutPrefix(row, []byte("sep=")); ok && len(separator) == 1 && f.separator == 0 {
@@ -74,7 +78,7 @@ func (f *rows) begin(t *text) (finder, error) {
 	}
 }
 
-// header reads the row that names the columns.
+// header parses the header.
 func (f *rows) header(t *text, pos Position, row []byte) error {
 	if f.separator == 0 {
 		f.separator = separatorOf(row)
@@ -103,13 +107,13 @@ func (f *rows) header(t *text, pos Position, row []byte) error {
 		case name == "":
 			wrong = append(wrong, fmt.Sprintf("column %d has no name", i+1))
 		case seen[name]:
-			wrong = append(wrong, fmt.Sprintf("column %q stands more than once", name))
+			wrong = append(wrong, fmt.Sprintf("duplicate column %q", name))
 		case f.foreign:
 		case custom && key != "":
 			c.name, c.key = "AppDefinedData", key
 			f.custom = append(f.custom, i)
 		case name == "AppDefinedData":
-			wrong = append(wrong, `column "AppDefinedData" needs the key behind it: AppDefinedData.KEY`)
+			wrong = append(wrong, `column "AppDefinedData" needs a key: AppDefinedData.KEY`)
 		case !group.IsField(name):
 			problem := group.UnknownField(name)
 			wrong = append(wrong, strings.Replace(problem.Message, "unknown field", "unknown column", 1))
@@ -121,13 +125,15 @@ func (f *rows) header(t *text, pos Position, row []byte) error {
 		f.columns = append(f.columns, c)
 	}
 	if len(wrong) > 0 {
-		return fmt.Errorf("%w: the header of the CSV, line %d: %s; known columns are %s and AppDefinedData.KEY; a mapping reads others",
-			ErrFormat, pos.Line, strings.Join(wrong, "; "), strings.Join(slices.DeleteFunc(group.Fields(), func(name string) bool { return name == "AppDefinedData" }), ", "))
+		known := slices.DeleteFunc(group.Fields(), func(name string) bool { return name == "AppDefinedData" })
+		return fmt.Errorf("%w: the CSV header, line %d: %s; "+
+			"known columns are %s and AppDefinedData.KEY; use a mapping for other columns",
+			ErrFormat, pos.Line, strings.Join(wrong, "; "), strings.Join(known, ", "))
 	}
 	return nil
 }
 
-// separatorOf returns the separator of which a header has most outside of quotes.
+// separatorOf returns the most frequent separator outside quotes in a header.
 func separatorOf(row []byte) byte {
 	counts := map[byte]int{}
 	quoted := false
@@ -154,12 +160,12 @@ func (f *rows) next(t *text) (found, error) {
 		t.skipMarks()
 		pos := t.at
 		end := &rowEnd{separators: [3]byte{f.separator, f.separator, f.separator}}
-		row, size, err := t.take(end.find)
+		row, size, err := t.next(end.find)
 		switch {
 		case err != nil && !errors.Is(err, io.EOF):
 			return found{}, err
 		case end.open():
-			return found{}, t.broken(pos, "a quoted cell in the row that begins here does not end")
+			return found{}, t.broken(pos, "unterminated quoted cell in the row that starts here")
 		case size == 0:
 			return found{}, io.EOF
 		case row == nil:
@@ -189,12 +195,12 @@ func (f *rows) next(t *text) (found, error) {
 	}
 }
 
-// isFormula reports whether a cell is ="…", which is how programs keep spreadsheets from taking text for a number.
+// isFormula reports whether a cell is ="…". Programs write it so that spreadsheets do not convert text to a number.
 func isFormula(cell []byte) bool {
 	return len(cell) > 2 && bytes.HasPrefix(cell, []byte(`="`)) && bytes.HasSuffix(cell, []byte(`"`))
 }
 
-// formula says that the i-th cell of a row is a formula.
+// formula returns the problem of a formula in the i-th cell of a row.
 func (f *rows) formula(i int, cell []byte) *group.Error {
 	c := f.columns[i]
 	name := c.name
@@ -203,21 +209,22 @@ func (f *rows) formula(i int, cell []byte) *group.Error {
 	}
 	return &group.Error{Problems: []group.Problem{{
 		Field: c.name, Rule: group.RuleRow,
-		Message: fmt.Sprintf("%s is a formula, %s: format the column as text and export its values", name, shorten(cell)),
+		Message: fmt.Sprintf("%s is a formula, %s: format the column as text and export its values",
+			name, shorten(cell)),
 	}}}
 }
 
-// shorten returns a cell for messages.
+// shorten shortens a cell for messages.
 func shorten(cell []byte) string {
-	const most = 40 // characters
-	text := []rune(strings.ToValidUTF8(string(cell[:min(len(cell), 4*most)]), "\uFFFD"))
-	if len(text) > most {
-		return string(text[:most]) + "…"
+	const maxCharacters = 40
+	text := []rune(strings.ToValidUTF8(string(cell[:min(len(cell), 4*maxCharacters)]), "\uFFFD"))
+	if len(text) > maxCharacters {
+		return string(text[:maxCharacters]) + "…"
 	}
 	return string(text)
 }
 
-// split returns the cells of a row. The problem is why it has none.
+// split returns the cells of a row, or the problem of a malformed row.
 func (f *rows) split(row []byte) (cells [][]byte, problem string) {
 	cells, f.cell = f.spans[:0], f.cell[:0]
 	for {
@@ -228,7 +235,7 @@ func (f *rows) split(row []byte) (cells [][]byte, problem string) {
 		if len(row) > 0 && row[0] == '"' {
 			var ok bool
 			if cell, row, ok = f.unquote(row); !ok {
-				return nil, fmt.Sprintf("cell %d has text behind its closing quote", len(cells)+1)
+				return nil, fmt.Sprintf("cell %d has text after its closing quote", len(cells)+1)
 			}
 		} else if i := bytes.IndexByte(row, f.separator); i >= 0 {
 			cell, row = row[:i], row[i:]
@@ -247,7 +254,7 @@ func (f *rows) split(row []byte) (cells [][]byte, problem string) {
 	}
 }
 
-// unquote returns the cell that begins with a quote, and the rest of its row.
+// unquote returns the quoted cell at the start of row, and the rest of the row.
 func (f *rows) unquote(row []byte) (cell, rest []byte, ok bool) {
 	rest = row[1:]
 	i := bytes.IndexByte(rest, '"')
@@ -271,7 +278,7 @@ func (f *rows) unquote(row []byte) (cell, rest []byte, ok bool) {
 	return cell, rest, len(rest) == 0 || rest[0] == f.separator
 }
 
-// object returns the cells of a row as a JSON object. It is valid until the next call.
+// object returns the cells of a row as a JSON object, which is valid until the next call.
 func (f *rows) object(cells [][]byte) []byte {
 	dst := append(f.row[:0], '{')
 	sep := func() {
@@ -313,16 +320,15 @@ func (f *rows) object(cells [][]byte) []byte {
 	return f.row
 }
 
-// decimal is a number with a point that can be nothing else: 500.0 and 1448357837.000, but not 1.000, which is a
+// decimal matches a number with a decimal point, such as 500.0. thousands matches ambiguous numbers: 1.000 is one
 // thousand in many countries.
 var (
 	decimal   = regexp.MustCompile(`^[+-]?[0-9]+\.[0-9]+$`)
 	thousands = regexp.MustCompile(`^[+-]?[0-9]{1,3}(\.[0-9]{3})+$`)
 )
 
-// appendNumber appends a cell as a JSON number if it is one beyond doubt, and otherwise as a string, so that whoever
-// decodes it says what is wrong. That is so for what a spreadsheet shows of a large number, 1.44836E+09: digits are
-// lost.
+// appendNumber appends a cell as a JSON number if it is unambiguous. Otherwise it appends a string, which the decoder
+// rejects: for example 1.44836E+09, a number that a spreadsheet has rounded.
 func appendNumber(dst, cell []byte) []byte {
 	text := string(bytes.TrimSpace(cell))
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
@@ -336,7 +342,7 @@ func appendNumber(dst, cell []byte) []byte {
 
 const hex = "0123456789abcdef"
 
-// appendQuoted appends text as a JSON string. What is not UTF-8 stays as it is, so that whoever decodes it says so.
+// appendQuoted appends text as a JSON string. It keeps invalid UTF-8, which the decoder rejects.
 func appendQuoted(dst, text []byte) []byte {
 	dst = append(dst, '"')
 	from := 0
@@ -355,23 +361,24 @@ func appendQuoted(dst, text []byte) []byte {
 	return append(append(dst, text[from:]...), '"')
 }
 
-// trimRow returns a row without its line end: LF, CR LF, or CR CR LF, as Python's csv module leaves on Windows.
+// trimRow removes the line end: LF, CR LF, or CR CR LF, which Python's csv module can write on Windows.
 func trimRow(row []byte) []byte {
 	return bytes.TrimRight(bytes.TrimSuffix(row, []byte("\n")), "\r")
 }
 
-// isBlank reports whether a row has empty cells only, as spreadsheets write below the others.
+// isBlank reports whether all cells of a row are empty. Spreadsheets write such rows at the end.
 func isBlank(row []byte, separators string) bool {
-	return len(row) == 0 || len(bytes.TrimLeft(row[:1], separators+" ")) == 0 && len(bytes.Trim(row, separators+" ")) == 0
+	return len(row) == 0 ||
+		len(bytes.TrimLeft(row[:1], separators+" ")) == 0 && len(bytes.Trim(row, separators+" ")) == 0
 }
 
-// A rowEnd finds where a row of CSV ends: at the first line end that is not in quotes. A quote opens a cell only
-// where the cell begins, or behind byte-order marks there.
+// A rowEnd finds the end of a CSV row: the first line end outside quotes. A quote opens a quoted cell only at the start
+// of the cell, or after byte-order marks there.
 type rowEnd struct {
 	separators [3]byte
 	quoted     bool // in quotes
-	quote      bool // behind a quote in quotes: another one stands for itself, anything else is behind the cell
-	inCell     bool // behind the first byte of a cell
+	quote      bool // after a quote in quotes: a second quote is an escaped quote, anything else ends the cell
+	inCell     bool // after the first byte of a cell
 	mark       int  // bytes of a byte-order mark before the cell
 }
 
@@ -379,10 +386,10 @@ func (e *rowEnd) isSeparator(c byte) bool {
 	return c == e.separators[0] || c == e.separators[1] || c == e.separators[2]
 }
 
-// open reports whether a cell has not been closed.
+// open reports whether a quoted cell is unterminated.
 func (e *rowEnd) open() bool { return e.quoted && !e.quote }
 
-// find is for [text.take].
+// find implements the end function of [text.next].
 func (e *rowEnd) find(chunk []byte) int {
 	i := 0
 	if !e.quoted && !e.inCell && !e.quote && e.mark == 0 {
@@ -406,7 +413,7 @@ func (e *rowEnd) find(chunk []byte) int {
 			e.quote = false
 		case e.quoted && e.quote:
 			e.quoted, e.quote = false, false
-			i-- // look at it again
+			i-- // process c again, outside quotes
 		case e.quoted && c == '"':
 			e.quote = true
 		case e.quoted:
@@ -430,7 +437,7 @@ func (e *rowEnd) find(chunk []byte) int {
 	return -1
 }
 
-// enter is find for a piece of a row without quotes and line ends, at whose beginning a cell begins.
+// enter updates the state for a chunk without quotes and line ends that starts at the start of a cell.
 func (e *rowEnd) enter(piece []byte) {
 	cell := piece[1+bytes.LastIndexAny(piece, string(e.separators[:])):]
 	for bytes.HasPrefix(cell, []byte(utf8Mark)) {

@@ -14,20 +14,20 @@ import (
 	"golang.org/x/text/transform"
 )
 
-// maxLookAhead is how many bytes of a text are read, and not held, before its first record is returned, to tell
-// whether the text is UTF-8. Bytes that are not UTF-8 behind these cost the record they stand in.
+// maxLookAhead is the number of bytes that are scanned, and not kept, before the first record to detect whether a text
+// is UTF-8. Invalid UTF-8 after them only rejects its record.
 const maxLookAhead = 16 << 20
 
 // utf8Mark is the byte-order mark in UTF-8.
 const utf8Mark = "\xef\xbb\xbf"
 
-// notEncodings are names of the WHATWG index that [Source.Encoding] does not take: UTF-16 is told by its byte-order
-// mark, ISO-2022-JP is ASCII by its bytes, and the others are no encodings of text.
+// notEncodings are names of the WHATWG index that [Source.Encoding] does not accept: UTF-16 is detected by its
+// byte-order mark, ISO-2022-JP consists of ASCII bytes, and the others are not text encodings.
 var notEncodings = []string{"utf-16be", "utf-16le", "iso-2022-jp", "replacement", "x-user-defined"}
 
-// ParseEncoding returns the canonical name of a character encoding, in any case and by any of its names in the WHATWG
-// index (https://encoding.spec.whatwg.org/#names-and-labels, 2026-11): gbk, gb18030, big5, shift_jis, euc-kr,
-// windows-1252 and others. UTF-8 and the empty name are "". An error names the likely ones.
+// ParseEncoding returns the canonical name of a character encoding, such as gbk, gb18030, big5, shift_jis, euc-kr or
+// windows-1252. It accepts all labels of the WHATWG index (https://encoding.spec.whatwg.org/#names-and-labels, 2026-11)
+// and ignores case. It returns "" for UTF-8 and for the empty name.
 func ParseEncoding(name string) (string, error) {
 	if name == "" {
 		return "", nil
@@ -39,23 +39,22 @@ func ParseEncoding(name string) (string, error) {
 	}
 	switch {
 	case err != nil || slices.Contains(notEncodings, canonical):
-		return "", fmt.Errorf("is %q, it must be the name of an encoding: gbk, gb18030, big5, shift_jis, euc-kr, windows-1252 "+
-			"or another one of the WHATWG index (UTF-8, and UTF-16 with a byte-order mark, need no name)", name)
+		return "", fmt.Errorf("is %q, must be an encoding: gbk, gb18030, big5, shift_jis, euc-kr, windows-1252 "+
+			"or another name of the WHATWG index (UTF-8, and UTF-16 with a byte-order mark, need no name)", name)
 	case canonical == "utf-8":
 		return "", nil
 	}
 	return canonical, nil
 }
 
-// openDecoded opens an export at its beginning as a text in UTF-8. begins says that no record of it has been read
-// before. If the error is not nil the text is nil or must be closed.
+// openDecoded opens an export at its start as UTF-8 text. isFirst means that no record of the export has been read
+// before. On error, the text is nil or the caller must close it.
 //
-// What the bytes say goes before src.Encoding: an export with a byte-order mark is in what the mark says, and one whose
-// bytes can hardly be anything but UTF-8 is UTF-8. An export that is not UTF-8 is refused if no encoding is named,
-// unless records of it have been read before.
-func openDecoded(src Source, begins bool) (*text, error) {
+// The content takes precedence over src.Encoding: a byte-order mark determines the encoding, and text that is very
+// likely UTF-8 is read as UTF-8. If isFirst is set and src.Encoding is empty, an export that is not UTF-8 is an error.
+func openDecoded(src Source, isFirst bool) (*text, error) {
 	t, err := openText(src)
-	if err != nil || t.marked || src.Encoding == "" && !begins {
+	if err != nil || t.marked || src.Encoding == "" && !isFirst {
 		return t, err
 	}
 	c := census{line: 1}
@@ -66,7 +65,7 @@ func openDecoded(src Source, begins bool) (*text, error) {
 		c.read(t)
 	}
 	if src.Encoding != "" && t.cause() != nil {
-		return t, t.explain(t.err) // what the text is must not depend on how far it could be read
+		return t, t.explain(t.err) // a read error must not affect the detection
 	}
 	if !small {
 		t.close()
@@ -78,27 +77,28 @@ func openDecoded(src Source, begins bool) (*text, error) {
 	case src.Encoding != "" && !c.isUTF8():
 		return t, t.decode(src.Encoding)
 	case src.Encoding != "":
-		t.notes = append(t.notes, "the export is UTF-8 by its bytes, so the encoding "+src.Encoding+" is not applied")
-	case begins:
-		return t, c.refuse(t, src)
+		t.notes = append(t.notes, "the export is UTF-8, so the encoding "+src.Encoding+" is not applied")
+	case isFirst:
+		return t, c.check(t, src)
 	}
 	return t, nil
 }
 
-// decode makes UTF-8 of a text in the named encoding.
+// decode converts the text from the named encoding to UTF-8.
 func (t *text) decode(name string) error {
 	e, err := htmlindex.Get(name)
 	if err != nil {
 		return fmt.Errorf("%w: encoding %q: %w", ErrFormat, name, err)
 	}
 	head := bytes.Clone(t.buf[t.r:t.w])
-	t.src = &decodedReader{src: io.MultiReader(bytes.NewReader(head), &resumedReader{t.src, t.err}), dec: e.NewDecoder()}
+	rest := &resumedReader{t.src, t.err}
+	t.src = &decodedReader{src: io.MultiReader(bytes.NewReader(head), rest), dec: e.NewDecoder()}
 	t.r, t.w, t.err = 0, 0, nil
 	t.plain, t.encoded = false, name
 	return nil
 }
 
-// A resumedReader reads on where another reader of src has met err.
+// A resumedReader continues reading src. err is the error of the earlier reader, nil if it had none.
 type resumedReader struct {
 	src io.Reader
 	err error
@@ -111,9 +111,8 @@ func (r *resumedReader) Read(p []byte) (int, error) {
 	return r.src.Read(p)
 }
 
-// A decodedReader makes UTF-8 of another encoding. Bytes that are no character in it become three bytes that are not
-// UTF-8, so that the record is rejected: nothing is replaced. U+FFFD itself, which marks a loss in the text before,
-// becomes these too.
+// A decodedReader converts another encoding to UTF-8. It converts invalid bytes, and U+FFFD itself, to three bytes that
+// are not UTF-8: the record is rejected instead of silently changed.
 type decodedReader struct {
 	src  io.Reader
 	dec  *encoding.Decoder
@@ -129,7 +128,6 @@ var (
 	notUTF8     = []byte("\xff\xff\xff") // as long as replacement
 )
 
-// Read implements [io.Reader].
 func (d *decodedReader) Read(p []byte) (int, error) {
 	for len(d.rest) == 0 {
 		if d.err != nil {
@@ -140,7 +138,7 @@ func (d *decodedReader) Read(p []byte) (int, error) {
 		d.n += n
 		written, read, err := d.dec.Transform(d.out[:], d.in[:d.n], errors.Is(d.err, io.EOF))
 		if err != nil && !errors.Is(err, transform.ErrShortSrc) {
-			d.err = err // out has room for 4 bytes a byte: no decoder errs
+			d.err = err // out has 4 bytes for each byte of in, so ErrShortDst is impossible
 		}
 		d.n = copy(d.in[:], d.in[read:d.n])
 		d.rest = d.out[:written]
@@ -158,25 +156,25 @@ func (d *decodedReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// A census counts what is not ASCII in the beginning of a text.
+// A census counts the non-ASCII characters and invalid bytes at the start of a text.
 type census struct {
-	size  int64 // bytes that were counted
-	line  int64 // the line of the text that the next byte is in, from 1
-	chars int64 // characters of UTF-8 that are not ASCII
-	wide  int64 // of these, those of three or four bytes
+	size  int64 // bytes scanned
+	line  int64 // line of the next byte, from 1
+	chars int64 // non-ASCII characters of valid UTF-8
+	wide  int64 // those of three or four bytes
 
-	// broken counts bytes that are not UTF-8, save those of a character that is cut short, as programs leave when they
-	// cut texts by bytes.
+	// broken counts invalid bytes. It does not count truncated characters, because programs often truncate text at a
+	// byte limit.
 	broken int64
 
 	first, last int64  // the first and the last line with broken bytes
-	lines       int64  // how many lines have any
-	sample      []byte // of the text, from shortly before the first of them
+	lines       int64  // number of lines with broken bytes
+	sample      []byte // of the text, from shortly before the first broken byte
 }
 
 const maxSample = 4 << 10 // bytes
 
-// read counts up to maxLookAhead bytes of a text, and takes them. An error of the text meets its next reader.
+// read consumes and counts up to maxLookAhead bytes of a text. The next read of the text returns its error.
 func (c *census) read(t *text) {
 	for c.size < maxLookAhead {
 		t.advance(c.add(t.buf[t.r:t.w]))
@@ -186,8 +184,8 @@ func (c *census) read(t *text) {
 	}
 }
 
-// add counts the bytes of a piece of the text, and returns how many: not those of a character at the end of the piece
-// that may go on behind it.
+// add counts the bytes of a piece of the text and returns their number. It leaves out an incomplete character at the
+// end of the piece.
 func (c *census) add(piece []byte) int {
 	sampled := len(c.sample) > 0
 	from, i := 0, 0
@@ -197,7 +195,7 @@ func (c *census) add(piece []byte) int {
 			if b == '\n' {
 				c.line++
 			}
-			if b < '0' && !sampled { // no encoding has such a byte within a character
+			if b < '0' && !sampled { // in no encoding is such a byte part of a character
 				from = i
 			}
 			i++
@@ -217,7 +215,7 @@ func (c *census) add(piece []byte) int {
 	return i
 }
 
-// char counts the character that a text begins with, or the byte if it is none, and returns its size.
+// char counts the first character of text, or its first byte if it is invalid, and returns the size.
 func (c *census) char(text []byte) int {
 	if r, n := utf8.DecodeRune(text); r != utf8.RuneError || n > 1 {
 		c.chars++
@@ -226,7 +224,7 @@ func (c *census) char(text []byte) int {
 		}
 		return n
 	}
-	if n := cutShort(text); n > 0 {
+	if n := truncatedLen(text); n > 0 {
 		return n
 	}
 	c.broken++
@@ -240,9 +238,8 @@ func (c *census) char(text []byte) int {
 	return 1
 }
 
-// cutShort returns how many bytes a text begins with that are two or three of a longer character in UTF-8, and 0 if
-// there are none.
-func cutShort(text []byte) int {
+// truncatedLen returns the length, 2 or 3, of a truncated UTF-8 character at the start of text, 0 if there is none.
+func truncatedLen(text []byte) int {
 	for n := 3; n > 1; n-- {
 		if len(text) > n && !utf8.FullRune(text[:n]) {
 			return n
@@ -251,56 +248,58 @@ func cutShort(text []byte) int {
 	return 0
 }
 
-// isUTF8 reports whether a text for which an encoding is named is UTF-8 all the same. Few Chinese characters in GBK
-// are by chance valid UTF-8 too, of two bytes: about one in six, so that 16 of them in a row, or one of three bytes,
-// are none.
+// isUTF8 reports whether a text is UTF-8 although another encoding is named. About one in six Chinese characters in GBK
+// is by chance also valid UTF-8, of two bytes. Therefore 16 such characters, or one of three bytes, mean UTF-8.
 func (c *census) isUTF8() bool {
 	return c.broken*8 <= c.chars && (c.wide > 0 || c.chars >= 16)
 }
 
-// refuse returns an error that wraps [ErrFormat] if the text is in another encoding than UTF-8: if most of what is
-// not ASCII is not UTF-8, and is text in another encoding or stands in several lines. Otherwise records are damaged.
-func (c *census) refuse(t *text, src Source) error {
-	const several = 3
+// check returns an error that wraps [ErrFormat] if the text is not UTF-8: most of its non-ASCII content is invalid, and
+// either another encoding is likely or at least minLines lines are affected. Otherwise single records are damaged.
+func (c *census) check(t *text, src Source) error {
+	const minLines = 3
 	if c.broken <= c.chars || c.broken == 1 {
 		return nil
 	}
 	likely := guess(c.sample)
-	if likely == "" && c.lines < several {
+	if likely == "" && c.lines < minLines {
 		return nil
 	}
-	if t.name == "" && Compressed(src.Name) && likely == "" {
-		return fmt.Errorf("%w: it is named as if it were compressed, and is neither that nor text: "+
-			"it is broken, or its name is wrong", ErrFormat)
+	if t.name == "" && IsCompressed(src.Name) && likely == "" {
+		return fmt.Errorf("%w: the name says that it is compressed, but it is neither compressed data nor text: "+
+			"the file is corrupt or has the wrong name", ErrFormat)
 	}
 	where := fmt.Errorf("%w: the export is not UTF-8, from line %d on", ErrFormat, c.first)
 	if likely == "" {
-		return fmt.Errorf("%w: name its encoding with --encoding NAME (EXPORT_ENCODING), for example windows-1252, "+
+		return fmt.Errorf("%w: set its encoding with --encoding NAME (EXPORT_ENCODING), for example windows-1252, "+
 			"or save it as UTF-8", where)
 	}
 	convert := fmt.Sprintf("iconv -f %s -t UTF-8 %s > NEW", iconvNames[likely], path.Base(src.Name))
 	if t.name != "" {
-		convert = fmt.Sprintf("iconv -f %s -t UTF-8 once it is decompressed", iconvNames[likely])
+		convert = fmt.Sprintf("decompress it, then iconv -f %s -t UTF-8", iconvNames[likely])
 	}
-	return fmt.Errorf("%w: it looks like %s: read it with --encoding %s (EXPORT_ENCODING=%[3]s), or convert it: %s", where,
-		iconvNames[likely], likely, convert)
+	return fmt.Errorf("%w: it looks like %s: read it with --encoding %s (EXPORT_ENCODING=%[3]s), or convert it: %s",
+		where, iconvNames[likely], likely, convert)
 }
 
-// A doubleByte is an encoding in which most characters are two bytes, and which of these its language uses most.
+// A doubleByte is an encoding in which most characters are two bytes.
 type doubleByte struct {
-	name   string
-	common func(lead, trail byte) bool
-	single func(b byte) bool // a byte that is a character by itself; nil if only ASCII is
-	pairs  int               // how many pairs of a sample tell it, at least
+	name     string
+	common   func(lead, trail byte) bool // reports whether the pair is a common character
+	single   func(b byte) bool           // reports whether a non-ASCII byte is a character; nil if none is
+	minPairs int                         // pairs in a sample needed for detection
 }
 
-// high reports whether a byte is the second one of a pair in a set of 94 by 94 characters.
+// high reports whether b is the second byte of a pair in a set of 94 by 94 characters.
 func high(b byte) bool { return b >= 0xa1 && b <= 0xfe }
 
-// doubleBytes come in the order in which they win if they explain a text alike. EUC-KR has Hangul where GBK has the
-// first half of its common characters, so that it takes some text to tell.
+// doubleBytes is in order of preference for samples that fit several encodings. EUC-KR needs minPairs, because its
+// Hangul overlaps the first half of GBK's common characters.
 var doubleBytes = []doubleByte{
-	{name: "euc-kr", common: func(lead, trail byte) bool { return lead >= 0xb0 && lead <= 0xc8 && high(trail) }, pairs: 8},
+	{
+		name: "euc-kr", common: func(lead, trail byte) bool { return lead >= 0xb0 && lead <= 0xc8 && high(trail) },
+		minPairs: 8,
+	},
 	{name: "gbk", common: func(lead, trail byte) bool { return lead >= 0xb0 && lead <= 0xd7 && high(trail) }},
 	{name: "big5", common: func(lead, trail byte) bool {
 		return lead >= 0xa4 && lead <= 0xc6 && (high(trail) || trail >= 0x40 && trail <= 0x7e)
@@ -315,10 +314,12 @@ var doubleBytes = []doubleByte{
 	}},
 }
 
-// iconvNames are the names of the encodings in messages.
-var iconvNames = map[string]string{"gbk": "GBK", "big5": "BIG5", "shift_jis": "SHIFT_JIS", "euc-kr": "EUC-KR", "euc-jp": "EUC-JP"}
+// iconvNames are iconv's names of the encodings.
+var iconvNames = map[string]string{
+	"gbk": "GBK", "big5": "BIG5", "shift_jis": "SHIFT_JIS", "euc-kr": "EUC-KR", "euc-jp": "EUC-JP",
+}
 
-// guess returns the encoding that a sample of a text is most likely in, "" if that is none of doubleBytes.
+// guess returns the most likely encoding of a sample, "" if none of doubleBytes is likely.
 func guess(sample []byte) string {
 	best, name := 0.5, ""
 	for _, d := range doubleBytes {
@@ -329,7 +330,7 @@ func guess(sample []byte) string {
 	return name
 }
 
-// share returns which share of the pairs of a sample are common ones.
+// share returns the share of common pairs in a sample, 0 to 1.
 func (d *doubleByte) share(sample []byte) float64 {
 	pairs, common := 0, 0
 	for i := 0; i+1 < len(sample); i++ {
@@ -342,13 +343,13 @@ func (d *doubleByte) share(sample []byte) float64 {
 		}
 		i++
 	}
-	if pairs == 0 || pairs < d.pairs {
+	if pairs == 0 || pairs < d.minPairs {
 		return 0
 	}
 	return float64(common) / float64(pairs)
 }
 
-// decodes reports whether a sample, which may end within a character, is text in the encoding.
+// decodes reports whether a sample is valid in the encoding. The sample may end inside a character.
 func (d *doubleByte) decodes(sample []byte) bool {
 	e, err := htmlindex.Get(d.name)
 	if err != nil {

@@ -27,7 +27,7 @@ func encoded(t testing.TB, name string, text []byte) []byte {
 	return out
 }
 
-// names are names of groups by encoding.
+// names are group names by encoding.
 var names = map[string]string{
 	"gbk":          "产品研发中心 运营支持部 北京销售一组 客户服务群",
 	"gb18030":      "产品研发中心 𠮷野家 运营支持部 €",
@@ -48,7 +48,7 @@ func rowsOf(text string) string {
 	return b.String()
 }
 
-func TestEncoding_NamedIsRead(t *testing.T) {
+func TestEncoding_Named(t *testing.T) {
 	for encoding, text := range names {
 		want := strings.Fields(text)
 		object := encoded(t, encoding, []byte(rowsOf(text)))
@@ -64,35 +64,35 @@ func TestEncoding_NamedIsRead(t *testing.T) {
 					t.Errorf("%s as %s: got %q, want %q", name, encoding, line, want[i])
 				}
 			}
-			goesOnAs(t, name, encoding, object)
+			checkResumeAs(t, name, encoding, object)
 		}
 	}
 }
 
-func TestEncoding_WithoutNameIsRefused(t *testing.T) {
+func TestEncoding_Unnamed(t *testing.T) {
 	for encoding, text := range names {
 		want := map[string]string{
-			"gb18030": "name its encoding", "windows-1252": "name its encoding with --encoding NAME (EXPORT_ENCODING), for example windows-1252, or save it as UTF-8",
+			"gb18030": "set its encoding", "windows-1252": "set its encoding with --encoding NAME (EXPORT_ENCODING), for example windows-1252, or save it as UTF-8",
 		}[encoding]
 		if want == "" {
 			want = fmt.Sprintf("it looks like %s: read it with --encoding %s (EXPORT_ENCODING=%[2]s), or convert it: iconv -f %[1]s -t UTF-8 a.csv > NEW",
 				strings.ToUpper(encoding), encoding)
 		}
 		if encoding == "gb18030" {
-			continue // it is called GBK unless its sample has four bytes a character
+			continue // detected as GBK unless the sample has a character of four bytes
 		}
 		refused(t, "a.csv", encoded(t, encoding, []byte(rowsOf(text))), "the export is not UTF-8, from line 2 on: "+want)
 	}
-	// As they were found, with names that are by chance UTF-8: 校园 is У԰ then.
+	// Real exports, with names that are by chance valid UTF-8: 校园 becomes У԰.
 	refused(t, "gbkmoji.csv", []byte("GroupId,Type,Name\r\nm1,Public,\xd0\xa3\xd4\xb0\r\nm2,Public,\xcf\xfa\xca\xdb\xb2\xbf\r\nm3,Public,\xd0\xa1\xd1\xa7\xd0\xa3\r\nm4,Public,\xb2\xe2\xca\xd4\r\n"),
 		"from line 3 on: it looks like GBK: ")
 	refused(t, "gbk.jsonl", []byte("{\"Type\":\"Public\",\"Name\":\"\xcf\xfa\xca\xdb\xb2\xbf\",\"GroupId\":\"gbk3\"}\n{\"Type\":\"Public\",\"Name\":\"ok\",\"GroupId\":\"gbk4\"}\n"),
 		"from line 1 on: it looks like GBK: ")
-	refused(t, "a.jsonl.gz", zipped(encoded(t, "gbk", []byte(rec("销售部")))), "iconv -f GBK -t UTF-8 once it is decompressed")
+	refused(t, "a.jsonl.gz", zipped(encoded(t, "gbk", []byte(rec("销售部")))), "decompress it, then iconv -f GBK -t UTF-8")
 	refused(t, "a.csv", encoded(t, "gbk", []byte("名称,Type\n销售,Public\n")), "from line 1 on: it looks like GBK: ")
 }
 
-// refused checks that an export is refused before its first record.
+// refused checks that an export is an error before its first record.
 func refused(t *testing.T, name string, object []byte, want string) {
 	t.Helper()
 	n := 0
@@ -106,8 +106,8 @@ func refused(t *testing.T, name string, object []byte, want string) {
 	}
 }
 
-// However far its first Chinese name stands from its beginning, up to 16 MiB.
-func TestEncoding_HowFarIsLookedAhead(t *testing.T) {
+// The first Chinese name may be up to 16 MiB from the start.
+func TestEncoding_LookAhead(t *testing.T) {
 	line := strings.Repeat(" ", 1023) + "\n"
 	object := func(size int) []byte {
 		return slices.Concat([]byte(rec("first")+"\n"), bytes.Repeat([]byte(line), size/len(line)), encoded(t, "gbk", []byte(rec("销售部"))), []byte("\n"+rec("last")))
@@ -120,8 +120,8 @@ func TestEncoding_HowFarIsLookedAhead(t *testing.T) {
 	}
 }
 
-// A damaged record costs itself: what is not UTF-8 is then less than what is, or no text in another encoding.
-func TestEncoding_DamagedRecordsAreNone(t *testing.T) {
+// A damaged record does not affect the others if most non-ASCII text is UTF-8, or if no other encoding is likely.
+func TestEncoding_DamagedRecords(t *testing.T) {
 	good := rec("群组") + "\n" + rec("学校") + "\n"
 	for name, text := range map[string]string{
 		"a byte that no encoding has":         rec("\xff") + "\n" + rec("b"),
@@ -144,8 +144,8 @@ func TestEncoding_DamagedRecordsAreNone(t *testing.T) {
 	}
 }
 
-// What is no character in the named encoding rejects its record and is never replaced.
-func TestEncoding_NothingIsReplaced(t *testing.T) {
+// Invalid bytes in the named encoding reject the record and are never replaced.
+func TestEncoding_InvalidBytes(t *testing.T) {
 	object := bytes.Replace(encoded(t, "gbk", []byte(rec("群@")+"\n"+rec("组"))), []byte("@"), []byte("\xff"), 1)
 	src := in("a.jsonl", object)
 	src.Encoding = "gbk"
@@ -160,15 +160,14 @@ func TestEncoding_NothingIsReplaced(t *testing.T) {
 	}
 }
 
-// What the bytes say goes before a named encoding: so a dead-letter file and an export with a mark are read as what they
-// are.
-func TestEncoding_UTF8GoesBeforeAName(t *testing.T) {
+// The content takes precedence over a named encoding, for example in a dead-letter file or an export with a mark.
+func TestEncoding_UTF8DespiteName(t *testing.T) {
 	for name, text := range map[string]string{
 		"Chinese":       rec("群组"),
 		"French":        strings.Repeat(rec("Équipe des élèves")+"\n", 6),
 		"with a mark":   utf8Mark + rec("é"),
 		"damaged a bit": strings.Repeat(rec("群组")+"\n", 8) + rec("\xb2\xe2"),
-		"far behind":    rec("群组") + "\n" + strings.Repeat(" ", 100_000) + "\n" + rec("部"),
+		"far after":     rec("群组") + "\n" + strings.Repeat(" ", 100_000) + "\n" + rec("部"),
 	} {
 		src := in("a.jsonl", []byte(text))
 		src.Encoding = "gbk"
@@ -183,7 +182,7 @@ func TestEncoding_UTF8GoesBeforeAName(t *testing.T) {
 	if got, _ := all(t, src, export.Start); len(got) != 1 || !strings.HasSuffix(got[0], "valid 群组") {
 		t.Errorf("got %q, want UTF-16 read", got)
 	}
-	// Few characters of two bytes are what the name says.
+	// A few characters of two bytes are in the named encoding.
 	src = in("a.csv", []byte("Type,Name\nPublic,\xd0\xa3\xd4\xb0\n"))
 	src.Encoding = "gbk"
 	if got, _ := all(t, src, export.Start); len(got) != 1 || !strings.HasSuffix(got[0], "valid 校园") {
@@ -201,7 +200,7 @@ func TestParseEncoding(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"utf-16le", "iso-2022-jp", "replacement", "gbkk"} {
-		if _, err := export.ParseEncoding(name); err == nil || !strings.Contains(err.Error(), "it must be the name of an encoding: gbk, ") {
+		if _, err := export.ParseEncoding(name); err == nil || !strings.Contains(err.Error(), "must be an encoding: gbk, ") {
 			t.Errorf("%q: got %v, want an error that names some", name, err)
 		}
 	}

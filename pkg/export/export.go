@@ -1,26 +1,26 @@
-// Package export reads exports: the files that a user drops, one group a record.
+// Package export reads exports: files with one record for each group.
 //
-// The format is told from the name:
+// The name determines the format:
 //
-//	.jsonl .ndjson   a JSON object a line; blank lines are no records
-//	.json            an array of objects, or an object that holds one under a name of [Arrays]; several such
-//	                 values may follow one another
-//	.csv             a header line with the names of fields, then a record a row
+//	.jsonl .ndjson   one JSON object per line; blank lines are skipped
+//	.json            an array of objects, or an object with such an array under a name of [Arrays];
+//	                 several such values may follow each other
+//	.csv             a header with field names, then one record per row
 //
-// JSON is read as what its first value shows it to be, whichever of its names it has: an object a line, objects over
-// several lines one behind the other, or arrays.
+// For JSON, the first value determines the layout, whatever the name: one object per line, a sequence of multi-line
+// objects, or arrays.
 //
-// Each may be compressed: .gz or .zst stands behind the name, but what the bytes say goes before. A text is in UTF-8,
-// or, with a byte-order mark, in UTF-16. Another encoding is read if [Source.Encoding] names it, and otherwise refused
-// before the first record. Byte-order marks where a line, a row, a cell or a JSON value begins are skipped. An export
-// without a byte, or without a record, has no records, which is no error.
+// An export may be compressed with gzip or zstd. The content takes precedence over a name ending in .gz or .zst.
 //
-// What is no group costs that record only: it comes out as an [Entry] with its problems, and the next
-// one follows. Where the records behind it cannot be found again (a stream is cut off or corrupt, a bracket is
-// missing) an error ends the export and says where.
+// Text is UTF-8, or UTF-16 with a byte-order mark. [Source.Encoding] selects another encoding. Text in an undeclared
+// encoding is an error before the first record. Byte-order marks at the start of a line, row, cell or JSON value are
+// skipped. An empty export has no records and is not an error.
 //
-// A dead-letter file that this program wrote is an export too: each of its lines holds the record, see package
-// outcome.
+// An invalid record does not affect the others: the Reader yields an [Entry] with its problems and continues. If later
+// records cannot be located (a truncated or corrupt stream, a missing bracket), the Reader yields an error with the
+// position and ends.
+//
+// A dead-letter file is an export too: each of its lines contains the record, see package outcome.
 package export
 
 import (
@@ -36,24 +36,23 @@ import (
 	"groupimport/pkg/outcome"
 )
 
-// MaxLine is the length in bytes above which a record is rejected without being held in memory. A legal
-// body of import_group has 31 KB at most, with every byte of its custom values escaped.
+// MaxLine is the maximum length of a record in bytes. Longer records are rejected and not kept in memory. A valid body
+// of import_group has at most 31 KB, with every byte of its custom values escaped.
 const MaxLine = 1 << 20
 
-// A Position says where a record begins.
+// A Position is the start of a record.
 type Position struct {
 	N    int64 `json:"n"`    // ordinal of the record, from 1
 	Line int64 `json:"line"` // line of the text, from 1
 
-	// Offset is a byte of the text, from 0: of the object itself, or of what it becomes when it is
-	// decompressed and UTF-16 is made UTF-8.
+	// Offset is the byte offset in the text, from 0, after decompression and conversion to UTF-8.
 	Offset int64 `json:"offset"`
 
-	// Read is about how many bytes of the object have been read up to here, if Offset does not count those.
+	// Read is the approximate number of bytes read from the object, if Offset does not count them; otherwise 0.
 	Read int64 `json:"read,omitzero"`
 }
 
-// Done is how many bytes of the object have been read up to here, of as many as the object has.
+// Done returns the number of bytes read from the object.
 func (p Position) Done() int64 {
 	if p.Read > 0 {
 		return p.Read
@@ -61,56 +60,54 @@ func (p Position) Done() int64 {
 	return p.Offset
 }
 
-// Start is where the first record of an export begins, or what stands before it.
+// Start is the position at the start of an export.
 var Start = Position{N: 1, Line: 1}
 
 // An Entry is one record of an export, valid or not.
 type Entry struct {
-	Pos  Position // where it begins
-	Next Position // where to read on behind it
+	Pos  Position // start of the record
+	Next Position // where to resume after the record
 
-	// Failure is the outcome that the line holds if it is one of a dead-letter file, whose record Raw is; otherwise
-	// nil.
+	// Failure is the outcome of a line of a dead-letter file, nil for other records.
 	Failure *outcome.Outcome
 
-	// Raw is the record in import_group's words: as it came, as the mapping made it, or as a JSON object of the
-	// cells of its row. If none of these could be had it is the record as it came, in {"foreign": …} if it is JSON
-	// that could not be mapped. It is valid until the next entry is read, and nil for a record longer than
-	// [MaxLine].
+	// Raw is the record in import_group's format: the original JSON, the mapping's result, a JSON object of the CSV
+	// cells, or the record of a dead-letter line. A record that could not be mapped is {"foreign": …}, or the original
+	// bytes if it is not JSON. Raw is valid until the next entry is read. It is nil for a record longer than [MaxLine].
 	Raw []byte
 
-	// SameID is the line of an earlier record with this one's GroupId, both of them valid; 0 if none is known. The
-	// latest 50,000 GroupIds are, of those that this Reader has read.
+	// SameID is the line of an earlier valid record with the same GroupId, 0 if there is none. The Reader remembers
+	// the most recent 50,000 GroupIds.
 	SameID int64
 
 	Record  group.Record // valid if Problem is nil, Skipped is empty and Ignored is false
-	Problem *group.Error // what is wrong with the record, nil if nothing is
-	Skipped string       // why the mapping leaves the record out, empty if it does not
+	Problem *group.Error // the problems of an invalid record, otherwise nil
+	Skipped string       // why the mapping skipped the record, empty if it did not
 
-	// Ignored says that the mapping takes this for no record of a group, such as a message. An ignored entry has no
-	// ordinal: Pos.N and Next.N are those of the record behind it. Only Pos, Next and Raw are set.
+	// Ignored means that, according to the mapping, this is not a group but, for example, a message. An ignored entry
+	// has no ordinal: Pos.N and Next.N are the ordinal of the next record. Only Pos, Next and Raw are set.
 	Ignored bool
 
-	Changed []string // fields whose value the mapping cut, altered or dropped, in the order of [group.Fields]
-	Source  string   // the group's ID in the system that it comes from, empty if that is not known
+	Changed []string // fields whose values the mapping truncated, altered or dropped, in the order of [group.Fields]
+	Source  string   // the group's ID in its source system, empty if unknown
 }
 
-// ErrFormat is wrapped when an export is in no format that this package reads.
+// ErrFormat is wrapped by errors about exports in an unsupported format.
 var ErrFormat = errors.New("unknown format")
 
-// Formats are the endings of names that are read; each also with one of [Compressions] behind it.
+// Formats are the supported name extensions. One of [Compressions] may follow.
 var Formats = []string{".jsonl", ".ndjson", ".json", ".csv"}
 
-// Compressions are what may stand behind a name's format.
+// Compressions are the name extensions of compressed exports.
 var Compressions = []string{".gz", ".zst"}
 
-// FormatsText says which names are read, for messages.
-const FormatsText = ".jsonl, .ndjson, .json or .csv, or in one of these and .gz or .zst"
+// FormatsText lists the supported extensions, for messages.
+const FormatsText = ".jsonl, .ndjson, .json or .csv, optionally followed by .gz or .zst"
 
-// Reads reports whether the name ends as an export's does.
-func Reads(name string) bool { return format(name) != "" }
+// IsExport reports whether name has the extension of an export.
+func IsExport(name string) bool { return format(name) != "" }
 
-// format returns which of Formats the name has, or "".
+// format returns the element of Formats in name, or "".
 func format(name string) string {
 	name = strings.ToLower(name)
 	for _, c := range Compressions {
@@ -127,23 +124,23 @@ func format(name string) string {
 	return ""
 }
 
-// A Source is an export that lies somewhere.
+// A Source is an export in a store.
 type Source struct {
-	Name string // its end tells the format
+	Name string // its extension determines the format
 
-	// Open returns the bytes of the object from an offset on. It is called with 0, and for an export in plain UTF-8
-	// that is gone on with once more, with a position's offset. The caller closes what it returns.
+	// Open returns the bytes of the object from offset. The Reader calls it with 0 and, to resume in uncompressed
+	// UTF-8, with the offset of a position. The Reader closes the result.
 	Open func(offset int64) io.ReadCloser
 
-	Map Mapping // of records that are another system's; nil if there are none
+	Map Mapping // for records of another system; nil for import_group's format
 
-	// Encoding is what the text is in if it is not UTF-8, a name that [ParseEncoding] has returned. What the bytes say
-	// goes before. Positions are of the text in UTF-8, so whoever reads on must name the same one.
+	// Encoding is a result of [ParseEncoding], empty for UTF-8. The content takes precedence. Positions refer to the
+	// UTF-8 text, so a Reader that resumes must have the same Encoding.
 	Encoding string
 }
 
-// A Reader reads the records of one export. Its memory does not depend on the export: a window of [MaxLine] bytes,
-// what a decompressor needs (up to [maxWindow]), a record, and up to 3 MB for [Entry.SameID].
+// A Reader reads the records of one export. Its memory is bounded: a buffer of [MaxLine] bytes, the decompressor (up to
+// [maxWindow]), one record, and up to 3 MB for [Entry.SameID].
 type Reader struct {
 	src     Source
 	format  string
@@ -155,26 +152,26 @@ type Reader struct {
 	scratch []byte
 }
 
-// NewReader returns a Reader of an export. at is [Start] or the Next of an entry read before. The error
-// wraps [ErrFormat].
+// NewReader returns a Reader that starts at a position: [Start], or the Next of an earlier entry. The error wraps
+// [ErrFormat].
 func NewReader(src Source, at Position, limits group.Limits) (*Reader, error) {
 	f := format(src.Name)
 	if f == "" {
-		return nil, fmt.Errorf("%w: %q: its name must end in %s", ErrFormat, path.Base(src.Name), FormatsText)
+		return nil, fmt.Errorf("%w: %q: the name must end in %s", ErrFormat, path.Base(src.Name), FormatsText)
 	}
 	return &Reader{src: src, format: f, at: at, group: group.NewDecoder(limits), dropped: map[string]int64{}}, nil
 }
 
-// Dropped says which fields of an answer of get_group_info were dropped because import_group does not know
-// them, and of how many records.
+// Dropped returns, by field, the number of records of a get_group_info response in which the field was dropped because
+// import_group does not accept it.
 func (r *Reader) Dropped() map[string]int64 { return r.dropped }
 
-// Notes says, for people, what is odd about the export as a whole and cost no record, as far as it has been read: bytes
-// behind its end that were not read, an encoding that was named and not applied.
+// Notes returns warnings about the export as a whole, for operators: trailing data that was ignored, an encoding that
+// was not applied. They are complete after the last record.
 func (r *Reader) Notes() []string { return r.notes }
 
-// Records yields the entries in order. An error ends the export: it cannot be read on. What is wrong
-// with a single record is no error but its [Entry.Problem].
+// Records yields the entries in order. An error ends the sequence. An invalid record is not an error, see
+// [Entry.Problem].
 func (r *Reader) Records() iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		t, records, err := r.open()
@@ -193,23 +190,23 @@ func (r *Reader) Records() iter.Seq2[Entry, error] {
 	}
 }
 
-// A finder finds the records of a text in one format.
+// A finder locates the records of a text in one format.
 type finder interface {
-	// resume says that the text now stands where a position says, behind a record.
+	// resume tells the finder that the text is now at a position after a record.
 	resume()
 
-	// next returns the next record; [io.EOF] if there is none.
+	// next returns the next record, or [io.EOF].
 	next(t *text) (found, error)
 }
 
-// A found is a record as it stands in the text.
+// A found is a located record.
 type found struct {
-	pos     Position
-	raw     []byte       // nil if it was too long to be kept
-	head    []byte       // the first bytes of a record that was too long
-	problem *group.Error // what is wrong with it already here
-	answer  bool         // it is of an answer of get_group_info
-	line    bool         // it is a line of JSONL, and perhaps of a failures file
+	pos        Position
+	raw        []byte       // nil if the record was too long
+	head       []byte       // the first bytes of a record that was too long
+	problem    *group.Error // nil if the record was located
+	isResponse bool         // an element of a get_group_info response
+	isLine     bool         // a JSON object that may be a line of a dead-letter file
 }
 
 // open opens the text at the Reader's position.
@@ -232,14 +229,13 @@ func (r *Reader) open() (*text, finder, error) {
 	return t, records, nil
 }
 
-// begin reads what stands before the first record and is needed to understand those behind it, also when records are
-// read from further on.
+// begin reads the start of the text, such as a CSV header, up to the first record. Resuming needs it too.
 func (r *Reader) begin(t *text) (finder, error) {
 	foreign := r.src.Map != nil
 	if r.format == ".csv" {
 		return (&rows{foreign: foreign}).begin(t)
 	}
-	return finderOfJSON(t, r.format != ".json", foreign)
+	return jsonFinder(t, r.format != ".json", foreign)
 }
 
 // next returns the next entry.
@@ -275,18 +271,18 @@ func (r *Reader) next(t *text, records finder) (Entry, error) {
 	return e, nil
 }
 
-// fill sets the record of an entry from what was found.
+// fill sets the record of an entry.
 func (r *Reader) fill(e *Entry, f found) {
 	foreign := r.src.Map != nil
 	switch {
-	case foreign && f.line && r.unwrap(e, f.raw):
+	case foreign && f.isLine && r.unwrap(e, f.raw):
 	case foreign:
 		r.translate(e)
-	case f.answer:
-		r.answer(e)
+	case f.isResponse:
+		r.convertResponse(e)
 	default:
 		r.decode(e)
-		if e.Problem == nil || !f.line {
+		if e.Problem == nil || !f.isLine {
 			break
 		}
 		if wrapped := (Entry{Pos: e.Pos}); r.unwrap(&wrapped, f.raw) {
@@ -295,17 +291,17 @@ func (r *Reader) fill(e *Entry, f found) {
 	}
 }
 
-// decode sets the record of an entry, or what is wrong with it.
+// decode sets the record of an entry, or its problem.
 func (r *Reader) decode(e *Entry) {
 	rec, err := r.group.Decode(e.Raw)
 	if err != nil {
-		e.Problem, _ = errors.AsType[*group.Error](err) // Decode returns no other
+		e.Problem, _ = errors.AsType[*group.Error](err) // Decode returns no other type
 		return
 	}
 	e.Record = rec
 }
 
-// unwrap sets the entry to what a line of a failures file holds, and reports whether it is such a line.
+// unwrap sets an entry from a line of a dead-letter file, and reports whether it is such a line.
 func (r *Reader) unwrap(e *Entry, line []byte) bool {
 	o, raw, ok, problem := unwrap(line)
 	if !ok {
@@ -317,7 +313,8 @@ func (r *Reader) unwrap(e *Entry, line []byte) bool {
 	}
 	if inner, ok := foreignOf(raw); ok {
 		if r.src.Map == nil {
-			e.Problem = problemf(group.RuleMapping, "the record is another system's, and its mapping failed: name a mapping, or write it in import_group's words")
+			e.Problem = problemf(group.RuleMapping, "the record is from another system and its mapping failed: "+
+				"select a mapping, or convert the record to import_group's format")
 			return true
 		}
 		e.Raw = inner
@@ -328,27 +325,27 @@ func (r *Reader) unwrap(e *Entry, line []byte) bool {
 	return true
 }
 
-// drop counts a field that is left out of a record.
+// drop counts a dropped field.
 func (r *Reader) drop(name string) {
-	const most = 100 // names
-	if _, ok := r.dropped[name]; !ok && len(r.dropped) >= most {
+	const maxNames = 100
+	if _, ok := r.dropped[name]; !ok && len(r.dropped) >= maxNames {
 		name = "(others)"
 	}
 	r.dropped[name]++
 }
 
-// problemf returns what is wrong with a record as a whole.
+// problemf returns a problem of a record as a whole.
 func problemf(rule group.Rule, format string, args ...any) *group.Error {
 	return &group.Error{Problems: []group.Problem{{Rule: rule, Message: fmt.Sprintf(format, args...)}}}
 }
 
-// tooLong says that a record was not kept.
+// tooLong returns the problem of a record longer than MaxLine.
 func tooLong(what string, size int64) *group.Error {
-	return problemf(group.RuleSize, "the %s has %d bytes, at most %d are read", what, size, MaxLine)
+	return problemf(group.RuleSize, "the %s is %d bytes, limit %d", what, size, MaxLine)
 }
 
-// Arrays are the names under which an object holds the records of an export. Under GroupInfo they are those
-// of an answer of get_group_info; channels, group_channels and rooms are other systems' words.
+// Arrays are the names of members that contain the records of an export. GroupInfo is from a get_group_info response;
+// channels, group_channels and rooms are from other systems.
 var Arrays = []string{"GroupInfo", "groups", "Groups", "channels", "group_channels", "rooms"}
 
 func isArrayName(name string) bool { return slices.Contains(Arrays, name) }

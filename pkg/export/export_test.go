@@ -14,19 +14,19 @@ import (
 	"groupimport/pkg/outcome"
 )
 
-// in returns an export that lies in memory.
+// in returns an export in memory.
 func in(name string, text []byte) export.Source {
 	return export.Source{Name: name, Open: func(offset int64) io.ReadCloser {
 		return io.NopCloser(bytes.NewReader(text[min(offset, int64(len(text))):]))
 	}}
 }
 
-// from returns an export whose bytes come as the reader gives them that open returns.
+// from returns an export that is read from the reader that open returns.
 func from(name string, open func() io.Reader) export.Source {
 	return export.Source{Name: name, Open: func(int64) io.ReadCloser { return io.NopCloser(open()) }}
 }
 
-// bySingleBytes returns an export whose bytes come one by one, behind the first 512, which tell what it is.
+// bySingleBytes returns an export that is read byte by byte.
 func bySingleBytes(name, text string) export.Source {
 	src := in(name, []byte(text))
 	open := src.Open
@@ -34,7 +34,8 @@ func bySingleBytes(name, text string) export.Source {
 	return src
 }
 
-// all returns what an export holds, one line an entry, and the entries' positions. Its error ends the lines.
+// all returns a line for each entry of an export, and the positions after the entries. The last line is the error, if
+// any.
 func all(t *testing.T, src export.Source, at export.Position) (lines []string, next []export.Position) {
 	t.Helper()
 	r, err := export.NewReader(src, at, group.DocumentLimits)
@@ -58,7 +59,7 @@ func all(t *testing.T, src export.Source, at export.Position) (lines []string, n
 	return lines, next
 }
 
-// read is all of a JSONL export.
+// read returns the lines of all for a JSONL export.
 func read(t *testing.T, text string) []string {
 	t.Helper()
 	lines, _ := all(t, in("a.jsonl", []byte(text)), export.Start)
@@ -67,7 +68,7 @@ func read(t *testing.T, text string) []string {
 
 func rec(name string) string { return `{"Type":"Public","Name":"` + name + `"}` }
 
-func TestRecordsComeWithTheirPositions(t *testing.T) {
+func TestReader_Positions(t *testing.T) {
 	for name, row := range map[string]struct {
 		text string
 		want []string
@@ -89,7 +90,7 @@ func TestRecordsComeWithTheirPositions(t *testing.T) {
 			if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", row.want) {
 				t.Errorf("got  %q\nwant %q", got, row.want)
 			}
-			goesOn(t, "a.jsonl", []byte(row.text))
+			checkResume(t, "a.jsonl", []byte(row.text))
 			single, _ := all(t, bySingleBytes("a.jsonl", row.text), export.Start)
 			if fmt.Sprintf("%q", single) != fmt.Sprintf("%q", row.want) {
 				t.Errorf("by single bytes: got  %q\nwant %q", single, row.want)
@@ -98,7 +99,7 @@ func TestRecordsComeWithTheirPositions(t *testing.T) {
 	}
 }
 
-func TestLineAroundTheLimit(t *testing.T) {
+func TestReader_LineLength(t *testing.T) {
 	for _, over := range []int{-1, 0, 1, 2, 3, export.MaxLine} {
 		for _, end := range []string{"\n", "\r\n", ""} {
 			n := export.MaxLine + over
@@ -106,9 +107,9 @@ func TestLineAroundTheLimit(t *testing.T) {
 			got := read(t, line+end+end+rec("b"))
 			first, rest := "1 1 0 valid a", 1
 			if over > 0 {
-				first = fmt.Sprintf("1 1 0 the line has %d bytes, at most 1048576 are read", n+len(end))
+				first = fmt.Sprintf("1 1 0 the line is %d bytes, limit 1048576", n+len(end))
 			}
-			if end == "" { // both records stand on one line
+			if end == "" { // both records are on one line
 				first, rest = "", 0
 			}
 			if len(got) != 1+rest || first != "" && got[0] != first {
@@ -118,14 +119,14 @@ func TestLineAroundTheLimit(t *testing.T) {
 	}
 }
 
-func TestUnknownFormatIsRefused(t *testing.T) {
+func TestNewReader_UnknownFormat(t *testing.T) {
 	_, err := export.NewReader(in("dir/a.txt", nil), export.Start, group.DocumentLimits)
 	if !errors.Is(err, export.ErrFormat) {
 		t.Errorf("got %v, want %v", err, export.ErrFormat)
 	}
 }
 
-func TestReadErrorEndsTheExportWithItsPlace(t *testing.T) {
+func TestReader_ReadError(t *testing.T) {
 	broken := errors.New("broken")
 	src := from("a.jsonl", func() io.Reader {
 		return io.MultiReader(strings.NewReader(rec("a")+"\n"+rec("b")[:5]), iotest.ErrReader(broken))
@@ -150,7 +151,7 @@ func TestReadErrorEndsTheExportWithItsPlace(t *testing.T) {
 	}
 }
 
-func TestAFailuresFileIsAnExport(t *testing.T) {
+func TestReader_DeadLetterFile(t *testing.T) {
 	wrap := func(raw []byte) string {
 		o := outcome.Outcome{N: 3, Line: 3, Status: outcome.Failed, Error: "no response", Attempts: 5}
 		return string(o.AppendRecordLine(nil, raw))
@@ -158,10 +159,10 @@ func TestAFailuresFileIsAnExport(t *testing.T) {
 	for name, row := range map[string]struct{ raw, want string }{
 		"a record":                 {rec("a"), "valid a"},
 		"with spaces around":       {" " + rec("a") + "\t", "valid a"},
-		"with a name twice":        {`{"Type":"Public","Name":"a","Name":"b"}`, "Name stands more than once"},
-		"no JSON":                  {`{"Type":`, "not a JSON object: it ends too early, after 8 bytes"},
-		"not UTF-8":                {"{\"Type\":\"Public\",\"Name\":\"\xff\"}", `Name is not valid UTF-8 (or holds half of a surrogate pair): "\"\xff\""`},
-		"half a surrogate pair":    {`{"Type":"Public","Name":"\ud800"}`, `Name is not valid UTF-8 (or holds half of a surrogate pair): "\"\\ud800\""`},
+		"with a name twice":        {`{"Type":"Public","Name":"a","Name":"b"}`, "duplicate field Name"},
+		"no JSON":                  {`{"Type":`, "not a JSON object: unexpected end after 8 bytes"},
+		"not UTF-8":                {"{\"Type\":\"Public\",\"Name\":\"\xff\"}", `Name is not valid UTF-8 (or contains a lone surrogate): "\"\xff\""`},
+		"half a surrogate pair":    {`{"Type":"Public","Name":"\ud800"}`, `Name is not valid UTF-8 (or contains a lone surrogate): "\"\\ud800\""`},
 		"with members of its own":  {`{"n":1,"status":"x"}`, `unknown field "n"; unknown field "status"; Type is missing; Name is missing or empty`},
 		"with line ends within it": {"{\"Type\":\r\"Public\",\"Name\":\"a\"}", "valid a"},
 	} {
@@ -192,7 +193,7 @@ func TestAFailuresFileIsAnExport(t *testing.T) {
 		})
 	}
 	got := read(t, wrap(nil))
-	if want := "1 1 0 this line of a dead-letter file holds no record: the record was too long to be kept"; len(got) != 1 || got[0] != want {
+	if want := "1 1 0 the dead-letter line has no record: the record was too long to store"; len(got) != 1 || got[0] != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"groupimport/pkg/export"
 )
 
-// wrappings are the ways in which a text comes as an object.
+// wrappings convert a text to an object: plain, compressed, or as UTF-16.
 var wrappings = map[string]func(text []byte) []byte{
 	"":     func(text []byte) []byte { return text },
 	".gz":  func(text []byte) []byte { return append(zipped(text[:len(text)/2]), zipped(text[len(text)/2:])...) },
@@ -21,14 +21,14 @@ var wrappings = map[string]func(text []byte) []byte{
 	"wide": func(text []byte) []byte { return wide(string(text), len(text)%2 == 0) },
 }
 
-// goesOn checks that reading on from any position gives the rest, however the bytes come.
-func goesOn(t *testing.T, name string, object []byte) {
+// checkResume checks that resuming at each position returns the remaining entries, for different sizes of reads.
+func checkResume(t *testing.T, name string, object []byte) {
 	t.Helper()
-	goesOnAs(t, name, "", object)
+	checkResumeAs(t, name, "", object)
 }
 
-// goesOnAs is goesOn with a named encoding.
-func goesOnAs(t *testing.T, name, encoding string, object []byte) {
+// checkResumeAs is checkResume with a named encoding.
+func checkResumeAs(t *testing.T, name, encoding string, object []byte) {
 	t.Helper()
 	source := in(name, object)
 	source.Encoding = encoding
@@ -45,12 +45,12 @@ func goesOnAs(t *testing.T, name, encoding string, object []byte) {
 			if offset > int64(len(object)) {
 				t.Fatalf("%s: got a range from byte %d of %d", name, offset, len(object))
 			}
-			// By single bytes, so that little stands in the window and the rest is a range.
+			// By single bytes, so that the buffer holds little and the Reader opens a range.
 			return io.NopCloser(iotest.OneByteReader(open(offset)))
 		}
 		rest, _ := all(t, src, at)
 		want := slices.Clone(whole[i+1:])
-		// How far into its line an error lies is not known from a position in the middle of it.
+		// The column of an error is unknown after resuming inside the line.
 		for _, lines := range [][]string{rest, want} {
 			if n := len(lines) - 1; n >= 0 {
 				lines[n] = withoutColumn(lines[n])
@@ -60,7 +60,7 @@ func goesOnAs(t *testing.T, name, encoding string, object []byte) {
 			t.Errorf("%s from %+v: got %q, want %q", name, at, rest, want)
 		}
 		if at.N != int64(i+2) {
-			t.Errorf("%s: got position %+v behind record %d", name, at, i+1)
+			t.Errorf("%s: got position %+v after record %d", name, at, i+1)
 		}
 	}
 }
@@ -74,19 +74,19 @@ func withoutColumn(line string) string {
 	return before + ", " + after
 }
 
-// TestReaderInEveryWrapping is FuzzReader's property for sound exports in all wrappings.
-func TestReaderInEveryWrapping(t *testing.T) {
+// TestReader_Wrappings checks the property of FuzzReader for valid exports in all wrappings.
+func TestReader_Wrappings(t *testing.T) {
 	for format, text := range samples(40) {
 		for wrapping, wrap := range wrappings {
-			goesOn(t, "a."+format+strings.TrimPrefix(wrapping, "wide"), wrap(text))
+			checkResume(t, "a."+format+strings.TrimPrefix(wrapping, "wide"), wrap(text))
 		}
-		goesOnAs(t, "a."+format, "gb18030", encoded(t, "gb18030", text)) // which has a byte-order mark too
-		goesOnAs(t, "a."+format+".gz", "gbk", zipped(encoded(t, "gbk", bytes.ReplaceAll(text, []byte(utf8Mark), nil))))
-		goesOnAs(t, "a."+format, "gbk", text) // it is UTF-8 all the same
+		checkResumeAs(t, "a."+format, "gb18030", encoded(t, "gb18030", text)) // it also has a byte-order mark
+		checkResumeAs(t, "a."+format+".gz", "gbk", zipped(encoded(t, "gbk", bytes.ReplaceAll(text, []byte(utf8Mark), nil))))
+		checkResumeAs(t, "a."+format, "gbk", text) // it is UTF-8 nevertheless
 	}
 }
 
-// samples are those of sample, with names in Chinese, and forms of them that other programs write.
+// samples returns the texts of sample with Chinese names, and variants that other programs write.
 func samples(n int) map[string][]byte {
 	forms := sample(n)
 	for format, text := range forms {
@@ -108,8 +108,8 @@ func samples(n int) map[string][]byte {
 
 const utf8Mark = "\xef\xbb\xbf"
 
-// FuzzReader: reading on from any position gives the rest, whatever the bytes are, however they come, and in whatever
-// they are wrapped; and no bytes make it panic or hang.
+// FuzzReader checks that resuming at each position returns the remaining entries, for any bytes, sizes of reads and
+// wrappings, and that no input makes the Reader panic or hang.
 func FuzzReader(f *testing.F) {
 	for format, text := range samples(3) {
 		f.Add("."+format[strings.LastIndexByte(format, '.')+1:], text)
@@ -129,36 +129,36 @@ func FuzzReader(f *testing.F) {
 	f.Add(".csv", []byte("Name,Type\n\"a\nb\",Public\n,,\n\"\"\"\",x\n\"a\"b,c\n\xff,\""))
 	f.Add(".csv", []byte("sep=;\r\nName;Type;\r\na;Public;\r\n;;\r\nb;Public;x\r\n"))
 	f.Fuzz(func(t *testing.T, name string, text []byte) {
-		if !export.Reads(name) {
+		if !export.IsExport(name) {
 			return
 		}
-		goesOn(t, name, text) // with a compression in its name too, though there is none
-		goesOnAs(t, name, []string{"gbk", "gb18030", "big5", "shift_jis", "euc-kr", "windows-1252"}[len(text)%6], text)
+		checkResume(t, name, text) // also with the name of compressed data, which it is not
+		checkResumeAs(t, name, []string{"gbk", "gb18030", "big5", "shift_jis", "euc-kr", "windows-1252"}[len(text)%6], text)
 		format, wrapping := name, ""
 		if len(text) > 0 { // one of the wrappings, by chance
 			wrapping = []string{".gz", ".zst", "wide"}[len(text)%3]
 		}
 		switch {
 		case wrapping == "wide" && utf8.Valid(text):
-			goesOn(t, format, wrappings[wrapping](text))
-		case strings.HasPrefix(wrapping, ".") && export.Reads(format+wrapping):
-			goesOn(t, format+wrapping, wrappings[wrapping](text))
+			checkResume(t, format, wrappings[wrapping](text))
+		case strings.HasPrefix(wrapping, ".") && export.IsExport(format+wrapping):
+			checkResume(t, format+wrapping, wrappings[wrapping](text))
 		}
 	})
 }
 
-// Cut at any byte, an export yields what stands before the cut and nothing else.
-func TestCutAtAnyByte(t *testing.T) {
+// A truncated export yields exactly the records before the end.
+func TestReader_TruncatedAtEachByte(t *testing.T) {
 	for format, text := range sample(6) {
 		name := "a." + format
 		whole, _ := all(t, in(name, text), export.Start)
-		// One gzip member: between two a cut cannot be told from the end.
+		// One gzip member, because truncation between two members is undetectable.
 		for wrapping, object := range map[string][]byte{"": text, ".gz": zipped(text), ".zst": zstded(text)} {
-			for n := 1; n < len(object); n++ { // without a byte, an export is empty
+			for n := 1; n < len(object); n++ { // an object of 0 bytes is an empty export
 				got, next := all(t, in(name+wrapping, object[:n]), export.Start)
 				sound := len(next)
 				if wrapping == "" && sound > 0 && format != "json" && format != "pretty.json" {
-					sound-- // the last line may be cut without anybody being able to tell
+					sound-- // truncation of the last line is undetectable
 				}
 				if !slices.Equal(got[:sound], whole[:sound]) {
 					t.Fatalf("%s%s cut at byte %d: got %q, want %q", name, wrapping, n, got[:sound], whole[:sound])

@@ -2,15 +2,15 @@ package export
 
 import "github.com/cespare/xxhash/v2"
 
-// maxRecentIDs is how many GroupIds a generation of recentIDs holds, at some 30 bytes each.
+// maxRecentIDs is the number of GroupIds in a generation of recentIDs, at about 30 bytes each.
 const maxRecentIDs = 50_000
 
-// A recentIDs remembers, of the latest GroupIds, a hash of 64 bits and the line: of at least maxRecentIDs, and at most
-// twice as many. The zero value remembers none.
+// A recentIDs remembers the most recent GroupIds, at least maxRecentIDs and at most twice as many: a 64-bit hash and
+// the line. The zero value is empty.
 type recentIDs struct{ young, old map[uint64]int64 }
 
-// note returns the line of the latest record noted with this GroupId, 0 if there is none, and notes this one. An empty
-// ID is none.
+// note adds a GroupId and returns the line of the latest earlier record with the same ID, 0 if there is none. It
+// ignores an empty ID.
 func (r *recentIDs) note(id string, line int64) int64 {
 	if id == "" {
 		return 0

@@ -3,6 +3,7 @@ package export
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"regexp"
 	"slices"
@@ -11,39 +12,39 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// arrays finds the records of JSON: the elements of an array, or of those that objects hold under one name.
-// Where an element ends is told by its brackets and strings alone, so that one which is broken inside costs itself.
+// arrays locates the elements of JSON arrays: top-level arrays, or arrays under one name in top-level objects. Only
+// brackets and strings determine the end of an element, so that a malformed element does not affect the others.
 type arrays struct {
-	objects bool   // the values are objects, not arrays
-	name    string // of the member that holds the records, once it is known
+	objects bool   // the top-level values are objects, not arrays
+	name    string // of the member that contains the records, "" until it is found
 	state   arraysState
-	held    bool     // the object at hand has held records
-	other   string   // the first member of that object that is an array of something else, "" if none is
-	opened  Position // where the object at hand begins
+	held    bool     // the current object contains the records
+	other   string   // the first other member of the current object that is an array, "" if there is none
+	opened  Position // start of the current object
 	scan    scanner
 }
 
 type arraysState int
 
 const (
-	between     arraysState = iota // values
-	inObject                       // before its first member
-	behind                         // a member
-	inArray                        // before its first element
-	behindOne                      // an element
-	unseenValue                    // before the first value
+	between      arraysState = iota // between top-level values
+	inObject                        // before the first member
+	afterMember                     // after a member
+	inArray                         // before the first element
+	afterElement                    // after an element
+	unseenValue                     // before the first top-level value
 )
 
 const jsonSpace = " \t\r\n"
 
-// begin reads up to the first element, to know where the others are to be looked for.
+// begin reads up to the first element, to find the name of the array.
 func (a *arrays) begin(t *text) (finder, error) {
 	c, err := t.space()
 	switch {
 	case err != nil:
 		return a, err
 	case c != '[' && c != '{':
-		return a, t.broken(t.at, "it begins with %q, which is neither an array nor an object", c)
+		return a, t.broken(t.at, "unexpected %s, expected an array or an object", quoteByte(c))
 	}
 	a.objects, a.state = c == '{', unseenValue
 	for a.state != inArray {
@@ -55,7 +56,7 @@ func (a *arrays) begin(t *text) (finder, error) {
 	return a, nil
 }
 
-func (a *arrays) resume() { a.state = behindOne }
+func (a *arrays) resume() { a.state = afterElement }
 
 // next returns the next element.
 func (a *arrays) next(t *text) (found, error) {
@@ -65,12 +66,12 @@ func (a *arrays) next(t *text) (found, error) {
 		case err != nil && (a.state == between && errors.Is(err, io.EOF)):
 			return found{}, io.EOF
 		case errors.Is(err, io.EOF):
-			return found{}, t.broken(t.at, "it ends too early, inside of the JSON value that begins in line %d", a.opened.Line)
+			return found{}, t.broken(t.at, "unexpected end inside the JSON value that starts on line %d", a.opened.Line)
 		case err != nil:
 			return found{}, err
 		}
 		switch {
-		case a.state != inArray && a.state != behindOne:
+		case a.state != inArray && a.state != afterElement:
 			if _, err := a.outside(t); err != nil {
 				return found{}, err
 			}
@@ -78,14 +79,14 @@ func (a *arrays) next(t *text) (found, error) {
 		case c == ']':
 			a.close(t)
 			continue
-		case a.state == behindOne && c != ',':
-			return found{}, t.broken(t.at, "%s stands behind a record, where , or ] is expected", quoteByte(c))
-		case a.state == behindOne:
+		case a.state == afterElement && c != ',':
+			return found{}, t.broken(t.at, "unexpected %s after a record, expected ',' or ']'", quoteByte(c))
+		case a.state == afterElement:
 			t.advance(1)
 			if c, err = t.space(); err != nil && !errors.Is(err, io.EOF) {
 				return found{}, err
 			}
-			if err == nil && c == ']' { // a comma too many, as people leave it
+			if err == nil && c == ']' { // trailing comma
 				a.close(t)
 				continue
 			}
@@ -94,48 +95,48 @@ func (a *arrays) next(t *text) (found, error) {
 	}
 }
 
-// close takes the bracket that closes the array.
+// close consumes the bracket that closes the array.
 func (a *arrays) close(t *text) {
 	t.advance(1)
 	a.state = between
 	if a.objects {
-		a.state = behind
+		a.state = afterMember
 	}
 }
 
-// element takes an element that begins with c.
+// element consumes an element that starts with c.
 func (a *arrays) element(t *text, c byte) (found, error) {
 	pos := t.at
 	if strings.IndexByte(",]}:", c) >= 0 || c == 0 && t.r == t.w {
 		if t.r == t.w {
-			return found{}, t.broken(pos, "it ends too early, where a record is expected")
+			return found{}, t.broken(pos, "unexpected end, expected a record")
 		}
-		return found{}, t.broken(pos, "%s stands where a record is expected", quoteByte(c))
+		return found{}, t.broken(pos, "unexpected %s, expected a record", quoteByte(c))
 	}
 	a.scan = scanner{}
-	raw, size, err := t.take(a.scan.end)
+	raw, size, err := t.next(a.scan.end)
 	switch {
 	case errors.Is(err, io.EOF):
-		return found{}, t.broken(pos, "it ends too early, inside of the record that begins here")
+		return found{}, t.broken(pos, "unexpected end inside the record that starts here")
 	case err != nil:
 		return found{}, err
 	}
-	a.state = behindOne
+	a.state = afterElement
 	if raw == nil || len(raw) > MaxLine {
 		return found{pos: pos, head: t.headOf(raw), problem: tooLong("record", size)}, nil
 	}
-	return found{pos: pos, raw: raw, answer: a.name == "GroupInfo"}, nil
+	return found{pos: pos, raw: raw, isResponse: a.name == "GroupInfo"}, nil
 }
 
-// outside reads one step of what is no element: the begin of a value, or a member of an object. done says that the
-// text is at its end.
+// outside reads one token outside the elements: the start of a value, or a member of an object. done reports the end of
+// the text.
 func (a *arrays) outside(t *text) (done bool, err error) {
 	c, err := t.space()
 	switch {
 	case errors.Is(err, io.EOF) && a.state == between:
 		return true, io.EOF
 	case errors.Is(err, io.EOF):
-		return false, t.broken(t.at, "it ends too early, inside of the JSON value that begins in line %d", a.opened.Line)
+		return false, t.broken(t.at, "unexpected end inside the JSON value that starts on line %d", a.opened.Line)
 	case err != nil:
 		return false, err
 	}
@@ -146,7 +147,7 @@ func (a *arrays) outside(t *text) (done bool, err error) {
 			want = '{'
 		}
 		if c != want {
-			return false, t.broken(t.at, "%s stands behind the end of the JSON value", quoteByte(c))
+			return false, t.broken(t.at, "unexpected %s after the JSON value", quoteByte(c))
 		}
 		a.opened, a.held, a.other = t.at, false, ""
 		t.advance(1)
@@ -155,33 +156,33 @@ func (a *arrays) outside(t *text) (done bool, err error) {
 			a.state = inObject
 		}
 		return false, nil
-	case inObject, behind:
+	case inObject, afterMember:
 		return false, a.member(t, c)
-	case inArray, behindOne:
+	case inArray, afterElement:
 	}
 	return false, nil
 }
 
-// member reads a member of an object, or its end; c stands next.
+// member reads a member of an object, or the end of the object. c is the next byte.
 func (a *arrays) member(t *text, c byte) error {
 	if c == '}' {
 		return a.end(t)
 	}
-	if a.state == behind {
+	if a.state == afterMember {
 		if c != ',' {
-			return t.broken(t.at, "%s stands where , or } is expected", quoteByte(c))
+			return t.broken(t.at, "unexpected %s, expected ',' or '}'", quoteByte(c))
 		}
 		t.advance(1)
 		var err error
 		if c, err = a.must(t); err != nil {
 			return err
 		}
-		if c == '}' { // a comma too many
+		if c == '}' { // trailing comma
 			return a.end(t)
 		}
 	}
 	if c != '"' {
-		return t.broken(t.at, "%s stands where the name of a member is expected", quoteByte(c))
+		return t.broken(t.at, "unexpected %s, expected the name of a member", quoteByte(c))
 	}
 	at := t.at
 	quoted, err := a.value(t, at)
@@ -196,7 +197,7 @@ func (a *arrays) member(t *text, c byte) error {
 		return err
 	}
 	if c != ':' {
-		return t.broken(t.at, "%s stands where : is expected", quoteByte(c))
+		return t.broken(t.at, "unexpected %s, expected ':'", quoteByte(c))
 	}
 	t.advance(1)
 	if c, err = a.must(t); err != nil {
@@ -208,7 +209,7 @@ func (a *arrays) member(t *text, c byte) error {
 		return nil
 	}
 	if strings.IndexByte(",]}:", c) >= 0 {
-		return t.broken(t.at, "%s stands where a value is expected", quoteByte(c))
+		return t.broken(t.at, "unexpected %s, expected a value", quoteByte(c))
 	}
 	if c == '[' && a.other == "" {
 		a.other = name
@@ -216,11 +217,11 @@ func (a *arrays) member(t *text, c byte) error {
 	if _, err = a.value(t, t.at); err != nil {
 		return err
 	}
-	a.state = behind
+	a.state = afterMember
 	return nil
 }
 
-// end takes the brace that ends an object.
+// end consumes the brace that closes an object.
 func (a *arrays) end(t *text) error {
 	t.advance(1)
 	if a.held {
@@ -231,13 +232,14 @@ func (a *arrays) end(t *text) error {
 	if a.other != "" {
 		name = jqPath(a.other)
 	}
-	return t.broken(a.opened, "the object that begins here holds no array under %s: jq -c '%s[]' FILE > OUT.jsonl "+
-		"writes the records of another one a line each, and jq -c . FILE > OUT.jsonl objects that are records themselves", strings.Join(a.names(), ", "), name)
+	return t.broken(a.opened, "the object that starts here has no array named %s: "+
+		"convert another array with jq -c '%s[]' FILE > OUT.jsonl, "+
+		"or objects that are records with jq -c . FILE > OUT.jsonl", strings.Join(a.names(), ", "), name)
 }
 
 var jqName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// jqPath returns the jq program for a member of an object, to stand in single quotes of a shell.
+// jqPath returns a jq path for a member, for use inside single quotes in a shell.
 func jqPath(name string) string {
 	if jqName.MatchString(name) {
 		return "." + name
@@ -245,7 +247,7 @@ func jqPath(name string) string {
 	return ".[" + strings.ReplaceAll(string(appendQuoted(nil, []byte(shorten([]byte(name))))), "'", `'\''`) + "]"
 }
 
-// names are those under which records are looked for: all of [Arrays], or the first one that was found.
+// names returns the names of the array: all of [Arrays], or the name found first.
 func (a *arrays) names() []string {
 	if a.name != "" {
 		return []string{a.name}
@@ -253,17 +255,17 @@ func (a *arrays) names() []string {
 	return Arrays
 }
 
-// value takes a value that is no record. It is nil if it was too long to be kept.
+// value consumes a value that is not a record. The result is nil if the value was too long.
 func (a *arrays) value(t *text, at Position) ([]byte, error) {
 	a.scan = scanner{}
-	raw, _, err := t.take(a.scan.end)
+	raw, _, err := t.next(a.scan.end)
 	if errors.Is(err, io.EOF) {
-		return nil, t.broken(at, "it ends too early, inside of the value that begins here")
+		return nil, t.broken(at, "unexpected end inside the value that starts here")
 	}
 	return raw, err
 }
 
-// space takes white space and byte-order marks, and returns what stands behind them.
+// space consumes white space and byte-order marks, and returns the next byte without consuming it.
 func (t *text) space() (byte, error) {
 	for {
 		if t.r == t.w {
@@ -284,33 +286,33 @@ func (t *text) space() (byte, error) {
 	}
 }
 
-// must is space where the text must not end.
+// must is space with an error at the end of the text.
 func (a *arrays) must(t *text) (byte, error) {
 	c, err := t.space()
 	if errors.Is(err, io.EOF) {
-		return 0, t.broken(t.at, "it ends too early, inside of the JSON value that begins in line %d", a.opened.Line)
+		return 0, t.broken(t.at, "unexpected end inside the JSON value that starts on line %d", a.opened.Line)
 	}
 	return c, err
 }
 
-// quoteByte shows a byte in messages.
+// quoteByte formats a byte for messages.
 func quoteByte(c byte) string {
 	if c < ' ' || c >= 0x7f {
-		return "the byte 0x" + string("0123456789abcdef"[c>>4]) + string("0123456789abcdef"[c&15])
+		return fmt.Sprintf("byte 0x%02x", c)
 	}
-	return string(c)
+	return "'" + string(c) + "'"
 }
 
-// A scanner finds where a JSON value ends: one in brackets at the bracket that closes it, a string at its quote, and
-// anything else before white space, a comma or a bracket.
+// A scanner finds the end of a JSON value: the closing bracket of an array or object, the closing quote of a string.
+// Any other value ends before white space, a comma or a bracket.
 type scanner struct {
-	kind    byte // the first byte; 0 before that
+	kind    byte // the first byte, 0 before it is read
 	depth   int
 	text    bool // in a string
-	escaped bool // behind a backslash in a string
+	escaped bool // after a backslash in a string
 }
 
-// end is for [text.take].
+// end implements the end function of [text.next].
 func (s *scanner) end(chunk []byte) int {
 	i := 0
 	if s.kind == 0 {

@@ -6,7 +6,7 @@ import (
 	"io"
 )
 
-// lines finds a record in each line that is not blank. Byte-order marks before a line are no part of it.
+// lines locates one record in each line. It skips blank lines, and byte-order marks at the start of a line.
 type lines struct{}
 
 func (lines) resume() {}
@@ -15,7 +15,7 @@ func (lines) next(t *text) (found, error) {
 	for {
 		t.skipMarks()
 		pos := t.at
-		line, size, err := t.take(lineEnd)
+		line, size, err := t.next(lineEnd)
 		if err != nil && (size == 0 || !errors.Is(err, io.EOF)) {
 			return found{}, err
 		}
@@ -29,7 +29,7 @@ func (lines) next(t *text) (found, error) {
 		if line == nil || len(line) > MaxLine {
 			return found{pos: pos, head: t.headOf(line), problem: tooLong("line", size)}, nil
 		}
-		return found{pos: pos, raw: line, line: true}, nil
+		return found{pos: pos, raw: line, isLine: true}, nil
 	}
 }
 

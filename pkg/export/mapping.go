@@ -9,24 +9,24 @@ import (
 
 // A Mapping converts records of another system.
 type Mapping interface {
-	// Map converts one record, a JSON value. An error says what is wrong with the record.
+	// Map converts one record, a JSON value. An error describes the problem of the record.
 	Map(raw []byte) (Mapped, error)
 
-	// Ignores reports whether a record is about something else than a group, judged by its first bytes.
-	// The reader asks about records that are too long to be mapped.
+	// Ignores reports whether a record is not a group, judged by its first bytes. The Reader calls it for records that
+	// are too long to be mapped.
 	Ignores(head []byte) bool
 }
 
 // A Mapped is the result of mapping one record.
 type Mapped struct {
-	Record  []byte   // in import_group's words; nil if Skipped or Ignored is set; valid until the next call
-	Skipped string   // why the mapping leaves the record out, empty if it does not
-	Ignored bool     // the record is about something else than a group
+	Record  []byte   // in import_group's format; nil if Skipped or Ignored is set; valid until the next call
+	Skipped string   // why the mapping skipped the record, empty if it did not
+	Ignored bool     // the record is not a group
 	Changed []string // see [Entry.Changed]
 	Source  string   // see [Entry.Source]
 }
 
-// headSize is how many bytes of a record longer than [MaxLine] are kept for [Mapping.Ignores].
+// headSize is the number of bytes of a too long record that are kept for [Mapping.Ignores].
 const headSize = 4 << 10
 
 // translate maps the record of an entry and decodes it.
@@ -47,10 +47,10 @@ func (r *Reader) translate(e *Entry) {
 	}
 }
 
-// tolerant lets doubled names and half surrogate pairs through, which a mapping rejects only where it uses them.
+// tolerant allows duplicate names and lone surrogates. A mapping rejects them only where it uses them.
 var tolerant = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 
-// appendForeign appends a record that could not be mapped in the form of a dead-letter file, if the record is JSON.
+// appendForeign appends a record that could not be mapped: as {"foreign": …} if it is JSON, otherwise unchanged.
 func appendForeign(dst, raw []byte) []byte {
 	if !jsontext.Value(raw).IsValid(tolerant) {
 		return append(dst, raw...)
@@ -58,7 +58,7 @@ func appendForeign(dst, raw []byte) []byte {
 	return append(append(append(dst, `{"foreign":`...), raw...), '}')
 }
 
-// foreignOf returns the record that [appendForeign] has put into raw.
+// foreignOf returns the record in the result of [appendForeign].
 func foreignOf(raw []byte) ([]byte, bool) {
 	var f struct {
 		Foreign jsontext.Value `json:"foreign"`

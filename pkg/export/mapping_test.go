@@ -13,7 +13,7 @@ import (
 	"groupimport/pkg/outcome"
 )
 
-// A mapFunc is a mapping that ignores records whose first bytes hold "post".
+// A mapFunc is a mapping that ignores records whose first bytes contain "post".
 type mapFunc func(raw []byte) (export.Mapped, error)
 
 func (f mapFunc) Map(raw []byte) (export.Mapped, error) {
@@ -25,7 +25,7 @@ func (f mapFunc) Map(raw []byte) (export.Mapped, error) {
 
 func (mapFunc) Ignores(head []byte) bool { return bytes.Contains(head, []byte("post")) }
 
-// Ignored entries have no ordinal, and reading resumes behind any of them, also behind one that is too long.
+// Ignored entries have no ordinal. The Reader resumes after any of them, even a too long one.
 func TestReader_IgnoredEntries(t *testing.T) {
 	mapped := mapFunc(func(raw []byte) (export.Mapped, error) {
 		return export.Mapped{Record: raw, Changed: []string{"Name"}, Source: "s"}, nil
@@ -45,7 +45,7 @@ func TestReader_IgnoredEntries(t *testing.T) {
 		for i, e := range whole {
 			rest := entries(t, src, e.Next)
 			if got := texts(rest); !slices.Equal(got, want[i+1:]) {
-				t.Errorf("%s behind entry %d: got %q, want %q", name, i+1, got, want[i+1:])
+				t.Errorf("%s after entry %d: got %q, want %q", name, i+1, got, want[i+1:])
 			}
 		}
 	}
@@ -80,8 +80,8 @@ func texts(all []export.Entry) (lines []string) {
 	return lines
 }
 
-// A record that could not be mapped is mapped again when its dead-letter file is imported, whatever text is in it.
-func TestReader_ForeignWithDamage(t *testing.T) {
+// A record that could not be mapped is mapped again when its dead-letter file is imported, even with invalid UTF-8.
+func TestReader_DamagedForeignRecord(t *testing.T) {
 	for _, raw := range []string{`{"a":1}`, `{"a":"\ud800"}`, "{\"a\":\"\xff\"}", `{"a":1,"a":2}`} {
 		src := in("a.jsonl", []byte(raw))
 		src.Map = mapFunc(func([]byte) (export.Mapped, error) { return export.Mapped{}, errors.New("no") })
@@ -101,8 +101,8 @@ func TestReader_ForeignWithDamage(t *testing.T) {
 	}
 }
 
-// What a mapping did to a record stays known when its line of a dead-letter file is read.
-func TestReader_DeadLetterKeepsSource(t *testing.T) {
+// A line of a dead-letter file keeps the record's Changed and Source.
+func TestReader_DeadLetterSource(t *testing.T) {
 	o := outcome.Outcome{N: 1, Status: outcome.Failed, Changed: []string{"Name"}, Source: "s"}
 	for _, mapped := range []export.Mapping{nil, mapFunc(nil)} {
 		src := in("a.jsonl", o.AppendRecordLine(nil, []byte(rec("a"))))

@@ -16,35 +16,35 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// maxWindow is how far back zstd data may refer, which is what its decompressor has to hold. RFC 8878, 3.1.1.1.2
-// recommends at least 8 MiB, which is what zstd -19 writes. With twice that an import stays below 64 MB; what
-// zstd --long asks for, 128 MiB, does not.
+// maxWindow is the maximum window size of zstd data, which the decompressor keeps in memory. RFC 8878, 3.1.1.1.2
+// recommends to support at least 8 MiB, which zstd -19 uses. With 16 MiB an import needs less than 64 MB of memory;
+// with the 128 MiB of zstd --long it needs more.
 const maxWindow = 16 << 20
 
-// A kind is what the first bytes of an object tell.
+// A kind is a type of file, detected by its first bytes.
 type kind struct {
 	magic, name, advice string
 }
 
-// The kinds that are not read, and those that are and by what.
+// Magic numbers of compressed data, of unsupported files and of other encodings than UTF-8.
 var (
 	gzipMagic = "\x1f\x8b"
 	zstdMagic = "\x28\xb5\x2f\xfd"
 
 	archives = []kind{
 		{"PK\x03\x04", "a zip archive", "unpack it and import the file in it"},
-		{"PK\x05\x06", "an empty zip archive", "there is nothing in it"},
+		{"PK\x05\x06", "an empty zip archive", "it is empty"},
 		{"BZh", "compressed with bzip2", "compress it with gzip or zstd"},
 		{"\xfd7zXZ\x00", "compressed with xz", "compress it with gzip or zstd"},
 		{"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it and import the file in it"},
 		{"Rar!\x1a\x07", "a rar archive", "unpack it and import the file in it"},
 		{"\x04\x22\x4d\x18", "compressed with lz4", "compress it with gzip or zstd"},
 		{"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Excel workbook", "save it as CSV UTF-8"},
-		{"%PDF-", "a PDF document", "it is no export"},
-		{"SQLite format 3\x00", "an SQLite database", "write a query's answer as CSV or JSON"},
-		{"PAR1", "a Parquet file", "write it as CSV or JSON"},
+		{"%PDF-", "a PDF document", "it is not an export"},
+		{"SQLite format 3\x00", "an SQLite database", "export a query's result as CSV or JSON"},
+		{"PAR1", "a Parquet file", "convert it to CSV or JSON"},
 	}
-	encodings = []kind{ // with the name that reads it; the longer mark first: UTF-32's begins with UTF-16's
+	encodings = []kind{ // advice is the name for [Source.Encoding]; UTF-32 before UTF-16, whose mark is a prefix
 		{"\xff\xfe\x00\x00", "UTF-32", ""},
 		{"\x00\x00\xfe\xff", "UTF-32", ""},
 		{"\x84\x31\x95\x33", "GB18030", "gb18030"},
@@ -55,10 +55,10 @@ var (
 	}
 )
 
-const sniffed = 512 // bytes of an object that tell what it is
+const sniffSize = 512 // bytes of an object for detection
 
-// openText opens an export at its beginning: decompressed, and UTF-16 as UTF-8. If the error is not nil the text is
-// nil or must be closed.
+// openText opens an export at its start. It decompresses it and converts UTF-16 to UTF-8. On error, the text is nil or
+// the caller must close it.
 func openText(src Source) (*text, error) {
 	body := src.Open(0)
 	object := &counter{src: body}
@@ -67,7 +67,7 @@ func openText(src Source) (*text, error) {
 		src: in, buf: make([]byte, bufFirst), at: Start, read: func() int64 { return object.n },
 		close: func() { body.Close() }, cause: func() error { return object.err },
 	}
-	magic, _ := in.Peek(sniffed) // an error meets the first record again
+	magic, _ := in.Peek(sniffSize) // the next read returns the error again
 	if err := t.decompress(src.Name, in, magic); err != nil {
 		return t, err
 	}
@@ -85,12 +85,12 @@ func openText(src Source) (*text, error) {
 	return t, t.encoding(first, src.Encoding)
 }
 
-// Compressed reports whether the name says that an export is compressed. What its bytes say goes before.
-func Compressed(name string) bool {
+// IsCompressed reports whether name has the extension of a compressed export. The content takes precedence.
+func IsCompressed(name string) bool {
 	return slices.Contains(Compressions, strings.ToLower(path.Ext(name)))
 }
 
-// decompress makes t read what the object holds, which begins with magic, if it is compressed.
+// decompress makes t decompress the object, if the object's first bytes, magic, are those of compressed data.
 func (t *text) decompress(name string, in *bufio.Reader, magic []byte) error {
 	isCut := func(whole string) bool {
 		return len(magic) > 0 && len(magic) < len(whole) && strings.HasPrefix(whole, string(magic))
@@ -103,45 +103,46 @@ func (t *text) decompress(name string, in *bufio.Reader, magic []byte) error {
 			return t.explain(err)
 		}
 		r.Multistream(false)
-		t.src = &members{in: in, gzip: r, behind: func() {
+		t.src = &members{in: in, gzip: r, onTrailing: func() {
 			from := t.read() - int64(in.Buffered())
-			t.notes = append(t.notes, fmt.Sprintf("what stands from about byte %d on, behind the gzip data, was not read", from))
+			t.notes = append(t.notes, fmt.Sprintf("ignored trailing data after the gzip data, from about byte %d", from))
 		}}
-	case bytes.HasPrefix(magic, []byte(zstdMagic)), isSkippable(magic) && strings.HasSuffix(strings.ToLower(name), ".zst"):
+	case bytes.HasPrefix(magic, []byte(zstdMagic)),
+		isSkippable(magic) && strings.HasSuffix(strings.ToLower(name), ".zst"):
 		t.name = "zstd"
-		r, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+		r, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+			zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
 			return t.explain(err)
 		}
 		t.src = &window{r}
 		closeBody := t.close
 		t.close = func() { r.Close(); closeBody() }
-	case Compressed(name) && isCut(gzipMagic):
+	case IsCompressed(name) && isCut(gzipMagic):
 		t.name = "gzip"
 		return t.explain(io.ErrUnexpectedEOF)
-	case Compressed(name) && isCut(zstdMagic):
+	case IsCompressed(name) && isCut(zstdMagic):
 		t.name = "zstd"
 		return t.explain(io.ErrUnexpectedEOF)
 	}
 	return nil
 }
 
-// A members reads gzip data, which is one member or several (RFC 1952, 2.2), as gzip itself does: zero bytes behind the
-// last one pad it, and other bytes there are garbage that is not read.
+// A members reads gzip data of one or more members (RFC 1952, 2.2). Like gzip itself, it skips zero padding after the
+// last member and ignores other trailing data.
 type members struct {
-	in     *bufio.Reader
-	gzip   *gzip.Reader
-	behind func() // is called if something stands behind the last member that is not read
-	done   bool
+	in         *bufio.Reader
+	gzip       *gzip.Reader
+	onTrailing func() // called if there is trailing data
+	done       bool
 }
 
-// Read implements [io.Reader].
 func (m *members) Read(p []byte) (int, error) {
 	for !m.done {
 		n, err := m.gzip.Read(p)
 		if n > 0 || err != io.EOF { //nolint:errorlint // a bare EOF is the end of a member; a wrapped one an error
 			if n > 0 && err == io.EOF { //nolint:errorlint // see above
-				err = nil // it comes again
+				err = nil // the next call returns it again
 			}
 			return n, err
 		}
@@ -152,7 +153,7 @@ func (m *members) Read(p []byte) (int, error) {
 	return 0, io.EOF
 }
 
-// next goes to the next member.
+// next advances to the next member.
 func (m *members) next() error {
 	for {
 		b, err := m.in.ReadByte()
@@ -173,7 +174,7 @@ func (m *members) next() error {
 		case err != nil && !errors.Is(err, io.EOF):
 			return err
 		case string(magic) != gzipMagic[:len(magic)]:
-			m.behind()
+			m.onTrailing()
 			m.done = true
 			return nil
 		}
@@ -185,22 +186,22 @@ func (m *members) next() error {
 	}
 }
 
-// peek returns the first bytes of the text as they are.
+// peek returns the first bytes of the decompressed text.
 func peek(t *text, in *bufio.Reader) ([]byte, error) {
 	if t.name == "" {
-		first, _ := in.Peek(sniffed) // an error meets the first record again
+		first, _ := in.Peek(sniffSize) // the next read returns the error again
 		return first, nil
 	}
 	decompressed := bufio.NewReaderSize(t.src, 64<<10)
 	t.src = decompressed
-	first, err := decompressed.Peek(sniffed)
+	first, err := decompressed.Peek(sniffSize)
 	if len(first) == 0 && err != nil && !errors.Is(err, io.EOF) {
 		return nil, t.explain(err)
 	}
 	return first, nil
 }
 
-// archive says what an object is that holds no export.
+// archive returns an error if the object is an archive or another unsupported file.
 func archive(first []byte) error {
 	for _, k := range archives {
 		if bytes.HasPrefix(first, []byte(k.magic)) {
@@ -214,8 +215,8 @@ func archive(first []byte) error {
 	return nil
 }
 
-// encoding makes UTF-16 UTF-8 and skips the mark of either; another encoding that can be told, and is not the named
-// one, is refused.
+// encoding skips a byte-order mark and converts UTF-16 to UTF-8. It returns an error for another encoding that it
+// detects and that is not named.
 func (t *text) encoding(first []byte, named string) error {
 	for _, k := range encodings {
 		if bytes.HasPrefix(first, []byte(k.magic)) && (k.advice == "" || k.advice != named) {
@@ -230,7 +231,7 @@ func (t *text) encoding(first []byte, named string) error {
 	case t.name != "" && (bytes.HasPrefix(first, []byte(gzipMagic)) || bytes.HasPrefix(first, []byte(zstdMagic))):
 		return fmt.Errorf("%w: the export is compressed twice: decompress it once", ErrFormat)
 	case bytes.HasPrefix(first, []byte("\xff\xfe")), bytes.HasPrefix(first, []byte("\xfe\xff")):
-		t.src, t.plain = &utf16Reader{src: t.src, bigEndian: first[0] == 0xfe}, false // the mark is no part of what comes out
+		t.src, t.plain = &utf16Reader{src: t.src, bigEndian: first[0] == 0xfe}, false // it drops the mark
 		t.marked = true
 		return nil
 	case len(first) >= 2 && (first[0] == 0) != (first[1] == 0):
@@ -243,13 +244,12 @@ func (t *text) encoding(first []byte, named string) error {
 	return nil
 }
 
-// isSkippable reports whether zstd data begins with a frame that holds no data, as some tools write
-// (RFC 8878, 3.1.2).
+// isSkippable reports whether zstd data starts with a skippable frame (RFC 8878, 3.1.2), which some tools write.
 func isSkippable(magic []byte) bool {
 	return len(magic) >= 4 && magic[0]&0xf0 == 0x50 && bytes.Equal(magic[1:4], []byte("\x2a\x4d\x18"))
 }
 
-// A counter counts what is read, and keeps why it could not be read on.
+// A counter counts the bytes read, and keeps the read error.
 type counter struct {
 	src io.Reader
 	n   int64
@@ -265,20 +265,20 @@ func (c *counter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// A window says what to do about zstd data that refers back too far.
+// A window explains the error of zstd data with a too large window.
 type window struct{ src io.Reader }
 
 func (w *window) Read(p []byte) (int, error) {
 	n, err := w.src.Read(p)
 	if errors.Is(err, zstd.ErrWindowSizeExceeded) || errors.Is(err, zstd.ErrDecoderSizeExceeded) {
-		err = fmt.Errorf("%w: its zstd data refers back over more than %d MiB, which would have to be held in memory: "+
+		err = fmt.Errorf("%w: the zstd window is larger than %d MiB: "+
 			"compress it again without --long and --ultra, or with --long=24", ErrFormat, maxWindow>>20)
 	}
 	return n, err
 }
 
-// A utf16Reader makes UTF-8 of UTF-16. Half of a surrogate pair becomes three bytes that are not UTF-8, so that
-// the record is refused: nothing is replaced.
+// A utf16Reader converts UTF-16 to UTF-8. A lone surrogate becomes three bytes that are not UTF-8, so that the record
+// is rejected instead of silently changed.
 type utf16Reader struct {
 	src       io.Reader
 	bigEndian bool
@@ -286,12 +286,11 @@ type utf16Reader struct {
 	n         int // bytes of in
 	out       []byte
 	rest      []byte // of out
-	high      rune   // half of a pair, waiting for the other
-	begun     bool   // the mark has been read
+	high      rune   // a high surrogate that waits for its low surrogate, 0 if there is none
+	begun     bool   // the byte-order mark has been read
 	err       error
 }
 
-// Read implements [io.Reader].
 func (u *utf16Reader) Read(p []byte) (int, error) {
 	for len(u.rest) == 0 {
 		if u.err != nil {
@@ -307,7 +306,7 @@ func (u *utf16Reader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// decode decodes what in holds.
+// decode decodes the contents of in.
 func (u *utf16Reader) decode() {
 	out := u.out[:0]
 	i := 0
@@ -326,14 +325,14 @@ func (u *utf16Reader) decode() {
 				u.high = 0
 				continue
 			}
-			out = appendHalf(out, u.high)
+			out = appendSurrogate(out, u.high)
 			u.high = 0
 		}
 		switch {
 		case c >= 0xd800 && c < 0xdc00:
 			u.high = c
 		case utf16.IsSurrogate(c):
-			out = appendHalf(out, c)
+			out = appendSurrogate(out, c)
 		default:
 			out = utf8.AppendRune(out, c)
 		}
@@ -341,18 +340,18 @@ func (u *utf16Reader) decode() {
 	u.n = copy(u.in[:], u.in[i:u.n])
 	if errors.Is(u.err, io.EOF) {
 		if u.high != 0 {
-			out = appendHalf(out, u.high)
+			out = appendSurrogate(out, u.high)
 			u.high = 0
 		}
 		if u.n > 0 {
 			u.n = 0
-			u.err = fmt.Errorf("the UTF-16 text ends in the middle of a character: %w", io.ErrUnexpectedEOF)
+			u.err = fmt.Errorf("the UTF-16 text ends inside a character: %w", io.ErrUnexpectedEOF)
 		}
 	}
 	u.out, u.rest = out, out
 }
 
-// appendHalf appends half of a surrogate pair as UTF-8 would write it if it were a character.
-func appendHalf(dst []byte, c rune) []byte {
+// appendSurrogate appends a lone surrogate in the three bytes that UTF-8 would have for it.
+func appendSurrogate(dst []byte, c rune) []byte {
 	return append(dst, 0xe0|byte(c>>12), 0x80|byte(c>>6)&0xbf, 0x80|byte(c)&0x3f) //nolint:gosec // 16 bits
 }

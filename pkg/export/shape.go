@@ -10,7 +10,7 @@ import (
 	"groupimport/pkg/group"
 )
 
-// values finds a record in each of the JSON objects that stand one behind the other, over as many lines as they take.
+// values locates the records in a sequence of JSON objects, each on one or more lines.
 type values struct{}
 
 func (values) resume() {}
@@ -21,25 +21,25 @@ func (values) next(t *text) (found, error) {
 	case err != nil:
 		return found{}, err
 	case c != '{':
-		return found{}, t.broken(t.at, "%s stands where a record is expected, which begins with {", quoteByte(c))
+		return found{}, t.broken(t.at, "unexpected %s, expected a record, which starts with '{'", quoteByte(c))
 	}
 	pos := t.at
 	scan := scanner{}
-	raw, size, err := t.take(scan.end)
+	raw, size, err := t.next(scan.end)
 	switch {
 	case errors.Is(err, io.EOF):
-		return found{}, t.broken(pos, "it ends too early, inside of the record that begins here")
+		return found{}, t.broken(pos, "unexpected end inside the record that starts here")
 	case err != nil:
 		return found{}, err
 	case raw == nil || len(raw) > MaxLine:
 		return found{pos: pos, head: t.headOf(raw), problem: tooLong("record", size)}, nil
 	}
-	return found{pos: pos, raw: raw, line: true}, nil
+	return found{pos: pos, raw: raw, isLine: true}, nil
 }
 
-// finderOfJSON returns what finds the records of a text that is JSON by its name, or JSONL. Its first value tells: an
-// array; an object that holds one under a name of [Arrays]; or a record, on one line or over several.
-func finderOfJSON(t *text, jsonl, foreign bool) (finder, error) {
+// jsonFinder returns the finder for a text named .json, or .jsonl if jsonl is set. The first value determines it: an
+// array, an object with an array under a name of [Arrays], or a record on one or more lines.
+func jsonFinder(t *text, jsonl, foreign bool) (finder, error) {
 	if !jsonl {
 		if _, err := t.space(); err != nil && !errors.Is(err, io.EOF) {
 			return nil, err
@@ -54,7 +54,7 @@ func finderOfJSON(t *text, jsonl, foreign bool) (finder, error) {
 	case len(first.raw) == 0, jsonl && !isArray && first.raw[0] != '{':
 		return lines{}, nil
 	case jsonl && isArray && !first.opensArray(), jsonl && !isArray && !first.isPretty():
-		return lines{}, nil // a record that is damaged, or all is well
+		return lines{}, nil // JSONL, the first record may be malformed
 	case first.isRecord(foreign) && first.oneLine():
 		return lines{}, nil
 	case first.isRecord(foreign):
@@ -63,14 +63,14 @@ func finderOfJSON(t *text, jsonl, foreign bool) (finder, error) {
 	return (&arrays{}).begin(t)
 }
 
-// A firstValue is the first value of a text.
+// A firstValue is the first JSON value of a text.
 type firstValue struct {
-	raw    []byte // of it, as much as is held of it
-	behind []byte // what follows on its last line
-	whole  bool
+	raw   []byte // the value, or its first bytes
+	after []byte // the rest of its last line
+	whole bool   // raw is complete
 }
 
-// firstOf returns the first value of a text, as far as it lies in the window, without taking it.
+// firstOf returns the first value of a text, as far as it fits into the buffer, without consuming it.
 func firstOf(t *text) (firstValue, error) {
 	for n := 4 << 10; ; n = bufSize {
 		window := t.head(n)
@@ -82,15 +82,15 @@ func firstOf(t *text) (firstValue, error) {
 		}
 		switch {
 		case failed:
-			return firstValue{}, t.err // what the text is must not depend on how far it could be read
+			return firstValue{}, t.err // a read error must not affect the detection
 		case ends:
 			return firstValue{raw: window}, nil
 		}
 	}
 }
 
-// firstIn returns the first value of a window, if it is known without more of the text, of which none follows if ends
-// is set.
+// firstIn returns the first value of a window. ok is false if more text is needed. ends means that the window is all
+// there is.
 func firstIn(window []byte, ends bool) (v firstValue, ok bool) {
 	if bytes.HasPrefix(window, []byte("[")) {
 		return firstValue{raw: window}, true
@@ -100,15 +100,15 @@ func firstIn(window []byte, ends bool) (v firstValue, ok bool) {
 	if end < 0 {
 		return v, false
 	}
-	behind := window[end:]
-	i := bytes.IndexByte(behind, '\n')
+	after := window[end:]
+	i := bytes.IndexByte(after, '\n')
 	if i < 0 {
-		i = len(behind)
+		i = len(after)
 	}
-	return firstValue{raw: window[:end], behind: behind[:i], whole: true}, ends || i < len(behind)
+	return firstValue{raw: window[:end], after: after[:i], whole: true}, ends || i < len(after)
 }
 
-// trimStart returns a text without white space and byte-order marks before it.
+// trimStart removes leading white space and byte-order marks.
 func trimStart(text []byte) []byte {
 	for {
 		rest := bytes.TrimPrefix(bytes.TrimLeft(text, jsonSpace), []byte(utf8Mark))
@@ -119,12 +119,13 @@ func trimStart(text []byte) []byte {
 	}
 }
 
-// oneLine reports whether the value is all that its line holds.
+// oneLine reports whether the value occupies exactly one line.
 func (v *firstValue) oneLine() bool {
-	return !bytes.ContainsRune(v.raw, '\n') && len(bytes.Trim(v.behind, jsonSpace)) == 0
+	return !bytes.ContainsRune(v.raw, '\n') && len(bytes.Trim(v.after, jsonSpace)) == 0
 }
 
-// opensArray reports whether an array holds objects, or nothing on its first line, so that it is not a damaged record.
+// opensArray reports whether an array starts with an object, is empty, or has nothing else on its first line.
+// Otherwise it is a malformed record.
 func (v *firstValue) opensArray() bool {
 	inside := v.raw[1:]
 	rest := bytes.TrimLeft(inside, jsonSpace)
@@ -132,7 +133,7 @@ func (v *firstValue) opensArray() bool {
 		bytes.HasPrefix(rest, []byte("]")) && len(trimStart(rest[1:])) == 0
 }
 
-// isPretty reports whether the value stands on several lines, and is not a damaged line and those behind it.
+// isPretty reports whether the value is a valid object on several lines, as opposed to a malformed line.
 func (v *firstValue) isPretty() bool {
 	if v.whole {
 		return bytes.ContainsRune(v.raw, '\n') && jsontext.Value(v.raw).IsValid(tolerant)
@@ -142,8 +143,8 @@ func (v *firstValue) isPretty() bool {
 	return string(bytes.Trim(line, jsonSpace)) == "{" && bytes.HasPrefix(rest, []byte(`"`))
 }
 
-// isRecord reports whether an object is a record and not one that holds them: it has a field of a record, or is a line
-// of a failures file, or, where another could be meant, holds no array of objects.
+// isRecord reports whether an object is a record and not a container of records: it has a field of a record, is a line
+// of a dead-letter file or, in ambiguous cases, has no array of objects.
 func (v *firstValue) isRecord(foreign bool) bool {
 	if !v.whole || v.raw[0] != '{' {
 		return false

@@ -7,36 +7,35 @@ import (
 	"io"
 )
 
-// A text is an export in UTF-8, without its byte-order mark, of which a window is held in memory. Everything is
-// read in pieces that end where a function says.
+// A text is the buffered UTF-8 text of an export, without its byte-order mark.
 type text struct {
 	src   io.Reader
 	plain bool         // Offset counts bytes of the object
-	read  func() int64 // bytes of the object that have been read
-	close func()       // what was opened
+	read  func() int64 // returns the number of bytes read from the object
+	close func()       // closes the object and the decompressor
 	name  string       // of the compression, "" if there is none
-	cause func() error // why the object could not be read, nil if that is not why an error came
+	cause func() error // returns the read error of the object, nil if there is none
 
-	marked  bool     // it begins with a byte-order mark
-	encoded string   // the encoding that UTF-8 is made of, "" if that is UTF-8 or UTF-16
+	marked  bool     // the text starts with a byte-order mark
+	encoded string   // the original encoding, "" for UTF-8 and UTF-16
 	notes   []string // see [Reader.Notes]
 
 	buf  []byte
-	r, w int    // buf[r:w] has been read and not been taken
-	err  error  // of src; what is in buf comes before it
-	lead []byte // the first bytes of the last piece that was longer than the window
+	r, w int    // buf[r:w] is unread
+	err  error  // of src, returned after the contents of buf
+	lead []byte // the first bytes of the last piece that was longer than the buffer
 
 	at        Position // of buf[r]
-	lineStart int64    // offset at which the line of at begins, -1 if that is not known
+	lineStart int64    // offset of the start of the current line, -1 if unknown
 }
 
-// bufSize holds the longest record and its line end. The window begins with bufFirst and grows up to that.
+// bufSize is the size of the longest record and its line end. The buffer starts with bufFirst bytes and grows.
 const (
 	bufSize  = MaxLine + len("\r\n")
 	bufFirst = 64 << 10
 )
 
-// fill reads more into the window. If that is full, bufSize has not been reached.
+// fill reads more into the buffer. The caller must not call it with bufSize unread bytes.
 func (t *text) fill() error {
 	if t.err != nil {
 		return t.err
@@ -67,7 +66,7 @@ func (t *text) fill() error {
 	return t.err
 }
 
-// advance takes n bytes of the window.
+// advance consumes n bytes of the buffer.
 func (t *text) advance(n int) {
 	piece := t.buf[t.r : t.r+n]
 	if newlines := bytes.Count(piece, []byte("\n")); newlines > 0 {
@@ -78,12 +77,12 @@ func (t *text) advance(n int) {
 	t.r += n
 }
 
-// take takes what stands up to where end says. end is given the text in consecutive chunks and returns how
-// many bytes of the last one belong to it, or -1 if more follow. If the text ends before, it takes what is left, and the error
-// is [io.EOF]. size is how long the piece is, which is nil if that is longer than the window. It is valid until the
+// next consumes and returns the next piece of the text. It calls end with consecutive chunks; end returns the number of
+// bytes of the last chunk that belong to the piece, or -1 for more. At the end of the text, next returns the rest and
+// [io.EOF]. size is the length of the piece. The piece is nil if it is longer than the buffer, and is valid until the
 // next call.
-func (t *text) take(end func(chunk []byte) int) (piece []byte, size int64, err error) {
-	scanned := 0 // bytes of the window that end has seen
+func (t *text) next(end func(chunk []byte) int) (piece []byte, size int64, err error) {
+	scanned := 0 // unread bytes of the buffer that were passed to end
 	whole := true
 	for {
 		if n := end(t.buf[t.r+scanned : t.w]); n >= 0 {
@@ -115,7 +114,7 @@ func (t *text) take(end func(chunk []byte) int) (piece []byte, size int64, err e
 	}
 }
 
-// headOf returns the first bytes of a piece that [text.take] has returned, also of one longer than the window.
+// headOf returns the first bytes of the last piece of [text.next], which may be nil.
 func (t *text) headOf(piece []byte) []byte {
 	if piece == nil {
 		return t.lead
@@ -123,14 +122,14 @@ func (t *text) headOf(piece []byte) []byte {
 	return piece[:min(len(piece), headSize)]
 }
 
-// head returns the next n bytes without taking them, fewer if the text ends before.
+// head returns the next n bytes without consuming them, fewer at the end of the text.
 func (t *text) head(n int) []byte {
 	for t.w-t.r < n && t.fill() == nil {
 	}
 	return t.buf[t.r:min(t.w, t.r+n)]
 }
 
-// skipMarks takes the byte-order marks that stand next: files that were joined have them in the middle too.
+// skipMarks consumes byte-order marks. Concatenated files contain them in the middle too.
 func (t *text) skipMarks() {
 	for t.r == t.w || t.buf[t.r] == utf8Mark[0] {
 		if string(t.head(len(utf8Mark))) != utf8Mark {
@@ -143,7 +142,7 @@ func (t *text) skipMarks() {
 	}
 }
 
-// jump goes to a position further on.
+// jump advances to a later position.
 func (t *text) jump(src Source, at Position) error {
 	if t.plain && at.Offset-t.at.Offset > int64(t.w-t.r) {
 		t.close()
@@ -157,7 +156,7 @@ func (t *text) jump(src Source, at Position) error {
 		if t.r == t.w {
 			if err := t.fill(); err != nil {
 				if errors.Is(err, io.EOF) {
-					return fmt.Errorf("read export at byte %d: it has %d", at.Offset, t.at.Offset)
+					return fmt.Errorf("read export at byte %d: it has only %d bytes", at.Offset, t.at.Offset)
 				}
 				return err
 			}
@@ -167,25 +166,28 @@ func (t *text) jump(src Source, at Position) error {
 	return nil
 }
 
-// A brokenError says where an export can be read no further.
+// A brokenError reports the position beyond which an export cannot be parsed.
 type brokenError struct{ text string }
 
 func (e *brokenError) Error() string { return e.text }
 
-// broken returns an error about what stands at a position.
+// broken returns a brokenError for a position.
 func (t *text) broken(at Position, format string, args ...any) error {
 	place := fmt.Sprintf("line %d, ", at.Line)
 	if t.lineStart >= 0 && at.Line == t.at.Line {
 		place += fmt.Sprintf("column %d, ", at.Offset-t.lineStart+1)
 	}
-	return &brokenError{fmt.Sprintf("the export breaks off at %sbyte %d: %s; the records before are read: mend it and import it again",
+	return &brokenError{fmt.Sprintf("cannot parse the export beyond %sbyte %d: %s; "+fixExport,
 		place, at.Offset, fmt.Sprintf(format, args...))}
 }
 
-// explain says where a read error struck, and whether it is the compression's.
+// fixExport ends the messages of brokenErrors.
+const fixExport = "earlier records were read; fix the file and import it again"
+
+// explain adds the position to a read error, and reports corrupt compressed data.
 func (t *text) explain(err error) error {
-	_, said := errors.AsType[*brokenError](err)
-	if said || errors.Is(err, ErrFormat) || err == io.EOF { //nolint:errorlint // a bare EOF is the end; a wrapped one an error
+	_, explained := errors.AsType[*brokenError](err)
+	if explained || errors.Is(err, ErrFormat) || err == io.EOF { //nolint:errorlint // a bare EOF is the end of the text
 		return err
 	}
 	if t.cause != nil && t.cause() != nil {
@@ -194,10 +196,10 @@ func (t *text) explain(err error) error {
 	if t.name != "" {
 		what := "is corrupt (" + err.Error() + ")"
 		if errors.Is(err, io.ErrUnexpectedEOF) {
-			what = "is cut off"
+			what = "is truncated"
 		}
-		return &brokenError{fmt.Sprintf("the %s stream %s after byte %d, which is line %d, byte %d of the text in it; the records before are read: "+
-			"mend it and import it again", t.name, what, t.read(), t.at.Line, t.at.Offset)}
+		return &brokenError{fmt.Sprintf("the %s stream %s after byte %d, at line %d, byte %d of its text; "+fixExport,
+			t.name, what, t.read(), t.at.Line, t.at.Offset)}
 	}
 	return fmt.Errorf("read export at byte %d: %w", t.at.Offset+int64(t.w-t.r), err)
 }

@@ -8,7 +8,7 @@ import (
 	"groupimport/pkg/group"
 )
 
-// sample is a record as exports have them: most fields, two custom ones, some Chinese.
+// sample is a typical record: most fields, two custom fields, some Chinese.
 const sample = `{"GroupId":"g-00017","Type":"Public","Owner_Account":"leckie","Name":"项目组 seventeen","Introduction":"Where the seventeenth team talks about what it does and does not do.","Notification":"Meeting on Tuesday at ten, room 4. Bring your own chair.","FaceUrl":"https://img.example.com/faces/17.png","MaxMemberCount":500,"ApplyJoinOption":"FreeAccess","AppDefinedData":[{"Key":"GroupTestData1","Value":"xxxxx"},{"Key":"GroupTestData2","Value":"abc\u0000\u0001"}],"CreateTime":1448357837}`
 
 func BenchmarkDecode(b *testing.B) {
@@ -23,7 +23,7 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
-// BenchmarkDecodeEncodingJSON is the standard library's decoder on the same record, which checks no rule.
+// BenchmarkDecodeEncodingJSON decodes the same record with encoding/json, without validation.
 func BenchmarkDecodeEncodingJSON(b *testing.B) {
 	type datum struct {
 		Key   string `json:"Key"`
@@ -68,5 +68,5 @@ func BenchmarkAppendJSON(b *testing.B) {
 func ExampleDecoder_Decode() {
 	_, err := group.NewDecoder(group.DocumentLimits).Decode([]byte(`{"GroupID":"g1","type":"Public","Name":"一二三四五六七八九十十一"}`))
 	fmt.Println(err)
-	// Output: unknown field "GroupID", did you mean "GroupId"?; unknown field "type", did you mean "Type"?; Type is missing; Name has 36 bytes, at most 30 are allowed
+	// Output: unknown field "GroupID", did you mean "GroupId"?; unknown field "type", did you mean "Type"?; Type is missing; Name is 36 bytes, limit 30
 }

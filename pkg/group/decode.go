@@ -15,7 +15,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// The names of the fields, as the document writes them.
+// Field names as documented for import_group.
 const (
 	fieldGroupID         = "GroupId"
 	fieldType            = "Type"
@@ -31,61 +31,61 @@ const (
 	fieldSupportTopic    = "SupportTopic"
 )
 
-// fieldNames are in the order in which they are sent.
+// fieldNames lists the fields in wire order.
 var fieldNames = []string{
 	fieldGroupID, fieldType, fieldOwnerAccount, fieldName, fieldIntroduction, fieldNotification, fieldFaceURL,
 	fieldMaxMemberCount, fieldApplyJoinOption, fieldAppDefinedData, fieldCreateTime, fieldSupportTopic,
 }
 
-// A Decoder reads records, one JSON object at a time. It may not be used concurrently.
+// A Decoder decodes records, one JSON object at a time. It is not safe for concurrent use.
 type Decoder struct {
 	limits   Limits
 	src      bytes.Reader
 	dec      *jsontext.Decoder
-	text     []byte // the strings of the record at hand, one behind the other
-	spans    []span // where in text each of them lies
+	text     []byte // the current record's strings, concatenated
+	spans    []span // the position of each string in text
 	data     [maxAppDefinedData]Datum
 	problems []Problem
 	more     int   // problems beyond maxProblems
-	latest   int64 // CreateTime up to which the clock need not be asked
+	latest   int64 // the latest CreateTime that is valid without reading the clock
 }
 
-// maxProblems is how many problems of one record are told; the rest are counted. A line of 1 MiB has
-// room for a hundred thousand.
+// maxProblems is the number of problems reported per record. Further problems are only counted: a line of 1 MiB can
+// have a hundred thousand.
 const maxProblems = 20
 
-// A span is a string that becomes one once the whole record has been read, so that a record costs one
-// allocation for all its strings.
+// A span is the position of a string in Decoder.text. Strings are created after the whole record has been read, with
+// one allocation for all of them.
 type span struct {
 	to         *string
 	start, end int
 }
 
-// Fields returns the names of the fields that a record may have.
+// Fields returns the field names of a record.
 func Fields() []string { return slices.Clone(fieldNames) }
 
-// IsField reports whether a record may have a field of this name.
+// IsField reports whether name is a field of a record.
 func IsField(name string) bool { return slices.Contains(fieldNames, name) }
 
-// IsNumber reports whether the field of this name is a number.
+// IsNumber reports whether the field name is numeric.
 func IsNumber(name string) bool {
 	_, _, ok := Range(name)
 	return ok
 }
 
-// NewDecoder returns a Decoder that holds records to l.
+// NewDecoder returns a Decoder that enforces l.
 func NewDecoder(l Limits) *Decoder {
 	d := &Decoder{limits: l}
 	d.dec = jsontext.NewDecoder(&d.src)
 	return d
 }
 
-// Decode returns the record that raw holds: one JSON object and nothing behind it. null and the empty
-// string count as absent. An error is always an [*Error] and names everything that is wrong.
+// Decode decodes and validates raw, which must be exactly one JSON object. null and the empty string count as absent.
+// An error is always an [*Error] and lists all problems.
 func (d *Decoder) Decode(raw []byte) (Record, error) {
 	d.text, d.spans, d.problems, d.more = d.text[:0], d.spans[:0], nil, 0
 	d.src.Reset(raw)
-	// Doubled names and invalid UTF-8 are let through here, to be reported by field below.
+	// Duplicate names and invalid UTF-8 are allowed here and reported per field below.
 	d.dec.Reset(&d.src, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 
 	var r Record
@@ -95,7 +95,7 @@ func (d *Decoder) Decode(raw []byte) (Record, error) {
 	} else {
 		whole = true
 		if _, err := d.dec.ReadToken(); !errors.Is(err, io.EOF) {
-			d.problem("", RuleJSON, "more than one JSON value: something follows at byte %d", d.dec.InputOffset())
+			d.problem("", RuleJSON, "more than one JSON value: unexpected data at byte %d", d.dec.InputOffset())
 		}
 	}
 
@@ -103,7 +103,7 @@ func (d *Decoder) Decode(raw []byte) (Record, error) {
 	for _, s := range d.spans {
 		*s.to = text[s.start:s.end]
 	}
-	r.AppDefinedData = slices.Clone(r.AppDefinedData) // it was the Decoder's
+	r.AppDefinedData = slices.Clone(r.AppDefinedData) // the Decoder reuses its array
 	if whole {
 		d.check(&r)
 	}
@@ -116,16 +116,16 @@ func (d *Decoder) Decode(raw []byte) (Record, error) {
 	return r, nil
 }
 
-// syntax says what the parser found, without its own name for itself.
+// syntax describes a parser error without the parser's prefix.
 func syntax(err error, raw []byte) string {
 	if s, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
 		if errors.Is(s.Err, io.ErrUnexpectedEOF) {
-			return fmt.Sprintf("it ends too early, after %d bytes", len(raw))
+			return fmt.Sprintf("unexpected end after %d bytes", len(raw))
 		}
 		return fmt.Sprintf("%v at byte %d", s.Err, s.ByteOffset)
 	}
 	if errors.Is(err, io.EOF) {
-		return "it is empty"
+		return "the record is empty"
 	}
 	return err.Error()
 }
@@ -136,7 +136,7 @@ func (d *Decoder) problem(field string, rule Rule, format string, args ...any) {
 	}
 }
 
-// full reports whether no more problems are told, and counts the one that is not.
+// full reports whether maxProblems is reached. If so, it counts one more unreported problem.
 func (d *Decoder) full() bool {
 	if len(d.problems) < maxProblems {
 		return false
@@ -145,8 +145,7 @@ func (d *Decoder) full() bool {
 	return true
 }
 
-// object reads the members of the record. Its error is about the JSON; what is wrong with a field is a
-// problem and not an error.
+// object reads the members of the record. The error is a syntax error; an invalid field is a problem instead.
 func (d *Decoder) object(r *Record) error {
 	if kind := d.dec.PeekKind(); kind != '{' {
 		v, err := d.dec.ReadValue()
@@ -154,9 +153,9 @@ func (d *Decoder) object(r *Record) error {
 		case err != nil:
 			return err
 		case kind == 'n':
-			return errors.New("it is null")
+			return errors.New("found null")
 		}
-		return fmt.Errorf("it is %s", describe(v))
+		return fmt.Errorf("found %s", describe(v))
 	}
 	if _, err := d.dec.ReadToken(); err != nil {
 		return err
@@ -170,7 +169,7 @@ func (d *Decoder) object(r *Record) error {
 		field := d.field(name)
 		if field >= 0 {
 			if seen&(1<<field) != 0 {
-				d.problem(fieldNames[field], RuleTwice, "%s stands more than once", fieldNames[field])
+				d.problem(fieldNames[field], RuleDuplicate, "duplicate field %s", fieldNames[field])
 			}
 			seen |= 1 << field
 			err = d.value(r, fieldNames[field])
@@ -185,7 +184,7 @@ func (d *Decoder) object(r *Record) error {
 	return err
 }
 
-// field returns the index of the field that a quoted name stands for, or -1 after noting the problem.
+// field returns the index of a quoted field name. If the field is unknown, it records a problem and returns -1.
 func (d *Decoder) field(quoted jsontext.Value) int {
 	bare := quoted[1 : len(quoted)-1]
 	for i, name := range fieldNames {
@@ -193,7 +192,7 @@ func (d *Decoder) field(quoted jsontext.Value) int {
 			return i
 		}
 	}
-	text, err := jsontext.AppendUnquote(nil, quoted) // a name may be written with escapes
+	text, err := jsontext.AppendUnquote(nil, quoted) // a name may contain escapes
 	if err != nil {
 		d.problem("", RuleUTF8, "a field's name is not valid UTF-8: %q", clip(string(text)))
 		return -1
@@ -209,7 +208,7 @@ func (d *Decoder) field(quoted jsontext.Value) int {
 	return -1
 }
 
-// value reads the value of the field with this name into r.
+// value reads the value of a field into r.
 func (d *Decoder) value(r *Record, name string) error {
 	if name == fieldAppDefinedData && d.dec.PeekKind() == '[' {
 		return d.appDefinedData(r)
@@ -252,18 +251,19 @@ func (d *Decoder) value(r *Record, name string) error {
 	return nil
 }
 
-// str notes a string for later, see [span].
+// str reads a string field, see [span].
 func (d *Decoder) str(name string, v jsontext.Value, to *string) {
 	if v.Kind() != '"' {
 		d.problem(name, RuleKind, "%s must be a string, not %s", name, describe(v))
 		return
 	}
 	if !d.keep(v, to) {
-		d.problem(name, RuleUTF8, "%s is not valid UTF-8 (or holds half of a surrogate pair): %s", name, clip(strconv.QuoteToASCII(string(v))))
+		d.problem(name, RuleUTF8, "%s is not valid UTF-8 (or contains a lone surrogate): %s",
+			name, clip(strconv.QuoteToASCII(string(v))))
 	}
 }
 
-// keep notes what a quoted string holds, and reports whether it is valid.
+// keep adds a quoted string to the spans and reports whether it is valid UTF-8.
 func (d *Decoder) keep(v jsontext.Value, to *string) bool {
 	start := len(d.text)
 	text, err := jsontext.AppendUnquote(d.text, v)
@@ -283,30 +283,31 @@ func (d *Decoder) typ(r *Record, v jsontext.Value) {
 		d.problem(fieldType, RuleKind, "Type must be a string, not %s", describe(v))
 		return
 	}
-	word, _ := jsontext.AppendUnquote(nil, v) // what is not UTF-8 is no type either
+	word, _ := jsontext.AppendUnquote(nil, v) // invalid UTF-8 is not a type either
 	known, ok := ParseType(string(word))
 	switch {
 	case ok:
 		r.Type = known
 	case string(word) == "AVChatRoom":
 		d.problem(fieldType, RuleAVChatRoom,
-			"Type AVChatRoom cannot be imported: create the group with create_group, then set its profile with modify_group_base_info")
-		r.Type = "AVChatRoom" // so that it is not reported as missing too
+			"Type AVChatRoom cannot be imported: create the group with create_group, "+
+				"then set its profile with modify_group_base_info")
+		r.Type = "AVChatRoom" // not reported as missing too
 	case len(word) == 0:
-		d.problem(fieldType, RuleMissing, "Type is empty, it must be Private, Public, ChatRoom or Community")
+		d.problem(fieldType, RuleMissing, "Type is empty, must be Private, Public, ChatRoom or Community")
 		r.Type = "?"
 	default:
 		hint := ""
-		if near := nearest(string(word), []string{"Private", "Public", "ChatRoom", "Community", "Work", "Meeting"}); near != "" {
+		if near := nearest(string(word), slices.Concat(types, []string{"Work", "Meeting"})); near != "" {
 			hint = fmt.Sprintf(", did you mean %q?", near)
 		}
-		d.problem(fieldType, RuleValue, "Type %q is not one of %s%s", clip(string(word)), strings.Join(types, ", "), hint)
+		d.problem(fieldType, RuleValue, "Type %q is not one of %s%s",
+			clip(string(word)), strings.Join(types, ", "), hint)
 		r.Type = "?"
 	}
 }
 
-// number reads a whole number within [Range]. 500.0 and 5e2 are whole, as databases and
-// spreadsheets write them.
+// number reads an integer within [Range]. 500.0 and 5e2 are valid: databases and spreadsheets write integers so.
 func (d *Decoder) number(name string, v jsontext.Value, to *int64) {
 	low, high, _ := Range(name)
 	if v.Kind() != '0' {
@@ -318,10 +319,10 @@ func (d *Decoder) number(name string, v jsontext.Value, to *int64) {
 		f, ferr := strconv.ParseFloat(string(v), 64)
 		switch {
 		case ferr == nil && f != math.Trunc(f):
-			d.problem(name, RuleKind, "%s must be a whole number, not %s", name, clip(string(v)))
+			d.problem(name, RuleKind, "%s must be an integer, not %s", name, clip(string(v)))
 			return
 		case ferr != nil || math.Abs(f) > 1<<53:
-			d.problem(name, RuleRange, "%s is %s, allowed is %d to %d", name, clip(string(v)), low, high)
+			d.problem(name, RuleRange, "%s is %s, must be %d to %d", name, clip(string(v)), low, high)
 			return
 		}
 		n = int64(f)
@@ -329,20 +330,20 @@ func (d *Decoder) number(name string, v jsontext.Value, to *int64) {
 	if n < low || n > high {
 		hint := ""
 		if name == fieldCreateTime && n/1000 > 0 && n/1000 <= high {
-			hint = ": it looks like milliseconds, seconds are wanted"
+			hint = ": this looks like milliseconds, use seconds"
 		}
-		d.problem(name, RuleRange, "%s is %d, allowed is %d to %d%s", name, n, low, high, hint)
+		d.problem(name, RuleRange, "%s is %d, must be %d to %d%s", name, n, low, high, hint)
 		return
 	}
 	if name == fieldCreateTime && n > 0 && n < maxDateSerial {
-		d.problem(name, RuleRange, "%s is %d, a spreadsheet's number of a date: %s", name, n, acceptedOfDate)
+		d.problem(name, RuleRange, "%s is %d, a spreadsheet's date serial number: %s", name, n, useUnixTime)
 		return
 	}
 	*to = n
 }
 
-// maxDateSerial is above the numbers that spreadsheets have for dates, days since 1899-12-30: 100,000 is in 2173. As Unix
-// time it is on the second day of 1970.
+// maxDateSerial is above the date serial numbers of spreadsheets (days since 1899-12-30): 100,000 is in the year 2173.
+// As Unix time it is 1970-01-02.
 const maxDateSerial = 100_000
 
 // appDefinedData reads the array of custom fields.
@@ -350,7 +351,7 @@ func (d *Decoder) appDefinedData(r *Record) error {
 	if _, err := d.dec.ReadToken(); err != nil {
 		return err
 	}
-	// Spans point into data; more than a record may have are counted and not kept.
+	// Spans point into data. Entries beyond the limit are counted and not stored.
 	data := d.data[:0]
 	count := 0
 	var spare Datum
@@ -360,7 +361,8 @@ func (d *Decoder) appDefinedData(r *Record) error {
 			if err != nil {
 				return err
 			}
-			d.problem(fieldAppDefinedData, RuleKind, "AppDefinedData[%d] must be an object of Key and Value, not %s", count, describe(v))
+			d.problem(fieldAppDefinedData, RuleKind, "AppDefinedData[%d] must be an object of Key and Value, not %s",
+				count, describe(v))
 			count++
 			continue
 		}
@@ -378,7 +380,7 @@ func (d *Decoder) appDefinedData(r *Record) error {
 		return err
 	}
 	if count > maxAppDefinedData {
-		d.problem(fieldAppDefinedData, RuleCount, "AppDefinedData has %d entries, at most %d are allowed", count, maxAppDefinedData)
+		d.problem(fieldAppDefinedData, RuleCount, "AppDefinedData has %d entries, limit %d", count, maxAppDefinedData)
 	}
 	if len(data) > 0 {
 		r.AppDefinedData = data
@@ -386,7 +388,7 @@ func (d *Decoder) appDefinedData(r *Record) error {
 	return nil
 }
 
-// datum reads one custom field, the i-th of its record.
+// datum reads the i-th custom field.
 func (d *Decoder) datum(to *Datum, i int) error {
 	if _, err := d.dec.ReadToken(); err != nil {
 		return err
@@ -405,7 +407,7 @@ func (d *Decoder) datum(to *Datum, i int) error {
 		case invalid:
 			d.problem(fieldAppDefinedData, RuleUTF8, "a name in %s is not valid UTF-8", datumAt(i))
 		case name == "Key" && key, name == "Value" && value:
-			d.problem(fieldAppDefinedData, RuleTwice, "%s.%s stands more than once", datumAt(i), name)
+			d.problem(fieldAppDefinedData, RuleDuplicate, "duplicate field %s.%s", datumAt(i), name)
 		case name == "Key":
 			key = true
 			d.datumString(i, name, v, &to.Key)
@@ -430,10 +432,10 @@ func (d *Decoder) datum(to *Datum, i int) error {
 	return err
 }
 
-// datumAt names a custom field in messages.
+// datumAt returns the name of the i-th custom field for messages.
 func datumAt(i int) string { return "AppDefinedData[" + strconv.Itoa(i) + "]" }
 
-// datumName returns the name that a quoted one stands for.
+// datumName unquotes the name of a member of a custom field.
 func datumName(quoted jsontext.Value) (name string, invalid bool) {
 	switch string(quoted) {
 	case `"Key"`:
@@ -445,7 +447,7 @@ func datumName(quoted jsontext.Value) (name string, invalid bool) {
 	return string(text), err != nil
 }
 
-// datumString notes the Key or the Value of the i-th custom field.
+// datumString reads the Key or the Value of the i-th custom field.
 func (d *Decoder) datumString(i int, part string, v jsontext.Value, to *string) {
 	if v.Kind() == '"' && d.keep(v, to) {
 		return
@@ -457,7 +459,7 @@ func (d *Decoder) datumString(i int, part string, v jsontext.Value, to *string) 
 	}
 }
 
-// check holds r to the rules that need its strings whole.
+// check enforces the rules that need the complete strings of r.
 func (d *Decoder) check(r *Record) {
 	if r.Type == "" && !d.mentions(fieldType) {
 		d.problem(fieldType, RuleMissing, "Type is missing")
@@ -482,7 +484,7 @@ func (d *Decoder) check(r *Record) {
 			clip(r.ApplyJoinOption), strings.Join(joinOptions, ", "), hint)
 	}
 	if r.SupportTopic && r.Type != Community {
-		d.problem(fieldSupportTopic, RuleValue, "SupportTopic is for groups of Type Community only")
+		d.problem(fieldSupportTopic, RuleValue, "SupportTopic requires Type Community")
 	}
 	d.checkCreateTime(r.CreateTime)
 	for i := range r.AppDefinedData {
@@ -490,8 +492,8 @@ func (d *Decoder) check(r *Record) {
 	}
 }
 
-// checkCreateTime rejects a time in the future: the service refuses members and messages from before it, so
-// that the group could never have any. The clock is asked only for a time later than any accepted before.
+// checkCreateTime rejects a time in the future: the service refuses members and messages older than their group. The
+// clock is read only for a time later than all earlier ones.
 func (d *Decoder) checkCreateTime(created int64) {
 	if created <= d.latest {
 		return
@@ -503,7 +505,7 @@ func (d *Decoder) checkCreateTime(created int64) {
 	if d.latest = now.Add(maxAhead).Unix(); created > d.latest {
 		const layout = "2006-01-02 15:04:05"
 		d.problem(fieldCreateTime, RuleRange,
-			"CreateTime %d is %s UTC, later than now (%s UTC): seconds since 1970-01-01 UTC are wanted",
+			"CreateTime %d is %s UTC, later than now (%s UTC): use Unix time in seconds",
 			created, time.Unix(created, 0).UTC().Format(layout), now.UTC().Format(layout))
 	}
 }
@@ -519,7 +521,7 @@ func (d *Decoder) checkGroupID(r *Record) {
 			d.problem(fieldGroupID, RulePrefix, "GroupId of a Community must start with @TGS#_")
 		}
 	case strings.HasPrefix(r.GroupID, "@TGS#"):
-		d.problem(fieldGroupID, RulePrefix, "GroupId must not start with @TGS#: such IDs are the service's own to give")
+		d.problem(fieldGroupID, RulePrefix, "GroupId must not start with @TGS#: the service reserves this prefix")
 	}
 }
 
@@ -531,42 +533,43 @@ func (d *Decoder) checkDatum(data []Datum, i int) {
 			d.problem(fieldAppDefinedData, RuleMissing, "%s.Key is empty", datumAt(i))
 		}
 	case len(key) > maxDatumKey:
-		d.problem(fieldAppDefinedData, RuleLength, "%s.Key has %d bytes, at most %d are allowed", datumAt(i), len(key), maxDatumKey)
+		d.problem(fieldAppDefinedData, RuleLength, "%s.Key is %d bytes, limit %d", datumAt(i), len(key), maxDatumKey)
 	case key[0] >= '0' && key[0] <= '9':
 		d.problem(fieldAppDefinedData, RuleCharacters, "%s.Key %q must not start with a digit", datumAt(i), key)
 	}
 	if strings.IndexFunc(key, func(c rune) bool {
 		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_'
 	}) >= 0 {
-		d.problem(fieldAppDefinedData, RuleCharacters, "%s.Key %q may hold letters, digits and _ only", datumAt(i), clip(key))
+		d.problem(fieldAppDefinedData, RuleCharacters, "%s.Key %q must consist of letters, digits and _",
+			datumAt(i), clip(key))
 	}
 	if n := len(data[i].Value); n > maxDatumValue {
-		d.problem(fieldAppDefinedData, RuleLength, "%s.Value has %d bytes, at most %d are allowed", datumAt(i), n, maxDatumValue)
+		d.problem(fieldAppDefinedData, RuleLength, "%s.Value is %d bytes, limit %d", datumAt(i), n, maxDatumValue)
 	}
 	for j := range i {
 		if data[j].Key == key && key != "" {
-			d.problem(fieldAppDefinedData, RuleTwice, "%s.Key %q stands more than once", datumAt(i), clip(key))
+			d.problem(fieldAppDefinedData, RuleDuplicate, "%s.Key %q is a duplicate", datumAt(i), clip(key))
 			return
 		}
 	}
 }
 
-func (d *Decoder) length(name, value string, most int) {
-	if len(value) > most {
-		d.problem(name, RuleLength, "%s has %d bytes, at most %d are allowed", name, len(value), most)
+func (d *Decoder) length(name, value string, maxBytes int) {
+	if len(value) > maxBytes {
+		d.problem(name, RuleLength, "%s is %d bytes, limit %d", name, len(value), maxBytes)
 	}
 }
 
 func (d *Decoder) printable(name, value string) {
 	for i := range len(value) {
 		if c := value[i]; c < 0x20 || c > 0x7e {
-			d.problem(name, RuleCharacters, "%s may hold printable ASCII only, not what stands at its byte %d: %q", name, i, clip(value))
+			d.problem(name, RuleCharacters, "%s must be printable ASCII, is not at byte %d: %q", name, i, clip(value))
 			return
 		}
 	}
 }
 
-// mentions reports whether a problem with the field has been noted, so that it is not called missing too.
+// mentions reports whether field has a problem already. Such a field is not reported as missing too.
 func (d *Decoder) mentions(field string) bool {
 	for _, p := range d.problems {
 		if p.Field == field {
@@ -576,7 +579,7 @@ func (d *Decoder) mentions(field string) bool {
 	return false
 }
 
-// Numbers as programs show them. What a spreadsheet shows of a long number has lost digits: it is never read.
+// Numbers as programs format them. A spreadsheet rounds a long number for display, so longNumber is never accepted.
 var (
 	longNumber  = regexp.MustCompile(`^[0-9]([.,][0-9]+)?[eE]\+[0-9]{2,3}$`)
 	scientific  = regexp.MustCompile(`^[+-]?[0-9]+([.,][0-9]+)?[eE][+-]?[0-9]+$`)
@@ -584,15 +587,15 @@ var (
 	wholeNumber = regexp.MustCompile(`^[+-]?[0-9]+(\.0+)?$`)
 )
 
-// What to do about them.
+// Hints for messages.
 const (
-	lostDigits = "a spreadsheet shows long numbers like this, and digits are lost: " +
-		"format the column as text before its values come in, and export it again"
-	acceptedOfDate = "Unix time in seconds is wanted, such as 1448357837: " +
-		"in a spreadsheet, =(A2-DATE(1970,1,1))*86400 makes it of a date in A2 in UTC"
+	lostDigits = "a spreadsheet has rounded this number: " +
+		"format the column as text, enter the original values and export again"
+	useUnixTime = "use Unix time in seconds, such as 1448357837; " +
+		"in a spreadsheet, =(A2-DATE(1970,1,1))*86400 converts a UTC date in A2"
 )
 
-// numberHint says what to do about a string where a number is wanted.
+// numberHint returns a hint for a value that should be a number, "" if it has none.
 func numberHint(name string, v jsontext.Value) string {
 	if v.Kind() != '"' {
 		return ""
@@ -600,31 +603,32 @@ func numberHint(name string, v jsontext.Value) string {
 	text := strings.TrimSpace(string(bytes.Trim(v, `"`)))
 	switch {
 	case grouped.MatchString(text):
-		return ": write it without separators between thousands, and without decimals"
+		return ": remove thousands separators and decimals"
 	case wholeNumber.MatchString(text):
-		return ": leave out the quotes"
+		return ": remove the quotes"
 	case scientific.MatchString(text):
 		return ": " + lostDigits
 	case strings.HasPrefix(text, "="):
-		return ": it is a formula: export its value"
+		return ": this is a formula, export its value"
 	case name == fieldCreateTime:
-		return ": " + acceptedOfDate
+		return ": " + useUnixTime
 	}
 	return ""
 }
 
-// spreadsheetID notes an ID that a spreadsheet has changed: a number whose last digits are lost, 1.00123E+11, or a
-// formula. An ID like 1E5 is left alone: no spreadsheet shows a number so.
+// spreadsheetID rejects an ID that a spreadsheet has changed: a rounded number such as 1.00123E+11, or a formula. An ID
+// like 1E5 is valid: no spreadsheet formats a number so.
 func (d *Decoder) spreadsheetID(name, value string) {
 	switch {
 	case strings.IndexByte(value, '+') > 0 && longNumber.MatchString(value):
 		d.problem(name, RuleValue, "%s is %s: %s", name, value, lostDigits)
 	case strings.HasPrefix(value, "="):
-		d.problem(name, RuleValue, "%s is a formula, %s: format the column as text and export its values", name, clip(value))
+		d.problem(name, RuleValue, "%s is a formula, %s: format the column as text and export its values",
+			name, clip(value))
 	}
 }
 
-// describe says what kind of JSON a value is, for messages.
+// describe returns the kind of a JSON value, and a scalar itself, for messages.
 func describe(v jsontext.Value) string {
 	switch v.Kind() {
 	case 'n':

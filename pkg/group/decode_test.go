@@ -17,7 +17,7 @@ func decode(t *testing.T, raw string) (group.Record, error) {
 	return group.NewDecoder(group.DocumentLimits).Decode([]byte(raw))
 }
 
-func TestDecodeReadsEveryField(t *testing.T) {
+func TestDecoder_AllFields(t *testing.T) {
 	got, err := decode(t, sample)
 	if err != nil {
 		t.Fatal(err)
@@ -35,7 +35,7 @@ func TestDecodeReadsEveryField(t *testing.T) {
 	}
 }
 
-func TestValidRecords(t *testing.T) {
+func TestDecoder_ValidRecords(t *testing.T) {
 	for name, raw := range map[string]string{
 		"the least":                              `{"Type":"Public","Name":"a"}`,
 		"name of 30 bytes in 10 characters":      `{"Type":"Public","Name":"一二三四五六七八九十"}`,
@@ -64,80 +64,80 @@ func TestValidRecords(t *testing.T) {
 	}
 }
 
-func TestInvalidRecords(t *testing.T) {
+func TestDecoder_InvalidRecords(t *testing.T) {
 	long := func(n int) string { return strings.Repeat("x", n) }
 	for _, row := range []struct {
 		rule, raw, field, message string
 	}{
-		{"empty", ``, "", "not a JSON object: it is empty"},
-		{"cut short", `{"Type":"Public","Na`, "", "not a JSON object: it ends too early, after 20 bytes"},
+		{"empty", ``, "", "not a JSON object: the record is empty"},
+		{"cut short", `{"Type":"Public","Na`, "", "not a JSON object: unexpected end after 20 bytes"},
 		{"not JSON", `{"Type":Public}`, "", "not a JSON object: invalid character 'P' at start of value at byte 8"},
-		{"an array", `[{"Type":"Public","Name":"a"}]`, "", "not a JSON object: it is an array"},
-		{"null", `null`, "", "not a JSON object: it is null"},
-		{"two values", `{"Type":"Public","Name":"a"} {}`, "", "more than one JSON value: something follows at byte 30"},
+		{"an array", `[{"Type":"Public","Name":"a"}]`, "", "not a JSON object: found an array"},
+		{"null", `null`, "", "not a JSON object: found null"},
+		{"two values", `{"Type":"Public","Name":"a"} {}`, "", "more than one JSON value: unexpected data at byte 30"},
 		{"nothing in it", `{}`, "Type", "Type is missing; Name is missing or empty"},
 		{"no type", `{"Name":"a"}`, "Type", "Type is missing"},
 		{"null type", `{"Name":"a","Type":null}`, "Type", "Type is missing"},
 		{"no name", `{"Type":"Public"}`, "Name", "Name is missing or empty"},
 		{"empty name", `{"Type":"Public","Name":""}`, "Name", "Name is missing or empty"},
-		{"name of 33 bytes in 11 characters", `{"Type":"Public","Name":"一二三四五六七八九十一"}`, "Name", "Name has 33 bytes, at most 30 are allowed"},
+		{"name of 33 bytes in 11 characters", `{"Type":"Public","Name":"一二三四五六七八九十一"}`, "Name", "Name is 33 bytes, limit 30"},
 		{"name not a string", `{"Type":"Public","Name":7}`, "Name", "Name must be a string, not the number 7"},
-		{"introduction too long", `{"Type":"Public","Name":"a","Introduction":"` + long(241) + `"}`, "Introduction", "Introduction has 241 bytes, at most 240 are allowed"},
-		{"notification too long", `{"Type":"Public","Name":"a","Notification":"` + long(301) + `"}`, "Notification", "Notification has 301 bytes, at most 300 are allowed"},
-		{"face URL too long", `{"Type":"Public","Name":"a","FaceUrl":"` + long(101) + `"}`, "FaceUrl", "FaceUrl has 101 bytes, at most 100 are allowed"},
-		{"owner too long", `{"Type":"Public","Name":"a","Owner_Account":"` + long(33) + `"}`, "Owner_Account", "Owner_Account has 33 bytes, at most 32 are allowed"},
-		{"owner not ASCII", `{"Type":"Public","Name":"a","Owner_Account":"jörg"}`, "Owner_Account", `Owner_Account may hold printable ASCII only, not what stands at its byte 1: "jörg"`},
+		{"introduction too long", `{"Type":"Public","Name":"a","Introduction":"` + long(241) + `"}`, "Introduction", "Introduction is 241 bytes, limit 240"},
+		{"notification too long", `{"Type":"Public","Name":"a","Notification":"` + long(301) + `"}`, "Notification", "Notification is 301 bytes, limit 300"},
+		{"face URL too long", `{"Type":"Public","Name":"a","FaceUrl":"` + long(101) + `"}`, "FaceUrl", "FaceUrl is 101 bytes, limit 100"},
+		{"owner too long", `{"Type":"Public","Name":"a","Owner_Account":"` + long(33) + `"}`, "Owner_Account", "Owner_Account is 33 bytes, limit 32"},
+		{"owner not ASCII", `{"Type":"Public","Name":"a","Owner_Account":"jörg"}`, "Owner_Account", `Owner_Account must be printable ASCII, is not at byte 1: "jörg"`},
 		{"type unknown", `{"Type":"Pubic","Name":"a"}`, "Type", `Type "Pubic" is not one of Private, Public, ChatRoom, Community, did you mean "Public"?`},
 		{"type in the wrong case", `{"Type":"public","Name":"a"}`, "Type", `Type "public" is not one of Private, Public, ChatRoom, Community, did you mean "Public"?`},
 		{"type AVChatRoom", `{"Type":"AVChatRoom","Name":"a"}`, "Type", "Type AVChatRoom cannot be imported: create the group with create_group, then set its profile with modify_group_base_info"},
-		{"GroupId of 49 bytes", `{"Type":"Public","Name":"a","GroupId":"` + long(49) + `"}`, "GroupId", "GroupId has 49 bytes, at most 48 are allowed"},
-		{"GroupId not ASCII", `{"Type":"Public","Name":"a","GroupId":"组"}`, "GroupId", `GroupId may hold printable ASCII only, not what stands at its byte 0: "组"`},
-		{"GroupId with a control character", `{"Type":"Public","Name":"a","GroupId":"a\tb"}`, "GroupId", `GroupId may hold printable ASCII only, not what stands at its byte 1: "a\tb"`},
-		{"GroupId of the service's own", `{"Type":"Public","Name":"a","GroupId":"@TGS#2J4"}`, "GroupId", "GroupId must not start with @TGS#: such IDs are the service's own to give"},
+		{"GroupId of 49 bytes", `{"Type":"Public","Name":"a","GroupId":"` + long(49) + `"}`, "GroupId", "GroupId is 49 bytes, limit 48"},
+		{"GroupId not ASCII", `{"Type":"Public","Name":"a","GroupId":"组"}`, "GroupId", `GroupId must be printable ASCII, is not at byte 0: "组"`},
+		{"GroupId with a control character", `{"Type":"Public","Name":"a","GroupId":"a\tb"}`, "GroupId", `GroupId must be printable ASCII, is not at byte 1: "a\tb"`},
+		{"GroupId of the service's own", `{"Type":"Public","Name":"a","GroupId":"@TGS#2J4"}`, "GroupId", "GroupId must not start with @TGS#: the service reserves this prefix"},
 		{"community without its prefix", `{"Type":"Community","Name":"a","GroupId":"c1"}`, "GroupId", "GroupId of a Community must start with @TGS#_"},
-		{"too many members", `{"Type":"Community","Name":"a","MaxMemberCount":1000001}`, "MaxMemberCount", "MaxMemberCount is 1000001, allowed is 1 to 1000000"},
-		{"no members", `{"Type":"Public","Name":"a","MaxMemberCount":0}`, "MaxMemberCount", "MaxMemberCount is 0, allowed is 1 to 1000000"},
-		{"members as text", `{"Type":"Public","Name":"a","MaxMemberCount":"500"}`, "MaxMemberCount", `MaxMemberCount must be a number, not the string "500": leave out the quotes`},
-		{"half a member", `{"Type":"Public","Name":"a","MaxMemberCount":0.5}`, "MaxMemberCount", "MaxMemberCount must be a whole number, not 0.5"},
-		{"members without end", `{"Type":"Public","Name":"a","MaxMemberCount":1e300}`, "MaxMemberCount", "MaxMemberCount is 1e300, allowed is 1 to 1000000"},
+		{"too many members", `{"Type":"Community","Name":"a","MaxMemberCount":1000001}`, "MaxMemberCount", "MaxMemberCount is 1000001, must be 1 to 1000000"},
+		{"no members", `{"Type":"Public","Name":"a","MaxMemberCount":0}`, "MaxMemberCount", "MaxMemberCount is 0, must be 1 to 1000000"},
+		{"members as text", `{"Type":"Public","Name":"a","MaxMemberCount":"500"}`, "MaxMemberCount", `MaxMemberCount must be a number, not the string "500": remove the quotes`},
+		{"half a member", `{"Type":"Public","Name":"a","MaxMemberCount":0.5}`, "MaxMemberCount", "MaxMemberCount must be an integer, not 0.5"},
+		{"members without end", `{"Type":"Public","Name":"a","MaxMemberCount":1e300}`, "MaxMemberCount", "MaxMemberCount is 1e300, must be 1 to 1000000"},
 		{"join option unknown", `{"Type":"Public","Name":"a","ApplyJoinOption":"FreeAcess"}`, "ApplyJoinOption", `ApplyJoinOption "FreeAcess" is not one of FreeAccess, NeedPermission, DisableApply, did you mean "FreeAccess"?`},
-		{"creation time in milliseconds", `{"Type":"Public","Name":"a","CreateTime":1448357837000}`, "CreateTime", "CreateTime is 1448357837000, allowed is 0 to 4294967295: it looks like milliseconds, seconds are wanted"},
-		{"creation time before 1970", `{"Type":"Public","Name":"a","CreateTime":-1}`, "CreateTime", "CreateTime is -1, allowed is 0 to 4294967295"},
-		{"creation time as a date", `{"Type":"Public","Name":"a","CreateTime":"2015-11-24"}`, "CreateTime", `CreateTime must be a number, not the string "2015-11-24": Unix time in seconds is wanted, such as 1448357837: in a spreadsheet, =(A2-DATE(1970,1,1))*86400 makes it of a date in A2 in UTC`},
-		{"creation time as a spreadsheet's number of a date", `{"Type":"Public","Name":"a","CreateTime":42332}`, "CreateTime", `CreateTime is 42332, a spreadsheet's number of a date: Unix time in seconds is wanted, such as 1448357837: in a spreadsheet, =(A2-DATE(1970,1,1))*86400 makes it of a date in A2 in UTC`},
-		{"members as text with separators", `{"Type":"Public","Name":"a","MaxMemberCount":"1.000"}`, "MaxMemberCount", `MaxMemberCount must be a number, not the string "1.000": write it without separators between thousands, and without decimals`},
-		{"members as a formula", `{"Type":"Public","Name":"a","MaxMemberCount":"=5"}`, "MaxMemberCount", `MaxMemberCount must be a number, not the string "=5": it is a formula: export its value`},
-		{"GroupId with its last digits lost", `{"Type":"Public","Name":"a","GroupId":"1.00123E+11"}`, "GroupId", "GroupId is 1.00123E+11: a spreadsheet shows long numbers like this, and digits are lost: format the column as text before its values come in, and export it again"},
-		{"owner with its last digits lost, and a decimal comma", `{"Type":"Public","Name":"a","Owner_Account":"1,5e+11"}`, "Owner_Account", "Owner_Account is 1,5e+11: a spreadsheet shows long numbers like this, and digits are lost: format the column as text before its values come in, and export it again"},
+		{"creation time in milliseconds", `{"Type":"Public","Name":"a","CreateTime":1448357837000}`, "CreateTime", "CreateTime is 1448357837000, must be 0 to 4294967295: this looks like milliseconds, use seconds"},
+		{"creation time before 1970", `{"Type":"Public","Name":"a","CreateTime":-1}`, "CreateTime", "CreateTime is -1, must be 0 to 4294967295"},
+		{"creation time as a date", `{"Type":"Public","Name":"a","CreateTime":"2015-11-24"}`, "CreateTime", `CreateTime must be a number, not the string "2015-11-24": use Unix time in seconds, such as 1448357837; in a spreadsheet, =(A2-DATE(1970,1,1))*86400 converts a UTC date in A2`},
+		{"creation time as a spreadsheet's number of a date", `{"Type":"Public","Name":"a","CreateTime":42332}`, "CreateTime", `CreateTime is 42332, a spreadsheet's date serial number: use Unix time in seconds, such as 1448357837; in a spreadsheet, =(A2-DATE(1970,1,1))*86400 converts a UTC date in A2`},
+		{"members as text with separators", `{"Type":"Public","Name":"a","MaxMemberCount":"1.000"}`, "MaxMemberCount", `MaxMemberCount must be a number, not the string "1.000": remove thousands separators and decimals`},
+		{"members as a formula", `{"Type":"Public","Name":"a","MaxMemberCount":"=5"}`, "MaxMemberCount", `MaxMemberCount must be a number, not the string "=5": this is a formula, export its value`},
+		{"GroupId with its last digits lost", `{"Type":"Public","Name":"a","GroupId":"1.00123E+11"}`, "GroupId", "GroupId is 1.00123E+11: a spreadsheet has rounded this number: format the column as text, enter the original values and export again"},
+		{"owner with its last digits lost, and a decimal comma", `{"Type":"Public","Name":"a","Owner_Account":"1,5e+11"}`, "Owner_Account", "Owner_Account is 1,5e+11: a spreadsheet has rounded this number: format the column as text, enter the original values and export again"},
 		{"GroupId a formula", `{"Type":"Public","Name":"a","GroupId":"=\"00123\""}`, "GroupId", `GroupId is a formula, ="00123": format the column as text and export its values`},
-		{"topics outside of a community", `{"Type":"Public","Name":"a","SupportTopic":1}`, "SupportTopic", "SupportTopic is for groups of Type Community only"},
-		{"topics neither on nor off", `{"Type":"Community","Name":"a","SupportTopic":2}`, "SupportTopic", "SupportTopic is 2, allowed is 0 to 1"},
+		{"topics outside of a community", `{"Type":"Public","Name":"a","SupportTopic":1}`, "SupportTopic", "SupportTopic requires Type Community"},
+		{"topics neither on nor off", `{"Type":"Community","Name":"a","SupportTopic":2}`, "SupportTopic", "SupportTopic is 2, must be 0 to 1"},
 		{"unknown field", `{"Type":"Public","Name":"a","GroupID":"g"}`, "GroupID", `unknown field "GroupID", did you mean "GroupId"?`},
 		{"field of another call", `{"Type":"Public","Name":"a","MaxMemberNum":5}`, "MaxMemberNum", `unknown field "MaxMemberNum": import_group calls it "MaxMemberCount"`},
 		{"unknown field far from any", `{"Type":"Public","Name":"a","colour":{"x":[1]}}`, "colour", `unknown field "colour"`},
-		{"field twice", `{"Type":"Public","Name":"a","Name":"b"}`, "Name", "Name stands more than once"},
-		{"field twice, once with an escape", `{"Type":"Public","Name":"a","N\u0061me":"b"}`, "Name", "Name stands more than once"},
-		{"field twice, with nulls", `{"Type":"Public","Name":"a","GroupId":null,"GroupId":null}`, "GroupId", "GroupId stands more than once"},
-		{"not UTF-8", "{\"Type\":\"Public\",\"Name\":\"caf\xe9\"}", "Name", `Name is not valid UTF-8 (or holds half of a surrogate pair): "\"caf\xe9\""`},
-		{"half a surrogate pair", `{"Type":"Public","Name":"\ud800"}`, "Name", `Name is not valid UTF-8 (or holds half of a surrogate pair): "\"\\ud800\""`},
+		{"field twice", `{"Type":"Public","Name":"a","Name":"b"}`, "Name", "duplicate field Name"},
+		{"field twice, once with an escape", `{"Type":"Public","Name":"a","N\u0061me":"b"}`, "Name", "duplicate field Name"},
+		{"field twice, with nulls", `{"Type":"Public","Name":"a","GroupId":null,"GroupId":null}`, "GroupId", "duplicate field GroupId"},
+		{"not UTF-8", "{\"Type\":\"Public\",\"Name\":\"caf\xe9\"}", "Name", `Name is not valid UTF-8 (or contains a lone surrogate): "\"caf\xe9\""`},
+		{"half a surrogate pair", `{"Type":"Public","Name":"\ud800"}`, "Name", `Name is not valid UTF-8 (or contains a lone surrogate): "\"\\ud800\""`},
 		{"field's name not UTF-8", "{\"Type\":\"Public\",\"Name\":\"a\",\"x\xff\":1}", "", `a field's name is not valid UTF-8: "x` + "\uFFFD" + `"`},
 		{"custom data no array", `{"Type":"Public","Name":"a","AppDefinedData":{"k":"v"}}`, "AppDefinedData", "AppDefinedData must be an array of {Key, Value}, not an object"},
 		{"custom entry no object", `{"Type":"Public","Name":"a","AppDefinedData":["k"]}`, "AppDefinedData", `AppDefinedData[0] must be an object of Key and Value, not the string "k"`},
 		{"custom key missing", `{"Type":"Public","Name":"a","AppDefinedData":[{"Value":"v"}]}`, "AppDefinedData", "AppDefinedData[0] has no Key"},
 		{"custom value missing", `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"k"}]}`, "AppDefinedData", "AppDefinedData[0] has no Value"},
 		{"custom value a number", `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"k","Value":1}]}`, "AppDefinedData", "AppDefinedData[0].Value must be a string, not the number 1"},
-		{"custom value too long", `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"k","Value":"` + long(513) + `"}]}`, "AppDefinedData", "AppDefinedData[0].Value has 513 bytes, at most 512 are allowed"},
-		{"custom key too long", `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"` + long(17) + `","Value":""}]}`, "AppDefinedData", "AppDefinedData[0].Key has 17 bytes, at most 16 are allowed"},
+		{"custom value too long", `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"k","Value":"` + long(513) + `"}]}`, "AppDefinedData", "AppDefinedData[0].Value is 513 bytes, limit 512"},
+		{"custom key too long", `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"` + long(17) + `","Value":""}]}`, "AppDefinedData", "AppDefinedData[0].Key is 17 bytes, limit 16"},
 		{"custom key empty", `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"","Value":""}]}`, "AppDefinedData", "AppDefinedData[0].Key is empty"},
-		{"custom key with a space", `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":" k","Value":""}]}`, "AppDefinedData", `AppDefinedData[0].Key " k" may hold letters, digits and _ only`},
+		{"custom key with a space", `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":" k","Value":""}]}`, "AppDefinedData", `AppDefinedData[0].Key " k" must consist of letters, digits and _`},
 		{"custom key with a digit first", `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"1k","Value":""}]}`, "AppDefinedData", `AppDefinedData[0].Key "1k" must not start with a digit`},
-		{"custom key twice", `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"k","Value":""},{"Key":"k","Value":""}]}`, "AppDefinedData", `AppDefinedData[1].Key "k" stands more than once`},
+		{"custom key twice", `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"k","Value":""},{"Key":"k","Value":""}]}`, "AppDefinedData", `AppDefinedData[1].Key "k" is a duplicate`},
 		{"custom member unknown", `{"Type":"Public","Name":"a","AppDefinedData":[{"key":"k","Key":"k","Value":""}]}`, "AppDefinedData", `unknown field "key" in AppDefinedData[0], did you mean "Key"?`},
-		{"custom member twice", `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"k","Key":"l","Value":""}]}`, "AppDefinedData", "AppDefinedData[0].Key stands more than once"},
-		{"too many custom fields", `{"Type":"Public","Name":"a","AppDefinedData":[` + custom(21) + `]}`, "AppDefinedData", "AppDefinedData has 21 entries, at most 20 are allowed"},
+		{"custom member twice", `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"k","Key":"l","Value":""}]}`, "AppDefinedData", "duplicate field AppDefinedData[0].Key"},
+		{"too many custom fields", `{"Type":"Public","Name":"a","AppDefinedData":[` + custom(21) + `]}`, "AppDefinedData", "AppDefinedData has 21 entries, limit 20"},
 		{
 			"everything at once", `{"Type":"X","Name":"` + long(31) + `","MaxMemberCount":-1,"Foo":1}`, "Type",
-			`Type "X" is not one of Private, Public, ChatRoom, Community; MaxMemberCount is -1, allowed is 1 to 1000000; unknown field "Foo"; Name has 31 bytes, at most 30 are allowed`,
+			`Type "X" is not one of Private, Public, ChatRoom, Community; MaxMemberCount is -1, must be 1 to 1000000; unknown field "Foo"; Name is 31 bytes, limit 30`,
 		},
 	} {
 		t.Run(row.rule, func(t *testing.T) {
@@ -167,14 +167,14 @@ func custom(n int) string {
 	return b.String()
 }
 
-func TestAVChatRoomHasTheServicesCode(t *testing.T) {
+func TestErrorCode_AVChatRoom(t *testing.T) {
 	_, err := decode(t, `{"Type":"AVChatRoom","Name":"a"}`)
 	if e, ok := errors.AsType[*group.Error](err); !ok || e.Code() != 10007 {
 		t.Errorf("got %#v, want code 10007", err)
 	}
 }
 
-func TestARecordWithProblemsWithoutEndIsToldShortly(t *testing.T) {
+func TestDecoder_TooManyProblems(t *testing.T) {
 	_, err := decode(t, `{`+strings.Repeat(`"Nam":1,`, 10_000)+`"Type":"Public","Name":"a"}`)
 	e, ok := errors.AsType[*group.Error](err)
 	if !ok || len(e.Problems) != 21 || e.Problems[20].Message != "and 9980 more" {
@@ -182,14 +182,14 @@ func TestARecordWithProblemsWithoutEndIsToldShortly(t *testing.T) {
 	}
 }
 
-func TestErrorNamesTheGroupEvenSo(t *testing.T) {
+func TestError_GroupID(t *testing.T) {
 	_, err := decode(t, `{"Type":"Public","Name":"","GroupId":"g18"}`)
 	if e, ok := errors.AsType[*group.Error](err); !ok || e.GroupID != "g18" {
 		t.Errorf("got %#v, want GroupID g18", err)
 	}
 }
 
-func TestExtendedLimitsTakeLongerTexts(t *testing.T) {
+func TestDecoder_ExtendedLimits(t *testing.T) {
 	raw := []byte(`{"Type":"Public","Name":"` + strings.Repeat("x", 100) + `","Introduction":"` + strings.Repeat("x", 400) +
 		`","Notification":"` + strings.Repeat("x", 400) + `","FaceUrl":"` + strings.Repeat("x", 500) + `"}`)
 	if _, err := group.NewDecoder(group.ExtendedLimits).Decode(raw); err != nil {
@@ -201,7 +201,7 @@ func TestExtendedLimitsTakeLongerTexts(t *testing.T) {
 	}
 }
 
-func TestOneDecoderServesManyRecords(t *testing.T) {
+func TestDecoder_Reuse(t *testing.T) {
 	d := group.NewDecoder(group.DocumentLimits)
 	first, err := d.Decode([]byte(`{"Type":"Public","Name":"first","GroupId":"g1"}`))
 	if err != nil {
@@ -218,8 +218,8 @@ func TestOneDecoderServesManyRecords(t *testing.T) {
 	}
 }
 
-// FuzzDecode: what decodes is sent as JSON that decodes to the same record and that encoding/json, which
-// shares no code with the encoder, reads as the same strings.
+// FuzzDecode checks that a valid record encodes to JSON that decodes to the same record, and that encoding/json
+// decodes to the same strings.
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(sample))
 	f.Add([]byte(`{"Type":"Work","Name":"\ud83d\ude00<>&\u2028","AppDefinedData":[{"Key":"k","Value":"\u0000\u007f"}]}`))
@@ -259,7 +259,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-func TestRecordWarnings_MemberCountAboveTheDocumentedOne(t *testing.T) {
+func TestRecordWarnings_MaxMemberCount(t *testing.T) {
 	for _, row := range []struct {
 		kind  string
 		count int64
@@ -267,9 +267,9 @@ func TestRecordWarnings_MemberCountAboveTheDocumentedOne(t *testing.T) {
 	}{
 		{"Public", 0, "[]"},
 		{"Public", 6000, "[]"},
-		{"Public", 6001, "[MaxMemberCount is 6001, documented is 6000 at most: the service decides]"},
-		{"Private", 1000000, "[MaxMemberCount is 1000000, documented is 6000 at most: the service decides]"},
-		{"Meeting", 10000, "[MaxMemberCount is 10000, documented is 6000 at most: the service decides]"},
+		{"Public", 6001, "[MaxMemberCount is 6001, above the documented maximum 6000: the service decides]"},
+		{"Private", 1000000, "[MaxMemberCount is 1000000, above the documented maximum 6000: the service decides]"},
+		{"Meeting", 10000, "[MaxMemberCount is 10000, above the documented maximum 6000: the service decides]"},
 		{"Community", 1000000, "[]"},
 	} {
 		raw := fmt.Sprintf(`{"Type":%q,"Name":"a"}`, row.kind)
@@ -288,8 +288,8 @@ func TestRecordWarnings_MemberCountAboveTheDocumentedOne(t *testing.T) {
 	}
 }
 
-func TestDecoder_CreateTimeInTheFuture(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) { // its clock begins at 2000-01-01
+func TestDecoder_FutureCreateTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // its clock starts at 2000-01-01
 		d := group.NewDecoder(group.DocumentLimits)
 		try := func(at time.Time) string {
 			_, err := d.Decode(fmt.Appendf(nil, `{"Type":"Public","Name":"a","CreateTime":%d}`, at.Unix()))
@@ -309,11 +309,11 @@ func TestDecoder_CreateTimeInTheFuture(t *testing.T) {
 			{"a day ahead", now.Add(24 * time.Hour), "<nil>"},
 			{
 				"more than a day ahead", now.Add(24*time.Hour + time.Second),
-				"CreateTime 1893542401 is 2030-01-02 00:00:01 UTC, later than now (2030-01-01 00:00:00 UTC): seconds since 1970-01-01 UTC are wanted",
+				"CreateTime 1893542401 is 2030-01-02 00:00:01 UTC, later than now (2030-01-01 00:00:00 UTC): use Unix time in seconds",
 			},
 			{
 				"a time of macOS, which counts from 1904", time.Unix(3531202637, 0),
-				"CreateTime 3531202637 is 2081-11-24 09:37:17 UTC, later than now (2030-01-01 00:00:00 UTC): seconds since 1970-01-01 UTC are wanted",
+				"CreateTime 3531202637 is 2081-11-24 09:37:17 UTC, later than now (2030-01-01 00:00:00 UTC): use Unix time in seconds",
 			},
 		} {
 			if got := try(row.at); got != row.want {

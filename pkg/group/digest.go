@@ -19,7 +19,7 @@ func (d Digest) String() string { return string(d.Append(nil)) }
 // MarshalText returns d as text.
 func (d Digest) MarshalText() ([]byte, error) { return d.Append(nil), nil }
 
-// UnmarshalText sets d from its text. No text is the zero Digest.
+// UnmarshalText parses text. Empty text is the zero Digest.
 func (d *Digest) UnmarshalText(text []byte) (err error) {
 	*d = Digest{}
 	if len(text) > 0 {
@@ -28,18 +28,19 @@ func (d *Digest) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// ParseDigest returns the digest that s is the text of.
+// ParseDigest parses the text of a digest.
 func ParseDigest(s string) (Digest, error) {
 	var d Digest
-	if n, err := base64.RawURLEncoding.Decode(d[:], []byte(s[:min(len(s), 12)])); err != nil || n != len(d) || len(s) != 12 {
-		return Digest{}, fmt.Errorf("%q is no digest: 12 characters of base64 are wanted", clip(s))
+	n, err := base64.RawURLEncoding.Decode(d[:], []byte(s[:min(len(s), 12)]))
+	if err != nil || n != len(d) || len(s) != 12 {
+		return Digest{}, fmt.Errorf("invalid digest %q: must be 12 characters of base64", clip(s))
 	}
 	return d, nil
 }
 
-// Identity returns a digest of what makes r the same group as a record of another version of its export: the GroupId
-// if r has one, or else Type, Name, Owner_Account and CreateTime. The service knows no other identity of a group without
-// an ID, and the look-up of a GroupId that is in use compares the same four fields.
+// Identity returns a digest of the fields that identify a group across versions of its export: the GroupId if r has
+// one, else Type, Name, Owner_Account and CreateTime. The lookup of a GroupId that already exists compares the same
+// four fields.
 func (r *Record) Identity() Digest {
 	if r.GroupID != "" {
 		return digestOf("id\x00" + r.GroupID)
@@ -47,7 +48,7 @@ func (r *Record) Identity() Digest {
 	return digestOf(fmt.Sprintf("%s\x00%s\x00%s\x00%d", r.Type, r.OwnerAccount, r.Name, r.CreateTime))
 }
 
-// Sum returns a digest of the whole record as it would be sent.
+// Sum returns a digest of the whole record in wire format.
 func (r *Record) Sum() Digest {
 	sum := sha256.Sum256(r.AppendJSON(make([]byte, 0, 512)))
 	return Digest(sum[:9])

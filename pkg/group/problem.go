@@ -7,42 +7,45 @@ import (
 	"github.com/agnivade/levenshtein"
 )
 
-// A Rule is what a record may break, a word for programs.
+// A Rule identifies a validation rule. The values are part of the results format.
 type Rule string
 
-// The rules. Those of the last group are not about a field but about how the record stands in its export.
+// Rules for fields.
 const (
-	RuleMissing    Rule = "missing"    // the field is required
-	RuleUnknown    Rule = "unknown"    // no field has this name
-	RuleTwice      Rule = "twice"      // it stands more than once
-	RuleKind       Rule = "kind"       // a string where a number is wanted, and the like
-	RuleValue      Rule = "value"      // it is none of those that are allowed
+	RuleMissing    Rule = "missing"    // required field missing
+	RuleUnknown    Rule = "unknown"    // unknown field name
+	RuleDuplicate  Rule = "twice"      // duplicate field
+	RuleKind       Rule = "kind"       // wrong JSON type
+	RuleValue      Rule = "value"      // not one of the allowed values
 	RuleAVChatRoom Rule = "avchatroom" // a Type that cannot be imported
-	RuleRange      Rule = "range"      // the number is too low or too high
-	RuleLength     Rule = "length"     // it has too many bytes
-	RuleCount      Rule = "count"      // it has too many entries
-	RuleCharacters Rule = "characters" // it holds some that are not allowed
-	RulePrefix     Rule = "prefix"     // it begins with what it must not, or not with what it must
-	RuleUTF8       Rule = "utf-8"      // it is none
-
-	RuleJSON    Rule = "json"    // it is no JSON object
-	RuleRow     Rule = "row"     // its row has not the cells of the header
-	RuleSize    Rule = "size"    // it is too long to be read
-	RuleMapping Rule = "mapping" // the mapping made no record of it
-	RuleAnswer  Rule = "answer"  // get_group_info has an error in its place
+	RuleRange      Rule = "range"      // number out of range
+	RuleLength     Rule = "length"     // too many bytes
+	RuleCount      Rule = "count"      // too many entries
+	RuleCharacters Rule = "characters" // invalid characters
+	RulePrefix     Rule = "prefix"     // forbidden prefix, or required prefix missing
+	RuleUTF8       Rule = "utf-8"      // not valid UTF-8
 )
 
-// A Problem is one rule that a record breaks.
+// Rules for the record as a whole.
+const (
+	RuleJSON     Rule = "json"    // not a JSON object
+	RuleRow      Rule = "row"     // CSV row does not match the header
+	RuleSize     Rule = "size"    // record too long
+	RuleMapping  Rule = "mapping" // the mapping failed
+	RuleResponse Rule = "answer"  // get_group_info returned an error for this group
+)
+
+// A Problem is one violation of a rule.
 type Problem struct {
-	Field   string // name of the field, empty if the record as a whole is meant
-	Rule    Rule   // empty for what only counts others
-	Message string // a sentence for people that begins with the field's name
+	Field   string // name of the field, empty for the record as a whole
+	Rule    Rule   // empty if Message only counts further problems
+	Message string // for operators; names the field
 }
 
-// An Error is all that is wrong with a record. It holds at least one problem.
+// An Error lists the problems of an invalid record. It has at least one problem.
 type Error struct {
 	Problems []Problem
-	GroupID  string // the record's, if it has one that can be read, valid or not
+	GroupID  string // the record's GroupId, valid or not; empty if unknown
 }
 
 // Error joins the problems' messages.
@@ -54,7 +57,7 @@ func (e *Error) Error() string {
 	return strings.Join(messages, "; ")
 }
 
-// Field returns the field of the first problem that names one.
+// Field returns the field of the first problem that has one, "" if none has.
 func (e *Error) Field() string {
 	for _, p := range e.Problems {
 		if p.Field != "" {
@@ -64,7 +67,7 @@ func (e *Error) Field() string {
 	return ""
 }
 
-// Rule returns the rule of the first problem that names a field, or else of the first problem.
+// Rule returns the rule of the first problem that has a field, else of the first problem.
 func (e *Error) Rule() Rule {
 	for _, p := range e.Problems {
 		if p.Field != "" {
@@ -74,7 +77,7 @@ func (e *Error) Rule() Rule {
 	return e.Problems[0].Rule
 }
 
-// Code returns the service's own code for what is wrong where the document names one, or 0.
+// Code returns the service's documented error code for the problems, 0 if there is none.
 func (e *Error) Code() int {
 	for _, p := range e.Problems {
 		if p.Rule == RuleAVChatRoom {
@@ -84,24 +87,24 @@ func (e *Error) Code() int {
 	return 0
 }
 
-// hints are for names that people write because other calls of the service know them.
+// hints explain field names that other calls of the service accept.
 var hints = map[string]string{
-	"MemberList":             "import_group takes no members, import_group_member does",
-	"MemberNum":              "import_group takes no members, import_group_member does",
-	"InviteJoinOption":       "create_group knows it, import_group's document does not",
-	"AppMemberDefinedData":   "it belongs to members, not to groups",
-	"ShutUpAllMember":        "modify_group_base_info sets it afterwards",
-	"ErrorCode":              "this looks like an answer of get_group_info",
-	"Appid":                  "this looks like an answer of get_group_info",
-	"LastInfoTime":           "this looks like an answer of get_group_info",
-	"GroupInfo":              "this looks like an answer of get_group_info",
+	"MemberList":             "import_group does not accept members, use import_group_member",
+	"MemberNum":              "import_group does not accept members, use import_group_member",
+	"InviteJoinOption":       "create_group accepts it, import_group does not document it",
+	"AppMemberDefinedData":   "it is a field of members, not of groups",
+	"ShutUpAllMember":        "set it with modify_group_base_info after the import",
+	"ErrorCode":              "this looks like a get_group_info response",
+	"Appid":                  "this looks like a get_group_info response",
+	"LastInfoTime":           "this looks like a get_group_info response",
+	"GroupInfo":              "this looks like a get_group_info response",
 	"MaxMemberNum":           `import_group calls it "MaxMemberCount"`,
-	"NextMsgSeq":             "this looks like an answer of get_group_info",
-	"LastMsgTime":            "this looks like an answer of get_group_info",
-	"AVChatRoomMaxMemberNum": "import_group takes no AVChatRoom",
+	"NextMsgSeq":             "this looks like a get_group_info response",
+	"LastMsgTime":            "this looks like a get_group_info response",
+	"AVChatRoomMaxMemberNum": "import_group does not accept AVChatRoom groups",
 }
 
-// UnknownField says that name is no field, and which one is probably meant.
+// UnknownField returns the problem of an unknown field, with the most similar known name.
 func UnknownField(name string) Problem {
 	p := Problem{Field: clip(name), Rule: RuleUnknown, Message: fmt.Sprintf("unknown field %q", clip(name))}
 	if hint, ok := hints[name]; ok {
@@ -114,7 +117,7 @@ func UnknownField(name string) Problem {
 	return p
 }
 
-// nearest returns the one of known that name is probably a slip of, or "".
+// nearest returns the name in known that is most similar to name, "" if none is similar enough.
 func nearest(name string, known []string) string {
 	if len(name) > 64 {
 		return ""
@@ -133,12 +136,12 @@ func nearest(name string, known []string) string {
 	return best
 }
 
-// clip shortens foreign text so that a message stays readable and an outcome small.
+// clip shortens input text for messages and outcomes.
 func clip(s string) string {
-	const most = 64
-	if len(s) <= most {
+	const maxClip = 64 // bytes
+	if len(s) <= maxClip {
 		return strings.ToValidUTF8(s, "\uFFFD")
 	}
-	cut := strings.ToValidUTF8(s[:most], "")
+	cut := strings.ToValidUTF8(s[:maxClip], "")
 	return cut + "…"
 }

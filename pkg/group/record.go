@@ -1,19 +1,19 @@
-// Package group knows one group to import: its fields, the rules that Tencent Cloud IM's document
-// sets for them, and its JSON on the wire.
+// Package group decodes, validates and encodes one group to import.
 //
-// Decoding and checking are one step: a [Record] that [Decoder.Decode] returns without an error
-// keeps every rule, and an error names all that is wrong at once. Names of fields are matched with
-// their case, an unknown or doubled name is a mistake, and bytes that are not UTF-8 are refused and
-// never replaced.
+// [Decoder.Decode] returns a valid [Record] or an [*Error] that lists all problems. Field names are case-sensitive.
+// Unknown fields, duplicate fields and invalid UTF-8 are errors.
 //
-// The rules are those of "Importing a Group Profile" (tencentcloud.com/document/product/1047/34967,
-// dated 2022-07-06), of "Group System" for IDs and custom fields (trtc.io/document/33529) and of
-// "Feature configuration" for the keys of AppDefinedData (trtc.io/document/34419). Where two of the
-// vendor's texts disagree, the wider rule stands here and the service decides.
+// Sources of the rules:
 //
-// What a group without a MaxMemberCount may hold is told in two ways: 2,000 (1047/34967, 2022-07-06), or as many as
-// the app's plan allows (trtc.io/document/33529, 2025): Trial 20, Standard 500, Pro 2,000, Pro Plus 5,000, Enterprise
-// 6,000; a Community 100,000 or 1,000,000.
+//   - "Importing a Group Profile", tencentcloud.com/document/product/1047/34967, 2022-07-06
+//   - IDs and custom fields: "Group System", trtc.io/document/33529, 2025
+//   - keys of AppDefinedData: "Feature configuration", trtc.io/document/34419
+//
+// Where the vendor's documents disagree, this package applies the wider rule and the service decides.
+//
+// The documents disagree on the default of MaxMemberCount: 2,000 (1047/34967, 2022-07-06), or a limit by plan
+// (trtc.io/document/33529, 2025): Trial 20, Standard 500, Pro 2,000, Pro Plus 5,000, Enterprise 6,000; for a Community
+// 100,000 or 1,000,000.
 package group
 
 import (
@@ -23,11 +23,11 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// A Type is one of the kinds of group that import_group takes.
+// A Type is a group type that import_group accepts.
 type Type string
 
-// The types on the wire. The newer words Work and Meeting are read as Private and ChatRoom and sent
-// as those, because whether import_group knows the newer words is documented nowhere.
+// The types in wire format. The newer names Work and Meeting are sent as Private and ChatRoom, because no document says
+// that import_group accepts the newer names.
 const (
 	Private   Type = "Private"
 	Public    Type = "Public"
@@ -35,7 +35,7 @@ const (
 	Community Type = "Community"
 )
 
-// ParseType returns the wire's word for s, which may be the newer word for it.
+// ParseType parses a type, which may have its newer name.
 func ParseType(s string) (Type, bool) {
 	switch s {
 	case "Private", "Work":
@@ -50,45 +50,43 @@ func ParseType(s string) (Type, bool) {
 	return "", false
 }
 
-// A Record is one group to import. One that [Decoder.Decode] returns without an error is valid.
-// Lengths are in bytes of UTF-8: a Chinese character counts 3. A zero field is absent and is not
-// sent.
+// A Record is one group to import. A Record that [Decoder.Decode] returns without an error is valid. Lengths are in
+// bytes of UTF-8: a Chinese character is 3 bytes. A zero field is absent and is not sent.
 type Record struct {
-	GroupID         string  // at most 48 bytes; if empty the service chooses one, so a second call makes a second group
+	GroupID         string  // at most 48 bytes; if empty the service assigns one, so a second call creates a duplicate
 	Type            Type    // required
 	OwnerAccount    string  // at most 32 bytes; if empty the group has no owner
 	Name            string  // required
 	Introduction    string  // Name, Introduction, Notification and FaceURL: see [Limits]
 	Notification    string  //
 	FaceURL         string  //
-	MaxMemberCount  int64   // 1 to 1,000,000, see [Record.Warnings]; if zero the service's default, see above
+	MaxMemberCount  int64   // 1 to 1,000,000, see [Record.Warnings]; if zero the default, see above
 	ApplyJoinOption string  // FreeAccess, NeedPermission (the service's default) or DisableApply
 	AppDefinedData  []Datum // at most 20
-	CreateTime      int64   // Unix time in seconds, at most a day ahead; if zero the call's, and older history is refused
+	CreateTime      int64   // Unix seconds, at most a day ahead; if zero the time of the call; older history is rejected
 	SupportTopic    bool    // Community only
 }
 
-// A Datum is one custom field of a group. Its key has to be created in the console first.
+// A Datum is one custom field of a group. The operator must create its key in the console first.
 type Datum struct {
 	Key   string `json:"Key"`   // 1 to 16 bytes of A-Z, a-z, 0-9 and _, not a digit first
-	Value string `json:"Value"` // at most 512 bytes, control characters included
+	Value string `json:"Value"` // at most 512 bytes, control characters allowed
 }
 
-// A Warning is about a number above the highest that the vendor documents. The record is sent all the same, and
-// the service decides.
+// A Warning reports a number above the documented maximum. The record is sent and the service decides.
 type Warning struct {
 	Field string // name of the field
 	Rule  Rule   // [RuleRange]
 	Value int64
-	Limit int64 // the highest documented
+	Limit int64 // the documented maximum
 }
 
-// String returns a sentence for people that begins with the field's name.
+// String returns a message for operators that starts with the field's name.
 func (w Warning) String() string {
-	return fmt.Sprintf("%s is %d, documented is %d at most: the service decides", w.Field, w.Value, w.Limit)
+	return fmt.Sprintf("%s is %d, above the documented maximum %d: the service decides", w.Field, w.Value, w.Limit)
 }
 
-// Warnings returns the warnings about a valid record, nil if there are none.
+// Warnings returns the warnings for a valid record, nil if there are none.
 func (r *Record) Warnings() []Warning {
 	if r.Type != Community && r.MaxMemberCount > documentedMemberCount {
 		return []Warning{{fieldMaxMemberCount, RuleRange, r.MaxMemberCount, documentedMemberCount}}
@@ -139,7 +137,7 @@ func (r *Record) AppendJSON(dst []byte) []byte {
 }
 
 func appendQuoted(dst []byte, s string) []byte {
-	// The error is about invalid UTF-8 alone, which no valid record holds.
+	// The only error is invalid UTF-8, which a valid record does not contain.
 	dst, _ = jsontext.AppendQuote(dst, s)
 	return dst
 }

@@ -5,13 +5,13 @@ import "slices"
 // Rules returns all rules.
 func Rules() []Rule {
 	return []Rule{
-		RuleMissing, RuleUnknown, RuleTwice, RuleKind, RuleValue, RuleAVChatRoom, RuleRange, RuleLength, RuleCount,
-		RuleCharacters, RulePrefix, RuleUTF8, RuleJSON, RuleRow, RuleSize, RuleMapping, RuleAnswer,
+		RuleMissing, RuleUnknown, RuleDuplicate, RuleKind, RuleValue, RuleAVChatRoom, RuleRange, RuleLength, RuleCount,
+		RuleCharacters, RulePrefix, RuleUTF8, RuleJSON, RuleRow, RuleSize, RuleMapping, RuleResponse,
 	}
 }
 
-// MaxBytes returns how many bytes the value of a field may have, see [RuleLength]: two numbers for AppDefinedData, of
-// Key and of Value, and none for a field without such a limit.
+// MaxBytes returns the maximum length of a field's value in bytes, see [RuleLength]: two numbers for AppDefinedData,
+// for Key and Value, and nil for a field without a limit.
 func (l Limits) MaxBytes(field string) []int {
 	switch field {
 	case fieldName:
@@ -32,8 +32,7 @@ func (l Limits) MaxBytes(field string) []int {
 	return nil
 }
 
-// Range returns the lowest and the highest number that a field may hold, see [RuleRange]. ok is false if the field is
-// no number.
+// Range returns the minimum and the maximum of a numeric field, see [RuleRange]. ok is false for other fields.
 func Range(field string) (lowest, highest int64, ok bool) {
 	switch field {
 	case fieldMaxMemberCount:
@@ -46,7 +45,7 @@ func Range(field string) (lowest, highest int64, ok bool) {
 	return 0, 0, false
 }
 
-// MaxEntries is how many custom fields AppDefinedData may hold, see [RuleCount].
+// MaxEntries is the maximum number of custom fields in AppDefinedData, see [RuleCount].
 const MaxEntries = maxAppDefinedData
 
 var (
@@ -54,7 +53,7 @@ var (
 	joinOptions = []string{"FreeAccess", "NeedPermission", "DisableApply"}
 )
 
-// Values returns the words that a field may hold, see [RuleValue], and nil for a field that takes others.
+// Values returns the allowed values of a field, see [RuleValue], nil for a field without such a list.
 func Values(field string) []string {
 	switch field {
 	case fieldType:

@@ -19,7 +19,7 @@ func TestTheSameKeyAndBodyGetTheFirstAnswer(t *testing.T) {
 	over(t, func(t *testing.T, w *world, c *caller) {
 		w.service.SensitiveWords = []string{"bad"}
 		c.post(one)
-		made := w.service.Stats().Taken
+		made := w.service.Stats().Created
 		for about, body := range map[string]string{"made": noID, "rejected": `{"Type":"Public","Name":"bad"}`, "taken": other} {
 			first := c.post(body, "Idempotency-Key", `"`+about+`"`)
 			requests := w.service.Stats().Requests
@@ -36,7 +36,7 @@ func TestTheSameKeyAndBodyGetTheFirstAnswer(t *testing.T) {
 				t.Errorf("%s: got %d more requests to the service, want none", about, got-requests)
 			}
 		}
-		if got := w.service.Stats().Taken; got != made+1 {
+		if got := w.service.Stats().Created; got != made+1 {
 			t.Errorf("got %d groups made, want 1", got-made)
 		}
 		r := c.post(`{"Type":"Public","Name":"Two"}`, "Idempotency-Key", "made")
@@ -59,7 +59,7 @@ func TestRequestsWithOneKeyAtOnceMakeOneGroup(t *testing.T) {
 				t.Errorf("got %d, want the group or 409", status)
 			}
 		}
-		if got := w.service.Stats().Taken; got != 1 {
+		if got := w.service.Stats().Created; got != 1 {
 			t.Errorf("got %d groups, want 1", got)
 		}
 		if got := c.post(noID, "Idempotency-Key", "k"); got.status != 201 {
@@ -95,7 +95,7 @@ func TestAnUnknownAnswerIsRememberedToo(t *testing.T) {
 			}
 			w.service.SetFaults(emulator.Faults{})
 		}
-		if got := w.service.Stats(); got.Requests != 1 || got.Taken != 1 {
+		if got := w.service.Stats(); got.Requests != 1 || got.Created != 1 {
 			t.Errorf("got %+v, want one request", got)
 		}
 	})
@@ -120,7 +120,7 @@ func TestAKeyCountsOnItsDayAndTheNext(t *testing.T) {
 			if r := c.post(noID, "Idempotency-Key", "k"); r.status != 201 {
 				t.Errorf("got %d, want 201: %s", r.status, r.body)
 			}
-			if got := w.service.Stats().Taken; got != row.made {
+			if got := w.service.Stats().Created; got != row.made {
 				t.Errorf("at %s: got %d groups, want %d", time.Now().UTC().Format(time.DateTime), got, row.made)
 			}
 		}
@@ -142,8 +142,8 @@ func TestClocksThatDisagreeAboutTheDayMakeOneGroup(t *testing.T) {
 			put(t, w, ahead, string(data))
 		}
 		time.Sleep(22*time.Hour + 59*time.Minute)
-		if r := c.post(noID, "Idempotency-Key", "k"); r.Header.Get("Idempotency-Replayed") != "true" || w.service.Stats().Taken != 1 {
-			t.Errorf("got %d and %d groups, want the first answer: %s", r.status, w.service.Stats().Taken, r.body)
+		if r := c.post(noID, "Idempotency-Key", "k"); r.Header.Get("Idempotency-Replayed") != "true" || w.service.Stats().Created != 1 {
+			t.Errorf("got %d and %d groups, want the first answer: %s", r.status, w.service.Stats().Created, r.body)
 		}
 		if n := len(w.store.Snapshot()); n != 1 {
 			t.Errorf("got %d objects, want the one", n)
@@ -193,7 +193,7 @@ func TestARequestThatDiesIsNotSentTwice(t *testing.T) {
 						t.Errorf("got %d, want %d: %s", r.status, row.want, r.body)
 					}
 				}
-				if got := w.service.Stats().Taken; got != row.made {
+				if got := w.service.Stats().Created; got != row.made {
 					t.Errorf("got %d groups, want %d", got, row.made)
 				}
 			})
@@ -225,8 +225,8 @@ func TestACallerWhoGoesAwayGetsTheAnswerLater(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := c.post(noID, "Idempotency-Key", "k")
-		if r.status != 201 || r.Header.Get("Idempotency-Replayed") != "true" || w.service.Stats().Taken != 1 {
-			t.Errorf("got %d and %d groups, want the first answer: %s", r.status, w.service.Stats().Taken, r.body)
+		if r.status != 201 || r.Header.Get("Idempotency-Replayed") != "true" || w.service.Stats().Created != 1 {
+			t.Errorf("got %d and %d groups, want the first answer: %s", r.status, w.service.Stats().Created, r.body)
 		}
 	})
 }

@@ -79,7 +79,7 @@ func TestTheRateIsSharedAndNobodyWaitsForATurnThatComesTooLate(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if made < 190 || made+later != 500 || w.service.Stats().Taken != made {
+		if made < 190 || made+later != 500 || w.service.Stats().Created != made {
 			t.Errorf("got %d made and %d sent away, want 20 s × 10 of them made and each answered", made, later)
 		}
 		if got := w.service.Stats().BusiestSecond; got > 10 {
@@ -197,8 +197,8 @@ func TestFiveHundredAtOnceAreEachAnsweredAndNoneTwice(t *testing.T) {
 		for g := range w.service.Groups() {
 			names[g.Name] = true
 		}
-		if got := w.service.Stats(); got.Taken != 500 || len(names) != 500 || got.Requests != 500 {
-			t.Errorf("got %d groups with %d names of %d requests, want 500 of each", got.Taken, len(names), got.Requests)
+		if got := w.service.Stats(); got.Created != 500 || len(names) != 500 || got.Requests != 500 {
+			t.Errorf("got %d groups with %d names of %d requests, want 500 of each", got.Created, len(names), got.Requests)
 		}
 	})
 }

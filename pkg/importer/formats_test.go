@@ -50,7 +50,7 @@ func TestAMappedRecordIsRetriedAndDroppedAgainInImportGroupsWords(t *testing.T) 
 		for _, part := range []string{
 			`"record":{"GroupId":"g-down","Name":"down","Type":"Public"},"error"`,
 			`"record":{"GroupId":"g-","Name":"","Type":"Public"},"error"`,
-			`"error":"the mapping fails: cut_bytes is for texts, not for number","attempts":0,`,
+			`"error":"the mapping failed: cut_bytes: the input must be a string, not number","attempts":0,`,
 			`"record":{"foreign":{"title":7}},"error"`,
 		} {
 			if !strings.Contains(failures, part) {
@@ -109,7 +109,7 @@ func TestAnImportGoesOnWithTheMappingThatItBeganWith(t *testing.T) {
 			t.Errorf("got %v, want it to say that the mapping is missing", err)
 		}
 		put(`{Type:"Public",Name:"one \(.title)"`)
-		if _, err := w.mapped("").Import(t.Context(), simKey); err == nil || !strings.Contains(err.Error(), "the mapping is no jq program") {
+		if _, err := w.mapped("").Import(t.Context(), simKey); err == nil || !strings.Contains(err.Error(), "the mapping is not a valid jq program") {
 			t.Errorf("got %v, want it to say that the mapping is none", err)
 		}
 		put(`{Type:"Public",Name:"one \(.title)"}`)
@@ -142,7 +142,7 @@ func TestATruncatedExportImportsWhatItHasAndTheMendedOneTheRest(t *testing.T) {
 		}
 		put(whole[:len(whole)/2])
 		s, err := w.mapped("").Import(t.Context(), key)
-		if err == nil || !strings.Contains(err.Error(), "the gzip stream is cut off after byte") || s.State != results.Stopped || s.Counts.Imported < 100 {
+		if err == nil || !strings.Contains(err.Error(), "the gzip stream is truncated after byte") || s.State != results.Stopped || s.Counts.Imported < 100 {
 			t.Fatalf("got %+v %v, want what could be read imported, and the reason", s, err)
 		}
 		had := s.Counts.Imported

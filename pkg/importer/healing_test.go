@@ -198,7 +198,7 @@ func TestAFailuresFileWrittenByAnotherProgram(t *testing.T) {
 		for range 2 {
 			w.pass(scheduler.Action{Retry: true, Now: true})
 		}
-		if got := w.service.Stats().Taken; got != 10 {
+		if got := w.service.Stats().Created; got != 10 {
 			t.Errorf("got %d groups, want 10", got)
 		}
 		if got, ok := w.store.Snapshot()[simNames.Failures()]; ok {
@@ -218,7 +218,7 @@ func TestOutcomesAheadAreKeptWithAnOlderVersion(t *testing.T) {
 		}}
 		w.put(withoutIDs(500)...)
 		w.within(20 * time.Second)
-		made := w.service.Stats().Taken
+		made := w.service.Stats().Created
 		if made < 150 {
 			t.Fatalf("got %d groups, want some behind the one that waits", made)
 		}

@@ -190,7 +190,7 @@ func TestANewVersionIsANewImportAndTheOldResultsAreKept(t *testing.T) {
 						t.Fatalf("got %+v, %v, want time to be up", s, err)
 					}
 				}
-				made := w.service.Stats().Taken
+				made := w.service.Stats().Created
 				w.put(withIDs(10)...)
 				if s := w.finish(); s.Counts.Imported != 10 {
 					t.Errorf("got %+v, want 10 imported", s.Counts)
@@ -279,8 +279,8 @@ func TestAnExportThatGoesAwayWhileItIsImportedStopsTheRun(t *testing.T) {
 					if took := time.Since(start); took > 7*time.Second {
 						t.Errorf("got an end after %v, want one soon after", took)
 					}
-					if int(s.Counts.Imported) != w.service.Stats().Taken {
-						t.Errorf("got %+v, want the %d groups that were made", s.Counts, w.service.Stats().Taken)
+					if int(s.Counts.Imported) != w.service.Stats().Created {
+						t.Errorf("got %+v, want the %d groups that were made", s.Counts, w.service.Stats().Created)
 					}
 				})
 			})

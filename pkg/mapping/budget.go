@@ -6,23 +6,22 @@ import (
 	"runtime/metrics"
 )
 
-// What a program may do for one record: operations, of which the built-in ones need some hundred, and
-// bytes it may allocate. A single operation can allocate as much again, and a string times a number up to
-// 2 GB: that much the author of a program is trusted.
+// Limits of a program for one record. The built-in programs need a few hundred operations. A single operation can still
+// allocate more than maxBytes, and multiplying a string up to 2 GB: the author of a program is trusted that far.
 const (
-	maxSteps  = 2_000_000
-	maxBytes  = 32 << 20
-	lookEvery = 16 // operations between two looks at the bytes
+	maxSteps    = 2_000_000
+	maxBytes    = 32 << 20
+	sampleEvery = 16 // operations between two readings of the allocated bytes
 )
 
-// A budget is a context that ends when a program has done too much. gojq offers no other hook: it asks the context
-// before each operation. The operations are the program's own; the bytes are those of the whole process.
+// A budget is a context that is done when a program exceeds a limit. gojq checks the context before each operation and
+// has no other hook. The bytes are those allocated by the whole process.
 type budget struct {
-	context.Context //nolint:containedctx // it is one
+	context.Context //nolint:containedctx // a budget is a context
 	steps           int
-	bytes           uint64
+	bytes           uint64 // limit of the process's allocated bytes
 	sample          [1]metrics.Sample
-	spent           error
+	spent           error // the exceeded limit, nil if there is none
 }
 
 var closed = func() <-chan struct{} {
@@ -43,20 +42,18 @@ func (b *budget) allocated() uint64 {
 	return b.sample[0].Value.Uint64()
 }
 
-// Done implements [context.Context].
 func (b *budget) Done() <-chan struct{} {
 	b.steps++
 	switch {
 	case b.spent != nil:
 	case b.steps > maxSteps:
-		b.spent = fmt.Errorf("it does not end within %d operations", maxSteps)
-	case b.steps%lookEvery == 0 && b.allocated() > b.bytes:
-		b.spent = fmt.Errorf("it needs more than %d MiB", maxBytes>>20)
+		b.spent = fmt.Errorf("more than %d operations", maxSteps)
+	case b.steps%sampleEvery == 0 && b.allocated() > b.bytes:
+		b.spent = fmt.Errorf("more than %d MiB of memory", maxBytes>>20)
 	default:
 		return nil
 	}
 	return closed
 }
 
-// Err implements [context.Context].
 func (b *budget) Err() error { return b.spent }

@@ -13,18 +13,18 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// replacement stands for text that is not valid UTF-8, such as half of a surrogate pair.
+// replacement replaces invalid UTF-8, such as a lone surrogate.
 const replacement = "\uFFFD"
 
-// decode reads JSON as gojq wants it: whole numbers stay exact, and the last of doubled names counts, as in jq. damage
-// is put in the place of text that is not valid UTF-8; damaged reports whether there is any.
+// decode decodes JSON for gojq. Integers stay exact. Of duplicate names the last counts, as in jq. damage replaces
+// invalid UTF-8; damaged reports whether there was any.
 func decode(raw []byte, damage string) (v any, damaged bool, err error) {
 	d := decoder{tolerantDecoder(raw), damage, false}
 	if v, err = d.value(); err != nil {
 		return nil, false, err
 	}
 	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
-		return nil, false, fmt.Errorf("something follows at byte %d", d.InputOffset())
+		return nil, false, fmt.Errorf("unexpected data at byte %d", d.InputOffset())
 	}
 	return v, d.damaged, nil
 }
@@ -64,7 +64,7 @@ func (d *decoder) scalar() (any, error) {
 	case '0':
 		return number(tok.String()), nil
 	default:
-		return nil, nil //nolint:nilnil // that is what null is
+		return nil, nil //nolint:nilnil // null
 	}
 }
 
@@ -77,7 +77,7 @@ func (d *decoder) text() (string, error) {
 	if err == nil {
 		return string(text), nil
 	}
-	d.damaged = true // AppendUnquote has put the replacement character there
+	d.damaged = true // AppendUnquote has inserted the replacement character
 	if d.damage == replacement {
 		return string(text), nil
 	}
@@ -127,11 +127,11 @@ func number(text string) any {
 			return n
 		}
 	}
-	n, _ := strconv.ParseFloat(text, 64) // too large is infinite, as in jq
+	n, _ := strconv.ParseFloat(text, 64) // infinite if too large, as in jq
 	return n
 }
 
-// isOther reports whether a record has, under a name of only, another text. The error is that the record is not JSON.
+// isOther reports whether a member named in only has another string. The error reports that the record is not JSON.
 func (p *Program) isOther(raw []byte) (bool, error) {
 	dec := tolerantDecoder(raw)
 	other, err := p.scan(dec)
@@ -139,18 +139,18 @@ func (p *Program) isOther(raw []byte) (bool, error) {
 		if _, err = dec.ReadToken(); errors.Is(err, io.EOF) {
 			return other, nil
 		}
-		err = fmt.Errorf("something follows at byte %d", dec.InputOffset())
+		err = fmt.Errorf("unexpected data at byte %d", dec.InputOffset())
 	}
 	return false, invalid(err)
 }
 
-// hasOther is isOther for a record of which only the first bytes are known.
+// hasOther is isOther for the first bytes of a record.
 func (p *Program) hasOther(head []byte) bool {
 	other, _ := p.scan(tolerantDecoder(head))
 	return other
 }
 
-// scan reads one value. Of doubled names the last counts.
+// scan reads one value. Of duplicate names the last counts.
 func (p *Program) scan(dec *jsontext.Decoder) (other bool, err error) {
 	if dec.PeekKind() != '{' {
 		_, err := dec.ReadValue()
@@ -183,7 +183,7 @@ func (p *Program) scan(dec *jsontext.Decoder) (other bool, err error) {
 	return len(otherNames) > 0, err
 }
 
-// declared returns the name of only that a quoted name stands for, "" if there is none.
+// declared unquotes a name. It returns "" if only does not contain the name.
 func (p *Program) declared(quoted jsontext.Value) string {
 	for name := range p.only {
 		if text, err := jsontext.AppendUnquote(nil, quoted); err == nil && string(text) == name {

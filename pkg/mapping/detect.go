@@ -11,23 +11,23 @@ import (
 	"groupimport/pkg/group"
 )
 
-// A system is one whose records a built-in mapping reads.
+// A system is a source system with a built-in mapping.
 type system struct {
 	mapping string
-	records string // of an export, for messages
-	has     func(record) bool
+	records string // description of its exports, for messages
+	matches func(record) bool
 }
 
 var systems = []system{
 	{"slack", "a Slack export", isSlack},
 	{"mattermost", "a Mattermost bulk export", isMattermost},
-	{"discord", "an answer of Discord", isDiscord},
-	{"rocketchat", "rooms of Rocket.Chat", isRocketChat},
+	{"discord", "a response of Discord's API", isDiscord},
+	{"rocketchat", "Rocket.Chat rooms", isRocketChat},
 	{"sendbird", "a Sendbird export", isSendbird},
-	{"get_group_info", "groups of an answer of get_group_info", isGetGroupInfo},
+	{"get_group_info", "a get_group_info response", isGetGroupInfo},
 }
 
-// Detect returns the built-in mapping of the system that a record has the shape of, "" if it has none of theirs.
+// Detect returns the name of the built-in mapping that matches a record, "" if none does.
 func Detect(raw []byte) string {
 	if s := systemOf(raw); s != nil {
 		return s.mapping
@@ -42,7 +42,7 @@ func systemOf(raw []byte) *system {
 		return nil
 	}
 	for i := range systems {
-		if systems[i].has(object) {
+		if systems[i].matches(object) {
 			return &systems[i]
 		}
 	}
@@ -52,7 +52,7 @@ func systemOf(raw []byte) *system {
 // A record is a JSON object.
 type record map[string]any
 
-// is reports whether the values under all names are of a jq type, such as "string".
+// is reports whether all named members have a jq type, such as "string".
 func (r record) is(kind string, names ...string) bool {
 	return !slices.ContainsFunc(names, func(name string) bool {
 		v, ok := r[name]
@@ -60,7 +60,7 @@ func (r record) is(kind string, names ...string) bool {
 	})
 }
 
-// any reports whether the value under one of the names is of a jq type.
+// any reports whether at least one of the named members has a jq type.
 func (r record) any(kind string, names ...string) bool {
 	return slices.ContainsFunc(names, func(name string) bool { return r.is(kind, name) })
 }
@@ -77,7 +77,7 @@ var (
 	snowflake    = regexp.MustCompile(`^[0-9]{15,20}$`)
 )
 
-// isSlack tells channels, users and messages.
+// isSlack reports whether a record is a channel, a user or a message.
 func isSlack(r record) bool {
 	return r.matches("id", slackChannel) && r.is("number", "created") &&
 		(r.any("object", "topic", "purpose") || r.is("array", "members")) ||
@@ -85,7 +85,7 @@ func isSlack(r record) bool {
 		r["type"] == "message" && r.matches("ts", slackTime)
 }
 
-// mattermostTypes are those of a bulk export's lines; each has its object under the type's name.
+// mattermostTypes are the types of lines in a bulk export. Each line has its object under the type's name.
 var mattermostTypes = []string{
 	"scheme", "role", "emoji", "team", "channel", "user", "bot", "post", "direct_channel", "direct_post",
 }
@@ -114,36 +114,36 @@ func isGetGroupInfo(r record) bool {
 		r.is("string", "GroupId", "ErrorInfo") && r.is("number", "ErrorCode")
 }
 
-// A Guard looks at the first records of an export and tells when all of them belong to another system than the import
-// expects. Nothing may be done about a record while the Guard doubts. The first record that can be imported ends the
-// doubt, so that exports that are right cost nothing. The zero value never doubts.
+// A Guard inspects the first records of an export and detects an export of another system than the mapping expects.
+// The caller must not process a record while [Guard.Doubts] returns true. The first record that can be imported
+// disables the Guard. The zero value is a disabled Guard.
 type Guard struct {
-	mapping string // a built-in one, "" if there is none
-	system  *system
+	mapping string  // name of the built-in mapping, "" if there is none
+	system  *system // of the records so far
 	records int
 	bytes   int
-	watches bool
+	enabled bool
 }
 
-// How much of an export a [Guard] looks at: records, and bytes of them.
+// Limits of what a [Guard] inspects.
 const (
-	maxGuarded      = 20
-	maxGuardedBytes = 256 << 10
+	maxGuarded      = 20        // records
+	maxGuardedBytes = 256 << 10 // bytes of records
 )
 
-// NewGuard returns the Guard of an export that is read from its beginning. program is the text of the mapping, empty
-// without. The author of a program of their own knows what it leaves out: its Guard never doubts.
+// NewGuard returns a Guard for an export that is read from its start. program is the text of the mapping, empty if
+// there is none. The Guard of a program that is not built in is disabled: such a program may skip any records.
 func NewGuard(program string) *Guard {
 	name := nameOf(program)
-	return &Guard{mapping: name, watches: program == "" || name != ""}
+	return &Guard{mapping: name, enabled: program == "" || name != ""}
 }
 
-// Doubts reports whether all records so far look like another system's.
-func (g *Guard) Doubts() bool { return g.watches && g.records > 0 }
+// Doubts reports whether all records so far match another system.
+func (g *Guard) Doubts() bool { return g.enabled && g.records > 0 }
 
-// See looks at the next entry. The error says which mapping to use.
+// See inspects the next entry. The error names the mapping to use.
 func (g *Guard) See(e *export.Entry) error {
-	if !g.watches {
+	if !g.enabled {
 		return nil
 	}
 	var s *system
@@ -151,7 +151,7 @@ func (g *Guard) See(e *export.Entry) error {
 		s = systemOf(e.Raw)
 	}
 	if s == nil || s.mapping == g.mapping || g.system != nil && g.system != s {
-		g.watches = false
+		g.enabled = false
 		return nil
 	}
 	g.system = s
@@ -163,19 +163,19 @@ func (g *Guard) See(e *export.Entry) error {
 	return nil
 }
 
-// isUnusable reports whether an entry holds a record that cannot be imported because of what it is.
+// isUnusable reports whether an entry cannot be imported because it is not in the expected format.
 func (g *Guard) isUnusable(e *export.Entry) bool {
 	switch {
 	case e.Raw == nil || e.Failure != nil:
 		return false
 	case g.mapping != "":
 		return e.Skipped != "" || e.Ignored
-	default: // an answer of get_group_info needs no mapping
-		return e.Problem != nil && e.Problem.Problems[0].Rule != group.RuleAnswer
+	default: // a get_group_info response needs no mapping
+		return e.Problem != nil && e.Problem.Problems[0].Rule != group.RuleResponse
 	}
 }
 
-// End says that the export ends here. The error says which mapping to use.
+// End tells the Guard that the export has ended. The error names the mapping to use.
 func (g *Guard) End() error {
 	if !g.Doubts() {
 		return nil

@@ -49,7 +49,7 @@ func guarded(t *testing.T, program, name string, text []byte) (held int, err err
 }
 
 // Each sample without a mapping, and with each of another system, ends with the name of its own.
-func TestGuard_AnotherSystemsExport(t *testing.T) {
+func TestGuard_OtherSystem(t *testing.T) {
 	for file := range samples {
 		own, _, _ := strings.Cut(file, "/")
 		for _, used := range append(mapping.Names(), "") {
@@ -74,7 +74,7 @@ func TestGuard_AnotherSystemsExport(t *testing.T) {
 	}
 }
 
-func TestGuard_Words(t *testing.T) {
+func TestGuard_Messages(t *testing.T) {
 	slack := sample(t, "slack/channels.json")
 	if _, err := guarded(t, "", "a.json", slack); err == nil ||
 		err.Error() != "it looks like a Slack export: set MAPPING=slack (locally: --map slack)" {
@@ -87,7 +87,7 @@ func TestGuard_Words(t *testing.T) {
 	}
 }
 
-func TestGuard_ExportsThatGoOn(t *testing.T) {
+func TestGuard_ValidExports(t *testing.T) {
 	channel := `{"id":"C58GTD2MP","name":"general","created":1493960964,"members":[]}`
 	many := strings.Repeat(channel+"\n", 30)
 	good := `{"Type":"Public","Name":"a"}`
@@ -97,7 +97,7 @@ func TestGuard_ExportsThatGoOn(t *testing.T) {
 		held          int
 	}{
 		"a good record first":                      {"", good + "\n" + many, 0},
-		"a good record behind others":              {"", channel + "\n" + channel + "\n" + good, 2},
+		"a good record after others":               {"", channel + "\n" + channel + "\n" + good, 2},
 		"records that look like nothing known":     {"", `{"id":1}` + "\n" + `{"id":2}`, 0},
 		"records of two systems":                   {"", channel + "\n" + `{"type":"version","version":1}`, 1},
 		"no record":                                {"", "", 0},
@@ -160,7 +160,7 @@ func TestBaseName(t *testing.T) {
 	}
 }
 
-// A record that could not be mapped is mapped under the name of the export that it came in.
+// A record that could not be mapped is mapped again with the name of its export.
 func TestBuiltIn_SlackDeadLetter(t *testing.T) {
 	program, _ := mapping.Builtin("slack")
 	record := `{"id":"C04NEWPRV","name":"layoffs","created":1656789012,"members":[]}`
@@ -174,8 +174,8 @@ func TestBuiltIn_SlackDeadLetter(t *testing.T) {
 	}
 }
 
-// A post costs nothing but itself, whatever is in it. What is no JSON is rejected.
-func TestMattermost_LinesOfOtherTypes(t *testing.T) {
+// A post does not affect other lines, whatever it contains. Invalid JSON is rejected.
+func TestMattermost_OtherTypes(t *testing.T) {
 	program, _ := mapping.Builtin("mattermost")
 	long := strings.Repeat("x", export.MaxLine)
 	channel := `{"type":"channel","channel":{"team":"t","name":"okc","display_name":"OK","type":"O"}}`
@@ -188,16 +188,16 @@ func TestMattermost_LinesOfOtherTypes(t *testing.T) {
 		"more than 1 MiB":       {`{"type":"post","post":{"message":"` + long + `"}}`, "ignored"},
 		"more than the window":  {`{"type":"post","post":{"message":"` + long + long + `"}}`, "ignored"},
 		"a long channel": {
-			`{"type":"channel","channel":{"purpose":"` + long + `"}}`, "the line has 1048620 bytes, at most 1048576 are read in ",
+			`{"type":"channel","channel":{"purpose":"` + long + `"}}`, "the line is 1048620 bytes, limit 1048576 in ",
 		},
 		"a long line that does not tell its type": {
-			`{"message":"` + long + `","type":"post"}`, "the line has 1048605 bytes, at most 1048576 are read in ",
+			`{"message":"` + long + `","type":"post"}`, "the line is 1048605 bytes, limit 1048576 in ",
 		},
 		"no JSON": {
 			`{"type":"post","post":{`, `not a JSON value: unexpected EOF at byte 23 in {"type":"post","post":{`,
 		},
-		"something behind it": {
-			`{"type":"post"} x`, `not a JSON value: something follows at byte 15 in {"type":"post"} x`,
+		"something after it": {
+			`{"type":"post"} x`, `not a JSON value: unexpected data at byte 15 in {"type":"post"} x`,
 		},
 		"a type given twice, the last counts":  {`{"type":"post",` + channel[1:], ok},
 		"likewise":                             {channel[:len(channel)-1] + `,"type":"post"}`, "ignored"},
@@ -213,7 +213,7 @@ func TestMattermost_LinesOfOtherTypes(t *testing.T) {
 			t.Errorf("%s: got %.300q, want %q", name, got, want)
 		}
 	}
-	// In an array the same.
+	// The same in an array.
 	if got := run(t, program, "a.json", []byte(`[{"type":"post","post":"`+long+`"},`+channel+`]`)); !slices.Equal(got, []string{"ignored", ok}) {
 		t.Errorf("got %.300q", got)
 	}
@@ -230,12 +230,12 @@ func TestCompile_Only(t *testing.T) {
 			t.Errorf("%s: got %q, want %s", program, got, want)
 		}
 	}
-	if _, err := mapping.Compile(`module {only: {type: 1}}; .`, document); err == nil || !strings.Contains(err.Error(), "must be an object of texts") {
+	if _, err := mapping.Compile(`module {only: {type: 1}}; .`, document); err == nil || !strings.Contains(err.Error(), "must be an object of strings") {
 		t.Errorf("got %v", err)
 	}
 }
 
-// TestCompile_Version1 runs the text of each built-in program of version 1, which checkpoints of that version hold.
+// TestCompile_Version1 runs each built-in program of version 1, which checkpoints of that version contain.
 func TestCompile_Version1(t *testing.T) {
 	for _, name := range mapping.Names() {
 		text, err := os.ReadFile("testdata/version1/" + name + ".jq")
@@ -247,7 +247,7 @@ func TestCompile_Version1(t *testing.T) {
 				continue
 			}
 			for _, line := range run(t, string(text), file, sample(t, file)) {
-				if strings.Contains(line, "ignored") || strings.Contains(line, "mapping fails") {
+				if strings.Contains(line, "ignored") || strings.Contains(line, "mapping failed") {
 					t.Errorf("%s: got %s", file, line)
 				}
 			}

@@ -1,10 +1,10 @@
-# Discord: the channels of a guild, an answer of "Get Guild Channels", and threads.
+# Discord: the channels of a guild, a response of "Get Guild Channels", and threads.
 # https://discord.com/developers/docs/resources/guild#get-guild-channels and
-# https://discord.com/developers/docs/resources/channel#channel-object. An ID tells when it was made:
+# https://discord.com/developers/docs/resources/channel#channel-object. An ID contains its creation time:
 # https://discord.com/developers/docs/reference#snowflakes
 #
-# A channel is public if its permission overwrites are there and none denies VIEW_CHANNEL to a role or a member, or
-# allows it to some only. Threads have no overwrites of their own: they become Private.
+# A channel is public if it has permission overwrites and none of them denies VIEW_CHANNEL, or allows it only to a role
+# or a member. Threads have no overwrites: they become Private.
 def is_id: type == "string" and test("^[0-9]+$");
 def is_mask: type == "string" and test("^[0-9]{1,16}$");
 def has_view: (tonumber / 1024 | floor) % 2 == 1; # VIEW_CHANNEL, bit 10
@@ -15,7 +15,7 @@ def is_public:
     type == "object" and (.id | is_id) and (.allow | is_mask) and (.deny | is_mask) and
     (.deny | has_view | not) and (.id == $guild or (.allow | has_view | not)));
 if type != "object" or (.id | is_id | not) or (.type | type) != "number" then
-  skip("not a channel of Discord")
+  skip("not a Discord channel")
 elif .type == 0 or .type == 5 or .type == 10 or .type == 11 or .type == 12 then
   if (.thread_metadata | type) == "object" and .thread_metadata.archived != null and .thread_metadata.archived != false
     and ($include_archived | not) then

@@ -16,11 +16,10 @@ import (
 	"github.com/itchyny/gojq"
 )
 
-// maxGroupID is the longest GroupId, in bytes (tencentcloud.com/document/product/1047/34967).
+// maxGroupID is the maximum length of a GroupId in bytes (tencentcloud.com/document/product/1047/34967, 2022-07-06).
 const maxGroupID = 48
 
-// alter returns what a function that alters its input returns: the altered value, and the input itself in a run that
-// must not alter anything.
+// alter returns the result of a function that alters its input: to, or from in an exact run. It records the change.
 func (p *Program) alter(from, to any) any {
 	if gojq.Compare(from, to) == 0 {
 		return to
@@ -32,7 +31,7 @@ func (p *Program) alter(from, to any) any {
 	return to
 }
 
-// cutBytes is cut_bytes(n).
+// cutBytes implements cut_bytes(n).
 func (p *Program) cutBytes(v any, args []any) any {
 	text, n, err := textAndLength("cut_bytes", v, args)
 	if err != nil || v == nil {
@@ -47,7 +46,7 @@ func (p *Program) cutBytes(v any, args []any) any {
 	return p.alter(text, text[:n])
 }
 
-// fits is fits(n).
+// fits implements fits(n).
 func (p *Program) fits(v any, args []any) any {
 	text, n, err := textAndLength("fits", v, args)
 	if err != nil || v == nil {
@@ -59,10 +58,10 @@ func (p *Program) fits(v any, args []any) any {
 	return text
 }
 
-// change is change(f).
+// change implements change(f).
 func (p *Program) change(v any, args []any) any { return p.alter(v, args[0]) }
 
-// orNil makes of an error what gojq takes for one, and of none null.
+// orNil returns err as a gojq value: null if err is nil.
 func orNil(err error) any {
 	if err != nil {
 		return err
@@ -73,16 +72,16 @@ func orNil(err error) any {
 func textAndLength(name string, v any, args []any) (string, int, error) {
 	n, ok := args[0].(int)
 	if !ok || n < 0 {
-		return "", 0, fmt.Errorf("%s(%v): a length in bytes is wanted", name, args[0])
+		return "", 0, fmt.Errorf("%s(%v): the argument must be a length in bytes", name, args[0])
 	}
 	text, ok := v.(string)
 	if !ok && v != nil {
-		return "", 0, fmt.Errorf("%s is for texts, not for %s", name, gojq.TypeOf(v))
+		return "", 0, fmt.Errorf("%s: the input must be a string, not %s", name, gojq.TypeOf(v))
 	}
 	return text, n, nil
 }
 
-// fitID is fit_id.
+// fitID implements fit_id.
 func (p *Program) fitID(v any, _ []any) any {
 	if v == nil {
 		return nil
@@ -92,12 +91,12 @@ func (p *Program) fitID(v any, _ []any) any {
 		text, ok = strconv.Itoa(n), true
 	}
 	if !ok {
-		return fmt.Errorf("fit_id is for texts and whole numbers, not for %s", gojq.TypeOf(v))
+		return fmt.Errorf("fit_id: the input must be a string or an integer, not %s", gojq.TypeOf(v))
 	}
 	return p.alter(text, fitted(text))
 }
 
-// fitted returns a text as a GroupId.
+// fitted converts text to a valid GroupId.
 func fitted(text string) string {
 	fit := strings.Map(func(c rune) rune {
 		if c < 0x20 || c > 0x7e {
@@ -105,18 +104,18 @@ func fitted(text string) string {
 		}
 		return c
 	}, text)
-	for strings.HasPrefix(fit, "@TGS#") { // only the service may give such an ID
+	for strings.HasPrefix(fit, "@TGS#") { // reserved for IDs that the service assigns
 		fit = fit[len("@TGS#"):]
 	}
 	if fit == text && len(fit) <= maxGroupID {
 		return text
 	}
 	sum := sha256.Sum256([]byte(text))
-	const hashed = 16 // hexadecimal digits: with a billion groups one chance in forty that two are alike
+	const hashed = 16 // hexadecimal digits: the probability of a collision among a billion groups is 1 in 40
 	return fit[:min(len(fit), maxGroupID-hashed-1)] + "-" + hex.EncodeToString(sum[:hashed/2])
 }
 
-// sourceOf returns the member "source" of what a program yields: without what cannot be printed, cut to maxSource.
+// sourceOf returns the member "source" of a program's result: without non-printable characters, cut to maxSource.
 func sourceOf(v any) (string, error) {
 	var text string
 	switch v := v.(type) {
@@ -129,7 +128,7 @@ func sourceOf(v any) (string, error) {
 	case *big.Int:
 		text = v.String()
 	default:
-		return "", fmt.Errorf("source must be a text or a whole number, not %s", gojq.TypeOf(v))
+		return "", fmt.Errorf("source must be a string or an integer, not %s", gojq.TypeOf(v))
 	}
 	printable := []rune(strings.Map(func(c rune) rune {
 		if !unicode.IsPrint(c) {
@@ -140,7 +139,7 @@ func sourceOf(v any) (string, error) {
 	return string(printable[:min(len(printable), maxSource)]), nil
 }
 
-// seconds is for times of any kind that exports have.
+// seconds implements seconds.
 func seconds(v any, _ []any) any {
 	switch v := v.(type) {
 	case nil:
@@ -170,38 +169,39 @@ func seconds(v any, _ []any) any {
 				return int(at.Unix())
 			}
 		}
-		return fmt.Errorf("seconds: %.40q is no time", v)
+		return fmt.Errorf("seconds: %.40q is not a time", v)
 	}
-	return fmt.Errorf("seconds: %s is no time", gojq.TypeOf(v))
+	return fmt.Errorf("seconds: %s is not a time", gojq.TypeOf(v))
 }
 
-// secondsOf tells the unit by the size: 100,000,000,000 seconds are the year 5138, as many milliseconds 1973.
+// secondsOf converts a number to seconds. The magnitude determines the unit: 1e11 seconds are in the year 5138, 1e11
+// milliseconds in 1973.
 func secondsOf(n float64) any {
 	for n >= 1e11 && n <= 1e18 {
 		n /= 1000
 	}
 	if math.IsNaN(n) || n < 0 || n > 1e11 {
-		return fmt.Errorf("seconds: %v is no time", n)
+		return fmt.Errorf("seconds: %v is not a time", n)
 	}
 	return int(math.Floor(n))
 }
 
-// errIgnored leaves out a record that is about something else than a group.
+// errIgnored is the result of ignore: the record is not a group.
 var errIgnored = errors.New("ignored")
 
-// A skipError leaves a record out.
+// A skipError is the result of skip(why).
 type skipError struct{ why string }
 
 func (e *skipError) Error() string { return "skipped: " + e.why }
 
-// skip is skip(why).
+// skip implements skip(why).
 func skip(_ any, args []any) any {
 	why := fmt.Sprint(args[0])
 	if len(why) > 200 {
 		why = strings.ToValidUTF8(why[:200], "") + "…"
 	}
 	if why == "" {
-		why = "the mapping leaves it out"
+		why = "skipped by the mapping"
 	}
 	return &skipError{why}
 }

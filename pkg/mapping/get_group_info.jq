@@ -1,13 +1,13 @@
-# Tencent Cloud IM: a group in an answer of get_group_info, of another SDKAppID.
+# Tencent Cloud IM: a group in a get_group_info response of another SDKAppID.
 # "Obtaining Group Profile", https://www.tencentcloud.com/document/product/1047/34962; the fields of import_group are
-# those of https://www.tencentcloud.com/document/product/1047/34967 (2022-07-06). IDs that the service gave begin with
-# @TGS# and cannot be given again: the group keeps what follows.
+# those of https://www.tencentcloud.com/document/product/1047/34967 (2022-07-06). IDs that the service assigned start with
+# @TGS# and cannot be imported: the group keeps the rest of the ID.
 if type != "object" or .GroupId == null then
-  skip("not a group of an answer of get_group_info")
+  skip("not a group of a get_group_info response")
 elif .ErrorCode == 10010 then
-  skip("get_group_info answered that there is no such group (10010)")
+  skip("get_group_info reported that the group does not exist (10010)")
 elif (.ErrorCode // 0) != 0 then
-  error("get_group_info has no profile of this group, its ErrorCode is \(.ErrorCode)")
+  error("get_group_info reported ErrorCode \(.ErrorCode) for this group")
 else
   {
     GroupId: (if .Type == "Community" then .GroupId else .GroupId | change(ltrimstr("@TGS#")) end),

@@ -1,30 +1,30 @@
-// Package mapping converts records of other systems to import_group's with jq programs
-// (https://jqlang.org/manual, as github.com/itchyny/gojq runs them).
+// Package mapping converts records of other systems to import_group's format with jq programs
+// (https://jqlang.org/manual, run by github.com/itchyny/gojq).
 //
-// A program gets one record and yields one object in import_group's words. It skips the record if it yields nothing.
-// Beside import_group's fields the object may have a member "source": the group's ID in the system that it comes from,
-// a text or a whole number. Beside jq's own functions a program has:
+// The input of a program is one record. The output is one object in import_group's format, or nothing to skip the
+// record. The object may have an additional member "source": the group's ID in its source system, a string or an
+// integer. A program can use jq's own functions and:
 //
-//	cut_bytes(n)      a text, cut to at most n bytes of UTF-8 without splitting a character; null stays null
-//	fits(n)           a text if it has at most n bytes, otherwise null: for what is of no use when cut, such as a URL
-//	fit_id            a text as a GroupId: itself if it is a valid one, otherwise its valid characters and a hash
-//	change(f)         the value of f, noted as a change of its input
-//	seconds           a time as Unix seconds: seconds, milliseconds or microseconds, as a number or in a text;
+//	cut_bytes(n)      truncates a string to at most n bytes of UTF-8 at a character boundary; null stays null
+//	fits(n)           a string of at most n bytes, otherwise null: for values that cannot be truncated, such as a URL
+//	fit_id            converts a string to a GroupId: itself if it is valid, otherwise its valid characters and a hash
+//	change(f)         the value of f, recorded as a change of the input
+//	seconds           converts a time to Unix seconds: seconds, milliseconds or microseconds, as a number or a string;
 //	                  RFC 3339; MongoDB's {"$date": …}; null stays null
-//	skip(why)         leaves the record out and says why
-//	ignore            leaves out a record that is about something else than a group: it gets no outcome
-//	$limits           the limits in force: .Name .Introduction .Notification .FaceUrl, in bytes
+//	skip(why)         skips the record with a reason
+//	ignore            ignores a record that is not a group: it gets no outcome
+//	$limits           the length limits in bytes: .Name .Introduction .Notification .FaceUrl
 //	$name             the export's name without folder and compression, such as "groups.json"
-//	$include_archived whether archived groups are imported
+//	$include_archived whether to import archived groups
 //
-// [export.Mapped.Changed] names the fields whose value cut_bytes, fits, fit_id or change altered.
+// [export.Mapped.Changed] lists the fields whose values cut_bytes, fits, fit_id or change altered.
 //
-// A program may begin with jq's module directive. Records whose member of that name is another text are then ignored
-// without running the program, whatever else they hold:
+// A program may start with jq's module directive. The member "only" declares strings. A record in which a member with a
+// declared name is another string is ignored, and the program does not run:
 //
 //	module {only: {type: "channel"}};
 //
-// A program has no input but the record, no environment and no modules.
+// A program cannot read other input, the environment or modules.
 package mapping
 
 import (
@@ -44,10 +44,10 @@ import (
 )
 
 const (
-	// MaxProgram is the longest program, in bytes. It is kept with the import that it belongs to.
+	// MaxProgram is the maximum length of a program in bytes. Each import stores its program.
 	MaxProgram = 64 << 10
 
-	// maxSource is the longest source ID that is kept, in characters: Mattermost's "team.channel" has up to
+	// maxSource is the maximum length of a source ID in characters: Mattermost's "team.channel" has up to
 	// 64 + 1 + 64, Sendbird's channel_url up to 100.
 	maxSource = 129
 )
@@ -60,7 +60,7 @@ func Names() []string {
 	var names []string
 	files, err := builtin.ReadDir(".")
 	if err != nil {
-		panic(err) // it is part of the program
+		panic(err) // embedded files are always readable
 	}
 	for _, f := range files {
 		names = append(names, strings.TrimSuffix(f.Name(), ".jq"))
@@ -74,7 +74,7 @@ func Builtin(name string) (text string, ok bool) {
 	return string(data), err == nil
 }
 
-// nameOf returns the name of the built-in program with this text, "" of any other.
+// nameOf returns the name of the built-in program with this text, "" for another program.
 func nameOf(text string) string {
 	for _, name := range Names() {
 		if known, _ := Builtin(name); known == text {
@@ -84,12 +84,12 @@ func nameOf(text string) string {
 	return ""
 }
 
-// deadLetter is the name of a dead-letter file, also renamed so that it can be imported, and what an archived version
-// of the export has in its name.
+// deadLetter matches the name of a dead-letter file, also renamed for an import, also of an archived version of an
+// export.
 var deadLetter = regexp.MustCompile(`^(.+?)(\.[0-9a-f]{12})?\.failures\.(ndjson|jsonl)$`)
 
-// BaseName returns the $name of the export at key: without folders and the ending of a compression. A dead-letter
-// file has the name of the export that it belongs to.
+// BaseName returns the $name of the export at key: the name without folders and the extension of a compression. For a
+// dead-letter file, it is the name of its export.
 func BaseName(key string) string {
 	name := path.Base(key)
 	if m := deadLetter.FindStringSubmatch(name); m != nil {
@@ -103,36 +103,36 @@ func BaseName(key string) string {
 	return name
 }
 
-// Settings are the values of a program's variables. An import keeps to those that it began with.
+// Settings are the values of a program's variables. They must not change during an import.
 type Settings struct {
 	Limits          group.Limits
 	Name            string // of the export, see [BaseName]
 	IncludeArchived bool
 }
 
-// A Program converts another system's records to import_group's. It may not be used concurrently.
+// A Program is a compiled mapping. It is not safe for concurrent use.
 type Program struct {
 	code      *gojq.Code
 	variables []any
-	only      map[string]string // see the package's comment
+	only      map[string]string // see the package comment
 
-	exact   bool // the functions that alter values return them as they are
-	altered bool // one of them has altered a value
+	exact   bool // functions return their inputs unaltered
+	altered bool // a function has altered a value
 	out     []byte
 }
 
-// Compile returns the program of a text. The error says where it is wrong.
+// Compile compiles a program. The error includes the line of a syntax error.
 func Compile(text string, s Settings) (*Program, error) {
 	if len(text) > MaxProgram {
-		return nil, fmt.Errorf("the mapping has %d bytes, at most %d are read", len(text), MaxProgram)
+		return nil, fmt.Errorf("the mapping is %d bytes, limit %d", len(text), MaxProgram)
 	}
 	query, err := gojq.Parse(text)
 	if err != nil {
 		at := ""
 		if parse, ok := errors.AsType[*gojq.ParseError](err); ok {
-			at = fmt.Sprintf("in line %d: ", 1+strings.Count(text[:min(parse.Offset, len(text))], "\n"))
+			at = fmt.Sprintf("line %d: ", 1+strings.Count(text[:min(parse.Offset, len(text))], "\n"))
 		}
-		return nil, fmt.Errorf("the mapping is no jq program: %s%w", at, err)
+		return nil, fmt.Errorf("the mapping is not a valid jq program: %s%w", at, err)
 	}
 	p := &Program{variables: []any{
 		map[string]any{
@@ -156,12 +156,12 @@ func Compile(text string, s Settings) (*Program, error) {
 		gojq.WithEnvironLoader(func() []string { return nil }),
 	)
 	if err != nil {
-		return nil, fmt.Errorf("the mapping is no jq program: %w", err)
+		return nil, fmt.Errorf("the mapping is not a valid jq program: %w", err)
 	}
 	return p, nil
 }
 
-// onlyOf returns the member "only" of the module directive that a program begins with.
+// onlyOf returns the member "only" of a program's module directive.
 func onlyOf(query *gojq.Query) (map[string]string, error) {
 	value, ok := query.Meta.ToValue()["only"]
 	if !ok {
@@ -174,12 +174,13 @@ func onlyOf(query *gojq.Query) (map[string]string, error) {
 		only[name], ok = text, ok && isText
 	}
 	if !ok {
-		return nil, errors.New(`the mapping is no jq program: "only" must be an object of texts, such as {type: "channel"}`)
+		return nil, errors.New(
+			`the mapping is not a valid jq program: "only" must be an object of strings, such as {type: "channel"}`)
 	}
 	return only, nil
 }
 
-// Map implements [export.Mapping].
+// Map runs the program on one record.
 func (p *Program) Map(raw []byte) (export.Mapped, error) {
 	if len(p.only) > 0 {
 		if other, err := p.isOther(raw); other || err != nil {
@@ -194,10 +195,10 @@ func (p *Program) Map(raw []byte) (export.Mapped, error) {
 	altered := p.altered
 	if damaged && p.usesDamage(raw, v, err) {
 		return export.Mapped{}, errors.New(
-			"a text that the mapping uses is not valid UTF-8, or holds half of a surrogate pair")
+			"a string that the mapping uses is not valid UTF-8, or contains a lone surrogate")
 	}
 	if err != nil {
-		return left(err)
+		return notMapped(err)
 	}
 	var changed []string
 	if altered {
@@ -206,10 +207,10 @@ func (p *Program) Map(raw []byte) (export.Mapped, error) {
 	return p.mapped(v, changed)
 }
 
-// Ignores implements [export.Mapping].
+// Ignores reports whether the module directive excludes a record with these first bytes.
 func (p *Program) Ignores(head []byte) bool { return len(p.only) > 0 && p.hasOther(head) }
 
-// invalid says why a record is no JSON.
+// invalid returns the error of a record that is not JSON.
 func invalid(err error) error {
 	if s, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
 		err = fmt.Errorf("%w at byte %d", s.Err, s.ByteOffset)
@@ -217,7 +218,7 @@ func invalid(err error) error {
 	return fmt.Errorf("not a JSON value: %w", err)
 }
 
-// run runs the program once. The error is a [*skipError] or errIgnored if it leaves the record out.
+// run runs the program once. The error is a [*skipError] if the record is skipped and errIgnored if it is ignored.
 func (p *Program) run(in any) (any, error) {
 	p.altered = false
 	ctx := newBudget()
@@ -226,11 +227,11 @@ func (p *Program) run(in any) (any, error) {
 		if ctx.spent != nil {
 			err = ctx.spent
 		}
-		return fmt.Errorf("the mapping fails: %w", err)
+		return fmt.Errorf("the mapping failed: %w", err)
 	}
 	v, ok := results.Next()
 	if !ok {
-		return nil, &skipError{"the mapping yields nothing for it"}
+		return nil, &skipError{"the mapping returned no record"}
 	}
 	if err, ok := v.(error); ok {
 		if _, skipped := errors.AsType[*skipError](err); skipped || errors.Is(err, errIgnored) {
@@ -243,13 +244,13 @@ func (p *Program) run(in any) (any, error) {
 		return nil, fails(err)
 	}
 	if ok {
-		return nil, errors.New("the mapping yields more than one record: it must yield one for each")
+		return nil, errors.New("the mapping returned more than one record")
 	}
 	return v, nil
 }
 
-// left returns what an error of run says about the record.
-func left(err error) (export.Mapped, error) {
+// notMapped converts an error of run.
+func notMapped(err error) (export.Mapped, error) {
 	if s, ok := errors.AsType[*skipError](err); ok {
 		return export.Mapped{Skipped: s.why}, nil
 	}
@@ -259,8 +260,8 @@ func left(err error) (export.Mapped, error) {
 	return export.Mapped{}, err
 }
 
-// usesDamage reports whether the texts that are not valid UTF-8 make a difference: the program runs again with
-// another character in the place of the damage. This holds for any program and any function.
+// usesDamage reports whether the result depends on strings with invalid UTF-8. It runs the program again with another
+// replacement, which is correct for all programs and functions.
 func (p *Program) usesDamage(raw []byte, v any, err error) bool {
 	in, _, decodeErr := decode(raw, replacement+"?")
 	if decodeErr != nil {
@@ -273,8 +274,8 @@ func (p *Program) usesDamage(raw []byte, v any, err error) bool {
 	return gojq.Compare(v, again) != 0
 }
 
-// changed returns the fields that would have another value if no function had altered any: the program runs again
-// with functions that alter nothing. A program that fails then may have changed any field.
+// changed returns the fields that functions have altered. It runs the program again with functions that alter nothing
+// and compares the results. If that run fails, it returns all fields.
 func (p *Program) changed(in, v any) []string {
 	p.exact = true
 	full, err := p.run(in)
@@ -290,27 +291,26 @@ func (p *Program) changed(in, v any) []string {
 	return names
 }
 
-// mapped returns the record that a program has yielded.
+// mapped converts the result of a program.
 func (p *Program) mapped(v any, changed []string) (export.Mapped, error) {
 	m := export.Mapped{Changed: changed}
 	if object, ok := v.(map[string]any); ok {
 		source, err := sourceOf(object["source"])
 		if err != nil {
-			return export.Mapped{}, fmt.Errorf("the mapping fails: %w", err)
+			return export.Mapped{}, fmt.Errorf("the mapping failed: %w", err)
 		}
 		m.Source = source
 		delete(object, "source")
 	}
 	var err error
 	if p.out, err = gojq.Marshal(v); err != nil {
-		return export.Mapped{}, fmt.Errorf("the mapping fails: %w", err)
+		return export.Mapped{}, fmt.Errorf("the mapping failed: %w", err)
 	}
 	m.Record = p.out
 	return m, nil
 }
 
-// Find returns the text of the program that a configuration names: a built-in one, or what read returns for a
-// name that ends in .jq.
+// Find returns the text of a program: the result of read for a name that ends in .jq, otherwise a built-in program.
 func Find(name string, read func(name string) ([]byte, error)) (string, error) {
 	if strings.HasSuffix(name, ".jq") {
 		data, err := read(name)
@@ -322,6 +322,6 @@ func Find(name string, read func(name string) ([]byte, error)) (string, error) {
 	if text, ok := Builtin(name); ok && slices.Contains(Names(), name) {
 		return text, nil
 	}
-	return "", fmt.Errorf("there is no mapping %q: name one of %s, or a jq program whose name ends in .jq",
+	return "", fmt.Errorf("unknown mapping %q: use one of %s, or a jq program with a name that ends in .jq",
 		name, strings.Join(Names(), ", "))
 }

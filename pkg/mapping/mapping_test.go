@@ -15,7 +15,7 @@ import (
 	"groupimport/pkg/mapping"
 )
 
-// The samples in testdata have the shapes of real exports, with made-up content:
+// The samples in testdata have the structure of real exports, with invented content:
 //
 //	slack           channels.json, groups.json, mpims.json, dms.json, users.json and a day's messages as in the export that
 //	                github.com/mattermost/mmetl reads (services/slack), and as "How to read Slack data exports",
@@ -89,11 +89,11 @@ var samples = map[string][]string{
 	"get_group_info/answer.json": {
 		`{"Type":"Public","GroupId":"1NVTZEAE4","Owner_Account":"leckie","Name":"MyFirstGroup","Introduction":"TestGroup","Notification":"TestGroup","FaceUrl":"https://this.is.face.url","MaxMemberCount":50,"ApplyJoinOption":"FreeAccess","AppDefinedData":[{"Key":"GroupTestData1","Value":"xxxxx"}],"CreateTime":1426976500} of @TGS#1NVTZEAE4, changed [GroupId]`,
 		`{"Type":"Private","GroupId":"1PRIVATE4","Owner_Account":"leckie","Name":"Board","MaxMemberCount":200,"ApplyJoinOption":"DisableApply","CreateTime":1426976500} of @TGS#1PRIVATE4, changed [GroupId]`,
-		"skipped: get_group_info answered that there is no such group (10010)",
+		"skipped: get_group_info reported that the group does not exist (10010)",
 	},
 }
 
-// TestBuiltIn_Samples maps each file of testdata. The folder names the mapping.
+// TestBuiltIn_Samples maps each file of testdata. The folder is the name of the mapping.
 func TestBuiltIn_Samples(t *testing.T) {
 	tried := map[string]bool{}
 	for file, want := range samples {
@@ -101,7 +101,8 @@ func TestBuiltIn_Samples(t *testing.T) {
 			name, _, _ := strings.Cut(file, "/")
 			tried[name] = true
 			program, _ := mapping.Builtin(name)
-			if head, _, _ := strings.Cut(program, "\nif "); !strings.HasPrefix(head, "# ") || !strings.Contains(head, "https://") {
+			head, _, _ := strings.Cut(program, "\nif ")
+			if !strings.HasPrefix(head, "# ") || !strings.Contains(head, "https://") {
 				t.Error("got no source at the program's head")
 			}
 			if got := run(t, program, "testdata/"+file, sample(t, file)); !slices.Equal(got, want) {
@@ -123,7 +124,7 @@ func sample(t *testing.T, file string) []byte {
 	return text
 }
 
-// What is archived is imported if the operator says so, and as private as it was.
+// IncludeArchived imports archived groups with their original type.
 func TestBuiltIn_IncludeArchived(t *testing.T) {
 	for file, want := range map[string]string{
 		"slack/channels.json":          `{"Type":"Public","GroupId":"C5ARCHIVE1",`,
@@ -142,7 +143,7 @@ func TestBuiltIn_IncludeArchived(t *testing.T) {
 	}
 }
 
-// run maps an export and returns one line for each record.
+// run maps an export and returns a line for each record.
 func run(t *testing.T, program, name string, text []byte) []string {
 	t.Helper()
 	return runWith(t, program, mapping.Settings{Limits: group.DocumentLimits, Name: mapping.BaseName(name)}, name, text)
@@ -172,7 +173,7 @@ func runWith(t *testing.T, program string, settings mapping.Settings, name strin
 		}
 		got = append(got, lineOf(&e))
 		if n = e.Next.N; e.Ignored != (n == e.Pos.N) {
-			t.Errorf("got %d behind %d, ignored %v", n, e.Pos.N, e.Ignored)
+			t.Errorf("got %d after %d, ignored %v", n, e.Pos.N, e.Ignored)
 		}
 	}
 	return got
@@ -197,23 +198,23 @@ func lineOf(e *export.Entry) string {
 	return line
 }
 
-// document is all that most programs need.
+// document are the settings for most programs.
 var document = mapping.Settings{Limits: group.DocumentLimits}
 
-func TestWhatAProgramComesTo(t *testing.T) {
-	const damaged = "a text that the mapping uses is not valid UTF-8, or holds half of a surrogate pair"
+func TestProgram_Results(t *testing.T) {
+	const damaged = "a string that the mapping uses is not valid UTF-8, or contains a lone surrogate"
 	const valid = `{Type:"Public",Name:"a"}`
 	for name, row := range map[string]struct{ program, record, want string }{
 		"a record":                               {valid, `{}`, `{"Type":"Public","Name":"a"}`},
 		"an invalid record":                      {`{Type:"Public",Name:.n}`, `{"n":""}`, `Name is missing or empty in {"Name":"","Type":"Public"}`},
-		"nothing":                                {`empty`, `{}`, "skipped: the mapping yields nothing for it"},
-		"select":                                 {`select(.ok) | ` + valid, `{}`, "skipped: the mapping yields nothing for it"},
+		"nothing":                                {`empty`, `{}`, "skipped: the mapping returned no record"},
+		"select":                                 {`select(.ok) | ` + valid, `{}`, "skipped: the mapping returned no record"},
 		"skip":                                   {`if .x then skip("no \(.x)") else . end`, `{"x":1}`, "skipped: no 1"},
-		"skip without a word":                    {`skip("")`, `{}`, "skipped: the mapping leaves it out"},
-		"an error":                               {`error("bad")`, `{"x":1}`, `the mapping fails: error: bad in {"foreign":{"x":1}}`},
-		"a type error":                           {`.a.b`, `{"a":1}`, `the mapping fails: expected an object but got: number (1) in {"foreign":{"a":1}}`},
-		"two records":                            {valid + "," + valid, `{}`, `the mapping yields more than one record: it must yield one for each in {"foreign":{}}`},
-		"null":                                   {`null`, `{}`, "not a JSON object: it is null in null"},
+		"skip without a word":                    {`skip("")`, `{}`, "skipped: skipped by the mapping"},
+		"an error":                               {`error("bad")`, `{"x":1}`, `the mapping failed: error: bad in {"foreign":{"x":1}}`},
+		"a type error":                           {`.a.b`, `{"a":1}`, `the mapping failed: expected an object but got: number (1) in {"foreign":{"a":1}}`},
+		"two records":                            {valid + "," + valid, `{}`, `the mapping returned more than one record in {"foreign":{}}`},
+		"null":                                   {`null`, `{}`, "not a JSON object: found null in null"},
 		"what is no JSON":                        {valid, `{"a":`, `not a JSON value: unexpected EOF at byte 5 in {"a":`},
 		"of a name twice the last, as in jq":     {`{Type:"Public",Name:.a}`, `{"a":"x","a":"y"}`, `{"Type":"Public","Name":"y"}`},
 		"half a surrogate pair in no field used": {valid, `{"a":"\ud800","\udc00":1}`, `{"Type":"Public","Name":"a"}`},
@@ -221,7 +222,7 @@ func TestWhatAProgramComesTo(t *testing.T) {
 		"half a surrogate pair in a field used":               {`{Type:"Public",Name:.a}`, `{"a":"\ud800"}`, damaged + ` in {"foreign":{"a":"\ud800"}}`},
 		"in a field used through a function that replaces it": {`{Type:"Public",Name:(.a|ascii_downcase)}`, `{"a":"\ud800"}`, damaged + ` in {"foreign":{"a":"\ud800"}}`},
 		"in a word of skip":                                   {`skip(.a)`, `{"a":"\ud800"}`, damaged + ` in {"foreign":{"a":"\ud800"}}`},
-		"behind what is cut":                                  {`{Type:"Public",Name:(.a|cut_bytes(1))}`, `{"a":"x\ud800"}`, `{"Type":"Public","Name":"x"}, changed [Name]`},
+		"after what is cut":                                   {`{Type:"Public",Name:(.a|cut_bytes(1))}`, `{"a":"x\ud800"}`, `{"Type":"Public","Name":"x"}, changed [Name]`},
 		"bytes that are no UTF-8 in no field used":            {valid, "{\"a\":\"\xff\"}", `{"Type":"Public","Name":"a"}`},
 		"the replacement character itself":                    {`{Type:"Public",Name:.a}`, `{"a":"\ufffd"}`, "{\"Type\":\"Public\",\"Name\":\"\ufffd\"}"},
 		"ignore":                                              {`if .x then ignore else ` + valid + ` end`, `{"x":1}`, "ignored"},
@@ -230,7 +231,7 @@ func TestWhatAProgramComesTo(t *testing.T) {
 		"a source that is a number":       {`{Type:"Public",Name:"a",source:.id}`, `{"id":12345678901234567890123}`, `{"Type":"Public","Name":"a"} of 12345678901234567890123`},
 		"a source that cannot be printed": {`{Type:"Public",Name:"a",source:"a\u0000\n\u200bb"}`, `{}`, `{"Type":"Public","Name":"a"} of ab`},
 		"a source that is too long":       {`{Type:"Public",Name:"a",source:("群" * 200)}`, `{}`, `{"Type":"Public","Name":"a"} of ` + strings.Repeat("群", 129)},
-		"a source that is no text":        {`{Type:"Public",Name:"a",source:[]}`, `{}`, `the mapping fails: source must be a text or a whole number, not array in {"foreign":{}}`},
+		"a source that is no text":        {`{Type:"Public",Name:"a",source:[]}`, `{}`, `the mapping failed: source must be a string or an integer, not array in {"foreign":{}}`},
 		"changes by each function, in the order of the fields": {
 			`{FaceUrl:(.u|fits(3)),Introduction:(.u|cut_bytes(3)),Type:"Public",Name:(.n|change(ltrimstr("x"))),GroupId:("群"|fit_id),Notification:(.u|cut_bytes(9))}`,
 			`{"u":"abcd","n":"xy"}`, `{"Type":"Public","GroupId":"-0df737cb62bb5175","Name":"y","Introduction":"abc","Notification":"abcd"}, changed [GroupId Name Introduction FaceUrl]`,
@@ -241,7 +242,7 @@ func TestWhatAProgramComesTo(t *testing.T) {
 		"whole numbers exactly":                       {`{Type:"Public",Name:"\(.a)"}`, `{"a":1234567890123456789012}`, `{"Type":"Public","Name":"1234567890123456789012"}`},
 		"a line of a failures file is no more mapped": {`error`, `{"n":1,"status":"failed","record":{"Type":"Public","Name":"b"}}`, `{"Type":"Public","Name":"b"}`},
 		"but one that was not mapped is":              {`{Type:"Public",Name:.x}`, `{"n":1,"status":"rejected","record":{"foreign":{"x":"c"}}}`, `{"Type":"Public","Name":"c"}`},
-		"and again as often as it fails":              {`error("e")`, `{"n":1,"status":"rejected","record":{"foreign":{"x":"c"}}}`, `the mapping fails: error: e in {"foreign":{"x":"c"}}`},
+		"and again as often as it fails":              {`error("e")`, `{"n":1,"status":"rejected","record":{"foreign":{"x":"c"}}}`, `the mapping failed: error: e in {"foreign":{"x":"c"}}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := run(t, row.program, "a.jsonl", []byte(row.record))
@@ -252,15 +253,15 @@ func TestWhatAProgramComesTo(t *testing.T) {
 	}
 }
 
-func TestHelpers(t *testing.T) {
+func TestProgram_Functions(t *testing.T) {
 	for _, row := range []struct{ program, want string }{
 		{`"群组" | cut_bytes(6)`, `"群组"`},
 		{`"群组" | cut_bytes(5)`, `"群"`},
 		{`"群组" | cut_bytes(2)`, `""`},
 		{`"a😀b" | cut_bytes(4)`, `"a"`},
 		{`null | cut_bytes(4)`, `null`},
-		{`1 | cut_bytes(4)`, `the mapping fails: cut_bytes is for texts, not for number`},
-		{`"a" | cut_bytes(-1)`, `the mapping fails: cut_bytes(-1): a length in bytes is wanted`},
+		{`1 | cut_bytes(4)`, `the mapping failed: cut_bytes: the input must be a string, not number`},
+		{`"a" | cut_bytes(-1)`, `the mapping failed: cut_bytes(-1): the argument must be a length in bytes`},
 		{`"abc" | fits(3)`, `"abc"`},
 		{`"abc" | fits(2)`, `null`},
 		{`null | fits(2)`, `null`},
@@ -279,9 +280,9 @@ func TestHelpers(t *testing.T) {
 		{`{"$date": {"$numberLong": "1500000000123"}} | seconds`, `1500000000`},
 		{`null | seconds`, `null`},
 		{`"" | seconds`, `null`},
-		{`"soon" | seconds`, `the mapping fails: seconds: "soon" is no time`},
-		{`-1 | seconds`, `the mapping fails: seconds: -1 is no time`},
-		{`[] | seconds`, `the mapping fails: seconds: array is no time`},
+		{`"soon" | seconds`, `the mapping failed: seconds: "soon" is not a time`},
+		{`-1 | seconds`, `the mapping failed: seconds: -1 is not a time`},
+		{`[] | seconds`, `the mapping failed: seconds: array is not a time`},
 		{`$limits.Name`, `30`},
 		{`env`, `{}`},
 		{`$ENV.HOME`, `null`},
@@ -333,7 +334,7 @@ func FuzzFitID(f *testing.F) {
 	})
 }
 
-func TestAProgramIsBounded(t *testing.T) {
+func TestProgram_Limits(t *testing.T) {
 	for _, program := range []string{
 		`def f: f; f`, `[range(1e9)] | length`, `last(range(1e12))`, `def f: [f]; f`, `reduce range(100) as $i ("xxxxxxxx"; . + .)`,
 		`[limit(1e9; repeat(1))]`, `{}, (def f: f; f)`, `[recurse(if . < 1e9 then . + 1 else empty end)] | length`,
@@ -342,7 +343,7 @@ func TestAProgramIsBounded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := p.Map([]byte("1")); err == nil || !strings.Contains(err.Error(), "the mapping fails: it ") {
+		if _, err := p.Map([]byte("1")); err == nil || !strings.Contains(err.Error(), "the mapping failed: more than ") {
 			t.Errorf("%s: got %v, want it to be ended", program, err)
 		}
 		// It serves the next record as if nothing had been.
@@ -352,13 +353,13 @@ func TestAProgramIsBounded(t *testing.T) {
 	}
 }
 
-func TestAProgramThatIsNoneSaysWhere(t *testing.T) {
+func TestCompile_InvalidProgram(t *testing.T) {
 	for program, want := range map[string]string{
-		"{\n  Name: .name\n  Type: 1\n}": "the mapping is no jq program: in line 3: ",
-		"nme(1)":                         "the mapping is no jq program: function not defined: nme/1",
-		`input`:                          "the mapping is no jq program: input(s)/0 is not allowed",
-		`include "a"; .`:                 "the mapping is no jq program: ",
-		strings.Repeat(" ", mapping.MaxProgram) + ".": "the mapping has 65537 bytes",
+		"{\n  Name: .name\n  Type: 1\n}": "the mapping is not a valid jq program: line 3: ",
+		"nme(1)":                         "the mapping is not a valid jq program: function not defined: nme/1",
+		`input`:                          "the mapping is not a valid jq program: input(s)/0 is not allowed",
+		`include "a"; .`:                 "the mapping is not a valid jq program: ",
+		strings.Repeat(" ", mapping.MaxProgram) + ".": "the mapping is 65537 bytes, limit 65536",
 	} {
 		if _, err := mapping.Compile(program, document); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%q: got %v, want %s", program, err, want)

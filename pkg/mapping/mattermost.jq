@@ -1,6 +1,6 @@
 # Mattermost: lines of type channel in a bulk export (JSONL); lines of other types are ignored.
 # "Bulk loading data format", https://docs.mattermost.com/onboard/bulk-loading-data-format.html, "Channel object".
-# A channel's name is unique in its team only, and the format tells neither who created it nor when.
+# A channel's name is unique only in its team. The format contains neither its creator nor its creation time.
 module {only: {type: "channel"}};
 def is_gone: . != null and . != 0 and . != false;
 if type != "object" or (.channel | type) != "object" or any(.channel | .team, .name; type != "string") then

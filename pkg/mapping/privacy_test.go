@@ -13,19 +13,20 @@ import (
 	"groupimport/pkg/mapping"
 )
 
-// publicValues are what the documents of each system write where a channel is public. No other value at these places
-// may make a private record public.
+// publicValues are the documented values of public channels. No other value of these fields may make a private record
+// public.
 var publicValues = map[string]string{
 	"slack .is_private":                      "false", // of the API's records in channels.json
 	"sendbird .is_public":                    "true",
 	"discord .permission_overwrites":         "[]",
 	"discord .permission_overwrites[0].deny": `"0"`,
-	"rocketchat .teamId":                     "null", // or dropped: only a room of a team has it
+	"rocketchat .teamId":                     "null", // or absent: only a room of a team has it
 }
 
-// odd are the values that take the place of each field: of each type, and texts that resemble what is documented.
+// odd are values that replace each field: of each type, and strings that resemble documented values.
 var odd = []any{
-	nil, true, false, 0, 1, -1, 2.5, 1e300, "", "x", "o", "p", "P", "public", "Open", "private", "true", "false", "0", "1024x",
+	nil, true, false, 0, 1, -1, 2.5, 1e300,
+	"", "x", "o", "p", "P", "public", "Open", "private", "true", "false", "0", "1024x",
 	[]any{},
 	[]any{nil},
 	[]any{map[string]any{}},
@@ -33,15 +34,15 @@ var odd = []any{
 	map[string]any{"value": 1},
 }
 
-// otherNames are what an export of Slack may be renamed to.
+// otherNames are possible names of a renamed Slack export.
 var otherNames = []string{
 	"", ".json", "channels", "groups (1).json", "acme-groups.json.gz", "private-channels.json", "acme-channels.json",
 	"channels.private.json", "channels-private.json", "channels.json.bak", "xchannels.json", "channel.json", "mychannels (1).json",
 	"channels ().json", "export.json", "channels.json/export.json", "mpims (2).json", "dms.json", "频道.json",
 }
 
-// TestBuiltIn_PrivateStaysPrivate drops and changes each field, also nested ones, of each private record of the
-// samples, and the export's name: no change makes it public.
+// TestBuiltIn_PrivateStaysPrivate removes and changes each field, also nested fields, of each private record of the
+// samples, and the export's name. No change may make the record public.
 func TestBuiltIn_PrivateStaysPrivate(t *testing.T) {
 	private := map[string]int{}
 	for file := range samples {
@@ -76,7 +77,7 @@ func TestBuiltIn_PrivateStaysPrivate(t *testing.T) {
 	}
 }
 
-// rawOf returns the records of a sample as they stand there.
+// rawOf returns the unmapped records of a sample.
 func rawOf(t *testing.T, file string) (raws [][]byte) {
 	t.Helper()
 	src := export.Source{Name: file, Map: &capture{&raws}, Open: func(int64) io.ReadCloser {
@@ -94,7 +95,7 @@ func rawOf(t *testing.T, file string) (raws [][]byte) {
 	return raws
 }
 
-// A capture is a mapping that keeps the records.
+// A capture is a mapping that stores the records.
 type capture struct{ raws *[][]byte }
 
 func (c *capture) Map(raw []byte) (export.Mapped, error) {
@@ -104,10 +105,10 @@ func (c *capture) Map(raw []byte) (export.Mapped, error) {
 
 func (c *capture) Ignores([]byte) bool { return false }
 
-// programs are compiled once for each system and name of an export.
+// programs caches compiled programs by system and name of the export.
 var programs = map[string]*mapping.Program{}
 
-// mappedTo returns the group that a record becomes, ok if it becomes one.
+// mappedTo maps and decodes a record. ok is false if it does not become a valid group.
 func mappedTo(t *testing.T, system, name string, raw []byte) (r group.Record, ok bool) {
 	t.Helper()
 	key := system + " " + name
@@ -133,7 +134,7 @@ func becomes(t *testing.T, system, name string, raw []byte, want group.Type) boo
 	return ok && r.Type == want
 }
 
-// never checks that a record becomes a private group, or none.
+// never checks that a record does not become a public group.
 func never(t *testing.T, system, name, path string, raw []byte) {
 	t.Helper()
 	if r, ok := mappedTo(t, system, name, raw); ok && (r.Type != group.Private || r.ApplyJoinOption == "FreeAccess") {
@@ -141,7 +142,7 @@ func never(t *testing.T, system, name, path string, raw []byte) {
 	}
 }
 
-// vary calls try with the whole record for each change of a field below v.
+// vary calls try with the whole record for each change of a field in v.
 func vary(v any, path string, whole any, try func(path string, value any, changed []byte)) {
 	encoded := func() []byte {
 		raw, err := json.Marshal(whole)
@@ -155,7 +156,7 @@ func vary(v any, path string, whole any, try func(path string, value any, change
 		for name, value := range v {
 			at := path + "." + name
 			delete(v, name)
-			try(at, nil, encoded()) // dropped
+			try(at, nil, encoded()) // removed
 			for _, other := range odd {
 				v[name] = other
 				try(at, other, encoded())
@@ -176,7 +177,7 @@ func vary(v any, path string, whole any, try func(path string, value any, change
 	}
 }
 
-// Only channels.json is public, also as a second download, as a line a record, and compressed.
+// Only channels.json is public, also as a second download, as JSONL, and compressed.
 func TestBuiltIn_SlackFileNames(t *testing.T) {
 	record := rawOf(t, "slack/groups.json")[0]
 	for name, want := range map[string]string{
@@ -196,8 +197,8 @@ func TestBuiltIn_SlackFileNames(t *testing.T) {
 	}
 }
 
-// What is visible to some only is private, though no field says so in a word.
-func TestBuiltIn_PrivateWithoutAWord(t *testing.T) {
+// A channel that is visible only to some is private, even if no field says so explicitly.
+func TestBuiltIn_ImplicitlyPrivate(t *testing.T) {
 	const guild = `{"id":"41771983423143938","guild_id":"41771983423143937","name":"a","type":0,"permission_overwrites":[`
 	const slack = `{"id":"C0A","name":"a","created":1456789012,"members":[],`
 	for _, row := range []struct{ system, name, record, want string }{
@@ -220,7 +221,7 @@ func TestBuiltIn_PrivateWithoutAWord(t *testing.T) {
 			t.Errorf("%s, %q: got another type of %s, want %s", row.system, row.name, row.record, row.want)
 		}
 	}
-	// A public channel that wants a code, or does not say that it wants none, is not free for all.
+	// A public channel does not get FreeAccess if it requires a code, or does not say that it requires none.
 	for system, record := range map[string]string{
 		"rocketchat": `{"_id":"a","t":"c","name":"a","joinCodeRequired":"yes"}`,
 		"sendbird":   `{"channel_url":"a","name":"a","is_public":true}`,

@@ -1,11 +1,11 @@
-# Rocket.Chat: rooms of an answer of rooms.adminRooms, or of the collection rocketchat_room as mongoexport writes it.
+# Rocket.Chat: rooms of a response of rooms.adminRooms, or of the collection rocketchat_room as mongoexport writes it.
 # "Room", https://developer.rocket.chat/apidocs/room-schema (2025-09-02), and
 # "Get All Room Admins", https://developer.rocket.chat/apidocs/get-all-room-admins (2026-06-01)
 #
-# A channel of a team (teamId) becomes Private: if the team is private only its members see it, and the room does not
-# say which it is.
+# A channel of a team (teamId) becomes Private: in a private team only its members see it, and the room does not contain
+# the type of its team.
 if type != "object" or ._id == null or .t == null then
-  skip("not a room of Rocket.Chat")
+  skip("not a Rocket.Chat room")
 elif .t != "c" and .t != "p" then
   skip({d: "a direct message", l: "a livechat", v: "a VoIP room"}["\(.t)"] // "a room of type \(.t)")
 elif .archived != null and .archived != false and ($include_archived | not) then

@@ -1,9 +1,9 @@
-# Sendbird: group channels, from a data export ({"group_channels": […]}) or an answer of "List group channels".
+# Sendbird: group channels, from a data export ({"group_channels": […]}) or a response of "List group channels".
 # https://sendbird.com/docs/chat/platform-api/v3/channel/listing-channels-in-an-application/list-group-channels and
 # https://sendbird.com/docs/chat/platform-api/v3/channel/channel-overview, "Resource representation".
-# A data export does not tell who created a channel.
+# A data export does not contain the creator of a channel.
 if type != "object" or .channel_url == null then
-  skip("not a group channel of Sendbird")
+  skip("not a Sendbird group channel")
 elif any(.freeze, .is_frozen; . != null and . != false) and ($include_archived | not) then
   skip("a frozen channel; INCLUDE_ARCHIVED=true imports it")
 else

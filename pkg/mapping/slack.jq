@@ -1,23 +1,23 @@
 # Slack: channels.json (public channels) and groups.json (private ones) of a workspace export.
 # "How to read Slack data exports", https://slack.com/help/articles/220556107; the fields are those of the conversation
-# object, https://docs.slack.dev/reference/objects/conversation-object; &amp; &lt; &gt; stand for & < >:
+# object, https://docs.slack.dev/reference/objects/conversation-object; &amp; &lt; &gt; are escapes of & < >:
 # https://docs.slack.dev/messaging/formatting-message-text#escaping
 #
-# The records of an export do not say whether a channel is private: the file's name does. Only channels.json, or
-# "channels (1).json" as browsers name a second download, is public. Under any other name all channels become Private.
+# The records of an export do not contain whether a channel is private: the file's name does. Only the channels in
+# channels.json are public, also as "channels (1).json", a second download. In all other files they become Private.
 def unescape:
   if . == null then null
   else split("&lt;") | join("<") | split("&gt;") | join(">") | split("&amp;") | join("&") end;
 def is_channel: # as opposed to users, messages, canvases and logs of the same export
   type == "object" and (.profile // .ts // .text // .mimetype) == null and .created != null and .id != null and
   ((.members | type) == "array" or (.topic | type) == "object" or (.purpose | type) == "object");
-def file: # the name in small letters, without a browser's (1)
+def file: # the name in lower case, without a browser's (1)
   $name | ascii_downcase | if contains("(") then sub(" ?\\([0-9]+\\)(?<end>\\.[a-z]+)$"; "\(.end)") else . end;
-def is_file_of_messages: # also renamed, as acme-dms.json
+def is_file_of_messages: # also renamed, such as acme-dms.json
   file | split(".")[:-1] | join("-") | split("_") | join("-") | split(" ") | join("-") | split("-") | last |
   . == "dms" or . == "mpims";
 def is_set: . != null and . != false;
-def is_public: # answers of the API, which have flags, must say so too
+def is_public: # the flags in API responses must agree
   (file | . == "channels.json" or . == "channels.jsonl" or . == "channels.ndjson") and
   ([.is_private, .is_group, .is_mpim, .is_im] | any(is_set) | not) and
   (.is_private == false or (any(keys[]; startswith("is_") and . != "is_archived" and . != "is_general") | not));

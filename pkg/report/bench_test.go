@@ -34,7 +34,7 @@ func BenchmarkMillion(b *testing.B) {
 					at = at.Add(5 * time.Millisecond)
 					o := outcome.Outcome{N: n + 1, Line: n + 1, Status: outcome.Imported, GroupID: "@TGS#2J4SZEAEL", Attempts: 1, MS: 40 + n%50, At: at}
 					if n%int64(row.notIn) == 0 {
-						o.Status, o.Field, o.Rule, o.Error = outcome.Rejected, "Name", group.RuleLength, fmt.Sprintf("Name has %d bytes, at most 30 are allowed", 31+n%60)
+						o.Status, o.Field, o.Rule, o.Error = outcome.Rejected, "Name", group.RuleLength, fmt.Sprintf("Name is %d bytes, limit 30", 31+n%60)
 						failure = o.AppendRecordLine(failure[:0], []byte(`{"Type":"Public","Name":"A name of a group that is too long for it","GroupId":"@TGS#2J4SZEAEL","Introduction":"Some words"}`))
 						page.Failure(failure)
 					}

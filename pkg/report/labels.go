@@ -174,7 +174,7 @@ func kindAdvice(k outcome.Kind) text {
 var ruleLabels = map[group.Rule]label{
 	group.RuleMissing:    {"%s is missing or empty", "缺少 %s，或其值为空"},
 	group.RuleUnknown:    {"unknown field %s", "未知字段 %s"},
-	group.RuleTwice:      {"%s occurs more than once", "%s 重复出现"},
+	group.RuleDuplicate:  {"%s occurs more than once", "%s 重复出现"},
 	group.RuleKind:       {"%s has the wrong JSON type", "%s 的 JSON 类型不正确"},
 	group.RuleValue:      {"%s has a value that is not allowed", "%s 的值不在允许的范围内"},
 	group.RuleAVChatRoom: {"%s is AVChatRoom, which import_group cannot import", "%s 为 AVChatRoom，import_group 不能导入此类群组"},
@@ -188,7 +188,7 @@ var ruleLabels = map[group.Rule]label{
 	group.RuleRow:        {"%s does not have the cells of the header", "%s的单元格与表头不一致"},
 	group.RuleSize:       {"%s is too long to be read", "%s过长，无法读取"},
 	group.RuleMapping:    {"the mapping could not convert %s", "映射规则无法转换%s"},
-	group.RuleAnswer:     {"get_group_info returned an error instead of %s", "get_group_info 返回了错误而非%s"},
+	group.RuleResponse:   {"get_group_info returned an error instead of %s", "get_group_info 返回了错误而非%s"},
 }
 
 // ruleTitle returns what is wrong with records that break a rule, with the rule's values.

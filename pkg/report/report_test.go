@@ -105,7 +105,7 @@ func usual(total int) *story {
 		case i%500 == 7 && i < total*9/10:
 			o = outcome.Outcome{
 				Status: outcome.Rejected, GroupID: o.GroupID, Field: "Name", Rule: group.RuleLength, At: at,
-				Error: fmt.Sprintf("Name has %d bytes, at most 30 are allowed", 31+i%9),
+				Error: fmt.Sprintf("Name is %d bytes, limit 30", 31+i%9),
 			}
 			record = fmt.Sprintf(`{"Type":"Public","Name":"%s %d","GroupId":"g%d"}`, "客户支持与销售协调小组", i, i)
 		case i%625 == 11:
@@ -333,7 +333,7 @@ func TestPagesSayWhatCameOfIt(t *testing.T) {
 		{"an import with failures, in English", "usual", "en", []string{
 			"49,802 of 50,000 groups were imported. 187 were rejected, 3 failed and will be retried, 8 need manual review.",
 			"imported 49,752", "exists 50", "records 50,000",
-			"90 Name is too long: at most 30 bytes", "the account does not exist: import the owner first", "line 8 · g7", "Name has 38 bytes, at most 30 are allowed",
+			"90 Name is too long: at most 30 bytes", "the account does not exist: import the owner first", "line 8 · g7", "Name is 38 bytes, limit 30",
 			`grep '"status":"rejected"' acme.jsonl.failures.ndjson > acme.fixed.jsonl`, "upload it beside the export", "The scheduler retries them, at the earliest at 2026-11-22 10:",
 		}},
 		{"the same in Chinese", "usual", "zh", []string{"50,000 个群组中已导入 49,802 个。 187 个被拒绝，3 个失败，将自动重试，8 个待确认。", "Name 过长：最多 30 字节", "账号不存在"}},
@@ -529,7 +529,7 @@ func TestFrequentMistakesStandOutAmongMany(t *testing.T) {
 	for i := range 20_000 {
 		o := outcome.Outcome{Status: outcome.Rejected, Rule: group.RuleUnknown, Field: fmt.Sprint("field", i%1500), Error: "unknown field"}
 		if i%10 == 9 {
-			o.Rule, o.Field, o.Error = group.RuleLength, "Name", fmt.Sprintf("Name has %d bytes, at most 30 are allowed", 31+i)
+			o.Rule, o.Field, o.Error = group.RuleLength, "Name", fmt.Sprintf("Name is %d bytes, limit 30", 31+i)
 		}
 		s.add(o, `{}`)
 	}

@@ -23,7 +23,7 @@ func (forgetful) Put(_ context.Context, _ string, body io.Reader) error {
 func BenchmarkWriter(b *testing.B) {
 	raw := []byte(`{"GroupId":"g-00017","Type":"Public","Owner_Account":"leckie","Name":"Team 17","MaxMemberCount":500,"ApplyJoinOption":"FreeAccess"}`)
 	good := imported(17)
-	rejected := &outcome.Outcome{Line: 17, Status: outcome.Rejected, GroupID: "g-00017", Field: "Name", Error: "Name has 31 bytes, at most 30 are allowed", At: at}
+	rejected := &outcome.Outcome{Line: 17, Status: outcome.Rejected, GroupID: "g-00017", Field: "Name", Error: "Name is 31 bytes, limit 30", At: at}
 	for name, o := range map[string]*outcome.Outcome{"imported": good, "rejected": rejected} {
 		b.Run(name, func(b *testing.B) {
 			w := writer(b, forgetful{&blobtest.Bucket{}})

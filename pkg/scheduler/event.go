@@ -84,7 +84,7 @@ func (s *Scheduler) resolve(ctx context.Context, keys []string) (key, reason str
 			reason = cmp.Or(reason, bad)
 		case results.Own(key):
 			reason = cmp.Or(reason, "this program wrote it")
-		case !export.Reads(key):
+		case !export.IsExport(key):
 			reason = cmp.Or(reason, fmt.Sprintf("its name does not end as an export's does: %s", strings.Join(export.Formats, " ")))
 		case strings.HasPrefix(path.Base(key), "."):
 			reason = cmp.Or(reason, "its name begins with a dot: the schedule would not look at it either")

@@ -373,7 +373,7 @@ func (s *Scheduler) exports(ctx context.Context, prefix string) func(yield func(
 				continue
 			}
 			owner, kind := results.Beside(info.Key)
-			if kind != results.NotBeside && (kind != results.BesideWork || export.Reads(owner) || export.Reads(results.ArchivedFrom(owner))) {
+			if kind != results.NotBeside && (kind != results.BesideWork || export.IsExport(owner) || export.IsExport(results.ArchivedFrom(owner))) {
 				f := openAt(&open, owner)
 				switch kind {
 				case results.BesideWork:
@@ -393,7 +393,7 @@ func (s *Scheduler) exports(ctx context.Context, prefix string) func(yield func(
 				folders = append(folders, info.Key)
 				continue
 			}
-			if export.Reads(info.Key) && !strings.HasPrefix(path.Base(info.Key), ".") {
+			if export.IsExport(info.Key) && !strings.HasPrefix(path.Base(info.Key), ".") {
 				open = append(open, &entry{key: info.Key, info: info})
 			}
 		}

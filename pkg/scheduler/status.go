@@ -87,7 +87,7 @@ func (s *Scheduler) List(
 		if err != nil {
 			return nil, Place{}, fmt.Errorf("list exports: %w", err)
 		}
-		if !after.isZero() && order(f, after) <= 0 || !export.Reads(f.key) || !utf8.ValidString(f.key) || f.isGone() && !f.work {
+		if !after.isZero() && order(f, after) <= 0 || !export.IsExport(f.key) || !utf8.ValidString(f.key) || f.isGone() && !f.work {
 			continue // not yet, or an archived version, or JSON cannot hold the key
 		}
 		at, _ := slices.BinarySearchFunc(first, Place{f.key, f.info.Modified}, order)
@@ -118,7 +118,7 @@ func (s *Scheduler) List(
 // its import, or key does not lie below [config.Config.Prefix] or is no export's, the error wraps [fs.ErrNotExist].
 func (s *Scheduler) Status(ctx context.Context, key string) (Status, error) {
 	missing := fmt.Errorf("import of %q: %w", key, fs.ErrNotExist)
-	if !strings.HasPrefix(key, s.Importer.Config.Prefix) || results.Own(key) || !export.Reads(key) {
+	if !strings.HasPrefix(key, s.Importer.Config.Prefix) || results.Own(key) || !export.IsExport(key) {
 		return Status{}, missing
 	}
 	f := entry{key: key}
@@ -149,7 +149,7 @@ var ErrTooLarge = errors.New("file too large")
 // [ErrTooLarge] if it has more than limit bytes.
 func (s *Scheduler) File(ctx context.Context, key string, limit int64) ([]byte, results.Kind, error) {
 	owner, kind := results.Beside(key)
-	isExport := export.Reads(owner) || export.Reads(results.ArchivedFrom(owner))
+	isExport := export.IsExport(owner) || export.IsExport(results.ArchivedFrom(owner))
 	if !isExport || kind == results.BesideWork || !strings.HasPrefix(key, s.Importer.Config.Prefix) || s.unreadable(key) != "" {
 		return nil, kind, fmt.Errorf("file %q: %w", key, fs.ErrNotExist)
 	}

@@ -194,8 +194,8 @@ func TestNoSecondHoldsMoreAttemptsThanTheRate(t *testing.T) {
 		c := newClient(t, s, rate(50))
 		results := importAll(t.Context(), c, records(3000, true))
 		st := s.Stats()
-		if st.Refused != 0 || st.BusiestSecond > 50 {
-			t.Errorf("got %d refused, %d in the busiest second", st.Refused, st.BusiestSecond)
+		if st.Throttled != 0 || st.BusiestSecond > 50 {
+			t.Errorf("got %d refused, %d in the busiest second", st.Throttled, st.BusiestSecond)
 		}
 		if st.Requests < 3500 || st.Lookups == 0 || int64(st.Requests) != c.Attempts() {
 			t.Errorf("got %d requests, %d look-ups, %d attempts", st.Requests, st.Lookups, c.Attempts())
@@ -340,8 +340,8 @@ func TestAttemptThatIsWrittenOnceMoreCountsWhenItIsWritten(t *testing.T) {
 			return s.RoundTrip(r)
 		}), rate(10))
 		results := importAll(t.Context(), c, records(100, true))
-		if got := s.Stats(); got.Refused != 0 || countEnds(results)["imported"] != 100 {
-			t.Errorf("got %d refused, %v", got.Refused, countEnds(results))
+		if got := s.Stats(); got.Throttled != 0 || countEnds(results)["imported"] != 100 {
+			t.Errorf("got %d refused, %v", got.Throttled, countEnds(results))
 		}
 	})
 }

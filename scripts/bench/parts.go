@@ -111,8 +111,8 @@ func (b *bench) paceImport(file string, rate, limit, latency int, stopAfter time
 func (b *bench) foundPace(what, who string, stats emulator.Stats, budget int, lost time.Duration) {
 	mean := rate(stats, lost)
 	b.found("pace", what, who, fig("mean", mean, "/s"), fig("of the budget", 100*mean/float64(budget), " %"),
-		fig("busiest second", float64(stats.BusiestSecond), ""), fig("refused", float64(stats.Refused), ""),
-		fig("refused share", 100*float64(stats.Refused)/float64(stats.Requests), " %"))
+		fig("busiest second", float64(stats.BusiestSecond), ""), fig("refused", float64(stats.Throttled), ""),
+		fig("refused share", 100*float64(stats.Throttled)/float64(stats.Requests), " %"))
 }
 
 // ceiling imports without a rate, beside Benthos and the baseline, over plain HTTP and TLS.
@@ -126,8 +126,8 @@ func ceiling(b *bench) {
 			var speed, cpu [3]float64
 			for i, run := range []program{unlimited, benthos, bare} {
 				u, stats := b.against(over == "TLS", delays(5, 0, -1), func(s *service) usage { return run(b, s, file, 0) })
-				if stats.Taken != n {
-					fmt.Printf("ceiling: the service created %d groups of %d\n", stats.Taken, n)
+				if stats.Created != n {
+					fmt.Printf("ceiling: the service created %d groups of %d\n", stats.Created, n)
 				}
 				speed[i], cpu[i] = rate(stats, 0), float64(u.cpu.Microseconds())/float64(n)
 				b.found("ceiling", over+", 5 ms", who[i], fig("rate", speed[i], "/s"), fig("CPU", cpu[i], " µs a record"))
@@ -147,7 +147,7 @@ func small(b *bench) {
 		u, stats := b.against(true, delays(50, 10, 200), run)
 		cpu := float64(u.cpu.Microseconds()) / float64(stats.Requests)
 		b.found("small", what, who, fig("mean", rate(stats, 0), "/s"),
-			fig("busiest second", float64(stats.BusiestSecond), ""), fig("refused", float64(stats.Refused), ""),
+			fig("busiest second", float64(stats.BusiestSecond), ""), fig("refused", float64(stats.Throttled), ""),
 			fig("CPU", cpu, " µs a call"),
 			fig("at 200 a second", cpu*200/10_000, " % of a core"), fig("memory", u.memory, " MB"))
 	}
@@ -221,7 +221,7 @@ func (b *bench) importUnlimited(part, file string, n, times int) {
 }
 
 var (
-	resumed = regexp.MustCompile(`: ([a-z.]+): going on at (\S+ \S+) took (\S+) ms and (\S+) bytes`)
+	resumed = regexp.MustCompile(`: ([a-z.]+): resuming at (\S+ \S+) took (\S+) ms and (\S+) bytes`)
 	reading = regexp.MustCompile(`(?m)^Benchmark(Reader|StandardLibrary)/(\S+).* (\S+) MB/s`)
 )
 
@@ -235,7 +235,7 @@ func resume(b *bench) {
 		return out.String()
 	}
 	value := func(text string) float64 { return must(strconv.ParseFloat(text, 64)) }
-	out := test("-run", "TestGoingOn$", "-goon.size", fmt.Sprint(*size), "-timeout", "60m", "-v")
+	out := test("-run", "TestReader_ResumeCost$", "-resume.size", fmt.Sprint(*size), "-timeout", "60m", "-v")
 	for _, m := range resumed.FindAllStringSubmatch(out, -1) {
 		b.found("resume", fmt.Sprintf("at %s of %d bytes, %s", m[2], *size, m[1]), "groupimport",
 			fig("took", value(m[3]), " ms"), fig("read", value(m[4]), " bytes"))

@@ -155,8 +155,8 @@ func ImportOverInvocations(t *testing.T, n int, bucket blob.Bucket, key string, 
 			t.Fatalf("got %+v, want record %d imported", o, i+1)
 		}
 	}
-	if s := service.Stats(); s.Imports != n || s.Taken != n {
-		t.Errorf("got %d calls and %d groups, want %d of each: none cut off, none created twice", s.Imports, s.Taken, n)
+	if s := service.Stats(); s.Imports != n || s.Created != n {
+		t.Errorf("got %d calls and %d groups, want %d of each: none cut off, none created twice", s.Imports, s.Created, n)
 	}
 	return invocations
 }

@@ -11,35 +11,36 @@ import (
 	"groupimport/pkg/group"
 )
 
-// Fields of an answer of get_group_info (tencentcloud.com/document/product/1047/34962).
+// Fields of a get_group_info response (tencentcloud.com/document/product/1047/34962).
 const (
-	answerMaxMembers = "MaxMemberNum" // import_group's MaxMemberCount
-	answerCode       = "ErrorCode"    // of this group: not 0 if the service has not told of it
-	answerID         = "GroupId"
-	codeNoGroup      = 10010
+	responseMaxMembers = "MaxMemberNum" // import_group's MaxMemberCount
+	responseCode       = "ErrorCode"    // of this group; 0 means success
+	responseID         = "GroupId"
+	codeNoGroup        = 10010
 
-	// ownPrefix begins the IDs that the service gave. No other may: import_group refuses them.
-	ownPrefix = "@TGS#"
+	// servicePrefix starts the IDs that the service assigned. import_group rejects other IDs with this prefix.
+	servicePrefix = "@TGS#"
 )
 
-// answer makes of an element of an answer of get_group_info a record, and decodes it: what import_group does not know is
-// dropped and counted, MaxMemberNum is renamed, and an ID that the service gave loses its prefix, so that the group keeps
-// one of its own. A group that the service says it does not have is left out.
-func (r *Reader) answer(e *Entry) {
+// convertResponse converts an element of a get_group_info response to a record and decodes it. It drops and counts
+// fields unknown to import_group, renames MaxMemberNum and cuts the prefix of an ID that the service assigned. It skips
+// a group that does not exist.
+func (r *Reader) convertResponse(e *Entry) {
 	members, err := membersOf(e.Raw)
 	if err != nil {
-		r.decode(e) // which says what is wrong
+		r.decode(e) // reports the problem
 		return
 	}
 	community := false
 	for _, m := range members {
 		switch {
-		case m.name == answerCode && string(m.value) != "0" && m.value.Kind() == '0':
+		case m.name == responseCode && string(m.value) != "0" && m.value.Kind() == '0':
 			if string(m.value) == fmt.Sprint(codeNoGroup) {
-				e.Skipped = "get_group_info answered that there is no such group (10010)"
+				e.Skipped = "get_group_info reported that the group does not exist (10010)"
 			} else {
 				e.Problem = &group.Error{Problems: []group.Problem{{
-					Field: answerCode, Rule: group.RuleAnswer, Message: "get_group_info has no profile of this group, its ErrorCode is " + string(m.value),
+					Field: responseCode, Rule: group.RuleResponse,
+					Message: "get_group_info reported ErrorCode " + string(m.value) + " for this group",
 				}}}
 			}
 			return
@@ -51,16 +52,16 @@ func (r *Reader) answer(e *Entry) {
 	source, cut := "", false
 	for _, m := range members {
 		switch {
-		case m.name == answerMaxMembers:
+		case m.name == responseMaxMembers:
 			m.name, m.quoted = "MaxMemberCount", []byte(`"MaxMemberCount"`)
 			if string(m.value) == "0" {
-				continue // no limit of its own
+				continue // the group has no limit
 			}
-		case m.name == answerID:
+		case m.name == responseID:
 			source = strings.Trim(string(m.value), `"`)
-			if rest, ok := strings.CutPrefix(string(m.value), `"`+ownPrefix); ok && rest != `"` && !community {
+			if rest, ok := strings.CutPrefix(string(m.value), `"`+servicePrefix); ok && rest != `"` && !community {
 				m.value, cut = jsontext.Value(`"`+rest), true
-				r.drop("the prefix " + ownPrefix + " of GroupId")
+				r.drop("the prefix " + servicePrefix + " of GroupId")
 			}
 		case !group.IsField(m.name):
 			r.drop(m.name)
@@ -77,23 +78,23 @@ func (r *Reader) answer(e *Entry) {
 	if e.Problem == nil {
 		e.Source = source
 		if cut {
-			e.Changed = []string{answerID}
+			e.Changed = []string{responseID}
 		}
 	}
 }
 
-// A member is one of a JSON object.
+// A member is a member of a JSON object.
 type member struct {
 	name   string
 	quoted []byte
 	value  jsontext.Value
 }
 
-// membersOf returns the members of a JSON object, as pieces of raw: those before the error if there is one.
+// membersOf returns the members of a JSON object as slices of raw. On error, it returns the members before the error.
 func membersOf(raw []byte) ([]member, error) {
 	dec := jsontext.NewDecoder(bytes.NewReader(raw), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	if tok, err := dec.ReadToken(); err != nil || tok.Kind() != '{' {
-		return nil, errors.New("no object")
+		return nil, errors.New("not an object")
 	}
 	piece := func() (jsontext.Value, error) {
 		v, err := dec.ReadValue()
@@ -110,7 +111,7 @@ func membersOf(raw []byte) ([]member, error) {
 		if err != nil {
 			return members, err
 		}
-		name, _ := jsontext.AppendUnquote(nil, quoted) // what is not UTF-8 is no field's name
+		name, _ := jsontext.AppendUnquote(nil, quoted) // no field name has invalid UTF-8
 		members = append(members, member{string(name), quoted, value})
 	}
 	_, err := dec.ReadToken()

@@ -18,11 +18,12 @@ import (
 	"groupimport/pkg/group"
 )
 
-var goonSize = flag.Int64("goon.size", 4<<20, "bytes of the exports that TestGoingOnNearTheEnd goes on in")
+var resumeSize = flag.Int64("resume.size", 4<<20, "size in bytes of the exports of TestReader_ResumeCost")
 
-// TestGoingOn reads what the first record costs at 10 %, 50 % and 99 % of a large export, and behind the tenth from
-// its end: in a plain one a range and the head, not all that stands before. With -v it tells how long it took.
-func TestGoingOn(t *testing.T) {
+// TestReader_ResumeCost measures the cost of the first record after resuming at 10 %, 50 % and 99 % of a large export
+// and before its last ten records. In an uncompressed export, resuming must read only the head and a range. -v shows
+// the times.
+func TestReader_ResumeCost(t *testing.T) {
 	texts := sample(1000)
 	for _, form := range []string{"jsonl", "json", "csv", "jsonl.gz", "jsonl.zst"} {
 		format, compression, _ := strings.Cut(form, ".")
@@ -36,8 +37,8 @@ func TestGoingOn(t *testing.T) {
 			}
 			return r.Records()
 		}
-		const each = 1000          // positions that are remembered
-		var some []export.Position // behind every each-th record
+		const each = 1000          // keep a position after each 1000 records
+		var some []export.Position // kept positions
 		var last [10]export.Position
 		n := 0
 		start := time.Now()
@@ -51,7 +52,7 @@ func TestGoingOn(t *testing.T) {
 			last[n%len(last)] = e.Next
 			n++
 		}
-		t.Logf("%s: %d records of %d bytes of text: read in %v", form, n, *goonSize, time.Since(start).Round(time.Millisecond))
+		t.Logf("%s: %d records of %d bytes of text: read in %v", form, n, *resumeSize, time.Since(start).Round(time.Millisecond))
 		for _, row := range []struct {
 			where string
 			at    export.Position
@@ -75,18 +76,18 @@ func TestGoingOn(t *testing.T) {
 					break
 				}
 			}
-			t.Logf("%s: going on at %s took %.2f ms and %d bytes", form, row.where, float64(took.Microseconds())/1000, read)
+			t.Logf("%s: resuming at %s took %.2f ms and %d bytes", form, row.where, float64(took.Microseconds())/1000, read)
 			if want := min(int64(n)-row.at.N+1, int64(len(last))); int64(rest) != want {
 				t.Errorf("%s: got %d records from %+v of %d, want %d", form, rest, row.at, n, want)
 			}
 			if compression == "" && read > 256<<10 {
-				t.Errorf("%s: got %d bytes read to go on at byte %d, want a range", form, read, row.at.Offset)
+				t.Errorf("%s: got %d bytes read to resume at byte %d, want a range", form, read, row.at.Offset)
 			}
 		}
 	}
 }
 
-// write writes an export of goonSize bytes of text that repeats the records of text.
+// write writes an export of resumeSize bytes that repeats the records of text.
 func write(t *testing.T, name, format, compression string, text []byte) {
 	t.Helper()
 	f, err := os.Create(name)
@@ -111,7 +112,7 @@ func write(t *testing.T, name, format, compression string, text []byte) {
 		head, body = first+"\n", rest
 	}
 	fmt.Fprint(out, head, body)
-	for size := int64(len(body)); size < *goonSize; size += int64(len(body)) {
+	for size := int64(len(body)); size < *resumeSize; size += int64(len(body)) {
 		fmt.Fprint(out, separator, body)
 	}
 	fmt.Fprint(out, tail)
@@ -125,7 +126,7 @@ func write(t *testing.T, name, format, compression string, text []byte) {
 	}
 }
 
-// An onDisk is an export in a file, and how many bytes of it have been read.
+// An onDisk is an export in a file. It counts the bytes read.
 type onDisk struct {
 	name string
 	read int64
