@@ -154,5 +154,5 @@ func (a *claim) forget(ctx context.Context) error {
 // came on this day. The key itself is anything and is not shown.
 func claimName(prefix string, day time.Time, idempotencyKey string) string {
 	sum := sha256.Sum256([]byte(idempotencyKey))
-	return results.AnswersFolder(prefix) + day.UTC().Format(results.DayFormat) + "/" + hex.EncodeToString(sum[:])
+	return results.ResponsesFolder(prefix) + day.UTC().Format(results.DayFormat) + "/" + hex.EncodeToString(sum[:])
 }

@@ -61,7 +61,7 @@ func TestAnImportIsShownFromItsBeginToItsEnd(t *testing.T) {
 		c := w.caller(direct)
 		const key = "exports/a.jsonl"
 		put(t, w, key, append(records(3000), `{"Type":"Publ","Name":"broken"}`)...)
-		if im := look(c, key); im.State != results.Waiting || im.Reason != "it has not begun" || im.Counts.Records() != 0 {
+		if im := look(c, key); im.State != results.Waiting || im.Reason != "not started" || im.Counts.Records() != 0 {
 			t.Errorf("got %+v before the first run, want it waiting", im)
 		}
 
