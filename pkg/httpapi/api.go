@@ -300,7 +300,8 @@ func (a *api) authorize(r *http.Request) (refusal answer, ok bool) {
 
 // toImports leads people from the root to the list of imports.
 func toImports(context.Context, *http.Request) answer {
-	return answer{status: http.StatusFound, kind: "text/plain; charset=utf-8", body: []byte(listPath + "\n")}.with("Location", listPath)
+	ans := answer{status: http.StatusFound, kind: "text/plain; charset=utf-8", body: []byte(listPath + "\n")}
+	return ans.with("Location", listPath)
 }
 
 func healthz(context.Context, *http.Request) answer {

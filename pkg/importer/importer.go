@@ -69,7 +69,7 @@ const (
 // Reasons why a run ends before the end of the export, as causes of its context.
 var (
 	ErrTimeUp = errors.New("time is up")
-	errUndone = errors.New("a record could not be done")
+	errUndone = errors.New("a record has no outcome")
 )
 
 // An Importer imports exports from one bucket.

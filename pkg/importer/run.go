@@ -278,7 +278,7 @@ func (r *run) start(ctx context.Context, it *item, e *export.Entry) bool {
 	if rec.GroupID == "" && it.pos.N <= r.began {
 		it.outcome = &outcome.Outcome{
 			Status: outcome.Unknown, At: time.Now(),
-			Error: "the run before died when this record, which has no GroupId, may have been sent: the group may exist", // in pkg/report
+			Error: "an earlier run died after it may have sent this record, which has no GroupId: the group may exist",
 		}
 		return true
 	}
@@ -494,7 +494,7 @@ func (r *run) ended(why, err error) leaving {
 	case r.round > 0 && (errors.Is(err, blob.ErrChanged) || errors.Is(err, fs.ErrNotExist)):
 		return leaving{
 			results.Waiting, results.CauseEdited, 0,
-			"the failures file was edited during a round of retries; the next goes on with it",
+			"the dead-letter file was edited during a round of retries; the next run retries the rest",
 		}
 	case err != nil && errors.Is(err, blob.ErrChanged):
 		return leaving{

@@ -288,7 +288,7 @@ func (r *run) conclude(ctx context.Context, end ending, finish finisher) (Summar
 			r.dir.RemoveWork(r.writing, &end.cp)
 		case errors.Is(err, context.DeadlineExceeded) && r.writing.Err() != nil:
 			// The next run only writes the results.
-			summary.State, summary.Reason, err = results.Waiting, "time is up while the results are written", nil
+			summary.State, summary.Reason, err = results.Waiting, "time is up before the results were written", nil
 		default:
 			summary.State, summary.Reason = results.Stopped, err.Error()
 		}

@@ -65,7 +65,7 @@ type Checkpoint struct {
 	Round int `json:"round,omitzero"`
 
 	// Assign is the seed of GroupIds for records without one. It is empty if no GroupIds are assigned. The first run
-	// sets it. Later runs use it whatever their configuration and bucket: another ID would create another group.
+	// sets it. Later runs use it even if the configuration or the bucket changes: another ID would create another group.
 	Assign string `json:"assign,omitzero"`
 
 	// Mapping is the text of the jq program that maps the export's records to those of import_group. It is empty without

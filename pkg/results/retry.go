@@ -45,7 +45,7 @@ func (p RetryPolicy) Retries(s outcome.Status) bool {
 	return s == outcome.Failed || s == outcome.Unknown && p.Unknown
 }
 
-// left returns the number of records to retry, whatever the number of rounds.
+// left returns the number of records to retry, without a limit of rounds.
 func (m *Manifest) left(p RetryPolicy) int64 {
 	if m.Replaced {
 		return 0

@@ -118,7 +118,7 @@ type job struct {
 // Pass runs the jobs that are due for all exports below [config.Config.Prefix], oldest export first, until ctx ends.
 //
 // The list costs one request for each 1,000 keys. An import has five or six keys: the export, the results, the
-// report, the work folder (one key, whatever its contents), the mark of the finished version, and perhaps a
+// report, the work folder (one key), the mark of the finished version, and perhaps a
 // dead-letter file. A finished import without records to retry costs no further request. Other imports cost a few
 // requests each.
 //

@@ -23,7 +23,7 @@ import (
 type Status struct {
 	Key     string          `json:"key"`
 	State   results.State   `json:"state"`            // Waiting if the import has not started
-	Cause   results.Cause   `json:"cause,omitzero"`   // why the import is stopped or waiting; empty if there is only a Reason
+	Cause   results.Cause   `json:"cause,omitzero"`   // why the import is stopped or waiting; may be empty
 	Code    int             `json:"code,omitzero"`    // ErrorCode of the service, with CauseService
 	Reason  string          `json:"reason,omitzero"`  // why the import is stopped or waiting, as text
 	Again   time.Time       `json:"again,omitzero"`   // earliest next run of a stopped import
@@ -86,7 +86,8 @@ func (s *Scheduler) List(
 		if err != nil {
 			return nil, Place{}, fmt.Errorf("list exports: %w", err)
 		}
-		if !after.isZero() && order(f, after) <= 0 || !export.IsExport(f.key) || !utf8.ValidString(f.key) || f.isGone() && !f.work {
+		isBefore := !after.isZero() && order(f, after) <= 0
+		if isBefore || !export.IsExport(f.key) || !utf8.ValidString(f.key) || f.isGone() && !f.work {
 			continue // not yet, or an archived version, or JSON cannot hold the key
 		}
 		at, _ := slices.BinarySearchFunc(first, Place{f.key, f.info.Modified}, order)
@@ -149,7 +150,8 @@ var ErrTooLarge = errors.New("file too large")
 func (s *Scheduler) File(ctx context.Context, key string, limit int64) ([]byte, results.Kind, error) {
 	owner, kind := results.Beside(key)
 	isExport := export.IsExport(owner) || export.IsExport(results.ArchivedFrom(owner))
-	if !isExport || kind == results.BesideWork || !strings.HasPrefix(key, s.Importer.Config.Prefix) || s.unreadable(key) != "" {
+	if !isExport || kind == results.BesideWork ||
+		!strings.HasPrefix(key, s.Importer.Config.Prefix) || s.unreadable(key) != "" {
 		return nil, kind, fmt.Errorf("file %q: %w", key, fs.ErrNotExist)
 	}
 	info, err := s.Importer.Bucket.Stat(ctx, key)

@@ -139,7 +139,8 @@ func (h *Handler) do(ctx context.Context, id string, raw []byte) ([]byte, error)
 	if err != nil {
 		return nil, err
 	}
-	h.Log.InfoContext(ctx, "invocation ends", "imports", pass.Imports, "done", pass.Done, "left", pass.Left, "reason", pass.Reason)
+	h.Log.InfoContext(ctx, "invocation ends",
+		"imports", pass.Imports, "done", pass.Done, "left", pass.Left, "reason", pass.Reason)
 	return response, pass.Err()
 }
 
