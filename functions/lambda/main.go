@@ -30,8 +30,8 @@ func main() {
 		Open:     func(bucket string) (blob.Bucket, error) { return s3blob.Open(os.Getenv, bucket, log) },
 		Secret:   newSecrets(os.Getenv, log).get,
 		Serve:    serveURL,
-		Measured: metrics.run,
-		Passed:   metrics.pass,
+		OnRunEnd: metrics.run,
+		OnPass:   metrics.pass,
 	}})
 }
 

@@ -281,7 +281,7 @@ func TestTwoInstancesAtOnceImportOnce(t *testing.T) {
 		t.Errorf("got %d calls, want %d", s.Imports, n)
 	}
 	if !slices.ContainsFunc(states, func(s string) bool { return strings.Contains(s, `"state":"finished"`) }) ||
-		!slices.ContainsFunc(states, func(s string) bool { return strings.Contains(s, "uses the rate that all runs share") }) {
+		!slices.ContainsFunc(states, func(s string) bool { return strings.Contains(s, "uses the shared rate") }) {
 		t.Errorf("got %q, want one that imports and one that says who does", states)
 	}
 }

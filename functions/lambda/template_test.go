@@ -448,7 +448,7 @@ func TestNothingTheProgramWritesStartsIt(t *testing.T) {
 			own := []string{
 				n.Results(), n.Failures(), n.Report(), n.Manifest(), n.Progress(), n.Work() + "lease/000001", n.Work() + "checkpoint/000012",
 				n.Work() + "parts/000001-000001", n.Work() + "parts/000001-ahead", n.Archived("v1", time.Time{}).Results(), n.Archived("v1", time.Time{}).Failures(),
-				n.Archived("v1", time.Time{}).Report(), n.Archived("v1", time.Time{}).Manifest(), results.RateNames(prefix).Work() + "lease/000001", results.AnswersFolder(prefix) + "20261122/" + strings.Repeat("9f", 32),
+				n.Archived("v1", time.Time{}).Report(), n.Archived("v1", time.Time{}).Manifest(), results.RateNames(prefix).Work() + "lease/000001", results.ResponsesFolder(prefix) + "20261122/" + strings.Repeat("9f", 32),
 			}
 			for _, key := range own {
 				if !results.Own(key) || tp.triggers("groups", key) {
@@ -526,7 +526,7 @@ func TestPoliciesCoverWhatTheCodeDoesAndNoMore(t *testing.T) {
 			if action == "s3:PutObject" && !tp.allowed("ImportFunction", action, "arn:aws:s3:::groups/"+results.Names{Export: "exports/a.csv"}.Report()) {
 				t.Error("the report cannot be written")
 			}
-			key := results.AnswersFolder("exports/") + "20261122/" + strings.Repeat("9f", 32)
+			key := results.ResponsesFolder("exports/") + "20261122/" + strings.Repeat("9f", 32)
 			if !tp.allowed("HttpFunction", action, "arn:aws:s3:::groups/"+key) || tp.allowed("ImportFunction", "s3:PutObject", "arn:aws:s3:::groups/"+key) {
 				t.Errorf("HttpFunction, and no other, is to %s %s", action, key)
 			}

@@ -24,7 +24,7 @@ func serveURL(ctx context.Context, h http.Handler, raw []byte) ([]byte, error) {
 	var e events.LambdaFunctionURLRequest
 	lax := json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	if err := json.Unmarshal(raw, &e, lax); err != nil {
-		return nil, errors.New("the event is no request of a function URL") // err would quote it
+		return nil, errors.New("the event is not a request of a function URL") // err would quote it
 	}
 	if a := e.RequestContext.Authorizer; a != nil && a.IAM != nil {
 		ctx = httpapi.Authenticated(ctx)

@@ -284,7 +284,7 @@ func TestErrorsHaveNamedTypes(t *testing.T) {
 		{"no role", map[string]string{"TENCENTCLOUD_SECRETID": "", "EXPORT_BUCKET": "fourth-1250000000"}, resumeEvent, "ConfigError", "the function has no role"},
 		{"a region that is none", map[string]string{"COS_REGION": "Guangzhou", "EXPORT_BUCKET": "fifth-1250000000"}, resumeEvent, "ConfigError", "COS_REGION"},
 		{"a prefix that is no folder", map[string]string{"EXPORT_PREFIX": "exports"}, resumeEvent, "ConfigError", "EXPORT_PREFIX"},
-		{"a request that is none", map[string]string{"HTTP_TOKEN": "a-token-of-some-length"}, []byte(`{"httpMethod":"GET","path":"/","headers":5}`), "EventError", "no request of a function URL"},
+		{"a request that is none", map[string]string{"HTTP_TOKEN": "a-token-of-some-length"}, []byte(`{"httpMethod":"GET","path":"/","headers":5}`), "EventError", "not a request of a function URL"},
 		{"a secret key that is wrong", map[string]string{"TENCENTCLOUD_SECRETKEY": "wrong"}, cosEvent(acme), "RunError", ""},
 		{"a key that the service refuses", map[string]string{"TIM_SECRET_KEY": "wrong"}, cosEvent(acme), "StoppedError", "exports/acme.jsonl"},
 		{"and mended", nil, cosEvent(acme), "", ""},

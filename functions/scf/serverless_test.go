@@ -275,7 +275,7 @@ func TestNothingTheProgramWritesStartsIt(t *testing.T) {
 			for _, key := range []string{
 				n.Results(), n.Failures(), n.Report(), n.Manifest(), n.Progress(), n.Export + ".finished-0123456789ab0123456789ab", n.Export + ".finished-0123456789ab0123456789ab-retry", n.Work() + "lease/000001", n.Work() + "checkpoint/000012",
 				n.Work() + "parts/000001-000001", n.Work() + "parts/000001-ahead", n.Archived("v1", time.Time{}).Results(), n.Archived("v1", time.Time{}).Failures(),
-				n.Archived("v1", time.Time{}).Report(), n.Archived("v1", time.Time{}).Manifest(), results.RateNames(prefix).Work() + "lease/000001", results.AnswersFolder(prefix) + "20261122/" + strings.Repeat("9f", 32),
+				n.Archived("v1", time.Time{}).Report(), n.Archived("v1", time.Time{}).Manifest(), results.RateNames(prefix).Work() + "lease/000001", results.ResponsesFolder(prefix) + "20261122/" + strings.Repeat("9f", 32),
 			} {
 				if !results.Own(key) || d.starts(bucketName, key) {
 					t.Errorf("%s: the program writes it, so it is no export and must not start the function", key)
@@ -578,7 +578,7 @@ func TestPolicyOfImports_CoversWhatTheCodeDoesAndNoMore(t *testing.T) {
 	if err := b.Put(t.Context(), names.Results(), &breaking{left: 20 << 20}); err == nil {
 		t.Error("got no error of a body that breaks off")
 	}
-	g.check([2]string{"PutObject", results.AnswersFolder("exports/") + "20261122/x"})
+	g.check([2]string{"PutObject", results.ResponsesFolder("exports/") + "20261122/x"})
 }
 
 func TestPolicyOfHTTP_CoversWhatTheCodeDoesAndNoMore(t *testing.T) {

@@ -43,7 +43,7 @@ func serveURL(ctx context.Context, h http.Handler, raw []byte) ([]byte, error) {
 	var e urlRequest
 	lax := json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	if err := json.Unmarshal(raw, &e, lax); err != nil {
-		return nil, errors.New("the event is no request of a function URL") // err would quote it
+		return nil, errors.New("the event is not a request of a function URL") // err would quote it
 	}
 	ctx = httpapi.Authenticated(ctx)
 	r, err := e.request(ctx)

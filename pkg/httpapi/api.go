@@ -1,26 +1,26 @@
-// Package httpapi is the HTTP API: one group, and how imports are doing. It is one [http.Handler] for all platforms, whose
-// packages turn the events of their function URLs into requests.
+// Package httpapi is the HTTP API: it imports single groups and shows the status of imports. One [http.Handler]
+// serves all platforms. The packages of the platforms convert the events of their function URLs into requests.
 //
-//	POST /groups           imports one group: the body is one record
-//	GET  /                 leads to /imports
-//	GET  /imports          how imports are doing, a page of them: in JSON, or in HTML for browsers
-//	GET  /imports/{key}    how the import of one export is doing, in JSON or HTML; and, under their own keys, the
-//	                       report, the results and the dead-letter file, up to 4 MB
-//	GET  /healthz          that the handler answers; it asks neither the service nor the bucket.
-//	                       503 if the program is not set up, see [Unavailable]
-//	GET  /openapi.json     all of this as OpenAPI 3.1
+//	POST /groups           imports one group; the body is one record
+//	GET  /                 redirects to /imports
+//	GET  /imports          lists the status of imports, page by page, as JSON or HTML
+//	GET  /imports/{key}    shows the status of one import, as JSON or HTML. With the key of a report, a results file
+//	                       or a dead-letter file: returns the file, up to 4 MB
+//	GET  /healthz          reports that the handler runs; it calls neither the service nor the bucket.
+//	                       503 if the configuration is incomplete, see [Unavailable]
+//	GET  /openapi.json     describes this API as OpenAPI 3.1
 //
-// # Who may
+// # Authentication
 //
-// Callers bear a token (Authorization: Bearer …), or the platform checks them. Browsers cannot bear one by
-// themselves: for what is only read, the token also counts as the password of Basic authentication, with any
-// user. What writes takes neither that nor a cookie, and JSON only, so that no other site's page can make a
-// browser write. /healthz and /openapi.json hold nothing that is not in this repository, and are open.
+// Callers send a token (Authorization: Bearer …), or the platform authenticates them. A browser cannot send a bearer
+// token by itself: GET also accepts the token as the password of Basic authentication, with any user name. POST
+// accepts neither Basic authentication nor cookies, and JSON only, so another site's page cannot make a browser
+// write. /healthz and /openapi.json are public.
 //
-// # Answers
+// # Responses
 //
-// Every request gets one: handlers return an answer, which is written as a whole. What is not 2xx is a problem
-// of RFC 9457. No answer holds a secret, nor an error of a library that might quote one.
+// Handlers return a response, which is written as a whole. A response that is not 2xx is a problem of RFC 9457. A
+// response never contains a secret, nor an error of a library that might quote one.
 package httpapi
 
 import (
@@ -46,22 +46,22 @@ import (
 )
 
 const (
-	// A request is answered within requestTime, or deadlineMargin before its context's deadline: the platform
-	// has its own way to say that time is up, which tells the caller nothing. 29 s is what gateways wait.
+	// A request gets its response within requestTime, or deadlineMargin before its context's deadline: the response of
+	// the platform at the deadline has no details. Gateways wait 29 s.
 	requestTime    = 26 * time.Second
 	deadlineMargin = time.Second
 
-	// Requests at once above which callers are asked to come later. One that waits for its turn holds some
-	// 50 KB, the connection's buffers included.
-	atOnce = 600
+	// maxRequests limits the concurrent requests. A request that waits for a permit needs some 50 KB, including the
+	// buffers of the connection.
+	maxRequests = 600
 )
 
-// Config is what the handler needs.
+// Config is the configuration of the handler.
 type Config struct {
 	Config  config.Config
 	Bucket  blob.Bucket                 // of the exports
-	Folder  string                      // the local folder that Bucket is, for the commands of pages; empty for an object store
-	Clients func() (*tim.Client, error) // makes clients that share one rate limiter, see [config.Config.Clients]
+	Folder  string                      // local folder of Bucket, for the commands in pages; empty for an object store
+	Clients func() (*tim.Client, error) // returns clients that share one rate limiter, see [config.Config.Clients]
 	Log     *slog.Logger                // nil discards
 }
 
@@ -71,24 +71,25 @@ type api struct {
 	bucket    blob.Bucket
 	folder    string // see Config
 	dialer    *dialer
-	scheduler *scheduler.Scheduler // for the states of imports alone
-	token     [sha256.Size]byte    // of the token; compared as hashes, so that not even its length shows in the time
+	scheduler *scheduler.Scheduler // only for the status of imports
+	token     [sha256.Size]byte    // hash of the token: comparing hashes does not leak its length
 	platform  bool
 	log       *slog.Logger
-	room      chan struct{} // for requests
-	long      chan struct{} // for long bodies that are read
+	room      chan struct{} // limits requests
+	long      chan struct{} // limits long bodies
 }
 
-// New returns the handler. Its error says that nothing would check who calls.
+// New returns the handler. The error says that the configuration would not authenticate callers, or that no client
+// can be created.
 func New(c Config) (http.Handler, error) {
 	switch {
 	case c.Config.HTTPToken == "" && !c.Config.HTTPPlatform:
-		return nil, errors.New("nobody checks who calls: set HTTP_TOKEN (openssl rand -hex 24 makes one), " +
-			"or HTTP_AUTH=platform where the platform checks callers")
+		return nil, errors.New("callers are not authenticated: set HTTP_TOKEN (create one with openssl rand -hex 24), " +
+			"or HTTP_AUTH=platform if the platform authenticates callers")
 	case c.Config.HTTPToken != "" && c.Config.HTTPPlatform:
-		return nil, errors.New("HTTP_TOKEN and HTTP_AUTH=platform are both set: a request has room for one of them")
+		return nil, errors.New("HTTP_TOKEN and HTTP_AUTH=platform are both set: set only one of them")
 	case c.Config.HTTPToken != "" && len(c.Config.HTTPToken) < config.MinToken:
-		return nil, errors.New("HTTP_TOKEN is too short: openssl rand -hex 24 makes one")
+		return nil, errors.New("HTTP_TOKEN is too short: create one with openssl rand -hex 24")
 	}
 	client, err := c.Clients()
 	if err != nil {
@@ -96,9 +97,10 @@ func New(c Config) (http.Handler, error) {
 	}
 	i := &importer.Importer{Config: c.Config, Bucket: c.Bucket, Log: c.Log}
 	a := &api{
-		config: c.Config, bucket: c.Bucket, folder: c.Folder, dialer: &dialer{dial: c.Clients, client: client}, scheduler: &scheduler.Scheduler{Importer: i},
-		token: sha256.Sum256([]byte(c.Config.HTTPToken)), platform: c.Config.HTTPPlatform, log: c.Log,
-		room: make(chan struct{}, atOnce), long: make(chan struct{}, longAtOnce),
+		config: c.Config, bucket: c.Bucket, folder: c.Folder, dialer: &dialer{dial: c.Clients, client: client},
+		scheduler: &scheduler.Scheduler{Importer: i},
+		token:     sha256.Sum256([]byte(c.Config.HTTPToken)), platform: c.Config.HTTPPlatform, log: c.Log,
+		room: make(chan struct{}, maxRequests), long: make(chan struct{}, maxLongBodies),
 	}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
@@ -106,15 +108,15 @@ func New(c Config) (http.Handler, error) {
 	return a, nil
 }
 
-// An answer is what a request gets.
+// An answer is the response to a request.
 type answer struct {
 	status int
-	header http.Header // besides what all have; may be nil
-	kind   string      // of the body
+	header http.Header // besides the headers of all responses; may be nil
+	kind   string      // Content-Type of the body
 	body   []byte
 }
 
-// with returns the answer with one more header.
+// with returns the response with one more header.
 func (ans answer) with(name, value string) answer {
 	if ans.header == nil {
 		ans.header = http.Header{}
@@ -123,13 +125,13 @@ func (ans answer) with(name, value string) answer {
 	return ans
 }
 
-// later returns the answer with a Retry-After of at least a second.
+// later returns the response with a Retry-After of after, rounded up to whole seconds, at least one.
 func (ans answer) later(after time.Duration) answer {
 	seconds := max(1, int64((after+time.Second-1)/time.Second))
 	return ans.with("Retry-After", strconv.FormatInt(seconds, 10))
 }
 
-// write writes the answer to a request with this method.
+// write writes the response to a request with this method.
 func (ans answer) write(w http.ResponseWriter, method string) {
 	h := w.Header()
 	maps.Copy(h, ans.header)
@@ -147,11 +149,10 @@ func (ans answer) write(w http.ResponseWriter, method string) {
 	}
 	w.WriteHeader(ans.status)
 	if method != http.MethodHead {
-		_, _ = w.Write(ans.body) // the caller has gone
+		_, _ = w.Write(ans.body) // an error means that the caller has disconnected
 	}
 }
 
-// ServeHTTP implements [http.Handler].
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	ans := a.safely(r)
@@ -160,28 +161,30 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if ans.status >= 500 {
 		level = slog.LevelWarn
 	}
-	a.log.Log(r.Context(), level, "http request", "method", r.Method, "path", r.URL.Path, "status", ans.status, "ms", time.Since(start).Milliseconds())
+	a.log.Log(r.Context(), level, "http request", "method", r.Method, "path", r.URL.Path,
+		"status", ans.status, "ms", time.Since(start).Milliseconds())
 }
 
-// safely answers a request also if that panics.
+// safely handles a request, also if the handler panics.
 func (a *api) safely(r *http.Request) (ans answer) {
 	defer func() {
 		if p := recover(); p != nil {
 			a.log.ErrorContext(r.Context(), "http request panics", "panic", p, "stack", string(debug.Stack()))
-			ans = problem{Status: http.StatusInternalServerError, Detail: "a fault of this program: its log says more"}.answer()
+			ans = problem{Status: http.StatusInternalServerError, Detail: "internal error: see the log"}.answer()
 		}
 	}()
 	return a.answer(r)
 }
 
-// busy is the answer to a request for which there is no room.
+// busy is the response to a request beyond a limit.
 var busy = problem{
-	Status: http.StatusServiceUnavailable, Detail: "too many requests at once; this one has done nothing", Retry: retrySafe,
+	Status: http.StatusServiceUnavailable, Retry: retrySafe,
+	Detail: "too many concurrent requests; this request had no effect",
 }
 
-// A route is what can be done at a path.
+// A route is the handler of a path.
 type route struct {
-	methods []string // HEAD goes with GET
+	methods []string // without OPTIONS
 	open    bool     // without authorization
 	do      func(context.Context, *http.Request) answer
 }
@@ -197,7 +200,9 @@ func (a *api) route(path string) (route, bool) {
 	case path == listPath:
 		return route{methods: read, do: a.listImports}, true
 	case one && key != "":
-		return route{methods: read, do: func(ctx context.Context, r *http.Request) answer { return a.showImport(ctx, r, key) }}, true
+		return route{methods: read, do: func(ctx context.Context, r *http.Request) answer {
+			return a.showImport(ctx, r, key)
+		}}, true
 	case path == "/healthz":
 		return route{methods: read, open: true, do: healthz}, true
 	case path == "/openapi.json":
@@ -206,22 +211,25 @@ func (a *api) route(path string) (route, bool) {
 	return route{}, false
 }
 
-// answer answers a request.
+// answer handles a request.
 func (a *api) answer(r *http.Request) answer {
 	route, ok := a.route(r.URL.Path)
 	if !ok {
-		return problem{Status: http.StatusNotFound, Detail: "there is POST /groups, GET /imports, GET /imports/{key}, GET /healthz and GET /openapi.json"}.answer()
+		return problem{
+			Status: http.StatusNotFound,
+			Detail: "no such path: use POST /groups, GET /imports, GET /imports/{key}, GET /healthz or GET /openapi.json",
+		}.answer()
 	}
 	allow := strings.Join(append(slices.Clone(route.methods), http.MethodOptions), ", ")
 	switch {
 	case r.Method == http.MethodOptions:
 		return answer{status: http.StatusNoContent}.with("Allow", allow)
 	case !slices.Contains(route.methods, r.Method):
-		return problem{Status: http.StatusMethodNotAllowed, Detail: "this path takes " + allow}.answer().with("Allow", allow)
+		return problem{Status: http.StatusMethodNotAllowed, Detail: "allowed methods: " + allow}.answer().with("Allow", allow)
 	case route.open:
 		return route.do(r.Context(), r)
 	}
-	if refusal, ok := a.admit(r); !ok {
+	if refusal, ok := a.authorize(r); !ok {
 		return refusal
 	}
 	select {
@@ -246,37 +254,38 @@ func Authenticated(ctx context.Context) context.Context {
 	return context.WithValue(ctx, authenticated{}, true)
 }
 
-// BadRequest returns a handler that answers every request with 400 and detail, for what a platform hands over as a request
-// and is none.
+// BadRequest returns a handler whose response is always 400 with detail, for events of a platform that are not valid
+// requests.
 func BadRequest(detail string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		problem{Status: http.StatusBadRequest, Detail: detail}.answer().write(w, r.Method)
 	})
 }
 
-// admit says whether the caller may.
-func (a *api) admit(r *http.Request) (refusal answer, ok bool) {
+// authorize checks the request's credentials. If they are missing or wrong, it returns the response.
+func (a *api) authorize(r *http.Request) (refusal answer, ok bool) {
 	if a.platform {
 		if r.Context().Value(authenticated{}) != nil {
 			return answer{}, true
 		}
 		return problem{
 			Status: http.StatusForbidden,
-			Detail: "HTTP_AUTH is platform, and the platform has not checked this request: give the function URL the AuthType AWS_IAM, or set HTTP_TOKEN",
+			Detail: "HTTP_AUTH is platform, but the platform has not authenticated this request: set the AuthType of the " +
+				"function URL to AWS_IAM, or set HTTP_TOKEN",
 		}.answer(), false
 	}
 	reads := r.Method != http.MethodPost
 	if values := r.Header.Values("Authorization"); len(values) == 1 {
 		scheme, token, _ := strings.Cut(values[0], " ")
-		var borne bool
+		var hasToken bool
 		switch {
 		case strings.EqualFold(scheme, "Bearer"):
-			borne = true
+			hasToken = true
 		case reads:
-			_, token, borne = r.BasicAuth()
+			_, token, hasToken = r.BasicAuth()
 		}
 		got := sha256.Sum256([]byte(token))
-		if subtle.ConstantTimeCompare(got[:], a.token[:]) == 1 && borne {
+		if subtle.ConstantTimeCompare(got[:], a.token[:]) == 1 && hasToken {
 			return answer{}, true
 		}
 	}
@@ -285,13 +294,14 @@ func (a *api) admit(r *http.Request) (refusal answer, ok bool) {
 		challenge = `Basic realm="groupimport: the token is the password", charset="UTF-8"`
 	}
 	return problem{
-		Status: http.StatusUnauthorized, Detail: "the token is missing or wrong: send Authorization: Bearer, and then HTTP_TOKEN",
+		Status: http.StatusUnauthorized, Detail: "the token is missing or wrong: send Authorization: Bearer <HTTP_TOKEN>",
 	}.answer().with("WWW-Authenticate", challenge), false
 }
 
 // toImports leads people from the root to the list of imports.
 func toImports(context.Context, *http.Request) answer {
-	return answer{status: http.StatusFound, kind: "text/plain; charset=utf-8", body: []byte(listPath + "\n")}.with("Location", listPath)
+	ans := answer{status: http.StatusFound, kind: "text/plain; charset=utf-8", body: []byte(listPath + "\n")}
+	return ans.with("Location", listPath)
 }
 
 func healthz(context.Context, *http.Request) answer {

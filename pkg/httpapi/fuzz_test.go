@@ -11,7 +11,7 @@ import (
 	"github.com/pb33f/libopenapi"
 )
 
-func TestTheDescriptionIsOpenAPI(t *testing.T) {
+func TestOpenAPI_IsValid(t *testing.T) {
 	w := newWorld(t)
 	r := w.caller(direct).do("GET", "/openapi.json", nil, "")
 	doc, err := libopenapi.NewDocument([]byte(r.body))

@@ -18,23 +18,22 @@ import (
 )
 
 const (
-	// maxBody is more than a legal record has: some 31 KB, twice that if its custom values are written as
-	// escapes.
+	// maxBody exceeds the size of any valid record: some 31 KB, or twice that if its custom values are escaped.
 	maxBody = 64 << 10
 
-	// Of bodies longer than longBody, which few groups have, longAtOnce are read at once; the others wait, for
-	// longWait at most, which is less than a body may take to come.
-	longBody   = 8 << 10
-	longAtOnce = 64
-	longWait   = 5 * time.Second
+	// Few groups have a body longer than longBody. At most maxLongBodies of these are read at the same time. The others
+	// wait up to maxLongWait.
+	longBody      = 8 << 10
+	maxLongBodies = 64
+	maxLongWait   = 5 * time.Second
 
-	// keepTime is what remains of a request's time to remember its answer, and overdue by how much an attempt
-	// may outlast the request that started it.
+	// keepTime is the part of a request's time to save its response. overdue is the longest time that an attempt may
+	// outlast its request.
 	keepTime = time.Second
 	overdue  = 20 * time.Second
 )
 
-// A done is the body of a 2xx answer to POST /groups.
+// A done is the body of a 2xx response to POST /groups.
 type done struct {
 	Status   outcome.Status `json:"status"` // imported or exists
 	GroupID  string         `json:"GroupId"`
@@ -45,7 +44,7 @@ type done struct {
 	Note     string         `json:"note,omitzero"`
 }
 
-const unsafeNote = "the request had neither a GroupId nor an Idempotency-Key: sent again, it makes a second group"
+const unsafeNote = "the request has neither a GroupId nor an Idempotency-Key: sending it again creates a second group"
 
 // importGroup imports the group in the body.
 func (a *api) importGroup(ctx context.Context, r *http.Request) answer {
@@ -67,11 +66,13 @@ func (a *api) importGroup(ctx context.Context, r *http.Request) answer {
 	return a.once(ctx, key, digest, &rec)
 }
 
-// readGroup reads a request's body and the record in it, and its digest if the request has a key. A long body is
-// many times the record, so only some are held at once; this is over when the record waits for its turn.
-func (a *api) readGroup(ctx context.Context, r *http.Request, keyed bool) (rec group.Record, digest string, refusal answer, ok bool) {
+// readGroup reads the record in a request's body, and the digest of the body if the request has a key. It limits the
+// long bodies in memory, because a body is many times larger than its record.
+func (a *api) readGroup(
+	ctx context.Context, r *http.Request, keyed bool,
+) (rec group.Record, digest string, refusal answer, ok bool) {
 	if r.ContentLength < 0 || r.ContentLength > longBody {
-		waiting, cancel := context.WithTimeout(ctx, longWait)
+		waiting, cancel := context.WithTimeout(ctx, maxLongWait)
 		defer cancel()
 		select {
 		case a.long <- struct{}{}:
@@ -85,7 +86,7 @@ func (a *api) readGroup(ctx context.Context, r *http.Request, keyed bool) (rec g
 		return group.Record{}, "", refusal, false
 	}
 	rec, err := group.NewDecoder(a.config.Limits).Decode(body)
-	// What is JSON but no valid record is refused field by field.
+	// JSON that is not a valid record gets an error for each field.
 	if e, ok := errors.AsType[*group.Error](err); ok {
 		if jsontext.Value(body).IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) {
 			return group.Record{}, "", invalid(e).answer(), false
@@ -101,7 +102,7 @@ func (a *api) readGroup(ctx context.Context, r *http.Request, keyed bool) (rec g
 	return rec, digest, answer{}, true
 }
 
-// detailOf says what is wrong with the JSON, and not what was found out about the record before that.
+// detailOf returns the problem of the JSON text, without the problems of the record.
 func detailOf(e *group.Error) string {
 	for _, p := range e.Problems {
 		if p.Field == "" && strings.Contains(p.Message, "JSON") {
@@ -111,22 +112,22 @@ func detailOf(e *group.Error) string {
 	return "not JSON"
 }
 
-// checkType refuses what is not JSON. Pages of other sites can make a browser send a form or plain text, but not
-// this.
+// checkType rejects a request that is not JSON. The page of another site can make a browser send a form or plain
+// text, but not JSON.
 func checkType(r *http.Request) (refusal answer, ok bool) {
 	wrong := func(detail string) (answer, bool) {
 		return problem{Status: http.StatusUnsupportedMediaType, Detail: detail, Retry: retryUseless}.answer(), false
 	}
 	values := r.Header.Values("Content-Type")
 	if len(values) != 1 {
-		return wrong("one Content-Type is needed, application/json")
+		return wrong("send one Content-Type header: application/json")
 	}
 	kind, params, err := mime.ParseMediaType(values[0])
 	if err != nil || kind != "application/json" {
 		return wrong("the Content-Type must be application/json")
 	}
 	if charset, ok := params["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
-		return wrong("JSON is UTF-8, so the charset can be nothing else")
+		return wrong("the charset must be utf-8")
 	}
 	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
 		ans, _ := wrong("the body must not be compressed")
@@ -138,7 +139,8 @@ func checkType(r *http.Request) (refusal answer, ok bool) {
 // readBody reads the body, of at most maxBody bytes.
 func readBody(r *http.Request) (body []byte, refusal answer, ok bool) {
 	tooLarge := problem{
-		Status: http.StatusRequestEntityTooLarge, Detail: "the body has more than 64 KiB; no valid group is that large", Retry: retryUseless,
+		Status: http.StatusRequestEntityTooLarge, Detail: "the body exceeds 64 KiB; no valid group is that large",
+		Retry: retryUseless,
 	}
 	if r.ContentLength > maxBody {
 		return nil, tooLarge.answer(), false
@@ -152,14 +154,16 @@ func readBody(r *http.Request) (body []byte, refusal answer, ok bool) {
 	}
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, problem{Status: http.StatusRequestTimeout, Detail: "the body came too slowly", Retry: retrySafe}.answer(), false
+		return nil, problem{
+			Status: http.StatusRequestTimeout, Detail: "timeout while reading the body", Retry: retrySafe,
+		}.answer(), false
 	case err != nil:
-		return nil, problem{Status: http.StatusBadRequest, Detail: "the body ends too early", Retry: retrySafe}.answer(), false
+		return nil, problem{Status: http.StatusBadRequest, Detail: "the body is incomplete", Retry: retrySafe}.answer(), false
 	}
 	return body, answer{}, true
 }
 
-// single imports a record. final says that the answer stays what it is if the request comes again.
+// single imports a record. final says that a repetition of the request gets the same response.
 func (a *api) single(ctx context.Context, rec *group.Record, keyed bool) (ans answer, final bool) {
 	deadline, _ := ctx.Deadline()
 	working, cancel := context.WithDeadline(ctx, deadline.Add(-min(keepTime, time.Until(deadline)/2)))
@@ -168,14 +172,17 @@ func (a *api) single(ctx context.Context, rec *group.Record, keyed bool) (ans an
 	if err != nil {
 		return undone(err, rec), false
 	}
-	again := retrySafe // what makes a group, or may have
+	again := retrySafe // for requests that created a group, or may have
 	if rec.GroupID == "" && !keyed {
 		again = retryUnsafe
 	}
 	p := problem{Detail: o.Error, Code: o.Code, Outcome: o.Status, GroupID: o.GroupID}
 	switch {
 	case o.Status.HasGroup():
-		d := done{Status: o.Status, GroupID: o.GroupID, Attempts: o.Attempts, MS: o.MS, At: o.At.UTC().Truncate(time.Millisecond), Retry: again}
+		d := done{
+			Status: o.Status, GroupID: o.GroupID, Attempts: o.Attempts, MS: o.MS,
+			At: o.At.UTC().Truncate(time.Millisecond), Retry: again,
+		}
 		status := http.StatusCreated
 		if o.Status == outcome.Exists {
 			status = http.StatusOK
@@ -185,45 +192,49 @@ func (a *api) single(ctx context.Context, rec *group.Record, keyed bool) (ans an
 		}
 		body, err := json.Marshal(d)
 		if err != nil {
-			panic(err) // a GroupId of the service's that is not UTF-8
+			panic(err) // the service assigned a GroupId that is not UTF-8
 		}
 		return answer{status: status, kind: "application/json", body: append(body, '\n')}, true
 	case o.Status == outcome.Unknown:
-		p.Type, p.Title, p.Status = "urn:groupimport:unknown", "It is unknown whether the group was made", http.StatusGatewayTimeout
+		p.Type, p.Status = "urn:groupimport:unknown", http.StatusGatewayTimeout
+		p.Title = "Unknown whether the group was created"
 		if p.Retry = again; keyed {
-			p.Retry = retryUseless // it gets this answer again
+			p.Retry = retryUseless // it gets the same response
 		}
-	case isTaken(&o):
-		p.Type, p.Title, p.Status, p.Retry = "urn:groupimport:taken", "Another group has this GroupId", http.StatusConflict, retryUseless
-	case o.Status == outcome.Rejected:
-		p.Type, p.Title, p.Status = "urn:groupimport:rejected", "The service rejects the group", http.StatusUnprocessableEntity
+	case isConflict(&o):
+		p.Type, p.Title, p.Status = "urn:groupimport:taken", "Another group has this GroupId", http.StatusConflict
 		p.Retry = retryUseless
-	default: // failed, and nothing was made
-		p.Type, p.Title, p.Status = "urn:groupimport:failed", "The service would not", http.StatusBadGateway
+	case o.Status == outcome.Rejected:
+		p.Type, p.Title = "urn:groupimport:rejected", "The service rejected the group"
+		p.Status, p.Retry = http.StatusUnprocessableEntity, retryUseless
+	default: // failed, and no group was created
+		p.Type, p.Title, p.Status = "urn:groupimport:failed", "The service failed", http.StatusBadGateway
 		p.Retry = retrySafe
 		return p.answer().later(time.Second), false
 	}
 	return p.answer(), true
 }
 
-// undone is the answer when a record has no outcome.
+// undone is the response for a record without an outcome.
 func undone(err error, rec *group.Record) answer {
 	p := problem{Detail: err.Error(), GroupID: rec.GroupID, Retry: retrySafe}
 	if e, ok := errors.AsType[*rateError](err); ok {
-		p.Type, p.Title, p.Status, p.Code = "urn:groupimport:rate", "Too fast", http.StatusTooManyRequests, e.Code
-		p.Detail += "; nothing was made"
+		p.Type, p.Title, p.Status, p.Code = "urn:groupimport:rate", "Rate limit exceeded", http.StatusTooManyRequests, e.Code
+		p.Detail += "; no group was created"
 		return p.answer().later(e.After)
 	}
 	if e, ok := errors.AsType[*haltError](err); ok {
-		p.Type, p.Title, p.Status, p.Code = "urn:groupimport:halt", "The service takes nothing", http.StatusBadGateway, e.Code
+		p.Type, p.Title, p.Status = "urn:groupimport:halt", "The service accepts no requests", http.StatusBadGateway
+		p.Code = e.Code
 		return p.answer().later(e.After)
 	}
 	if e, ok := errors.AsType[*lostError](err); ok {
-		p.Type, p.Title, p.Status, p.Code = "urn:groupimport:lost", "Time ran out and the answer is unknown", http.StatusGatewayTimeout, e.Code
+		p.Type, p.Title, p.Status = "urn:groupimport:lost", "Timeout, and the outcome is unknown", http.StatusGatewayTimeout
+		p.Code = e.Code
 		p.Outcome = outcome.Unknown
-		p.Detail += "; the group has a GroupId, so that it can be sent again and is not made twice"
+		p.Detail += "; the group has a GroupId, so it is safe to send the request again"
 		return p.answer().later(time.Second)
 	}
-	p.Status, p.Detail = http.StatusInternalServerError, "a fault of this program"
+	p.Status, p.Detail = http.StatusInternalServerError, "internal error"
 	return p.answer()
 }

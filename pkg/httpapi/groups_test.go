@@ -13,7 +13,7 @@ const (
 	noID  = `{"Type":"Public","Name":"One"}`
 )
 
-func TestOneGroupComesToWhatTheServiceSays(t *testing.T) {
+func TestGroups_Outcomes(t *testing.T) {
 	large := `{"Type":"Public","Name":"x","AppDefinedData":[` + strings.Repeat(`{"Key":"k","Value":"`+strings.Repeat("v", 500)+`"},`, 140) + `{"Key":"k","Value":""}]}`
 	rows := []struct {
 		about  string
@@ -26,11 +26,11 @@ func TestOneGroupComesToWhatTheServiceSays(t *testing.T) {
 		{"there, and the same", one, nil, 200, map[string]any{"status": "exists", "GroupId": "g1", "retry": "safe"}},
 		{"another has its ID", other, nil, 409, map[string]any{"type": "urn:groupimport:taken", "code": 10021.0, "GroupId": "g1", "retry": "useless"}},
 		{"without an ID it says what that means", noID, nil, 201, map[string]any{
-			"retry": "unsafe", "note": "the request had neither a GroupId nor an Idempotency-Key: sent again, it makes a second group",
+			"retry": "unsafe", "note": "the request has neither a GroupId nor an Idempotency-Key: sending it again creates a second group",
 		}},
 		{"without an ID and with a key", noID, []string{"Idempotency-Key", `"k"`}, 201, map[string]any{"retry": "safe", "note": nil}},
 		{"refused by the service", `{"Type":"Public","Name":"bad word"}`, nil, 422, map[string]any{"code": 80001.0, "outcome": "rejected"}},
-		{"breaks rules", `{"Typ":"Public","Name":""}`, nil, 422, map[string]any{"retry": "useless", "errors": []any{
+		{"invalid", `{"Typ":"Public","Name":""}`, nil, 422, map[string]any{"retry": "useless", "errors": []any{
 			map[string]any{"pointer": "#/Typ", "rule": "unknown", "detail": `unknown field "Typ", did you mean "Type"?`},
 			map[string]any{"pointer": "#/Type", "rule": "missing", "detail": "Type is missing"},
 			map[string]any{"pointer": "#/Name", "rule": "missing", "detail": "Name is missing or empty"},
@@ -88,7 +88,7 @@ func TestOneGroupComesToWhatTheServiceSays(t *testing.T) {
 	})
 }
 
-func TestDoubledHeadersAreNotGuessedAbout(t *testing.T) {
+func TestGroups_RepeatedHeaders(t *testing.T) {
 	over(t, func(t *testing.T, w *world, c *caller) {
 		for name, row := range map[string]struct {
 			values []string
@@ -110,7 +110,7 @@ func TestDoubledHeadersAreNotGuessedAbout(t *testing.T) {
 	})
 }
 
-func TestWhoMay(t *testing.T) {
+func TestAuthorize_Credentials(t *testing.T) {
 	over(t, func(t *testing.T, w *world, c *caller) {
 		put(t, w, "exports/a.jsonl", one)
 		basic := "Basic dXNlcjowMTIzNDU2Nzg5YWJjZGVmLXRoZS10b2tlbg==" // user, and the token
@@ -158,7 +158,7 @@ func TestWhoMay(t *testing.T) {
 	})
 }
 
-func TestPathsAndMethods(t *testing.T) {
+func TestHandler_PathsAndMethods(t *testing.T) {
 	over(t, func(t *testing.T, w *world, c *caller) {
 		put(t, w, "exports/a.jsonl", one)
 		for _, row := range []struct {

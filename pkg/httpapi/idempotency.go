@@ -18,21 +18,20 @@ import (
 	"groupimport/pkg/results"
 )
 
-// A claim is the outcome of a request with an Idempotency-Key, or says that the request is under way. It is one
-// object in a folder of its day:
+// A claim is the saved response to a request with an Idempotency-Key, or says that the request is in progress. It is
+// one object in the folder of its day:
 //
-//	exports/.http/20261122/9f86d0…    the SHA-256 of the key
+//	exports/.http/20261122/9f86d0…    SHA-256 of the key
 //
-// It counts on that day, of UTC, and on the next: 24 to 48 hours. Afterwards nobody looks at it, and a rule
-// of the bucket may remove it. The object is created before anything is sent and holds the answer
-// afterwards.
+// A claim is valid on that day (UTC) and on the next, for 24 to 48 hours. Afterwards it is not read, and a lifecycle
+// rule may remove it. The claim is created before the group is sent, and has the response afterwards.
 type claim struct {
-	Body   string         `json:"body"`  // [digestOf] of the request's
-	Token  string         `json:"token"` // random, tells one's own request from another's
+	Body   string         `json:"body"`  // [digestOf] of the body of the request
+	Token  string         `json:"token"` // random; identifies the caller's own claim after a lost response
 	Began  time.Time      `json:"began"`
-	Until  time.Time      `json:"until"`           // the request is over by then, also if it could not say what it came to
-	Status int            `json:"status,omitzero"` // of HTTP; 0 if it is under way, or has died
-	Text   jsontext.Value `json:"text,omitzero"`   // the body of the answer
+	Until  time.Time      `json:"until"`           // the request has ended by then, even without a response
+	Status int            `json:"status,omitzero"` // HTTP status; 0 if the request is in progress, or died
+	Text   jsontext.Value `json:"text,omitzero"`   // body of the response
 
 	bucket blob.Bucket
 	key    string
@@ -40,21 +39,23 @@ type claim struct {
 
 const maxClaim = 1 << 20 // bytes
 
-// skew is by how much the clocks of two instances may differ.
-const skew = 5 * time.Minute
+// maxSkew is the largest expected difference between the clocks of two instances.
+const maxSkew = 5 * time.Minute
 
-// digestOf is the SHA-256 of a request's body in hex: what is kept of it.
+// digestOf returns the SHA-256 of a request's body in hex.
 func digestOf(body []byte) string {
 	sum := sha256.Sum256(body)
 	return hex.EncodeToString(sum[:])
 }
 
-// claimKey takes an Idempotency-Key for a request whose body has this digest, which will be over at the given time. If
-// another request has it, ours is false and the claim is that one's.
+// claimKey claims an Idempotency-Key for a request with this digest that ends by until. If another request has the
+// key, ours is false and c is the claim of that request.
 //
-// It costs a write and a read if the key is new. Of requests at the same time one wins; around midnight, where
-// their clocks may disagree about the day, perhaps none.
-func claimKey(ctx context.Context, b blob.Bucket, prefix, key, digest string, until time.Time) (c *claim, ours bool, err error) {
+// A new key costs one write and one read. Of concurrent requests at most one wins. Around midnight none may win, if
+// the clocks disagree about the day.
+func claimKey(
+	ctx context.Context, b blob.Bucket, prefix, key, digest string, until time.Time,
+) (c *claim, ours bool, err error) {
 	now := time.Now()
 	mine := &claim{
 		Body: digest, Token: rand.Text(), Began: now.UTC(), Until: until.UTC(),
@@ -66,17 +67,17 @@ func claimKey(ctx context.Context, b blob.Bucket, prefix, key, digest string, un
 	}
 	var other *claim
 	if err := b.Create(ctx, mine.key, data); err != nil {
-		// The answer to one's own success may have been lost.
+		// The create may have succeeded with its response lost.
 		there, readErr := readClaim(ctx, b, mine.key)
 		switch {
 		case readErr != nil:
-			return nil, false, fmt.Errorf("remember the request: %w", errors.Join(err, readErr))
+			return nil, false, fmt.Errorf("save the request: %w", errors.Join(err, readErr))
 		case there.Token != mine.Token:
 			other = there
 		}
 	}
 	days := []time.Time{now.AddDate(0, 0, -1)}
-	if tomorrow := now.Add(skew); tomorrow.UTC().Day() != now.UTC().Day() {
+	if tomorrow := now.Add(maxSkew); tomorrow.UTC().Day() != now.UTC().Day() {
 		days = append(days, tomorrow)
 	}
 	for _, day := range days {
@@ -90,7 +91,7 @@ func claimKey(ctx context.Context, b blob.Bucket, prefix, key, digest string, un
 			return nil, false, fmt.Errorf("look for an earlier request: %w", err)
 		}
 		if other == nil {
-			// It goes out of the way, so that the earlier one is found from now on.
+			// Remove the new claim, so that requests find the earlier one.
 			if err := mine.forget(ctx); err != nil {
 				return nil, false, err
 			}
@@ -118,14 +119,14 @@ func readClaim(ctx context.Context, b blob.Bucket, key string) (*claim, error) {
 	return a, nil
 }
 
-// takeOver makes the claim of a request that has died one's own. Of two who do so at the same time both
-// succeed: it is for what may be sent twice.
+// takeOver takes over the claim of a request that died. Concurrent calls all succeed, so the record must be safe to
+// send twice.
 func (a *claim) takeOver(ctx context.Context, until time.Time) error {
 	a.Token, a.Began, a.Until = rand.Text(), time.Now().UTC(), until.UTC()
 	return a.put(ctx)
 }
 
-// keep remembers the answer.
+// keep saves the response.
 func (a *claim) keep(ctx context.Context, status int, text []byte) error {
 	a.Status, a.Text = status, text
 	return a.put(ctx)
@@ -137,22 +138,22 @@ func (a *claim) put(ctx context.Context) error {
 		return err
 	}
 	if err := a.bucket.Put(ctx, a.key, bytes.NewReader(data)); err != nil {
-		return fmt.Errorf("remember the answer: %w", err)
+		return fmt.Errorf("save the response: %w", err)
 	}
 	return nil
 }
 
-// forget gives the key back, for a request that has made nothing and may come again.
+// forget removes the claim of a request that created no group, so that the key can be used again.
 func (a *claim) forget(ctx context.Context) error {
 	if err := a.bucket.Delete(ctx, a.key); err != nil {
-		return fmt.Errorf("forget the request: %w", err)
+		return fmt.Errorf("remove the saved request: %w", err)
 	}
 	return nil
 }
 
-// claimName returns the key at which what the request with this Idempotency-Key came to is remembered if it
-// came on this day. The key itself is anything and is not shown.
+// claimName returns the key of the claim of this Idempotency-Key on this day. The name has a hash, because an
+// Idempotency-Key may contain any character.
 func claimName(prefix string, day time.Time, idempotencyKey string) string {
 	sum := sha256.Sum256([]byte(idempotencyKey))
-	return results.AnswersFolder(prefix) + day.UTC().Format(results.DayFormat) + "/" + hex.EncodeToString(sum[:])
+	return results.ResponsesFolder(prefix) + day.UTC().Format(results.DayFormat) + "/" + hex.EncodeToString(sum[:])
 }

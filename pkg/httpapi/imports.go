@@ -21,22 +21,24 @@ const (
 	maxLimit     = 200
 )
 
-// A list is the body of the answer to GET /imports.
+// A list is the body of the response to GET /imports.
 type list struct {
 	Imports []scheduler.Status `json:"imports"`
-	Next    string             `json:"next,omitzero"` // the path and query of the page behind this one
+	Next    string             `json:"next,omitzero"` // path and query of the next page
 }
 
-// listImports answers GET /imports?prefix=…&after=…&limit=…: in the order of keys, or for people the newest first.
+// listImports handles GET /imports?prefix=…&after=…&limit=…. It sorts JSON by key, and HTML newest first.
 func (a *api) listImports(ctx context.Context, r *http.Request) answer {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return problem{Status: http.StatusBadRequest, Detail: "the query cannot be read"}.answer()
+		return problem{Status: http.StatusBadRequest, Detail: "invalid query string"}.answer()
 	}
 	limit := defaultLimit
 	if text := query.Get("limit"); text != "" {
 		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > maxLimit {
-			return problem{Status: http.StatusBadRequest, Detail: "limit must be a number from 1 to " + strconv.Itoa(maxLimit)}.answer()
+			return problem{
+				Status: http.StatusBadRequest, Detail: "limit must be a number from 1 to " + strconv.Itoa(maxLimit),
+			}.answer()
 		}
 	}
 	prefix := query.Get("prefix")
@@ -46,13 +48,15 @@ func (a *api) listImports(ctx context.Context, r *http.Request) answer {
 	after := scheduler.Place{Key: query.Get("after")}
 	if text := query.Get("modified"); text != "" {
 		if after.Modified, err = time.Parse(time.RFC3339Nano, text); err != nil {
-			return problem{Status: http.StatusBadRequest, Detail: "modified must be a time as in the address of a next page"}.answer()
+			return problem{
+				Status: http.StatusBadRequest, Detail: "modified must be a time of RFC 3339, as in next",
+			}.answer()
 		}
 	}
 	newest := wantsPage(r) && (after.Key == "" || query.Has("modified"))
 	imports, next, err := a.scheduler.List(ctx, prefix, newest, after, limit)
 	if err != nil {
-		return a.unread(ctx, err, "there is nothing below this prefix")
+		return a.unread(ctx, err, "no imports below this prefix")
 	}
 	l := list{Imports: imports}
 	if next != (scheduler.Place{}) {
@@ -71,14 +75,14 @@ func (a *api) listImports(ctx context.Context, r *http.Request) answer {
 	return readable(l)
 }
 
-// showImport answers GET /imports/{key}, also if key is that of a file that an import wrote beside its export.
+// showImport handles GET /imports/{key}. key may also be the key of a file beside an export.
 func (a *api) showImport(ctx context.Context, r *http.Request, key string) answer {
 	if _, kind := results.Beside(key); kind != results.NotBeside {
 		return a.showFile(ctx, key)
 	}
 	im, err := a.scheduler.Status(ctx, key)
 	if err != nil {
-		return a.unread(ctx, err, "no export or import has this key")
+		return a.unread(ctx, err, "no export or import with this key")
 	}
 	if wantsPage(r) {
 		return a.importPage(&im)
@@ -86,29 +90,35 @@ func (a *api) showImport(ctx context.Context, r *http.Request, key string) answe
 	return readable(im)
 }
 
-// unread is the answer when the bucket does not say what was asked for.
+// unread is the response if the status cannot be read from the bucket.
 func (a *api) unread(ctx context.Context, err error, missing string) answer {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return problem{Status: http.StatusNotFound, Detail: missing}.answer()
 	case errors.Is(err, scheduler.ErrTooLarge):
-		return problem{Status: http.StatusNotFound, Detail: "the file is too large to be served: download it from the bucket"}.answer()
+		return problem{
+			Status: http.StatusNotFound, Detail: "the file is too large: download it from the bucket",
+		}.answer()
 	case ctx.Err() != nil:
-		return problem{Status: http.StatusGatewayTimeout, Detail: "the bucket took too long: name a prefix, so that less is listed"}.answer()
+		return problem{
+			Status: http.StatusGatewayTimeout, Detail: "the bucket took too long: set a prefix to list fewer keys",
+		}.answer()
 	}
-	a.log.WarnContext(ctx, "bucket does not answer", "err", err)
-	return problem{Status: http.StatusServiceUnavailable, Detail: "the bucket cannot be read: the log says why"}.answer().later(0)
+	a.log.WarnContext(ctx, "cannot read the bucket", "err", err)
+	return problem{
+		Status: http.StatusServiceUnavailable, Detail: "the bucket cannot be read: see the log",
+	}.answer().later(0)
 }
 
 func readable(v any) answer {
 	body, err := json.Marshal(v)
 	if err != nil {
-		panic(err) // a key that is not UTF-8, which no bucket has
+		panic(err) // a key that is not UTF-8; List leaves them out
 	}
 	return answer{status: http.StatusOK, kind: "application/json", body: append(body, '\n')}.with("Vary", "Accept")
 }
 
-// wantsPage reports whether the caller is a browser: it says that it takes HTML, which others do not.
+// wantsPage reports whether the caller is a browser: the request accepts HTML, and not JSON before it.
 func wantsPage(r *http.Request) bool {
 	for accepted := range strings.SplitSeq(strings.Join(r.Header.Values("Accept"), ","), ",") {
 		kind, _, _ := strings.Cut(accepted, ";")

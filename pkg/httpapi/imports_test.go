@@ -55,13 +55,13 @@ func look(c *caller, key string) scheduler.Status {
 	return im
 }
 
-func TestAnImportIsShownFromItsBeginToItsEnd(t *testing.T) {
+func TestImports_FromStartToFinish(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		c := w.caller(direct)
 		const key = "exports/a.jsonl"
 		put(t, w, key, append(records(3000), `{"Type":"Publ","Name":"broken"}`)...)
-		if im := look(c, key); im.State != results.Waiting || im.Reason != "it has not begun" || im.Counts.Records() != 0 {
+		if im := look(c, key); im.State != results.Waiting || im.Reason != "not started" || im.Counts.Records() != 0 {
 			t.Errorf("got %+v before the first run, want it waiting", im)
 		}
 
@@ -115,7 +115,7 @@ func TestAnImportIsShownFromItsBeginToItsEnd(t *testing.T) {
 	})
 }
 
-func TestAStoppedImportSaysWhy(t *testing.T) {
+func TestImports_Stopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		c := w.caller(direct)
@@ -135,7 +135,7 @@ func TestAStoppedImportSaysWhy(t *testing.T) {
 	})
 }
 
-func TestADeadRunIsNotShownAsRunning(t *testing.T) {
+func TestImports_DeadRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		const key = "exports/a.jsonl"
@@ -150,13 +150,13 @@ func TestADeadRunIsNotShownAsRunning(t *testing.T) {
 			t.Errorf("got %s at once, want it running as far as anybody knows", im.State)
 		}
 		time.Sleep(time.Minute)
-		if im := look(c, key); im.State != results.Waiting || !strings.Contains(im.Reason, "without a word") {
+		if im := look(c, key); im.State != results.Waiting || !strings.Contains(im.Reason, "ended unexpectedly") {
 			t.Errorf("got %s, %q after its lease, want it waiting", im.State, im.Reason)
 		}
 	})
 }
 
-func TestKeysAreWhatTheyAre(t *testing.T) {
+func TestImports_UnusualKeys(t *testing.T) {
 	over(t, func(t *testing.T, w *world, c *caller) {
 		for _, row := range []struct{ key, path string }{
 			{"exports/a.jsonl", "exports/a.jsonl"},
@@ -194,7 +194,7 @@ func TestKeysAreWhatTheyAre(t *testing.T) {
 	})
 }
 
-func TestImportsAreListedByThePage(t *testing.T) {
+func TestImports_Paging(t *testing.T) {
 	over(t, func(t *testing.T, w *world, c *caller) {
 		var want []string
 		for n := range 25 {

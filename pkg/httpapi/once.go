@@ -12,9 +12,9 @@ import (
 
 const maxKey = 255 // characters of an Idempotency-Key
 
-// idempotencyKey returns the key of a request, empty if it has none. The draft wants a string in quotes
-// (datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header-07, section 2.1); most clients send it
-// bare.
+// idempotencyKey returns the Idempotency-Key of a request, or "". The draft requires a quoted string
+// (datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header-07, section 2.1); most clients send it without
+// quotes.
 func idempotencyKey(r *http.Request) (key string, refusal answer, ok bool) {
 	values := r.Header.Values("Idempotency-Key")
 	if len(values) == 0 {
@@ -24,14 +24,15 @@ func idempotencyKey(r *http.Request) (key string, refusal answer, ok bool) {
 	if len(values) > 1 || !fits {
 		return "", problem{
 			Type: "urn:groupimport:idempotency-key", Title: "The Idempotency-Key is not valid", Status: http.StatusBadRequest,
-			Detail: `send one Idempotency-Key of 1 to 255 printable ASCII characters in quotes, for example "8e03978e-40d5-43dd-bc93-6894a57f9324"`,
-			Retry:  retryUseless,
+			Detail: `send one Idempotency-Key of 1 to 255 printable ASCII characters in quotes, ` +
+				`for example "8e03978e-40d5-43dd-bc93-6894a57f9324"`,
+			Retry: retryUseless,
 		}.answer(), false
 	}
 	return key, answer{}, true
 }
 
-// parseKey reads a string of RFC 8941, or a bare word without anything that has a meaning there.
+// parseKey parses a string of RFC 8941, or an unquoted word without its special characters.
 func parseKey(value string) (key string, ok bool) {
 	value = strings.TrimSpace(value)
 	inner, quoted := strings.CutPrefix(value, `"`)
@@ -60,12 +61,12 @@ func parseKey(value string) (key string, ok bool) {
 	return "", false
 }
 
-// once imports a record under an Idempotency-Key: the same request again gets the first answer and makes
-// nothing. The bucket remembers that the request is sent before it is, so that what dies in between is never
-// sent twice.
+// once imports a record under an Idempotency-Key. A repetition of the request gets the first response and creates no
+// group. once saves the claim in the bucket before it sends the group, so a request that dies is not sent twice.
 func (a *api) once(ctx context.Context, key, digest string, rec *group.Record) answer {
 	store := problem{
-		Status: http.StatusServiceUnavailable, Detail: "the bucket that remembers the Idempotency-Key does not answer; nothing was sent", Retry: retrySafe,
+		Status: http.StatusServiceUnavailable, Retry: retrySafe,
+		Detail: "the bucket that stores Idempotency-Keys does not respond; the group was not sent",
 	}
 	deadline, _ := ctx.Deadline()
 	until := deadline.Add(overdue)
@@ -78,7 +79,7 @@ func (a *api) once(ctx context.Context, key, digest string, rec *group.Record) a
 		switch again, ok := earlier(claimed, digest, rec); {
 		case ok:
 			return again
-		default: // the request before has died, and the record has a GroupId
+		default: // the first request died, and the record has a GroupId
 			if err := claimed.takeOver(ctx, until); err != nil {
 				a.log.WarnContext(ctx, "idempotency_key not claimed", "err", err)
 				return store.answer().later(time.Second)
@@ -86,7 +87,7 @@ func (a *api) once(ctx context.Context, key, digest string, rec *group.Record) a
 		}
 	}
 	ans, final := a.single(ctx, rec, true)
-	// The caller may have gone meanwhile.
+	// The caller may have disconnected.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(keepTime, time.Until(deadline)))
 	defer cancel()
 	if final {
@@ -95,20 +96,21 @@ func (a *api) once(ctx context.Context, key, digest string, rec *group.Record) a
 		err = claimed.forget(ctx)
 	}
 	if err != nil {
-		a.log.WarnContext(ctx, "what came of an idempotency_key is not remembered", "status", ans.status, "err", err)
+		a.log.WarnContext(ctx, "response of an idempotency_key not saved", "status", ans.status, "err", err)
 	}
 	return ans
 }
 
-// earlier is the answer to a request whose key an earlier one has. It is not ok if that one has died and this
-// one may do it again.
+// earlier is the response to a request whose key an earlier request has. ok is false if the earlier request died and
+// it is safe to send the record again.
 func earlier(e *claim, digest string, rec *group.Record) (ans answer, ok bool) {
 	p := problem{Type: "urn:groupimport:idempotency-key", GroupID: rec.GroupID}
 	left := time.Until(e.Until)
 	switch {
 	case e.Body != digest:
-		p.Title, p.Status, p.Retry = "The Idempotency-Key was used for another request", http.StatusUnprocessableEntity, retryUseless
-		p.Detail = "a request with this Idempotency-Key and another body came before: each group needs a key of its own"
+		p.Title, p.Status = "The Idempotency-Key was used for another request", http.StatusUnprocessableEntity
+		p.Retry = retryUseless
+		p.Detail = "an earlier request had this Idempotency-Key and another body: use a new key for each group"
 	case e.Status != 0:
 		ans = answer{status: e.Status, kind: "application/json", body: append([]byte(e.Text), '\n')}
 		if e.Status >= 300 {
@@ -116,16 +118,17 @@ func earlier(e *claim, digest string, rec *group.Record) (ans answer, ok bool) {
 		}
 		return ans.with("Idempotency-Replayed", "true"), true
 	case left > 0:
-		p.Title, p.Status, p.Retry = "The first request is under way", http.StatusConflict, retrySafe
-		p.Detail = "a request with this Idempotency-Key is under way: send this one again later for its answer"
+		p.Title, p.Status, p.Retry = "The first request is in progress", http.StatusConflict, retrySafe
+		p.Detail = "a request with this Idempotency-Key is in progress: send the request again later to get the response"
 		return p.answer().later(min(left, 2*time.Second)), true
 	case rec.GroupID != "":
 		return answer{}, false
 	default:
-		p.Type, p.Title, p.Status = "urn:groupimport:unknown", "It is unknown whether the group was made", http.StatusGatewayTimeout
+		p.Type, p.Status = "urn:groupimport:unknown", http.StatusGatewayTimeout
+		p.Title = "Unknown whether the group was created"
 		p.Outcome, p.Retry = outcome.Unknown, retryUseless
-		p.Detail = "the first request with this Idempotency-Key died before its answer was known, and the group has no GroupId: " +
-			"it may exist; look, and if it does not send it with a new key"
+		p.Detail = "the first request with this Idempotency-Key ended without a response, and the group has no GroupId: " +
+			"check whether the group exists; if not, send it with a new key"
 	}
 	return p.answer(), true
 }

@@ -15,7 +15,7 @@ import (
 	"groupimport/pkg/results"
 )
 
-func TestTheSameKeyAndBodyGetTheFirstAnswer(t *testing.T) {
+func TestOnce_Replay(t *testing.T) {
 	over(t, func(t *testing.T, w *world, c *caller) {
 		w.service.SensitiveWords = []string{"bad"}
 		c.post(one)
@@ -46,7 +46,7 @@ func TestTheSameKeyAndBodyGetTheFirstAnswer(t *testing.T) {
 	})
 }
 
-func TestRequestsWithOneKeyAtOnceMakeOneGroup(t *testing.T) {
+func TestOnce_ConcurrentRequests(t *testing.T) {
 	over(t, func(t *testing.T, w *world, c *caller) {
 		statuses := make([]int, 20)
 		var wg sync.WaitGroup
@@ -68,7 +68,7 @@ func TestRequestsWithOneKeyAtOnceMakeOneGroup(t *testing.T) {
 	})
 }
 
-func TestAKeyIsFreeAgainWhenNothingWasMade(t *testing.T) {
+func TestOnce_KeyReusableAfterAFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		c := w.caller(direct)
@@ -84,7 +84,7 @@ func TestAKeyIsFreeAgainWhenNothingWasMade(t *testing.T) {
 	})
 }
 
-func TestAnUnknownAnswerIsRememberedToo(t *testing.T) {
+func TestOnce_UnknownIsReplayed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		c := w.caller(direct)
@@ -101,7 +101,7 @@ func TestAnUnknownAnswerIsRememberedToo(t *testing.T) {
 	})
 }
 
-func TestAKeyCountsOnItsDayAndTheNext(t *testing.T) {
+func TestOnce_KeyExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // which begins at midnight
 		w := newWorld(t)
 		c := w.caller(direct)
@@ -127,7 +127,7 @@ func TestAKeyCountsOnItsDayAndTheNext(t *testing.T) {
 	})
 }
 
-func TestClocksThatDisagreeAboutTheDayMakeOneGroup(t *testing.T) {
+func TestOnce_ClockSkew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		c := w.caller(direct)
@@ -151,8 +151,8 @@ func TestClocksThatDisagreeAboutTheDayMakeOneGroup(t *testing.T) {
 	})
 }
 
-// TestARequestThatDiesIsNotSentTwice kills a request, as seen from the store, at each of its writes.
-func TestARequestThatDiesIsNotSentTwice(t *testing.T) {
+// TestOnce_RequestDied kills a request, as seen from the store, at each of its writes.
+func TestOnce_RequestDied(t *testing.T) {
 	for _, row := range []struct {
 		about, body string
 		keeps       bool // the intent gets into the store
@@ -201,7 +201,7 @@ func TestARequestThatDiesIsNotSentTwice(t *testing.T) {
 	}
 }
 
-func TestALostAnswerOfTheStoreIsNoOtherRequest(t *testing.T) {
+func TestOnce_LostResponseOfTheBucket(t *testing.T) {
 	w := newWorld(t)
 	w.store.Fail = func(op blobtest.Op) blobtest.Fault {
 		if op.Method == blobtest.Create {
@@ -214,7 +214,7 @@ func TestALostAnswerOfTheStoreIsNoOtherRequest(t *testing.T) {
 	}
 }
 
-func TestACallerWhoGoesAwayGetsTheAnswerLater(t *testing.T) {
+func TestOnce_CallerDisconnects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.service.Latency = time.Second
@@ -231,7 +231,7 @@ func TestACallerWhoGoesAwayGetsTheAnswerLater(t *testing.T) {
 	})
 }
 
-func TestWhatIsRememberedIsNoExport(t *testing.T) {
+func TestOnce_ClaimIsNotAnExport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // at noon: around midnight another day is looked at
 		time.Sleep(12 * time.Hour)
 		w := newWorld(t)

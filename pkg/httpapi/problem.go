@@ -10,32 +10,31 @@ import (
 	"groupimport/pkg/outcome"
 )
 
-// What it means to send the same request again.
+// The values of [problem.Retry]: the effect of sending the same request again.
 const (
-	retrySafe    = "safe"    // it makes nothing twice
-	retryUnsafe  = "unsafe"  // it may make a second group
-	retryUseless = "useless" // it will be answered in the same way
+	retrySafe    = "safe"    // creates no second group
+	retryUnsafe  = "unsafe"  // may create a second group
+	retryUseless = "useless" // gets the same response
 )
 
-// A problem is the body of an answer that is not 2xx: RFC 9457, with members of this program's own from Code
-// on.
+// A problem is the body of a response that is not 2xx: RFC 9457, with extension members from Code on.
 type problem struct {
 	Type    string         `json:"type"`  // set from Status if empty
 	Title   string         `json:"title"` // likewise
 	Status  int            `json:"status"`
 	Detail  string         `json:"detail"`
-	Code    int            `json:"code,omitzero"`    // the service's
-	Outcome outcome.Status `json:"outcome,omitzero"` // of the record, as in a results file
-	GroupID string         `json:"GroupId,omitzero"` // the record's
-	Retry   string         `json:"retry,omitzero"`   // what it means to send the request again
-	Errors  []fieldError   `json:"errors,omitzero"`  // the rules that the record breaks, all of them
+	Code    int            `json:"code,omitzero"`    // ErrorCode of the service
+	Outcome outcome.Status `json:"outcome,omitzero"` // status of the record, as in a results file
+	GroupID string         `json:"GroupId,omitzero"` // of the record
+	Retry   string         `json:"retry,omitzero"`   // effect of sending the request again
+	Errors  []fieldError   `json:"errors,omitzero"`  // all rules that the record violates
 }
 
-// A fieldError is one rule that the record breaks.
+// A fieldError is one rule that the record violates.
 type fieldError struct {
-	Pointer string     `json:"pointer"` // to the field, a JSON Pointer in a fragment; "#" is the record as a whole
+	Pointer string     `json:"pointer"` // JSON Pointer to the field, as a URI fragment; "#" is the whole record
 	Detail  string     `json:"detail"`
-	Rule    group.Rule `json:"rule,omitzero"` // a word for programs, see [group.Rule]
+	Rule    group.Rule `json:"rule,omitzero"` // machine-readable, see [group.Rule]
 }
 
 func (p problem) answer() answer {
@@ -47,15 +46,15 @@ func (p problem) answer() answer {
 	}
 	body, err := json.Marshal(p)
 	if err != nil {
-		panic(err) // text that is not UTF-8, of which there is none here; the caller gets a 500
+		panic(err) // text that is not UTF-8; the caller gets a 500
 	}
 	return answer{status: p.Status, kind: "application/problem+json", body: append(body, '\n')}
 }
 
-// invalid is the problem of a record that breaks rules.
+// invalid is the problem of an invalid record.
 func invalid(e *group.Error) problem {
 	p := problem{
-		Type: "urn:groupimport:invalid", Title: "The group breaks rules of the document", Status: http.StatusUnprocessableEntity,
+		Type: "urn:groupimport:invalid", Title: "The group is invalid", Status: http.StatusUnprocessableEntity,
 		Detail: e.Error(), Code: e.Code(), Outcome: outcome.Rejected, GroupID: e.GroupID, Retry: retryUseless,
 	}
 	for _, broken := range e.Problems {

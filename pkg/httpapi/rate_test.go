@@ -30,7 +30,7 @@ func after(t *testing.T, r reply) int {
 	return n
 }
 
-func TestThrottledByTheService(t *testing.T) {
+func TestGroups_Throttled(t *testing.T) {
 	for _, s := range servers {
 		t.Run(s.name, func(t *testing.T) {
 			w := newWorld(t)
@@ -48,7 +48,7 @@ func TestThrottledByTheService(t *testing.T) {
 	}
 }
 
-func TestTheRateIsSharedAndNobodyWaitsForATurnThatComesTooLate(t *testing.T) {
+func TestGroups_SharedRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.config.Rate = 10
@@ -91,7 +91,7 @@ func TestTheRateIsSharedAndNobodyWaitsForATurnThatComesTooLate(t *testing.T) {
 	})
 }
 
-func TestTheDeadlineOfThePlatformIsKept(t *testing.T) {
+func TestGroups_Deadline(t *testing.T) {
 	for _, row := range []struct {
 		about, body string
 		faults      emulator.Faults
@@ -129,13 +129,13 @@ func TestTheDeadlineOfThePlatformIsKept(t *testing.T) {
 				if took := time.Since(start); took > 5*time.Second {
 					t.Errorf("got the answer after %v, want it a second before the deadline", took)
 				}
-				time.Sleep(time.Minute) // what is under way ends
+				time.Sleep(time.Minute) // the attempt in flight ends
 			})
 		})
 	}
 }
 
-func TestAWrongKeyIsSaidAndHealsWithoutARestart(t *testing.T) {
+func TestGroups_WrongKeyThenFixed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		c := w.caller(direct)
@@ -158,12 +158,12 @@ func TestAWrongKeyIsSaidAndHealsWithoutARestart(t *testing.T) {
 		w.service.SetFaults(emulator.Faults{})
 		time.Sleep(time.Minute)
 		if r := c.post(noID); r.status != 201 {
-			t.Errorf("got %d once it was mended, want 201: %s", r.status, r.body)
+			t.Errorf("got %d after the key was fixed, want 201: %s", r.status, r.body)
 		}
 	})
 }
 
-func TestAServiceThatIsDownIsSaid(t *testing.T) {
+func TestGroups_ServiceDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		c := w.caller(direct)
@@ -181,7 +181,7 @@ func TestAServiceThatIsDownIsSaid(t *testing.T) {
 	})
 }
 
-func TestFiveHundredAtOnceAreEachAnsweredAndNoneTwice(t *testing.T) {
+func TestGroups_500Concurrent(t *testing.T) {
 	over(t, func(t *testing.T, w *world, c *caller) {
 		var wg sync.WaitGroup
 		for n := range 500 {
@@ -203,7 +203,7 @@ func TestFiveHundredAtOnceAreEachAnsweredAndNoneTwice(t *testing.T) {
 	})
 }
 
-func TestTooManyAtOnceAreSentAway(t *testing.T) {
+func TestGroups_TooManyConcurrent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.service.Latency = time.Second
@@ -232,7 +232,7 @@ func TestTooManyAtOnceAreSentAway(t *testing.T) {
 	})
 }
 
-func TestWithoutAnybodyWhoChecksItDoesNotStart(t *testing.T) {
+func TestNew_NoAuthentication(t *testing.T) {
 	w := newWorld(t)
 	for about, c := range map[string]config.Config{
 		"neither":     {},
@@ -247,7 +247,7 @@ func TestWithoutAnybodyWhoChecksItDoesNotStart(t *testing.T) {
 	}
 }
 
-func TestAuthPlatform_RefusesWhatThePlatformHasNotAuthenticated(t *testing.T) {
+func TestAuthorize_Platform(t *testing.T) {
 	w := newWorld(t)
 	w.config.HTTPToken, w.config.HTTPPlatform = "", true
 	h := w.handler()
@@ -268,7 +268,7 @@ func TestAuthPlatform_RefusesWhatThePlatformHasNotAuthenticated(t *testing.T) {
 	}
 }
 
-func TestAFaultOfThisProgramIsAnAnswerToo(t *testing.T) {
+func TestHandler_Panic(t *testing.T) {
 	over(t, func(t *testing.T, w *world, c *caller) {
 		w.store.Fail = func(op blobtest.Op) blobtest.Fault {
 			if op.Method == blobtest.List {
@@ -288,7 +288,7 @@ func TestAFaultOfThisProgramIsAnAnswerToo(t *testing.T) {
 	})
 }
 
-func TestNoTokenInTheLog(t *testing.T) {
+func TestHandler_NoTokenInTheLog(t *testing.T) {
 	over(t, func(t *testing.T, w *world, c *caller) {
 		c.post(noID, "Idempotency-Key", "k")
 		c.get("/imports")
@@ -301,7 +301,7 @@ func TestNoTokenInTheLog(t *testing.T) {
 	})
 }
 
-func TestLongBodiesThatComeSlowlyHoldUpNobodyElse(t *testing.T) {
+func TestGroups_SlowLongBodies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		h := w.handler()

@@ -16,37 +16,37 @@ import (
 )
 
 const (
-	// A caller without a deadline is answered after singleTime at the latest. No attempt starts in the last
-	// singleReserve before the deadline, or the last half of the time if that is shorter; one that is under way
-	// then is waited for. The service answers within 3 s or not at all.
+	// A call without a deadline ends after singleTime. No attempt starts in the last singleReserve before the deadline,
+	// or the last half of the time if that is shorter. An attempt in flight may end meanwhile: the service responds
+	// within 3 s or not at all.
 	singleTime    = 25 * time.Second
 	singleReserve = 5 * time.Second
 )
 
-// haltWaits are the waits after a stop before a call may find out whether the cause is fixed. They grow,
-// because the service blocks callers that try a wrong UserSig too often (70050).
+// haltWaits are the waits after a fatal error until the next call is allowed. They grow, because the service blocks a
+// caller that repeats a wrong UserSig too often (70050).
 var haltWaits = backoff.Exponential{Base: 2 * time.Second, Max: time.Minute}
 
-// A rateError says that a record was not imported because of the rate. Nothing was made.
+// A rateError says that a record was not sent because of the rate limit. No group was created.
 type rateError struct {
-	Code   int           // the service's, if it says so
-	Reason string        // for people
-	After  time.Duration // it is worth trying again after this
+	Code   int // ErrorCode of the service, 0 without a response
+	Reason string
+	After  time.Duration // wait before the next request
 }
 
 func (e *rateError) Error() string { return e.Reason }
 
-// A haltError says that the service takes nothing until a person acts. Nothing was made.
+// A haltError is fatal: the service accepts no request until an operator acts. No group was created.
 type haltError struct {
-	Code   int           // the service's, 0 if it does not answer at all
-	Reason string        // for people: what is wrong and what to do
-	After  time.Duration // it is asked again after this
+	Code   int           // ErrorCode of the service, 0 without a response
+	Reason string        // what is wrong and what to do
+	After  time.Duration // wait before the next call is allowed
 }
 
 func (e *haltError) Error() string { return e.Reason }
 
-// A lostError says that time ran out before it was known what became of a record that has a GroupId. It may
-// be sent again.
+// A lostError says that time was up before the outcome of a record with a GroupId was known. It is safe to send the
+// record again.
 type lostError struct {
 	Code   int
 	Reason string
@@ -54,31 +54,30 @@ type lostError struct {
 
 func (e *lostError) Error() string { return e.Reason }
 
-// isTaken reports whether the record was rejected because another group has its GroupId.
-func isTaken(o *outcome.Outcome) bool {
+// isConflict reports whether the record was rejected because another group has its GroupId.
+func isConflict(o *outcome.Outcome) bool {
 	return o.Status == outcome.Rejected && tim.Explain(o.Code).Class == tim.Exists
 }
 
-// A dialer holds the client that requests share, and makes a new one a while after the service has stopped it.
+// A dialer holds the client that requests share. It replaces the client some time after a fatal error.
 type dialer struct {
 	dial func() (*tim.Client, error)
 
 	mu     sync.Mutex
 	client *tim.Client
-	halts  int       // in a row
-	again  time.Time // when a new client is made; zero if the service has not stopped the client
+	halts  int       // consecutive fatal errors
+	again  time.Time // when to create a new client; zero without a fatal error
 }
 
-// importGroup imports one record for a caller who waits: until ctx's deadline, or for 25 s. What became of the
-// record is the outcome, whose N and Line are zero; if nothing did, or nobody knows, the error is a
-// [*rateError], a [*haltError] or a [*lostError]. A record without a GroupId of which nobody knows has an
-// outcome, Unknown.
+// importGroup imports one record until ctx's deadline, or for up to singleTime. N and Line of the outcome are zero.
+// Without an outcome the error is a [*rateError], a [*haltError] or a [*lostError]. If the response for a record
+// without a GroupId is lost, the outcome is Unknown.
 //
-// Calls may be concurrent, and share the rate; nothing else may use the Client then. When the service has
-// stopped it, a new one takes its place after a while, so that a key that is mended counts without a
-// restart. What a caller who goes away has under way is not cut off.
+// Calls may be concurrent and share the rate. Nothing else may use the client. After a fatal error, a new client
+// replaces the client after some time, so a fixed key works without a restart. An attempt in flight continues if its
+// caller disconnects.
 func (d *dialer) importGroup(ctx context.Context, rec *group.Record) (outcome.Outcome, error) {
-	client, err := d.living()
+	client, err := d.usable()
 	if err != nil {
 		return outcome.Outcome{}, err
 	}
@@ -96,12 +95,12 @@ func (d *dialer) importGroup(ctx context.Context, rec *group.Record) (outcome.Ou
 	select {
 	case <-call.Done():
 		return d.outcome(client, rec, call.Wait())
-	case <-end.C: // the attempt goes on for a moment, for nobody
+	case <-end.C: // the attempt may still be in flight
 	}
-	return d.outcome(client, rec, tim.Result{Lost: true, Message: "no answer before the time was up", At: time.Now()})
+	return d.outcome(client, rec, tim.Result{Lost: true, Message: "no response before the time was up", At: time.Now()})
 }
 
-// outcome says what a call came to.
+// outcome returns the outcome of a call.
 func (d *dialer) outcome(client *tim.Client, rec *group.Record, r tim.Result) (outcome.Outcome, error) {
 	o := outcome.Outcome{
 		Status: importer.StatusOf(r.End), GroupID: cmp.Or(r.GroupID, rec.GroupID), Code: r.Code, Error: r.Message,
@@ -122,18 +121,18 @@ func (d *dialer) outcome(client *tim.Client, rec *group.Record, r tim.Result) (o
 	case r.Rate:
 		return outcome.Outcome{}, &rateError{r.Code, r.Message, client.Ahead()}
 	case client.Stopped() != nil:
-		_, err := d.living()
+		_, err := d.usable()
 		if halt, ok := errors.AsType[*haltError](err); ok {
 			return outcome.Outcome{}, halt
 		}
-		return outcome.Outcome{}, &haltError{r.Code, r.Message, 0} // another call has made a new client since
+		return outcome.Outcome{}, &haltError{r.Code, r.Message, 0} // another call has replaced the client
 	}
-	o.Status = outcome.Failed // the service does not answer
+	o.Status = outcome.Failed // the service does not respond
 	return o, nil
 }
 
-// living returns a client that the service has not stopped, or a [*haltError].
-func (d *dialer) living() (*tim.Client, error) {
+// usable returns a client without a fatal error, or a [*haltError].
+func (d *dialer) usable() (*tim.Client, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := d.client.Stopped()
@@ -149,7 +148,7 @@ func (d *dialer) living() (*tim.Client, error) {
 	}
 	client, err := d.dial()
 	if err != nil {
-		return nil, fmt.Errorf("make a new client: %w", err)
+		return nil, fmt.Errorf("create a client: %w", err)
 	}
 	d.client = client
 	d.again = time.Time{}

@@ -381,7 +381,7 @@ func TestCarry_MoreThanAreHeld(t *testing.T) {
 		rand.New(rand.NewPCG(1, 1)).Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
 		w.put(shuffled...)
 		s, err := w.run(t.Context())
-		if err != nil || s.State != results.Stopped || !strings.Contains(s.Reason, "sort the export as it was") || w.service.Stats().Imports != 1003 {
+		if err != nil || s.State != results.Stopped || !strings.Contains(s.Reason, "restore the order of the earlier version") || w.service.Stats().Imports != 1003 {
 			t.Errorf("got %s %s, %v and %d calls, want it stopped", s.State, s.Reason, err, w.service.Stats().Imports)
 		}
 	})
@@ -518,9 +518,9 @@ func (m *manifestFails) Stat(ctx context.Context, key string) (blob.Info, error)
 	return m.Bucket.Stat(ctx, key)
 }
 
-// TestTakeover_BeginsAsIfTheSecondWereFull kills a process, and another takes its lease over at once: what the killed one
+// TestLeaseTakeover_PausesForASecond kills a process, and another takes its lease over at once: what the killed one
 // has sent within the last second counts.
-func TestTakeover_BeginsAsIfTheSecondWereFull(t *testing.T) {
+func TestLeaseTakeover_PausesForASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.put(withIDs(1000)...)

@@ -15,45 +15,44 @@ import (
 	"groupimport/pkg/results"
 )
 
-// maxEarlier is how many earlier outcomes are held at a time that no record has taken over yet, about 100 bytes
-// each. Within as many records an export may be reordered, and nothing is created twice. Tests lower it.
+// maxEarlier limits the earlier outcomes in memory, about 100 bytes each. A record can be found if it has moved by at
+// most as many records in the new version of the export. Tests lower the limit.
 var maxEarlier = 100_000
 
 const (
-	// The identities of the earlier outcomes that are not held are in a Bloom filter of filterBits bits each, at most
-	// maxFilter bytes in all. With 32 bits (up to 4 million outcomes) it errs once in 5 million times.
+	// A Bloom filter has the identities of the earlier outcomes that are not in memory: filterBits bits each, at most
+	// maxFilter bytes. With 32 bits each (up to 4 million outcomes) the false positive rate is 1 in 5 million.
 	filterBits = 32
 	maxFilter  = 16 << 20
 	minLine    = 100 // bytes of a results line with digests
-
 )
 
-// An earlier holds the outcomes of earlier versions of an export, for records to take over. It is not safe for
+// An earlier has the outcomes of earlier versions of an export that can be carried over. It is not safe for
 // concurrent use.
 //
-// The files of earlier outcomes are read alongside the export, in their order, and only as far as records need it: up to
-// maxEarlier outcomes are held by identity. The identities of all behind them are in the filter, so that a record that is
-// in neither is known to be new.
+// It reads the files of earlier outcomes in order, alongside the export, as far as records need it, and keeps up to
+// maxEarlier outcomes by identity. The filter has the identities of the outcomes that are not read yet. A record that
+// is in neither is new.
 type earlier struct {
 	files  []*earlierFile
-	held   map[group.Digest]int32 // first slot of a chain
+	first  map[group.Digest]int32 // first slot of a chain
 	slots  []slot
 	free   []int32
-	filter *bloom.BloomFilter // nil if all are held
+	filter *bloom.BloomFilter // nil if all outcomes are in memory
 
-	total        int64 // outcomes that can be taken over
-	incomparable int64 // of version 1, which wrote no digests, of records without a GroupId
+	total        int64 // outcomes that can be carried over
+	incomparable int64 // outcomes of version 1, without digests, of records without a GroupId
 	inDoubt      int64 // see [results.Carry]
 }
 
-// A slot is an outcome that no record has taken over yet.
+// A slot is an outcome that belongs to no record so far.
 type slot struct {
 	id, sum  group.Digest
 	groupID  string
 	status   outcome.Status
 	assigned bool
-	at       results.Taken
-	next     int32 // slot of the same identity, -1 if there is none
+	origin   results.Origin
+	next     int32 // next slot with the same identity, -1 if there is none
 }
 
 type earlierFile struct {
@@ -61,14 +60,14 @@ type earlierFile struct {
 	next  func() (results.EarlierOutcome, error, bool)
 	stop  func()
 	ended bool
-	held  int  // outcomes that are held
-	read  uint // line that was read last
+	held  int  // outcomes in memory
+	read  uint // last line that was read
 }
 
-// openEarlier opens the earlier outcomes that c names, without those that were taken over. With ignoreMissing, a file that
-// was removed is taken for an empty one. The caller must close what it returns.
+// openEarlier opens the earlier outcomes of c that were not carried over yet. With ignoreMissing, it treats a removed
+// file as empty. The caller must call close.
 func openEarlier(ctx context.Context, dir results.Dir, c *results.Carry, ignoreMissing bool) (*earlier, error) {
-	x := &earlier{held: map[group.Digest]int32{}, inDoubt: c.InDoubt}
+	x := &earlier{first: map[group.Digest]int32{}, inDoubt: c.InDoubt}
 	for i := range c.Sources {
 		all := c.Sources[i].All(ctx, dir)
 		if ignoreMissing {
@@ -101,7 +100,7 @@ func withoutMissing(all iter.Seq2[results.EarlierOutcome, error]) iter.Seq2[resu
 	}
 }
 
-// count counts an outcome, or one that cannot be compared.
+// count counts an outcome that is comparable or not.
 func (x *earlier) count(isComparable bool) {
 	if isComparable {
 		x.total++
@@ -110,7 +109,7 @@ func (x *earlier) count(isComparable bool) {
 	}
 }
 
-// filterRest counts the outcomes that are not held and puts their identities into the filter.
+// filterRest counts the outcomes that are not in memory and adds their identities to the filter.
 func (x *earlier) filterRest(ctx context.Context, dir results.Dir, c *results.Carry) error {
 	bits := uint(0)
 	for i := range x.files {
@@ -149,7 +148,7 @@ func (x *earlier) close() {
 	}
 }
 
-// read holds as many more outcomes of a file as there is room for, and returns how many it has read.
+// read reads outcomes of a file while there is room in memory, and returns their number.
 func (x *earlier) read(f *earlierFile) (n int, err error) {
 	for ; !f.ended && f.held < maxEarlier/len(x.files); n++ {
 		e, err, ok := f.next()
@@ -161,41 +160,41 @@ func (x *earlier) read(f *earlierFile) (n int, err error) {
 		}
 		f.read = e.Line
 		id, ok := identityOf(&e.Outcome)
-		if x.filter == nil { // else the outcome is counted
+		if x.filter == nil { // else filterRest has counted the outcome
 			x.count(ok)
 		}
 		if !ok {
 			continue
 		}
-		x.hold(slot{
+		x.add(slot{
 			id: id, sum: e.Outcome.Sum, groupID: strings.Clone(e.Outcome.GroupID), status: e.Outcome.Status,
-			assigned: e.Outcome.Assigned, at: results.Taken{Source: f.index, Line: e.Line},
+			assigned: e.Outcome.Assigned, origin: results.Origin{Source: f.index, Line: e.Line},
 		})
 	}
 	return n, nil
 }
 
-// identityOf returns what an earlier outcome is found by. ok is false if a record that was not sent again for its sake could
-// not be told from others: version 1 wrote no digests.
+// identityOf returns the identity of the record of an earlier outcome. ok is false if the outcome has no identity:
+// version 1 wrote no digests.
 func identityOf(o *outcome.Outcome) (id group.Digest, ok bool) {
 	switch {
 	case o.ID != group.Digest{}:
 		return o.ID, true
-	case o.Status == outcome.Unknown, o.Assigned, isServiceMade(o.GroupID):
+	case o.Status == outcome.Unknown, o.Assigned, isServerAssigned(o.GroupID):
 		return group.Digest{}, false
 	}
 	own := group.Record{GroupID: o.GroupID}
 	return own.Identity(), true
 }
 
-// isServiceMade reports whether the service chose an ID: only its own begin with @TGS#, or @TGS#_@TGS# for a Community
-// ("Group System", trtc.io/document/33529).
-func isServiceMade(id string) bool {
+// isServerAssigned reports whether the service assigned a GroupId. Only those start with @TGS#, or @TGS#_@TGS# for a
+// Community ("Group System", trtc.io/document/33529).
+func isServerAssigned(id string) bool {
 	rest, ok := strings.CutPrefix(id, "@TGS#")
 	return ok && (!strings.HasPrefix(rest, "_") || strings.HasPrefix(rest, "_@TGS#"))
 }
 
-func (x *earlier) hold(s slot) {
+func (x *earlier) add(s slot) {
 	at := int32(len(x.slots)) //nolint:gosec // at most maxEarlier
 	if n := len(x.free); n > 0 {
 		at, x.free = x.free[n-1], x.free[:n-1]
@@ -203,11 +202,11 @@ func (x *earlier) hold(s slot) {
 	} else {
 		x.slots = append(x.slots, s)
 	}
-	x.files[s.at.Source].held++
+	x.files[s.origin.Source].held++
 	x.slots[at].next = -1
-	first, ok := x.held[s.id]
+	first, ok := x.first[s.id]
 	if !ok {
-		x.held[s.id] = at
+		x.first[s.id] = at
 		return
 	}
 	for x.slots[first].next >= 0 {
@@ -216,19 +215,19 @@ func (x *earlier) hold(s slot) {
 	x.slots[first].next = at
 }
 
-// A reorderedError says that a record without a GroupId cannot be sent, because its group may have been created from an
-// earlier version of the export.
+// A reorderedError says that a record without a GroupId cannot be sent, because an import of an earlier version of
+// the export may have created its group.
 type reorderedError struct{ text string }
 
 func (e *reorderedError) Error() string {
-	return e.text + "; nothing is created twice for it: to create every record without a GroupId that is not found among the " +
-		"earlier results, set CREATE_UNMATCHED=true"
+	return e.text + "; the import stopped to prevent duplicate groups. To create every record without a GroupId that is " +
+		"not in the earlier results, set CREATE_UNMATCHED=true"
 }
 
-// take returns the earlier outcome that a record takes over. found is false if there is none: the record is new. The
-// error is a [*reorderedError] if that is not certain.
-func (x *earlier) take(id group.Digest) (s slot, found bool, err error) {
-	if s, ok := x.unhold(id, ""); ok {
+// match returns the earlier outcome of the record with this identity, and removes it. found is false if the record is
+// new. The error is a [*reorderedError] if that is not certain.
+func (x *earlier) match(id group.Digest) (s slot, found bool, err error) {
+	if s, ok := x.remove(id, ""); ok {
 		return s, true, nil
 	}
 	if x.filter != nil && x.filter.Test(id[:]) {
@@ -239,44 +238,44 @@ func (x *earlier) take(id group.Digest) (s slot, found bool, err error) {
 				if err != nil {
 					return slot{}, false, err
 				}
-				if s, ok := x.unhold(id, ""); ok {
+				if s, ok := x.remove(id, ""); ok {
 					return s, true, nil
 				}
 				read += n
 			}
 		}
 		if !x.isRead() {
-			return slot{}, false, &reorderedError{fmt.Sprintf("a record without a GroupId is more than %d records away from its place in the "+
-				"earlier version of the export: sort the export as it was", maxEarlier)}
+			return slot{}, false, &reorderedError{fmt.Sprintf("a record without a GroupId has moved by more than %d "+
+				"records since the earlier version of the export: restore the order of the earlier version", maxEarlier)}
 		}
 	}
 	switch {
 	case x.incomparable > 0:
-		return slot{}, false, &reorderedError{fmt.Sprintf("the earlier results have %d groups without a GroupId of their own and were written by "+
-			"version 1, which kept nothing to compare records with", x.incomparable)}
+		return slot{}, false, &reorderedError{fmt.Sprintf("version 1 wrote the earlier results of %d records without "+
+			"a GroupId, without digests to match records with", x.incomparable)}
 	case x.inDoubt > 0:
-		return slot{}, false, &reorderedError{fmt.Sprintf("the import of the earlier version of the export was interrupted, and up to %d records without "+
-			"a GroupId may have been created that its results do not tell of", x.inDoubt)}
+		return slot{}, false, &reorderedError{fmt.Sprintf("the import of the earlier version of the export was "+
+			"interrupted: it may have created up to %d groups without a GroupId that are not in its results", x.inDoubt)}
 	}
 	return slot{}, false, nil
 }
 
-// retake takes the outcome again that a record has taken over in a run before.
-func (x *earlier) retake(o *outcome.Outcome) (results.Taken, error) {
+// rematch removes the earlier outcome that an earlier run carried over as o, and returns its origin.
+func (x *earlier) rematch(o *outcome.Outcome) (results.Origin, error) {
 	for read := 1; read > 0; {
-		if s, ok := x.unhold(o.ID, o.GroupID); ok {
-			return s.at, nil
+		if s, ok := x.remove(o.ID, o.GroupID); ok {
+			return s.origin, nil
 		}
 		read = 0
 		for _, f := range x.files {
 			n, err := x.read(f)
 			if err != nil {
-				return results.Taken{}, err
+				return results.Origin{}, err
 			}
 			read += n
 		}
 	}
-	return results.Taken{}, nil
+	return results.Origin{}, nil
 }
 
 func (x *earlier) isRead() bool {
@@ -288,10 +287,10 @@ func (x *earlier) isRead() bool {
 	return true
 }
 
-// unhold returns an outcome of this identity, and of this GroupId unless that is empty, and holds it no longer. One whose
-// group exists is taken before one that is unknown.
-func (x *earlier) unhold(id group.Digest, groupID string) (slot, bool) {
-	first, ok := x.held[id]
+// remove removes and returns an outcome with this identity, and with this GroupId unless groupID is empty. It prefers
+// an outcome whose group exists to an unknown one.
+func (x *earlier) remove(id group.Digest, groupID string) (slot, bool) {
+	first, ok := x.first[id]
 	if !ok {
 		return slot{}, false
 	}
@@ -313,12 +312,12 @@ func (x *earlier) unhold(id group.Digest, groupID string) (slot, bool) {
 	case before >= 0:
 		x.slots[before].next = s.next
 	case s.next >= 0:
-		x.held[id] = s.next
+		x.first[id] = s.next
 	default:
-		delete(x.held, id)
+		delete(x.first, id)
 	}
 	x.slots[best] = slot{}
 	x.free = append(x.free, best)
-	x.files[s.at.Source].held--
+	x.files[s.origin.Source].held--
 	return s, true
 }

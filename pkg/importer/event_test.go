@@ -29,7 +29,7 @@ func (w *world) putAt(key string, lines ...string) {
 	}
 }
 
-func TestAnEventIsImportedOnceAndWhatIsNoExportIsLeftOut(t *testing.T) {
+func TestHandleEvent_SkipsOtherObjects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.config.Prefix = "exports/"
@@ -42,20 +42,20 @@ func TestAnEventIsImportedOnceAndWhatIsNoExportIsLeftOut(t *testing.T) {
 			state              results.State
 		}{
 			{[]string{simKey}, "start", "", "the first time", results.Finished},
-			{[]string{simKey}, "start", "it was imported before", "the same event again", results.Finished},
+			{[]string{simKey}, "start", "already imported", "the same event again", results.Finished},
 			{[]string{"exports/a b c.jsonl", "exports/a b+c.jsonl"}, "start", "", "the second reading of the key is meant", results.Finished},
-			{[]string{"exports/gone.jsonl"}, "skip", "there is no such object: it was removed since", "removed before its event came", ""},
-			{[]string{simNames.Results()}, "skip", "this program wrote it", "the program's own", ""},
-			{[]string{"exports/photo.jpg"}, "skip", "its name does not end as an export's does", "not an export", ""},
-			{[]string{"exports/.acme.jsonl"}, "skip", "its name begins with a dot", "hidden", ""},
-			{[]string{"exports%2Facme.jsonl", simKey}, "start", "it was imported before", "the second reading is the one below the prefix", results.Finished},
+			{[]string{"exports/gone.jsonl"}, "skip", "object not found: it was removed after the event", "removed before its event came", ""},
+			{[]string{simNames.Results()}, "skip", "this program wrote the object", "the program's own", ""},
+			{[]string{"exports/photo.jpg"}, "skip", "the name must end in one of: ", "not an export", ""},
+			{[]string{"exports/.acme.jsonl"}, "skip", "the name starts with a dot", "hidden", ""},
+			{[]string{"exports%2Facme.jsonl", simKey}, "start", "already imported", "the second reading is the one below the prefix", results.Finished},
 			{[]string{"exports/a\nb.jsonl"}, "skip", `key "exports/a\nb.jsonl" has a control character`, "a newline", ""},
 			{[]string{`exports/a\b.jsonl`, "exports/a%5Cb.jsonl"}, "skip", `key "exports/a\\b.jsonl" has a backslash`, "a backslash", ""},
 			{[]string{"exports//a.jsonl"}, "skip", `key "exports//a.jsonl" is not UTF-8, or has an empty, "." or ".." name`, "two slashes", ""},
 			{[]string{"exports/../a.jsonl"}, "skip", `key "exports/../a.jsonl" is not UTF-8, or has an empty`, "two dots", ""},
 			{[]string{"exports/\xff.jsonl", "exports/%FF.jsonl"}, "skip", `key "exports/\xff.jsonl" is not UTF-8`, "no UTF-8", ""},
-			{[]string{"exports/\xff.jsonl", simKey}, "start", "it was imported before", "the second reading is one that can be", results.Finished},
-			{[]string{"elsewhere/acme.jsonl"}, "skip", "it does not lie below EXPORT_PREFIX, exports/", "outside", ""},
+			{[]string{"exports/\xff.jsonl", simKey}, "start", "already imported", "the second reading is one that can be", results.Finished},
+			{[]string{"elsewhere/acme.jsonl"}, "skip", "the key is not below EXPORT_PREFIX, exports/", "outside", ""},
 		} {
 			p := w.event(c.keys)
 			if len(p.Done) != 1 || p.Done[0].What != c.what || !strings.HasPrefix(p.Done[0].Reason, c.reason) || p.Done[0].State != c.state || p.Err() != nil {
@@ -68,7 +68,7 @@ func TestAnEventIsImportedOnceAndWhatIsNoExportIsLeftOut(t *testing.T) {
 	})
 }
 
-func TestWhatAnEventHasNoTimeForIsLeftToTheSchedule(t *testing.T) {
+func TestHandleEvent_TimeUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.put(withIDs(3000)...)
@@ -82,7 +82,7 @@ func TestWhatAnEventHasNoTimeForIsLeftToTheSchedule(t *testing.T) {
 	})
 }
 
-func TestAnInvocationThatAPersonMustActOnFails(t *testing.T) {
+func TestResultErr_StoppedImport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.put(withIDs(3)...)
@@ -147,7 +147,7 @@ func TestImport_MissingMappingIsAnError(t *testing.T) {
 	})
 }
 
-func TestRunsThatShareTheRateTakeTurns(t *testing.T) {
+func TestScheduler_SharedRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.config.OneAtATime = true
@@ -159,7 +159,7 @@ func TestRunsThatShareTheRateTakeTurns(t *testing.T) {
 		wait.Go(func() { first = w.event([]string{simKey}) })
 		time.Sleep(time.Second)
 		for _, second := range []scheduler.Result{w.event([]string{"exports/b.jsonl"}), w.pass(scheduler.Action{Resume: true, Missed: time.Nanosecond})} {
-			if second.Left == 0 || len(second.Done) != 0 || !strings.Contains(second.Reason, "uses the rate that all runs share") || second.Err() != nil {
+			if second.Left == 0 || len(second.Done) != 0 || !strings.Contains(second.Reason, "uses the shared rate") || second.Err() != nil {
 				t.Errorf("got %+v, %v, want it left because another run has the rate, and no error", second, second.Err())
 			}
 		}

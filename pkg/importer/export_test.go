@@ -1,6 +1,6 @@
 package importer
 
-// SetMaxEarlier sets how many earlier outcomes are held, until the function that it returns is called.
+// SetMaxEarlier sets maxEarlier until reset is called.
 func SetMaxEarlier(n int) (reset func()) {
 	was := maxEarlier
 	maxEarlier = n

@@ -25,7 +25,7 @@ func (w *world) mapped(mapping string) *importer.Importer {
 	return i
 }
 
-func TestAMappedRecordIsRetriedAndDroppedAgainInImportGroupsWords(t *testing.T) {
+func TestMapping_RetryAndDeadLetterFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.config.MaxAttempts = 1
@@ -91,7 +91,7 @@ func TestAMappedRecordIsRetriedAndDroppedAgainInImportGroupsWords(t *testing.T) 
 	})
 }
 
-func TestAnImportGoesOnWithTheMappingThatItBeganWith(t *testing.T) {
+func TestMapping_ResumesWithTheFirstMapping(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		var lines []string
@@ -130,7 +130,7 @@ func TestAnImportGoesOnWithTheMappingThatItBeganWith(t *testing.T) {
 	})
 }
 
-func TestATruncatedExportImportsWhatItHasAndTheMendedOneTheRest(t *testing.T) {
+func TestImport_TruncatedThenFixedExport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		const key = "exports/acme.jsonl.gz"

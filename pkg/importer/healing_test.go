@@ -32,7 +32,7 @@ func (w *world) within(d time.Duration) importer.Summary {
 	return s
 }
 
-func TestAnImportWhoseOutcomesCannotBeWrittenIsNotFinished(t *testing.T) {
+func TestImport_OutcomesNotWritable(t *testing.T) {
 	for name, lines := range map[string][]string{"with GroupIds": withIDs(1500), "without": withoutIDs(1500)} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -71,7 +71,7 @@ func TestAnImportWhoseOutcomesCannotBeWrittenIsNotFinished(t *testing.T) {
 // synctestEpoch is when each bubble's time begins.
 var synctestEpoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
-func TestAnImportKeepsItsWayOfAssigningIDs(t *testing.T) {
+func TestAssign_SeedOfTheFirstRun(t *testing.T) {
 	for _, first := range []bool{false, true} {
 		t.Run(fmt.Sprint("assigned at first: ", first), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -142,8 +142,8 @@ func (s sub) List(ctx context.Context, prefix, delimiter string) iter.Seq2[blob.
 
 func (s sub) Delete(ctx context.Context, key string) error { return s.Bucket.Delete(ctx, s.dir+key) }
 
-// TestAFolderMayBeOpenedFurtherUpOrDown: import sub/x.jsonl and retry DIR work on the same import.
-func TestAFolderMayBeOpenedFurtherUpOrDown(t *testing.T) {
+// TestImport_BucketOpenedAtAnotherDirectory: import sub/x.jsonl and retry DIR work on the same import.
+func TestImport_BucketOpenedAtAnotherDirectory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		off := w.failing()
@@ -176,7 +176,7 @@ func TestAFolderMayBeOpenedFurtherUpOrDown(t *testing.T) {
 	})
 }
 
-func TestAFailuresFileWrittenByAnotherProgram(t *testing.T) {
+func TestRetry_DeadLetterFileOfAnotherProgram(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.service.Faults = emulator.Faults{Plan: func(r emulator.Request) emulator.Fault {
@@ -207,7 +207,7 @@ func TestAFailuresFileWrittenByAnotherProgram(t *testing.T) {
 	})
 }
 
-func TestOutcomesAheadAreKeptWithAnOlderVersion(t *testing.T) {
+func TestArchive_OutOfOrderOutcomes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.service.Faults = emulator.Faults{Plan: func(r emulator.Request) emulator.Fault {
@@ -231,7 +231,7 @@ func TestOutcomesAheadAreKeptWithAnOlderVersion(t *testing.T) {
 	})
 }
 
-func TestARoundWhoseFileIsEditedAfterAKillSendsNothingTwice(t *testing.T) {
+func TestRetry_DeadLetterFileEditedAfterAKill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.service.Faults = emulator.Faults{Seed: 1, DropBefore: 0.3}
@@ -264,7 +264,7 @@ func TestARoundWhoseFileIsEditedAfterAKillSendsNothingTwice(t *testing.T) {
 	})
 }
 
-func TestAStoppedRoundIsTriedEverMoreRarely(t *testing.T) {
+func TestRetry_StoppedRoundBacksOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.failing()
@@ -282,7 +282,7 @@ func TestAStoppedRoundIsTriedEverMoreRarely(t *testing.T) {
 	})
 }
 
-func TestAVersionThatComesBackIsSettled(t *testing.T) {
+func TestImport_EarlierVersionRestored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.put(withIDs(5)...)
@@ -303,7 +303,7 @@ func TestAVersionThatComesBackIsSettled(t *testing.T) {
 	})
 }
 
-func TestExportsInAFolderNamedLikeAWorkFolderAreFound(t *testing.T) {
+func TestPass_FolderNamedLikeAWorkFolder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		if err := w.store.Put(t.Context(), "old.import/x.jsonl", strings.NewReader(withIDs(1)[0])); err != nil {
@@ -316,7 +316,7 @@ func TestExportsInAFolderNamedLikeAWorkFolderAreFound(t *testing.T) {
 	})
 }
 
-func TestNoPermissionForOneRecordDoesNotStopAnImportThatHasGroupsIn(t *testing.T) {
+func TestImport_NoPermissionForOneRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.service.Faults = emulator.Faults{Plan: func(r emulator.Request) emulator.Fault {

@@ -114,7 +114,7 @@ func withoutIDs(n int) []string {
 	return lines
 }
 
-func TestAllRecordsOfAnExportAreImported(t *testing.T) {
+func TestImport_AllRecords(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.put(withIDs(5000)...)
@@ -129,7 +129,7 @@ func TestAllRecordsOfAnExportAreImported(t *testing.T) {
 	})
 }
 
-func TestTheSameEventAgainDoesNothing(t *testing.T) {
+func TestImport_SameVersionAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.put(withoutIDs(100)...)
@@ -152,7 +152,7 @@ func TestTheSameEventAgainDoesNothing(t *testing.T) {
 	})
 }
 
-func TestOfTwoRunsOneWorksAndTheOtherSaysWhoDoes(t *testing.T) {
+func TestLeaseBusy_ConcurrentRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.put(withIDs(1000)...)
@@ -171,7 +171,7 @@ func TestOfTwoRunsOneWorksAndTheOtherSaysWhoDoes(t *testing.T) {
 	})
 }
 
-func TestANewVersionIsANewImportAndTheOldResultsAreKept(t *testing.T) {
+func TestImport_NewVersionArchivesTheOldResults(t *testing.T) {
 	for name, finishFirst := range map[string]bool{"after the end": true, "in the middle": false} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -220,7 +220,7 @@ func TestANewVersionIsANewImportAndTheOldResultsAreKept(t *testing.T) {
 	}
 }
 
-func TestAnExportReplacedWhileItIsReadIsNotMixed(t *testing.T) {
+func TestImport_ExportReplacedDuringTheRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		lines := withIDs(3000)
@@ -248,7 +248,7 @@ func TestAnExportReplacedWhileItIsReadIsNotMixed(t *testing.T) {
 	})
 }
 
-func TestAnExportThatGoesAwayWhileItIsImportedStopsTheRun(t *testing.T) {
+func TestImport_ExportRemovedDuringTheRun(t *testing.T) {
 	for name, row := range map[string]struct {
 		change func(w *world)
 		want   error
@@ -288,7 +288,7 @@ func TestAnExportThatGoesAwayWhileItIsImportedStopsTheRun(t *testing.T) {
 	}
 }
 
-func TestAnExportThatIsNotThere(t *testing.T) {
+func TestImport_ExportMissing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		if _, err := w.run(t.Context()); !errors.Is(err, fs.ErrNotExist) {
@@ -300,7 +300,7 @@ func TestAnExportThatIsNotThere(t *testing.T) {
 	})
 }
 
-func TestEmptyExports(t *testing.T) {
+func TestImport_EmptyExport(t *testing.T) {
 	for name, text := range map[string]string{"no byte": "", "a line end": "\n", "a byte-order mark": "\xef\xbb\xbf"} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -317,7 +317,7 @@ func TestEmptyExports(t *testing.T) {
 	}
 }
 
-func TestCodesThatStopTheRunBlameNoRecord(t *testing.T) {
+func TestImport_FatalCodes(t *testing.T) {
 	for code, word := range map[emulator.Fault]string{
 		70009: "TIM_SECRET_KEY", 60026: "TIM_REGION", 60010: "TIM_ADMIN", 10007: "TIM_ADMIN", 10058: "upgrade", 60028: "wait", 60020: "arrears",
 		70003: "TIM_SECRET_KEY", 10006: "tomorrow",
@@ -363,7 +363,7 @@ func TestCodesThatStopTheRunBlameNoRecord(t *testing.T) {
 	}
 }
 
-func TestARunThatIsMostlyRefusedGivesUp(t *testing.T) {
+func TestImport_StopShare(t *testing.T) {
 	for _, row := range []struct {
 		share   float64
 		refused int // of ten calls
@@ -398,7 +398,7 @@ func TestARunThatIsMostlyRefusedGivesUp(t *testing.T) {
 	}
 }
 
-func TestAssignedIDsAreTheSameAgainAndLeaveNothingUnknown(t *testing.T) {
+func TestAssign_SameIDsAfterAKill(t *testing.T) {
 	var first []outcome.Outcome
 	for range 2 {
 		synctest.Test(t, func(t *testing.T) {
@@ -425,7 +425,7 @@ func TestAssignedIDsAreTheSameAgainAndLeaveNothingUnknown(t *testing.T) {
 	}
 }
 
-func TestAnHourOfThrottlingCostsNoRecord(t *testing.T) {
+func TestImport_ThrottledForAnHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		start := time.Now()
@@ -450,7 +450,7 @@ func TestAnHourOfThrottlingCostsNoRecord(t *testing.T) {
 	})
 }
 
-func TestADeadlineIsRespectedAndTheNextRunGoesOn(t *testing.T) {
+func TestImport_DeadlineThenResume(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.service.Latency = 2 * time.Second

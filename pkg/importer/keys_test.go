@@ -66,7 +66,7 @@ func (broad) CheckKey(key string) error {
 	return nil
 }
 
-func TestKeyThatTheStoreCannotRead_IsSkippedWithAReason(t *testing.T) {
+func TestPass_UnreadableKey(t *testing.T) {
 	unreadable := []string{
 		`exports/back\slash.jsonl`, "exports/new\nline.jsonl", "exports//empty.jsonl", "exports/./dot.jsonl", "exports/../up.jsonl", "exports/\xff.jsonl",
 	}
@@ -120,7 +120,7 @@ func TestKeyThatTheStoreCannotRead_IsSkippedWithAReason(t *testing.T) {
 	})
 }
 
-func TestKeyThatOnlyThisStoreReads_IsNotSkipped(t *testing.T) {
+func TestPass_KeyReadableByThisStoreOnly(t *testing.T) {
 	i := &importer.Importer{Bucket: broad{&blobtest.Bucket{}}}
 	if err := blob.ValidKey(i.Bucket, "exports//a.jsonl"); err != nil {
 		t.Errorf("got %v, want what the store says itself", err)
@@ -130,7 +130,7 @@ func TestKeyThatOnlyThisStoreReads_IsNotSkipped(t *testing.T) {
 	}
 }
 
-func TestExportReplacedWhileItIsRead_IsNoErrorOfTheInvocation(t *testing.T) {
+func TestHandleEvent_ExportReplacedDuringTheRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.store.Fail = func(op blobtest.Op) blobtest.Fault {

@@ -9,29 +9,32 @@ import (
 	"groupimport/pkg/results"
 )
 
-// Metrics are what a run came to, for those who count.
+// Metrics are the metrics of one run.
 type Metrics struct {
 	Key       string
 	Round     int // of retries, 0 for the import itself
 	State     results.State
-	Reason    string         // why it is not Finished
-	Counts    outcome.Counts // of this run alone
+	Reason    string         // why the State is not Finished
+	Counts    outcome.Counts // of this run
 	Attempts  int64
-	Throttled int           // how often the service said too fast
-	Took      time.Duration // of the whole run
-	Remaining int64         // bytes of the export, or of the failures file in a round, that are still to be read
+	Throttled int           // throttled attempts
+	Took      time.Duration // duration of the run
+	Remaining int64         // unread bytes of the export, or of the dead-letter file in a round
 
-	// How long calls took, in milliseconds: half of them less than P50. Zero if there were none.
+	// P50, P95 and P99 are percentiles of the durations of calls in milliseconds, zero without calls.
 	P50, P95, P99 float64
 }
 
-// LogValue makes the fields that a program may want out of a line of the log.
+// LogValue returns the metrics as fields of a log line.
 func (n Metrics) LogValue() slog.Value {
 	return slog.GroupValue(
-		slog.Int64("imported", n.Counts.Imported), slog.Int64("exists", n.Counts.Exists), slog.Int64("rejected", n.Counts.Rejected),
-		slog.Int64("failed", n.Counts.Failed), slog.Int64("unknown", n.Counts.Unknown), slog.Int64("skipped", n.Counts.Skipped),
-		slog.Int64("attempts", n.Attempts), slog.Int("throttled", n.Throttled), slog.Float64("seconds", math.Round(n.Took.Seconds()*1000)/1000),
-		slog.Int64("remaining_bytes", n.Remaining), slog.Float64("p50_ms", math.Round(n.P50)), slog.Float64("p95_ms", math.Round(n.P95)), slog.Float64("p99_ms", math.Round(n.P99)),
+		slog.Int64("imported", n.Counts.Imported), slog.Int64("exists", n.Counts.Exists),
+		slog.Int64("rejected", n.Counts.Rejected), slog.Int64("failed", n.Counts.Failed),
+		slog.Int64("unknown", n.Counts.Unknown), slog.Int64("skipped", n.Counts.Skipped),
+		slog.Int64("attempts", n.Attempts), slog.Int("throttled", n.Throttled),
+		slog.Float64("seconds", math.Round(n.Took.Seconds()*1000)/1000),
+		slog.Int64("remaining_bytes", n.Remaining), slog.Float64("p50_ms", math.Round(n.P50)),
+		slog.Float64("p95_ms", math.Round(n.P95)), slog.Float64("p99_ms", math.Round(n.P99)),
 	)
 }
 
@@ -43,7 +46,8 @@ func (r *run) metrics(cp *results.Checkpoint, state results.State, reason string
 	}
 	return Metrics{
 		Key: r.dir.Export, Round: cp.Round, State: state, Reason: reason, Counts: last.Counts,
-		Attempts: last.Attempts, Throttled: last.Slowed, Took: last.End.Sub(last.Start), Remaining: max(0, cp.Export.Size-cp.Next.Done()),
+		Attempts: last.Attempts, Throttled: last.Slowed,
+		Took: last.End.Sub(last.Start), Remaining: max(0, cp.Export.Size-cp.Next.Done()),
 		P50: r.latencies.Percentile(0.5), P95: r.latencies.Percentile(0.95), P99: r.latencies.Percentile(0.99),
 	}
 }

@@ -27,7 +27,7 @@ func TestRun_NameTooLong(t *testing.T) {
 		}
 		w.put(withIDs(3)...)
 		w.store.MaxKey = longest - 1
-		const reason = "its name is too long for the names of its results: key "
+		const reason = "name too long for the names of the results: key "
 		if _, err := w.mapped("").Import(t.Context(), simKey); err == nil || !strings.HasPrefix(err.Error(), reason) ||
 			!strings.HasSuffix(err.Error(), ": give the export a shorter name") {
 			t.Errorf("got %v, want %q", err, reason)

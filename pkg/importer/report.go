@@ -12,7 +12,7 @@ import (
 	"groupimport/pkg/results"
 )
 
-// A page makes the report of an import that is through, while its results are written.
+// A page writes the HTML report of a finished import while its results are written.
 type page struct {
 	*report.Builder
 	*Importer
@@ -23,18 +23,17 @@ func (i *Importer) page(dir results.Dir) *page {
 	return &page{report.New(), i, dir}
 }
 
-// options are those of the reports that this importer writes.
+// options returns the options of the reports of this importer.
 func (i *Importer) options() report.Options { return report.Options{Folder: i.Folder} }
 
-// Report implements [results.Reporter].
 func (p *page) Report(ctx context.Context, m results.Manifest) {
 	p.putReport(ctx, p.dir, func(w io.Writer) error { return p.Write(w, p.dir.Names, &m, p.options()) })
 }
 
-// putReport writes the report. An import does not fail for want of it: it is made anew by the next round,
-// when the same version of the export is dropped again, or by [WriteReport].
+// putReport writes the report. It logs errors, because an import must not fail without its report. The next round,
+// another event for the same version, or [WriteReport] writes the report again.
 func (i *Importer) putReport(ctx context.Context, dir results.Dir, write func(io.Writer) error) {
-	var b bytes.Buffer // bounded by the page's size
+	var b bytes.Buffer // the report has a limited size
 	err := write(&b)
 	if err == nil {
 		err = i.Bucket.Put(ctx, dir.Report(), &b)
@@ -44,13 +43,15 @@ func (i *Importer) putReport(ctx context.Context, dir results.Dir, write func(io
 	}
 }
 
-// reportProgress writes the report of an import that is not through, at the end of a run.
-func (i *Importer) reportProgress(ctx context.Context, dir results.Dir, state results.State, reason string, cp *results.Checkpoint) {
+// reportProgress writes the report of an unfinished import at the end of a run.
+func (i *Importer) reportProgress(
+	ctx context.Context, dir results.Dir, state results.State, reason string, cp *results.Checkpoint,
+) {
 	s := report.Status{Key: dir.Export, Progress: results.ProgressOf(state, reason, cp), All: cp.Runs}
 	i.putReport(ctx, dir, func(w io.Writer) error { return report.WriteProgress(w, &s, i.options()) })
 }
 
-// remakeReport writes the report of an import that is through from its results, if there is none.
+// remakeReport writes the report of a finished import from its results, if the report is missing.
 func (i *Importer) remakeReport(ctx context.Context, dir results.Dir) {
 	if _, err := i.Bucket.Stat(ctx, dir.Report()); !errors.Is(err, fs.ErrNotExist) {
 		return
@@ -58,8 +59,8 @@ func (i *Importer) remakeReport(ctx context.Context, dir results.Dir) {
 	i.putReport(ctx, dir, func(w io.Writer) error { return WriteReport(ctx, dir, w, i.options()) })
 }
 
-// WriteReport makes the report of an import anew from what lies beside its export, which may itself be gone.
-// An import that is not through has a small one. If nothing lies there, the error wraps [fs.ErrNotExist].
+// WriteReport writes the report of an import from the objects beside its export. The export itself need not exist.
+// The report of an unfinished import is shorter. The error wraps [fs.ErrNotExist] if there is no import.
 func WriteReport(ctx context.Context, dir results.Dir, w io.Writer, o report.Options) error {
 	m, err := dir.LoadManifest(ctx)
 	none := errors.Is(err, fs.ErrNotExist)
@@ -70,11 +71,12 @@ func WriteReport(ctx context.Context, dir results.Dir, w io.Writer, o report.Opt
 	if none && errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("there is no import of %q: %w", dir.Export, err)
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) { // older results that are kept have none
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // archived results have no progress
 		return err
 	}
 	_, kind := results.Beside(p.Export.Key)
-	newer := err == nil && p.State != results.Finished && kind != results.BesideFailures && p.Export.Version != m.Export.Version
+	newer := err == nil && p.State != results.Finished && kind != results.BesideFailures &&
+		p.Export.Version != m.Export.Version
 	if none || newer {
 		var runs []results.Run
 		if cp, err := dir.LoadCheckpoint(ctx, p.Run.Lease+1); err == nil && cp != nil {
@@ -91,10 +93,10 @@ func WriteReport(ctx context.Context, dir results.Dir, w io.Writer, o report.Opt
 	}
 	for line, err := range results.Lines(ctx, dir.Bucket, dir.Failures()) {
 		if errors.Is(err, fs.ErrNotExist) {
-			break // all are in, or somebody has taken it away
+			break // every record is imported, or the file was removed
 		}
 		if err != nil {
-			return fmt.Errorf("read the failures: %w", err)
+			return fmt.Errorf("read the dead-letter file: %w", err)
 		}
 		builder.Failure(line)
 	}

@@ -29,7 +29,7 @@ func (w *world) says(names results.Names, texts ...string) {
 	}
 }
 
-func TestReportFollowsTheImportAndEachRoundOfRetries(t *testing.T) {
+func TestReport_AfterEachRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		off := w.failing()
@@ -67,7 +67,7 @@ func TestReportFollowsTheImportAndEachRoundOfRetries(t *testing.T) {
 	})
 }
 
-func TestAnImportDoesNotFailForWantOfItsReport(t *testing.T) {
+func TestReport_NotWritable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.put(withIDs(10)...)
@@ -97,7 +97,7 @@ func TestAnImportDoesNotFailForWantOfItsReport(t *testing.T) {
 	})
 }
 
-func TestReportOfARunThatWasStopped(t *testing.T) {
+func TestReport_StoppedRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.put(withIDs(10)...)
@@ -141,7 +141,7 @@ func TestRunCause_IsData(t *testing.T) {
 	})
 }
 
-func TestThereIsNoReportOfNothing(t *testing.T) {
+func TestWriteReport_NoImport(t *testing.T) {
 	w := newWorld(t)
 	if err := importer.WriteReport(t.Context(), results.Dir{Bucket: w.store, Names: simNames}, &bytes.Buffer{}, report.Options{}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v, want %v", err, fs.ErrNotExist)

@@ -29,63 +29,63 @@ type run struct {
 	imp     *Importer
 	dir     results.Dir
 	lease   *lease.Lease
-	writing context.Context //nolint:containedctx // of what is written, which outlives the working time
+	writing context.Context //nolint:containedctx // of writes, which may continue after the working time
 
-	exp      results.Export // what is read
-	round    int            // of retries, 0 for the import itself; then exp is the failures file
-	began    int64          // "sent up to" of the run before
+	exp      results.Export // the object to read: the export, or the dead-letter file in a round of retries
+	round    int            // round of retries; 0 for the import itself
+	began    int64          // high-water mark of the previous run
 	writer   *results.Writer
-	assigner *assigner        // of GroupIds for records without one; nil if none are assigned
-	earlier  *earlier         // outcomes of earlier versions, for records to take over; nil if there are none
+	assigner *assigner        // nil if no GroupIds are assigned
+	earlier  *earlier         // outcomes of earlier versions; nil if there are none
 	encoding string           // see [results.Checkpoint]
-	program  *mapping.Program // of records that are another system's; nil if there are none
+	program  *mapping.Program // nil without a mapping
 	guard    *mapping.Guard   // of the first records
-	ignored  int64            // entries before the next item that are no records, see [export.Entry.Ignored]
+	ignored  int64            // entries before the next item that are not records, see [export.Entry.Ignored]
 	dropped  map[string]int64 // see [export.Reader.Dropped]
-	assigned bool             // some record of this run was assigned an ID
-	ahead    map[int64][]byte // outcomes of earlier runs behind the first record without one
+	assigned bool             // this run has assigned a GroupId
+	ahead    map[int64][]byte // out-of-order outcomes of earlier runs, by ordinal
 	room     *semaphore.Weighted
 	queue    chan *item
 	stop     context.CancelCauseFunc // ends the run
 
 	read      int64           // the last record read
-	end       export.Position // behind the last entry that is no record
+	end       export.Position // after the last entry that is not a record
 	latencies results.Latencies
-	behind    []byte // outcomes of this run behind a record that could not be done, as lines of a part
+	behind    []byte // out-of-order outcomes of this run, as lines of a part
 }
 
-// An item is a record between its reading and its outcome. One of known, call and outcome is set, or none if the item
-// only moves the position over entries that are no records.
+// An item is a record on its way from the reader to the writer. One of known, call and outcome is set. None is set if
+// the item only moves the position past entries that are not records.
 type item struct {
 	next     export.Position
 	pos      export.Position
-	n, line  int64  // of the outcome; in a round of retries not those of pos
+	n, line  int64  // of the outcome; in a round of retries they differ from pos
 	before   int    // attempts in earlier rounds
-	raw      []byte // nil if it was not kept
+	raw      []byte // nil if the reader did not keep the text
 	groupID  string
 	assigned bool
-	id, sum  group.Digest  // of the record as it would be sent; zero if it is invalid
-	taken    results.Taken // the earlier outcome that it takes over
-	changed  []string      // see [export.Entry.Changed]
-	source   string        // see [export.Entry.Source]
-	sameID   int64         // see [export.Entry.SameID]
+	id, sum  group.Digest // of the mapped record; zero if the record is invalid
+	origin   results.Origin
+	changed  []string // see [export.Entry.Changed]
+	source   string   // see [export.Entry.Source]
+	sameID   int64    // see [export.Entry.SameID]
 	cost     int64
 
-	known   []byte           // the outcome's line, from an earlier run
-	call    *tim.Call        // under way
-	outcome *outcome.Outcome // without a call
-	ignored int64            // entries before the record that are no records; alone if there is no record, only pos
+	known   []byte           // the line of the outcome, from an earlier run
+	call    *tim.Call        // in flight
+	outcome *outcome.Outcome // known without a call
+	ignored int64            // entries before the record that are not records; the item may have no record
 }
 
-// advanceEvery is how many entries that are no records move the position together.
+// advanceEvery is the number of entries that are not records after which the position moves.
 const advanceEvery = 1000
 
 func (r *run) log() *slog.Logger {
 	return r.imp.log().With("key", r.dir.Export, "lease", r.lease.Number, "round", r.round)
 }
 
-// importRecords reads, calls and writes until the end of the export or of ctx. It returns why the run
-// ends, nil at the end of the export.
+// importRecords imports records until the end of the export or until ctx ends. why is why the run ends, nil at the
+// end of the export.
 func (r *run) importRecords(ctx context.Context, at export.Position) (why, err error) {
 	working, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -109,7 +109,7 @@ func (r *run) importRecords(ctx context.Context, at export.Position) (why, err e
 	}
 	for n, line := range r.ahead {
 		if n > r.read {
-			r.behind = append(append(r.behind, line...), '\n') // known, and not reached by this run either
+			r.behind = append(append(r.behind, line...), '\n') // this run has not reached the record either
 		}
 	}
 	switch {
@@ -123,8 +123,8 @@ func (r *run) importRecords(ctx context.Context, at export.Position) (why, err e
 	return why, nil
 }
 
-// watch ends the run when the export is no longer the one that it began with: what has been read may
-// be all there was to read, or a store may go on giving the old bytes.
+// watch ends the run if the export is replaced or removed. The reader does not always notice: it may have read
+// everything, or the store may still return the old bytes.
 func (r *run) watch(ctx context.Context, done <-chan struct{}) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
@@ -142,8 +142,8 @@ func (r *run) watch(ctx context.Context, done <-chan struct{}) {
 	}
 }
 
-// replaced returns why the export is not what it was, or nil; a store that does not tell now is asked
-// again the next time.
+// replaced returns an error if the export was replaced or removed. It returns nil if the store fails: watch asks
+// again.
 func (r *run) replaced(ctx context.Context) error {
 	info, err := r.imp.Bucket.Stat(ctx, r.exp.Key)
 	switch {
@@ -157,7 +157,7 @@ func (r *run) replaced(ctx context.Context) error {
 	return nil
 }
 
-// readAll starts a call for each record, in order, until the end of the export or of ctx.
+// readAll starts a call for each record, in order, until the end of the export or until ctx ends.
 func (r *run) readAll(ctx context.Context, at export.Position) error {
 	src := export.Source{Name: r.exp.Key, Encoding: r.encoding, Open: func(offset int64) io.ReadCloser {
 		return blob.NewReader(ctx, r.imp.Bucket, r.exp.Key, r.exp.Version, offset, r.exp.Size)
@@ -172,10 +172,10 @@ func (r *run) readAll(ctx context.Context, at export.Position) error {
 	r.dropped = records.Dropped()
 	defer func() {
 		for _, note := range records.Notes() {
-			r.log().WarnContext(ctx, "the export is odd as a whole", "key", r.exp.Key, "note", note)
+			r.log().WarnContext(ctx, "the export is unusual", "key", r.exp.Key, "note", note)
 		}
 	}()
-	var held []*item // while the guard doubts; none of them has a call
+	var held []*item // while the guard doubts that the mapping fits; none of them has a call
 	for e, err := range records.Records() {
 		if ctx.Err() != nil {
 			return nil // the cause says why
@@ -200,10 +200,11 @@ func (r *run) readAll(ctx context.Context, at export.Position) error {
 			continue
 		}
 		it := &item{
-			n: e.Pos.N, line: e.Pos.Line, pos: e.Pos, next: e.Next, ignored: r.ignored, cost: min(int64(len(e.Raw)+recordCost), aheadBytes),
+			n: e.Pos.N, line: e.Pos.Line, pos: e.Pos, next: e.Next, ignored: r.ignored,
+			cost: min(int64(len(e.Raw)+recordCost), maxAheadBytes),
 		}
 		r.ignored = 0
-		if r.round > 0 && !r.again(it, &e) {
+		if r.round > 0 && !r.isRetried(it, &e) {
 			continue
 		}
 		it.raw, it.changed, it.source = bytes.Clone(e.Raw), e.Changed, e.Source
@@ -227,7 +228,7 @@ func (r *run) readAll(ctx context.Context, at export.Position) error {
 	return nil
 }
 
-// put hands items to the writer, which drains the queue to the end, whatever happens.
+// put passes items to the writer, which always drains the queue.
 func (r *run) put(items []*item) {
 	for _, it := range items {
 		r.read = it.n
@@ -235,10 +236,10 @@ func (r *run) put(items []*item) {
 	}
 }
 
-// start sets what will become of the record. It returns false if the run ends before it.
+// start sets the outcome of the record or starts its call. It returns false if the run ends before the record.
 func (r *run) start(ctx context.Context, it *item, e *export.Entry) bool {
-	if e.Ignored { // in a round of retries: its record has an outcome already
-		e.Skipped = "the mapping takes it for no record of a group"
+	if e.Ignored { // in a round of retries: the record already has an outcome
+		e.Skipped = "not a group by the mapping"
 	}
 	if e.Problem == nil && e.Skipped == "" {
 		it.id, it.sum = e.Record.Identity(), e.Record.Sum()
@@ -258,7 +259,7 @@ func (r *run) start(ctx context.Context, it *item, e *export.Entry) bool {
 		}
 		return true
 	}
-	switch done, err := r.takeOver(it, e); {
+	switch done, err := r.carryOver(it, e); {
 	case err != nil:
 		r.stop(err)
 		return false
@@ -277,13 +278,13 @@ func (r *run) start(ctx context.Context, it *item, e *export.Entry) bool {
 	if rec.GroupID == "" && it.pos.N <= r.began {
 		it.outcome = &outcome.Outcome{
 			Status: outcome.Unknown, At: time.Now(),
-			Error: "the run before died when this record, which has no GroupId, may have been sent: the group may exist",
+			Error: "an earlier run died after it may have sent this record, which has no GroupId: the group may exist",
 		}
 		return true
 	}
-	// That IDs are assigned, and what from, must be durable before the first is sent too.
+	// The seed of assigned GroupIds must also be durable before the first is sent.
 	if rec.GroupID == "" || it.assigned && !r.assigned {
-		if err := r.writer.Announce(ctx, it.pos.N); err != nil {
+		if err := r.writer.WriteAhead(ctx, it.pos.N); err != nil {
 			r.stop(err) // unless there is a cause already
 			return false
 		}
@@ -293,9 +294,9 @@ func (r *run) start(ctx context.Context, it *item, e *export.Entry) bool {
 	return true
 }
 
-// takeOver sets the outcome of a record for which nothing may or need be sent, and reports whether it did: its group was
-// created from an earlier version of the export, or may have been.
-func (r *run) takeOver(it *item, e *export.Entry) (done bool, err error) {
+// carryOver sets the outcome of a record whose group was created, or may have been created, from an earlier version
+// of the export. It reports whether it set the outcome.
+func (r *run) carryOver(it *item, e *export.Entry) (done bool, err error) {
 	if r.round > 0 {
 		return false, nil
 	}
@@ -309,16 +310,16 @@ func (r *run) takeOver(it *item, e *export.Entry) (done bool, err error) {
 	if r.earlier == nil {
 		return false, nil
 	}
-	s, found, err := r.earlier.take(it.id)
+	s, found, err := r.earlier.match(it.id)
 	hasID := e.Record.GroupID != ""
 	if _, uncertain := errors.AsType[*reorderedError](err); uncertain && (hasID || r.imp.Config.CreateUnmatched) {
 		err = nil
 	}
 	if err != nil || !found {
-		it.taken.New = !hasID
+		it.origin.New = !hasID
 		return false, err
 	}
-	it.taken = s.at
+	it.origin = s.origin
 	same := s.sum == it.sum
 	if hasID && !same || s.status == outcome.Unknown && r.imp.Config.RetryUnknown {
 		return false, nil
@@ -334,7 +335,7 @@ func (r *run) takeOver(it *item, e *export.Entry) (done bool, err error) {
 	return true, nil
 }
 
-// startKnown sets the outcome of a record to a line of an earlier run.
+// startKnown sets the outcome of a record from a line of an earlier run.
 func (r *run) startKnown(it *item, line []byte) bool {
 	it.known = line
 	o, _, err := outcome.Parse(line)
@@ -346,7 +347,7 @@ func (r *run) startKnown(it *item, line []byte) bool {
 		r.assigner.count(it.id, it.n, assignedID(&o))
 	}
 	if r.earlier != nil && o.Carried {
-		it.taken, err = r.earlier.retake(&o)
+		it.origin, err = r.earlier.rematch(&o)
 		if err != nil {
 			r.stop(err)
 			return false
@@ -355,7 +356,7 @@ func (r *run) startKnown(it *item, line []byte) bool {
 	return true
 }
 
-// assignedID returns the GroupId of an outcome if this program made it up, or else "".
+// assignedID returns the GroupId of an outcome if this program assigned it, else "".
 func assignedID(o *outcome.Outcome) string {
 	if o.Assigned {
 		return o.GroupID
@@ -363,12 +364,12 @@ func assignedID(o *outcome.Outcome) string {
 	return ""
 }
 
-// write waits for the calls in order and writes their outcomes. Once one could not be done, the outcomes
-// behind it are kept aside.
+// write waits for the calls in order and writes their outcomes. After a record without an outcome, it keeps the
+// following outcomes as out-of-order outcomes.
 func (r *run) write(ctx context.Context) error {
 	var err error
 	gap := false
-	share := stopShare{most: r.imp.Config.StopShare}
+	share := stopShare{max: r.imp.Config.StopShare}
 	for it := range r.queue {
 		if it.ignored > 0 && !gap && err == nil {
 			r.writer.Advance(it.pos, it.ignored)
@@ -378,7 +379,7 @@ func (r *run) write(ctx context.Context) error {
 		}
 		o, line := r.outcome(it)
 		switch {
-		case o == nil && line == nil: // undone
+		case o == nil && line == nil: // no outcome
 			gap = true
 			if s := r.imp.Client.Stopped(); s != nil {
 				r.stop(s)
@@ -399,8 +400,8 @@ func (r *run) write(ctx context.Context) error {
 				}
 				o = &known
 			}
-			// Not ctx: what is known is written, whatever ends the run. The writer's own context ends it.
-			if err = r.writer.Append(context.WithoutCancel(ctx), o, raw, it.next, it.taken); err != nil {
+			// Not ctx: outcomes are written even when the run ends. The writer has its own context.
+			if err = r.writer.Append(context.WithoutCancel(ctx), o, raw, it.next, it.origin); err != nil {
 				r.stop(err)
 				break
 			}
@@ -414,7 +415,8 @@ func (r *run) write(ctx context.Context) error {
 	return err
 }
 
-// outcome waits for what became of a record. Both are nil if nothing did.
+// outcome waits for the outcome of a record. It returns a line for a known outcome, else the outcome. Both are nil if
+// the record has no outcome.
 func (r *run) outcome(it *item) (*outcome.Outcome, []byte) {
 	if it.known != nil {
 		return nil, it.known
@@ -442,7 +444,7 @@ func (r *run) outcome(it *item) (*outcome.Outcome, []byte) {
 	return o, nil
 }
 
-// StatusOf returns the status of a record whose call ended so; "" for [tim.Undone].
+// StatusOf returns the status of a record by the end of its call, "" for [tim.Undone].
 func StatusOf(e tim.End) outcome.Status { return statuses[e] }
 
 var statuses = map[tim.End]outcome.Status{
@@ -453,19 +455,19 @@ var statuses = map[tim.End]outcome.Status{
 	tim.Unknown:  outcome.Unknown,
 }
 
-// A stopShare watches how many of a run's calls the service rejects.
+// A stopShare counts the rejected calls of a run.
 type stopShare struct {
-	most            float64
+	max             float64
 	calls, rejected int
 }
 
-// A refusal says that the service rejects too large a share of an export.
-type refusal struct{ text string }
+// A shareError says that the service rejects too large a share of an export.
+type shareError struct{ text string }
 
-func (r *refusal) Error() string { return r.text }
+func (e *shareError) Error() string { return e.text }
 
-// add counts an outcome and returns why the run must end, or nil. What our own rules reject does not
-// count: validate is for those.
+// add counts an outcome and returns a [*shareError] if the run must end. It does not count records that the program
+// rejects without a call.
 func (s *stopShare) add(o *outcome.Outcome) error {
 	if o.Attempts == 0 {
 		return nil
@@ -474,24 +476,25 @@ func (s *stopShare) add(o *outcome.Outcome) error {
 	if o.Status == outcome.Rejected {
 		s.rejected++
 	}
-	if s.most >= 1 || s.calls < stopCalls || float64(s.rejected) <= s.most*float64(s.calls) {
+	if s.max >= 1 || s.calls < minShareCalls || float64(s.rejected) <= s.max*float64(s.calls) {
 		return nil
 	}
-	return &refusal{fmt.Sprintf("the service rejected %d of %d calls, the last with: %s; it is the wrong file or a wrong setting; "+
-		"to go on all the same set STOP_SHARE=1", s.rejected, s.calls, o.Error)}
+	return &shareError{fmt.Sprintf("the service rejected %d of %d calls, the last with: %s; check the file and the "+
+		"settings. To import it anyway, set STOP_SHARE=1", s.rejected, s.calls, o.Error)}
 }
 
-// ended returns how the run leaves the import. why is the cause that ended the reading, err an error of reading.
+// ended returns the state of the import after a run. why is the cause that ended the reading, err an error of
+// reading.
 func (r *run) ended(why, err error) leaving {
 	halt, _ := errors.AsType[*tim.Stop](why)
-	refused, _ := errors.AsType[*refusal](why)
+	rejected, _ := errors.AsType[*shareError](why)
 	reordered, _ := errors.AsType[*reorderedError](why)
 	stopped := func(cause results.Cause, reason string) leaving { return leaving{results.Stopped, cause, 0, reason} }
 	switch {
 	case r.round > 0 && (errors.Is(err, blob.ErrChanged) || errors.Is(err, fs.ErrNotExist)):
 		return leaving{
 			results.Waiting, results.CauseEdited, 0,
-			"the failures file was edited during a round of retries; the next goes on with it",
+			"the dead-letter file was edited during a round of retries; the next run retries the rest",
 		}
 	case err != nil && errors.Is(err, blob.ErrChanged):
 		return leaving{
@@ -504,8 +507,8 @@ func (r *run) ended(why, err error) leaving {
 		return stopped(results.CauseError, err.Error())
 	case halt != nil:
 		return leaving{results.Stopped, results.CauseService, halt.Code, halt.Reason}
-	case refused != nil:
-		return stopped(results.CauseRefused, refused.Error())
+	case rejected != nil:
+		return stopped(results.CauseRefused, rejected.Error())
 	case reordered != nil:
 		return stopped(results.CauseReordered, reordered.Error())
 	case why == nil:

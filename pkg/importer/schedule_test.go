@@ -55,7 +55,7 @@ func text(p scheduler.Result) string {
 	return strings.Join(all, ", ")
 }
 
-func TestMissedExportsAreStartedAndUnfinishedOnesGoOn(t *testing.T) {
+func TestPass_StartsAndResumes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.config.Prefix = "exports/"
@@ -89,7 +89,7 @@ func TestMissedExportsAreStartedAndUnfinishedOnesGoOn(t *testing.T) {
 	})
 }
 
-func TestAStoppedImportIsTriedEverMoreRarely(t *testing.T) {
+func TestPass_StoppedImportBacksOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.service.Key = "another key"
@@ -126,7 +126,7 @@ func (w *world) failing() (off func()) {
 	return func() { w.service.SetFaults(emulator.Faults{}) }
 }
 
-func TestFailedRecordsAreTriedAgainUntilTheyAreIn(t *testing.T) {
+func TestRetry_UntilImported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		off := w.failing()
@@ -171,7 +171,7 @@ func TestFailedRecordsAreTriedAgainUntilTheyAreIn(t *testing.T) {
 	})
 }
 
-func TestTheFailuresFileGoesWhenNothingIsLeftInIt(t *testing.T) {
+func TestRetry_RemovesEmptyDeadLetterFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		off := w.failing()
@@ -185,7 +185,7 @@ func TestTheFailuresFileGoesWhenNothingIsLeftInIt(t *testing.T) {
 	})
 }
 
-func TestRetriesAreGivenUpAfterTheirRounds(t *testing.T) {
+func TestRetry_GivesUpAfterAllRounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.failing()
@@ -214,7 +214,7 @@ func TestRetriesAreGivenUpAfterTheirRounds(t *testing.T) {
 	})
 }
 
-func TestUnknownRecordsAreSentAgainOnlyIfToldTo(t *testing.T) {
+func TestRetry_UnknownRecords(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.service.Faults = emulator.Faults{Plan: func(r emulator.Request) emulator.Fault {
@@ -238,7 +238,7 @@ func TestUnknownRecordsAreSentAgainOnlyIfToldTo(t *testing.T) {
 	})
 }
 
-func TestAFailuresFileEditedByHand(t *testing.T) {
+func TestRetry_DeadLetterFileEdited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		off := w.failing()
@@ -277,7 +277,7 @@ func TestAFailuresFileEditedByHand(t *testing.T) {
 	})
 }
 
-func TestOneBadHourHealsByItself(t *testing.T) {
+func TestPass_RecoversFromAnOutage(t *testing.T) {
 	for name, fault := range map[string]emulator.Fault{"10002": emulator.Internal, "502": emulator.BadGateway, "no answer": emulator.Hang, "broken": emulator.DropBefore} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -303,8 +303,8 @@ func TestOneBadHourHealsByItself(t *testing.T) {
 	}
 }
 
-// TestRoundsSurviveKills kills rounds of retries at every operation in turn.
-func TestRoundsSurviveKills(t *testing.T) {
+// TestRetry_KilledAtAnyInstant kills rounds of retries at every operation in turn.
+func TestRetry_KilledAtAnyInstant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		off := w.failing()
@@ -357,7 +357,7 @@ func TestRoundsSurviveKills(t *testing.T) {
 	})
 }
 
-func TestTwoSchedulesAtTheSameTimeShareTheWork(t *testing.T) {
+func TestPass_ConcurrentSchedulers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.service.Limit = 1000 // each process has a budget of its own
@@ -379,7 +379,7 @@ func TestTwoSchedulesAtTheSameTimeShareTheWork(t *testing.T) {
 	})
 }
 
-func TestWhatAPassOverFinishedImportsCosts(t *testing.T) {
+func TestPass_CostOfFinishedImports(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.config.Rate = 10_000
@@ -415,7 +415,7 @@ func TestWhatAPassOverFinishedImportsCosts(t *testing.T) {
 
 var errGone = errors.New("gone")
 
-func TestAStoreThatFailsDuringAPassIsTold(t *testing.T) {
+func TestPass_StoreFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.put(withIDs(10)...)

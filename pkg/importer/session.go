@@ -19,25 +19,27 @@ import (
 	"groupimport/pkg/tim"
 )
 
-// withLease takes the lease of an import and does some work on it, until ctx ends.
-func (i *Importer) withLease(ctx context.Context, dir results.Dir, work func(context.Context, *run) (Summary, error)) (Summary, error) {
+// withLease acquires the lease of an import, calls work, and releases the lease.
+func (i *Importer) withLease(
+	ctx context.Context, dir results.Dir, work func(context.Context, *run) (Summary, error),
+) (Summary, error) {
 	until := RunUntil(ctx)
 	held, err := lease.Acquire(ctx, i.Bucket, dir.Work(), i.OwnerName(), until.Add(LeaseMargin), i.IsDead)
 	if err != nil {
 		return Summary{}, err
 	}
 	i.TookOver(held)
-	// What is written at the end must not fail because the run was interrupted. Writing ends a little before the time: a
-	// platform kills at that very moment, and then nothing is reported.
-	left := Reserved(until)
-	writing, cancel := context.WithDeadline(context.WithoutCancel(ctx), until.Add(-LastMoment(left)))
+	// The last writes must not fail because the run was interrupted. They end before the deadline, because the platform
+	// kills the process at the deadline without a report.
+	reserve := Reserved(until)
+	writing, cancel := context.WithDeadline(context.WithoutCancel(ctx), until.Add(-FinalizeReserve(reserve)))
 	defer cancel()
-	working, stop := context.WithDeadlineCause(ctx, until.Add(-left), ErrTimeUp)
+	working, stop := context.WithDeadlineCause(ctx, until.Add(-reserve), ErrTimeUp)
 	defer stop()
-	i.Client.SetGrace(min(cmp.Or(i.Grace, tim.AttemptTimeout), left-min(writeTime, left/2)))
+	i.Client.SetGrace(min(cmp.Or(i.Grace, tim.AttemptTimeout), reserve-min(writeTime, reserve/2)))
 	summary, err := work(working, &run{imp: i, dir: dir, lease: held, writing: writing})
 	if errors.Is(err, lease.ErrLost) {
-		return summary, err // what follows is the successor's
+		return summary, err // the lease is the successor's
 	}
 	if releaseErr := held.Release(writing); releaseErr != nil {
 		i.log().WarnContext(ctx, "lease not released", "key", dir.Export, "expires", held.Until, "err", releaseErr)
@@ -45,7 +47,7 @@ func (i *Importer) withLease(ctx context.Context, dir results.Dir, work func(con
 	return summary, err
 }
 
-// importExport does a run on an export.
+// importExport does one run of an import.
 func (r *run) importExport(ctx context.Context, exp results.Export) (Summary, error) {
 	cp, finished, err := r.begin(ctx, exp)
 	if err != nil || finished != nil {
@@ -64,8 +66,9 @@ func summaryOf(m *results.Manifest) Summary {
 	return Summary{State: results.Finished, Already: true, Counts: m.Counts, Manifest: *m}
 }
 
-// begin returns the checkpoint that the run begins with: the latest one of this version of the export, or that of a new
-// import, after the one before was archived. The manifest is not nil if the version was finished after Import had looked.
+// begin returns the checkpoint that the run starts with: the latest checkpoint of this version of the export, or the
+// checkpoint of a new import after archiving the earlier one. The manifest is not nil if another run has finished the
+// version since Import read the manifest.
 func (r *run) begin(ctx context.Context, exp results.Export) (results.Checkpoint, *results.Manifest, error) {
 	var none results.Checkpoint
 	last, err := r.dir.LoadCheckpoint(r.writing, r.lease.Number)
@@ -76,18 +79,19 @@ func (r *run) begin(ctx context.Context, exp results.Export) (results.Checkpoint
 	settings := r.imp.settings(program)
 	isLatest := last != nil && last.Export.Version == exp.Version
 	if isLatest && didNothing(last) && programErr == nil {
-		last.Mapping, last.Settings = program, settings // so another mapping may be named
+		last.Mapping, last.Settings = program, settings // the operator may have set another mapping
 	}
 	m, err := r.dir.LoadManifest(r.writing)
 	switch {
-	case err == nil && m.Export.Version == exp.Version && (programErr != nil || r.imp.beganWith(r.writing, r.dir, &m, settings)):
-		return none, &m, nil //nolint:nilerr // without a mapping nothing could be imported anyway
+	case err == nil && m.Export.Version == exp.Version &&
+		(programErr != nil || r.imp.hasSettings(r.writing, r.dir, &m, settings)):
+		return none, &m, nil //nolint:nilerr // no import can start without its mapping
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return none, nil, err
 	}
 	if isLatest && last.Round == 0 && (programErr != nil || resumes(last, program, settings)) {
 		if programErr != nil || program != last.Mapping {
-			r.log().WarnContext(ctx, "the import resumes with the mapping that it began with")
+			r.log().WarnContext(ctx, "the mapping has changed: the import resumes with its first mapping")
 		}
 		if ok, err := r.canResume(ctx, last, exp); ok || err != nil {
 			return *last, nil, err
@@ -96,7 +100,9 @@ func (r *run) begin(ctx context.Context, exp results.Export) (results.Checkpoint
 	if programErr != nil {
 		return none, nil, programErr
 	}
-	cp := results.Checkpoint{Export: exp, Next: export.Start, Mapping: program, Encoding: r.imp.Config.Encoding, Settings: settings}
+	cp := results.Checkpoint{
+		Export: exp, Next: export.Start, Mapping: program, Encoding: r.imp.Config.Encoding, Settings: settings,
+	}
 	if r.imp.Config.AssignGroupIDs {
 		cp.Assign = newSeed(r.imp.BucketName, exp.Key)
 	}
@@ -105,32 +111,36 @@ func (r *run) begin(ctx context.Context, exp results.Export) (results.Checkpoint
 		return none, nil, fmt.Errorf("archive the results of the earlier version: %w", err)
 	}
 	if carry != nil {
-		r.log().InfoContext(ctx, "a new version of the export", "version", exp.Version, "archived", archived.Results())
-		r.imp.remakeReport(r.writing, results.Dir{Bucket: r.dir.Bucket, Names: archived}) // it names the archived files
+		r.log().InfoContext(ctx, "new version of the export", "version", exp.Version, "archived", archived.Results())
+		r.imp.remakeReport(r.writing, results.Dir{Bucket: r.dir.Bucket, Names: archived}) // with the archived names
 		cp.Carry = carry
 	}
 	return cp, nil, nil
 }
 
-// canResume reports whether everything that the checkpoint counts is there, and completes it for a run that resumes.
+// canResume reports whether all parts that the checkpoint counts exist. It updates the checkpoint for a run that
+// resumes.
 func (r *run) canResume(ctx context.Context, cp *results.Checkpoint, exp results.Export) (bool, error) {
-	cp.Export.Key = exp.Key // the folder may have been opened further up or down
+	cp.Export.Key = exp.Key // the bucket may have been opened at another directory
 	if cp.Next == export.Start && cp.Sent == 0 {
-		cp.Encoding = r.imp.Config.Encoding // nothing was read: the export was refused, and its encoding may be named now
+		cp.Encoding = r.imp.Config.Encoding // no record was read: the operator may have set the encoding
 	}
 	if !cp.Done {
 		return true, nil
 	}
 	missing, _, err := r.dir.MissingParts(r.writing, cp)
 	if missing > 0 && err == nil {
-		r.log().WarnContext(ctx, "parts were removed before the results were written: the import begins again and carries over what is left",
-			"missing", missing)
+		r.log().WarnContext(ctx, "parts were removed before the results were written: the import starts again and carries "+
+			"over the remaining outcomes", "missing", missing)
 	}
 	return missing == 0, err
 }
 
-// work does a run from cp on. finish is called once all records have outcomes.
-func (r *run) work(ctx context.Context, cp results.Checkpoint, finish func(results.Checkpoint) (results.Manifest, error)) (Summary, error) {
+// A finisher writes the results once all records have outcomes.
+type finisher func(results.Checkpoint) (results.Manifest, error)
+
+// work does a run from cp on.
+func (r *run) work(ctx context.Context, cp results.Checkpoint, finish finisher) (Summary, error) {
 	if err := r.prepare(&cp); err != nil {
 		return Summary{}, err
 	}
@@ -141,7 +151,7 @@ func (r *run) work(ctx context.Context, cp results.Checkpoint, finish func(resul
 	return r.conclude(ctx, end, finish)
 }
 
-// prepare reads what the run needs before its first record.
+// prepare prepares the run for its first record.
 func (r *run) prepare(cp *results.Checkpoint) (err error) {
 	if len(cp.Runs) > maxRuns {
 		cp.Runs = append(cp.Runs[:1:1], cp.Runs[len(cp.Runs)-maxRuns/2:]...)
@@ -150,13 +160,14 @@ func (r *run) prepare(cp *results.Checkpoint) (err error) {
 	r.exp, r.round, r.began, r.encoding = cp.Export, cp.Round, cp.Sent, cp.Encoding
 	if cp.Mapping != "" {
 		r.program, err = mapping.Compile(cp.Mapping, mapping.Settings{
-			Limits: r.imp.Config.Limits, Name: mapping.BaseName(r.dir.Export), IncludeArchived: cp.Settings.IncludeArchived,
+			Limits: r.imp.Config.Limits, Name: mapping.BaseName(r.dir.Export),
+			IncludeArchived: cp.Settings.IncludeArchived,
 		})
 		if err != nil {
 			return err
 		}
 	}
-	// Before anything is written that would forget them.
+	// Load them before the first checkpoint, which no longer refers to them.
 	if r.ahead, err = r.dir.LoadAhead(r.writing, cp); err != nil {
 		return err
 	}
@@ -182,15 +193,15 @@ func (r *run) openEarlier(cp *results.Checkpoint) (err error) {
 		return err
 	}
 	if cp.Carry.Assign != "" && cp.Carry.Assign == cp.Assign {
-		r.earlier.inDoubt = 0 // they would get the same IDs again
+		r.earlier.inDoubt = 0 // records in doubt get the same IDs again
 	}
-	if cp.Carry.Earlier == 0 { // at the beginning
+	if cp.Carry.Earlier == 0 { // in the first run
 		cp.Carry.Earlier = r.earlier.total
 	}
 	return nil
 }
 
-// openAssigner counts the records that this import has done already, for the IDs of the next ones.
+// openAssigner counts the records that this import has outcomes for, because the next IDs depend on them.
 func (r *run) openAssigner(cp *results.Checkpoint) error {
 	if cp.Assign == "" {
 		return nil
@@ -210,7 +221,7 @@ func (r *run) openAssigner(cp *results.Checkpoint) error {
 	return nil
 }
 
-// An ending is how a run ended, and its last checkpoint.
+// An ending is the result of a run and its last checkpoint.
 type ending struct {
 	leaving
 
@@ -226,17 +237,18 @@ type leaving struct {
 	reason string        // the cause in words
 }
 
-// execute imports records until there are none left or the run ends, and writes all outcomes.
+// execute imports records until the end of the export or of the run, and writes all outcomes.
 func (r *run) execute(ctx context.Context, cp results.Checkpoint) (end ending) {
 	i := r.imp
-	i.show(&cp)
-	r.log().InfoContext(ctx, "run starts", "records_done", cp.Counts.Records(), "offset", cp.Next.Offset, "size", cp.Export.Size)
+	i.setProgress(&cp)
+	r.log().InfoContext(ctx, "run starts",
+		"records_done", cp.Counts.Records(), "offset", cp.Next.Offset, "size", cp.Export.Size)
 	if cp.Round > 0 || cp.Counts.Imported > 0 && cp.Carry == nil {
 		i.Client.Trust()
 	}
 	r.writer = r.dir.NewWriter(r.writing, r.lease, cp, i.log())
-	r.room = semaphore.NewWeighted(aheadBytes)
-	r.queue = make(chan *item, aheadRecords)
+	r.room = semaphore.NewWeighted(maxAheadBytes)
+	r.queue = make(chan *item, maxAheadRecords)
 	attempts, slowed := i.Client.Attempts(), i.Client.Slowdowns()
 	var why error
 	if !cp.Done {
@@ -254,17 +266,19 @@ func (r *run) execute(ctx context.Context, cp results.Checkpoint) (end ending) {
 		cp.Done = end.state == results.Finished
 	})
 	if closeErr != nil {
-		// What could not be written is as if it had not been done.
+		// Outcomes that were not written do not count.
 		end.state, end.reason, end.err = results.Stopped, closeErr.Error(), cmp.Or(end.err, closeErr)
 	}
-	i.show(&end.cp)
+	i.setProgress(&end.cp)
 	return end
 }
 
-// conclude writes the results if all records have outcomes, or else how far the import is.
-func (r *run) conclude(ctx context.Context, end ending, finish func(results.Checkpoint) (results.Manifest, error)) (Summary, error) {
+// conclude writes the results if all records have outcomes, else the progress.
+func (r *run) conclude(ctx context.Context, end ending, finish finisher) (Summary, error) {
 	err := end.err
-	summary := Summary{State: end.state, Reason: end.reason, Counts: end.cp.Counts, Run: end.cp.Runs[len(end.cp.Runs)-1], Dropped: r.dropped}
+	summary := Summary{
+		State: end.state, Reason: end.reason, Counts: end.cp.Counts, Run: end.cp.Runs[len(end.cp.Runs)-1], Dropped: r.dropped,
+	}
 	switch {
 	case err == nil && end.cp.Done:
 		summary.Manifest, err = finish(end.cp)
@@ -273,8 +287,8 @@ func (r *run) conclude(ctx context.Context, end ending, finish func(results.Chec
 			summary.Counts = summary.Manifest.Counts
 			r.dir.RemoveWork(r.writing, &end.cp)
 		case errors.Is(err, context.DeadlineExceeded) && r.writing.Err() != nil:
-			// The next run has only this left to do.
-			summary.State, summary.Reason, err = results.Waiting, "time is up while the results are written", nil
+			// The next run only writes the results.
+			summary.State, summary.Reason, err = results.Waiting, "time is up before the results were written", nil
 		default:
 			summary.State, summary.Reason = results.Stopped, err.Error()
 		}
@@ -286,8 +300,9 @@ func (r *run) conclude(ctx context.Context, end ending, finish func(results.Chec
 		err = cmp.Or(err, saveErr)
 	}
 	c, metrics := end.cp.Counts, r.metrics(&end.cp, summary.State, summary.Reason)
-	r.log().InfoContext(ctx, "run ends", "state", summary.State, "reason", summary.Reason, "err", err, "imported", c.Imported, "exists", c.Exists,
-		"rejected", c.Rejected, "failed", c.Failed, "unknown", c.Unknown, "skipped", c.Skipped, "run", metrics)
+	r.log().InfoContext(ctx, "run ends", "state", summary.State, "reason", summary.Reason, "err", err,
+		"imported", c.Imported, "exists", c.Exists, "rejected", c.Rejected, "failed", c.Failed, "unknown", c.Unknown,
+		"skipped", c.Skipped, "run", metrics)
 	if r.imp.OnRunEnd != nil {
 		r.imp.OnRunEnd(metrics)
 	}

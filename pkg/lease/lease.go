@@ -1,8 +1,9 @@
-// Package lease gives one process at a time the right to work on something, over a store's conditional put alone.
+// Package lease grants one process at a time the right to work on a folder. It needs only the store's conditional
+// put.
 //
-// A lease is an object of its own, FOLDER/lease/NNNNNN, that one winner creates; the highest number counts and no number is
-// used twice. The number is the fencing token: everything that an owner writes carries it in its name, so that an owner that
-// was given up for dead cannot spoil what its successor writes.
+// A lease is an object, FOLDER/lease/NNNNNN, created by one winner. The highest number is the current lease, and no
+// number is used twice. The number is the fencing token: every object that an owner writes has the token in its name,
+// so a previous owner that is still alive cannot overwrite the objects of its successor.
 package lease
 
 import (
@@ -20,18 +21,18 @@ import (
 	"groupimport/pkg/blob"
 )
 
-const maxLease = 64 << 10 // bytes of a lease; it has some hundred
+const maxLease = 64 << 10 // bytes read of a lease; a lease has a few hundred
 
-// A Lease is the right to work until a time.
+// A Lease is the right to work on a folder until a point in time.
 type Lease struct {
 	Number   int       `json:"number"`
-	Token    string    `json:"token"`    // random, tells one's own lease from another's when an answer was lost
-	Owner    string    `json:"holder"`   // for people, and to tell whether a process is alive
-	Until    time.Time `json:"until"`    // nothing of its run is written or sent after this
-	Released bool      `json:"released"` // the run has ended
+	Token    string    `json:"token"`    // random; identifies the caller's own lease after a lost response
+	Owner    string    `json:"holder"`   // a name for operators, and for isDead of [Acquire]
+	Until    time.Time `json:"until"`    // the owner writes and sends nothing after this
+	Released bool      `json:"released"` // the owner has ended its run
 
-	// TookOver is set if the run before has not released its lease: it may have died a moment ago, and its last calls count
-	// in the second that begins now.
+	// TookOver is set if the previous owner has not released its lease. Its last calls may count against the rate limit
+	// of the current second.
 	TookOver bool `json:"-"`
 
 	bucket blob.Bucket
@@ -41,7 +42,7 @@ type Lease struct {
 // ErrLost is wrapped when another owner has taken over.
 var ErrLost = errors.New("another run has taken the import over")
 
-// A BusyError says who owns the lease now.
+// A BusyError names the current owner of the lease.
 type BusyError struct {
 	Owner string
 	Until time.Time
@@ -51,9 +52,12 @@ func (b *BusyError) Error() string {
 	return fmt.Sprintf("%s is working on it, until %s at the latest", b.Owner, b.Until.UTC().Format(time.RFC3339))
 }
 
-// Acquire takes the lease of a folder, with its slash, until the given time. isDead may say that an owner is known to have
-// exited; nil waits for the lease to expire. If another owner has the lease, the error is a [*BusyError].
-func Acquire(ctx context.Context, b blob.Bucket, folder string, owner string, until time.Time, isDead func(owner string) bool) (*Lease, error) {
+// Acquire acquires the lease of a folder until the given time. folder ends in a slash. isDead reports whether an
+// owner is known to have exited; with nil, a lease of another owner is valid until it expires. The error is a
+// [*BusyError] if another owner has the lease.
+func Acquire(
+	ctx context.Context, b blob.Bucket, folder, owner string, until time.Time, isDead func(owner string) bool,
+) (*Lease, error) {
 	last, err := lastLease(ctx, b, folder)
 	if err != nil {
 		return nil, err
@@ -73,19 +77,19 @@ func Acquire(ctx context.Context, b blob.Bucket, folder string, owner string, un
 	if err == nil {
 		return l, nil
 	}
-	// The answer to one's own success may have been lost.
-	there, readErr := readLease(ctx, b, folder, l.Number)
+	// The create may have succeeded with its response lost.
+	current, readErr := readLease(ctx, b, folder, l.Number)
 	switch {
-	case readErr == nil && there.Token == l.Token:
+	case readErr == nil && current.Token == l.Token:
 		return l, nil
 	case readErr == nil:
-		return nil, &BusyError{Owner: there.Owner, Until: there.Until}
+		return nil, &BusyError{Owner: current.Owner, Until: current.Until}
 	default:
-		return nil, fmt.Errorf("take the lease: %w", err)
+		return nil, fmt.Errorf("acquire the lease: %w", err)
 	}
 }
 
-// Release says that the run has ended.
+// Release marks the lease as released, so that another owner need not wait for it to expire.
 func (l *Lease) Release(ctx context.Context) error {
 	l.Released = true
 	data, err := json.Marshal(l)
@@ -98,18 +102,17 @@ func (l *Lease) Release(ctx context.Context) error {
 	return nil
 }
 
-// Check returns an error that wraps [ErrLost] if the lease has been taken over, or has run out so that
-// it may be at any moment.
+// Check returns an error that wraps [ErrLost] if another owner has taken the lease over, or if the lease has expired.
 func (l *Lease) Check(ctx context.Context) error {
 	if !time.Now().Before(l.Until) {
-		return fmt.Errorf("%w, or may have: the lease ended at %s", ErrLost, l.Until.UTC().Format(time.RFC3339))
+		return fmt.Errorf("%w, or may have: the lease expired at %s", ErrLost, l.Until.UTC().Format(time.RFC3339))
 	}
 	_, err := l.bucket.Stat(ctx, Key(l.folder, l.Number+1))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return fmt.Errorf("look whether the lease is still ours: %w", err)
+		return fmt.Errorf("check the lease: %w", err)
 	}
 	return ErrLost
 }
@@ -127,8 +130,8 @@ func readLease(ctx context.Context, b blob.Bucket, folder string, number int) (*
 	return l, nil
 }
 
-// lastLease returns the lease with the highest number, nil if there is none. As numbers have no gaps, it
-// is found by asking for some of them: two requests and then two more for each doubling of the number.
+// lastLease returns the lease with the highest number, or nil if there is no lease. Numbers have no gaps, so a binary
+// search finds it with two requests for each doubling of the number.
 func lastLease(ctx context.Context, b blob.Bucket, folder string) (*Lease, error) {
 	exists := func(n int) (bool, error) {
 		_, err := b.Stat(ctx, Key(folder, n))
@@ -137,11 +140,11 @@ func lastLease(ctx context.Context, b blob.Bucket, folder string) (*Lease, error
 		}
 		return err == nil, err
 	}
-	low, high := 0, 1 // low exists or is 0, high does not
+	low, high := 0, 1 // low exists or is 0, high does not exist
 	for {
 		ok, err := exists(high)
 		if err != nil {
-			return nil, fmt.Errorf("look for leases: %w", err)
+			return nil, fmt.Errorf("find the latest lease: %w", err)
 		}
 		if !ok {
 			break
@@ -152,7 +155,7 @@ func lastLease(ctx context.Context, b blob.Bucket, folder string) (*Lease, error
 		mid := (low + high) / 2
 		ok, err := exists(mid)
 		if err != nil {
-			return nil, fmt.Errorf("look for leases: %w", err)
+			return nil, fmt.Errorf("find the latest lease: %w", err)
 		}
 		if ok {
 			low = mid
@@ -166,14 +169,14 @@ func lastLease(ctx context.Context, b blob.Bucket, folder string) (*Lease, error
 	return readLease(ctx, b, folder, low)
 }
 
-// leaseFromList returns the lease with the highest number that any name in the work folder carries, nil if there is none.
-// The first lease may have been removed, by an operator or a lifecycle rule, while the work that later ones did is there. A
-// lease that was removed itself counts as released.
+// leaseFromList returns the lease with the highest number in any name in the work folder, or nil if there is no
+// number. It finds the latest lease if an operator or a lifecycle rule removed the first lease. A removed lease
+// counts as released.
 func leaseFromList(ctx context.Context, b blob.Bucket, folder string) (*Lease, error) {
 	highest := 0
 	for info, err := range b.List(ctx, folder, "") {
 		if err != nil {
-			return nil, fmt.Errorf("look for leases: %w", err)
+			return nil, fmt.Errorf("find the latest lease: %w", err)
 		}
 		folder, name, _ := strings.Cut(strings.TrimPrefix(info.Key, folder), "/")
 		number, _, _ := strings.Cut(name, "-")
@@ -182,7 +185,7 @@ func leaseFromList(ctx context.Context, b blob.Bucket, folder string) (*Lease, e
 		}
 	}
 	if highest == 0 {
-		return nil, nil //nolint:nilnil // no lease and no error is what there is before the first run
+		return nil, nil //nolint:nilnil // no lease before the first run
 	}
 	l, err := readLease(ctx, b, folder, highest)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -191,5 +194,5 @@ func leaseFromList(ctx context.Context, b blob.Bucket, folder string) (*Lease, e
 	return l, err
 }
 
-// Key returns the key of a lease by its number.
+// Key returns the key of the lease with this number.
 func Key(folder string, number int) string { return fmt.Sprintf("%slease/%06d", folder, number) }

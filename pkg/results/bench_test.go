@@ -11,26 +11,30 @@ import (
 	"groupimport/pkg/results"
 )
 
-// A forgetful bucket reads what is put and keeps nothing, so that a benchmark measures the writer.
-type forgetful struct{ *blobtest.Bucket }
+// A discardBucket reads and discards what is put, so that the benchmark measures the writer.
+type discardBucket struct{ *blobtest.Bucket }
 
-func (forgetful) Put(_ context.Context, _ string, body io.Reader) error {
+func (discardBucket) Put(_ context.Context, _ string, body io.Reader) error {
 	_, err := io.Copy(io.Discard, body)
 	return err
 }
 
-// BenchmarkWriter is the way of an outcome into its part, with the parts and checkpoints that go with it.
+// BenchmarkWriter measures Append, with the parts and checkpoints.
 func BenchmarkWriter(b *testing.B) {
-	raw := []byte(`{"GroupId":"g-00017","Type":"Public","Owner_Account":"leckie","Name":"Team 17","MaxMemberCount":500,"ApplyJoinOption":"FreeAccess"}`)
+	raw := []byte(`{"GroupId":"g-00017","Type":"Public","Owner_Account":"leckie",` +
+		`"Name":"Team 17","MaxMemberCount":500,"ApplyJoinOption":"FreeAccess"}`)
 	good := imported(17)
-	rejected := &outcome.Outcome{Line: 17, Status: outcome.Rejected, GroupID: "g-00017", Field: "Name", Error: "Name is 31 bytes, limit 30", At: at}
+	rejected := &outcome.Outcome{
+		Line: 17, Status: outcome.Rejected, GroupID: "g-00017", Field: "Name",
+		Error: "Name is 31 bytes, limit 30", At: at,
+	}
 	for name, o := range map[string]*outcome.Outcome{"imported": good, "rejected": rejected} {
 		b.Run(name, func(b *testing.B) {
-			w := writer(b, forgetful{&blobtest.Bucket{}})
+			w := writer(b, discardBucket{&blobtest.Bucket{}})
 			b.ReportAllocs()
 			for b.Loop() {
 				o.N++
-				if err := w.Append(b.Context(), o, raw, next(o.N), results.Taken{}); err != nil {
+				if err := w.Append(b.Context(), o, raw, next(o.N), results.Origin{}); err != nil {
 					b.Fatal(err)
 				}
 			}

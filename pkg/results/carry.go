@@ -16,23 +16,23 @@ import (
 	"groupimport/pkg/outcome"
 )
 
-// A Carry says which outcomes of earlier versions of an export an import takes over, and how many it has.
+// A Carry lists the outcomes of earlier versions of an export that an import carries over, and counts them.
 type Carry struct {
 	Sources []Source `json:"sources"`
 
-	// InDoubt is how many records without a GroupId a killed run of an earlier version may have sent without leaving
-	// an outcome. Which ones is not known, since their version of the export is gone.
-	// With Assign, their GroupIds were made from that, see [Checkpoint.Assign], and the same ones are made again.
+	// InDoubt counts the records without a GroupId that a killed run of an earlier version may have sent without writing
+	// an outcome. It is not known which records these are, because their version of the export is gone. Assign is the
+	// seed of their GroupIds, see [Checkpoint.Assign]: the same seed assigns the same GroupIds again.
 	InDoubt int64  `json:"inDoubt,omitzero"`
 	Assign  string `json:"assign,omitzero"`
 
-	Earlier int64 `json:"earlier"`          // outcomes of the sources that can be taken over
-	Carried int64 `json:"carried"`          // records that took one over
-	Differs int64 `json:"differs,omitzero"` // those of them whose other fields have changed
-	Created int64 `json:"created,omitzero"` // records without a GroupId that took none over and were sent
+	Earlier int64 `json:"earlier"`          // outcomes of the sources that can be carried over
+	Carried int64 `json:"carried"`          // records whose outcome was carried over
+	Differs int64 `json:"differs,omitzero"` // carried-over records whose other fields have changed
+	Created int64 `json:"created,omitzero"` // records without a GroupId and without an earlier outcome, which were sent
 }
 
-// NotFound returns how many earlier outcomes no record has taken over so far.
+// NotFound returns the number of earlier outcomes that belong to no record so far.
 func (c *Carry) NotFound() int64 {
 	used := int64(0)
 	for _, s := range c.Sources {
@@ -41,14 +41,14 @@ func (c *Carry) NotFound() int64 {
 	return max(0, c.Earlier-used)
 }
 
-// A Source is a file of earlier outcomes beside an export, in the order of their version of the export.
+// A Source is a file of earlier outcomes beside an export, in the order of the earlier version.
 type Source struct {
 	Tag  string  `json:"tag"`  // of the archived version, see [Names.Archived]
-	File string  `json:"file"` // "results", or "earlier": what that version itself had not taken over
-	Used LineSet `json:"used"` // lines of the file that were taken over
+	File string  `json:"file"` // "results", or "earlier": outcomes that the archived version itself had not carried over
+	Used LineSet `json:"used"` // lines of the file that were carried over
 
-	// Unsure is set if a round of retries of that version was ended before its time: failed records without a
-	// GroupId may have been sent.
+	// Unsure is set if a round of retries of the archived version was cut short: failed records without a GroupId may
+	// have been sent.
 	Unsure bool `json:"unsure,omitzero"`
 }
 
@@ -66,7 +66,7 @@ func (s *Source) key(names Names) string {
 	return archived.Results()
 }
 
-// All yields the outcomes of the source that can be taken over and have not been, with their line numbers, from 1.
+// All yields the outcomes of the source that can still be carried over, with their line numbers, from 1.
 func (s *Source) All(ctx context.Context, d Dir) iter.Seq2[EarlierOutcome, error] {
 	return func(yield func(EarlierOutcome, error) bool) {
 		n := uint(0)
@@ -81,7 +81,8 @@ func (s *Source) All(ctx context.Context, d Dir) iter.Seq2[EarlierOutcome, error
 			}
 			o, _, err := outcome.Parse(line)
 			if err != nil {
-				yield(EarlierOutcome{}, fmt.Errorf("line %d of %q is no outcome: restore the file, or move it away", n, s.key(d.Names)))
+				yield(EarlierOutcome{}, fmt.Errorf("line %d of %q is not an outcome: restore the file, or move it away",
+					n, s.key(d.Names)))
 				return
 			}
 			if s.Unsure && o.Status == outcome.Failed && o.GroupID == "" {
@@ -94,7 +95,7 @@ func (s *Source) All(ctx context.Context, d Dir) iter.Seq2[EarlierOutcome, error
 	}
 }
 
-// Size returns the size of the file in bytes, 0 if it was removed.
+// Size returns the size of the file in bytes, or 0 if the file was removed.
 func (s *Source) Size(ctx context.Context, d Dir) (int64, error) {
 	info, err := d.Bucket.Stat(ctx, s.key(d.Names))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -103,14 +104,15 @@ func (s *Source) Size(ctx context.Context, d Dir) (int64, error) {
 	return info.Size, err
 }
 
-// An EarlierOutcome is an outcome that a record may take over.
+// An EarlierOutcome is an outcome that can be carried over to a record.
 type EarlierOutcome struct {
 	Line    uint
 	Outcome outcome.Outcome
 }
 
-// A LineSet is a set of line numbers, from 1. Its zero value is empty. As text it is the lengths of the runs outside and
-// inside the set, in turn, as varints in base64: a few bytes as long as lines are taken over in order.
+// A LineSet is a set of line numbers, from 1. The zero value is empty. Its text is a run-length encoding: the lengths
+// of the runs outside and inside the set, alternating, as varints in base64. The text is a few bytes long if the
+// lines are added in order.
 type LineSet struct{ bits bitset.BitSet }
 
 // Add adds a line.
@@ -119,7 +121,7 @@ func (l *LineSet) Add(n uint) { l.bits.Set(n) }
 // Test reports whether a line is in the set.
 func (l *LineSet) Test(n uint) bool { return l.bits.Test(n) }
 
-// Count returns how many lines are in the set.
+// Count returns the number of lines in the set.
 func (l *LineSet) Count() uint { return l.bits.Count() }
 
 func (l *LineSet) clone() LineSet { return LineSet{*l.bits.Clone()} }
@@ -147,7 +149,7 @@ func (l *LineSet) MarshalText() ([]byte, error) {
 // UnmarshalText sets l from its text.
 func (l *LineSet) UnmarshalText(text []byte) error {
 	*l = LineSet{}
-	const maxLines = 1 << 30 // 128 MiB of bits; a work file is not trusted with more
+	const maxLines = 1 << 30 // limits the memory to 128 MiB
 	runs, err := base64.StdEncoding.AppendDecode(nil, text)
 	if err != nil {
 		return fmt.Errorf("set of lines: %w", err)
@@ -156,7 +158,7 @@ func (l *LineSet) UnmarshalText(text []byte) error {
 	for inside := false; len(runs) > 0; inside = !inside {
 		length, n := binary.Uvarint(runs)
 		if n <= 0 || length > maxLines || at+length > maxLines {
-			return errors.New("set of lines: not the text of one")
+			return errors.New("set of lines: invalid run length")
 		}
 		if inside && length > 0 {
 			l.bits.Set(uint(at + length - 1))
@@ -168,17 +170,17 @@ func (l *LineSet) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// A Taken says which earlier outcome a record has taken over, or that it is new.
-type Taken struct {
+// An Origin says which earlier outcome was carried over to a record, or that the record is new.
+type Origin struct {
 	Source int  // index into [Carry.Sources]
-	Line   uint // 0 if none was taken
-	New    bool // the record has no GroupId, took none over, and was sent
+	Line   uint // 0 if no outcome was carried over
+	New    bool // the record has no GroupId and no earlier outcome, and was sent
 }
 
-// count notes what became of one more record.
-func (c *Carry) count(o *outcome.Outcome, t Taken) {
-	if t.Line > 0 {
-		c.Sources[t.Source].Used.Add(t.Line)
+// count counts the outcome of one more record.
+func (c *Carry) count(o *outcome.Outcome, from Origin) {
+	if from.Line > 0 {
+		c.Sources[from.Source].Used.Add(from.Line)
 	}
 	if o.Carried {
 		c.Carried++
@@ -186,7 +188,7 @@ func (c *Carry) count(o *outcome.Outcome, t Taken) {
 	if o.Differs {
 		c.Differs++
 	}
-	if t.New {
+	if from.New {
 		c.Created++
 	}
 }
@@ -204,10 +206,10 @@ func (c *Carry) clone() *Carry {
 	return &d
 }
 
-// Archive puts the results of an earlier import of the export out of the way, under names of their own, so that those
-// of the next one can take their place. last is the latest checkpoint, nil if there is none. An import that was not
-// finished is archived as far as it got. Done twice, it writes the same again. It returns the archived names and the Carry
-// that the next import begins with; nil if there is nothing to archive.
+// Archive moves the results of an earlier import of the export to archived names, see [Names.Archived]. last is the
+// latest checkpoint, nil if there is none. Archive also archives the outcomes of an unfinished import. It is
+// idempotent. It returns the archived names and the Carry that the next import starts with. The Carry is nil if there
+// is nothing to archive.
 func (d Dir) Archive(ctx context.Context, last *Checkpoint) (Names, *Carry, error) {
 	m, err := d.LoadManifest(ctx)
 	hasManifest := err == nil
@@ -215,7 +217,7 @@ func (d Dir) Archive(ctx context.Context, last *Checkpoint) (Names, *Carry, erro
 		return Names{}, nil, err
 	}
 	hasParts := last != nil && last.Round == 0
-	if hasParts && last.Done { // once the manifest is written they are not needed
+	if hasParts && last.Done { // the parts are removed once the manifest is written
 		missing, total, err := d.MissingParts(ctx, last)
 		if err != nil {
 			return Names{}, nil, err
@@ -226,7 +228,7 @@ func (d Dir) Archive(ctx context.Context, last *Checkpoint) (Names, *Carry, erro
 	carry := &Carry{Sources: []Source{{File: fileResults}}}
 	switch {
 	case hasManifest && (last == nil || last.Round > 0 || m.Started.Equal(last.Runs[0].Start)):
-		if last != nil && last.Round > 0 { // the outcomes of the round belong to the import
+		if last != nil && last.Round > 0 { // a round of retries was in progress: its outcomes belong to the import
 			if m, err = d.Merge(ctx, m, *last, RetryPolicy{}, nil); err != nil {
 				return Names{}, nil, err
 			}
@@ -244,16 +246,16 @@ func (d Dir) Archive(ctx context.Context, last *Checkpoint) (Names, *Carry, erro
 		last.Done, last.Export.Key = false, d.Export
 		archived = d.Archived(last.Export.Version, last.Runs[0].Start)
 		if m, err = d.Finish(ctx, archived, last, RetryPolicy{}, nil); err == nil {
-			lost := last.Counts.Records() + m.ahead - m.Counts.Records() // of parts that were removed
+			lost := last.Counts.Records() + m.ahead - m.Counts.Records() // outcomes in parts that were removed
 			carry.InDoubt, carry.Assign = max(0, last.Sent-last.Next.N+1)+lost, last.Assign
 		}
-	default: // the work folder, or what matters of it, was removed: the results are enough
+	default: // the work folder or its manifest was removed: archive the results file alone
 		archived, err = d.archiveBare(ctx)
 		if err == nil && archived == (Names{}) {
 			if last == nil || last.Counts.Records() == 0 {
 				return Names{}, nil, nil
 			}
-			return d.Names, &Carry{InDoubt: last.Counts.Records()}, nil // they were imported, and no outcome is left
+			return d.Names, &Carry{InDoubt: last.Counts.Records()}, nil // imported, but no outcome is left
 		}
 		carry.Sources[0].Unsure = last != nil && last.Round > 0 && !last.Done
 	}
@@ -270,11 +272,11 @@ func (d Dir) Archive(ctx context.Context, last *Checkpoint) (Names, *Carry, erro
 			carry.Assign = ""
 		}
 	}
-	left, err := d.putLeft(ctx, archived, m.Carry)
+	hasRest, err := d.putRest(ctx, archived, m.Carry)
 	if err != nil {
 		return Names{}, nil, err
 	}
-	if left {
+	if hasRest {
 		carry.Sources = append(carry.Sources, Source{Tag: carry.Sources[0].Tag, File: fileEarlier})
 	}
 	return archived, carry, nil
@@ -283,7 +285,7 @@ func (d Dir) Archive(ctx context.Context, last *Checkpoint) (Names, *Carry, erro
 // archiveFiles copies the files of a finished import to the archived names.
 func (d Dir) archiveFiles(ctx context.Context, archived Names, m *Manifest) error {
 	for i, f := range m.Files {
-		// By what the file is and not by its key: the folder may have been opened further up or down then.
+		// By kind, not by key: the bucket may have been opened at another directory.
 		from, to := d.Results(), archived.Results()
 		if _, kind := Beside(f.Key); kind == BesideFailures {
 			from, to = d.Failures(), archived.Failures()
@@ -297,7 +299,7 @@ func (d Dir) archiveFiles(ctx context.Context, archived Names, m *Manifest) erro
 	return writeJSON(ctx, d.Bucket, archived.Manifest(), m)
 }
 
-// archiveBare copies results that have no manifest any more to archived names; it returns none if there are no results.
+// archiveBare copies results without a manifest to archived names. It returns zero Names if there are no results.
 func (d Dir) archiveBare(ctx context.Context) (Names, error) {
 	info, err := d.Bucket.Stat(ctx, d.Results())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -311,7 +313,7 @@ func (d Dir) archiveBare(ctx context.Context) (Names, error) {
 			return Names{}, err
 		}
 		if n, _ := outcome.Scan(line); n == 0 {
-			return Names{}, fmt.Errorf("%q has the name of this program's results and does not hold any: move it away", d.Results())
+			return Names{}, fmt.Errorf("%q has the name of a results file but is not one: move it away", d.Results())
 		}
 		break
 	}
@@ -322,7 +324,7 @@ func (d Dir) archiveBare(ctx context.Context) (Names, error) {
 	return archived, copyObject(ctx, d.Bucket, d.Failures(), archived.Failures())
 }
 
-// MissingParts returns how many of the parts that cp counts were removed. It costs a request a part.
+// MissingParts returns how many of the parts that cp counts were removed. It costs one request for each part.
 func (d Dir) MissingParts(ctx context.Context, cp *Checkpoint) (missing, total int, err error) {
 	for _, run := range cp.Parts {
 		for n := 1; n <= run.Count; n++ {
@@ -338,9 +340,9 @@ func (d Dir) MissingParts(ctx context.Context, cp *Checkpoint) (missing, total i
 	return missing, total, nil
 }
 
-// putLeft writes the earlier outcomes that an archived import has not taken over itself, and reports whether there are
-// any: a later version may hold their records again.
-func (d Dir) putLeft(ctx context.Context, archived Names, c *Carry) (bool, error) {
+// putRest writes the earlier outcomes that an archived import has not carried over, and reports whether there are
+// any. A later version may contain their records again.
+func (d Dir) putRest(ctx context.Context, archived Names, c *Carry) (bool, error) {
 	found := false
 	lines := func(yield func([]byte, error) bool) {
 		var buf []byte
@@ -369,7 +371,7 @@ func copyObject(ctx context.Context, b blob.Bucket, from, to string) error {
 	defer r.Close()
 	err := b.Put(ctx, to, r)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // an operator has removed it
+		return nil // an operator has removed the object
 	}
 	if err != nil {
 		return fmt.Errorf("archive %q as %q: %w", from, to, err)

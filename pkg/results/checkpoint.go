@@ -25,12 +25,12 @@ type Export struct {
 	Version string `json:"version"`
 	Size    int64  `json:"size"` // bytes
 
-	// Modified is when the version was written, by the store's clock. Version 1 did not keep it.
+	// Modified is the time of the version by the store's clock. It is zero if version 1 wrote the object.
 	Modified time.Time `json:"modified,omitzero"`
 }
 
-// Is reports whether what a list shows of an object may be this version. sure is false if the list does not hold
-// versions and the size and the time of writing do not tell either.
+// Is reports whether a listed object is this version. sure is false if the list has no versions and neither the size
+// nor the time is conclusive.
 func (e *Export) Is(listed blob.Info) (same, sure bool) {
 	switch {
 	case listed.Version != "":
@@ -41,8 +41,7 @@ func (e *Export) Is(listed blob.Info) (same, sure bool) {
 	return true, !e.Modified.IsZero() && listed.Modified.Equal(e.Modified)
 }
 
-// marks returns two short digests of the version: of its name, and of its size and time for stores whose lists do not
-// hold that.
+// marks returns two short digests: of the version, and of the size and time for stores whose lists have no versions.
 func (e *Export) marks() (version, stat string) {
 	return mark(e.Version), mark(fmt.Sprint(e.Size, e.Modified.UnixNano()))
 }
@@ -52,60 +51,58 @@ func mark(text string) string {
 	return hex.EncodeToString(sum[:markBytes])
 }
 
-// A Checkpoint says how far the parts of an import reach.
+// A Checkpoint is the durable state of an import: the position in the export and the parts up to it.
 type Checkpoint struct {
 	Export Export          `json:"export"`
 	Next   export.Position `json:"next"` // the first record without an outcome
-	Done   bool            `json:"done"` // there is none any more
+	Done   bool            `json:"done"` // every record has an outcome
 
-	// Sent is the last record that may have been sent though it has no outcome: one up to it that has no
-	// GroupId must not be sent again.
+	// Sent is the high-water mark: records up to it may have been sent, even if they have no outcome. Such a record must
+	// not be sent again unless it has a GroupId.
 	Sent int64 `json:"sent"`
 
-	// Round is the round of retries that this is about, from 1; then Export is the failures file. Zero
-	// is the import itself.
+	// Round is the round of retries, from 1. In a round, Export is the dead-letter file. Zero is the import itself.
 	Round int `json:"round,omitzero"`
 
-	// Assign is what GroupIds for records without one are made from, as the import's first run set it,
-	// empty if none are assigned. Later runs keep to it, whatever their configuration and wherever the
-	// bucket has moved: another ID would make another group.
+	// Assign is the seed of GroupIds for records without one. It is empty if no GroupIds are assigned. The first run
+	// sets it. Later runs use it even if the configuration or the bucket changes: another ID would create another group.
 	Assign string `json:"assign,omitzero"`
 
-	// Mapping is the text of the jq program that makes import_group's records of the export's, as the import's
-	// first run found it, empty if there is none. Later runs keep to it too: another could give a record that
-	// may have been sent another ID.
+	// Mapping is the text of the jq program that maps the export's records to those of import_group. It is empty without
+	// a mapping. The first run sets it. Later runs use it: another program could give another ID to a record that may
+	// have been sent.
 	Mapping string `json:"mapping,omitzero"`
 
-	// Settings are those that the import began with. Another value of one of them makes a new version of the import, as
-	// another version of the export does. Zero in a checkpoint of version 1.
+	// Settings are the settings of the import's first run. Different settings make a new version of the import, like a
+	// new version of the export. Settings are zero in a checkpoint of version 1.
 	Settings Settings `json:"settings,omitzero"`
 
-	// Ignored counts the entries up to Next that the mapping takes for no records of a group. They have no outcome.
+	// Ignored counts the entries up to Next that are not groups by the mapping. They have no outcome.
 	Ignored int64 `json:"ignored,omitzero"`
 
-	// Carry says which outcomes of earlier versions are taken over; nil if there are none.
+	// Carry is nil if there are no outcomes of earlier versions.
 	Carry *Carry `json:"carry,omitzero"`
 
-	// Encoding is the character encoding that was named for the export when the import's first run began to read it, see
-	// [export.Source], empty if none was. Later runs keep to it: positions are of the text in UTF-8.
+	// Encoding is the configured character encoding of the export, see [export.Source], or empty. The first run that
+	// reads a record sets it. Later runs use it: positions refer to the text in UTF-8.
 	Encoding string `json:"encoding,omitzero"`
 
 	Parts  []Parts        `json:"parts"`          // in order
-	Ahead  int            `json:"ahead,omitzero"` // the lease whose run left outcomes behind Next, or 0
+	Ahead  int            `json:"ahead,omitzero"` // fencing token of the run that wrote out-of-order outcomes; 0 if none
 	Counts outcome.Counts `json:"counts"`         // of the parts
-	Runs   []Run          `json:"runs"`           // in order; the last one may be under way
+	Runs   []Run          `json:"runs"`           // in order; the last one may be in progress
 }
 
-// Settings are what decides which records an export holds and how they are checked.
+// Settings determine which records an export has and how they are validated.
 type Settings struct {
-	Mapping string       `json:"mapping"` // the name of a built-in one, or "sha256:…" of a jq program; "none" if there is none
+	Mapping string       `json:"mapping"` // name of a built-in mapping, "sha256:…" of a jq program, or "none"
 	Limits  group.Limits `json:"limits"`
 
-	// IncludeArchived is what the mapping was told about archived groups; false without a mapping.
+	// IncludeArchived is whether the mapping includes archived groups. It is false without a mapping.
 	IncludeArchived bool `json:"includeArchived,omitzero"`
 }
 
-// Parts are those that one run has written.
+// Parts counts the parts that one run wrote.
 type Parts struct {
 	Lease int `json:"lease"`
 	Count int `json:"count"` // numbered from 1
@@ -115,33 +112,32 @@ type Parts struct {
 type Run struct {
 	Lease    int            `json:"lease"`
 	Start    time.Time      `json:"start"`
-	End      time.Time      `json:"end,omitzero"`   // zero while it is under way, or if it died
-	Why      string         `json:"why,omitzero"`   // it ended, in a few words
-	Cause    Cause          `json:"cause,omitzero"` // the same as data; version 1 did not write it
-	Code     int            `json:"code,omitzero"`  // the service's, with CauseService
-	Stop     string         `json:"stop,omitzero"`  // what a person has to act on, if that is why
-	Rate     float64        `json:"rate,omitzero"`  // its budget, attempts a second
+	End      time.Time      `json:"end,omitzero"`   // zero while the run is in progress, or if it died
+	Why      string         `json:"why,omitzero"`   // why the run ended
+	Cause    Cause          `json:"cause,omitzero"` // Why, for programs; empty in runs of version 1
+	Code     int            `json:"code,omitzero"`  // ErrorCode of the service, with CauseService
+	Stop     string         `json:"stop,omitzero"`  // why the run stopped the import until an operator acts
+	Rate     float64        `json:"rate,omitzero"`  // rate limit, attempts per second
 	Attempts int64          `json:"attempts"`
-	Slowed   int            `json:"slowed,omitzero"` // how often the service said too fast
+	Slowed   int            `json:"slowed,omitzero"` // number of throttled attempts
 	Counts   outcome.Counts `json:"counts"`          // of this run
 }
 
-// LoadCheckpoint returns the newest checkpoint of those that runs with a lease before the given one have
-// written, or nil if none has written any.
+// LoadCheckpoint returns the latest checkpoint of a run whose fencing token is below before, or nil if there is none.
 func (d Dir) LoadCheckpoint(ctx context.Context, before int) (*Checkpoint, error) {
 	for n := before - 1; n > 0; n-- {
 		cp := &Checkpoint{}
 		err := readJSON(ctx, d.Bucket, d.checkpoint(n), cp)
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // it died before its first
+			continue // the run died before its first checkpoint
 		}
 		return cp, err
 	}
-	return nil, nil //nolint:nilnil // nothing written is what there is before the first run
+	return nil, nil //nolint:nilnil // no checkpoint before the first run
 }
 
-// LoadImportCheckpoint returns the latest checkpoint of a finished import that is not one of a round of retries, nil if there
-// is none any more.
+// LoadImportCheckpoint returns the latest checkpoint of a finished import, excluding rounds of retries, or nil if it
+// was removed.
 func (d Dir) LoadImportCheckpoint(ctx context.Context, m *Manifest) (*Checkpoint, error) {
 	if len(m.Runs) == 0 {
 		return nil, nil //nolint:nilnil // none
@@ -149,7 +145,7 @@ func (d Dir) LoadImportCheckpoint(ctx context.Context, m *Manifest) (*Checkpoint
 	return d.LoadCheckpoint(ctx, m.Runs[len(m.Runs)-1].Lease+1)
 }
 
-// maxSmall bounds what is read as a whole: checkpoints, manifests, progress.
+// maxSmall limits the bytes of an object that is read as a whole: checkpoints, manifests, progress.
 const maxSmall = 8 << 20
 
 func readJSON(ctx context.Context, b blob.Bucket, key string, v any) error {

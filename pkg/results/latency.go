@@ -2,17 +2,17 @@ package results
 
 import "math"
 
-// Bins are on a logarithmic scale, 20 a decade, so that a percentile is off by 6 % at most, from 1 ms to
-// 100 s.
+// Bins are on a logarithmic scale from 1 ms to 100 s. With 20 bins a decade, the error of a percentile is at most 6
+// %.
 const (
 	binsPerDecade = 20
 	binsAll       = 5 * binsPerDecade
 )
 
-// Latencies count how often calls took how long, in memory that does not grow. The zero value is empty.
+// Latencies is a histogram of the durations of calls, of constant size. The zero value is empty.
 type Latencies [binsAll]uint32
 
-// Add counts a call that took so many milliseconds.
+// Add counts a call of ms milliseconds.
 func (l *Latencies) Add(ms int64) { l[binOf(ms)]++ }
 
 func binOf(ms int64) int {
@@ -22,15 +22,15 @@ func binOf(ms int64) int {
 	return min(binsAll-1, int(math.Log10(float64(ms))*binsPerDecade))
 }
 
-// Merge adds the calls that other has counted.
+// Merge adds the calls of other.
 func (l *Latencies) Merge(other *Latencies) {
 	for i, n := range other {
 		l[i] += n
 	}
 }
 
-// Percentile returns the time in milliseconds that a share of the calls, 0 to 1, stayed below; 0 if there
-// was none.
+// Percentile returns the duration in milliseconds that the given share of the calls, 0 to 1, did not exceed. It
+// returns 0 if there are no calls.
 func (l *Latencies) Percentile(share float64) float64 {
 	var all uint64
 	for _, n := range l {

@@ -22,51 +22,50 @@ import (
 	"groupimport/pkg/outcome"
 )
 
-// A Manifest is what an import came to. It is written last: where it stands the results stand.
+// A Manifest is the summary of a finished import. It is written last: if it exists, the results are complete.
 type Manifest struct {
 	Export   Export         `json:"export"`
-	Complete bool           `json:"complete"`          // false if a newer version took the export's place before the end
-	Replaced bool           `json:"replaced,omitzero"` // a newer version has taken the export's place
+	Complete bool           `json:"complete"`          // false if a newer version replaced the export before the end
+	Replaced bool           `json:"replaced,omitzero"` // a newer version has replaced the export
 	Counts   outcome.Counts `json:"counts"`
 	Files    []File         `json:"files"`
 	Runs     []Run          `json:"runs"`
 	Rounds   []Round        `json:"rounds,omitzero"`   // of retries, in order
-	RetryAt  time.Time      `json:"retryAt,omitzero"`  // when the next round is due; zero if nothing is left to retry
-	GivenUp  int64          `json:"givenUp,omitzero"`  // records that stay failed after the last round
-	Ignored  int64          `json:"ignored,omitzero"`  // entries that are no records of a group, for the mapping
+	RetryAt  time.Time      `json:"retryAt,omitzero"`  // when the next round is due; zero if no records are left to retry
+	GivenUp  int64          `json:"givenUp,omitzero"`  // records that failed after the last round
+	Ignored  int64          `json:"ignored,omitzero"`  // entries that are not groups by the mapping
 	Settings Settings       `json:"settings,omitzero"` // of the import; zero in a manifest of version 1
-	Carry    *Carry         `json:"carry,omitzero"`    // nil if there was no earlier version
+	Carry    *Carry         `json:"carry,omitzero"`    // nil if there are no outcomes of earlier versions
 	Started  time.Time      `json:"started"`
 	Finished time.Time      `json:"finished"`
 
-	ahead int64 // outcomes behind the parts
+	ahead int64 // out-of-order outcomes that are not in the parts
 }
 
-// A File is one that was written beside the export.
+// A File is an object that was written beside the export.
 type File struct {
 	Key    string `json:"key"`
 	Size   int64  `json:"size"` // bytes
 	SHA256 string `json:"sha256"`
 }
 
-// LoadManifest returns the manifest of the import, and an error that wraps [fs.ErrNotExist] if there is
-// none yet.
+// LoadManifest returns the manifest of the import. The error wraps [fs.ErrNotExist] if the import is not finished.
 func (d Dir) LoadManifest(ctx context.Context) (Manifest, error) {
 	var m Manifest
 	return m, readJSON(ctx, d.Bucket, d.Manifest(), &m)
 }
 
-// A Reporter makes the page for people out of the lines while they are written, so that nothing is read
-// twice. It keeps none of them. What goes wrong with the page is its own to tell: the results count.
+// A Reporter builds the HTML report from the lines while they are written. It must not retain a line. It logs its own
+// errors: an error of the report never fails the import.
 type Reporter interface {
-	Result(line []byte)                     // of the results, in their order, without its end
-	Failure(line []byte)                    // of the failures, in their order, with its record
-	Report(ctx context.Context, m Manifest) // that was all, and the manifest is written next
+	Result(line []byte)                     // the next line of the results, without the newline
+	Failure(line []byte)                    // the next line of the dead-letter file, with its record
+	Report(ctx context.Context, m Manifest) // after all lines, before the manifest is written
 }
 
-// Finish writes, from the parts that cp counts, the results and failures under the names of to, and
-// then the manifest. The names of d and to differ when the results of an older version
-// are put out of the way. page may be nil. Done twice, it writes the same again.
+// Finish writes the results and the dead-letter file from the parts that cp counts, and then the manifest, under the
+// names of to. If to differs from the names of d, Finish archives an older version. page may be nil. Finish is
+// idempotent.
 func (d Dir) Finish(ctx context.Context, to Names, cp Checkpoint, p RetryPolicy, page Reporter) (Manifest, error) {
 	m := Manifest{
 		Export: cp.Export, Complete: cp.Done, Replaced: d.Names != to, Counts: cp.Counts, Runs: cp.Runs,
@@ -78,7 +77,7 @@ func (d Dir) Finish(ctx context.Context, to Names, cp Checkpoint, p RetryPolicy,
 	if err != nil {
 		return m, err
 	}
-	var behind [][]byte // outcomes behind the parts, of an import that does not go on
+	var behind [][]byte // out-of-order outcomes of an import that will not resume
 	for _, n := range slices.Sorted(maps.Keys(ahead)) {
 		if n >= cp.Next.N {
 			behind = append(behind, ahead[n])
@@ -117,7 +116,8 @@ func (d Dir) Finish(ctx context.Context, to Names, cp Checkpoint, p RetryPolicy,
 	if archiving {
 		m.Counts = counts
 	} else if counts != m.Counts {
-		return m, fmt.Errorf("the parts of %q hold %d outcomes, the checkpoint counts %d: was one changed?", d.Export, counts.Records(), m.Counts.Records())
+		return m, fmt.Errorf("the parts of %q have %d outcomes, the checkpoint counts %d: was a part changed?",
+			d.Export, counts.Records(), m.Counts.Records())
 	}
 	m.Files = append(m.Files, results)
 	if err := m.putFailures(ctx, dst, lines(), page); err != nil {
@@ -136,8 +136,9 @@ func (d Dir) Finish(ctx context.Context, to Names, cp Checkpoint, p RetryPolicy,
 	return m, m.Mark(ctx, dst)
 }
 
-// RemoveWork removes what no later run reads once the manifest is written: parts, outcomes ahead, and all checkpoints but
-// the last. What cannot be removed stays, and does no harm. Leases stay, since their numbers are fencing tokens.
+// RemoveWork removes the objects that no run needs after the manifest is written: parts, out-of-order outcomes, and
+// all checkpoints but the last. It ignores errors, because remaining objects do no harm. It keeps the leases, because
+// their numbers are fencing tokens.
 func (d Dir) RemoveWork(ctx context.Context, cp *Checkpoint) {
 	var keys []string
 	for _, run := range cp.Parts {
@@ -163,7 +164,7 @@ func (d Dir) RemoveWork(ctx context.Context, cp *Checkpoint) {
 	_ = removing.Wait() // its functions return no error
 }
 
-// Mark leaves the name that says that the import is finished, see [Mark].
+// Mark creates the object whose name marks the version as finished, see [Mark].
 func (m *Manifest) Mark(ctx context.Context, d Dir) error {
 	key := d.finished(m)
 	if _, err := d.Bucket.Stat(ctx, key); !errors.Is(err, fs.ErrNotExist) {
@@ -175,8 +176,8 @@ func (m *Manifest) Mark(ctx context.Context, d Dir) error {
 	return nil
 }
 
-// putFailures writes the failures file from lines, and notes it. If every record is in there is none, not
-// even one that an older version or an earlier round has left.
+// putFailures writes the dead-letter file from lines and adds it to m.Files. If every record is imported, it removes
+// the dead-letter file of an earlier version or round instead.
 func (m *Manifest) putFailures(ctx context.Context, d Dir, lines iter.Seq2[[]byte, error], page Reporter) error {
 	if m.Counts.Missing() == 0 {
 		if err := d.Bucket.Delete(ctx, d.Failures()); err != nil {
@@ -198,13 +199,12 @@ func (m *Manifest) putFailures(ctx context.Context, d Dir, lines iter.Seq2[[]byt
 	return nil
 }
 
-// PartLines yields the lines of all parts that cp counts, in order, each until the next is asked for.
+// PartLines yields the lines of all parts that cp counts, in order. A line is valid until the next iteration.
 func (d Dir) PartLines(ctx context.Context, cp *Checkpoint) iter.Seq2[[]byte, error] {
 	return d.partLines(ctx, *cp, false)
 }
 
-// partLines yields the lines of all parts in order, each until the next is asked for. With skipMissing, parts that were
-// removed count as empty.
+// partLines is PartLines. With skipMissing, removed parts count as empty.
 func (d Dir) partLines(ctx context.Context, cp Checkpoint, skipMissing bool) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		for _, run := range cp.Parts {
@@ -222,7 +222,7 @@ func (d Dir) partLines(ctx context.Context, cp Checkpoint, skipMissing bool) ite
 	}
 }
 
-// Lines yields the lines of an object without their ends, each until the next is asked for.
+// Lines yields the lines of an object without the newlines. A line is valid until the next iteration.
 func Lines(ctx context.Context, b blob.Bucket, key string) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		r := blob.NewReader(ctx, b, key, "", 0, -1)
@@ -251,8 +251,10 @@ func Lines(ctx context.Context, b blob.Bucket, key string) iter.Seq2[[]byte, err
 	}
 }
 
-// put writes the object at key from lines, each as edit makes it; those that become empty are left out.
-func put(ctx context.Context, b blob.Bucket, key string, lines iter.Seq2[[]byte, error], edit func([]byte) []byte) (File, error) {
+// put writes lines to the object at key, each after edit. It leaves out lines that edit makes empty.
+func put(
+	ctx context.Context, b blob.Bucket, key string, lines iter.Seq2[[]byte, error], edit func([]byte) []byte,
+) (File, error) {
 	body := &lineReader{edit: edit}
 	var stop func()
 	body.next, stop = iter.Pull2(lines)
@@ -273,11 +275,10 @@ type lineReader struct {
 	rest []byte // of buf
 }
 
-// Read implements [io.Reader].
 func (r *lineReader) Read(p []byte) (int, error) {
 	for len(r.rest) == 0 {
 		r.buf = r.buf[:0]
-		for len(r.buf) < 32<<10 { // gather small lines, so that a store's writes are not by line
+		for len(r.buf) < 32<<10 { // coalesce lines into larger reads
 			line, err, ok := r.next()
 			if err != nil {
 				return 0, err
@@ -306,7 +307,7 @@ func (c *counter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// failuresOnly returns a part's line if its record is not in.
+// failuresOnly returns the line of a part if it belongs into the dead-letter file, else nil.
 func failuresOnly(line []byte) []byte {
 	if _, status := outcome.Scan(line); status.IsDone() {
 		return nil
@@ -314,8 +315,8 @@ func failuresOnly(line []byte) []byte {
 	return line
 }
 
-// LoadAhead returns the outcomes that an earlier run left behind the checkpoint's Next, as lines by
-// ordinal; there may be some before it too.
+// LoadAhead returns the out-of-order outcomes of an earlier run, as lines by ordinal. Some may be before the
+// checkpoint's Next.
 func (d Dir) LoadAhead(ctx context.Context, cp *Checkpoint) (map[int64][]byte, error) {
 	ahead := map[int64][]byte{}
 	if cp.Ahead == 0 {
@@ -323,7 +324,7 @@ func (d Dir) LoadAhead(ctx context.Context, cp *Checkpoint) (map[int64][]byte, e
 	}
 	for line, err := range Lines(ctx, d.Bucket, d.ahead(cp.Ahead)) {
 		if err != nil {
-			return nil, fmt.Errorf("read outcomes ahead: %w", err)
+			return nil, fmt.Errorf("read out-of-order outcomes: %w", err)
 		}
 		n, _ := outcome.Scan(line)
 		ahead[n] = bytes.Clone(line)

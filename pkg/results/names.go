@@ -12,8 +12,8 @@ import (
 	"groupimport/pkg/outcome"
 )
 
-// Names of what is written beside an export. None of them ends in what a trigger listens to (.jsonl,
-// .json, .csv, and those with .gz and .zst).
+// Suffixes of the objects beside an export. Triggers must not match them: they match .jsonl, .json and .csv, each
+// also with .gz and .zst.
 const (
 	resultsSuffix  = ".results.ndjson"
 	failuresSuffix = ".failures.ndjson"
@@ -22,8 +22,7 @@ const (
 	httpSuffix     = ".http/"
 )
 
-// Own reports whether key names something that this program wrote, so that it is no export. It is the
-// only place that tells.
+// Own reports whether key is the key of an object that this program writes. Such an object is not an export.
 func Own(key string) bool {
 	for _, suffix := range []string{resultsSuffix, failuresSuffix, reportSuffix} {
 		if strings.HasSuffix(key, suffix) {
@@ -33,15 +32,14 @@ func Own(key string) bool {
 	if _, _, ok := ParseMark(key); ok {
 		return true
 	}
-	if i := strings.LastIndex(key, httpSuffix); i >= 0 && ownAnswer(key[i+len(httpSuffix):]) {
+	if i := strings.LastIndex(key, httpSuffix); i >= 0 && isSavedResponse(key[i+len(httpSuffix):]) {
 		return true
 	}
 	i := strings.LastIndex(key, workSuffix)
 	if i <= 0 {
 		return false
 	}
-	// The names in a work folder have no ending; an export that somebody keeps in a folder of such a name
-	// has one.
+	// The names in a work folder have no suffix. The name of an export in a folder of the same name has one.
 	folder, name, _ := strings.Cut(key[i+len(workSuffix):], "/")
 	switch folder {
 	case "progress", "manifest", fileEarlier:
@@ -52,7 +50,7 @@ func Own(key string) bool {
 	return false
 }
 
-// A Kind says what a key that lies beside an export is.
+// A Kind is the kind of an object beside an export.
 type Kind int
 
 // The kinds.
@@ -64,7 +62,7 @@ const (
 	BesideWork // the work folder itself, with its slash
 )
 
-// Beside returns of what lies beside an export that export's key, and what it is.
+// Beside returns the kind of an object beside an export and the key of the export.
 func Beside(key string) (owner string, kind Kind) {
 	for suffix, kind := range map[string]Kind{
 		resultsSuffix: BesideResults, failuresSuffix: BesideFailures, reportSuffix: BesideReport, workSuffix: BesideWork,
@@ -76,11 +74,11 @@ func Beside(key string) (owner string, kind Kind) {
 	return "", NotBeside
 }
 
-// A Mark is what the name of an empty object beside an export says: this version was imported. So a list alone
-// tells the scheduler that there is nothing to do.
+// A Mark is the content of the name of an empty object beside an export: the import of this version is finished. The
+// scheduler needs only the list to skip finished imports.
 //
-//	exports/acme.jsonl.finished-0123456789ab0123456789ab         nothing is left to retry
-//	exports/acme.jsonl.finished-0123456789ab0123456789ab-retry   failed or unknown records are left
+//	exports/acme.jsonl.finished-0123456789ab0123456789ab         no records left to retry
+//	exports/acme.jsonl.finished-0123456789ab0123456789ab-retry   failed or unknown records left
 type Mark struct {
 	version, stat string // see [Export.marks]
 	Retry         bool
@@ -92,8 +90,8 @@ const (
 	markBytes      = 6
 )
 
-// ParseMark returns what a key says, and the export that it says it of. ok is false if the key is no such name.
-func ParseMark(key string) (owner string, f Mark, ok bool) {
+// ParseMark returns the mark in a key, and the key of the export. ok is false if the key is not a mark.
+func ParseMark(key string) (export string, m Mark, ok bool) {
 	i := strings.LastIndex(key, finishedSuffix)
 	if i <= 0 {
 		return "", Mark{}, false
@@ -105,17 +103,17 @@ func ParseMark(key string) (owner string, f Mark, ok bool) {
 	return key[:i], Mark{marks[:2*markBytes], marks[2*markBytes:], retry}, true
 }
 
-// IsOf reports whether f is about the version of the export that a list shows.
-func (f Mark) IsOf(listed blob.Info) bool {
+// IsOf reports whether m is about the listed version of the export.
+func (m Mark) IsOf(listed blob.Info) bool {
 	if listed.Version != "" {
-		return f.version == mark(listed.Version)
+		return m.version == mark(listed.Version)
 	}
 	e := Export{Size: listed.Size, Modified: listed.Modified}
 	_, stat := e.marks()
-	return f.stat == stat
+	return m.stat == stat
 }
 
-// finished returns the key that says that a version was imported.
+// finished returns the key of the mark of a finished version.
 func (n Names) finished(m *Manifest) string {
 	version, stat := m.Export.marks()
 	key := n.Export + finishedSuffix + version + stat
@@ -125,34 +123,34 @@ func (n Names) finished(m *Manifest) string {
 	return key
 }
 
-// A Dir is everything that is written beside one export.
+// A Dir is a bucket and the names of the objects beside one export in it.
 type Dir struct {
 	Bucket blob.Bucket
 	Names
 }
 
-// A Names is the keys of what belongs to one export.
+// Names are the keys of the objects that belong to one export.
 type Names struct {
 	Export string
 }
 
-// Results is the key of every record's outcome.
+// Results is the key of the results file.
 func (n Names) Results() string { return n.Export + resultsSuffix }
 
-// Failures is the key of the records that are not in.
+// Failures is the key of the dead-letter file.
 func (n Names) Failures() string { return n.Export + failuresSuffix }
 
-// Report is the key of the page for people.
+// Report is the key of the HTML report.
 func (n Names) Report() string { return n.Export + reportSuffix }
 
-// Manifest is the key of what the import came to.
+// Manifest is the key of the manifest.
 func (n Names) Manifest() string { return n.Export + workSuffix + "manifest" }
 
-// Progress is the key of how the import is doing.
+// Progress is the key of the progress.
 func (n Names) Progress() string { return n.Export + workSuffix + "progress" }
 
-// Archived returns the names under which the results of an older version of the export lie that was imported from a
-// time on. The zero time is for results whose manifest is gone.
+// Archived returns the names of the archived results of an older version of the export. started is the start of its
+// import, zero if the manifest was removed.
 func (n Names) Archived(version string, started time.Time) Names {
 	text := version
 	if !started.IsZero() {
@@ -162,23 +160,22 @@ func (n Names) Archived(version string, started time.Time) Names {
 	return Names{Export: n.Export + "." + hex.EncodeToString(sum[:6])}
 }
 
-// Longest returns a key of each kind that an import of the export writes, with the longest numbers and those of a version
-// that was archived.
+// Longest returns the longest key of each kind that an import of the export writes.
 func (n Names) Longest() []string {
 	old := n.Archived("", time.Time{})
-	const most = 999_999
+	const maxNumber = 999_999
 	retries := &Manifest{Counts: outcome.Counts{Failed: 1}}
 	return []string{
 		n.finished(retries),
 		old.Results(), old.Failures(), old.Report(), old.Manifest(), old.Progress(), old.earlier(),
-		lease.Key(n.Work(), most), n.checkpoint(most), n.part(most, most), n.ahead(most),
+		lease.Key(n.Work(), maxNumber), n.checkpoint(maxNumber), n.part(maxNumber, maxNumber), n.ahead(maxNumber),
 	}
 }
 
-// earlier is the key of the earlier outcomes that an archived import had not taken over.
+// earlier is the key of the earlier outcomes that an archived import had not carried over.
 func (n Names) earlier() string { return n.Export + workSuffix + fileEarlier }
 
-// ArchivedFrom returns of the name of an archived version that of the export, and "" of others.
+// ArchivedFrom returns the name of the export of an archived version. It returns "" for other names.
 func ArchivedFrom(name string) string {
 	i := strings.LastIndexByte(name, '.')
 	if i < 0 {
@@ -190,25 +187,24 @@ func ArchivedFrom(name string) string {
 	return name[:i]
 }
 
-// RateNames returns the names of no export but of the lease on the rate that all runs below a prefix share.
+// RateNames returns the names for the lease on the rate that all runs below a prefix share.
 func RateNames(prefix string) Names { return Names{Export: prefix + ".rate"} }
 
-// AnswersFolder returns the folder, with its slash, that remembers what requests with an Idempotency-Key came
-// to, for a prefix.
-func AnswersFolder(prefix string) string { return prefix + httpSuffix }
+// ResponsesFolder returns the folder of the saved responses to requests with an Idempotency-Key, with its slash.
+func ResponsesFolder(prefix string) string { return prefix + httpSuffix }
 
-// DayFormat names the folders in [AnswersFolder].
+// DayFormat is the format of the names of the folders in [ResponsesFolder].
 const DayFormat = "20060102"
 
-// ownAnswer reports whether name is one in a folder of answers.
-func ownAnswer(name string) bool {
+// isSavedResponse reports whether name is the name of an object in [ResponsesFolder].
+func isSavedResponse(name string) bool {
 	day, sum, _ := strings.Cut(name, "/")
 	_, err := time.Parse(DayFormat, day)
 	_, hexErr := hex.DecodeString(sum)
 	return err == nil && hexErr == nil && len(sum) == 2*sha256.Size
 }
 
-// Work is the key of the folder that holds the work, with its slash.
+// Work is the key of the work folder, with its slash.
 func (n Names) Work() string { return n.Export + workSuffix }
 
 func (n Names) checkpoint(number int) string {

@@ -1,18 +1,20 @@
-// Package results knows all that is written beside an export: outcomes, parts, checkpoint, lease,
-// progress, manifest, and the files for people.
+// Package results reads and writes the objects beside an export: outcomes, parts, checkpoints, progress, manifest,
+// the results file and the dead-letter file.
 //
-//	exports/acme.jsonl                          the export, never touched
-//	exports/acme.jsonl.results.ndjson           every record's outcome, in order
-//	exports/acme.jsonl.failures.ndjson          those that are not in, each with its record as it came
-//	exports/acme.jsonl.import/lease/000001      who worked on the import, and until when; one a run
-//	exports/acme.jsonl.import/parts/000001-000001   outcomes, a piece: the lease's number, then the part's
-//	exports/acme.jsonl.import/parts/000001-ahead    outcomes behind a record that has none yet
-//	exports/acme.jsonl.import/checkpoint/000001 how far the parts reach, as that run left it
-//	exports/acme.jsonl.import/progress          how the import is doing, for whoever looks
-//	exports/acme.jsonl.import/manifest          what it came to; written last
+//	exports/acme.jsonl                              the export; never written
+//	exports/acme.jsonl.results.ndjson               the outcome of every record, in order
 //
-// A part is written first and the checkpoint that counts it afterwards, so a run that dies in between
-// leaves a part that counts for nothing. Every run writes to names that carry its lease's number and
-// to no other's, so one that has been given up for dead and goes on cannot spoil what its successor
-// writes.
+// exports/acme.jsonl.failures.ndjson              the dead-letter file: outcomes of records that were not imported,
+// with the records
+//
+//	exports/acme.jsonl.import/lease/000001          the owner of a run; the number is the fencing token
+//	exports/acme.jsonl.import/parts/000001-000001   a part of the outcomes: fencing token, number of the part
+//	exports/acme.jsonl.import/parts/000001-ahead    out-of-order outcomes
+//	exports/acme.jsonl.import/checkpoint/000001     the last checkpoint of a run
+//	exports/acme.jsonl.import/progress              the progress, for readers
+//	exports/acme.jsonl.import/manifest              the summary of the import; written last
+//
+// The writer writes a part before the checkpoint that counts it. A part without a checkpoint is ignored. Every run
+// writes only to names with its own fencing token, so a previous run that is still alive cannot overwrite the objects
+// of its successor.
 package results

@@ -14,40 +14,38 @@ import (
 	"groupimport/pkg/outcome"
 )
 
-// A Round is one time that failed records were tried again.
+// A Round is one round of retries of failed records.
 type Round struct {
 	Start  time.Time      `json:"start"`
 	End    time.Time      `json:"end"`
-	Counts outcome.Counts `json:"counts"` // what the records that were tried came to
+	Counts outcome.Counts `json:"counts"` // of the records that were retried
 
-	// Unsure says that the round was ended before its time, and that records without a GroupId may have
-	// been sent that it has no outcome of.
+	// Unsure says that the round was cut short: records without a GroupId may have been sent without an outcome.
 	Unsure bool `json:"unsure,omitzero"`
 
 	Runs []Run `json:"runs"`
 }
 
-// A RetryPolicy says how often failed records are tried again. Its zero value is the default.
+// A RetryPolicy says how often failed records are retried. The zero value is the default.
 type RetryPolicy struct {
-	Unknown bool // unknown records are tried again too, whatever that makes twice
+	Unknown bool // also retry unknown records; this may create groups twice
 }
 
 const (
 	maxRounds = 10
 
-	// The wait before a round is longer or shorter by up to this part at random, so that imports that failed
-	// together do not come back together.
+	// The jitter, in both directions, spreads the retries of imports that failed at the same time.
 	roundJitter = 0.2
 )
 
 var roundWaits = backoff.Exponential{Base: 15 * time.Minute, Max: 24 * time.Hour}
 
-// Retries reports whether a record with this outcome is tried again.
+// Retries reports whether a record with this status is retried.
 func (p RetryPolicy) Retries(s outcome.Status) bool {
 	return s == outcome.Failed || s == outcome.Unknown && p.Unknown
 }
 
-// left is how many records would be tried again if there were rounds without end.
+// left returns the number of records to retry, without a limit of rounds.
 func (m *Manifest) left(p RetryPolicy) int64 {
 	if m.Replaced {
 		return 0
@@ -76,23 +74,23 @@ func (m *Manifest) schedule(p RetryPolicy) {
 	}
 }
 
-// Due reports whether a round of retries is due. With now, its wait is left out.
+// Due reports whether a round of retries is due. With now, it ignores the wait.
 func (m *Manifest) Due(p RetryPolicy, now bool) bool {
 	switch {
 	case m.left(p) == 0 || len(m.Rounds) >= maxRounds:
 		return false
-	case m.RetryAt.IsZero(): // unknown ones, of an import that ended when they were not to be tried again
+	case m.RetryAt.IsZero(): // unknown records of an import that ended without p.Unknown
 		return true
 	}
 	return now || !time.Now().Before(m.RetryAt)
 }
 
-// Merge puts what a round came to, as far as cp's parts and outcomes ahead say, into the results and
-// failures, and then into the manifest, which it returns. It reads the results once. Interrupted at any
-// instant and done again, it comes to the same. page may be nil.
+// Merge merges the outcomes of a round, from cp's parts and out-of-order outcomes, into the results and the
+// dead-letter file, and then updates the manifest, which it returns. It reads the results once. Merge is idempotent,
+// also after an interruption. page may be nil.
 func (d Dir) Merge(ctx context.Context, m Manifest, cp Checkpoint, p RetryPolicy, page Reporter) (Manifest, error) {
 	if cp.Round != len(m.Rounds)+1 {
-		return m, nil // merged before
+		return m, nil // already merged
 	}
 	ahead, err := d.LoadAhead(ctx, &cp)
 	if err != nil {
@@ -101,7 +99,8 @@ func (d Dir) Merge(ctx context.Context, m Manifest, cp Checkpoint, p RetryPolicy
 	var counts outcome.Counts
 	before := d.finished(&m)
 	m.Files = nil
-	results, err := put(ctx, d.Bucket, d.Results(), replaced(Lines(ctx, d.Bucket, d.Results()), d.partLines(ctx, cp, false), ahead), func(line []byte) []byte {
+	lines := replaced(Lines(ctx, d.Bucket, d.Results()), d.partLines(ctx, cp, false), ahead)
+	results, err := put(ctx, d.Bucket, d.Results(), lines, func(line []byte) []byte {
 		line = outcome.Bare(line)
 		_, status := outcome.Scan(line)
 		counts.Add(status)
@@ -114,13 +113,18 @@ func (d Dir) Merge(ctx context.Context, m Manifest, cp Checkpoint, p RetryPolicy
 		return m, err
 	}
 	if counts.Records() != m.Counts.Records() {
-		return m, fmt.Errorf("%q has %d records, the manifest says %d: has somebody changed it?", d.Results(), counts.Records(), m.Counts.Records())
+		return m, fmt.Errorf("%q has %d records, the manifest counts %d: was the file changed?",
+			d.Results(), counts.Records(), m.Counts.Records())
 	}
 	m.Counts, m.Files = counts, append(m.Files, results)
-	if err := m.putFailures(ctx, d, replaced(lenient(Lines(ctx, d.Bucket, d.Failures())), d.partLines(ctx, cp, false), ahead), page); err != nil {
+	failures := replaced(ignoreMissing(Lines(ctx, d.Bucket, d.Failures())), d.partLines(ctx, cp, false), ahead)
+	if err := m.putFailures(ctx, d, failures, page); err != nil {
 		return m, err
 	}
-	m.Rounds = append(m.Rounds, Round{Unsure: !cp.Done && cp.Sent >= cp.Next.N, Start: cp.Runs[0].Start, End: time.Now().UTC(), Counts: cp.Counts, Runs: cp.Runs})
+	m.Rounds = append(m.Rounds, Round{
+		Unsure: !cp.Done && cp.Sent >= cp.Next.N,
+		Start:  cp.Runs[0].Start, End: time.Now().UTC(), Counts: cp.Counts, Runs: cp.Runs,
+	})
 	m.schedule(p)
 	if page != nil {
 		page.Report(ctx, m)
@@ -141,8 +145,8 @@ func (d Dir) Merge(ctx context.Context, m Manifest, cp Checkpoint, p RetryPolicy
 	return m, m.Mark(ctx, d)
 }
 
-// lenient takes a failures file that a person has removed for an empty one.
-func lenient(lines iter.Seq2[[]byte, error]) iter.Seq2[[]byte, error] {
+// ignoreMissing treats a removed dead-letter file as empty.
+func ignoreMissing(lines iter.Seq2[[]byte, error]) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		for line, err := range lines {
 			if errors.Is(err, fs.ErrNotExist) || !yield(line, err) || err != nil {
@@ -152,14 +156,14 @@ func lenient(lines iter.Seq2[[]byte, error]) iter.Seq2[[]byte, error] {
 	}
 }
 
-// replaced yields lines, and instead of those whose record has a newer outcome, that. Both have to be in
-// the order of their records, but for lines that are no outcomes, which stay.
+// replaced yields lines with newer outcomes in place of the outcomes of the same records. lines and newer must be in
+// record order. Lines that are not outcomes stay as they are.
 func replaced(lines, newer iter.Seq2[[]byte, error], ahead map[int64][]byte) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		next, stop := iter.Pull2(newer)
 		defer stop()
 		var pending []byte
-		pendingN := int64(0) // 0: none was read yet, -1: there are no more
+		pendingN := int64(0) // 0: no line read yet, -1: no lines left
 		for line, err := range lines {
 			if err != nil {
 				yield(nil, err)

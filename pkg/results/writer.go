@@ -17,19 +17,19 @@ import (
 )
 
 const (
-	// A part is written once it holds partBytes, or every flushEvery if there is anything to write.
+	// The writer flushes a part at partBytes, or after flushEvery.
 	partBytes  = 1 << 20
 	flushEvery = 5 * time.Second
 
-	// While the store is slow or away outcomes gather up to heldMost; then nothing more is taken.
-	heldMost = 4 << 20
+	// While the store is slow or unavailable, the writer buffers up to maxHeld bytes. Append waits beyond it.
+	maxHeld = 4 << 20
 
-	// block is how many records without a GroupId may be under way or not written at any time, and so
-	// how many a kill can leave unknown. They are announced ("sent up to") with the part before, when
-	// lookahead of the last block are left: at 200 a second that is a second for two small writes.
+	// block limits the records without a GroupId that are in flight or not written. It is the number of unknown records
+	// that a kill can cause. The writer raises the high-water mark together with the previous part, when lookahead
+	// records of the last block are left. At 200 records per second, this leaves one second for two small writes.
 	block     = 500
 	lookahead = 200
-	waitEvery = 250 * time.Millisecond // how long a reader that waits for an announcement may wait for company
+	waitEvery = 250 * time.Millisecond // longest wait of WriteAhead for further records before a flush
 
 	// A write that the store refuses is repeated for patience.
 	patience = 2 * time.Minute
@@ -37,33 +37,33 @@ const (
 
 var retryWaits = backoff.Exponential{Base: time.Second, Max: 30 * time.Second}
 
-// A Writer writes the outcomes of one run as parts and checkpoints. Append and Announce may be called
-// concurrently with each other.
+// A Writer writes the outcomes of one run as parts and checkpoints. Append, Advance and WriteAhead are safe for
+// concurrent use.
 type Writer struct {
 	dir    Dir
 	lease  *lease.Lease
 	log    *slog.Logger
 	cancel context.CancelFunc
-	began  int64         // Sent, as the run before left it
-	kick   chan struct{} // asks the flusher to look
+	began  int64         // Sent of the previous run
+	kick   chan struct{} // wakes the flusher
 	ended  chan struct{} // closed when the flusher has returned
 
 	mu      sync.Mutex
-	changed chan struct{} // closed when something below changes that others wait for, and then made anew
-	cp      Checkpoint    // as it would be with held
+	changed chan struct{} // closed and replaced when a field below changes that callers wait for
+	cp      Checkpoint    // includes held
 	held    []byte        // outcomes that are in no part yet
-	sent    int64         // what the durable checkpoint announces
-	flushed time.Time     // when that was written
-	moved   bool          // the position has changed since, without an outcome
-	asked   int64         // the last record without a GroupId that was announced
+	sent    int64         // high-water mark of the durable checkpoint
+	flushed time.Time     // when the durable checkpoint was written
+	moved   bool          // Advance has moved the position since
+	asked   int64         // the last record that WriteAhead was called for
 	closing bool
 	err     error
 
-	told time.Time // when progress was last written; the flusher's
+	progressAt time.Time // when the progress was last written; used by the flusher only
 }
 
-// NewWriter returns a Writer that goes on from cp, which it owns from then on, and whose last run is the
-// one under way. Writes end with ctx. The caller must call Close.
+// NewWriter returns a Writer that resumes from cp. The Writer owns cp, whose last run is the one in progress. Writes
+// end with ctx. The caller must call Close.
 func (d Dir) NewWriter(ctx context.Context, lease *lease.Lease, cp Checkpoint, log *slog.Logger) *Writer {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &Writer{
@@ -75,11 +75,14 @@ func (d Dir) NewWriter(ctx context.Context, lease *lease.Lease, cp Checkpoint, l
 	return w
 }
 
-// Append adds the outcome of the next record, and the record as it came if it has no group. next is where the record
-// behind it begins. Append waits while too much is held. Its error is why nothing can be written.
-func (w *Writer) Append(ctx context.Context, o *outcome.Outcome, raw []byte, next export.Position, t Taken) error {
+// Append adds the outcome of the next record. raw is the record as it is in the export; a line without a group has
+// it. next is the position after the record. Append waits while the buffer is full. The error is why the Writer
+// cannot write.
+func (w *Writer) Append(
+	ctx context.Context, o *outcome.Outcome, raw []byte, next export.Position, from Origin,
+) error {
 	w.mu.Lock()
-	for len(w.held) >= heldMost && w.err == nil {
+	for len(w.held) >= maxHeld && w.err == nil {
 		if err := w.wait(ctx); err != nil {
 			w.mu.Unlock()
 			return err
@@ -94,15 +97,15 @@ func (w *Writer) Append(ctx context.Context, o *outcome.Outcome, raw []byte, nex
 	w.cp.Runs[len(w.cp.Runs)-1].Counts.Add(o.Status)
 	w.cp.Next = next
 	if w.cp.Carry != nil {
-		w.cp.Carry.count(o, t)
+		w.cp.Carry.count(o, from)
 	}
-	if w.due() {
-		w.look()
+	if w.isDue() {
+		w.wakeFlusher()
 	}
 	return nil
 }
 
-// Advance moves the position over entries that are no records.
+// Advance moves the position past entries that are not records.
 func (w *Writer) Advance(next export.Position, entries int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -110,14 +113,14 @@ func (w *Writer) Advance(next export.Position, entries int64) {
 	w.cp.Ignored += entries
 }
 
-// Announce says that record n, which has no GroupId, is about to be sent, and returns once that is
-// durable. Mostly it is already.
-func (w *Writer) Announce(ctx context.Context, n int64) error {
+// WriteAhead raises the high-water mark to record n, which has no GroupId, before the record is sent. It returns once
+// the mark is durable, in most cases at once.
+func (w *Writer) WriteAhead(ctx context.Context, n int64) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.asked = max(w.asked, n)
-	if w.due() {
-		w.look()
+	if w.isDue() {
+		w.wakeFlusher()
 	}
 	for n > w.sent && w.err == nil {
 		if err := w.wait(ctx); err != nil {
@@ -127,28 +130,28 @@ func (w *Writer) Announce(ctx context.Context, n int64) error {
 	return w.err
 }
 
-// due reports whether the flusher has something to write now. mu is held.
-func (w *Writer) due() bool {
+// isDue reports whether the flusher must write now. The caller holds mu.
+func (w *Writer) isDue() bool {
 	if len(w.held) >= partBytes || w.closing {
 		return true
 	}
-	reach := w.cp.Next.N - 1 + block // what the next checkpoint could announce
+	reach := w.cp.Next.N - 1 + block // high-water mark of the next checkpoint
 	if w.asked > w.sent {
-		// The reader waits. To serve it record by record would make a part of each.
+		// WriteAhead waits. Flush for several records together, not for each.
 		return reach >= w.asked && (reach >= w.sent+lookahead/2 || time.Since(w.flushed) >= waitEvery)
 	}
 	return w.asked > 0 && w.asked > w.sent-lookahead && reach >= w.sent+lookahead
 }
 
-// look wakes the flusher. mu is held.
-func (w *Writer) look() {
+// wakeFlusher wakes the flusher. The caller holds mu.
+func (w *Writer) wakeFlusher() {
 	select {
 	case w.kick <- struct{}{}:
 	default:
 	}
 }
 
-// wait returns when something has changed. mu is held, but not meanwhile.
+// wait waits for the next broadcast. The caller holds mu; wait unlocks it while it waits.
 func (w *Writer) wait(ctx context.Context) error {
 	changed := w.changed
 	w.mu.Unlock()
@@ -172,10 +175,11 @@ func (w *Writer) flushing(ctx context.Context) {
 		case <-ctx.Done():
 		}
 		w.mu.Lock()
-		due, closing := w.due() || (len(w.held) > 0 || w.moved) && time.Since(w.flushed) >= flushEvery, w.closing
+		due := w.isDue() || (len(w.held) > 0 || w.moved) && time.Since(w.flushed) >= flushEvery
+		closing := w.closing
 		w.mu.Unlock()
 		if closing || ctx.Err() != nil {
-			return // Close writes the rest itself
+			return // Close writes the rest
 		}
 		if !due {
 			continue
@@ -191,17 +195,16 @@ func (w *Writer) fail(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.err = err
-	w.wake()
+	w.broadcast()
 }
 
-// wake lets those that wait look again. mu is held.
-func (w *Writer) wake() {
+// broadcast wakes all callers of wait. The caller holds mu.
+func (w *Writer) broadcast() {
 	close(w.changed)
 	w.changed = make(chan struct{})
 }
 
-// flush writes what is held as a part, and then the checkpoint that counts it. One flush is under way at
-// a time.
+// flush writes the buffer as a part, and then the checkpoint that counts the part. It is not safe for concurrent use.
 func (w *Writer) flush(ctx context.Context) error {
 	w.mu.Lock()
 	held := w.held
@@ -232,11 +235,11 @@ func (w *Writer) flush(ctx context.Context) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.sent, w.flushed = cp.Sent, time.Now()
-	w.wake()
+	w.broadcast()
 	return nil
 }
 
-// save writes a checkpoint, if the lease is still ours, and the progress from it.
+// save writes a checkpoint and the progress from it, unless the lease is lost.
 func (w *Writer) save(ctx context.Context, cp Checkpoint) error {
 	err := w.persist(ctx, "checkpoint", func() error {
 		if err := w.lease.Check(ctx); err != nil {
@@ -247,24 +250,25 @@ func (w *Writer) save(ctx context.Context, cp Checkpoint) error {
 	if err != nil {
 		return fmt.Errorf("write checkpoint: %w", err)
 	}
-	if time.Since(w.told) < progressEvery || !cp.Runs[len(cp.Runs)-1].End.IsZero() {
-		return nil // what a run says at its end is the importer's
+	if time.Since(w.progressAt) < progressEvery || !cp.Runs[len(cp.Runs)-1].End.IsZero() {
+		return nil // the importer writes the progress at the end of the run
 	}
-	w.told = time.Now()
+	w.progressAt = time.Now()
 	p := ProgressOf(Running, "", &cp)
 	p.Owner, p.Until = w.lease.Owner, w.lease.Until
 	if err := writeJSON(ctx, w.dir.Bucket, w.dir.Progress(), p); err != nil {
-		w.log.WarnContext(ctx, "progress not written", "err", err) // the checkpoint is what counts
+		w.log.WarnContext(ctx, "progress not written", "err", err) // the checkpoint is enough
 	}
 	return nil
 }
 
-// persist tries until the store takes it, for patience. A refusal for good is not repeated.
+// persist repeats write until it succeeds, for up to patience. It does not repeat permanent errors.
 func (w *Writer) persist(ctx context.Context, what string, write func() error) error {
 	start := time.Now()
 	for n := 1; ; n++ {
 		err, wait := write(), retryWaits.Limit(n)
-		if err == nil || errors.Is(err, lease.ErrLost) || errors.Is(err, fs.ErrPermission) || ctx.Err() != nil || time.Since(start)+wait > patience {
+		isPermanent := errors.Is(err, lease.ErrLost) || errors.Is(err, fs.ErrPermission)
+		if err == nil || isPermanent || ctx.Err() != nil || time.Since(start)+wait > patience {
 			return err
 		}
 		w.log.WarnContext(ctx, "store refuses, trying again", "what", what, "err", err, "wait", wait)
@@ -272,14 +276,14 @@ func (w *Writer) persist(ctx context.Context, what string, write func() error) e
 	}
 }
 
-// Close writes what is left, in good order: all outcomes, those behind a record that has none (as lines
-// of a part, see [outcome.Outcome.AppendPartLine]; the record's own outcome is not among them), and the last checkpoint,
-// which finish completes before. No call of Append or Announce may be under way.
+// Close writes the buffered outcomes, the out-of-order outcomes in ahead (lines as of
+// [outcome.Outcome.AppendPartLine]), and the last checkpoint, after finish has completed it. No call of another
+// method may be in progress.
 func (w *Writer) Close(ctx context.Context, ahead []byte, finish func(*Checkpoint)) (Checkpoint, error) {
 	w.mu.Lock()
 	w.closing = true
 	w.mu.Unlock()
-	w.look()
+	w.wakeFlusher()
 	<-w.ended
 	w.cancel()
 	if w.err != nil {
@@ -287,7 +291,9 @@ func (w *Writer) Close(ctx context.Context, ahead []byte, finish func(*Checkpoin
 	}
 	if len(ahead) > 0 {
 		key := w.dir.ahead(w.lease.Number)
-		err := w.persist(ctx, "outcomes ahead", func() error { return w.dir.Bucket.Put(ctx, key, bytes.NewReader(ahead)) })
+		err := w.persist(ctx, "out-of-order outcomes", func() error {
+			return w.dir.Bucket.Put(ctx, key, bytes.NewReader(ahead))
+		})
 		if err != nil {
 			return w.cp, fmt.Errorf("write %q: %w", key, err)
 		}
@@ -295,8 +301,8 @@ func (w *Writer) Close(ctx context.Context, ahead []byte, finish func(*Checkpoin
 	} else {
 		w.cp.Ahead = 0
 	}
-	// All others that this run has sent are ahead. What a run before, which died, may have sent stays
-	// so until this import has passed it.
+	// Every record that this run has sent has an outcome. Records that an earlier, killed run may have sent stay below
+	// the mark until the import has passed them.
 	w.cp.Sent = max(w.cp.Next.N-1, w.began)
 	finish(&w.cp)
 	return w.cp, w.flush(ctx)

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"path"
 	"strings"
@@ -16,12 +15,13 @@ import (
 	"groupimport/pkg/results"
 )
 
-// HandleEvent imports the exports that an event names, one after another until ctx ends. An event may be
-// ambiguous about a key, because of how it is escaped: each of names holds the keys that are possible,
-// likeliest first, and the first at which an object stands is meant.
+// HandleEvent imports the exports that an event names, one after another, until ctx ends. The escaping of a key in an
+// event may be ambiguous: each element of names lists the possible keys, most likely first. HandleEvent imports the
+// first key at which an object exists.
 //
-// What is no export, or not below [config.Config.Prefix], is left out, and the Result says why. What is left when time is up, or
-// while another process uses the rate, is noted as waiting, and the next pass begins it.
+// HandleEvent skips an object that is not an export, or is not below [config.Config.Prefix]. The Result gives the
+// reason. An export that remains when time is up, or while another process uses the rate, is marked as waiting: the
+// next scheduler pass starts it.
 func (s *Scheduler) HandleEvent(ctx context.Context, names ...[]string) Result {
 	pass := Result{Imports: len(names)}
 	var todo []job
@@ -39,30 +39,29 @@ func (s *Scheduler) HandleEvent(ctx context.Context, names ...[]string) Result {
 	s.runJobs(ctx, &pass, todo, func(j job) {
 		done, already := s.runJob(ctx, j, Action{})
 		if already {
-			done.Reason = "it was imported before"
+			done.Reason = "already imported"
 		}
 		pass.Done = append(pass.Done, done)
 	})
 	for _, j := range todo[len(todo)-pass.Left:] {
-		s.leaveWaiting(ctx, j.key, pass.Reason)
+		s.markWaiting(ctx, j.key, pass.Reason)
 	}
 	return pass
 }
 
-const noteTime = 5 * time.Second // to leave a note in the store
+const markTimeout = 5 * time.Second // to write the progress of a waiting export
 
-// leaveWaiting notes that the import of an export is to begin, so that the scheduler need not wait until the event counts
-// as missed. If the note cannot be written it waits.
-func (s *Scheduler) leaveWaiting(ctx context.Context, key, reason string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTime)
+// markWaiting marks an export as waiting, so that the next scheduler pass starts it without waiting for MissedAfter.
+func (s *Scheduler) markWaiting(ctx context.Context, key, reason string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTimeout)
 	defer cancel()
 	dir := s.Importer.Dir(key)
 	info, err := s.Importer.Bucket.Stat(ctx, key)
 	if err != nil {
-		return // it was removed, or the store is away
+		return // the export was removed, or the store does not respond
 	}
 	p, err := dir.LoadProgress(ctx)
-	isFinished := p.State == results.Finished && p.Export.Version != info.Version // a version before
+	isFinished := p.State == results.Finished && p.Export.Version != info.Version // an earlier version
 	if !errors.Is(err, fs.ErrNotExist) && (err != nil || !isFinished) {
 		return
 	}
@@ -71,25 +70,26 @@ func (s *Scheduler) leaveWaiting(ctx context.Context, key, reason string) {
 		Export: results.Export{Key: key, Version: info.Version, Size: info.Size, Modified: info.Modified},
 	}
 	if err := p.Save(ctx, dir); err != nil {
-		s.log().WarnContext(ctx, "the import was not noted as waiting", "key", key, "err", err)
+		s.log().WarnContext(ctx, "cannot mark the import as waiting", "key", key, "err", err)
 	}
 }
 
-// resolve returns the first of keys at which an object stands, and why it is not imported, if it is not.
+// resolve returns the first of keys at which an object exists. reason is why none of the keys can be imported, else
+// empty.
 func (s *Scheduler) resolve(ctx context.Context, keys []string) (key, reason string, err error) {
-	var refused error
+	var denied error
 	for _, key := range keys {
 		switch bad := s.unreadable(key); {
 		case bad != "":
 			reason = cmp.Or(reason, bad)
 		case results.Own(key):
-			reason = cmp.Or(reason, "this program wrote it")
+			reason = cmp.Or(reason, "this program wrote the object")
 		case !export.IsExport(key):
-			reason = cmp.Or(reason, fmt.Sprintf("its name does not end as an export's does: %s", strings.Join(export.Formats, " ")))
+			reason = cmp.Or(reason, "the name must end in one of: "+strings.Join(export.Formats, " "))
 		case strings.HasPrefix(path.Base(key), "."):
-			reason = cmp.Or(reason, "its name begins with a dot: the schedule would not look at it either")
+			reason = cmp.Or(reason, "the name starts with a dot: hidden objects are never imported")
 		case !strings.HasPrefix(key, s.Importer.Config.Prefix):
-			reason = cmp.Or(reason, fmt.Sprintf("it does not lie below EXPORT_PREFIX, %s", s.Importer.Config.Prefix))
+			reason = cmp.Or(reason, "the key is not below EXPORT_PREFIX, "+s.Importer.Config.Prefix)
 		default:
 			if err := s.Importer.Fits(results.Names{Export: key}); err != nil {
 				reason = cmp.Or(reason, err.Error())
@@ -97,22 +97,21 @@ func (s *Scheduler) resolve(ctx context.Context, keys []string) (key, reason str
 			}
 			_, err := s.Importer.Bucket.Stat(ctx, key)
 			switch {
-			case errors.Is(err, fs.ErrPermission): // perhaps only because this is not how the key is meant
-				refused = cmp.Or(refused, err)
+			case errors.Is(err, fs.ErrPermission): // perhaps another of keys is the right one
+				denied = cmp.Or(denied, err)
 			case !errors.Is(err, fs.ErrNotExist):
 				return key, "", err
 			}
 		}
 	}
-	if refused != nil || reason != "" {
-		return keys[0], reason, refused
+	if denied != nil || reason != "" {
+		return keys[0], reason, denied
 	}
-	return keys[0], "there is no such object: it was removed since", nil
+	return keys[0], "object not found: it was removed after the event", nil
 }
 
-// superseded reports whether a run ended with err because its export, or in a round of retries the dead-letter file,
-// was replaced or removed. No operator needs to act: the new version has an event of its own, and the schedule finds
-// it too.
+// superseded reports whether a run ended with err because its export was replaced or removed, or the dead-letter file
+// in a round of retries. No operator needs to act: the new version has its own event, and the scheduler finds it too.
 func (s *Scheduler) superseded(ctx context.Context, j job, sum importer.Summary, err error) bool {
 	switch {
 	case errors.Is(err, blob.ErrChanged):
@@ -126,22 +125,22 @@ func (s *Scheduler) superseded(ctx context.Context, j job, sum importer.Summary,
 	return errors.Is(err, fs.ErrNotExist)
 }
 
-// A RunError says which imports could not be worked on, or that none could, and why: the store, the platform or the program
-// needs a person.
+// A RunError names the imports that failed with an error of the store, the platform or the program, or the error that
+// failed the whole pass. An operator must act.
 type RunError struct{ err error }
 
 func (e *RunError) Error() string { return e.err.Error() }
 
 func (e *RunError) Unwrap() error { return e.err }
 
-// A StoppedError says which imports are stopped until a person acts, and why.
+// A StoppedError names the imports that are stopped until an operator acts, and the reasons.
 type StoppedError struct{ text string }
 
 func (e *StoppedError) Error() string { return e.text }
 
-// Err returns what a platform should count as a failure, so that its alarms tell somebody: a [*RunError]
-// or a [*StoppedError]. A run that ended in good order because time was up is none, nor is one that found
-// another at work: the next goes on.
+// Err returns the error that the platform should count as a failure, so that its alarms notify an operator: a
+// [*RunError] or a [*StoppedError]. It returns nil for a run that ended because time was up, or because another
+// process has the lease: the next run resumes.
 func (r *Result) Err() error {
 	var failed, stopped []string
 	for _, d := range r.Done {

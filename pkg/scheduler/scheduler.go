@@ -1,5 +1,5 @@
-// Package scheduler finds the exports that have work and lets an importer do it: it resumes unfinished imports, begins
-// exports whose event was missed, and runs due rounds of retries. It also says how imports are doing.
+// Package scheduler resumes unfinished imports, starts exports whose event was missed, and runs the rounds of retries
+// that are due. It also reports the status of imports.
 package scheduler
 
 import (
@@ -25,12 +25,12 @@ import (
 	"groupimport/pkg/results"
 )
 
-// A Scheduler works on the exports of one importer's bucket, one after another. Its methods that import anything are not
+// A Scheduler imports the exports of one importer's bucket, one after another. HandleEvent, Import and Pass are not
 // safe for concurrent use.
 type Scheduler struct {
 	Importer *importer.Importer
 
-	rate *lease.Lease // held, see [Scheduler.holdRate]
+	rate *lease.Lease // nil unless acquired, see [Scheduler.acquireRate]
 }
 
 func (s *Scheduler) log() *slog.Logger {
@@ -40,9 +40,10 @@ func (s *Scheduler) log() *slog.Logger {
 	return s.Importer.Log
 }
 
-// Import imports the export at key as [importer.Importer.Import] does, while no other process uses the rate.
+// Import imports the export at key, see [importer.Importer.Import]. The error is a [*RateBusyError] if another
+// process uses the shared rate.
 func (s *Scheduler) Import(ctx context.Context, key string) (importer.Summary, error) {
-	release, err := s.holdRate(ctx)
+	release, err := s.acquireRate(ctx)
 	if err != nil {
 		return importer.Summary{}, err
 	}
@@ -50,29 +51,28 @@ func (s *Scheduler) Import(ctx context.Context, key string) (importer.Summary, e
 	return s.Importer.Import(ctx, key)
 }
 
-// MissedAfter is how old an export without an import must be before the schedule takes it that its event
-// was missed. Events usually come within seconds.
+// MissedAfter is the age from which an export without an import counts as missed by events. Events usually arrive
+// within seconds.
 const MissedAfter = 5 * time.Minute
 
-// An Action is what one pass of the schedule does.
+// An Action says what one scheduler pass does.
 type Action struct {
-	Resume bool          // unfinished imports go on, and exports without one are started
-	Retry  bool          // rounds of retries that are due are done
-	Now    bool          // the waits before them, and those of stopped imports, are left out
-	Missed time.Duration // age of an export without an import from which on it is started; zero means MissedAfter
+	Resume bool          // resume unfinished imports, and start missed exports
+	Retry  bool          // run the rounds of retries that are due
+	Now    bool          // ignore backoff delays
+	Missed time.Duration // replaces MissedAfter unless zero
 
-	// Whole says whether an export that is to be started has been written to its end; nil means that the
-	// store shows only whole ones.
+	// Whole reports whether an export has been written to its end. Nil means that the store lists complete objects only.
 	Whole func(key string) bool
 }
 
-// A Result is what one pass, or one event, did.
+// A Result is the result of one pass or one event.
 type Result struct {
-	Imports int         `json:"imports"` // exports that were looked at
-	Done    []JobResult `json:"done"`    // what was worked on, in that order
-	Left    int         `json:"left"`    // due, but time was up
-	Stopped int         `json:"stopped"` // imports that wait for a person, also those that are not due yet
-	Reason  string      `json:"reason,omitzero"`
+	Imports int         `json:"imports"`         // exports found
+	Done    []JobResult `json:"done"`            // in order
+	Left    int         `json:"left"`            // jobs that are due and were not started
+	Stopped int         `json:"stopped"`         // imports that wait for an operator, also if they are not due yet
+	Reason  string      `json:"reason,omitzero"` // why jobs are left
 }
 
 // A JobResult is what a pass did for one import.
@@ -81,56 +81,57 @@ type JobResult struct {
 	What   string         `json:"what"` // start, resume, retry, skip
 	State  results.State  `json:"state,omitzero"`
 	Reason string         `json:"reason,omitzero"`
-	Owner  string         `json:"holder,omitzero"` // of the lease, if that is why nothing was done; Reason names it
+	Owner  string         `json:"holder,omitzero"` // other owner of the lease, if the job was not started because of it
 	Error  string         `json:"error,omitzero"`
 	Counts outcome.Counts `json:"counts"` // of the whole import
 }
 
-// The whats of a JobResult.
+// The values of [JobResult.What].
 const (
 	doStart  = "start"
 	doResume = "resume"
 	doRetry  = "retry"
 
-	// Skip says that the export is left out, for the Reason, until it has another name.
+	// Skip means that the export is not imported under its present name, for the Reason.
 	Skip = "skip"
 )
 
-// An entry is an export and what the list shows beside it.
+// An entry is an export and the objects that the list shows beside it.
 type entry struct {
 	key      string
-	info     blob.Info // of the export, as the list shows it; zero if it is gone
-	work     bool      // it has a work folder
-	results  bool
-	failures bool
-	finished bool // the list says so of this version
-	retry    bool // with finished: records are left to retry
+	info     blob.Info // of the export, from the list; zero if the export was removed
+	work     bool      // has a work folder
+	results  bool      // has a results file
+	failures bool      // has a dead-letter file
+	finished bool      // has a mark for this version, see [results.Mark]
+	retry    bool      // the mark says that records are left to retry
 }
 
 func (f *entry) isGone() bool { return f.info.Key == "" }
 
-// A job is work that a pass is to do.
+// A job is one import that a pass is to work on.
 type job struct {
 	entry
 	what string
 }
 
-// Pass does one pass over all exports below [config.Config.Prefix]: what is due is worked on in order of
-// age until ctx ends. It goes by a list, which costs a request for each 1,000 keys, and an import has
-// five or six of them: the export, its results, its report, its work folder, which counts as one however much is in it, an
-// empty object whose name says that this version is finished, and perhaps a dead-letter file. A finished import costs
-// nothing more, unless records of it are left to retry. Others cost a few requests.
+// Pass runs the jobs that are due for all exports below [config.Config.Prefix], oldest export first, until ctx ends.
 //
-// Its error is a [*RunError] about the list; what happens to a single import is told in the Result.
+// The list costs one request for each 1,000 keys. An import has five or six keys: the export, the results, the
+// report, the work folder (one key), the mark of the finished version, and perhaps a
+// dead-letter file. A finished import without records to retry costs no further request. Other imports cost a few
+// requests each.
+//
+// The error is a [*RunError] about the list. The Result has the errors of single imports.
 func (s *Scheduler) Pass(ctx context.Context, a Action) (Result, error) {
 	var pass Result
 	var todo []job
-	looking := errgroup.Group{}
-	looking.SetLimit(maxLooks)
+	group := errgroup.Group{}
+	group.SetLimit(maxConcurrent)
 	var mu sync.Mutex
 	for f, err := range s.exports(ctx, s.Importer.Config.Prefix) {
 		if err != nil {
-			_ = looking.Wait() // its functions return no error
+			_ = group.Wait() // its functions return no error
 			return pass, &RunError{fmt.Errorf("list exports: %w", err)}
 		}
 		pass.Imports++
@@ -145,18 +146,18 @@ func (s *Scheduler) Pass(ctx context.Context, a Action) (Result, error) {
 		if f.finished && (!a.Retry || !f.retry) {
 			continue
 		}
-		looking.Go(func() error {
+		group.Go(func() error {
 			what, stopped, err := s.dueJob(ctx, f, a)
 			mu.Lock()
 			defer mu.Unlock()
 			if stopped {
 				pass.Stopped++
 			}
-			begins := what == doStart || what == doResume
+			starts := what == doStart || what == doResume
 			switch long := s.Importer.Fits(results.Names{Export: f.key}); {
 			case err != nil:
 				pass.Done = append(pass.Done, JobResult{Key: f.key, What: what, Error: err.Error()})
-			case begins && long != nil: // as in every pass, until it is renamed
+			case starts && long != nil: // in every pass until the export is renamed
 				pass.Done = append(pass.Done, JobResult{Key: f.key, What: Skip, Reason: long.Error()})
 			case what != "":
 				todo = append(todo, job{f, what})
@@ -164,9 +165,11 @@ func (s *Scheduler) Pass(ctx context.Context, a Action) (Result, error) {
 			return nil
 		})
 	}
-	_ = looking.Wait() // its functions return no error
+	_ = group.Wait() // its functions return no error
 	slices.SortFunc(pass.Done, func(a, b JobResult) int { return cmp.Compare(a.Key, b.Key) })
-	slices.SortFunc(todo, func(a, b job) int { return cmp.Or(a.info.Modified.Compare(b.info.Modified), cmp.Compare(a.key, b.key)) })
+	slices.SortFunc(todo, func(a, b job) int {
+		return cmp.Or(a.info.Modified.Compare(b.info.Modified), cmp.Compare(a.key, b.key))
+	})
 	s.runJobs(ctx, &pass, todo, func(j job) {
 		if done, already := s.runJob(ctx, j, a); !already {
 			pass.Done = append(pass.Done, done)
@@ -175,11 +178,12 @@ func (s *Scheduler) Pass(ctx context.Context, a Action) (Result, error) {
 			}
 		}
 	})
-	s.log().InfoContext(ctx, "schedule pass", "imports", pass.Imports, "done", len(pass.Done), "left", pass.Left, "stopped", pass.Stopped)
+	s.log().InfoContext(ctx, "schedule pass",
+		"imports", pass.Imports, "done", len(pass.Done), "left", pass.Left, "stopped", pass.Stopped)
 	return pass, nil
 }
 
-// runJobs calls do for what is due, one after another, while there is time for more.
+// runJobs calls do for each job, one after another, while there is time for another job.
 func (s *Scheduler) runJobs(ctx context.Context, pass *Result, todo []job, do func(job)) {
 	if len(todo) == 0 {
 		return
@@ -189,7 +193,7 @@ func (s *Scheduler) runJobs(ctx context.Context, pass *Result, todo []job, do fu
 		left(0, "time is up")
 		return
 	}
-	release, err := s.holdRate(ctx)
+	release, err := s.acquireRate(ctx)
 	if busy, ok := errors.AsType[*RateBusyError](err); ok {
 		left(0, busy.Error())
 		return
@@ -213,7 +217,7 @@ func (s *Scheduler) runJobs(ctx context.Context, pass *Result, todo []job, do fu
 	}
 }
 
-// runJob works on one import. already says that there was nothing to do after all.
+// runJob runs one job. already is true if there was nothing left to do.
 func (s *Scheduler) runJob(ctx context.Context, j job, a Action) (done JobResult, already bool) {
 	done = JobResult{Key: j.key, What: j.what}
 	var sum importer.Summary
@@ -236,13 +240,13 @@ func (s *Scheduler) runJob(ctx context.Context, j job, a Action) (done JobResult
 	return done, sum.Already && err == nil
 }
 
-// skipped returns what is told of an object that is not imported. Not every key is UTF-8, and JSON is.
+// skipped returns the result of an object that is not imported. It replaces bytes of the key that are not UTF-8: JSON
+// cannot hold them.
 func skipped(key, reason string) JobResult {
 	return JobResult{Key: strings.ToValidUTF8(key, "\uFFFD"), What: Skip, Reason: reason}
 }
 
-// unreadable returns why the bucket cannot read an export at key, and what to do, or "" if it can. HandleEvent,
-// Pass, List and Status all go by it.
+// unreadable returns why the bucket cannot read an export at key, and what to do. It returns "" if the bucket can.
 func (s *Scheduler) unreadable(key string) string {
 	if err := blob.ValidKey(s.Importer.Bucket, key); err != nil {
 		return err.Error() + ": give the object another key"
@@ -250,8 +254,8 @@ func (s *Scheduler) unreadable(key string) string {
 	return ""
 }
 
-// dueJob returns what there is to do about an export, "" if nothing. stopped says that this is because its
-// import is stopped, and it is too early to try it again.
+// dueJob returns the job that is due for an export, "" if there is none. stopped reports that the import is stopped
+// and its next attempt is not due yet.
 func (s *Scheduler) dueJob(ctx context.Context, f entry, a Action) (what string, stopped bool, err error) {
 	if a.Resume && !f.isGone() && !f.finished {
 		what, stopped, err = s.unfinished(ctx, f, a)
@@ -278,26 +282,26 @@ func (s *Scheduler) dueJob(ctx context.Context, f entry, a Action) (what string,
 	return doRetry, false, nil
 }
 
-// unfinished returns whether an export is to be started or resumed, or is stopped, as dueJob does.
+// unfinished returns whether to start or to resume an import. stopped is as in dueJob.
 func (s *Scheduler) unfinished(ctx context.Context, f entry, a Action) (what string, stopped bool, err error) {
 	age := time.Since(f.info.Modified)
-	missed := age >= cmp.Or(a.Missed, MissedAfter) || age < -MissedAfter // the time of an export may be anything
-	whole := func() bool { return missed && (a.Whole == nil || a.Whole(f.key)) }
+	missed := age >= cmp.Or(a.Missed, MissedAfter) || age < -MissedAfter // the clock of the store may be wrong
+	isStartable := func() bool { return missed && (a.Whole == nil || a.Whole(f.key)) }
 	start := func(ok bool) (string, bool, error) {
-		if ok && whole() {
+		if ok && isStartable() {
 			return doStart, false, nil
 		}
 		return "", false, nil
 	}
 	if !f.work {
-		return start(true) // if there are results, their outcomes are carried over
+		return start(true) // an import carries over the outcomes of existing results
 	}
 	if f.results {
 		m, err := s.Importer.Dir(f.key).LoadManifest(ctx)
 		if err == nil {
 			same, err := s.isOf(ctx, &m.Export, f)
-			if same && err == nil { // its mark is missing: version 1 left none, and a newer version takes it away
-				err = s.Importer.Settle(ctx, s.Importer.Dir(f.key), &m)
+			if same && err == nil { // the mark is missing: version 1 wrote none, and a newer version removes it
+				err = s.Importer.MarkFinished(ctx, s.Importer.Dir(f.key), &m)
 			}
 			if same || err != nil {
 				return "", false, err
@@ -310,7 +314,7 @@ func (s *Scheduler) unfinished(ctx context.Context, f entry, a Action) (what str
 	p, err := s.Importer.Dir(f.key).LoadProgress(ctx)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return doResume, false, nil // its first run died before it said anything
+		return doResume, false, nil // the first run died before it wrote any progress
 	case err != nil:
 		return doResume, false, err
 	case p.State == results.Stopped && !a.Now && time.Now().Before(p.Again):
@@ -322,11 +326,11 @@ func (s *Scheduler) unfinished(ctx context.Context, f entry, a Action) (what str
 	if err != nil {
 		return "", false, err
 	}
-	return start(!same || f.results) // with results and without a manifest, what is left of the import is taken over
+	return start(!same || f.results) // results without a manifest: a new import carries over their outcomes
 }
 
-// isOf reports whether an export is the version that e names. Times alone do not tell: a store may show when an upload
-// began, and results are written again by rounds of retries.
+// isOf reports whether an export is the version that e names. It asks the store if the list is not conclusive, see
+// [results.Export.Is].
 func (s *Scheduler) isOf(ctx context.Context, e *results.Export, f entry) (bool, error) {
 	same, sure := e.Is(f.info)
 	if sure {
@@ -334,17 +338,17 @@ func (s *Scheduler) isOf(ctx context.Context, e *results.Export, f entry) (bool,
 	}
 	info, err := s.Importer.Bucket.Stat(ctx, f.key)
 	if errors.Is(err, fs.ErrNotExist) {
-		return true, nil // it was removed since
+		return true, nil // the export was removed meanwhile
 	}
 	return info.Version == e.Version, err
 }
 
-// exports yields the exports below prefix and what lies beside each. An export comes before what lies
-// beside it, because their names begin with its own; in between there may be others, whose names begin
-// with it too.
+// exports yields the exports below prefix, each with the objects beside it. The list has an export before the objects
+// beside it, because their names begin with its name. Other exports whose names begin with it may be listed in
+// between.
 func (s *Scheduler) exports(ctx context.Context, prefix string) func(yield func(entry, error) bool) {
 	return func(yield func(entry, error) bool) {
-		var open []*entry // whose neighbours may still come, each one's key a prefix of the next one's
+		var open []*entry // further objects beside these may follow; each key is a prefix of the next key
 		flush := func(key string) bool {
 			for len(open) > 0 && !strings.HasPrefix(key, open[len(open)-1].key) {
 				f := open[len(open)-1]
@@ -364,17 +368,18 @@ func (s *Scheduler) exports(ctx context.Context, prefix string) func(yield func(
 			if !flush(info.Key) {
 				return
 			}
-			// A folder named x.import/ is a user's own unless x is an export, or an older version of one.
-			if owner, finished, ok := results.ParseMark(info.Key); ok {
-				f := openAt(&open, owner)
-				if finished.IsOf(f.info) {
-					f.finished, f.retry = true, finished.Retry
+			// A folder named x.import/ is a work folder only if x is an export or an archived version.
+			if of, mark, ok := results.ParseMark(info.Key); ok {
+				f := openAt(&open, of)
+				if mark.IsOf(f.info) {
+					f.finished, f.retry = true, mark.Retry
 				}
 				continue
 			}
-			owner, kind := results.Beside(info.Key)
-			if kind != results.NotBeside && (kind != results.BesideWork || export.IsExport(owner) || export.IsExport(results.ArchivedFrom(owner))) {
-				f := openAt(&open, owner)
+			of, kind := results.Beside(info.Key)
+			if kind != results.NotBeside &&
+				(kind != results.BesideWork || export.IsExport(of) || export.IsExport(results.ArchivedFrom(of))) {
+				f := openAt(&open, of)
 				switch kind {
 				case results.BesideWork:
 					f.work = true
@@ -386,8 +391,9 @@ func (s *Scheduler) exports(ctx context.Context, prefix string) func(yield func(
 				}
 				continue
 			}
-			if info.Key == results.RateNames(s.Importer.Config.Prefix).Work() || info.Key == results.AnswersFolder(s.Importer.Config.Prefix) {
-				continue // the more, the longer the program is in use
+			root := s.Importer.Config.Prefix
+			if info.Key == results.RateNames(root).Work() || info.Key == results.ResponsesFolder(root) {
+				continue // holds no exports, and grows
 			}
 			if strings.HasSuffix(info.Key, "/") {
 				folders = append(folders, info.Key)
@@ -410,7 +416,7 @@ func (s *Scheduler) exports(ctx context.Context, prefix string) func(yield func(
 	}
 }
 
-// openAt returns the open export with this key. One that is gone is opened now.
+// openAt returns the open entry with this key. It opens an entry for an export that was removed.
 func openAt(open *[]*entry, key string) *entry {
 	for _, f := range *open {
 		if f.key == key {

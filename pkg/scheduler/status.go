@@ -19,23 +19,23 @@ import (
 	"groupimport/pkg/results"
 )
 
-// A Status is how the import of one export is doing, for whoever asks.
+// A Status is the status of the import of one export.
 type Status struct {
 	Key     string          `json:"key"`
-	State   results.State   `json:"state"`            // an import that has not begun is waiting
-	Cause   results.Cause   `json:"cause,omitzero"`   // why it is stopped or waiting; empty if only Reason tells
-	Code    int             `json:"code,omitzero"`    // the service's, with the cause service
-	Reason  string          `json:"reason,omitzero"`  // the cause in words
-	Again   time.Time       `json:"again,omitzero"`   // when a stopped one is tried again at the earliest
-	Gone    bool            `json:"gone,omitzero"`    // the export is not there any more
+	State   results.State   `json:"state"`            // Waiting if the import has not started
+	Cause   results.Cause   `json:"cause,omitzero"`   // why the import is stopped or waiting; may be empty
+	Code    int             `json:"code,omitzero"`    // ErrorCode of the service, with CauseService
+	Reason  string          `json:"reason,omitzero"`  // why the import is stopped or waiting, as text
+	Again   time.Time       `json:"again,omitzero"`   // earliest next run of a stopped import
+	Gone    bool            `json:"gone,omitzero"`    // the export was removed
 	Size    int64           `json:"size"`             // of the export, in bytes
-	Next    export.Position `json:"next,omitzero"`    // the first record without an outcome, while it is not finished
+	Next    export.Position `json:"next,omitzero"`    // the first record without an outcome; zero if finished
 	Done    float64         `json:"done"`             // part of the export that has outcomes, from 0 to 1
 	Counts  outcome.Counts  `json:"counts"`           // so far
-	Ignored int64           `json:"ignored,omitzero"` // entries so far that are no records of a group, for the mapping
-	Round   int             `json:"round,omitzero"`   // of retries under way, from 1
-	Rate    float64         `json:"rate,omitzero"`    // records a second of the run under way
-	Left    float64         `json:"left,omitzero"`    // seconds until the end at that rate
+	Ignored int64           `json:"ignored,omitzero"` // entries so far that are not groups by the mapping
+	Round   int             `json:"round,omitzero"`   // round of retries in progress, from 1
+	Rate    float64         `json:"rate,omitzero"`    // records per second of the run in progress
+	Left    float64         `json:"left,omitzero"`    // estimated seconds until the end of the export
 	Runs    int             `json:"runs"`
 	Updated time.Time       `json:"updated,omitzero"`
 
@@ -44,36 +44,35 @@ type Status struct {
 
 	// Of a finished import:
 	Finished time.Time      `json:"finished,omitzero"`
-	RetryAt  time.Time      `json:"retryAt,omitzero"` // when records that failed are due again
-	GivenUp  int64          `json:"givenUp,omitzero"` // records that stay failed
-	Files    []results.File `json:"files,omitzero"`   // what was written beside the export
+	RetryAt  time.Time      `json:"retryAt,omitzero"` // when the next round of retries is due
+	GivenUp  int64          `json:"givenUp,omitzero"` // records that failed after all rounds of retries
+	Files    []results.File `json:"files,omitzero"`   // written beside the export
 }
 
-// maxLooks is how many imports of a list are looked at at the same time.
-const maxLooks = 8
+// maxConcurrent limits the imports of a list that are read at the same time.
+const maxConcurrent = 8
 
-// A Place is where a page of [Scheduler.List] begins: behind an export with this key, which was written at this time.
-// The zero Place is the beginning.
+// A Place is the start of a page of [Scheduler.List]: after the export with this key and time. The zero Place is the
+// start of the list.
 type Place struct {
 	Key      string
-	Modified time.Time // matters for the newest first only; zero if the export is gone
+	Modified time.Time // used with newest only; zero if the export was removed
 }
 
 func (p Place) isZero() bool { return p.Key == "" && p.Modified.IsZero() }
 
-// List returns how the imports of up to limit exports below prefix are doing. They come in the order of their keys or,
-// with newest, of the times at which the exports were written, the latest first; exports that are gone come last. after
-// is where they begin, next where the next page begins; next is zero if there is none. Only what lies below
-// [config.Config.Prefix] is shown: the error about another prefix wraps [fs.ErrNotExist].
+// List returns the status of up to limit imports below prefix, starting after the place after. They are sorted by
+// key, or with newest by the time of the export, latest first and removed exports last. next is the start of the next
+// page, zero if there is none. prefix must be below [config.Config.Prefix], else the error wraps [fs.ErrNotExist].
 //
-// It costs a list of all that lies below prefix, one request for each 1,000 keys, and two requests for each import that
-// is returned. It holds no more than these in memory.
+// List costs one request for each 1,000 keys below prefix and two requests for each import that it returns. It keeps
+// at most limit imports in memory.
 func (s *Scheduler) List(
 	ctx context.Context, prefix string, newest bool, after Place, limit int,
 ) (imports []Status, next Place, err error) {
-	bare := strings.TrimSuffix(prefix, "/")
-	if !strings.HasPrefix(prefix, s.Importer.Config.Prefix) || prefix != "" && blob.ValidKey(s.Importer.Bucket, bare) != nil {
-		return nil, Place{}, fmt.Errorf("%q does not lie below EXPORT_PREFIX, %q: %w", prefix, s.Importer.Config.Prefix, fs.ErrNotExist)
+	root, bare := s.Importer.Config.Prefix, strings.TrimSuffix(prefix, "/")
+	if !strings.HasPrefix(prefix, root) || prefix != "" && blob.ValidKey(s.Importer.Bucket, bare) != nil {
+		return nil, Place{}, fmt.Errorf("%q is not below EXPORT_PREFIX, %q: %w", prefix, root, fs.ErrNotExist)
 	}
 	order := func(f entry, p Place) int { return cmp.Compare(f.key, p.Key) }
 	if newest {
@@ -87,7 +86,8 @@ func (s *Scheduler) List(
 		if err != nil {
 			return nil, Place{}, fmt.Errorf("list exports: %w", err)
 		}
-		if !after.isZero() && order(f, after) <= 0 || !export.IsExport(f.key) || !utf8.ValidString(f.key) || f.isGone() && !f.work {
+		isBefore := !after.isZero() && order(f, after) <= 0
+		if isBefore || !export.IsExport(f.key) || !utf8.ValidString(f.key) || f.isGone() && !f.work {
 			continue // not yet, or an archived version, or JSON cannot hold the key
 		}
 		at, _ := slices.BinarySearchFunc(first, Place{f.key, f.info.Modified}, order)
@@ -103,19 +103,19 @@ func (s *Scheduler) List(
 		next = Place{last.key, last.info.Modified}
 	}
 	imports = make([]Status, len(first))
-	looking, ctx := errgroup.WithContext(ctx)
-	looking.SetLimit(maxLooks)
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(maxConcurrent)
 	for n, f := range first {
-		looking.Go(func() (err error) {
+		group.Go(func() (err error) {
 			imports[n], err = s.statusOf(ctx, f)
 			return err
 		})
 	}
-	return imports, next, looking.Wait()
+	return imports, next, group.Wait()
 }
 
-// Status returns how the import of the export at key is doing. If there is neither an export nor a trace of
-// its import, or key does not lie below [config.Config.Prefix] or is no export's, the error wraps [fs.ErrNotExist].
+// Status returns the status of the import of the export at key. The error wraps [fs.ErrNotExist] if there is neither
+// an export nor an import, if key is not below [config.Config.Prefix], or if key is not the key of an export.
 func (s *Scheduler) Status(ctx context.Context, key string) (Status, error) {
 	missing := fmt.Errorf("import of %q: %w", key, fs.ErrNotExist)
 	if !strings.HasPrefix(key, s.Importer.Config.Prefix) || results.Own(key) || !export.IsExport(key) {
@@ -130,7 +130,7 @@ func (s *Scheduler) Status(ctx context.Context, key string) (Status, error) {
 	case err == nil:
 		f.info = info
 	case errors.Is(err, blob.ErrChanged):
-		f.info.Key = key // it is being written
+		f.info.Key = key // the export is being written
 	case !errors.Is(err, fs.ErrNotExist):
 		return Status{}, err
 	}
@@ -150,7 +150,8 @@ var ErrTooLarge = errors.New("file too large")
 func (s *Scheduler) File(ctx context.Context, key string, limit int64) ([]byte, results.Kind, error) {
 	owner, kind := results.Beside(key)
 	isExport := export.IsExport(owner) || export.IsExport(results.ArchivedFrom(owner))
-	if !isExport || kind == results.BesideWork || !strings.HasPrefix(key, s.Importer.Config.Prefix) || s.unreadable(key) != "" {
+	if !isExport || kind == results.BesideWork ||
+		!strings.HasPrefix(key, s.Importer.Config.Prefix) || s.unreadable(key) != "" {
 		return nil, kind, fmt.Errorf("file %q: %w", key, fs.ErrNotExist)
 	}
 	info, err := s.Importer.Bucket.Stat(ctx, key)
@@ -164,10 +165,11 @@ func (s *Scheduler) File(ctx context.Context, key string, limit int64) ([]byte, 
 	return body, kind, err
 }
 
-// statusOf returns how an export's import is doing, by what its last run has written.
+// statusOf returns the status of an export's import from the objects that the last run wrote.
 func (s *Scheduler) statusOf(ctx context.Context, f entry) (Status, error) {
 	im := Status{
-		Key: f.key, State: results.Waiting, Cause: results.CauseNotBegun, Reason: "it has not begun", Gone: f.isGone(), Size: f.info.Size,
+		Key: f.key, State: results.Waiting, Cause: results.CauseNotBegun, Reason: "not started",
+		Gone: f.isGone(), Size: f.info.Size,
 	}
 	if reason := s.unreadable(f.key); reason != "" {
 		im.State, im.Cause, im.Reason = results.Stopped, results.CauseError, reason
@@ -181,29 +183,29 @@ func (s *Scheduler) statusOf(ctx context.Context, f entry) (Status, error) {
 	case err != nil:
 		return im, err
 	}
-	im.follow(&p, dir.Names)
+	im.addProgress(&p, dir.Names)
 	if im.State != results.Finished && im.Round == 0 {
 		return im, nil
 	}
 	m, err := dir.LoadManifest(ctx)
 	switch {
-	case errors.Is(err, fs.ErrNotExist): // a person has deleted it
+	case errors.Is(err, fs.ErrNotExist): // an operator has deleted it
 		return im, nil
 	case err != nil:
 		return im, err
 	}
-	im.settle(&m)
+	im.addManifest(&m)
 	if !im.Gone {
 		if same, err := s.isOf(ctx, &m.Export, f); err == nil && !same {
 			im.State, im.Cause, im.Code = results.Waiting, results.CauseNewVersion, 0
-			im.Reason = "a new version of the export has not begun; the figures are of the one before"
+			im.Reason = "the new version of the export is not started; the counts are those of the earlier version"
 		}
 	}
 	return im, nil
 }
 
-// follow takes over what the last run has said.
-func (im *Status) follow(p *results.Progress, names results.Names) {
+// addProgress sets the fields that the progress of the last run determines.
+func (im *Status) addProgress(p *results.Progress, names results.Names) {
 	im.State, im.Cause, im.Reason, im.Again = p.State, "", p.Reason, p.Again
 	if p.Reason == p.Run.Why {
 		im.Cause, im.Code = p.Run.Cause, p.Run.Code
@@ -214,7 +216,7 @@ func (im *Status) follow(p *results.Progress, names results.Names) {
 	}
 	retry := p.Export.Key != "" && strings.HasSuffix(p.Export.Key, nameOf(names.Failures()))
 	if retry {
-		im.Round = 1 // the manifest knows better
+		im.Round = 1 // addManifest sets the number
 	}
 	if p.State == results.Finished {
 		im.Done = 1
@@ -225,19 +227,21 @@ func (im *Status) follow(p *results.Progress, names results.Names) {
 		return
 	}
 	if time.Now().After(p.Until) {
-		im.State, im.Cause, im.Reason = results.Waiting, results.CauseDied, "its run ended without a word; the next goes on"
+		im.State, im.Cause = results.Waiting, results.CauseDied
+		im.Reason = "the last run ended unexpectedly; the next run will resume"
 		return
 	}
 	rate, left := p.Pace(nil)
 	im.Rate, im.Left = rate, left.Seconds()
 }
 
-// settle takes over what the manifest says, which is about the whole import also during a round of retries.
-func (im *Status) settle(m *results.Manifest) {
+// addManifest sets the fields that the manifest determines. The manifest is about the whole import, also during a
+// round of retries.
+func (im *Status) addManifest(m *results.Manifest) {
 	im.Counts, im.Ignored, im.GivenUp = m.Counts, m.Ignored, m.GivenUp
 	folder := im.Key[:len(im.Key)-len(nameOf(im.Key))]
 	for _, f := range m.Files {
-		f.Key = folder + nameOf(f.Key) // the folder may have been opened further up or down then
+		f.Key = folder + nameOf(f.Key) // the bucket may have been opened at another directory
 		im.Files = append(im.Files, f)
 	}
 	if im.Round > 0 {

@@ -1,5 +1,5 @@
-// Package invocation does what one invocation of a cloud function is asked to do, whatever the cloud. The
-// platforms' packages turn their events into an [Event], and hand on what [Handler.Do] returns.
+// Package invocation handles one invocation of a cloud function on any cloud. The packages of the platforms parse
+// their events into an [Event] and return the result of [Handler.Do].
 package invocation
 
 import (
@@ -20,59 +20,57 @@ import (
 	"groupimport/pkg/scheduler"
 )
 
-// An Event is what an invocation is asked to do: to import Objects, or to do one of Action and Request. If all fields
-// are empty, there is nothing to do.
+// An Event is the task of an invocation: Objects to import, or one of Action and Request. The zero Event has no task.
 type Event struct {
 	Objects []Object
 	Action  *scheduler.Action
-	Request []byte // over HTTP, as the platform put it
+	Request []byte // event of an HTTP request, in the platform's format
 
-	// Skipped says of each record of the event that names no object why it is left out. Such a record does not keep the
-	// others from being imported.
+	// Skipped has the reason for each record of the event that names no object. The other records are imported.
 	Skipped []string
 }
 
-// An Object is one that has been created.
+// An Object is an object that was created in a bucket.
 type Object struct {
 	Bucket string
-	Keys   []string // those that may be meant, likeliest first
+	Keys   []string // possible keys, most likely first
 }
 
-// An EventError says that an event has none of the shapes that the function knows.
+// An EventError says that the event has an unknown format.
 type EventError struct{ Text string }
 
 func (e *EventError) Error() string { return e.Text }
 
-// A ConfigError says which settings of the function are missing or wrong.
+// A ConfigError names the settings of the function that are missing or wrong.
 type ConfigError struct{ err error }
 
-func (e *ConfigError) Error() string { return "the configuration is wrong: " + e.err.Error() }
+func (e *ConfigError) Error() string { return "invalid configuration: " + e.err.Error() }
 
 func (e *ConfigError) Unwrap() error { return e.err }
 
-// A Handler does what events ask for. Its methods may be called concurrently.
+// A Handler handles events. It is safe for concurrent use.
 type Handler struct {
-	Getenv func(string) string // read by each invocation: platforms may change it in between
+	Getenv func(string) string // called by each invocation: platforms may change the environment in between
 	Log    *slog.Logger
 
-	// Parse tells what an event asks for. Its error is an [*EventError].
+	// Parse parses an event. Its error is an [*EventError].
 	Parse func(raw []byte) (Event, error)
 
-	// Open returns the bucket of a name. Its error is one of configuration. A bucket is kept for later
-	// invocations.
+	// Open opens a bucket by its name. Its error is an error of the configuration. The Handler keeps the bucket for
+	// later invocations.
 	Open func(bucket string) (blob.Bucket, error)
 
-	// Secret returns the key that stands under a name, see [config.Config]; nil if the platform has no such
-	// place.
+	// Secret returns the key that is stored under a name, see [config.Config]. It is nil if the platform has no store of
+	// keys.
 	Secret func(ctx context.Context, name string) (string, error)
 
-	// Serve answers a request over HTTP with the handler; see package httpapi.
+	// Serve serves an HTTP request with the handler; see package httpapi.
 	Serve func(ctx context.Context, handler http.Handler, request []byte) ([]byte, error)
 
-	// Measured is told what each run in a bucket came to, and Passed what the schedule has found there when it
-	// looked for unfinished imports; nil tells nobody.
-	Measured func(bucket string, n importer.Metrics)
-	Passed   func(bucket string, p scheduler.Result)
+	// OnRunEnd is called with the metrics of each run. OnPass is called with the result of each scheduler pass that
+	// resumes imports. Both may be nil.
+	OnRunEnd func(bucket string, n importer.Metrics)
+	OnPass   func(bucket string, p scheduler.Result)
 
 	bucketsMu sync.Mutex
 	buckets   map[string]blob.Bucket
@@ -82,19 +80,19 @@ type Handler struct {
 	apiOf config.Config // what api was created with
 }
 
-// Do does what an event asks for, in the invocation with this ID until ctx's deadline. It returns an
-// [scheduler.Result] as JSON, or the answer to a request. Its error is what the platform is to count, to
-// retry and to alarm about: a [*ConfigError], a [*EventError], one of Secret, or one of [scheduler.Result.Err].
+// Do handles an event in the invocation with this ID, until ctx's deadline. It returns a [scheduler.Result] as JSON,
+// or the response to an HTTP request. The platform counts, retries and alarms on the error: a [*ConfigError], an
+// [*EventError], an error of Secret, or an error of [scheduler.Result.Err].
 //
-// A request over HTTP always gets an answer, a 503 if the configuration is wrong or the key cannot be read: what a
-// function returns as an error, some platforms show to the caller, who may be anybody. The log has that error.
+// An HTTP request always gets a response, a 503 if the configuration is invalid or the key cannot be read. The error
+// is only logged, because some platforms show the error of a function to any caller.
 func (h *Handler) Do(ctx context.Context, id string, raw []byte) ([]byte, error) {
 	ctx = withRequest(ctx, id)
-	answer, err := h.do(ctx, id, raw)
+	response, err := h.do(ctx, id, raw)
 	if err != nil {
 		h.logFailure(ctx, err)
 	}
-	return answer, err
+	return response, err
 }
 
 func (h *Handler) logFailure(ctx context.Context, err error) {
@@ -114,7 +112,7 @@ func (h *Handler) do(ctx context.Context, id string, raw []byte) ([]byte, error)
 		return nil, err
 	}
 	if ev.Action == nil && ev.Objects == nil && ev.Skipped == nil {
-		h.Log.InfoContext(ctx, "the event asks for nothing")
+		h.Log.InfoContext(ctx, "the event has no task")
 		return json.Marshal(scheduler.Result{})
 	}
 	if config.Bucket == "" {
@@ -137,18 +135,19 @@ func (h *Handler) do(ctx context.Context, id string, raw []byte) ([]byte, error)
 	if err != nil {
 		return nil, err
 	}
-	answer, err := json.Marshal(pass, jsontext.AllowInvalidUTF8(true)) // keys of events may hold any bytes
+	response, err := json.Marshal(pass, jsontext.AllowInvalidUTF8(true)) // keys of events may hold any bytes
 	if err != nil {
 		return nil, err
 	}
-	h.Log.InfoContext(ctx, "invocation ends", "imports", pass.Imports, "done", pass.Done, "left", pass.Left, "reason", pass.Reason)
-	return answer, pass.Err()
+	h.Log.InfoContext(ctx, "invocation ends",
+		"imports", pass.Imports, "done", pass.Done, "left", pass.Left, "reason", pass.Reason)
+	return response, pass.Err()
 }
 
 var errNoBucket = &ConfigError{errors.New("EXPORT_BUCKET is missing: the bucket that holds the exports")}
 
-// configure reads the configuration, without the key that is kept elsewhere. With an error, what could be read is
-// returned too.
+// configure reads the configuration, without the key of Secret. With an error, it also returns the settings that it
+// could read.
 func (h *Handler) configure(ctx context.Context, getenv func(string) string, objects []Object,
 ) (config.Config, error) {
 	for _, line := range config.Removed(getenv) {
@@ -160,7 +159,7 @@ func (h *Handler) configure(ctx context.Context, getenv func(string) string, obj
 	}
 	level.Set(config.LogLevel)
 	if ctx.Err() != nil {
-		return config, &ConfigError{errors.New("the time is up before anything began: " +
+		return config, &ConfigError{errors.New("time is up before the invocation started: " +
 			"the platform sent a deadline that has passed, or none")}
 	}
 	if config.Bucket == "" && len(objects) > 0 {
@@ -169,7 +168,7 @@ func (h *Handler) configure(ctx context.Context, getenv func(string) string, obj
 	return config, nil
 }
 
-// withKey returns the configuration with the key that the platform keeps, if it keeps one. Its error is one of Secret.
+// withKey returns the configuration with the key of Secret, if one is configured. Its error is an error of Secret.
 func (h *Handler) withKey(ctx context.Context, config config.Config) (config.Config, error) {
 	if config.SecretKeyParameter == "" || h.Secret == nil {
 		return config, nil
@@ -181,14 +180,14 @@ func (h *Handler) withKey(ctx context.Context, config config.Config) (config.Con
 
 func (h *Handler) schedule(ctx context.Context, s *scheduler.Scheduler, a scheduler.Action) (scheduler.Result, error) {
 	pass, err := s.Pass(ctx, a)
-	if err == nil && h.Passed != nil && a.Resume {
-		h.Passed(s.Importer.BucketName, pass)
+	if err == nil && h.OnPass != nil && a.Resume {
+		h.OnPass(s.Importer.BucketName, pass)
 	}
 	return pass, err
 }
 
-// objects imports what an event names. What lies in another bucket is skipped, unless everything does: then the
-// configuration is wrong.
+// objects imports the objects of an event. It skips objects in another bucket. If all objects are in another bucket,
+// the configuration is wrong.
 func (h *Handler) objects(ctx context.Context, s *scheduler.Scheduler, ev *Event) (scheduler.Result, error) {
 	var names [][]string
 	var skipped []scheduler.JobResult
@@ -197,23 +196,21 @@ func (h *Handler) objects(ctx context.Context, s *scheduler.Scheduler, ev *Event
 			names = append(names, o.Keys)
 			continue
 		}
-		reason := fmt.Sprintf("the event is of bucket %q, and EXPORT_BUCKET is %q", o.Bucket, s.Importer.BucketName)
-		skipped = append(skipped, scheduler.JobResult{Key: o.Keys[0], What: skip, Reason: reason})
+		reason := fmt.Sprintf("the event is of bucket %q, but EXPORT_BUCKET is %q", o.Bucket, s.Importer.BucketName)
+		skipped = append(skipped, scheduler.JobResult{Key: o.Keys[0], What: scheduler.Skip, Reason: reason})
 	}
 	if names == nil && skipped != nil {
 		return scheduler.Result{}, &ConfigError{errors.New(skipped[0].Reason)}
 	}
 	for _, reason := range ev.Skipped {
-		skipped = append(skipped, scheduler.JobResult{What: skip, Reason: reason})
+		skipped = append(skipped, scheduler.JobResult{What: scheduler.Skip, Reason: reason})
 	}
 	pass := s.HandleEvent(ctx, names...)
 	pass.Done = append(pass.Done, skipped...)
 	return pass, nil
 }
 
-const skip = "skip" // as in [scheduler.JobResult]
-
-// serve answers a request over HTTP. MAPPING is for exports: a wrong one is no reason to refuse requests.
+// serve serves an HTTP request. It ignores MAPPING, which is for exports only.
 func (h *Handler) serve(ctx context.Context, request []byte) ([]byte, error) {
 	getenv := func(name string) string {
 		if name == "MAPPING" {
@@ -230,23 +227,23 @@ func (h *Handler) serve(ctx context.Context, request []byte) ([]byte, error) {
 		h.logFailure(ctx, err)
 		api = httpapi.Unavailable(httpapi.Config{Config: config}, err.Error())
 	}
-	answer, err := h.Serve(ctx, api, request)
+	response, err := h.Serve(ctx, api, request)
 	if err != nil {
 		return nil, &EventError{err.Error()}
 	}
-	return answer, nil
+	return response, nil
 }
 
-// scheduler returns one for this invocation. The client is new, because one that the service has stopped
-// stays stopped.
+// scheduler returns a scheduler for this invocation. It has a new client, because a client does not recover from a
+// fatal error.
 func (h *Handler) scheduler(config config.Config, id string) (*scheduler.Scheduler, error) {
 	b, err := h.bucket(config.Bucket)
 	if err != nil {
 		return nil, &ConfigError{err}
 	}
 	i := &importer.Importer{Config: config, Bucket: b, BucketName: config.Bucket, Owner: "invocation " + id, Log: h.Log}
-	if h.Measured != nil {
-		i.OnRunEnd = func(n importer.Metrics) { h.Measured(config.Bucket, n) }
+	if h.OnRunEnd != nil {
+		i.OnRunEnd = func(n importer.Metrics) { h.OnRunEnd(config.Bucket, n) }
 	}
 	if i.Client, err = config.Clients(h.Log, nil)(); err != nil {
 		return nil, &ConfigError{err}
@@ -254,8 +251,8 @@ func (h *Handler) scheduler(config config.Config, id string) (*scheduler.Schedul
 	return &scheduler.Scheduler{Importer: i}, nil
 }
 
-// handler returns the handler of requests over HTTP. It lives as long as the configuration stays the same: one client
-// shares its rate among all requests.
+// handler returns the handler of HTTP requests. It keeps the handler while the configuration is the same, because all
+// requests share the rate of one client.
 func (h *Handler) handler(ctx context.Context, config config.Config) (http.Handler, error) {
 	if config.Bucket == "" {
 		return nil, errNoBucket

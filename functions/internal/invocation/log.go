@@ -13,50 +13,45 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// maxLine is the length in bytes of a log line, with its end. CLS, which takes the logs of SCF, cuts a line after
-// 8 KB, and what is left of it is no JSON; Lambda takes 256 KB.
+// maxLine limits a log line to this many bytes, with the newline. CLS, which stores the logs of SCF, truncates a line
+// after 8 KB; the rest is not valid JSON. The limit of Lambda is 256 KB.
 const maxLine = 8000
 
-// level is LOG_LEVEL as the latest invocation has it: some platforms tell it with each event.
+// level is the LOG_LEVEL of the latest invocation: some platforms send the environment with each event.
 var level slog.LevelVar
 
-// NewLog returns what functions log to: lines of JSON, in each the ID of the platform's request that it
-// was written in. LOG_LEVEL says which. No line has more than 8,000 bytes: values are cut until it fits, and cut
-// names them.
+// NewLog returns the logger of a function. It writes lines of JSON with the request ID of the invocation, from
+// LOG_LEVEL on. A line has at most 8,000 bytes: the logger truncates long values and lists them in the field cut.
 func NewLog(w io.Writer) *slog.Logger { return slog.New(&handler{out: &output{w: w}}) }
 
 type requestKey struct{}
 
-// withRequest marks what is logged with ctx.
+// withRequest returns a context that adds the request ID to log lines.
 func withRequest(ctx context.Context, id string) context.Context {
 	return context.WithValue(ctx, requestKey{}, id)
 }
 
-// A handler adds the ID of the request, and keeps lines short. The ID comes by the context, since some of what logs
-// lives longer than one invocation, as a bucket does.
+// A handler adds the request ID and truncates long values. The ID is in the context, because some loggers, such as a
+// bucket's, outlive an invocation.
 type handler struct {
 	out   *output
 	outer []slog.Attr // of the logger
-	group string      // that further attributes are in
-	in    *handler    // what the group is in; nil if there is none
+	group string      // of further attributes
+	in    *handler    // parent of the group; nil without a group
 }
 
-// Enabled implements [slog.Handler].
 func (*handler) Enabled(_ context.Context, l slog.Level) bool { return l >= level.Level() }
 
-// WithAttrs implements [slog.Handler].
 func (h *handler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	with := *h
 	with.outer = append(slices.Clip(h.outer), attrs...)
 	return &with
 }
 
-// WithGroup implements [slog.Handler].
 func (h *handler) WithGroup(name string) slog.Handler {
 	return &handler{out: h.out, group: name, in: h}
 }
 
-// Handle implements [slog.Handler].
 func (h *handler) Handle(ctx context.Context, r slog.Record) error {
 	var attrs []slog.Attr
 	r.Attrs(func(a slog.Attr) bool {
@@ -86,13 +81,13 @@ func (h *handler) Handle(ctx context.Context, r slog.Record) error {
 	return err
 }
 
-// An output is where loggers write one line after another.
+// An output serializes the lines of all loggers.
 type output struct {
 	mu sync.Mutex
 	w  io.Writer
 }
 
-// encode returns a record with these attributes as a line.
+// encode returns the log line of a record with these attributes.
 func encode(ctx context.Context, r slog.Record, attrs []slog.Attr) ([]byte, error) {
 	var line bytes.Buffer
 	with := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
@@ -101,8 +96,8 @@ func encode(ctx context.Context, r slog.Record, attrs []slog.Attr) ([]byte, erro
 	return line.Bytes(), err
 }
 
-// clip returns attrs with values of at most limit bytes: of longer ones the beginning as text, and how long they
-// are. It appends the names of these to cut.
+// clip returns attrs with values of at most limit bytes. It replaces a longer value by its first limit bytes as text
+// and its length, and appends its name to cut.
 func clip(attrs []slog.Attr, limit int, cut *[]string) []slog.Attr {
 	all := make([]slog.Attr, len(attrs))
 	for n, a := range attrs {
@@ -125,7 +120,7 @@ func clip(attrs []slog.Attr, limit int, cut *[]string) []slog.Attr {
 	return all
 }
 
-// textOf returns a value as it stands in a line.
+// textOf returns the text of a value in a log line.
 func textOf(v any) string {
 	if err, ok := v.(error); ok {
 		return err.Error()

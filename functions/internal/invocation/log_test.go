@@ -18,7 +18,7 @@ func TestLog_LinesAreShortAndStayJSON(t *testing.T) {
 	long := func(n int) []scheduler.JobResult {
 		all := make([]scheduler.JobResult, n)
 		for i := range all {
-			all[i] = scheduler.JobResult{Key: fmt.Sprintf("exports/%d/acme.jsonl", i), What: "start", State: "finished", Reason: "it was imported before"}
+			all[i] = scheduler.JobResult{Key: fmt.Sprintf("exports/%d/acme.jsonl", i), What: "start", State: "finished", Reason: "already imported"}
 		}
 		return all
 	}
