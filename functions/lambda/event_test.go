@@ -61,7 +61,8 @@ func TestEventsAreToldApartByTheirShape(t *testing.T) {
 		{"the test event in SQS", `{"Records":[{"eventSource":"aws:sqs","body":"{\"Event\":\"s3:TestEvent\"}"}]}`, invocation.Event{}, ""},
 		{
 			"through SNS", `{"Records":[{"EventSource":"aws:sns","Sns":{"Type":"Notification","Message":` + text(s3("x.jsonl")) + `}}]}`,
-			invocation.Event{}, "unknown source of records",
+			invocation.Event{},
+			"unknown source of records",
 		},
 		{"resume", `{"action":"resume"}`, invocation.Event{Action: &resume}, ""},
 		{"retry", `{"action":"retry"}`, invocation.Event{Action: &retry}, ""},

@@ -53,7 +53,7 @@ func serveURL(ctx context.Context, h http.Handler, raw []byte) ([]byte, error) {
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	resp := urlResponse{StatusCode: w.Code, Headers: make(map[string]string), Body: w.Body.String()}
-	for name, values := range w.Result().Header { //nolint:bodyclose // it is in memory
+	for name, values := range w.Result().Header {
 		resp.Headers[strings.ToLower(name)] = strings.Join(values, ", ")
 	}
 	if !utf8.ValidString(resp.Body) {

@@ -69,7 +69,7 @@ func TestEachCodeEndsACallAsItsClassSays(t *testing.T) {
 						t.Errorf("got %s, want %s", short(got), want)
 					}
 					// The service's own words are in the message, and ours.
-					if said := strings.Contains(got.Message, "(a fault was asked for)"); said != (got.End != tim.Imported) {
+					if said := strings.Contains(got.Message, "(configured fault)"); said != (got.End != tim.Imported) {
 						t.Errorf("got message %q", got.Message)
 					}
 					if stopped := c.Stopped(); (stopped != nil) != class.stop || stopped != nil && stopped.Code != int(code) {
