@@ -31,7 +31,6 @@ var readBy = map[string][]string{
 	"FIELD_LIMITS":             callingCommands,
 	"ASSIGN_GROUP_IDS":         importCommands,
 	"MAX_ATTEMPTS":             append([]string{"demo"}, callingCommands...),
-	"RETRY_ROUNDS":             importCommands,
 	"RETRY_UNKNOWN":            importCommands,
 	"CREATE_UNMATCHED":         importCommands,
 	"MAPPING":                  readingCommands,
