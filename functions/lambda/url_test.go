@@ -105,7 +105,7 @@ func TestServeURL_CallersThatAWSHasAuthenticated(t *testing.T) {
 
 // FuzzServeURL: every event gets a response that can be read, or an error that does not quote it.
 func FuzzServeURL(f *testing.F) {
-	f.Add([]byte(fmt.Sprintf(urlEvent, "/groups", "a=1", "null", "POST", "e30=", true)))
+	f.Add(fmt.Appendf(nil, urlEvent, "/groups", "a=1", "null", "POST", "e30=", true))
 	f.Add([]byte(`{}`))
 	f.Add([]byte(`[]`))
 	f.Fuzz(func(t *testing.T, event []byte) {
