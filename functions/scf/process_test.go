@@ -346,7 +346,7 @@ func TestAProcessThatDiesIsFollowedByAnother(t *testing.T) {
 	if r, err := f.Invoke(ctx, cosEvent(acme)); err != nil || r.Error == nil || r.Error.Type != scftest.Exited {
 		t.Errorf("got %+v, %v, want the platform to see that the process exited", r, err)
 	}
-	if p, failure := invoke(t, f, resumeEvent); failure != nil || p.Left != 1 || !strings.Contains(p.Reason, "rate that all runs share") {
+	if p, failure := invoke(t, f, resumeEvent); failure != nil || p.Left != 1 || !strings.Contains(p.Reason, "uses the shared rate") {
 		t.Errorf("got %+v, %+v, want the dead run's lease respected", p, failure)
 	}
 }
