@@ -117,7 +117,7 @@ func (x *earlier) filterRest(ctx context.Context, dir results.Dir, c *results.Ca
 		if err != nil {
 			return err
 		}
-		bits += uint(max(0, size)) / minLine * filterBits //nolint:gosec // not negative
+		bits += uint(max(0, size)) / minLine * filterBits
 	}
 	for i, f := range x.files {
 		if f.ended {

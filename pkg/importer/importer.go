@@ -40,15 +40,16 @@ const (
 	maxAheadBytes   = 8 << 20
 	recordCost      = 512 // memory of a record in bytes, without its text
 
-	// The working time ends Reserve before the deadline, or a quarter of the time if that is shorter. This is enough for
-	// one attempt without a response and then writeTime for the last writes, or half of the reserve if that is shorter.
+	// Reserve is how long before the deadline work on records ends, or a quarter of the time if that is shorter. It is enough
+	// for one attempt without a response and then for the last writes, which have writeTime, or half of it.
 	Reserve   = tim.AttemptTimeout + writeTime
 	writeTime = 5 * time.Second
 
 	// A run without a deadline ends after runLength.
 	runLength = 15 * time.Minute
 
-	// A lease outlasts its run by LeaseMargin: functions have been observed to run one second beyond their deadline.
+	// LeaseMargin is how much longer than its run a lease lasts: functions have been observed to run one second beyond
+	// their deadline.
 	LeaseMargin = 10 * time.Second
 
 	// Writing ends finalizeReserve before the deadline, or an eighth of the reserve if that is shorter, so that the run
