@@ -110,9 +110,9 @@ var resumeEvent = []byte(`{"Type":"Timer","TriggerName":"resume","Time":"2026-11
 
 func TestAnImportGoesOnOverInvocationsThatEndAtTheirDeadline(t *testing.T) {
 	t.Parallel()
-	const n = 20_000
+	const n = 5_000
 	c := newCloud(t)
-	c.env["TIM_RATE"] = "800" // at which it takes 25 s
+	c.env["TIM_RATE"] = "200" // at which it takes 25 s
 	f := c.function(10*time.Second, nil)
 	c.put("exports/acme.jsonl", functest.Records(n)...)
 	invocations := functest.ImportOverInvocations(t, n, c.bucket, "exports/acme.jsonl", c.service,
