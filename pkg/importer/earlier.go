@@ -67,6 +67,7 @@ type earlierFile struct {
 // openEarlier opens the earlier outcomes of c that were not carried over yet. With ignoreMissing, it treats a removed
 // file as empty. The caller must call close.
 func openEarlier(ctx context.Context, dir results.Dir, c *results.Carry, ignoreMissing bool) (*earlier, error) {
+	c = c.Clone() // the writer adds to the sets of c while the sources are read
 	x := &earlier{first: map[group.Digest]int32{}, inDoubt: c.InDoubt}
 	for i := range c.Sources {
 		all := c.Sources[i].All(ctx, dir)

@@ -433,10 +433,13 @@ func (p *process) step(ctx context.Context) (context.Context, func(), error) {
 
 func (p *process) importExport(t *testing.T, timeout time.Duration, knowsDead bool) results.State {
 	defer p.die()
+	p.mu.Lock()
+	uncertain := p.uncertain
+	p.mu.Unlock()
 	i := &importer.Importer{
 		Config: config.Config{
 			SDKAppID: simApp, Admin: "administrator", SecretKey: simSign, Endpoint: "https://im.invalid", Rate: simRate,
-			Limits: group.DocumentLimits, MaxAttempts: 5, StopShare: 0.5, AssignGroupIDs: p.assign, CreateUnmatched: p.uncertain,
+			Limits: group.DocumentLimits, MaxAttempts: 5, StopShare: 0.5, AssignGroupIDs: p.assign, CreateUnmatched: uncertain,
 		},
 		Bucket: p, BucketName: "bucket", Owner: p.name, Mapping: p.mapping,
 	}

@@ -193,7 +193,8 @@ func (c *Carry) count(o *outcome.Outcome, from Origin) {
 	}
 }
 
-func (c *Carry) clone() *Carry {
+// Clone returns a copy of c that shares nothing with it.
+func (c *Carry) Clone() *Carry {
 	if c == nil {
 		return nil
 	}

@@ -312,6 +312,6 @@ func (cp *Checkpoint) clone() Checkpoint {
 	c := *cp
 	c.Parts = append([]Parts(nil), cp.Parts...)
 	c.Runs = append([]Run(nil), cp.Runs...)
-	c.Carry = cp.Carry.clone()
+	c.Carry = cp.Carry.Clone()
 	return c
 }
