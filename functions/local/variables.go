@@ -40,6 +40,7 @@ var readBy = map[string][]string{
 	"EXPORT_PREFIX":            folderCommands,
 	"ONE_AT_A_TIME":            importCommands,
 	"HTTP_TOKEN":               serveCommands,
+	"HTTP_TOKEN_PARAMETER":     nil,
 	"HTTP_AUTH":                serveCommands,
 	"STOP_SHARE":               append([]string{"demo"}, importCommands...),
 	"LOG_LEVEL":                loggingCommands,
