@@ -56,12 +56,19 @@ func (m *metrics) run(bucket string, n importer.Metrics) {
 }
 
 // pass writes what the schedule has found.
-func (m *metrics) pass(bucket string, p scheduler.Result) {
-	m.write(bucket, nil, []metric{
+func (m *metrics) pass(bucket string, a scheduler.Action, p scheduler.Result) {
+	all := []metric{
 		{"Imports", "Count", float64(p.Imports)},
 		{"StoppedImports", "Count", float64(p.Stopped)},
 		{"OldestDueSeconds", "Seconds", p.OldestDue},
-	})
+	}
+	if a.Resume {
+		all = append(all, metric{"ResumePasses", "Count", 1})
+	}
+	if a.Retry {
+		all = append(all, metric{"RetryPasses", "Count", 1})
+	}
+	m.write(bucket, nil, all)
 }
 
 // write writes one line, with more members for people who search the log.

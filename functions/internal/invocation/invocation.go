@@ -67,10 +67,10 @@ type Handler struct {
 	// Serve serves an HTTP request with the handler; see package httpapi.
 	Serve func(ctx context.Context, handler http.Handler, request []byte) ([]byte, error)
 
-	// OnRunEnd is called with the metrics of each run. OnPass is called with the result of each scheduler pass that
-	// resumes imports. Both may be nil.
+	// OnRunEnd is called with the metrics of each run. OnPass is called with the result of each scheduler pass. Both may
+	// be nil.
 	OnRunEnd func(bucket string, n importer.Metrics)
-	OnPass   func(bucket string, p scheduler.Result)
+	OnPass   func(bucket string, a scheduler.Action, p scheduler.Result)
 
 	bucketsMu sync.Mutex
 	buckets   map[string]blob.Bucket
@@ -190,8 +190,8 @@ func (h *Handler) withToken(ctx context.Context, config config.Config) (config.C
 
 func (h *Handler) schedule(ctx context.Context, s *scheduler.Scheduler, a scheduler.Action) (scheduler.Result, error) {
 	pass, err := s.Pass(ctx, a)
-	if err == nil && h.OnPass != nil && a.Resume {
-		h.OnPass(s.Importer.BucketName, pass)
+	if err == nil && h.OnPass != nil {
+		h.OnPass(s.Importer.BucketName, a, pass)
 	}
 	return pass, err
 }

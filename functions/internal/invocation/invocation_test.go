@@ -314,6 +314,21 @@ func TestHandler_RequestsNeedNoMapping(t *testing.T) {
 	}
 }
 
+func TestHandler_OnPassIsCalledByEachPass(t *testing.T) {
+	p := newPlatform(t)
+	var passes []scheduler.Action
+	p.OnPass = func(_ string, a scheduler.Action, _ scheduler.Result) { passes = append(passes, a) }
+	actions := []scheduler.Action{{Resume: true}, {Retry: true}, {Resume: true, Retry: true}}
+	for _, a := range actions {
+		if _, err := p.pass(invocation.Event{Action: &a}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(passes) != 3 || passes[0].Retry || !passes[1].Retry || !passes[2].Resume {
+		t.Errorf("got %+v, want %+v", passes, actions)
+	}
+}
+
 func TestHandler_EventThatIsNoRequest(t *testing.T) {
 	p := newPlatform(t)
 	p.event = invocation.Event{Request: []byte("x")}
