@@ -32,6 +32,7 @@ func (n Metrics) LogValue() slog.Value {
 		slog.Int64("imported", n.Counts.Imported), slog.Int64("exists", n.Counts.Exists),
 		slog.Int64("rejected", n.Counts.Rejected), slog.Int64("failed", n.Counts.Failed),
 		slog.Int64("unknown", n.Counts.Unknown), slog.Int64("skipped", n.Counts.Skipped),
+		slog.Int64("given_up", n.GivenUp),
 		slog.Int64("attempts", n.Attempts), slog.Int("throttled", n.Throttled),
 		slog.Float64("seconds", math.Round(n.Took.Seconds()*1000)/1000),
 		slog.Int64("remaining_bytes", n.Remaining), slog.Float64("p50_ms", math.Round(n.P50)),

@@ -194,7 +194,7 @@ func (s *Scheduler) Pass(ctx context.Context, a Action) (Result, error) {
 			}
 		}
 	})
-	s.log().InfoContext(ctx, "schedule pass",
+	s.log().InfoContext(ctx, "schedule pass", "resume", a.Resume, "retry", a.Retry,
 		"imports", pass.Imports, "done", len(pass.Done), "left", pass.Left, "stopped", pass.Stopped,
 		"oldest_due_seconds", math.Round(pass.OldestDue))
 	return pass, nil
