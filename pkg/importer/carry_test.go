@@ -402,7 +402,7 @@ func TestRun_ManifestUnreadable(t *testing.T) {
 			t.Errorf("got %+v, %v and %d calls more, want none", s, err, w.service.Stats().Imports-before)
 		}
 		for key := range w.store.Snapshot() {
-			if owner, kind := results.Beside(key); kind == results.BesideResults && results.ArchivedFrom(owner) != "" {
+			if owner, kind := results.Sidecar(key); kind == results.SidecarResults && results.ArchivedFrom(owner) != "" {
 				t.Errorf("got %q: the results were archived because of an error", key)
 			}
 		}

@@ -482,7 +482,7 @@ func TestImport_DeadlineThenResume(t *testing.T) {
 func (w *world) archived() results.Names {
 	w.t.Helper()
 	for key := range w.store.Snapshot() {
-		if owner, kind := results.Beside(key); kind == results.BesideResults && results.ArchivedFrom(owner) == simKey {
+		if owner, kind := results.Sidecar(key); kind == results.SidecarResults && results.ArchivedFrom(owner) == simKey {
 			return results.Names{Export: owner}
 		}
 	}

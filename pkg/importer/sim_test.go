@@ -624,7 +624,7 @@ func (s *sim) check(t *testing.T) {
 		t.Errorf("got %d requests in the busiest second, want %d at most", stats.BusiestSecond, simRate)
 	}
 	for key := range maps.Keys(objects) {
-		if key != s.key && !results.Own(key) {
+		if key != s.key && !results.IsOutput(key) {
 			t.Errorf("got an object %q that is not told from an export", key)
 		}
 		for _, suffix := range []string{".jsonl", ".json", ".csv", ".gz", ".zst"} {
