@@ -451,7 +451,7 @@ func TestNothingTheProgramWritesStartsIt(t *testing.T) {
 				n.Archived("v1", time.Time{}).Report(), n.Archived("v1", time.Time{}).Manifest(), results.RateNames(prefix).Work() + "lease/000001", results.ResponsesFolder(prefix) + "20261122/" + strings.Repeat("9f", 32),
 			}
 			for _, key := range own {
-				if !results.Own(key) || tp.triggers("groups", key) {
+				if !results.IsOutput(key) || tp.triggers("groups", key) {
 					t.Errorf("%s: the program writes it, so it is no export and must not start the function", key)
 				}
 			}
@@ -475,7 +475,7 @@ func TestPoliciesCoverWhatTheCodeDoesAndNoMore(t *testing.T) {
 			switch {
 			case op.Method == blobtest.List:
 				resource = "arn:aws:s3:::groups"
-			case !results.Own(op.Key) && (op.Method == blobtest.Put || op.Method == blobtest.Create || op.Method == blobtest.Delete):
+			case !results.IsOutput(op.Key) && (op.Method == blobtest.Put || op.Method == blobtest.Create || op.Method == blobtest.Delete):
 				continue // the export, which the test puts
 			}
 			seen[op.Method] = true
@@ -491,10 +491,10 @@ func TestPoliciesCoverWhatTheCodeDoesAndNoMore(t *testing.T) {
 			t.Errorf("got only %v from the lives of some imports, want every method", seen)
 		}
 		for _, key := range written {
-			if results.Own(key) == strings.HasSuffix(key, ".jsonl") {
+			if results.IsOutput(key) == strings.HasSuffix(key, ".jsonl") {
 				t.Errorf("%s: either an export or the program's own", key)
 			}
-			if results.Own(key) && tp.triggers("groups", key) {
+			if results.IsOutput(key) && tp.triggers("groups", key) {
 				t.Errorf("%s: the program writes it, so it must not start the function", key)
 			}
 		}

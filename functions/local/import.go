@@ -178,7 +178,7 @@ func openExport(i *importer.Importer, file, dir, key string) (*dirblob.Bucket, e
 	if err := checkFile(file); err != nil {
 		return nil, err
 	}
-	if results.Own(key) {
+	if results.IsOutput(key) {
 		return nil, errors.New("an import wrote it. To import its records, copy it to a name of its own, for example " +
 			strings.TrimSuffix(file, ".ndjson") + ".again.ndjson")
 	}

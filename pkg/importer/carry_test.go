@@ -249,10 +249,14 @@ func TestCarry_ResultsOfVersion1(t *testing.T) {
 		state           results.State
 		groups          map[string]int
 	}{
-		{"records without GroupIds are refused", []string{named("a"), own}, []string{named("a"), own}, false, results.Stopped, map[string]int{"a": 1, "own": 1}},
-		{"unless told to", []string{named("a"), own}, []string{named("a"), own}, true, results.Finished, map[string]int{"a": 2, "own": 1}},
-		{"records with GroupIds are sent again", []string{own}, []string{own, `{"Type":"Public","Name":"b","GroupId":"b"}`}, false, results.Finished, map[string]int{"own": 1, "b": 1}},
-		{"a new record without one is certainly new", []string{own}, []string{own, named("b")}, false, results.Finished, map[string]int{"own": 1, "b": 1}},
+		{"records without GroupIds are refused", []string{named("a"), own}, []string{named("a"), own}, false,
+			results.Stopped, map[string]int{"a": 1, "own": 1}},
+		{"unless told to", []string{named("a"), own}, []string{named("a"), own}, true, results.Finished,
+			map[string]int{"a": 2, "own": 1}},
+		{"records with GroupIds are sent again", []string{own}, []string{own,
+			`{"Type":"Public","Name":"b","GroupId":"b"}`}, false, results.Finished, map[string]int{"own": 1, "b": 1}},
+		{"a new record without one is certainly new", []string{own}, []string{own, named("b")}, false, results.Finished,
+			map[string]int{"own": 1, "b": 1}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -319,7 +323,8 @@ func TestCarry_NothingLeft(t *testing.T) {
 		}
 		s, err := w.run(t.Context())
 		if err != nil || s.State != results.Stopped || w.service.Stats().Imports != 50 {
-			t.Errorf("got %s, %v and %d calls, want it to stop before it sends anything", s.State, err, w.service.Stats().Imports)
+			t.Errorf("got %s, %v and %d calls, want it to stop before it sends anything", s.State, err,
+				w.service.Stats().Imports)
 		}
 	})
 }
@@ -332,7 +337,8 @@ func TestCarry_ForeignFileUnderTheNameOfTheResults(t *testing.T) {
 		if err := w.store.Put(t.Context(), simNames.Results(), strings.NewReader(mine)); err != nil {
 			t.Fatal(err)
 		}
-		if s, err := w.run(t.Context()); err == nil || !strings.Contains(err.Error(), "move it away") || w.service.Stats().Imports != 0 {
+		if s, err := w.run(t.Context()); err == nil || !strings.Contains(err.Error(), "move it away") ||
+			w.service.Stats().Imports != 0 {
 			t.Errorf("got %+v, %v, want a refusal before anything is sent", s, err)
 		}
 		if got := string(w.store.Snapshot()[simNames.Results()]); got != mine {
@@ -369,7 +375,8 @@ func TestCarry_MoreThanAreHeld(t *testing.T) {
 		w.finish()
 		changed := slices.Concat([]string{named("x"), named("y")}, all[:300], all[350:600], []string{named("z")}, all[600:])
 		s := w.versions(changed)
-		if s.Counts.Imported != 953 || s.Manifest.Carry.Carried != 950 || s.Manifest.Carry.Created != 3 || s.Manifest.Carry.NotFound() != 50 {
+		if s.Counts.Imported != 953 || s.Manifest.Carry.Carried != 950 || s.Manifest.Carry.Created != 3 ||
+			s.Manifest.Carry.NotFound() != 50 {
 			t.Errorf("got %+v, %+v, want 950 carried over, 3 created, 50 not found", s.Counts, s.Manifest.Carry)
 		}
 		s = w.versions(all)
@@ -378,10 +385,13 @@ func TestCarry_MoreThanAreHeld(t *testing.T) {
 		}
 		// In an order that is too different nothing is sent, rather than created twice.
 		shuffled := slices.Clone(all)
-		rand.New(rand.NewPCG(1, 1)).Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
+		rand.New(rand.NewPCG(1, 1)).Shuffle(len(shuffled), func(i, j int) {
+			shuffled[i], shuffled[j] = shuffled[j], shuffled[i]
+		})
 		w.put(shuffled...)
 		s, err := w.run(t.Context())
-		if err != nil || s.State != results.Stopped || !strings.Contains(s.Reason, "restore the order of the earlier version") || w.service.Stats().Imports != 1003 {
+		if err != nil || s.State != results.Stopped ||
+			!strings.Contains(s.Reason, "restore the order of the earlier version") || w.service.Stats().Imports != 1003 {
 			t.Errorf("got %s %s, %v and %d calls, want it stopped", s.State, s.Reason, err, w.service.Stats().Imports)
 		}
 	})
@@ -402,7 +412,7 @@ func TestRun_ManifestUnreadable(t *testing.T) {
 			t.Errorf("got %+v, %v and %d calls more, want none", s, err, w.service.Stats().Imports-before)
 		}
 		for key := range w.store.Snapshot() {
-			if owner, kind := results.Beside(key); kind == results.BesideResults && results.ArchivedFrom(owner) != "" {
+			if owner, kind := results.Sidecar(key); kind == results.SidecarResults && results.ArchivedFrom(owner) != "" {
 				t.Errorf("got %q: the results were archived because of an error", key)
 			}
 		}
@@ -427,7 +437,7 @@ func TestCarry_KilledAtAnyInstant(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				i := w.importer()
 				i.Owner = fmt.Sprint("process ", n)
-				i.IsDead = func(holder string) bool { return holder == dead }
+				i.IsDead = func(owner string) bool { return owner == dead }
 				if n == 0 {
 					i.Bucket = &killer{Bucket: i.Bucket, after: 1 + kill, die: func() { dead = i.Owner; cancel() }}
 				}
@@ -552,10 +562,11 @@ func TestLeaseTakeover_PausesForASecond(t *testing.T) {
 	})
 }
 
-// TestScheduler_ExportReplacedDuringARound replaces an export while failed records are retried. The round writes the results
-// again, so that they are newer than the export.
+// TestScheduler_ExportReplacedDuringARound replaces an export while failed records are retried. The round writes the
+// results again, so that they are newer than the export.
 func TestScheduler_ExportReplacedDuringARound(t *testing.T) {
-	for _, at := range []time.Duration{0, 10 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, 2 * time.Second} {
+	const ms = time.Millisecond
+	for _, at := range []time.Duration{0, 10 * ms, 100 * ms, 500 * ms, 2000 * ms} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
 			off := w.failing()
@@ -573,7 +584,8 @@ func TestScheduler_ExportReplacedDuringARound(t *testing.T) {
 			if got := w.outcomes(simNames); len(got) != 201 || w.service.Names()["new"] != 1 {
 				t.Errorf("replaced after %v: got %d outcomes, want those of the new version", at, len(got))
 			}
-			if got := text(w.pass(scheduler.Action{Resume: true, Retry: true, Now: true})); got != "" && !strings.Contains(got, "retry") {
+			if got := text(w.pass(scheduler.Action{Resume: true, Retry: true, Now: true})); got != "" &&
+				!strings.Contains(got, "retry") {
 				t.Errorf("replaced after %v: got %q, want nothing left to begin", at, got)
 			}
 		})
@@ -614,7 +626,8 @@ func TestRun_UnfinishedImportWithAnotherMapping(t *testing.T) {
 	}
 }
 
-// TestRun_BuiltInMappingOfVersion1 resumes an import that version 1 began: its Slack mapping made private channels public.
+// TestRun_BuiltInMappingOfVersion1 resumes an import that version 1 began: its Slack mapping made private channels
+// public.
 func TestRun_BuiltInMappingOfVersion1(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		program, err := os.ReadFile("../mapping/testdata/version1/slack.jq")
@@ -623,7 +636,8 @@ func TestRun_BuiltInMappingOfVersion1(t *testing.T) {
 		}
 		w := newWorld(t)
 		const key = "exports/groups.json"
-		w.putAt(key, `[{"id":"G1","name":"salaries","created":1456789012,"creator":"U1","is_archived":false,"members":["U1"]}]`)
+		w.putAt(key, `[{"id":"G1","name":"salaries","created":1456789012,"creator":"U1","is_archived":false,`+
+			`"members":["U1"]}]`)
 		info, err := w.store.Stat(t.Context(), key)
 		if err != nil {
 			t.Fatal(err)
@@ -637,7 +651,8 @@ func TestRun_BuiltInMappingOfVersion1(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for name, text := range map[string]string{"checkpoint/000001": string(cp), "lease/000001": `{"number":1,"released":true}`} {
+		work := map[string]string{"checkpoint/000001": string(cp), "lease/000001": `{"number":1,"released":true}`}
+		for name, text := range work {
 			if err := w.store.Put(t.Context(), key+".import/"+name, strings.NewReader(text)); err != nil {
 				t.Fatal(err)
 			}

@@ -37,7 +37,8 @@ func TestMapping_RetryAndDeadLetterFile(t *testing.T) {
 			}
 			return emulator.None
 		}}
-		const program = `if .other then skip("another kind") else {Type:"Public",Name:(.title|cut_bytes(30)),GroupId:"g-\(.title)"} end`
+		const program = `if .other then skip("another kind")
+			else {Type:"Public",Name:(.title|cut_bytes(30)),GroupId:"g-\(.title)"} end`
 		s, err := w.mapped(program).Import(t.Context(), simKey)
 		if err != nil {
 			t.Fatal(err)
@@ -57,7 +58,8 @@ func TestMapping_RetryAndDeadLetterFile(t *testing.T) {
 				t.Errorf("got failures %s, want %s in it", failures, part)
 			}
 		}
-		if line := w.outcomes(simNames)[4]; line.Status != outcome.Skipped || line.Error != "another kind" || strings.Contains(failures, "another kind") {
+		if line := w.outcomes(simNames)[4]; line.Status != outcome.Skipped || line.Error != "another kind" ||
+			strings.Contains(failures, "another kind") {
 			t.Errorf("got %+v, want it skipped and in no failures file", line)
 		}
 
@@ -70,7 +72,8 @@ func TestMapping_RetryAndDeadLetterFile(t *testing.T) {
 		// A round of retries sends it as it was mapped, whatever mapping is set now.
 		failing = false
 		time.Sleep(time.Hour)
-		if s, err = w.mapped(`error("not again")`).RetryRound(t.Context(), simKey, false); err != nil || s.Counts.Imported != 2 || s.Counts.Skipped != 1 {
+		if s, err = w.mapped(`error("not again")`).RetryRound(t.Context(), simKey, false); err != nil ||
+			s.Counts.Imported != 2 || s.Counts.Skipped != 1 {
 			t.Errorf("got %+v %v, want the failed record imported", s, err)
 		}
 
@@ -105,11 +108,13 @@ func TestMapping_ResumesWithTheFirstMapping(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := w.mapped("").Import(t.Context(), simKey); err == nil || !strings.Contains(err.Error(), `read the mapping "maps/own.jq"`) {
+		if _, err := w.mapped("").Import(t.Context(), simKey); err == nil ||
+			!strings.Contains(err.Error(), `read the mapping "maps/own.jq"`) {
 			t.Errorf("got %v, want it to say that the mapping is missing", err)
 		}
 		put(`{Type:"Public",Name:"one \(.title)"`)
-		if _, err := w.mapped("").Import(t.Context(), simKey); err == nil || !strings.Contains(err.Error(), "the mapping is not a valid jq program") {
+		if _, err := w.mapped("").Import(t.Context(), simKey); err == nil ||
+			!strings.Contains(err.Error(), "the mapping is not a valid jq program") {
 			t.Errorf("got %v, want it to say that the mapping is none", err)
 		}
 		put(`{Type:"Public",Name:"one \(.title)"}`)
@@ -142,13 +147,15 @@ func TestImport_TruncatedThenFixedExport(t *testing.T) {
 		}
 		put(whole[:len(whole)/2])
 		s, err := w.mapped("").Import(t.Context(), key)
-		if err == nil || !strings.Contains(err.Error(), "the gzip stream is truncated after byte") || s.State != results.Stopped || s.Counts.Imported < 100 {
+		if err == nil || !strings.Contains(err.Error(), "the gzip stream is truncated after byte") ||
+			s.State != results.Stopped || s.Counts.Imported < 100 {
 			t.Fatalf("got %+v %v, want what could be read imported, and the reason", s, err)
 		}
 		had := s.Counts.Imported
 		put(whole)
 		s, err = w.mapped("").Import(t.Context(), key)
-		if err != nil || s.Counts != (outcome.Counts{Imported: 3000}) || s.Manifest.Carry.Carried != had || s.Run.Attempts != 3000-had {
+		if err != nil || s.Counts != (outcome.Counts{Imported: 3000}) || s.Manifest.Carry.Carried != had ||
+			s.Run.Attempts != 3000-had {
 			t.Fatalf("got %+v %v, want 3,000 imported, %d of them carried over", s, err, had)
 		}
 		for name, n := range w.service.Names() {

@@ -48,7 +48,8 @@ func TestImport_OutcomesNotWritable(t *testing.T) {
 				if err == nil || s.State != results.Stopped {
 					t.Errorf("got %v, %v, want it stopped with an error", s.State, err)
 				}
-				if p, err := (results.Dir{Bucket: w.store, Names: simNames}).LoadProgress(t.Context()); err != nil || p.State == results.Finished {
+				if p, err := (results.Dir{Bucket: w.store, Names: simNames}).LoadProgress(t.Context()); err != nil ||
+					p.State == results.Finished {
 					t.Errorf("got %+v, %v, want anything but finished", p, err)
 				}
 				time.Sleep(time.Hour)
@@ -190,7 +191,8 @@ func TestRetry_DeadLetterFileOfAnotherProgram(t *testing.T) {
 			t.Fatalf("got %+v, want 3 unknown", s.Counts)
 		}
 		failures := string(w.store.Snapshot()[simNames.Failures()])
-		failures = strings.NewReplacer(`{"n":`, `{"n": `, `,"line":`, `, "line": `, `"status":`, `"status": `).Replace(failures)
+		failures = strings.NewReplacer(`{"n":`, `{"n": `, `,"line":`, `, "line": `, `"status":`,
+			`"status": `).Replace(failures)
 		if err := w.store.Put(t.Context(), simNames.Failures(), strings.NewReader(failures)); err != nil {
 			t.Fatal(err)
 		}
@@ -297,7 +299,8 @@ func TestImport_EarlierVersionRestored(t *testing.T) {
 				t.Errorf("pass %d: got %q, want nothing to do", n, got)
 			}
 		}
-		if p, err := (results.Dir{Bucket: w.store, Names: simNames}).LoadProgress(t.Context()); err != nil || p.State != results.Finished {
+		if p, err := (results.Dir{Bucket: w.store, Names: simNames}).LoadProgress(t.Context()); err != nil ||
+			p.State != results.Finished {
 			t.Errorf("got %+v, %v, want it finished", p, err)
 		}
 	})

@@ -40,8 +40,8 @@ const (
 	maxAheadBytes   = 8 << 20
 	recordCost      = 512 // memory of a record in bytes, without its text
 
-	// Reserve is how long before the deadline work on records ends, or a quarter of the time if that is shorter. It is enough
-	// for one attempt without a response and then for the last writes, which have writeTime, or half of it.
+	// Reserve is how long before the deadline work on records ends, or a quarter of the time if that is shorter. It is
+	// enough for one attempt without a response and then for the last writes, which have writeTime, or half of it.
 	Reserve   = tim.AttemptTimeout + writeTime
 	writeTime = 5 * time.Second
 

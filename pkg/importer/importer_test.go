@@ -162,7 +162,8 @@ func TestLeaseBusy_ConcurrentRuns(t *testing.T) {
 		w2 := *w
 		w2.holder = "another"
 		_, err := w2.run(t.Context())
-		if busy, ok := errors.AsType[*lease.BusyError](err); !ok || busy.Owner != "a test" || time.Until(busy.Until) > 16*time.Minute {
+		if busy, ok := errors.AsType[*lease.BusyError](err); !ok || busy.Owner != "a test" ||
+			time.Until(busy.Until) > 16*time.Minute {
 			t.Errorf("got %v, want who is at work and until when", err)
 		}
 		if s := <-done; s.Counts.Imported != 1000 || w.service.Stats().Imports != 1000 {
@@ -319,7 +320,8 @@ func TestImport_EmptyExport(t *testing.T) {
 
 func TestImport_FatalCodes(t *testing.T) {
 	for code, word := range map[emulator.Fault]string{
-		70009: "TIM_SECRET_KEY", 60026: "TIM_REGION", 60010: "TIM_ADMIN", 10007: "TIM_ADMIN", 10058: "upgrade", 60028: "wait", 60020: "arrears",
+		70009: "TIM_SECRET_KEY", 60026: "TIM_REGION", 60010: "TIM_ADMIN", 10007: "TIM_ADMIN", 10058: "upgrade",
+		60028: "wait", 60020: "arrears",
 		70003: "TIM_SECRET_KEY", 10006: "tomorrow",
 	} {
 		for name, lines := range map[string][]string{"with GroupIds": withIDs(500), "without": withoutIDs(500)} {
@@ -390,7 +392,8 @@ func TestImport_StopShare(t *testing.T) {
 				if err != nil || (s.State == results.Stopped) != row.stops {
 					t.Fatalf("got %v %q, %v, want stopped: %v", s.State, s.Reason, err, row.stops)
 				}
-				if calls := w.service.Stats().Imports; row.stops && (calls < 1000 || calls > 1100 || !strings.Contains(s.Reason, "STOP_SHARE")) {
+				if calls := w.service.Stats().Imports; row.stops &&
+					(calls < 1000 || calls > 1100 || !strings.Contains(s.Reason, "STOP_SHARE")) {
 					t.Errorf("got %d calls and %q, want 1000 and some, and STOP_SHARE named", calls, s.Reason)
 				}
 			})
@@ -406,7 +409,8 @@ func TestAssign_SameIDsAfterAKill(t *testing.T) {
 			w.config.AssignGroupIDs = true
 			w.config.MaxAttempts = 10
 			w.service.Faults = emulator.Faults{Seed: 3, DropAfter: 0.1, BadGatewayAfter: 0.1, HangAfter: 0.02}
-			w.put(append(withoutIDs(500), `{"Type":"Community","Name":"c"}`, `{"Type":"Public","Name":"own","GroupId":"own"}`)...)
+			w.put(append(withoutIDs(500), `{"Type":"Community","Name":"c"}`,
+				`{"Type":"Public","Name":"own","GroupId":"own"}`)...)
 			s := w.finish()
 			if s.Counts.Imported+s.Counts.Exists != 502 {
 				t.Errorf("got %+v, want all in", s.Counts)
@@ -482,7 +486,7 @@ func TestImport_DeadlineThenResume(t *testing.T) {
 func (w *world) archived() results.Names {
 	w.t.Helper()
 	for key := range w.store.Snapshot() {
-		if owner, kind := results.Beside(key); kind == results.BesideResults && results.ArchivedFrom(owner) == simKey {
+		if owner, kind := results.Sidecar(key); kind == results.SidecarResults && results.ArchivedFrom(owner) == simKey {
 			return results.Names{Export: owner}
 		}
 	}

@@ -17,7 +17,8 @@ import (
 	"groupimport/pkg/results"
 )
 
-const slackGroups = `{"id":"G0APRIV01","name":"board-of-directors-and-everybody-else","created":1456789012,"is_archived":false,"members":[]}
+const slackGroups = `{"id":"G0APRIV01","name":"board-of-directors-and-everybody-else","created":1456789012,` +
+	`"is_archived":false,"members":[]}
 {"id":"G0APRIV02","name":"old","created":1456789012,"is_archived":true,"members":[]}
 `
 
@@ -35,7 +36,8 @@ func TestImport_SlackGroupsStayPrivate(t *testing.T) {
 			if err != nil || s.Counts != want {
 				t.Errorf("include %v: got %+v %v, want %+v", include, s.Counts, err, want)
 			}
-			if o := w.outcomes(results.Names{Export: key})[0]; o.Source != "G0APRIV01" || !slices.Equal(o.Changed, []string{"Name"}) {
+			if o := w.outcomes(results.Names{Export: key})[0]; o.Source != "G0APRIV01" ||
+				!slices.Equal(o.Changed, []string{"Name"}) {
 				t.Errorf("got %+v, want the source's ID and what the mapping changed", o)
 			}
 			for g := range w.service.Groups() {
@@ -77,13 +79,15 @@ func TestImport_ForeignExportNamesItsMapping(t *testing.T) {
 		for _, used := range []string{"", "sendbird"} {
 			w.config.Mapping = used
 			s, err := w.mapped("").Import(t.Context(), simKey)
-			if err == nil || !strings.Contains(err.Error(), "looks like a Slack export") || !strings.Contains(err.Error(), "set MAPPING=slack") ||
+			if err == nil || !strings.Contains(err.Error(), "looks like a Slack export") ||
+				!strings.Contains(err.Error(), "set MAPPING=slack") ||
 				s.State != results.Stopped || s.Counts.Records() != 0 {
 				t.Errorf("%q: got %+v %v, want it stopped with the mapping's name", used, s, err)
 			}
 		}
 		w.config.Mapping = "slack"
-		if s, err := w.mapped("").Import(t.Context(), simKey); err != nil || s.Counts.Imported != 1 || s.Counts.Skipped != 40 || s.Counts.Exists != 39 {
+		if s, err := w.mapped("").Import(t.Context(), simKey); err != nil || s.Counts.Imported != 1 ||
+			s.Counts.Skipped != 40 || s.Counts.Exists != 39 {
 			t.Errorf("got %+v %v, want it imported", s, err)
 		}
 	})
@@ -138,7 +142,8 @@ func TestImport_EndsAmongIgnoredLines(t *testing.T) {
 		w := newWorld(t)
 		program, _ := mapping.Builtin("mattermost")
 		const key = "exports/posts.json"
-		text := `[{"type":"channel","channel":{"team":"t","name":"a","type":"O"}}` + strings.Repeat(`,`+"\n"+`{"type":"post","post":{}}`, 2500)
+		text := `[{"type":"channel","channel":{"team":"t","name":"a","type":"O"}}` +
+			strings.Repeat(`,`+"\n"+`{"type":"post","post":{}}`, 2500)
 		if err := w.store.Put(t.Context(), key, strings.NewReader(text)); err != nil {
 			t.Fatal(err)
 		}
@@ -161,7 +166,8 @@ func TestWriter_AdvanceIsDurable(t *testing.T) {
 			t.Fatal(err)
 		}
 		cp := results.Checkpoint{Next: export.Start, Runs: []results.Run{{Lease: lease.Number}}}
-		writer := (results.Dir{Bucket: w.store, Names: simNames}).NewWriter(t.Context(), lease, cp, slog.New(slog.DiscardHandler))
+		writer := (results.Dir{Bucket: w.store, Names: simNames}).NewWriter(t.Context(), lease, cp,
+			slog.New(slog.DiscardHandler))
 		next := export.Position{N: 1, Line: 1001, Offset: 5000}
 		writer.Advance(next, 1)
 		time.Sleep(10 * time.Second)

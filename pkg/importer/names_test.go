@@ -34,11 +34,13 @@ func TestRun_NameTooLong(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		pass, err := scheduling(w.mapped("")).Pass(t.Context(), scheduler.Action{Resume: true, Retry: true})
-		if err != nil || len(pass.Done) != 1 || pass.Done[0].What != scheduler.Skip || !strings.HasPrefix(pass.Done[0].Reason, reason) || pass.Err() != nil {
+		if err != nil || len(pass.Done) != 1 || pass.Done[0].What != scheduler.Skip ||
+			!strings.HasPrefix(pass.Done[0].Reason, reason) || pass.Err() != nil {
 			t.Errorf("got %+v %v, want it left out", pass, err)
 		}
 		pass = scheduling(w.mapped("")).HandleEvent(t.Context(), []string{simKey})
-		if len(pass.Done) != 1 || pass.Done[0].What != scheduler.Skip || !strings.HasPrefix(pass.Done[0].Reason, reason) || pass.Err() != nil {
+		if len(pass.Done) != 1 || pass.Done[0].What != scheduler.Skip ||
+			!strings.HasPrefix(pass.Done[0].Reason, reason) || pass.Err() != nil {
 			t.Errorf("got %+v, want it left out", pass)
 		}
 		if n, keys := len(w.service.Names()), len(w.store.Snapshot()); n != 0 || keys != 1 {
@@ -75,7 +77,8 @@ func TestRun_KeepsToItsEncoding(t *testing.T) {
 			w.config.Encoding = encoding
 			return w.mapped("").Import(ctx, simKey)
 		}
-		if s, err := run(t.Context(), ""); err == nil || !strings.Contains(err.Error(), "the export is not UTF-8") || s.State != results.Stopped {
+		if s, err := run(t.Context(), ""); err == nil || !strings.Contains(err.Error(), "the export is not UTF-8") ||
+			s.State != results.Stopped {
 			t.Fatalf("got %+v %v, want it refused", s, err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
@@ -115,7 +118,8 @@ func TestRetry_IsNotDecoded(t *testing.T) {
 		}
 		failing = false
 		time.Sleep(time.Hour)
-		if s, err := w.mapped("").RetryRound(t.Context(), simKey, false); err != nil || s.Counts != (outcome.Counts{Imported: 1}) || w.service.Names()["销售部"] != 1 {
+		if s, err := w.mapped("").RetryRound(t.Context(), simKey, false); err != nil ||
+			s.Counts != (outcome.Counts{Imported: 1}) || w.service.Names()["销售部"] != 1 {
 			t.Errorf("got %+v %v, want it imported under its name", s, err)
 		}
 	})

@@ -41,7 +41,8 @@ func TestReport_AfterEachRun(t *testing.T) {
 		}
 		w.says(simNames, "groups were imported so far.", "Waiting: the working time ended.")
 		s := w.finish()
-		w.says(simNames, fmt.Sprintf("%d,%03d of 3,001 groups were imported.", s.Counts.Imported/1000, s.Counts.Imported%1000), "1 was rejected", "failed and will be retried", "<bdi>Name</bdi> is missing or empty",
+		w.says(simNames, fmt.Sprintf("%d,%03d of 3,001 groups were imported.", s.Counts.Imported/1000, s.Counts.Imported%1000),
+			"1 was rejected", "failed and will be retried", "<bdi>Name</bdi> is missing or empty",
 			"the budget: <bdi>190</bdi> attempts a second")
 		off()
 		if p := w.pass(scheduler.Action{Retry: true, Now: true}); len(p.Done) != 1 {
@@ -51,7 +52,8 @@ func TestReport_AfterEachRun(t *testing.T) {
 
 		// The report says the same when it is made from what lies there.
 		var made bytes.Buffer
-		if err := importer.WriteReport(t.Context(), results.Dir{Bucket: w.store, Names: simNames}, &made, report.Options{}); err != nil {
+		if err := importer.WriteReport(t.Context(), results.Dir{Bucket: w.store, Names: simNames}, &made,
+			report.Options{}); err != nil {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(made.Bytes(), w.store.Snapshot()[simNames.Report()]) {
@@ -63,7 +65,8 @@ func TestReport_AfterEachRun(t *testing.T) {
 		w.finish()
 		kept := w.archived()
 		w.says(simNames, "The one group was imported.")
-		w.says(kept, "3,000 of 3,001 groups were imported.", "A newer version of the export has replaced this one.", "./"+kept.Results()[strings.LastIndexByte(kept.Results(), '/')+1:])
+		w.says(kept, "3,000 of 3,001 groups were imported.", "A newer version of the export has replaced this one.",
+			"./"+kept.Results()[strings.LastIndexByte(kept.Results(), '/')+1:])
 	})
 }
 
@@ -105,7 +108,8 @@ func TestReport_StoppedRun(t *testing.T) {
 		if s, err := w.run(t.Context()); err != nil || s.State != results.Stopped {
 			t.Fatalf("got %+v, %v, want it stopped", s, err)
 		}
-		w.says(simNames, "No group was imported yet.", "Stopped: ", "check that TIM_SDKAPPID and TIM_SECRET_KEY are of the same app", "Fix what stopped it")
+		w.says(simNames, "No group was imported yet.", "Stopped: ",
+			"check that TIM_SDKAPPID and TIM_SECRET_KEY are of the same app", "Fix what stopped it")
 	})
 }
 
@@ -143,7 +147,8 @@ func TestRunCause_IsData(t *testing.T) {
 
 func TestWriteReport_NoImport(t *testing.T) {
 	w := newWorld(t)
-	if err := importer.WriteReport(t.Context(), results.Dir{Bucket: w.store, Names: simNames}, &bytes.Buffer{}, report.Options{}); !errors.Is(err, fs.ErrNotExist) {
+	if err := importer.WriteReport(t.Context(), results.Dir{Bucket: w.store, Names: simNames}, &bytes.Buffer{},
+		report.Options{}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v, want %v", err, fs.ErrNotExist)
 	}
 }

@@ -16,8 +16,8 @@ import (
 	"groupimport/pkg/tim"
 )
 
-// version1 returns an importer over a copy of what version 1 left in a folder: testdata/version1 was written by its binary,
-// and killed.jsonl's process was ended with SIGKILL after 85 of 300 records.
+// version1 returns an importer over a copy of what version 1 left in a folder: testdata/version1 was written by its
+// binary, and killed.jsonl's process was ended with SIGKILL after 85 of 300 records.
 func version1(t *testing.T) (*importer.Importer, *emulator.Service, string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -31,7 +31,9 @@ func version1(t *testing.T) (*importer.Importer, *emulator.Service, string) {
 	t.Cleanup(func() { bucket.Close() })
 	w := newWorld(t)
 	w.config.Rate, w.service.Limit, w.service.Latency = 2000, -1, 0
-	i := &importer.Importer{Config: w.config, Bucket: bucket, BucketName: "bucket", IsDead: func(string) bool { return true }}
+	i := &importer.Importer{
+		Config: w.config, Bucket: bucket, BucketName: "bucket", IsDead: func(string) bool { return true },
+	}
 	if err := dial(i, func(c *tim.Config) { c.Transport = w.service }); err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +61,8 @@ func TestVersion1_FinishedStaysFinished(t *testing.T) {
 			t.Errorf("%s: got %+v, %v, want it finished before", name, s, err)
 		}
 	}
-	r, err := scheduling(i).Pass(t.Context(), scheduler.Action{Resume: true}) // it leaves the marks that version 1 did not know
+	// The pass leaves the marks that version 1 did not know.
+	r, err := scheduling(i).Pass(t.Context(), scheduler.Action{Resume: true})
 	if err != nil || len(r.Done) != 1 || r.Done[0].Key != "killed.jsonl" {
 		t.Errorf("got %+v, %v, want the killed import alone", r, err)
 	}
@@ -86,7 +89,8 @@ func TestVersion1_RetriesFailedRecords(t *testing.T) {
 
 func TestVersion1_DeadLetterFileIsAnExport(t *testing.T) {
 	i, service, dir := version1(t)
-	if err := os.Rename(filepath.Join(dir, "failed.jsonl.failures.ndjson"), filepath.Join(dir, "again.ndjson")); err != nil {
+	if err := os.Rename(filepath.Join(dir, "failed.jsonl.failures.ndjson"),
+		filepath.Join(dir, "again.ndjson")); err != nil {
 		t.Fatal(err)
 	}
 	s, err := i.Import(t.Context(), "again.ndjson")
@@ -109,8 +113,10 @@ func TestVersion1_CorrectedExportIsNotCreatedAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 			s, err := i.Import(t.Context(), name)
-			if err != nil || s.State != results.Stopped || !strings.Contains(s.Reason, "CREATE_UNMATCHED=true") || service.Stats().Imports > 1 {
-				t.Errorf("got %s %s, %v and %d calls, want it stopped before a record without a GroupId is sent", s.State, s.Reason, err, service.Stats().Imports)
+			if err != nil || s.State != results.Stopped || !strings.Contains(s.Reason, "CREATE_UNMATCHED=true") ||
+				service.Stats().Imports > 1 {
+				t.Errorf("got %s %s, %v and %d calls, want it stopped before a record without a GroupId is sent", s.State,
+					s.Reason, err, service.Stats().Imports)
 			}
 		})
 	}
