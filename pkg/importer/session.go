@@ -249,7 +249,7 @@ func (r *run) execute(ctx context.Context, cp results.Checkpoint) (end ending) {
 	r.writer = r.dir.NewWriter(r.writing, r.lease, cp, i.log())
 	r.room = semaphore.NewWeighted(maxAheadBytes)
 	r.queue = make(chan *item, maxAheadRecords)
-	attempts, slowed := i.Client.Attempts(), i.Client.Slowdowns()
+	attempts, slowed := i.Client.Attempts(), i.Client.RateDecreases()
 	var why error
 	if !cp.Done {
 		why, end.err = r.importRecords(ctx, cp.Next)
@@ -262,7 +262,7 @@ func (r *run) execute(ctx context.Context, cp results.Checkpoint) (end ending) {
 		if end.state == results.Stopped {
 			last.Stop = end.reason
 		}
-		last.Attempts, last.Slowed = i.Client.Attempts()-attempts, i.Client.Slowdowns()-slowed
+		last.Attempts, last.Slowed = i.Client.Attempts()-attempts, i.Client.RateDecreases()-slowed
 		cp.Done = end.state == results.Finished
 	})
 	if closeErr != nil {

@@ -288,9 +288,9 @@ func (c *Client) judge(ctx context.Context, command string, resp response, err e
 }
 
 func (c *Client) slowDown(ctx context.Context, code int, info string) {
-	before := c.cfg.Pacer.Slowdowns()
-	c.cfg.Pacer.SlowDown()
-	if c.cfg.Pacer.Slowdowns() > before {
+	before := c.cfg.Pacer.Decreases()
+	c.cfg.Pacer.Decrease()
+	if c.cfg.Pacer.Decreases() > before {
 		c.log.WarnContext(ctx, "service says too fast, slowing down", "code", code, "info", info, "rate", c.cfg.Pacer.Rate())
 	}
 }

@@ -214,8 +214,8 @@ func (c *Client) AssumeFull() { c.cfg.Pacer.AssumeFull() }
 // Attempts returns how many attempts have been made, of all calls and look-ups.
 func (c *Client) Attempts() int64 { return c.attempts.Load() }
 
-// Slowdowns returns how often the service has made the pacer slow down.
-func (c *Client) Slowdowns() int { return c.cfg.Pacer.Slowdowns() }
+// RateDecreases returns how often the rate was decreased because the service throttled a request.
+func (c *Client) RateDecreases() int { return c.cfg.Pacer.Decreases() }
 
 // Close closes the connections that are kept alive and idle.
 func (c *Client) Close() {
