@@ -179,8 +179,8 @@ func (p *Pacer) recovered(now time.Time) float64 {
 	return min(1, p.share+steps*increase)
 }
 
-// Decrease halves the rate, for the caller whose request the service throttled. Requests that were in flight at the same
-// time are throttled too, so that only the first call within a second counts.
+// Decrease halves the rate, because the service throttled a request. Requests that were in flight at the same time are
+// throttled too, so that only the first call within a second counts.
 func (p *Pacer) Decrease() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
