@@ -102,7 +102,7 @@ func (t *tool) importAll(
 	worst := exitOK
 	for n, file := range files {
 		worst = worse(worst, t.importFile(ctx, newImporter(cfg, mapping, client, log), file, meter))
-		if ctx.Err() != nil || client.Stopped() != nil {
+		if ctx.Err() != nil || client.Fatal() != nil {
 			if rest := files[n+1:]; len(rest) > 0 {
 				fmt.Fprintf(meter, "%s: not started: %s\n", program, strings.Join(shownAll(rest), " "))
 			}

@@ -205,7 +205,7 @@ func (s *Scheduler) runJobs(ctx context.Context, pass *Result, todo []job, do fu
 	defer release()
 	for n, j := range todo {
 		deadline, ok := ctx.Deadline()
-		switch stop := s.Importer.Client.Stopped(); {
+		switch stop := s.Importer.Client.Fatal(); {
 		case stop != nil:
 			left(n, stop.Reason)
 			return
