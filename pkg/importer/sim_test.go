@@ -31,6 +31,7 @@ import (
 	"groupimport/pkg/emulator"
 	"groupimport/pkg/group"
 	"groupimport/pkg/importer"
+	"groupimport/pkg/importer/importertest"
 	"groupimport/pkg/lease"
 	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
@@ -78,13 +79,6 @@ func TestSimulation(t *testing.T) {
 	t.Logf("%d seeds: %d records, %d runs, %d of them killed, %d records unknown",
 		*simSeeds, records, runs, kills, unknown)
 }
-
-const (
-	simKey  = "exports/acme.jsonl"
-	simApp  = 1400000001
-	simSign = "a key for simulations"
-	simRate = 190
-)
 
 // A simRecord is what the export holds and what must become of it.
 type simRecord struct {
@@ -459,7 +453,7 @@ func (p *process) importExport(t *testing.T, timeout time.Duration, knowsDead bo
 			return p.killed[owner]
 		}
 	}
-	if err := dial(i, func(c *tim.Config) { c.Transport = p }); err != nil {
+	if err := importertest.Dial(i, func(c *tim.Config) { c.Transport = p }); err != nil {
 		t.Error(err)
 		return ""
 	}

@@ -10,6 +10,7 @@ import (
 	"groupimport/pkg/blob/dirblob"
 	"groupimport/pkg/emulator"
 	"groupimport/pkg/importer"
+	"groupimport/pkg/importer/importertest"
 	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
 	"groupimport/pkg/scheduler"
@@ -30,14 +31,14 @@ func version1(t *testing.T) (*importer.Importer, *emulator.Service, string) {
 	}
 	t.Cleanup(func() { bucket.Close() })
 	w := newWorld(t)
-	w.config.Rate, w.service.Limit, w.service.Latency = 2000, -1, 0
+	w.Config.Rate, w.Service.Limit, w.Service.Latency = 2000, -1, 0
 	i := &importer.Importer{
-		Config: w.config, Bucket: bucket, BucketName: "bucket", IsDead: func(string) bool { return true },
+		Config: w.Config, Bucket: bucket, BucketName: "bucket", IsDead: func(string) bool { return true },
 	}
-	if err := dial(i, func(c *tim.Config) { c.Transport = w.service }); err != nil {
+	if err := importertest.Dial(i, func(c *tim.Config) { c.Transport = w.Service }); err != nil {
 		t.Fatal(err)
 	}
-	return i, w.service, dir
+	return i, w.Service, dir
 }
 
 func TestVersion1_ResumesAKilledImport(t *testing.T) {
@@ -62,11 +63,11 @@ func TestVersion1_FinishedStaysFinished(t *testing.T) {
 		}
 	}
 	// The pass leaves the marks that version 1 did not know.
-	r, err := scheduling(i).Pass(t.Context(), scheduler.Action{Resume: true})
+	r, err := importertest.Scheduler(i).Pass(t.Context(), scheduler.Action{Resume: true})
 	if err != nil || len(r.Done) != 1 || r.Done[0].Key != "killed.jsonl" {
 		t.Errorf("got %+v, %v, want the killed import alone", r, err)
 	}
-	if r, err := scheduling(i).Pass(t.Context(), scheduler.Action{Resume: true}); err != nil || len(r.Done) != 0 {
+	if r, err := importertest.Scheduler(i).Pass(t.Context(), scheduler.Action{Resume: true}); err != nil || len(r.Done) != 0 {
 		t.Errorf("got %+v, %v, want nothing left to do", r, err)
 	}
 	if n := service.Stats().Imports; n != 72 {
