@@ -290,6 +290,7 @@ func TestEveryVariableIsSet(t *testing.T) {
 	config.FromEnv(func(name string) string { known[name] = true; return "" })
 	elsewhere := map[string]string{
 		"TIM_SECRET_KEY_PARAMETER": "of AWS",
+		"HTTP_TOKEN_PARAMETER":     "of AWS",
 		"TIM_ENDPOINT":             "for tests and proxies, and an empty one may not be taken",
 		"MAPPING":                  "for exports of other systems, and an empty one may not be taken",
 		"HTTP_TOKEN":               "of the HTTP function",

@@ -300,6 +300,7 @@ func (r *run) conclude(ctx context.Context, end ending, finish finisher) (Summar
 		err = cmp.Or(err, saveErr)
 	}
 	c, metrics := end.cp.Counts, r.metrics(&end.cp, summary.State, summary.Reason)
+	metrics.GivenUp = summary.Manifest.GivenUp
 	r.log().InfoContext(ctx, "run ends", "state", summary.State, "reason", summary.Reason, "err", err,
 		"imported", c.Imported, "exists", c.Exists, "rejected", c.Rejected, "failed", c.Failed, "unknown", c.Unknown,
 		"skipped", c.Skipped, "run", metrics)
