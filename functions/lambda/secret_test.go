@@ -48,7 +48,7 @@ func TestTheKeyIsReadFromTheParameterStore(t *testing.T) {
 	c.put("exports/acme.jsonl", functest.Records(3)...)
 
 	f := c.function(time.Minute)
-	if _, failure := invoke(t, f, s3Event("exports/acme.jsonl")); failure == nil || failure.Type != "SecretError" || !strings.Contains(failure.Message, "/groupimport/secret-key") {
+	if _, failure := invoke(t, f, s3Event("exports/acme.jsonl")); failure == nil || failure.ErrorType != "SecretError" || !strings.Contains(failure.Message, "/groupimport/secret-key") {
 		t.Errorf("without the parameter: got %+v, want a SecretError that names it", failure)
 	}
 	put(secretKey)

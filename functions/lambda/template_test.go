@@ -504,7 +504,7 @@ func TestTemplateRules_NothingTheProgramWritesStartsIt(t *testing.T) {
 				results.RateNames(prefix).Work() + "lease/000001", response(prefix),
 			}
 			for _, key := range own {
-				if !results.Own(key) || tp.triggers("groups", key) {
+				if !results.IsOutput(key) || tp.triggers("groups", key) {
 					t.Errorf("%s: the program writes it, so it is no export and must not start the function", key)
 				}
 			}
@@ -530,7 +530,7 @@ func TestTemplatePolicies_CoverWhatTheCodeDoesAndNoMore(t *testing.T) {
 			switch {
 			case op.Method == blobtest.List:
 				resource = "arn:aws:s3:::groups"
-			case !results.Own(op.Key) && slices.Contains(writes, op.Method):
+			case !results.IsOutput(op.Key) && slices.Contains(writes, op.Method):
 				continue // the export, which the test puts
 			}
 			seen[op.Method] = true
@@ -546,10 +546,10 @@ func TestTemplatePolicies_CoverWhatTheCodeDoesAndNoMore(t *testing.T) {
 			t.Errorf("got only %v from the lives of some imports, want every method", seen)
 		}
 		for _, key := range written {
-			if results.Own(key) == strings.HasSuffix(key, ".jsonl") {
+			if results.IsOutput(key) == strings.HasSuffix(key, ".jsonl") {
 				t.Errorf("%s: either an export or the program's own", key)
 			}
-			if results.Own(key) && tp.triggers("groups", key) {
+			if results.IsOutput(key) && tp.triggers("groups", key) {
 				t.Errorf("%s: the program writes it, so it must not start the function", key)
 			}
 		}

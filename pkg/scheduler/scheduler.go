@@ -222,7 +222,7 @@ func (s *Scheduler) runJobs(ctx context.Context, pass *Result, todo []job, do fu
 	defer release()
 	for n, j := range todo {
 		deadline, ok := ctx.Deadline()
-		switch stop := s.Importer.Client.Stopped(); {
+		switch stop := s.Importer.Client.Fatal(); {
 		case stop != nil:
 			left(n, stop.Reason)
 			return
@@ -398,18 +398,18 @@ func (s *Scheduler) exports(ctx context.Context, prefix string) func(yield func(
 				}
 				continue
 			}
-			of, kind := results.Beside(info.Key)
-			if kind != results.NotBeside &&
-				(kind != results.BesideWork || export.IsExport(of) || export.IsExport(results.ArchivedFrom(of))) {
+			of, kind := results.Sidecar(info.Key)
+			if kind != results.NotSidecar &&
+				(kind != results.SidecarWork || export.IsExport(of) || export.IsExport(results.ArchivedFrom(of))) {
 				f := openAt(&open, of)
 				switch kind {
-				case results.BesideWork:
+				case results.SidecarWork:
 					f.work = true
-				case results.BesideResults:
+				case results.SidecarResults:
 					f.results = true
-				case results.BesideFailures:
+				case results.SidecarFailures:
 					f.failures = true
-				case results.BesideReport, results.NotBeside:
+				case results.SidecarReport, results.NotSidecar:
 				}
 				continue
 			}

@@ -1,9 +1,11 @@
-// Package functest has what the tests of both cloud functions need.
+// Package functest has the parts of the tests that both cloud functions share.
 package functest
 
 import (
 	"bytes"
+	"context"
 	"encoding/pem"
+	"flag"
 	"fmt"
 	"io"
 	"log"
@@ -15,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/go-json-experiment/json"
 
 	"groupimport/functions/internal/sandbox"
 	"groupimport/pkg/blob"
@@ -36,27 +40,43 @@ type Program struct {
 	built func() (string, error)
 }
 
+// parallel is how many tests run at the same time. Most of the time they wait for a rate or for a process, so that more
+// of them than the machine has processors are no burden.
+const parallel = "4"
+
 // Main runs the tests, and removes the program afterwards. It returns the exit status.
 func (p *Program) Main(m *testing.M) int {
-	var err error
-	if p.dir, err = os.MkdirTemp("", p.Name); err != nil {
+	flag.Parse()
+	set := false
+	flag.Visit(func(f *flag.Flag) { set = set || f.Name == "test.parallel" })
+	err := error(nil)
+	if !set {
+		err = flag.Set("test.parallel", parallel)
+	}
+	if err == nil {
+		p.dir, err = os.MkdirTemp("", p.Name)
+	}
+	if err != nil {
 		panic(err)
 	}
 	defer os.RemoveAll(p.dir)
-	p.built = sync.OnceValues(p.build)
+	p.built = sync.OnceValues(func() (string, error) {
+		name := filepath.Join(p.dir, p.Name)
+		return name, build(name, p.Tags)
+	})
 	return m.Run()
 }
 
-// build builds as scripts/build does, but for this machine.
-func (p *Program) build() (string, error) {
-	name := filepath.Join(p.dir, p.Name)
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", p.Tags, "-ldflags", "-s -w -buildid=", //nolint:gosec,noctx // a test's
-		"-o", name, ".")
+// build builds the program in the current folder as scripts/build does, but for this machine.
+func build(name, tags string) error {
+	//nolint:gosec // the arguments are those of a test
+	cmd := exec.CommandContext(context.Background(), "go", "build", "-trimpath", "-buildvcs=false", "-tags", tags,
+		"-ldflags", "-s -w -buildid=", "-o", name, ".")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w\n%s", err, out)
+		return fmt.Errorf("%w\n%s", err, out)
 	}
-	return name, nil
+	return nil
 }
 
 // File returns the path of the program.
@@ -128,40 +148,177 @@ func Records(n int) []string {
 	return lines
 }
 
-// ImportOverInvocations imports an export of n records that are in the bucket, in several invocations that end at their
-// deadline, and checks that each record was sent once.
-func ImportOverInvocations(t *testing.T, n int, bucket blob.Bucket, key string, service *emulator.Service,
-	created, resume []byte, invoke func(event []byte) scheduler.Result,
-) (invocations int) {
-	t.Helper()
-	event := created
-	for finished := false; !finished; invocations++ {
-		if invocations > 20 {
-			t.Fatal("not finished after 20 invocations")
-		}
-		p := invoke(event)
-		if len(p.Done) > 1 {
-			t.Fatalf("got %+v, want one import", p)
-		}
-		finished = len(p.Done) == 1 && p.Done[0].State == results.Finished
-		event = resume
-	}
-	outcomes := Outcomes(t, bucket, key)
-	if len(outcomes) != n || invocations < 3 {
-		t.Errorf("got %d outcomes in %d invocations, want %d in several", len(outcomes), invocations, n)
-	}
-	for i, o := range outcomes {
-		if o.N != int64(i+1) || o.Status != outcome.Imported {
-			t.Fatalf("got %+v, want record %d imported", o, i+1)
-		}
-	}
-	if s := service.Stats(); s.Imports != n || s.Created != n {
-		t.Errorf("got %d calls and %d groups, want %d of each: none cut off, none created twice", s.Imports, s.Created, n)
-	}
-	return invocations
+// A Reply is the result of an invocation.
+type Reply struct {
+	Response  []byte
+	ErrorType string // "" without an error
+	Message   string // of the error
 }
 
-// CheckUsage checks what the processes of n calls used.
+// Result returns the response as the result of a scheduler pass. It fails the test if the response is none.
+func (r *Reply) Result(t *testing.T) scheduler.Result {
+	t.Helper()
+	var pass scheduler.Result
+	if err := json.Unmarshal(r.Response, &pass); err != nil {
+		t.Fatalf("got response %q: %v", r.Response, err)
+	}
+	return pass
+}
+
+// isFinished reports whether the import of an event has finished.
+func (r *Reply) isFinished(t *testing.T) bool {
+	t.Helper()
+	pass := r.Result(t)
+	return len(pass.Done) == 1 && pass.Done[0].State == results.Finished
+}
+
+// Patiently calls try with a timeout of invocations of 4 s. If try returns false, because this machine was too slow for
+// the timeout, Patiently doubles it, up to 32 s. A program that ignores its deadline fails with every timeout.
+func Patiently(t *testing.T, try func(timeout time.Duration) bool) {
+	t.Helper()
+	for timeout := 4 * time.Second; !try(timeout); timeout *= 2 {
+		if timeout == 32*time.Second {
+			t.Fatalf("got an invocation that did not end within %v", timeout)
+		}
+		t.Logf("an invocation did not end within %v: try a longer timeout", timeout)
+	}
+}
+
+// An Import is the import of one export by a function.
+type Import struct {
+	Bucket  blob.Bucket
+	Key     string // of the export
+	Records int
+	Service *emulator.Service
+	Created []byte // event: the export was created
+	Resume  []byte // event of the schedule
+	Invoke  func(event []byte) Reply
+}
+
+// OverInvocations imports the export in several invocations that end at their deadline, and checks that each record was
+// sent once. It returns the number of invocations, and false if an invocation failed.
+func (i *Import) OverInvocations(t *testing.T) (invocations int, ok bool) {
+	t.Helper()
+	event := i.Created
+	for finished := false; !finished; invocations++ {
+		if invocations > 20 {
+			t.Fatal("got no end after 20 invocations")
+		}
+		r := i.Invoke(event)
+		if r.ErrorType != "" {
+			t.Logf("got %s: %s", r.ErrorType, r.Message)
+			return invocations, false
+		}
+		finished = r.isFinished(t)
+		event = i.Resume
+	}
+	outcomes := Outcomes(t, i.Bucket, i.Key)
+	if len(outcomes) != i.Records || invocations < 3 {
+		t.Errorf("got %d outcomes in %d invocations, want %d in several", len(outcomes), invocations, i.Records)
+	}
+	for n, o := range outcomes {
+		if o.N != int64(n+1) || o.Status != outcome.Imported {
+			t.Fatalf("got %+v, want record %d imported", o, n+1)
+		}
+	}
+	if s := i.Service.Stats(); s.Imports != i.Records || s.Created != i.Records {
+		t.Errorf("got %d calls and %d groups, want %d of each: none cut off, none created twice",
+			s.Imports, s.Created, i.Records)
+	}
+	return invocations, true
+}
+
+// DespiteKills imports the export while kill ends the process: each time when the service has received that many calls.
+// It checks that a run respects the leases of the killed one, that every record has one outcome, and that no group was
+// created twice.
+func (i *Import) DespiteKills(t *testing.T, kill func(), calls ...int) {
+	t.Helper()
+	for n, at := range calls {
+		done := make(chan struct{})
+		killed := make(chan struct{})
+		go func() {
+			defer close(killed)
+			for i.Service.Stats().Imports < at {
+				select {
+				case <-done:
+					return
+				case <-time.After(5 * time.Millisecond):
+				}
+			}
+			kill()
+		}()
+		r := i.Invoke(i.Created)
+		close(done)
+		<-killed
+		if r.ErrorType == "" {
+			t.Fatalf("got %s, want kill %d before the end", r.Response, n+1)
+		}
+		looked := i.Invoke(i.Resume)
+		if looked.ErrorType != "" || !strings.Contains(string(looked.Response), "uses the shared rate") {
+			t.Errorf("got %+v, want the lease of the killed run respected", looked)
+		}
+		ExpireLeases(t, i.Bucket)
+	}
+	if r := i.Invoke(i.Created); r.ErrorType != "" || !r.isFinished(t) {
+		t.Fatalf("got %s %s, want it finished", r.ErrorType, r.Message)
+	}
+	unknown := 0
+	outcomes := Outcomes(t, i.Bucket, i.Key)
+	seen := map[string]bool{}
+	for n, o := range outcomes {
+		if o.N != int64(n+1) {
+			t.Fatalf("got %+v, want record %d", o, n+1)
+		}
+		switch o.Status {
+		case outcome.Imported, outcome.Exists:
+			if seen[o.GroupID] {
+				t.Errorf("got %s twice", o.GroupID)
+			}
+			seen[o.GroupID] = true
+		case outcome.Unknown:
+			unknown++
+		case outcome.Rejected, outcome.Failed, outcome.Skipped:
+			t.Errorf("got %+v, want it imported", o)
+		}
+	}
+	if len(outcomes) != i.Records || unknown > len(calls)*1000 {
+		t.Errorf("got %d outcomes, %d of them unknown after %d kills", len(outcomes), unknown, len(calls))
+	}
+	if s := i.Service.Stats(); s.Created > i.Records {
+		t.Errorf("got %d groups of %d records", s.Created, i.Records)
+	}
+}
+
+// ExpireLeases moves the expiry of all leases into the past, so that a test need not wait until the lease of a killed
+// run expires.
+func ExpireLeases(t *testing.T, bucket blob.Bucket) {
+	t.Helper()
+	for info, err := range bucket.List(t.Context(), "", "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(info.Key, "/lease/") {
+			continue
+		}
+		data, err := blob.ReadAll(t.Context(), bucket, info.Key, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var lease map[string]any
+		if err := json.Unmarshal(data, &lease); err != nil {
+			t.Fatal(err)
+		}
+		lease["until"] = time.Now().Add(-time.Hour)
+		if data, err = json.Marshal(lease); err != nil {
+			t.Fatal(err)
+		}
+		if err := bucket.Put(t.Context(), info.Key, bytes.NewReader(data)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// CheckUsage checks the memory of processes that made n calls, and logs what they used.
 func CheckUsage(t *testing.T, u sandbox.Usage, invocations, n int) {
 	t.Helper()
 	t.Logf("%d invocations in %d processes, %v of CPU = %v a call with TLS, at most %d MB",
@@ -171,7 +328,7 @@ func CheckUsage(t *testing.T, u sandbox.Usage, invocations, n int) {
 	}
 }
 
-// A Log takes what several processes write. Its zero value is empty.
+// A Log collects the output of several processes. Its zero value is empty.
 type Log struct {
 	mu sync.Mutex
 	b  bytes.Buffer
