@@ -754,6 +754,7 @@ func TestAlarmsAndDashboardGoByMetricsThatAreWritten(t *testing.T) {
 	m := &metrics{w: &lines}
 	m.run("groups", importer.Metrics{P50: 1, P95: 2, P99: 3, State: results.Stopped})
 	m.pass("groups", scheduler.Result{Stopped: 1})
+	m.denied("groups")
 	written := map[string]bool{}
 	for line := range bytes.Lines(lines.Bytes()) {
 		// The shape that the specification of the embedded metric format demands.
