@@ -71,6 +71,11 @@ func (m *metrics) pass(bucket string, a scheduler.Action, p scheduler.Result) {
 	m.write(bucket, nil, all)
 }
 
+// denied writes that an HTTP request had wrong credentials.
+func (m *metrics) denied(bucket string) {
+	m.write(bucket, nil, []metric{{"DeniedRequests", "Count", 1}})
+}
+
 // write writes one line, with more members for people who search the log.
 func (m *metrics) write(bucket string, more map[string]any, all []metric) {
 	type definition struct{ Name, Unit string }

@@ -45,7 +45,7 @@ func serveURL(ctx context.Context, h http.Handler, raw []byte) ([]byte, error) {
 	if err := json.Unmarshal(raw, &e, lax); err != nil {
 		return nil, errors.New("the event is not a request of a function URL") // err would quote it
 	}
-	ctx = httpapi.Authenticated(ctx)
+	ctx = httpapi.Authenticated(ctx, "") // events do not name the caller either
 	r, err := e.request(ctx)
 	if err != nil {
 		h, r = httpapi.BadRequest(err.Error()), httptest.NewRequestWithContext(ctx, http.MethodPost, "/", nil)

@@ -72,6 +72,9 @@ type Handler struct {
 	OnRunEnd func(bucket string, n importer.Metrics)
 	OnPass   func(bucket string, a scheduler.Action, p scheduler.Result)
 
+	// OnDenied is called for each HTTP request with wrong credentials. It may be nil.
+	OnDenied func(bucket string)
+
 	bucketsMu sync.Mutex
 	buckets   map[string]blob.Bucket
 
@@ -283,7 +286,11 @@ func (h *Handler) handler(ctx context.Context, config config.Config) (http.Handl
 	if err != nil {
 		return nil, &ConfigError{err}
 	}
-	api, err := httpapi.New(httpapi.Config{Config: config, Bucket: b, Clients: config.Clients(h.Log, nil), Log: h.Log})
+	c := httpapi.Config{Config: config, Bucket: b, Clients: config.Clients(h.Log, nil), Log: h.Log}
+	if h.OnDenied != nil {
+		c.OnDenied = func() { h.OnDenied(config.Bucket) }
+	}
+	api, err := httpapi.New(c)
 	if err != nil {
 		return nil, &ConfigError{err}
 	}

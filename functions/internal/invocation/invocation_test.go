@@ -105,7 +105,7 @@ func serve(ctx context.Context, h http.Handler, raw []byte) ([]byte, error) {
 		return nil, err
 	}
 	if e.Authenticated {
-		ctx = httpapi.Authenticated(ctx)
+		ctx = httpapi.Authenticated(ctx, "")
 	}
 	r := httptest.NewRequestWithContext(ctx, http.MethodGet, e.Path, nil)
 	r.Header.Set("Authorization", e.Authorization)
