@@ -5,11 +5,12 @@ import (
 	"sync"
 )
 
-const (
-	// Parts of less than half of mergedBytes are merged when there are enough for mergedBytes, or maxSmallParts. So an
-	// import of any size has a few hundred parts, and each outcome is merged once: 8 MiB are 40,000 outcomes.
-	mergedBytes   = 8 << 20
-	maxSmallParts = 512
+// Parts of less than half of mergedBytes are merged when there are enough for mergedBytes, or maxSmallParts. So an
+// import of any size has a few hundred parts, and each outcome is merged once: 8 MiB are 40,000 outcomes. Tests lower
+// the limits.
+var (
+	mergedBytes   int64 = 8 << 20
+	maxSmallParts       = 512
 )
 
 // mergeSlot is held during a merge: a merge needs up to 16 MiB, and one process works on several imports.
