@@ -31,6 +31,7 @@ type run struct {
 	lease   *lease.Lease
 	writing context.Context //nolint:containedctx // of writes, which may continue after the working time
 
+	finishBy time.Time      // when to stop writing the results
 	exp      results.Export // the object to read: the export, or the dead-letter file in a round of retries
 	round    int            // round of retries; 0 for the import itself
 	began    int64          // high-water mark of the previous run
