@@ -46,7 +46,7 @@ type column struct {
 // customPrefix starts the name of a custom field's column. The key follows.
 const customPrefix = "AppDefinedData."
 
-func (*rows) resume() {}
+func (*rows) resume(string) {}
 
 // begin reads the header.
 func (f *rows) begin(t *text) (finder, error) {
@@ -157,7 +157,11 @@ func separatorOf(row []byte) byte {
 // next returns the next row.
 func (f *rows) next(t *text) (found, error) {
 	for {
+		if t.isDue() {
+			return found{isBlank: true}, nil
+		}
 		t.skipMarks()
+		t.skipLines("\r")
 		pos := t.at
 		end := &rowEnd{separators: [3]byte{f.separator, f.separator, f.separator}}
 		row, size, err := t.next(end.find)
