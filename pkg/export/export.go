@@ -273,7 +273,9 @@ func (r *Reader) next(t *text, records finder) (Entry, error) {
 	e := Entry{Pos: f.pos, Raw: f.raw, Problem: f.problem}
 	switch {
 	case e.Problem == nil:
-		r.fill(&e, f)
+		if err := r.fill(&e, f); err != nil {
+			return Entry{}, err
+		}
 	case f.head != nil && r.src.Map != nil && r.src.Map.Ignores(f.head):
 		e.Problem, e.Ignored = nil, true
 	}
@@ -294,24 +296,29 @@ func (r *Reader) next(t *text, records finder) (Entry, error) {
 	return e, nil
 }
 
-// fill sets the record of an entry.
-func (r *Reader) fill(e *Entry, f found) {
-	foreign := r.src.Map != nil
-	switch {
-	case foreign && f.isLine && r.unwrap(e, f.raw):
-	case foreign:
-		r.translate(e)
-	case f.isResponse:
-		r.convertResponse(e)
-	default:
-		r.decode(e)
-		if e.Problem == nil || !f.isLine {
-			break
+// fill sets the record of an entry. It returns an error that wraps [ErrStop].
+func (r *Reader) fill(e *Entry, f found) error {
+	if r.src.Map != nil {
+		if f.isLine {
+			if ok, err := r.unwrap(e, f.raw); ok || err != nil {
+				return err
+			}
 		}
-		if wrapped := (Entry{Pos: e.Pos}); r.unwrap(&wrapped, f.raw) {
-			*e = wrapped
-		}
+		return r.translate(e)
 	}
+	if f.isResponse {
+		r.convertResponse(e)
+		return nil
+	}
+	if r.decode(e); e.Problem == nil || !f.isLine {
+		return nil
+	}
+	wrapped := Entry{Pos: e.Pos}
+	ok, err := r.unwrap(&wrapped, f.raw)
+	if ok {
+		*e = wrapped
+	}
+	return err
 }
 
 // decode sets the record of an entry, or its problem.
@@ -324,33 +331,34 @@ func (r *Reader) decode(e *Entry) {
 	e.Record = rec
 }
 
-// unwrap sets an entry from a line of a dead-letter file, and reports whether it is such a line.
-func (r *Reader) unwrap(e *Entry, line []byte) bool {
+// unwrap sets an entry from a line of a dead-letter file, and reports whether it is such a line. It returns an error
+// that wraps [ErrStop].
+func (r *Reader) unwrap(e *Entry, line []byte) (ok bool, err error) {
 	o, raw, ok, problem := unwrap(line)
 	if !ok {
-		return false
+		return false, nil
 	}
 	e.Failure, e.Raw, e.Problem, e.Changed, e.Source = &o, raw, problem, o.Changed, o.Source
 	if problem != nil {
-		return true
+		return true, nil
 	}
 	if inner, ok := foreignOf(raw); ok {
 		if r.src.Map == nil {
 			e.Problem = problemf(group.RuleMapping, "the record is from another system and its mapping failed: "+
 				"select a mapping, or convert the record to import_group's format")
-			return true
+			return true, nil
 		}
 		e.Raw = inner
-		r.translate(e)
-		return true
+		return true, r.translate(e)
 	}
 	r.decode(e)
-	return true
+	return true, nil
 }
 
 // drop counts a dropped field.
 func (r *Reader) drop(name string) {
 	const maxNames = 100
+	name = cut(name, maxName)
 	if _, ok := r.dropped[name]; !ok && len(r.dropped) >= maxNames {
 		name = "(others)"
 	}

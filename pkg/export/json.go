@@ -248,10 +248,10 @@ var jqName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // jqPath returns a jq path for a member, for use inside single quotes in a shell.
 func jqPath(name string) string {
-	if jqName.MatchString(name) {
+	if len(name) <= maxName && jqName.MatchString(name) {
 		return "." + name
 	}
-	return ".[" + strings.ReplaceAll(string(appendQuoted(nil, []byte(shorten([]byte(name))))), "'", `'\''`) + "]"
+	return ".[" + strings.ReplaceAll(string(appendQuoted(nil, []byte(cut(name, maxName)))), "'", `'\''`) + "]"
 }
 
 // names returns the names of the array: all of [Arrays], or the name found first.
