@@ -62,12 +62,15 @@ type checker struct {
 }
 
 func (k *checker) read(ctx context.Context, r *export.Reader, guard *mapping.Guard) error {
-	for e, err := range r.Records() {
+	for e, err := range r.Records(ctx) {
 		if err != nil {
 			return err
 		}
 		if (k.Records+k.Ignored)%1024 == 1023 && ctx.Err() != nil {
 			return context.Cause(ctx)
+		}
+		if e.Blank {
+			continue
 		}
 		if err := guard.See(&e); err != nil {
 			return err
