@@ -18,6 +18,7 @@ import (
 	"groupimport/pkg/blob/blobtest"
 	"groupimport/pkg/export"
 	"groupimport/pkg/importer"
+	"groupimport/pkg/importer/importertest"
 	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
 	"groupimport/pkg/tim"
@@ -37,13 +38,13 @@ func newLargeImport(t *testing.T, parts int) *largeImport {
 	t.Helper()
 	l := &largeImport{world: newWorld(t)}
 	w := l.world
-	w.put(`{"Type":"Public","Name":"n"}`)
-	info, err := w.store.Stat(t.Context(), simKey)
+	w.Put(`{"Type":"Public","Name":"n"}`)
+	info, err := w.Store.Stat(t.Context(), simKey)
 	if err != nil {
 		t.Fatal(err)
 	}
 	put := func(key string, body []byte) {
-		if err := w.store.Put(t.Context(), simKey+".import/"+key, bytes.NewReader(body)); err != nil {
+		if err := w.Store.Put(t.Context(), simKey+".import/"+key, bytes.NewReader(body)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -76,7 +77,7 @@ func newLargeImport(t *testing.T, parts int) *largeImport {
 		Runs: []results.Run{
 			{Lease: 1, Start: time.Now().Add(-time.Hour).UTC(), End: time.Now().UTC(), Attempts: n, Counts: counts},
 		},
-		Settings: results.Settings{Mapping: "none", Limits: w.config.Limits},
+		Settings: results.Settings{Mapping: "none", Limits: w.Config.Limits},
 	}
 	text, err := json.Marshal(cp)
 	if err != nil {
@@ -94,7 +95,7 @@ func (l *largeImport) run(t *testing.T, life, deadline time.Duration) (importer.
 	ctx, cancel := context.WithTimeout(t.Context(), deadline)
 	defer cancel()
 	dead := &atomic.Bool{}
-	w.store.Fail = func(blobtest.Op) blobtest.Fault {
+	w.Store.Fail = func(blobtest.Op) blobtest.Fault {
 		if dead.Load() {
 			return blobtest.Fault{Err: blob.Permanent(errKilled)}
 		}
@@ -106,9 +107,9 @@ func (l *largeImport) run(t *testing.T, life, deadline time.Duration) (importer.
 	})
 	defer timer.Stop()
 	i := &importer.Importer{
-		Config: w.config, Bucket: w.store, BucketName: "bucket", Owner: "a process", IsDead: func(string) bool { return true },
+		Config: w.Config, Bucket: w.Store, BucketName: "bucket", Owner: "a process", IsDead: func(string) bool { return true },
 	}
-	if err := dial(i, func(c *tim.Config) { c.Transport = w.service }); err != nil {
+	if err := importertest.Dial(i, func(c *tim.Config) { c.Transport = w.Service }); err != nil {
 		t.Fatal(err)
 	}
 	return i.Import(ctx, simKey)
@@ -145,7 +146,7 @@ func TestFinish_KilledAtAnyMoment(t *testing.T) {
 		for seed := range uint64(3) {
 			r := rand.New(rand.NewPCG(seed, seed))
 			w := *l.world
-			w.store = l.world.store.Clone()
+			w.Store = l.world.store.Clone()
 			one := &largeImport{&w, l.results, l.letters}
 			worked, kills := time.Duration(0), 0
 			for done := false; !done; {
