@@ -203,10 +203,6 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 // List holds a page of 1,000 entries in memory.
 func (b *Bucket) List(ctx context.Context, prefix, delimiter string) iter.Seq2[blob.Info, error] {
 	return func(yield func(blob.Info, error) bool) {
-		if err := blob.CheckDelimiter(delimiter); err != nil {
-			yield(blob.Info{}, fmt.Errorf("list %q: %w", prefix, err))
-			return
-		}
 		// Keys are URL-encoded because XML cannot represent every character of a key.
 		in := &s3.ListObjectsV2Input{Bucket: &b.name, Prefix: &prefix, EncodingType: types.EncodingTypeUrl}
 		if delimiter != "" {
