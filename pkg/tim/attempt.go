@@ -94,6 +94,12 @@ func (c *Client) attempt(ctx context.Context, t *turn, command string, body []by
 	if !sent {
 		a.verdict = notSent
 	}
+	if errors.Is(err, errGate) { // says nothing about the service
+		if t.probe {
+			c.breaker.abandoned()
+		}
+		return a
+	}
 	if a.verdict == yes || a.verdict == stands {
 		c.accepted.Add(1)
 		if command == importGroup {
@@ -147,7 +153,7 @@ func (c *Client) exchange(ctx context.Context, t *turn, command, sig string, bod
 	defer c.used()
 	h := c.route.pick()
 	resp, sent, err = c.roundTrip(attemptCtx, t, h, command, sig, body)
-	if !sent && c.route.failed(h) && attemptCtx.Err() == nil {
+	if !sent && !errors.Is(err, errGate) && c.route.failed(h) && attemptCtx.Err() == nil {
 		first := err
 		h = h.other()
 		if resp, sent, err = c.roundTrip(attemptCtx, t, h, command, sig, body); !sent {
@@ -177,13 +183,15 @@ func (c *Client) roundTrip(ctx context.Context, t *turn, h host, command, sig st
 	})
 	u := *c.urls[h][command]
 	u.RawQuery += url.QueryEscape(sig) + "&random=" + strconv.FormatUint(uint64(rand.Uint32()), 10)
+	newBody := func() (io.ReadCloser, error) { return gatedBody{bytes.NewReader(body), gateOf(ctx)}, nil }
+	reqBody, _ := newBody() // cannot fail
 	req := (&http.Request{
 		Method:        http.MethodPost,
 		URL:           &u,
 		Host:          u.Host,
 		Header:        header,
-		Body:          io.NopCloser(bytes.NewReader(body)),
-		GetBody:       func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },
+		Body:          reqBody,
+		GetBody:       newBody,
 		ContentLength: int64(len(body)),
 	}).WithContext(tracedCtx)
 
@@ -193,7 +201,7 @@ func (c *Client) roundTrip(ctx context.Context, t *turn, h host, command, sig st
 		// after one: if that had been kept alive and turned out to be closed before a byte was written, the
 		// transport dials anew.
 		dial, ok := errors.AsType[*net.OpError](err)
-		never := asked.Load() && !connected.Load() || ok && dial.Op == "dial"
+		never := asked.Load() && !connected.Load() || ok && dial.Op == "dial" || errors.Is(err, errGate)
 		return response{}, !never, c.clean(ctx, err, sig)
 	}
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
@@ -211,6 +219,8 @@ func (c *Client) roundTrip(ctx context.Context, t *turn, h host, command, sig st
 // into it. It does not wrap: what it hides must not be found by unwrapping. ctx is the attempt's.
 func (c *Client) clean(ctx context.Context, err error, sig string) error {
 	switch {
+	case errors.Is(err, errGate):
+		return err
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return fmt.Errorf("no answer within %v", AttemptTimeout)
 	case ctx.Err() != nil:
