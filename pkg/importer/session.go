@@ -24,11 +24,12 @@ func (i *Importer) withLease(
 	ctx context.Context, dir results.Dir, work func(context.Context, *run) (Summary, error),
 ) (Summary, error) {
 	until := RunUntil(ctx)
-	held, err := lease.Acquire(ctx, i.Bucket, dir.Work(), i.OwnerName(), until.Add(LeaseMargin), i.IsDead)
+	held, err := lease.Acquire(ctx, i.Bucket, dir.Work(), i.OwnerName(), i.IsDead)
 	if err != nil {
 		return Summary{}, err
 	}
-	i.TookOver(held)
+	ctx, stopRenewing := i.Hold(ctx, held)
+	dir.Bucket = held.Guard(i.Bucket)
 	// The last writes must not fail because the run was interrupted. They end before the deadline, because the platform
 	// kills the process at the deadline without a report.
 	reserve := Reserved(until)
@@ -38,11 +39,12 @@ func (i *Importer) withLease(
 	defer stop()
 	i.Client.SetGrace(min(cmp.Or(i.Grace, tim.AttemptTimeout), reserve-min(writeTime, reserve/2)))
 	summary, err := work(working, &run{imp: i, dir: dir, lease: held, writing: writing})
-	if errors.Is(err, lease.ErrLost) {
-		return summary, err // the lease is the successor's
+	stopRenewing()
+	if errors.Is(err, lease.ErrLost) && held.CheckSuccessor(writing) == nil {
+		err = nil // the lease could not be renewed, and nobody has taken over: the next run resumes
 	}
 	if releaseErr := held.Release(writing); releaseErr != nil {
-		i.log().WarnContext(ctx, "lease not released", "key", dir.Export, "expires", held.Until, "err", releaseErr)
+		i.log().WarnContext(ctx, "lease not released", "key", dir.Export, "expires", held.Until(), "err", releaseErr)
 	}
 	return summary, err
 }
@@ -298,6 +300,9 @@ func (r *run) conclude(ctx context.Context, end ending, finish finisher) (Summar
 			r.imp.reportProgress(r.writing, r.dir, end.state, end.reason, &end.cp)
 		}
 		err = cmp.Or(err, saveErr)
+	}
+	if errors.Is(err, lease.ErrLost) {
+		summary.State, summary.Reason = results.Waiting, err.Error()
 	}
 	c, metrics := end.cp.Counts, r.metrics(&end.cp, summary.State, summary.Reason)
 	r.log().InfoContext(ctx, "run ends", "state", summary.State, "reason", summary.Reason, "err", err,

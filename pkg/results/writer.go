@@ -242,7 +242,8 @@ func (w *Writer) flush(ctx context.Context) error {
 // save writes a checkpoint and the progress from it, unless the lease is lost.
 func (w *Writer) save(ctx context.Context, cp Checkpoint) error {
 	err := w.persist(ctx, "checkpoint", func() error {
-		if err := w.lease.Check(ctx); err != nil {
+		// The name has the fencing token, so the lease may have expired while the store did not respond.
+		if err := w.lease.CheckSuccessor(ctx); err != nil {
 			return err
 		}
 		return writeJSON(ctx, w.dir.Bucket, w.dir.checkpoint(w.lease.Number), cp)
@@ -255,7 +256,7 @@ func (w *Writer) save(ctx context.Context, cp Checkpoint) error {
 	}
 	w.progressAt = time.Now()
 	p := ProgressOf(Running, "", &cp)
-	p.Owner, p.Until = w.lease.Owner, w.lease.Until
+	p.Owner, p.Until = w.lease.Owner, w.lease.Until()
 	if err := writeJSON(ctx, w.dir.Bucket, w.dir.Progress(), p); err != nil {
 		w.log.WarnContext(ctx, "progress not written", "err", err) // the checkpoint is enough
 	}

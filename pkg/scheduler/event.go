@@ -36,7 +36,7 @@ func (s *Scheduler) HandleEvent(ctx context.Context, names ...[]string) Result {
 			todo = append(todo, job{entry: entry{key: key}, what: doStart})
 		}
 	}
-	s.runJobs(ctx, &pass, todo, func(j job) {
+	s.runJobs(ctx, &pass, todo, func(ctx context.Context, j job) {
 		done, already := s.runJob(ctx, j, Action{})
 		if already {
 			done.Reason = "already imported"

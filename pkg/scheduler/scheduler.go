@@ -43,12 +43,12 @@ func (s *Scheduler) log() *slog.Logger {
 // Import imports the export at key, see [importer.Importer.Import]. The error is a [*RateBusyError] if another
 // process uses the shared rate.
 func (s *Scheduler) Import(ctx context.Context, key string) (importer.Summary, error) {
-	release, err := s.acquireRate(ctx)
+	held, release, err := s.acquireRate(ctx)
 	if err != nil {
 		return importer.Summary{}, err
 	}
 	defer release()
-	return s.Importer.Import(ctx, key)
+	return s.Importer.Import(held, key)
 }
 
 // MissedAfter is the age from which an export without an import counts as missed by events. Events usually arrive
@@ -170,7 +170,7 @@ func (s *Scheduler) Pass(ctx context.Context, a Action) (Result, error) {
 	slices.SortFunc(todo, func(a, b job) int {
 		return cmp.Or(a.info.Modified.Compare(b.info.Modified), cmp.Compare(a.key, b.key))
 	})
-	s.runJobs(ctx, &pass, todo, func(j job) {
+	s.runJobs(ctx, &pass, todo, func(ctx context.Context, j job) {
 		if done, already := s.runJob(ctx, j, a); !already {
 			pass.Done = append(pass.Done, done)
 			if done.State == results.Stopped {
@@ -184,7 +184,7 @@ func (s *Scheduler) Pass(ctx context.Context, a Action) (Result, error) {
 }
 
 // runJobs calls do for each job, one after another, while there is time for another job.
-func (s *Scheduler) runJobs(ctx context.Context, pass *Result, todo []job, do func(job)) {
+func (s *Scheduler) runJobs(ctx context.Context, pass *Result, todo []job, do func(context.Context, job)) {
 	if len(todo) == 0 {
 		return
 	}
@@ -193,7 +193,7 @@ func (s *Scheduler) runJobs(ctx context.Context, pass *Result, todo []job, do fu
 		left(0, "time is up")
 		return
 	}
-	release, err := s.acquireRate(ctx)
+	ctx, release, err := s.acquireRate(ctx)
 	if busy, ok := errors.AsType[*RateBusyError](err); ok {
 		left(0, busy.Error())
 		return
@@ -209,11 +209,14 @@ func (s *Scheduler) runJobs(ctx context.Context, pass *Result, todo []job, do fu
 		case stop != nil:
 			left(n, stop.Reason)
 			return
+		case errors.Is(context.Cause(ctx), lease.ErrLost):
+			left(n, "the lease of the shared rate could not be renewed")
+			return
 		case ctx.Err() != nil, n > 0 && ok && time.Until(deadline) < 2*importer.Reserve:
 			left(n, "time is up")
 			return
 		}
-		do(j)
+		do(ctx, j)
 	}
 }
 
@@ -234,6 +237,8 @@ func (s *Scheduler) runJob(ctx context.Context, j job, a Action) (done JobResult
 		done.State, done.Reason, done.Owner = results.Running, busy.Error(), busy.Owner
 	case s.superseded(ctx, j, sum, err):
 		done.State, done.Reason = results.Waiting, cmp.Or(sum.Reason, "the export was replaced or removed")
+	case errors.Is(err, lease.ErrLost):
+		done.State, done.Reason = results.Waiting, err.Error()
 	case err != nil:
 		done.Error = err.Error()
 	}
