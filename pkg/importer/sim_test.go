@@ -481,6 +481,14 @@ func (p *process) freeze() bool {
 	return wait > 0
 }
 
+// thawed waits while the process is frozen. What it was about to send then goes out before its timers can stop it.
+func (p *process) thawed(ctx context.Context) (context.Context, context.CancelFunc) {
+	if p.freeze() {
+		ctx = context.WithoutCancel(ctx)
+	}
+	return context.WithTimeout(ctx, tim.AttemptTimeout)
+}
+
 // errFrozen is the end of a connection that was open while the process was frozen.
 var errFrozen = errors.New("connection reset by peer")
 
@@ -605,7 +613,8 @@ func (p *process) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	defer done()
-	p.freeze()
+	ctx, cancel := p.thawed(ctx)
+	defer cancel()
 	r = r.WithContext(ctx)
 	r.Body = hookedBody{r.Body, func() { p.isOwner("a call") }}
 	return p.service.RoundTrip(r)
@@ -654,7 +663,8 @@ func (p *process) Put(ctx context.Context, key string, body io.Reader) error {
 		return err
 	}
 	defer done()
-	p.freeze()
+	ctx, cancel := p.thawed(ctx)
+	defer cancel()
 	var data bytes.Buffer
 	body = hookedBody{io.TeeReader(body, &data), func() { p.mayOverwrite(ctx, key) }}
 	err = p.store.Put(ctx, key, body)
