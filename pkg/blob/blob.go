@@ -177,6 +177,27 @@ func CommonPrefix(key, prefix, delimiter string) (common string, ok bool) {
 	return key[:len(prefix)+i+len(delimiter)], true
 }
 
+// ListAfter yields what [Bucket.List] yields after the key after. Most stores have a method for it; else it costs as much
+// as the whole list.
+func ListAfter(ctx context.Context, b Bucket, prefix, delimiter, after string) iter.Seq2[Info, error] {
+	type lister interface {
+		ListAfter(ctx context.Context, prefix, delimiter, after string) iter.Seq2[Info, error]
+	}
+	if l, ok := b.(lister); ok {
+		return l.ListAfter(ctx, prefix, delimiter, after)
+	}
+	return func(yield func(Info, error) bool) {
+		for info, err := range b.List(ctx, prefix, delimiter) {
+			if err == nil && info.Key <= after {
+				continue
+			}
+			if !yield(info, err) {
+				return
+			}
+		}
+	}
+}
+
 // ReadAll returns the object at key, all of one version. An object of more than limit bytes is an error.
 // It makes one request for an object of up to 8 MiB.
 //

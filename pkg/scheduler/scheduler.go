@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"log/slog"
 	"path"
 	"slices"
@@ -103,8 +104,9 @@ type entry struct {
 	work     bool      // has a work folder
 	results  bool      // has a results file
 	failures bool      // has a dead-letter file
-	finished bool      // has a mark for this version, see [results.Mark]
-	retry    bool      // the mark says that records are left to retry
+	finished bool      // has a mark for this version
+	mark     results.Mark
+	markKey  string
 }
 
 func (f *entry) isGone() bool { return f.info.Key == "" }
@@ -117,10 +119,9 @@ type job struct {
 
 // Pass runs the jobs that are due for all exports below [config.Config.Prefix], oldest export first, until ctx ends.
 //
-// The list costs one request for each 1,000 keys. An import has five or six keys: the export, the results, the
-// report, the work folder (one key), the mark of the finished version, and perhaps a
-// dead-letter file. A finished import without records to retry costs no further request. Other imports cost a few
-// requests each.
+// The list costs one request for each 1,000 keys, in any number of folders. An import has five or six keys: the export,
+// the results, the report, the work folder (one key), the mark of the finished version, and perhaps a dead-letter file.
+// A finished import costs no further request until a round of retries is due. Other imports cost a few requests each.
 //
 // The error is a [*RunError] about the list. The Result has the errors of single imports.
 func (s *Scheduler) Pass(ctx context.Context, a Action) (Result, error) {
@@ -143,7 +144,7 @@ func (s *Scheduler) Pass(ctx context.Context, a Action) (Result, error) {
 			}
 			continue
 		}
-		if f.finished && (!a.Retry || !f.retry) {
+		if f.finished && (!a.Retry || !f.mark.Due(s.Importer.Policy(), a.Now)) {
 			continue
 		}
 		group.Go(func() error {
@@ -275,7 +276,10 @@ func (s *Scheduler) dueJob(ctx context.Context, f entry, a Action) (what string,
 	case err != nil:
 		return doRetry, false, err
 	case !m.Due(s.Importer.Policy(), a.Now):
-		return "", false, nil
+		if f.finished && !a.Now { // an earlier form, or a run died before it replaced the mark
+			err = m.ReplaceMark(ctx, s.Importer.Dir(f.key), f.markKey)
+		}
+		return "", false, err
 	}
 	p, err := s.Importer.Dir(f.key).LoadProgress(ctx)
 	switch {
@@ -352,6 +356,7 @@ func (s *Scheduler) isOf(ctx context.Context, e *results.Export, f entry) (bool,
 // beside it, because their names begin with its name. Other exports whose names begin with it may be listed in
 // between.
 func (s *Scheduler) exports(ctx context.Context, prefix string) func(yield func(entry, error) bool) {
+	root := s.Importer.Config.Prefix
 	return func(yield func(entry, error) bool) {
 		var open []*entry // further objects beside these may follow; each key is a prefix of the next key
 		flush := func(key string) bool {
@@ -365,7 +370,7 @@ func (s *Scheduler) exports(ctx context.Context, prefix string) func(yield func(
 			return true
 		}
 		var folders []string
-		for info, err := range s.Importer.Bucket.List(ctx, prefix, "/") {
+		for info, err := range s.list(ctx, prefix) {
 			if err != nil {
 				yield(entry{}, err)
 				return
@@ -377,7 +382,7 @@ func (s *Scheduler) exports(ctx context.Context, prefix string) func(yield func(
 			if of, mark, ok := results.ParseMark(info.Key); ok {
 				f := openAt(&open, of)
 				if mark.IsOf(f.info) {
-					f.finished, f.retry = true, mark.Retry
+					f.finished, f.mark, f.markKey = true, mark, info.Key
 				}
 				continue
 			}
@@ -396,11 +401,10 @@ func (s *Scheduler) exports(ctx context.Context, prefix string) func(yield func(
 				}
 				continue
 			}
-			root := s.Importer.Config.Prefix
-			if info.Key == results.RateNames(root).Work() || info.Key == results.ResponsesFolder(root) {
-				continue // holds no exports, and grows
+			if info.Key == results.RateNames(root).Work() {
+				continue // holds no exports
 			}
-			if strings.HasSuffix(info.Key, "/") {
+			if strings.HasSuffix(info.Key, results.WorkSuffix) { // a folder of the user
 				folders = append(folders, info.Key)
 				continue
 			}
@@ -416,6 +420,29 @@ func (s *Scheduler) exports(ctx context.Context, prefix string) func(yield func(
 				if !yield(f, err) {
 					return
 				}
+			}
+		}
+	}
+}
+
+// list yields the objects below prefix in all folders, and work folders as one entry each. It leaves out the saved
+// responses, which grow.
+func (s *Scheduler) list(ctx context.Context, prefix string) iter.Seq2[blob.Info, error] {
+	responses := results.ResponsesFolder(s.Importer.Config.Prefix)
+	return func(yield func(blob.Info, error) bool) {
+		for after := ""; ; {
+			var skip string
+			for info, err := range blob.ListAfter(ctx, s.Importer.Bucket, prefix, results.WorkSuffix, after) {
+				if err == nil && strings.HasPrefix(info.Key, responses) {
+					skip = strings.TrimSuffix(responses, "/") + "0" // the key after all that begin with the folder
+					break
+				}
+				if !yield(info, err) {
+					return
+				}
+			}
+			if after = skip; after == "" {
+				return
 			}
 		}
 	}

@@ -255,8 +255,13 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 
 // List yields objects without versions. A page shows the bucket as it is when the page is requested.
 func (b *Bucket) List(ctx context.Context, prefix, delimiter string) iter.Seq2[blob.Info, error] {
+	return b.ListAfter(ctx, prefix, delimiter, "")
+}
+
+// ListAfter is List from a key on, see [blob.ListAfter].
+func (b *Bucket) ListAfter(ctx context.Context, prefix, delimiter, after string) iter.Seq2[blob.Info, error] {
 	return func(yield func(blob.Info, error) bool) {
-		after := ""
+		after := after
 		for {
 			fault, err := b.begin(ctx, List, prefix)
 			if err == nil && !fault.Applied {

@@ -428,8 +428,21 @@ func testList(t *testing.T, b blob.Bucket) {
 					want = append(want, key)
 				}
 			}
-			if got, want := list(t, b, prefix, delimiter), slices.Compact(want); !slices.Equal(got, want) {
+			want = slices.Compact(want)
+			if got := list(t, b, prefix, delimiter); !slices.Equal(got, want) {
 				t.Errorf("List(%q, %q) yields %q, want %q", prefix, delimiter, got, want)
+			}
+			const after = "x/a.jsonl.import0" // after the folder
+			want = slices.DeleteFunc(want, func(key string) bool { return key <= after })
+			var got []string
+			for info, err := range blob.ListAfter(t.Context(), b, prefix, delimiter, after) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, info.Key)
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("ListAfter(%q, %q, %q) yields %q, want %q", prefix, delimiter, after, got, want)
 			}
 		}
 	}

@@ -213,8 +213,13 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 // service's model, S3, takes any string. If the service does not take a longer one, List lists all objects and groups
 // them itself.
 func (b *Bucket) List(ctx context.Context, prefix, delimiter string) iter.Seq2[blob.Info, error] {
+	return b.ListAfter(ctx, prefix, delimiter, "")
+}
+
+// ListAfter is List from a key on, see [blob.ListAfter].
+func (b *Bucket) ListAfter(ctx context.Context, prefix, delimiter, after string) iter.Seq2[blob.Info, error] {
 	return func(yield func(blob.Info, error) bool) {
-		marker, last := "", ""
+		marker, last := after, after
 		for {
 			p, err := b.groupedPage(ctx, prefix, delimiter, marker)
 			if err == nil && p.more && p.next <= marker {

@@ -65,7 +65,7 @@ type Options struct {
 	// character counts alone. Empty means that it is a delimiter like any other.
 	LongDelimiter LongDelimiter
 
-	NoCRC64 bool          // answers have no x-cos-hash-crc64ecma, as those of servers that are not COS
+	NoCRC64 bool // answers have no x-cos-hash-crc64ecma, as those of servers that are not COS
 
 	// Fail says what goes wrong with a request that is signed well; nil and the zero Fault mean nothing. It
 	// is called concurrently if requests come so.
