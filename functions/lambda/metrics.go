@@ -58,6 +58,7 @@ func (m *metrics) pass(bucket string, p scheduler.Result) {
 	m.write(bucket, nil, []metric{
 		{"Imports", "Count", float64(p.Imports)},
 		{"StoppedImports", "Count", float64(p.Stopped)},
+		{"OldestDueSeconds", "Seconds", p.OldestDue},
 	})
 }
 

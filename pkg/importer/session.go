@@ -29,6 +29,7 @@ func (i *Importer) withLease(
 		return Summary{}, err
 	}
 	ctx, stopRenewing := i.Hold(ctx, held)
+	defer stopRenewing() // work may panic
 	dir.Bucket = held.Guard(i.Bucket)
 	// The last writes must not fail because the run was interrupted. They end before the deadline, because the platform
 	// kills the process at the deadline without a report.
@@ -248,6 +249,7 @@ func (r *run) execute(ctx context.Context, cp results.Checkpoint) (end ending) {
 	if cp.Round > 0 || cp.Counts.Imported > 0 && cp.Carry == nil {
 		i.Client.Trust()
 	}
+	r.saveStart(ctx, &cp)
 	r.writer = r.dir.NewWriter(r.writing, r.lease, cp, i.log())
 	r.room = semaphore.NewWeighted(maxAheadBytes)
 	r.queue = make(chan *item, maxAheadRecords)
@@ -273,6 +275,19 @@ func (r *run) execute(ctx context.Context, cp results.Checkpoint) (end ending) {
 	}
 	i.setProgress(&end.cp)
 	return end
+}
+
+// saveStart writes the progress of a run that starts. If nothing replaces it, the run has died before its first outcome.
+func (r *run) saveStart(ctx context.Context, cp *results.Checkpoint) {
+	last, err := r.dir.LoadProgress(r.writing)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		p := results.ProgressOf(results.Running, "", cp)
+		p.Owner, p.Until, p.Died = r.lease.Owner, r.lease.Until(), last.Died+1
+		err = p.Save(r.writing, r.dir)
+	}
+	if err != nil {
+		r.log().WarnContext(ctx, "progress not written", "err", err) // the checkpoint is enough
+	}
 }
 
 // conclude writes the results if all records have outcomes, else the progress.

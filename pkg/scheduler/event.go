@@ -33,7 +33,7 @@ func (s *Scheduler) HandleEvent(ctx context.Context, names ...[]string) Result {
 		case reason != "":
 			pass.Done = append(pass.Done, skipped(key, reason))
 		default:
-			todo = append(todo, job{entry: entry{key: key}, what: doStart})
+			todo = append(todo, job{entry: entry{key: key}, due: due{what: doStart}})
 		}
 	}
 	s.runJobs(ctx, &pass, todo, func(ctx context.Context, j job) {

@@ -10,7 +10,9 @@ import (
 	"io/fs"
 	"iter"
 	"log/slog"
+	"math"
 	"path"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -74,6 +76,10 @@ type Result struct {
 	Left    int         `json:"left"`            // jobs that are due and were not started
 	Stopped int         `json:"stopped"`         // imports that wait for an operator, also if they are not due yet
 	Reason  string      `json:"reason,omitzero"` // why jobs are left
+
+	// OldestDue is how many seconds ago the job was due that has waited longest, 0 if none is due. A missed export is due
+	// from its upload on, an unfinished import from its last progress on, and a round of retries from its time on.
+	OldestDue float64 `json:"oldestDueSeconds,omitzero"`
 }
 
 // A JobResult is what a pass did for one import.
@@ -114,8 +120,23 @@ func (f *entry) isGone() bool { return f.info.Key == "" }
 // A job is one import that a pass is to work on.
 type job struct {
 	entry
-	what string
+	due
 }
+
+// A due says what is to be done for an import.
+type due struct {
+	what    string    // empty for nothing
+	since   time.Time // when it was due
+	stopped bool      // the import is stopped, and its next attempt is not due yet
+	died    int       // see [results.Progress.Died]
+}
+
+// maxDied is the number of runs in a row that die before their first outcome after which an import is stopped for
+// diedWait. One is enough for it to go after the others.
+const (
+	maxDied  = 5
+	diedWait = time.Hour
+)
 
 // Pass runs the jobs that are due for all exports below [config.Config.Prefix], oldest export first, until ctx ends.
 //
@@ -148,20 +169,21 @@ func (s *Scheduler) Pass(ctx context.Context, a Action) (Result, error) {
 			continue
 		}
 		group.Go(func() error {
-			what, stopped, err := s.dueJob(ctx, f, a)
+			d, err := s.dueJob(ctx, f, a)
 			mu.Lock()
 			defer mu.Unlock()
-			if stopped {
+			if d.stopped {
 				pass.Stopped++
 			}
-			starts := what == doStart || what == doResume
+			starts := d.what == doStart || d.what == doResume
 			switch long := s.Importer.Fits(results.Names{Export: f.key}); {
 			case err != nil:
-				pass.Done = append(pass.Done, JobResult{Key: f.key, What: what, Error: err.Error()})
+				pass.Done = append(pass.Done, JobResult{Key: f.key, What: d.what, Error: err.Error()})
 			case starts && long != nil: // in every pass until the export is renamed
 				pass.Done = append(pass.Done, JobResult{Key: f.key, What: Skip, Reason: long.Error()})
-			case what != "":
-				todo = append(todo, job{f, what})
+			case d.what != "":
+				todo = append(todo, job{f, d})
+				pass.OldestDue = max(pass.OldestDue, math.Round(time.Since(d.since).Seconds()))
 			}
 			return nil
 		})
@@ -169,7 +191,8 @@ func (s *Scheduler) Pass(ctx context.Context, a Action) (Result, error) {
 	_ = group.Wait() // its functions return no error
 	slices.SortFunc(pass.Done, func(a, b JobResult) int { return cmp.Compare(a.Key, b.Key) })
 	slices.SortFunc(todo, func(a, b job) int {
-		return cmp.Or(a.info.Modified.Compare(b.info.Modified), cmp.Compare(a.key, b.key))
+		return cmp.Or(
+			cmp.Compare(min(a.died, 1), min(b.died, 1)), a.info.Modified.Compare(b.info.Modified), cmp.Compare(a.key, b.key))
 	})
 	s.runJobs(ctx, &pass, todo, func(ctx context.Context, j job) {
 		if done, already := s.runJob(ctx, j, a); !already {
@@ -180,7 +203,8 @@ func (s *Scheduler) Pass(ctx context.Context, a Action) (Result, error) {
 		}
 	})
 	s.log().InfoContext(ctx, "schedule pass",
-		"imports", pass.Imports, "done", len(pass.Done), "left", pass.Left, "stopped", pass.Stopped)
+		"imports", pass.Imports, "done", len(pass.Done), "left", pass.Left, "stopped", pass.Stopped,
+		"oldest_due_seconds", pass.OldestDue)
 	return pass, nil
 }
 
@@ -224,13 +248,8 @@ func (s *Scheduler) runJobs(ctx context.Context, pass *Result, todo []job, do fu
 // runJob runs one job. already is true if there was nothing left to do.
 func (s *Scheduler) runJob(ctx context.Context, j job, a Action) (done JobResult, already bool) {
 	done = JobResult{Key: j.key, What: j.what}
-	var sum importer.Summary
-	var err error
-	if j.what == doRetry {
-		sum, err = s.Importer.RetryRound(ctx, j.key, a.Now)
-	} else {
-		sum, err = s.Importer.Import(ctx, j.key)
-	}
+	s.log().InfoContext(ctx, "job starts", "key", j.key, "what", j.what)
+	sum, err := s.importOrRetry(ctx, j, a)
 	done.State, done.Reason, done.Counts = sum.State, sum.Reason, sum.Counts
 	busy, isBusy := errors.AsType[*lease.BusyError](err)
 	switch {
@@ -244,6 +263,20 @@ func (s *Scheduler) runJob(ctx context.Context, j job, a Action) (done JobResult
 		done.Error = err.Error()
 	}
 	return done, sum.Already && err == nil
+}
+
+// importOrRetry runs a job. A panic becomes its error, so that the other jobs of the pass run.
+func (s *Scheduler) importOrRetry(ctx context.Context, j job, a Action) (sum importer.Summary, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.log().ErrorContext(ctx, "panic", "key", j.key, "panic", p, "stack", string(debug.Stack()))
+			sum, err = importer.Summary{}, fmt.Errorf("a fault of the program, please report it with the log: panic: %v", p)
+		}
+	}()
+	if j.what == doRetry {
+		return s.Importer.RetryRound(ctx, j.key, a.Now)
+	}
+	return s.Importer.Import(ctx, j.key)
 }
 
 // skipped returns the result of an object that is not imported. It replaces bytes of the key that are not UTF-8: JSON
@@ -260,47 +293,69 @@ func (s *Scheduler) unreadable(key string) string {
 	return ""
 }
 
-// dueJob returns the job that is due for an export, "" if there is none. stopped reports that the import is stopped
-// and its next attempt is not due yet.
-func (s *Scheduler) dueJob(ctx context.Context, f entry, a Action) (what string, stopped bool, err error) {
+// dueJob returns the job that is due for an export.
+func (s *Scheduler) dueJob(ctx context.Context, f entry, a Action) (due, error) {
 	if a.Resume && !f.isGone() && !f.finished {
-		what, stopped, err = s.unfinished(ctx, f, a)
+		d, err := s.unfinished(ctx, f, a)
+		if d.what != "" || d.stopped || err != nil {
+			return d, err
+		}
 	}
-	if what != "" || stopped || err != nil || !a.Retry || !f.failures || !f.results {
-		return what, stopped, err
+	if !a.Retry || !f.failures || !f.results {
+		return due{}, nil
 	}
 	m, err := s.Importer.Dir(f.key).LoadManifest(ctx)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return "", false, nil // not finished
+		return due{}, nil // not finished
 	case err != nil:
-		return doRetry, false, err
+		return due{what: doRetry}, err
 	case !m.Due(s.Importer.Policy(), a.Now):
 		if f.finished && !a.Now { // an earlier form, or a run died before it replaced the mark
 			err = m.ReplaceMark(ctx, s.Importer.Dir(f.key), f.markKey)
 		}
-		return "", false, err
+		return due{}, err
 	}
 	p, err := s.Importer.Dir(f.key).LoadProgress(ctx)
-	switch {
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return doRetry, false, err
-	case p.State == results.Stopped && !a.Now && time.Now().Before(p.Again):
-		return "", true, nil
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return due{what: doRetry}, err
 	}
-	return doRetry, false, nil
+	since := m.RetryAt
+	if since.IsZero() {
+		since = m.Finished
+	}
+	return s.next(ctx, f.key, &p, due{what: doRetry, since: since}, a)
 }
 
-// unfinished returns whether to start or to resume an import. stopped is as in dueJob.
-func (s *Scheduler) unfinished(ctx context.Context, f entry, a Action) (what string, stopped bool, err error) {
+// next returns d, or that the import is stopped. It stops an import whose runs die again and again.
+func (s *Scheduler) next(ctx context.Context, key string, p *results.Progress, d due, a Action) (due, error) {
+	d.died = p.Died
+	hasEnded := p.State == results.Running && time.Now().After(p.Until)
+	if hasEnded && p.Died >= maxDied && !a.Now {
+		p.State, p.Again = results.Stopped, time.Now().Add(diedWait).UTC()
+		p.Reason = fmt.Sprintf("%d runs in a row died before their first outcome: the log says why, perhaps there was "+
+			"not enough memory. The next run is in an hour. To give up, remove the export", p.Died)
+		if err := p.Save(ctx, s.Importer.Dir(key)); err != nil {
+			return due{}, err
+		}
+	}
+	if p.State == results.Stopped && !a.Now && time.Now().Before(p.Again) {
+		return due{stopped: true}, nil
+	}
+	return d, nil
+}
+
+// unfinished returns whether to start or to resume an import.
+func (s *Scheduler) unfinished(ctx context.Context, f entry, a Action) (due, error) {
 	age := time.Since(f.info.Modified)
 	missed := age >= cmp.Or(a.Missed, MissedAfter) || age < -MissedAfter // the clock of the store may be wrong
 	isStartable := func() bool { return missed && (a.Whole == nil || a.Whole(f.key)) }
-	start := func(ok bool) (string, bool, error) {
+	resume := due{what: doResume, since: f.info.Modified}
+	start := func(ok bool) (due, error) {
 		if ok && isStartable() {
-			return doStart, false, nil
+			return due{what: doStart, since: f.info.Modified}, nil
 		}
-		return "", false, nil
+		return due{}, nil
 	}
 	if !f.work {
 		return start(true) // an import carries over the outcomes of existing results
@@ -313,27 +368,26 @@ func (s *Scheduler) unfinished(ctx context.Context, f entry, a Action) (what str
 				err = s.Importer.MarkFinished(ctx, s.Importer.Dir(f.key), &m)
 			}
 			if same || err != nil {
-				return "", false, err
+				return due{}, err
 			}
 		} else if !errors.Is(err, fs.ErrNotExist) {
-			return doResume, false, err
+			return resume, err
 		}
 	}
 	// There are no results of this version yet.
 	p, err := s.Importer.Dir(f.key).LoadProgress(ctx)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return doResume, false, nil // the first run died before it wrote any progress
+		return resume, nil // the first run died before it wrote any progress
 	case err != nil:
-		return doResume, false, err
-	case p.State == results.Stopped && !a.Now && time.Now().Before(p.Again):
-		return "", true, nil
+		return resume, err
 	case p.State != results.Finished:
-		return doResume, false, nil
+		resume.since = p.Updated
+		return s.next(ctx, f.key, &p, resume, a)
 	}
 	same, err := s.isOf(ctx, &p.Export, f)
 	if err != nil {
-		return "", false, err
+		return due{}, err
 	}
 	return start(!same || f.results) // results without a manifest: a new import carries over their outcomes
 }

@@ -302,7 +302,7 @@ func (b *Bucket) page(prefix, delimiter, after string) (page []blob.Info, more b
 		info := blob.Info{Key: key, Size: int64(len(o.data)), Modified: o.modified}
 		if common, ok := blob.CommonPrefix(key, prefix, delimiter); ok {
 			info = blob.Info{Key: common}
-			if common == after {
+			if common <= after {
 				continue
 			}
 		}

@@ -229,6 +229,9 @@ func (b *Bucket) ListAfter(ctx context.Context, prefix, delimiter, after string)
 				return
 			}
 			for _, info := range page {
+				if info.Key <= after {
+					continue // a folder that not every server leaves out
+				}
 				if !yield(info, nil) {
 					return
 				}

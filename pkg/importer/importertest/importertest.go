@@ -66,6 +66,11 @@ func (w *World) PutAt(key string, lines ...string) {
 	}
 }
 
+// Dir returns the objects beside the export at key.
+func (w *World) Dir(key string) results.Dir {
+	return results.Dir{Bucket: w.Store, Names: results.Names{Export: key}}
+}
+
 // Importer returns the importer of a new process.
 func (w *World) Importer() *importer.Importer {
 	w.T.Helper()
