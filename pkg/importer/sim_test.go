@@ -518,14 +518,16 @@ func (p *process) leased(key string, data []byte, created bool) {
 		return
 	}
 	var l struct {
-		Number   int64
-		Until    time.Time
-		Released bool
+		Number   int64     `json:"number"`
+		Until    time.Time `json:"until"`
+		Released bool      `json:"released"`
 	}
 	if err := json.Unmarshal(data, &l); err != nil {
 		p.errorf("%s: %v", key, err)
 	}
 	switch now := time.Now(); {
+	case l.Number == 0:
+		p.errorf("%s: %s has no number", key, data)
 	case created:
 		p.number.Store(l.Number)
 		p.end.Store(l.Until.UnixNano())

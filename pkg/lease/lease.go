@@ -94,7 +94,7 @@ type BusyError struct {
 }
 
 func (b *BusyError) Error() string {
-	return fmt.Sprintf("%s is working on it, until %s at least", b.Owner, b.Until.UTC().Format(time.RFC3339))
+	return b.Owner + " is working on it"
 }
 
 // Acquire acquires the lease of a folder. folder ends in a slash. isDead reports whether an owner is known to have

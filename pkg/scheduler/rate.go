@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"groupimport/pkg/importer"
 	"groupimport/pkg/lease"
@@ -17,7 +16,7 @@ type RateBusyError struct {
 }
 
 func (e *RateBusyError) Error() string {
-	return fmt.Sprintf("%s uses the shared rate until %s at least", e.Owner, e.Until.UTC().Format(time.RFC3339))
+	return e.Owner + " uses the shared rate"
 }
 
 // Unwrap returns the [*lease.BusyError].
