@@ -15,7 +15,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -353,6 +352,8 @@ func (s *sim) run(t *testing.T) {
 	mostKills := s.rand.IntN(12)
 	knowsDead := s.rand.IntN(2) == 0
 	finished := 0
+	var frozen sync.WaitGroup // processes that the next ones do not wait for
+	defer frozen.Wait()
 	for n := 0; finished < 2; n++ { // the event comes again after the end
 		if n == 400 {
 			t.Fatalf("not through after %d runs", n)
@@ -367,7 +368,7 @@ func (s *sim) run(t *testing.T) {
 				s.replace(t)
 			})
 		}
-		states := make([]results.State, 2)
+		ends := make(chan results.State, 2)
 		for i := range 1 + s.rand.IntN(2) {
 			killAfter := int64(0)
 			s.mu.Lock()
@@ -385,14 +386,30 @@ func (s *sim) run(t *testing.T) {
 					20 * time.Second, lease.Lifetime + time.Second, 5 * time.Minute, 3 * time.Hour,
 				}[s.rand.IntN(4)]
 			}
-			both.Go(func() {
+			frozen.Go(func() {
 				time.Sleep(late)
-				states[i] = p.importExport(t, timeout, knowsDead)
+				state := p.importExport(t, timeout, knowsDead)
+				if p.thaw.Load() == 0 { // or nobody waits for it
+					ends <- state
+				}
+				close(p.ended)
+			})
+			both.Go(func() {
+				select {
+				case <-p.ended:
+				case <-p.frozen:
+					time.Sleep(min(p.freezeFor, 2*time.Minute)) // so that the next ones find its lease expired
+				}
 			})
 			s.runs++
 		}
 		both.Wait()
-		if slices.Contains(states, results.Finished) && !replaced && s.replacing == 0 {
+		close(ends)
+		through := false
+		for state := range ends {
+			through = through || state == results.Finished
+		}
+		if through && !replaced && s.replacing == 0 {
 			finished++
 		}
 		time.Sleep([]time.Duration{0, time.Second, 10 * time.Minute, 20 * time.Minute}[s.rand.IntN(4)])
@@ -431,6 +448,8 @@ type process struct {
 	budget atomic.Int64 // operations until it is killed; 0 at the start means never
 	mortal bool
 
+	ended, frozen chan struct{} // closed when it ends, and when it is frozen
+
 	freezeAfter atomic.Int64 // operations until it is frozen; 0 at the start means never
 	freezeFor   time.Duration
 	thaw        atomic.Int64 // when it goes on, in Unix nanoseconds; 0 before it was frozen
@@ -441,7 +460,9 @@ type process struct {
 }
 
 func newProcess(s *sim, name string, killAfter int64) *process {
-	p := &process{sim: s, name: name, mortal: killAfter > 0}
+	p := &process{
+		sim: s, name: name, mortal: killAfter > 0, ended: make(chan struct{}), frozen: make(chan struct{}),
+	}
 	p.ctx, p.die = context.WithCancel(context.Background())
 	p.budget.Store(killAfter)
 	return p
@@ -462,6 +483,7 @@ func (p *process) step(ctx context.Context) (context.Context, func(), error) {
 	}
 	if p.freezeFor > 0 && p.freezeAfter.Add(-1) == 0 {
 		p.thaw.Store(time.Now().Add(p.freezeFor).UnixNano())
+		close(p.frozen)
 		p.mu.Lock()
 		p.freezes++
 		p.mu.Unlock()
