@@ -3,7 +3,6 @@ package importer_test
 import (
 	"bytes"
 	"context"
-
 	"errors"
 	"flag"
 	"fmt"
