@@ -273,7 +273,7 @@ func TestNothingTheProgramWritesStartsIt(t *testing.T) {
 		for _, name := range []string{"a.jsonl", "a.json", "a.csv", "a.csv.gz", "a.json.zst", ".jsonl", "x.import/a.jsonl", "a.jsonl.results.ndjson.jsonl"} {
 			n := results.Names{Export: prefix + name}
 			for _, key := range []string{
-				n.Results(), n.Failures(), n.Report(), n.Manifest(), n.Progress(), n.Export + ".finished-0123456789ab0123456789ab", n.Export + ".finished-0123456789ab0123456789ab-retry", n.Export + ".finished-0123456789ab0123456789ab-retry-20261128T013000Z", n.Work() + "lease/000001", n.Work() + "checkpoint/000012",
+				n.Results(), n.Failures(), n.Report(), n.Manifest(), n.Progress(), n.Export + ".finished-0123456789ab0123456789ab", n.Export + ".finished-0123456789ab0123456789ab-retry", n.Export + ".finished-0123456789ab0123456789ab_hsp2q", n.Work() + "lease/000001", n.Work() + "checkpoint/000012",
 				n.Work() + "parts/000001-000001", n.Work() + "parts/000001-ahead", n.Archived("v1", time.Time{}).Results(), n.Archived("v1", time.Time{}).Failures(),
 				n.Archived("v1", time.Time{}).Report(), n.Archived("v1", time.Time{}).Manifest(), results.RateNames(prefix).Work() + "lease/000001", results.ResponsesFolder(prefix) + "20261122/" + strings.Repeat("9f", 32),
 			} {

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -80,27 +81,30 @@ func Beside(key string) (owner string, kind Kind) {
 // A Mark is the content of the name of an empty object beside an export: the import of this version is finished. The
 // scheduler needs only the list to skip finished imports, until a round of retries is due.
 //
-//	exports/acme.jsonl.finished-0123456789ab0123456789ab                            no records left to retry
-//	exports/acme.jsonl.finished-0123456789ab0123456789ab-retry-20261128T013000Z     failed records, and when they are due
-//	exports/acme.jsonl.finished-0123456789ab0123456789ab-unknown-20261128T013000Z   unknown records only
-//	exports/acme.jsonl.finished-0123456789ab0123456789ab-retry                      an earlier form: failed or unknown
+//	exports/acme.jsonl.finished-0123456789ab0123456789ab         no records left to retry
+//	exports/acme.jsonl.finished-0123456789ab0123456789ab_hsp2q   failed records, and when they are due
+//	exports/acme.jsonl.finished-0123456789ab0123456789ab!hsp2q   unknown records only
+//	exports/acme.jsonl.finished-0123456789ab0123456789ab-retry   an earlier form: failed or unknown records
+//
+// The time is in minutes since 1970, in base 36: a longer name would not fit beside exports with long names.
 type Mark struct {
 	version, stat string    // see [Export.marks]
-	left          string    // retrySuffix, unknownSuffix or empty
+	left          string    // retrySuffix, failedSuffix, unknownSuffix or empty
 	due           time.Time // zero for the earlier form
 }
 
 const (
 	finishedSuffix = ".finished-"
 	retrySuffix    = "-retry"
-	unknownSuffix  = "-unknown"
-	markTime       = "-20060102T150405Z"
+	failedSuffix   = "_"
+	unknownSuffix  = "!"
+	markBase       = 36
+	markDigits     = 5
 	markBytes      = 6
 )
 
 // ParseMark returns the mark in a key, and the key of the export. ok is false if the key is not a mark.
 func ParseMark(key string) (export string, m Mark, ok bool) {
-	var err error
 	i := strings.LastIndex(key, finishedSuffix)
 	if i <= 0 {
 		return "", Mark{}, false
@@ -115,18 +119,17 @@ func ParseMark(key string) (export string, m Mark, ok bool) {
 		m.left = left
 		return key[:i], m, true
 	}
-	for _, m.left = range []string{retrySuffix, unknownSuffix} {
-		if due, ok := strings.CutPrefix(left, m.left); ok {
-			m.due, err = time.Parse(markTime, due)
-			return key[:i], m, err == nil
-		}
+	if len(left) != 1+markDigits || left[:1] != failedSuffix && left[:1] != unknownSuffix {
+		return "", Mark{}, false
 	}
-	return "", Mark{}, false
+	minutes, err := strconv.ParseUint(left[1:], markBase, 32)
+	m.left, m.due = left[:1], time.Unix(int64(minutes)*60, 0) //nolint:gosec // five digits
+	return key[:i], m, err == nil
 }
 
 // Due reports whether a round of retries may be due, so that the manifest must be read. With now, it ignores the wait.
 func (m Mark) Due(p RetryPolicy, now bool) bool {
-	hasRecords := m.left == retrySuffix || m.left == unknownSuffix && p.Unknown
+	hasRecords := m.left == retrySuffix || m.left == failedSuffix || m.left == unknownSuffix && p.Unknown
 	return hasRecords && (now || !time.Now().Before(m.due))
 }
 
@@ -144,7 +147,7 @@ func (m Mark) IsOf(listed blob.Info) bool {
 func (n Names) finished(m *Manifest) string {
 	version, stat := m.Export.marks()
 	key := n.Export + finishedSuffix + version + stat
-	left := retrySuffix
+	left := failedSuffix
 	switch {
 	case m.left(RetryPolicy{Unknown: true}) == 0 || len(m.Rounds) >= maxRounds:
 		return key
@@ -153,9 +156,10 @@ func (n Names) finished(m *Manifest) string {
 	}
 	due := m.Finished // for unknown records of an import that ended without RETRY_UNKNOWN
 	if !m.RetryAt.IsZero() {
-		due = m.RetryAt.Add(time.Second - 1) // the name has whole seconds
+		due = m.RetryAt.Add(time.Minute - 1) // the name has whole minutes
 	}
-	return key + left + due.UTC().Format(markTime)
+	minutes := strconv.FormatInt(max(0, due.Unix()/60), markBase)
+	return key + left + strings.Repeat("0", max(0, markDigits-len(minutes))) + minutes
 }
 
 // A Dir is a bucket and the names of the objects beside one export in it.

@@ -99,7 +99,7 @@ func TestPass_MarkOfAnEarlierForm(t *testing.T) {
 				mark = key
 			}
 		}
-		earlier, _, ok := strings.Cut(mark, "-retry-")
+		earlier, _, ok := strings.Cut(mark, "_")
 		if !ok {
 			t.Fatalf("got mark %q, want that it says when the next round is due", mark)
 		}
@@ -159,10 +159,10 @@ func TestPass_ExportsInFoldersNamedLikeWorkFolders(t *testing.T) {
 
 func TestMarkDue_RecordsLeft(t *testing.T) {
 	const key = "a.jsonl.finished-0123456789ab0123456789ab"
-	past, future := "-20000101T000000Z", "-20990101T000000Z"
+	const past, future = "00001", "zzzzz"
 	for suffix, want := range map[string]string{
-		"": "never", "-retry": "always", "-retry" + past: "always", "-retry" + future: "with now",
-		"-unknown" + past: "with RETRY_UNKNOWN", "-unknown" + future: "with both",
+		"": "never", "-retry": "always", "_" + past: "always", "_" + future: "with now",
+		"!" + past: "with RETRY_UNKNOWN", "!" + future: "with both",
 	} {
 		of, m, ok := results.ParseMark(key + suffix)
 		if !ok || of != "a.jsonl" || !results.Own(key+suffix) || export.IsExport(key+suffix) {
@@ -180,7 +180,7 @@ func TestMarkDue_RecordsLeft(t *testing.T) {
 			t.Errorf("%s: got it due %s %v, want %s", suffix, got, all, want)
 		}
 	}
-	for _, suffix := range []string{"-unknown", "-retry-", "-retry-2026", "-other" + past, past, "x", ".jsonl"} {
+	for _, suffix := range []string{"_", "!", "-retry-", "_1", "_000001", "_0000*", "-" + past, past, "x", ".jsonl"} {
 		if _, _, ok := results.ParseMark(key + suffix); ok {
 			t.Errorf("%s: got a mark, want none", suffix)
 		}
