@@ -72,7 +72,7 @@ func parse(raw []byte) (invocation.Event, error) {
 	case p.RequestContext.HTTP != nil && p.Kind == "":
 		return invocation.Event{Request: raw}, nil
 	case p.Action == "resume":
-		return invocation.Event{Action: &scheduler.Action{Resume: true}}, nil
+		return invocation.Event{Action: &scheduler.Action{Resume: true, Retry: true}}, nil
 	case p.Action == "retry":
 		return invocation.Event{Action: &scheduler.Action{Retry: true}}, nil
 	case p.Action != "":

@@ -17,7 +17,7 @@ import (
 )
 
 func TestEventsAreToldApartByTheirShape(t *testing.T) {
-	resume, retry := scheduler.Action{Resume: true}, scheduler.Action{Retry: true}
+	resume, retry := scheduler.Action{Resume: true, Retry: true}, scheduler.Action{Retry: true}
 	s3 := func(key string) string {
 		return `{"Records":[{"eventSource":"aws:s3","eventName":"ObjectCreated:Put","s3":{"bucket":{"name":"b"},"object":{"key":"` + key + `"}}}]}`
 	}

@@ -139,8 +139,7 @@ func (t *tool) importFile(ctx context.Context, i *importer.Importer, file string
 		s, err = runs(ctx, i, key, name, meter)
 	}
 	if busy, ok := errors.AsType[*lease.BusyError](err); ok {
-		say("%s is working on it, until %s at the latest. Wait, or stop that process and run this command again",
-			ownerName(busy.Owner), busy.Until.Local().Format("15:04:05 MST"))
+		say("%s is working on it. Wait, or stop that process and run this command again", ownerName(busy.Owner))
 		return exitUnfinished
 	}
 	if err != nil && ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {

@@ -245,7 +245,7 @@ func TestImport_AnotherProcessIsWorking(t *testing.T) {
 		t.Errorf("got exit status %d, want %d", got, exitUnfinished)
 	}
 	want := regexp.MustCompile(fmt.Sprintf(
-		`^groupimport: a.jsonl: process %d on \S+ is working on it, until \d\d:\d\d:\d\d \S+ at the latest. `+
+		`^groupimport: a.jsonl: process %d on \S+ is working on it. `+
 			`Wait, or stop that process and run this command again\n$`,
 		first.Process.Pid))
 	if got := second.stderr.String(); !want.MatchString(got) {

@@ -299,7 +299,6 @@ func TestDeploy_SendsWhatTheFileSays(t *testing.T) {
 	want := []string{
 		`http http url-trigger {"AuthType":"NONE","NetConfig":{"EnableIntranet":false,"EnableExtranet":true}} <nil> $DEFAULT`,
 		`schedule timer resume 0 * * * * * * resume $DEFAULT`,
-		`schedule timer retry 30 */5 * * * * * retry $DEFAULT`,
 	}
 	for _, suffix := range []string{".CSV", ".JSON", ".JSONL", ".csv", ".gz", ".json", ".jsonl", ".zst"} {
 		description := `{"event":"cos:ObjectCreated:*","filter":{"Prefix":"exports/","Suffix":"` + suffix + `"}}`

@@ -118,7 +118,7 @@ func timer(message jsontext.Value) (invocation.Event, error) {
 	}
 	switch strings.TrimSpace(text) {
 	case "resume":
-		return invocation.Event{Action: &scheduler.Action{Resume: true}}, nil
+		return invocation.Event{Action: &scheduler.Action{Resume: true, Retry: true}}, nil
 	case "retry":
 		return invocation.Event{Action: &scheduler.Action{Retry: true}}, nil
 	}

@@ -23,7 +23,7 @@ func cosEvent(key string) []byte {
 const headerSecret = "the-header-that-nobody-may-see"
 
 func TestEventsAreToldApartByTheirShape(t *testing.T) {
-	resume, retry := scheduler.Action{Resume: true}, scheduler.Action{Retry: true}
+	resume, retry := scheduler.Action{Resume: true, Retry: true}, scheduler.Action{Retry: true}
 	object := func(keys ...string) invocation.Event {
 		return invocation.Event{Objects: []invocation.Object{{Bucket: "groups-1250000000", Keys: keys}}}
 	}

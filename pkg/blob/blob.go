@@ -71,9 +71,9 @@ type Bucket interface {
 	// Objects that are created or deleted meanwhile may be included or not, and some stores list new
 	// objects late: use Stat for what must not be missed.
 	//
-	// delimiter is empty or "/". With "/", all keys that agree up to the first slash after prefix are
-	// yielded as one Info that has only Key, set to their common beginning, slash included. This costs
-	// the same for any number of keys. A store with real folders yields empty folders too.
+	// With a delimiter, all keys that agree up to the first delimiter after prefix are yielded as one Info that has only
+	// Key, set to their common beginning, delimiter included; see [CommonPrefix]. This costs the same for any number of
+	// keys. A store with real folders yields empty folders whose keys have the delimiter, too.
 	List(ctx context.Context, prefix, delimiter string) iter.Seq2[Info, error]
 
 	// Delete removes the object at key. It succeeds if there is none.
@@ -182,12 +182,36 @@ func ValidKey(b Bucket, key string) error {
 	return CheckKey(key)
 }
 
-// CheckDelimiter returns an error unless [Bucket.List] accepts the delimiter.
-func CheckDelimiter(delimiter string) error {
-	if delimiter != "" && delimiter != "/" {
-		return fmt.Errorf("delimiter %q is neither empty nor a slash", delimiter)
+// CommonPrefix returns what [Bucket.List] yields in place of key: the key up to the first delimiter after prefix,
+// delimiter included. ok is false if key does not begin with prefix, or has no delimiter after it.
+func CommonPrefix(key, prefix, delimiter string) (common string, ok bool) {
+	rest, ok := strings.CutPrefix(key, prefix)
+	i := strings.Index(rest, delimiter)
+	if !ok || delimiter == "" || i < 0 {
+		return "", false
 	}
-	return nil
+	return key[:len(prefix)+i+len(delimiter)], true
+}
+
+// ListAfter yields what [Bucket.List] yields after the key after. Most stores have a method for it; else it costs as much
+// as the whole list.
+func ListAfter(ctx context.Context, b Bucket, prefix, delimiter, after string) iter.Seq2[Info, error] {
+	type lister interface {
+		ListAfter(ctx context.Context, prefix, delimiter, after string) iter.Seq2[Info, error]
+	}
+	if l, ok := b.(lister); ok {
+		return l.ListAfter(ctx, prefix, delimiter, after)
+	}
+	return func(yield func(Info, error) bool) {
+		for info, err := range b.List(ctx, prefix, delimiter) {
+			if err == nil && info.Key <= after {
+				continue
+			}
+			if !yield(info, err) {
+				return
+			}
+		}
+	}
 }
 
 // ReadAll returns the object at key, all of one version. An object of more than limit bytes is an error.

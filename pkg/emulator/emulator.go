@@ -152,6 +152,15 @@ func (s *Service) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Context().Err() != nil {
 		return nil, context.Cause(r.Context())
 	}
+	if r.Body != nil { // the service sees nothing of a request whose body cannot be read
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return nil, err
+		}
+		whole := *r
+		whole.Body = io.NopCloser(bytes.NewReader(body))
+		r = &whole
+	}
 	if trace := httptrace.ContextClientTrace(r.Context()); trace != nil {
 		// Like a network transport: clients use the time at which a request was written.
 		if trace.GotConn != nil {

@@ -262,6 +262,12 @@ func TestOnce_ClaimIsNotAnExport(t *testing.T) {
 		if got := fmt.Sprint(w.store.Counts().Calls); got != "map[Create:1 List:1 Put:1 ReadRange:1]" {
 			t.Errorf("got %s, want three requests to the store, and a list for outdated claims", got)
 		}
+		for n := range 3000 {
+			key := fmt.Sprintf("%s%s/%064x", results.ResponsesFolder(prefix), time.Now().Format(results.DayFormat), n)
+			if err := w.store.Put(t.Context(), key, strings.NewReader("{}")); err != nil {
+				t.Fatal(err)
+			}
+		}
 		c.get("/imports")
 		if got := w.store.Counts().Calls[blobtest.List]; got != 2 {
 			t.Errorf("got %d lists, want 2: there may be many claims", got)

@@ -117,7 +117,7 @@ func (l *largeImport) run(t *testing.T, life, deadline time.Duration) (importer.
 
 func (l *largeImport) check(t *testing.T, m results.Manifest) {
 	t.Helper()
-	objects := l.world.store.Snapshot()
+	objects := l.world.Store.Snapshot()
 	if !bytes.Equal(objects[simNames.Results()], l.results) {
 		t.Errorf("got results of %d bytes, want those of the parts, %d bytes", len(objects[simNames.Results()]), len(l.results))
 	}
@@ -129,7 +129,7 @@ func (l *largeImport) check(t *testing.T, m results.Manifest) {
 			t.Errorf("got %+v in the manifest, want size and hash of the file", f)
 		}
 	}
-	if n := l.world.store.Uploads(); n != 0 {
+	if n := l.world.Store.Uploads(); n != 0 {
 		t.Errorf("got %d uploads that were not completed, want none", n)
 	}
 }
@@ -146,7 +146,7 @@ func TestFinish_KilledAtAnyMoment(t *testing.T) {
 		for seed := range uint64(3) {
 			r := rand.New(rand.NewPCG(seed, seed))
 			w := *l.world
-			w.Store = l.world.store.Clone()
+			w.Store = l.world.Store.Clone()
 			one := &largeImport{&w, l.results, l.letters}
 			worked, kills := time.Duration(0), 0
 			for done := false; !done; {
@@ -216,11 +216,11 @@ func TestFinish_UploadForgotten(t *testing.T) {
 			if s, err := l.run(t, 8*time.Second, time.Minute); err == nil && s.State == results.Finished {
 				t.Fatal("finished before it was killed")
 			}
-			l.world.store.Fail = nil
-			if l.world.store.Uploads() == 0 {
+			l.world.Store.Fail = nil
+			if l.world.Store.Uploads() == 0 {
 				t.Fatal("got no upload of the killed run")
 			}
-			remove(l.world.store)
+			remove(l.world.Store)
 			s, err := l.run(t, time.Hour, time.Minute)
 			if err != nil || s.State != results.Finished {
 				t.Fatalf("without %s: got %s %s, %v, want it finished", name, s.State, s.Reason, err)
@@ -235,14 +235,14 @@ func TestFinish_PartsRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLargeImport(t, 200)
 		for n := 1; n <= 200; n += 7 {
-			if err := l.world.store.Delete(t.Context(), fmt.Sprintf("%s.import/parts/000001-%06d", simKey, n)); err != nil {
+			if err := l.world.Store.Delete(t.Context(), fmt.Sprintf("%s.import/parts/000001-%06d", simKey, n)); err != nil {
 				t.Fatal(err)
 			}
 		}
 		s, err := l.run(t, time.Hour, time.Minute)
-		if err != nil || s.State != results.Stopped || l.world.service.Stats().Imports != 0 {
+		if err != nil || s.State != results.Stopped || l.world.Service.Stats().Imports != 0 {
 			t.Errorf("got %s %s, %v and %d calls, want it to stop before it sends anything",
-				s.State, s.Reason, err, l.world.service.Stats().Imports)
+				s.State, s.Reason, err, l.world.Service.Stats().Imports)
 		}
 		for range 3 { // and no run makes it worse
 			if s, err = l.run(t, time.Hour, time.Minute); err != nil || s.State != results.Stopped {

@@ -48,10 +48,6 @@ const (
 	// A run without a deadline ends after runLength.
 	runLength = 15 * time.Minute
 
-	// LeaseMargin is how much longer than its run a lease lasts: functions have been observed to run one second beyond
-	// their deadline.
-	LeaseMargin = 10 * time.Second
-
 	// Writing ends finalizeReserve before the deadline, or an eighth of the reserve if that is shorter, so that the run
 	// can still report how it ended.
 	finalizeReserve = time.Second
@@ -205,11 +201,15 @@ func (i *Importer) Fits(names results.Names) error {
 	return nil
 }
 
-// TookOver pauses the client for one second if l was taken over from a run that has not released it.
-func (i *Importer) TookOver(l *lease.Lease) {
+// Hold renews a lease until stop is called. Calls with the context are sent only while the lease is valid, see
+// [tim.WithGate], and the context ends when the lease is lost. Hold pauses the client for one second if l was taken
+// over from a run that has not released it.
+func (i *Importer) Hold(ctx context.Context, l *lease.Lease) (held context.Context, stop func()) {
 	if l.TookOver {
 		i.Client.AssumeFull()
 	}
+	held, stop = l.Keep(ctx)
+	return tim.WithGate(held, l.Valid), stop
 }
 
 // RunUntil returns the latest end of a run that starts now.

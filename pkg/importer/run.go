@@ -96,8 +96,10 @@ func (r *run) importRecords(ctx context.Context, at export.Position) (why, err e
 	writing.Go(func() { writeErr = r.write(working) })
 	done := make(chan struct{})
 	watching.Go(func() { r.watch(working, done) })
-	readErr := r.readAll(working, at)
-	close(r.queue)
+	readErr := func() error {
+		defer close(r.queue) // readAll may panic
+		return r.readAll(working, at)
+	}()
 	writing.Wait()
 	close(done)
 	watching.Wait()

@@ -24,11 +24,13 @@ func (i *Importer) withLease(
 	ctx context.Context, dir results.Dir, work func(context.Context, *run) (Summary, error),
 ) (Summary, error) {
 	until := RunUntil(ctx)
-	held, err := lease.Acquire(ctx, i.Bucket, dir.Work(), i.OwnerName(), until.Add(LeaseMargin), i.IsDead)
+	held, err := lease.Acquire(ctx, i.Bucket, dir.Work(), i.OwnerName(), i.IsDead)
 	if err != nil {
 		return Summary{}, err
 	}
-	i.TookOver(held)
+	ctx, stopRenewing := i.Hold(ctx, held)
+	defer stopRenewing() // work may panic
+	dir.Bucket = held.Guard(i.Bucket)
 	// The last writes must not fail because the run was interrupted. They end before the deadline, because the platform
 	// kills the process at the deadline without a report.
 	reserve := Reserved(until)
@@ -40,11 +42,12 @@ func (i *Importer) withLease(
 	summary, err := work(working, &run{
 		imp: i, dir: dir, lease: held, writing: writing, finishBy: until.Add(-min(writeTime, reserve/2)),
 	})
-	if errors.Is(err, lease.ErrLost) {
-		return summary, err // the lease is the successor's
+	stopRenewing()
+	if errors.Is(err, lease.ErrLost) && held.CheckSuccessor(writing) == nil {
+		err = nil // the lease could not be renewed, and nobody has taken over: the next run resumes
 	}
 	if releaseErr := held.Release(writing); releaseErr != nil {
-		i.log().WarnContext(ctx, "lease not released", "key", dir.Export, "expires", held.Until, "err", releaseErr)
+		i.log().WarnContext(ctx, "lease not released", "key", dir.Export, "expires", held.Until(), "err", releaseErr)
 	}
 	return summary, err
 }
@@ -248,6 +251,7 @@ func (r *run) execute(ctx context.Context, cp results.Checkpoint) (end ending) {
 	if cp.Round > 0 || cp.Counts.Imported > 0 && cp.Carry == nil {
 		i.Client.AssumeAuthorized()
 	}
+	r.saveStart(ctx, &cp)
 	r.writer = r.dir.NewWriter(r.writing, r.lease, cp, i.log())
 	r.room = semaphore.NewWeighted(maxAheadBytes)
 	r.queue = make(chan *item, maxAheadRecords)
@@ -290,6 +294,19 @@ func (r *run) finishing(working context.Context) (context.Context, context.Cance
 	}
 }
 
+// saveStart writes the progress of a run that starts. If nothing replaces it, the run has died before its first outcome.
+func (r *run) saveStart(ctx context.Context, cp *results.Checkpoint) {
+	last, err := r.dir.LoadProgress(r.writing)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		p := results.ProgressOf(results.Running, "", cp)
+		p.Owner, p.Until, p.Died = r.lease.Owner, r.lease.Until(), last.Died+1
+		err = p.Save(r.writing, r.dir)
+	}
+	if err != nil {
+		r.log().WarnContext(ctx, "progress not written", "err", err) // the checkpoint is enough
+	}
+}
+
 // conclude writes the results if all records have outcomes, else the progress.
 func (r *run) conclude(ctx context.Context, end ending, finish finisher) (Summary, error) {
 	err := end.err
@@ -318,6 +335,9 @@ func (r *run) conclude(ctx context.Context, end ending, finish finisher) (Summar
 			r.imp.reportProgress(r.writing, r.dir, end.state, end.reason, &end.cp)
 		}
 		err = cmp.Or(err, saveErr)
+	}
+	if errors.Is(err, lease.ErrLost) {
+		summary.State, summary.Reason = results.Waiting, err.Error()
 	}
 	c, metrics := end.cp.Counts, r.metrics(&end.cp, summary.State, summary.Reason)
 	metrics.GivenUp = summary.Manifest.GivenUp

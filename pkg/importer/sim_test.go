@@ -14,7 +14,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,6 +21,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
@@ -45,10 +45,11 @@ var (
 )
 
 // TestSimulation imports exports against a service and a store that both fail in every way, in
-// processes that are killed at any instant and started again, two at once, with events delivered twice,
-// until the import is through; and then holds what is there to the promises.
+// processes that are killed or frozen at any instant and started again, two at once, with events delivered twice,
+// until the import is through; and then holds what is there to the promises. Between them, a lifecycle rule removes old
+// leases.
 func TestSimulation(t *testing.T) {
-	var records, kills, unknown, runs int
+	var records, kills, freezes, unknown, runs int
 	var mu sync.Mutex
 	seeds := make(chan uint64)
 	var wg sync.WaitGroup
@@ -64,6 +65,7 @@ func TestSimulation(t *testing.T) {
 						defer mu.Unlock()
 						records += len(s.records)
 						kills += s.kills
+						freezes += s.freezes
 						unknown += s.unknown
 						runs += s.runs
 					})
@@ -76,8 +78,8 @@ func TestSimulation(t *testing.T) {
 	}
 	close(seeds)
 	wg.Wait()
-	t.Logf("%d seeds: %d records, %d runs, %d of them killed, %d records unknown",
-		*simSeeds, records, runs, kills, unknown)
+	t.Logf("%d seeds: %d records, %d runs, %d of them killed, %d frozen, %d records unknown",
+		*simSeeds, records, runs, kills, freezes, unknown)
 }
 
 // A simRecord is what the export holds and what must become of it.
@@ -112,6 +114,7 @@ type sim struct {
 	uncertainty int  // records that were created twice for it
 
 	kills   int
+	freezes int // processes that stood still for a while
 	broke   int // runs that ended with an error, because the store failed: as good as killed
 	runs    int
 	unknown int
@@ -353,6 +356,8 @@ func (s *sim) run(t *testing.T) {
 	mostKills := s.rand.IntN(12)
 	knowsDead := s.rand.IntN(2) == 0
 	finished := 0
+	var frozen sync.WaitGroup // processes that the next ones do not wait for
+	defer frozen.Wait()
 	for n := 0; finished < 2; n++ { // the event comes again after the end
 		if n == 400 {
 			t.Fatalf("not through after %d runs", n)
@@ -367,7 +372,7 @@ func (s *sim) run(t *testing.T) {
 				s.replace(t)
 			})
 		}
-		states := make([]results.State, 2)
+		ends := make(chan results.State, 2)
 		for i := range 1 + s.rand.IntN(2) {
 			killAfter := int64(0)
 			s.mu.Lock()
@@ -379,17 +384,62 @@ func (s *sim) run(t *testing.T) {
 			timeout := []time.Duration{4 * time.Second, time.Minute, 15 * time.Minute}[s.rand.IntN(3)]
 			late := time.Duration(s.rand.IntN(2000)) * time.Millisecond * time.Duration(i)
 			p := newProcess(s, fmt.Sprintf("process %d.%d", n, i), killAfter)
-			both.Go(func() {
+			if s.rand.IntN(4) == 0 {
+				p.freezeAfter.Store(1 + int64(s.rand.ExpFloat64()*float64(len(s.records))/4))
+				p.freezeFor = []time.Duration{
+					20 * time.Second, lease.Lifetime + time.Second, 5 * time.Minute, 3 * time.Hour,
+				}[s.rand.IntN(4)]
+			}
+			frozen.Go(func() {
 				time.Sleep(late)
-				states[i] = p.importExport(t, timeout, knowsDead)
+				state := p.importExport(t, timeout, knowsDead)
+				if p.thaw.Load() == 0 { // or nobody waits for it
+					ends <- state
+				}
+				close(p.ended)
+			})
+			both.Go(func() {
+				select {
+				case <-p.ended:
+				case <-p.frozen:
+					time.Sleep(min(p.freezeFor, 2*time.Minute)) // so that the next ones find its lease expired
+				}
 			})
 			s.runs++
 		}
 		both.Wait()
-		if slices.Contains(states, results.Finished) && !replaced && s.replacing == 0 {
+		close(ends)
+		through := false
+		for state := range ends {
+			through = through || state == results.Finished
+		}
+		if through && !replaced && s.replacing == 0 {
 			finished++
 		}
 		time.Sleep([]time.Duration{0, time.Second, 10 * time.Minute, 20 * time.Minute}[s.rand.IntN(4)])
+		if s.rand.IntN(12) == 0 {
+			time.Sleep(30 * time.Hour)
+			s.expire(t)
+		}
+	}
+}
+
+// expire removes any of the leases that are older than a day, in any order, as a lifecycle rule may.
+func (s *sim) expire(t *testing.T) {
+	t.Helper()
+	var old []string
+	for info, err := range s.store.Clone().List(t.Context(), results.Names{Export: s.key}.Work()+"lease/", "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if time.Since(info.Modified) > 24*time.Hour && s.rand.IntN(2) == 0 {
+			old = append(old, info.Key)
+		}
+	}
+	s.rand.Shuffle(len(old), func(i, j int) { old[i], old[j] = old[j], old[i] })
+	for _, key := range old {
+		for s.store.Delete(t.Context(), key) != nil { // the rule tries again
+		}
 	}
 }
 
@@ -401,10 +451,22 @@ type process struct {
 	die    context.CancelFunc
 	budget atomic.Int64 // operations until it is killed; 0 at the start means never
 	mortal bool
+
+	ended, frozen chan struct{} // closed when it ends, and when it is frozen
+
+	freezeAfter atomic.Int64 // operations until it is frozen; 0 at the start means never
+	freezeFor   time.Duration
+	thaw        atomic.Int64 // when it goes on, in Unix nanoseconds; 0 before it was frozen
+
+	errorf func(format string, args ...any) // of the test
+	number atomic.Int64                     // of its lease, 0 if it has none
+	end    atomic.Int64                     // of its lease as it knows it, in Unix nanoseconds
 }
 
 func newProcess(s *sim, name string, killAfter int64) *process {
-	p := &process{sim: s, name: name, mortal: killAfter > 0}
+	p := &process{
+		sim: s, name: name, mortal: killAfter > 0, ended: make(chan struct{}), frozen: make(chan struct{}),
+	}
 	p.ctx, p.die = context.WithCancel(context.Background())
 	p.budget.Store(killAfter)
 	return p
@@ -423,16 +485,105 @@ func (p *process) step(ctx context.Context) (context.Context, func(), error) {
 		p.killed[p.name] = true
 		p.mu.Unlock()
 	}
+	if p.freezeFor > 0 && p.freezeAfter.Add(-1) == 0 {
+		p.thaw.Store(time.Now().Add(p.freezeFor).UnixNano())
+		close(p.frozen)
+		p.mu.Lock()
+		p.freezes++
+		p.mu.Unlock()
+	}
 	if p.ctx.Err() != nil {
 		return nil, nil, errKilled
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	unhook := context.AfterFunc(p.ctx, cancel)
-	return ctx, func() { unhook(); cancel() }, nil
+	return ctx, func() { p.freeze(); unhook(); cancel() }, nil
 }
+
+// freeze returns when the process is not frozen, and reports whether it was. The clocks go on meanwhile.
+func (p *process) freeze() bool {
+	wait := time.Until(time.Unix(0, p.thaw.Load()))
+	time.Sleep(wait)
+	return wait > 0
+}
+
+// thawed waits while the process is frozen. What it was about to send then goes out before its timers can stop it.
+func (p *process) thawed(ctx context.Context) (context.Context, context.CancelFunc) {
+	if p.freeze() {
+		ctx = context.WithoutCancel(ctx)
+	}
+	return context.WithTimeout(ctx, tim.AttemptTimeout)
+}
+
+// errFrozen is the end of a connection that was open while the process was frozen.
+var errFrozen = errors.New("connection reset by peer")
+
+// isOwner reports an error if the process is about to do something without a lease.
+func (p *process) isOwner(what string) {
+	if now := time.Now(); p.number.Load() > 0 && now.UnixNano() >= p.end.Load() {
+		p.errorf("%s, lease %d: %s at %v, but its lease ended at %v", p.name, p.number.Load(), what,
+			now.Format(time.TimeOnly), time.Unix(0, p.end.Load()).UTC().Format(time.TimeOnly))
+	}
+}
+
+// mayOverwrite reports an error if the process is about to write an object that its successor may have written.
+func (p *process) mayOverwrite(ctx context.Context, key string) {
+	number := int(p.number.Load())
+	work := results.Names{Export: p.key}.Work()
+	if number == 0 || strings.HasPrefix(key, work) && strings.Contains(key, fmt.Sprintf("/%06d", number)) {
+		return
+	}
+	if _, err := p.store.Clone().Stat(ctx, lease.Key(work, number+1)); err == nil {
+		p.errorf("%s, lease %d: writes %q of its successor", p.name, number, key)
+	}
+}
+
+// leased notes what the process knows of its lease after it wrote the lease's object.
+func (p *process) leased(key string, data []byte, created bool) {
+	if !strings.HasPrefix(key, results.Names{Export: p.key}.Work()+"lease/") {
+		return
+	}
+	var l struct {
+		Number   int64     `json:"number"`
+		Until    time.Time `json:"until"`
+		Released bool      `json:"released"`
+	}
+	if err := json.Unmarshal(data, &l); err != nil {
+		p.errorf("%s: %v", key, err)
+	}
+	switch now := time.Now(); {
+	case l.Number == 0:
+		p.errorf("%s: %s has no number", key, data)
+	case created:
+		p.number.Store(l.Number)
+		p.end.Store(l.Until.UnixNano())
+	case l.Released:
+		p.end.Store(now.UnixNano())
+	case now.UnixNano() < p.end.Load():
+		p.end.Store(l.Until.UnixNano())
+	}
+}
+
+// A hookedBody calls a function when it was read to its end.
+type hookedBody struct {
+	io.Reader
+
+	atEnd func()
+}
+
+func (h hookedBody) Read(b []byte) (int, error) {
+	n, err := h.Reader.Read(b)
+	if errors.Is(err, io.EOF) {
+		h.atEnd()
+	}
+	return n, err
+}
+
+func (hookedBody) Close() error { return nil }
 
 func (p *process) importExport(t *testing.T, timeout time.Duration, knowsDead bool) results.State {
 	defer p.die()
+	p.errorf = t.Errorf
 	p.mu.Lock()
 	uncertain := p.uncertain
 	p.mu.Unlock()
@@ -461,7 +612,7 @@ func (p *process) importExport(t *testing.T, timeout time.Duration, knowsDead bo
 	defer cancel()
 	start := time.Now()
 	summary, err := i.Import(ctx, p.key)
-	if took := time.Since(start); took > timeout && p.ctx.Err() == nil {
+	if took := time.Since(start); took > timeout && p.ctx.Err() == nil && p.thaw.Load() == 0 {
 		t.Errorf("got an end after %v, want it within %v", took, timeout)
 	}
 	if *simVerbose {
@@ -490,7 +641,11 @@ func (p *process) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	defer done()
-	return p.service.RoundTrip(r.WithContext(ctx))
+	ctx, cancel := p.thawed(ctx)
+	defer cancel()
+	r = r.WithContext(ctx)
+	r.Body = hookedBody{r.Body, func() { p.isOwner("a call") }}
+	return p.service.RoundTrip(r)
 }
 
 func (p *process) Stat(ctx context.Context, key string) (blob.Info, error) {
@@ -499,6 +654,7 @@ func (p *process) Stat(ctx context.Context, key string) (blob.Info, error) {
 		return blob.Info{}, err
 	}
 	defer done()
+	p.freeze()
 	return p.store.Stat(ctx, key)
 }
 
@@ -510,6 +666,7 @@ func (p *process) ReadRange(
 		return buf, blob.Info{}, err
 	}
 	defer done()
+	p.freeze()
 	return p.store.ReadRange(ctx, key, version, off, n, buf)
 }
 
@@ -519,7 +676,13 @@ func (p *process) Create(ctx context.Context, key string, data []byte) error {
 		return err
 	}
 	defer done()
-	return p.store.Create(ctx, key, data)
+	if p.freeze() {
+		return errFrozen
+	}
+	err = p.store.Create(ctx, key, data)
+	p.freeze()
+	p.leased(key, data, true)
+	return err
 }
 
 func (p *process) Put(ctx context.Context, key string, body io.Reader) error {
@@ -528,7 +691,16 @@ func (p *process) Put(ctx context.Context, key string, body io.Reader) error {
 		return err
 	}
 	defer done()
-	return p.store.Put(ctx, key, body)
+	ctx, cancel := p.thawed(ctx)
+	defer cancel()
+	var data bytes.Buffer
+	body = hookedBody{io.TeeReader(body, &data), func() { p.mayOverwrite(ctx, key) }}
+	err = p.store.Put(ctx, key, body)
+	p.freeze()
+	if err == nil {
+		p.leased(key, data.Bytes(), false)
+	}
+	return err
 }
 
 func (p *process) List(ctx context.Context, prefix, delimiter string) iter.Seq2[blob.Info, error] {
@@ -541,6 +713,9 @@ func (p *process) Delete(ctx context.Context, key string) error {
 		return err
 	}
 	defer done()
+	if p.freeze() {
+		return errFrozen
+	}
 	return p.store.Delete(ctx, key)
 }
 
@@ -558,7 +733,7 @@ func (s *sim) check(t *testing.T) {
 		}
 		s.uncertainty += n - 1
 	}
-	if most := 500 * (s.kills + s.broke); s.uncertainty > most {
+	if most := 500 * (s.kills + s.broke + s.freezes); s.uncertainty > most {
 		t.Errorf("got %d groups created twice where it was not known what was sent, want at most %d", s.uncertainty, most)
 	}
 	var counts outcome.Counts
@@ -595,10 +770,10 @@ func (s *sim) check(t *testing.T) {
 			}
 		}
 	}
-	if most := 500 * (s.kills + s.broke); s.unknown-lost > most {
+	if most := 500 * (s.kills + s.broke + s.freezes); s.unknown-lost > most {
 		t.Errorf("got %d unknown for other reasons than a lost answer, want at most %d", s.unknown-lost, most)
 	}
-	if s.kills == 0 && s.storeFails == 0 && s.unknown != lost {
+	if s.kills+s.freezes == 0 && s.storeFails == 0 && s.unknown != lost {
 		t.Errorf("got %d unknown without a lost answer, and nothing was killed", s.unknown-lost)
 	}
 	m, err := (results.Dir{Bucket: s.store.Clone(), Names: names}).LoadManifest(t.Context())

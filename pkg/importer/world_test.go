@@ -10,7 +10,7 @@ import (
 const (
 	simKey  = importertest.Key
 	simApp  = importertest.App
-	simSign = importertest.SecretKey
+	simSign = importertest.Sign
 	simRate = importertest.Rate
 )
 

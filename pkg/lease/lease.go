@@ -4,16 +4,23 @@
 // A lease is an object, FOLDER/lease/NNNNNN, created by one winner. The highest number is the current lease, and no
 // number is used twice. The number is the fencing token: every object that an owner writes has the token in its name,
 // so a previous owner that is still alive cannot overwrite the objects of its successor.
+//
+// A lease lasts for [Lifetime]. Its owner renews it by writing the object again with a later end, so a dead owner
+// blocks others for a minute at most, however long its run would have been. An owner trusts its own clock alone: it
+// sends and writes nothing once its lease has ended by that clock, see [Lease.Valid] and [Lease.Guard].
 package lease
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -21,92 +28,171 @@ import (
 	"groupimport/pkg/blob"
 )
 
-const maxLease = 64 << 10 // bytes read of a lease; a lease has a few hundred
+const (
+	// Lifetime is how long a lease lasts after the owner began to acquire or renew it.
+	Lifetime = 50 * time.Second
 
-// A Lease is the right to work on a folder until a point in time.
+	renewEvery = 15 * time.Second // so that two renewals may fail
+	renewAgain = 3 * time.Second  // after a renewal that failed
+
+	// margin is how much longer others wait than the lease lasts, by their clock. It covers the difference of two
+	// clocks, less than a second with NTP, and a request that a store's client was repeating when the lease ended: it
+	// gives up after about 6 s, see [blob.ReadAll].
+	margin = 10 * time.Second
+
+	// maxLife is the longest life of a lease of version 1, which did not renew: that of the longest run. A run lasts 15
+	// minutes on Lambda (docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html, 2026-11) and 24 hours on SCF
+	// (cloud.tencent.com/document/product/583/51519, asynchronous execution, 2026-11).
+	maxLife = 24 * time.Hour
+
+	// An owner removes at most maxRemoved leases that are older than keepFor. It keeps the two highest. A list that
+	// misses leases misses only younger ones (COS says that a list may miss a new object), so that their numbers are
+	// never used again.
+	keepFor    = time.Hour
+	maxRemoved = 10
+
+	// For graceTime after the lease has ended, its owner may still write the objects with its fencing token in their
+	// names. It is shorter than keepFor, so that the lease of a successor is still there.
+	graceTime = 30 * time.Minute
+
+	maxLease = 64 << 10 // bytes read of a lease; a lease has a few hundred
+)
+
+// A Lease is the right to work on a folder until it ends. It is safe for concurrent use.
 type Lease struct {
-	Number   int       `json:"number"`
-	Token    string    `json:"token"`    // random; identifies the caller's own lease after a lost response
-	Owner    string    `json:"holder"`   // a name for operators, and for isDead of [Acquire]
-	Until    time.Time `json:"until"`    // the owner writes and sends nothing after this
-	Released bool      `json:"released"` // the owner has ended its run
+	Number int
+	Owner  string // a name for operators, and for isDead of [Acquire]
 
 	// TookOver is set if the previous owner has not released its lease. Its last calls may count against the rate limit
 	// of the current second.
-	TookOver bool `json:"-"`
+	TookOver bool
 
 	bucket blob.Bucket
 	folder string
+	token  string
+
+	mu    sync.Mutex
+	began moment // of the last renewal
 }
 
-// ErrLost is wrapped when another owner has taken over.
+// A record is the content of a lease's object.
+type record struct {
+	Number   int       `json:"number"`
+	Token    string    `json:"token"` // random; identifies the caller's own lease after a lost response
+	Owner    string    `json:"holder"`
+	Until    time.Time `json:"until"`
+	Released bool      `json:"released"` // the owner has ended its run
+}
+
+// ErrLost is wrapped when the lease has ended or another owner has taken over.
 var ErrLost = errors.New("another run has taken the import over")
 
 // A BusyError names the current owner of the lease.
 type BusyError struct {
 	Owner string
-	Until time.Time
+	Until time.Time // the end of the lease, unless its owner renews it
 }
 
 func (b *BusyError) Error() string {
-	return fmt.Sprintf("%s is working on it, until %s at the latest", b.Owner, b.Until.UTC().Format(time.RFC3339))
+	return b.Owner + " is working on it"
 }
 
-// Acquire acquires the lease of a folder until the given time. folder ends in a slash. isDead reports whether an
-// owner is known to have exited; with nil, a lease of another owner is valid until it expires. The error is a
-// [*BusyError] if another owner has the lease.
+// Acquire acquires the lease of a folder. folder ends in a slash. isDead reports whether an owner is known to have
+// exited; with nil, a lease of another owner is valid until it expires. The error is a [*BusyError] if another owner
+// has the lease.
+//
+// Acquire costs a list of the folder, in which all parts of one run count as one object, and two requests.
 func Acquire(
-	ctx context.Context, b blob.Bucket, folder, owner string, until time.Time, isDead func(owner string) bool,
+	ctx context.Context, b blob.Bucket, folder, owner string, isDead func(owner string) bool,
 ) (*Lease, error) {
-	last, err := lastLease(ctx, b, folder)
+	l := &Lease{Owner: owner, bucket: b, folder: folder, token: rand.Text(), began: now()}
+	highest, leases, err := numbers(ctx, b, folder)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("find the latest lease: %w", err)
 	}
-	if last != nil && !last.Released && time.Now().Before(last.Until) && (isDead == nil || !isDead(last.Owner)) {
-		return nil, &BusyError{Owner: last.Owner, Until: last.Until}
+	var last record
+	if len(leases) > 0 && leases[len(leases)-1].number == highest {
+		if last, err = readLease(ctx, b, folder, highest); err != nil {
+			return nil, fmt.Errorf("read the latest lease: %w", err)
+		}
+	} else {
+		last.Number, last.Released = highest, true // an operator or a lifecycle rule has removed it
 	}
-	l := &Lease{Number: 1, Token: rand.Text(), Owner: owner, Until: until, bucket: b, folder: folder}
-	if last != nil {
+	for {
+		if !last.Released && time.Now().Before(last.Until.Add(margin)) && (isDead == nil || !isDead(last.Owner)) {
+			return nil, &BusyError{Owner: last.Owner, Until: last.Until}
+		}
+		if err := l.Valid(); err != nil {
+			return nil, fmt.Errorf("acquire the lease: the store took more than %v", Lifetime)
+		}
 		l.Number, l.TookOver = last.Number+1, !last.Released
+		err := l.create(ctx)
+		if err == nil {
+			break
+		}
+		// The list was stale, or the create has succeeded and its response was lost.
+		current, readErr := readLease(ctx, b, folder, l.Number)
+		if readErr != nil || current.Token == "" {
+			return nil, fmt.Errorf("acquire the lease: %w", err)
+		}
+		if current.Token == l.token {
+			break
+		}
+		last = current
 	}
-	data, err := json.Marshal(l)
-	if err != nil {
-		return nil, err
-	}
-	err = b.Create(ctx, Key(folder, l.Number), data)
-	if err == nil {
-		return l, nil
-	}
-	// The create may have succeeded with its response lost.
-	current, readErr := readLease(ctx, b, folder, l.Number)
-	switch {
-	case readErr == nil && current.Token == l.Token:
-		return l, nil
-	case readErr == nil:
-		return nil, &BusyError{Owner: current.Owner, Until: current.Until}
-	default:
-		return nil, fmt.Errorf("acquire the lease: %w", err)
-	}
+	l.removeOld(ctx, leases)
+	return l, nil
 }
 
-// Release marks the lease as released, so that another owner need not wait for it to expire.
-func (l *Lease) Release(ctx context.Context) error {
-	l.Released = true
-	data, err := json.Marshal(l)
+// create creates the object of the lease.
+func (l *Lease) create(ctx context.Context) error {
+	data, err := l.record(l.began, false)
 	if err != nil {
 		return err
 	}
-	if err := l.bucket.Put(ctx, Key(l.folder, l.Number), strings.NewReader(string(data))); err != nil {
-		return fmt.Errorf("release the lease: %w", err)
+	return l.bucket.Create(ctx, Key(l.folder, l.Number), data)
+}
+
+// record returns the content of a lease that began then.
+func (l *Lease) record(began moment, released bool) ([]byte, error) {
+	return json.Marshal(record{
+		Number: l.Number, Token: l.token, Owner: l.Owner, Until: began.wall.Add(Lifetime).UTC(), Released: released,
+	})
+}
+
+// Until returns the end of the lease by the clock of this process, unless it is renewed.
+func (l *Lease) Until() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.began.wall.Add(Lifetime)
+}
+
+// left returns how much of the lease is left by the clock of this process. It is negative after the end.
+func (l *Lease) left() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return Lifetime - now().since(l.began)
+}
+
+// Valid returns an error that wraps [ErrLost] if the lease has ended by the clock of this process. It costs no request.
+func (l *Lease) Valid() error {
+	if l.left() > 0 {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%w, or may have: the lease expired at %s", ErrLost, l.Until().UTC().Format(time.RFC3339))
 }
 
 // Check returns an error that wraps [ErrLost] if another owner has taken the lease over, or if the lease has expired.
 func (l *Lease) Check(ctx context.Context) error {
-	if !time.Now().Before(l.Until) {
-		return fmt.Errorf("%w, or may have: the lease expired at %s", ErrLost, l.Until.UTC().Format(time.RFC3339))
+	if err := l.Valid(); err != nil {
+		return err
 	}
+	return l.CheckSuccessor(ctx)
+}
+
+// CheckSuccessor returns an error that wraps [ErrLost] if another owner has taken the lease over. The lease may have
+// expired: see [Lease.Guard] for what its owner may still write.
+func (l *Lease) CheckSuccessor(ctx context.Context) error {
 	_, err := l.bucket.Stat(ctx, Key(l.folder, l.Number+1))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -117,81 +203,145 @@ func (l *Lease) Check(ctx context.Context) error {
 	return ErrLost
 }
 
-func readLease(ctx context.Context, b blob.Bucket, folder string, number int) (*Lease, error) {
-	data, err := blob.ReadAll(ctx, b, Key(folder, number), maxLease)
-	if err != nil {
-		return nil, err
-	}
-	l := &Lease{bucket: b, folder: folder}
-	if err := json.Unmarshal(data, l); err != nil {
-		return nil, fmt.Errorf("read %q: %w", Key(folder, number), err)
-	}
-	l.Number = number
-	return l, nil
+// Keep renews the lease in the background until stop is called. kept ends with ctx, or with a cause that wraps
+// [ErrLost] when the lease ends because no renewal succeeded in time.
+func (l *Lease) Keep(ctx context.Context) (kept context.Context, stop func()) {
+	kept, lose := context.WithCancelCause(ctx)
+	renewing, cancel := context.WithCancel(context.WithoutCancel(ctx)) // the last writes follow the end of ctx
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		lose(l.renew(renewing))
+	}()
+	return kept, func() { cancel(); <-done }
 }
 
-// lastLease returns the lease with the highest number, or nil if there is no lease. Numbers have no gaps, so a binary
-// search finds it with two requests for each doubling of the number.
-func lastLease(ctx context.Context, b blob.Bucket, folder string) (*Lease, error) {
-	exists := func(n int) (bool, error) {
-		_, err := b.Stat(ctx, Key(folder, n))
-		if errors.Is(err, fs.ErrNotExist) {
-			return false, nil
-		}
-		return err == nil, err
-	}
-	low, high := 0, 1 // low exists or is 0, high does not exist
+// renew renews the lease until ctx ends. The error says that the lease was lost.
+func (l *Lease) renew(ctx context.Context) error {
+	wait := renewEvery
 	for {
-		ok, err := exists(high)
-		if err != nil {
-			return nil, fmt.Errorf("find the latest lease: %w", err)
+		timer := time.NewTimer(min(wait, l.left()))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
 		}
-		if !ok {
-			break
+		if err := l.Valid(); err != nil {
+			return err
 		}
-		low, high = high, 2*high
-	}
-	for high-low > 1 {
-		mid := (low + high) / 2
-		ok, err := exists(mid)
-		if err != nil {
-			return nil, fmt.Errorf("find the latest lease: %w", err)
-		}
-		if ok {
-			low = mid
-		} else {
-			high = mid
+		wait = renewAgain
+		if l.renewOnce(ctx) == nil {
+			wait = renewEvery
 		}
 	}
-	if low == 0 {
-		return leaseFromList(ctx, b, folder)
-	}
-	return readLease(ctx, b, folder, low)
 }
 
-// leaseFromList returns the lease with the highest number in any name in the work folder, or nil if there is no
-// number. It finds the latest lease if an operator or a lifecycle rule removed the first lease. A removed lease
-// counts as released.
-func leaseFromList(ctx context.Context, b blob.Bucket, folder string) (*Lease, error) {
-	highest := 0
-	for info, err := range b.List(ctx, folder, "") {
+// renewOnce writes the lease again. Only a response before the end of the lease counts: until then, another process
+// that reads the lease sees the earlier end or the later one, and waits for either.
+func (l *Lease) renewOnce(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, l.left())
+	defer cancel()
+	began := now()
+	data, err := l.record(began, false)
+	if err != nil {
+		return err
+	}
+	if err := l.Guard(l.bucket).Put(ctx, Key(l.folder, l.Number), strings.NewReader(string(data))); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now().since(l.began) < Lifetime {
+		l.began = began
+	}
+	return nil
+}
+
+// Release marks the lease as released, so that another owner need not wait for it to expire. Renewals must have been
+// stopped.
+func (l *Lease) Release(ctx context.Context) error {
+	data, err := l.record(now(), true)
+	if err == nil {
+		err = l.Guard(l.bucket).Put(ctx, Key(l.folder, l.Number), strings.NewReader(string(data)))
+	}
+	if err != nil {
+		return fmt.Errorf("release the lease: %w", err)
+	}
+	return nil
+}
+
+// removeOld removes leases that are older than keepFor, except the two highest. It ignores errors: the next owner
+// removes the rest.
+func (l *Lease) removeOld(ctx context.Context, leases []listed) {
+	removed := 0
+	for _, old := range leases {
+		isOld := !old.modified.IsZero() && time.Since(old.modified) > keepFor
+		if removed == maxRemoved || old.number >= l.Number-1 || !isOld {
+			return
+		}
+		if l.bucket.Delete(ctx, Key(l.folder, old.number)) != nil {
+			return
+		}
+		removed++
+	}
+}
+
+// A listed lease is what a list says about a lease.
+type listed struct {
+	number   int
+	modified time.Time
+}
+
+// numbers returns the highest fencing token in the names of a work folder, 0 if there is none, and the leases in the
+// order of their numbers. An operator or a lifecycle rule may have removed any of the objects.
+func numbers(ctx context.Context, b blob.Bucket, folder string) (highest int, leases []listed, err error) {
+	// The names of parts are TOKEN-NUMBER. The delimiter makes one entry of all parts of a run.
+	for info, err := range b.List(ctx, folder, "-") {
 		if err != nil {
-			return nil, fmt.Errorf("find the latest lease: %w", err)
+			return 0, nil, err
 		}
-		folder, name, _ := strings.Cut(strings.TrimPrefix(info.Key, folder), "/")
-		number, _, _ := strings.Cut(name, "-")
-		if n, err := strconv.Atoi(number); err == nil && (folder == "lease" || folder == "checkpoint" || folder == "parts") {
-			highest = max(highest, n)
+		kind, name, _ := strings.Cut(strings.TrimPrefix(info.Key, folder), "/")
+		token, _, _ := strings.Cut(name, "-")
+		number, err := strconv.Atoi(token)
+		if err != nil || !slices.Contains([]string{"lease", "checkpoint", "parts"}, kind) {
+			continue
+		}
+		highest = max(highest, number)
+		if kind == "lease" {
+			leases = append(leases, listed{number, info.Modified})
 		}
 	}
-	if highest == 0 {
-		return nil, nil //nolint:nilnil // no lease before the first run
-	}
-	l, err := readLease(ctx, b, folder, highest)
+	slices.SortFunc(leases, func(a, b listed) int { return cmp.Compare(a.number, b.number) })
+	return highest, leases, nil
+}
+
+// readLease returns a lease. A lease that was removed counts as released. A lease that cannot be read, or whose end is
+// later than a run can last, is damaged: it ends maxLife after it was written.
+func readLease(ctx context.Context, b blob.Bucket, folder string, number int) (record, error) {
+	r := record{Number: number, Released: true}
+	data, err := blob.ReadAll(ctx, b, Key(folder, number), maxLease)
 	if errors.Is(err, fs.ErrNotExist) {
-		return &Lease{Number: highest, Released: true}, nil
+		return r, nil
 	}
-	return l, err
+	if err != nil {
+		return r, err
+	}
+	r = record{}
+	unreadable := json.Unmarshal(data, &r) != nil
+	r.Number = number
+	if unreadable {
+		r.Token, r.Owner, r.Released = "-", "an unknown process", false
+	}
+	if !unreadable && (r.Released || r.Until.Before(time.Now().Add(maxLife))) {
+		return r, nil
+	}
+	info, err := b.Stat(ctx, Key(folder, number))
+	if errors.Is(err, fs.ErrNotExist) {
+		return record{Number: number, Released: true}, nil
+	}
+	r.Until = info.Modified.Add(maxLife)
+	return r, err
 }
 
 // Key returns the key of the lease with this number.

@@ -235,7 +235,7 @@ func (d Dir) Archive(ctx context.Context, l *lease.Lease, last *Checkpoint) (Nam
 			}
 		}
 		archived = d.Archived(m.Export.Version, m.Started)
-		if err := d.Bucket.Delete(ctx, d.finished(&m)); err != nil {
+		if err := m.removeMarks(ctx, d); err != nil {
 			return Names{}, nil, err
 		}
 		if n := len(m.Rounds); n > 0 {

@@ -89,7 +89,7 @@ func (d Dir) remove(ctx context.Context, keys []string) {
 	_ = removing.Wait() // its functions return no error
 }
 
-// Mark creates the object whose name marks the version as finished, see [Mark].
+// Mark creates the object whose name marks the version as finished, see [Mark]. It does not remove other marks.
 func (m *Manifest) Mark(ctx context.Context, d Dir) error {
 	key := d.finished(m)
 	if _, err := d.Bucket.Stat(ctx, key); !errors.Is(err, fs.ErrNotExist) {
@@ -97,6 +97,28 @@ func (m *Manifest) Mark(ctx context.Context, d Dir) error {
 	}
 	if err := d.Bucket.Put(ctx, key, strings.NewReader("")); err != nil {
 		return fmt.Errorf("write %q: %w", key, err)
+	}
+	return nil
+}
+
+// ReplaceMark is Mark, and removes the mark at key if it is another one.
+func (m *Manifest) ReplaceMark(ctx context.Context, d Dir, key string) error {
+	if err := m.Mark(ctx, d); err != nil || key == d.finished(m) {
+		return err
+	}
+	if err := d.Bucket.Delete(ctx, key); err != nil {
+		return fmt.Errorf("remove %q: %w", key, err)
+	}
+	return nil
+}
+
+// removeMarks removes the mark of the manifest, also one of the earlier form.
+func (m *Manifest) removeMarks(ctx context.Context, d Dir) error {
+	version, stat := m.Export.marks()
+	for _, key := range []string{d.finished(m), d.Export + finishedSuffix + version + stat + retrySuffix} {
+		if err := d.Bucket.Delete(ctx, key); err != nil {
+			return fmt.Errorf("remove %q: %w", key, err)
+		}
 	}
 	return nil
 }

@@ -19,9 +19,12 @@ const (
 	resultsSuffix  = ".results.ndjson"
 	failuresSuffix = ".failures.ndjson"
 	reportSuffix   = ".report.html"
-	workSuffix     = ".import/"
+	workSuffix     = WorkSuffix
 	httpSuffix     = ".http/"
 )
+
+// WorkSuffix ends the key of a work folder.
+const WorkSuffix = ".import/"
 
 // IsOutput reports whether key is the key of an object that this program writes. Such an object is not an export.
 func IsOutput(key string) bool {
@@ -76,18 +79,27 @@ func Sidecar(key string) (owner string, kind Kind) {
 }
 
 // A Mark is the content of the name of an empty object beside an export: the import of this version is finished. The
-// scheduler needs only the list to skip finished imports.
+// scheduler needs only the list to skip finished imports, until a round of retries is due.
 //
 //	exports/acme.jsonl.finished-0123456789ab0123456789ab         no records left to retry
-//	exports/acme.jsonl.finished-0123456789ab0123456789ab-retry   failed or unknown records left
+//	exports/acme.jsonl.finished-0123456789ab0123456789ab_hsp2q   failed records, and when they are due
+//	exports/acme.jsonl.finished-0123456789ab0123456789ab!hsp2q   unknown records only
+//	exports/acme.jsonl.finished-0123456789ab0123456789ab-retry   an earlier form: failed or unknown records
+//
+// The time is in minutes since 1970, in base 36: a longer name would not fit beside exports with long names.
 type Mark struct {
-	version, stat string // see [Export.marks]
-	Retry         bool
+	version, stat string    // see [Export.marks]
+	left          string    // retrySuffix, failedSuffix, unknownSuffix or empty
+	due           time.Time // zero for the earlier form
 }
 
 const (
 	finishedSuffix = ".finished-"
 	retrySuffix    = "-retry"
+	failedSuffix   = "_"
+	unknownSuffix  = "!"
+	markBase       = 36
+	markDigits     = 5
 	markBytes      = 6
 )
 
@@ -97,11 +109,28 @@ func ParseMark(key string) (export string, m Mark, ok bool) {
 	if i <= 0 {
 		return "", Mark{}, false
 	}
-	marks, retry := strings.CutSuffix(key[i+len(finishedSuffix):], retrySuffix)
+	marks := key[i+len(finishedSuffix):]
+	marks, left := marks[:min(len(marks), 4*markBytes)], marks[min(len(marks), 4*markBytes):]
 	if raw, err := hex.DecodeString(marks); err != nil || len(raw) != 2*markBytes {
 		return "", Mark{}, false
 	}
-	return key[:i], Mark{marks[:2*markBytes], marks[2*markBytes:], retry}, true
+	m = Mark{version: marks[:2*markBytes], stat: marks[2*markBytes:]}
+	if left == "" || left == retrySuffix {
+		m.left = left
+		return key[:i], m, true
+	}
+	if len(left) != 1+markDigits || left[:1] != failedSuffix && left[:1] != unknownSuffix {
+		return "", Mark{}, false
+	}
+	minutes, err := strconv.ParseUint(left[1:], markBase, 32)
+	m.left, m.due = left[:1], time.Unix(int64(minutes)*60, 0) //nolint:gosec // five digits
+	return key[:i], m, err == nil
+}
+
+// Due reports whether a round of retries may be due, so that the manifest must be read. With now, it ignores the wait.
+func (m Mark) Due(p RetryPolicy, now bool) bool {
+	hasRecords := m.left == retrySuffix || m.left == failedSuffix || m.left == unknownSuffix && p.Unknown
+	return hasRecords && (now || !time.Now().Before(m.due))
 }
 
 // IsOf reports whether m is about the listed version of the export.
@@ -118,10 +147,19 @@ func (m Mark) IsOf(listed blob.Info) bool {
 func (n Names) finished(m *Manifest) string {
 	version, stat := m.Export.marks()
 	key := n.Export + finishedSuffix + version + stat
-	if m.Counts.Failed+m.Counts.Unknown > 0 {
-		key += retrySuffix
+	left := failedSuffix
+	switch {
+	case m.left(RetryPolicy{Unknown: true}) == 0 || len(m.Rounds) >= maxRounds:
+		return key
+	case m.Counts.Failed == 0:
+		left = unknownSuffix
 	}
-	return key
+	due := m.Finished // for unknown records of an import that ended without RETRY_UNKNOWN
+	if !m.RetryAt.IsZero() {
+		due = m.RetryAt.Add(time.Minute - 1) // the name has whole minutes
+	}
+	minutes := strconv.FormatInt(max(0, due.Unix()/60), markBase)
+	return key + left + strings.Repeat("0", max(0, markDigits-len(minutes))) + minutes
 }
 
 // A Dir is a bucket and the names of the objects beside one export in it.
@@ -165,7 +203,7 @@ func (n Names) Archived(version string, started time.Time) Names {
 func (n Names) Longest() []string {
 	old := n.Archived("", time.Time{})
 	const maxNumber = 999_999
-	retries := &Manifest{Counts: outcome.Counts{Failed: 1}}
+	retries := &Manifest{Counts: outcome.Counts{Unknown: 1}}
 	return []string{
 		n.finished(retries),
 		old.Results(), old.Failures(), old.Report(), old.Manifest(), old.Progress(), old.earlier(),

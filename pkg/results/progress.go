@@ -23,6 +23,9 @@ const (
 // progressEvery is the shortest time between two writes of the progress during a run.
 const progressEvery = 5 * time.Second
 
+// refreshEvery is the longest time between two writes of the progress after the first.
+const refreshEvery = 20 * time.Second
+
 // A Progress is the progress of an import, for readers that need no checkpoint.
 type Progress struct {
 	State   State           `json:"state"`
@@ -36,6 +39,10 @@ type Progress struct {
 	Owner   string          `json:"holder,omitzero"` // of the lease, while the state is Running
 	Until   time.Time       `json:"until,omitzero"`  // of the lease
 	Updated time.Time       `json:"updated"`
+
+	// Died counts the consecutive runs, with the one in progress, that ended unexpectedly before their first outcome. A
+	// run raises it when it starts.
+	Died int `json:"died,omitzero"`
 
 	// Again is the earliest next run of a stopped import: one minute after the first of consecutive stops, doubled with
 	// each stop, at most an hour. Zero is now.

@@ -55,7 +55,7 @@ func dir(b blob.Bucket) results.Dir { return results.Dir{Bucket: b, Names: names
 // writer returns a Writer of a new import in b.
 func writer(t testing.TB, b blob.Bucket) *results.Writer {
 	t.Helper()
-	l, err := lease.Acquire(t.Context(), b, names.Work(), "me", time.Now().Add(time.Hour), nil)
+	l, err := lease.Acquire(t.Context(), b, names.Work(), "me", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func held(t testing.TB, b *blobtest.Bucket, number int) *lease.Lease {
 	t.Helper()
 	for {
 		isDead := func(string) bool { return true }
-		l, err := lease.Acquire(t.Context(), b, names.Work(), "test", time.Now().Add(time.Hour), isDead)
+		l, err := lease.Acquire(t.Context(), b, names.Work(), "test", isDead)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -293,7 +293,7 @@ func TestWriter_LeaseLost(t *testing.T) {
 		b := &blobtest.Bucket{}
 		w := writer(t, b)
 		isDead := func(string) bool { return true }
-		_, err := lease.Acquire(t.Context(), b, names.Work(), "other", time.Now().Add(time.Hour), isDead)
+		_, err := lease.Acquire(t.Context(), b, names.Work(), "other", isDead)
 		if err != nil {
 			t.Fatal(err)
 		}

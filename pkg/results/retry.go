@@ -97,7 +97,7 @@ func (d Dir) Merge(ctx context.Context, m Manifest, cp Checkpoint, p RetryPolicy
 		return m, err
 	}
 	var counts outcome.Counts
-	before := d.finished(&m)
+	before := m
 	m.Files = nil
 	lines := replaced(Lines(ctx, d.Bucket, d.Results()), d.PartLines(ctx, &cp), ahead)
 	results, err := put(ctx, d.Bucket, d.Results(), lines, func(line []byte) []byte {
@@ -137,10 +137,8 @@ func (d Dir) Merge(ctx context.Context, m Manifest, cp Checkpoint, p RetryPolicy
 	if err := d.SaveProgress(ctx, Finished, "", &last); err != nil {
 		return m, err
 	}
-	if after := d.finished(&m); after != before {
-		if err := d.Bucket.Delete(ctx, before); err != nil {
-			return m, fmt.Errorf("remove %q: %w", before, err)
-		}
+	if err := before.removeMarks(ctx, d); err != nil {
+		return m, err
 	}
 	return m, m.Mark(ctx, d)
 }

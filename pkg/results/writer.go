@@ -189,6 +189,7 @@ func (w *Writer) flushing(ctx context.Context) {
 			return // Close writes the rest
 		}
 		if !due {
+			w.refreshProgress(ctx)
 			continue
 		}
 		if err := w.flush(ctx); err != nil {
@@ -254,7 +255,8 @@ func (w *Writer) flush(ctx context.Context) error {
 // save writes a checkpoint and the progress from it, unless the lease is lost.
 func (w *Writer) save(ctx context.Context, cp Checkpoint) error {
 	err := w.persist(ctx, "checkpoint", func() error {
-		if err := w.lease.Check(ctx); err != nil {
+		// The name has the fencing token, so the lease may have expired while the store did not respond.
+		if err := w.lease.CheckSuccessor(ctx); err != nil {
 			return err
 		}
 		return writeJSON(ctx, w.dir.Bucket, w.dir.checkpoint(w.lease.Number), cp)
@@ -265,13 +267,29 @@ func (w *Writer) save(ctx context.Context, cp Checkpoint) error {
 	if time.Since(w.progressAt) < progressEvery || !cp.Runs[len(cp.Runs)-1].End.IsZero() {
 		return nil // the importer writes the progress at the end of the run
 	}
+	w.saveProgress(ctx, &cp)
+	return nil
+}
+
+// refreshProgress writes the progress of a run that has had no outcome for a while, because it is throttled or the
+// service does not respond. Otherwise readers would take the run for dead once the lease in the progress has ended.
+func (w *Writer) refreshProgress(ctx context.Context) {
+	if w.progressAt.IsZero() || time.Since(w.progressAt) < refreshEvery {
+		return
+	}
+	w.mu.Lock()
+	cp := w.cp.clone()
+	w.mu.Unlock()
+	w.saveProgress(ctx, &cp)
+}
+
+func (w *Writer) saveProgress(ctx context.Context, cp *Checkpoint) {
 	w.progressAt = time.Now()
-	p := ProgressOf(Running, "", &cp)
-	p.Owner, p.Until = w.lease.Owner, w.lease.Until
+	p := ProgressOf(Running, "", cp)
+	p.Owner, p.Until = w.lease.Owner, w.lease.Until()
 	if err := writeJSON(ctx, w.dir.Bucket, w.dir.Progress(), p); err != nil {
 		w.log.WarnContext(ctx, "progress not written", "err", err) // the checkpoint is enough
 	}
-	return nil
 }
 
 // persist repeats write until it succeeds, for up to patience. It does not repeat permanent errors.

@@ -33,10 +33,10 @@ func (s *Scheduler) HandleEvent(ctx context.Context, names ...[]string) Result {
 		case reason != "":
 			pass.Done = append(pass.Done, skipped(key, reason))
 		default:
-			todo = append(todo, job{entry: entry{key: key}, what: doStart})
+			todo = append(todo, job{entry: entry{key: key}, due: due{what: doStart}})
 		}
 	}
-	s.runJobs(ctx, &pass, todo, func(j job) {
+	s.runJobs(ctx, &pass, todo, func(ctx context.Context, j job) {
 		done, already := s.runJob(ctx, j, Action{})
 		if already {
 			done.Reason = "already imported"

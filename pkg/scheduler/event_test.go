@@ -77,7 +77,7 @@ func TestResultErr_StoppedImport(t *testing.T) {
 		if _, ok := errors.AsType[*scheduler.StoppedError](p.Err()); !ok || !strings.Contains(p.Err().Error(), acme) {
 			t.Errorf("got %v, want a StoppedError that names the export", p.Err())
 		}
-		w.Config.SecretKey = importertest.SecretKey
+		w.Config.SecretKey = importertest.Sign
 		broken := errors.New("the store is broken")
 		w.Store.Fail = func(op blobtest.Op) blobtest.Fault {
 			if strings.HasPrefix(op.Key, acme+".import/parts/") {

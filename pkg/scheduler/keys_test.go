@@ -24,7 +24,7 @@ import (
 
 // A foreign bucket lists objects beside its own whose keys the store cannot read.
 type foreign struct {
-	*blobtest.Bucket
+	blob.Bucket
 
 	keys []string // in one folder
 }
@@ -41,8 +41,8 @@ func (f foreign) List(ctx context.Context, prefix, delimiter string) iter.Seq2[b
 		}
 		for _, key := range f.keys {
 			if rest, ok := strings.CutPrefix(key, prefix); ok && rest != "" {
-				if folder, _, ok := strings.Cut(rest, "/"); ok && delimiter != "" {
-					all = append(all, blob.Info{Key: prefix + folder + "/"})
+				if common, ok := blob.CommonPrefix(key, prefix, delimiter); ok {
+					all = append(all, blob.Info{Key: common})
 					continue
 				}
 				all = append(all, blob.Info{Key: key, Size: 1, Modified: time.Now().Add(-time.Hour)})

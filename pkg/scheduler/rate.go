@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"groupimport/pkg/importer"
 	"groupimport/pkg/lease"
@@ -17,37 +16,38 @@ type RateBusyError struct {
 }
 
 func (e *RateBusyError) Error() string {
-	return fmt.Sprintf("%s uses the shared rate until %s at the latest", e.Owner, e.Until.UTC().Format(time.RFC3339))
+	return e.Owner + " uses the shared rate"
 }
 
 // Unwrap returns the [*lease.BusyError].
 func (e *RateBusyError) Unwrap() error { return e.BusyError }
 
-// acquireRate acquires the lease on the shared rate if [config.Config.OneAtATime] is set. The error is a
-// [*RateBusyError] if another process has the lease. Acquiring it again before release does nothing.
+// acquireRate acquires the lease on the shared rate if [config.Config.OneAtATime] is set. held is for what uses the
+// rate, see [importer.Importer.Hold]. The error is a [*RateBusyError] if another process has the lease. Acquiring it
+// again before release does nothing.
 //
 // The concurrency limits of platforms are not enough: not every account has them, and they never cover two functions.
-func (s *Scheduler) acquireRate(ctx context.Context) (release func(), err error) {
+func (s *Scheduler) acquireRate(ctx context.Context) (held context.Context, release func(), err error) {
 	if !s.Importer.Config.OneAtATime || s.rate != nil {
-		return func() {}, nil
+		return ctx, func() {}, nil
 	}
 	until := importer.RunUntil(ctx)
 	reserve := importer.FinalizeReserve(importer.Reserved(until))
 	folder := results.RateNames(s.Importer.Config.Prefix).Work()
-	s.rate, err = lease.Acquire(
-		ctx, s.Importer.Bucket, folder, s.Importer.OwnerName(), until.Add(importer.LeaseMargin), s.Importer.IsDead)
+	s.rate, err = lease.Acquire(ctx, s.Importer.Bucket, folder, s.Importer.OwnerName(), s.Importer.IsDead)
 	if busy, ok := errors.AsType[*lease.BusyError](err); ok {
-		return nil, &RateBusyError{busy}
+		return nil, nil, &RateBusyError{busy}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("acquire the shared rate: %w", err)
+		return nil, nil, fmt.Errorf("acquire the shared rate: %w", err)
 	}
-	s.Importer.TookOver(s.rate)
-	return func() {
+	held, stop := s.Importer.Hold(ctx, s.rate)
+	return held, func() {
+		stop()
 		ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), until.Add(-reserve/2))
 		defer cancel()
 		if err := s.rate.Release(ctx); err != nil {
-			s.log().WarnContext(ctx, "shared rate not released", "expires", s.rate.Until, "err", err)
+			s.log().WarnContext(ctx, "shared rate not released", "expires", s.rate.Until(), "err", err)
 		}
 		s.rate = nil
 	}, nil

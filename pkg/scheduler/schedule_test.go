@@ -70,7 +70,7 @@ func TestPass_StoppedImportBacksOff(t *testing.T) {
 		if tries < 24 || tries > 35 {
 			t.Errorf("got %d tries in a day, want about one an hour", tries)
 		}
-		w.Service.Key = importertest.SecretKey
+		w.Service.Key = importertest.Sign
 		if got, want := importertest.Text(w.Pass(scheduler.Action{Resume: true, Now: true})), "resume exports/acme.jsonl finished"; got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}

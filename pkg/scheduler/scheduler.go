@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"log/slog"
 	"math"
 	"path"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -44,12 +46,12 @@ func (s *Scheduler) log() *slog.Logger {
 // Import imports the export at key, see [importer.Importer.Import]. The error is a [*RateBusyError] if another
 // process uses the shared rate.
 func (s *Scheduler) Import(ctx context.Context, key string) (importer.Summary, error) {
-	release, err := s.acquireRate(ctx)
+	held, release, err := s.acquireRate(ctx)
 	if err != nil {
 		return importer.Summary{}, err
 	}
 	defer release()
-	return s.Importer.Import(ctx, key)
+	return s.Importer.Import(held, key)
 }
 
 // MissedAfter is the age from which an export without an import counts as missed by events. Events usually arrive
@@ -76,9 +78,9 @@ type Result struct {
 	Stopped int         `json:"stopped"`         // imports that wait for an operator, also if they are not due yet
 	Reason  string      `json:"reason,omitzero"` // why jobs are left
 
-	// OldestDue is the time in seconds for which no run has worked on the oldest due job when the pass begins, 0 if
-	// none is due. An import in progress has a few seconds: its run saves the progress.
-	OldestDue float64 `json:"oldestDue,omitzero"`
+	// OldestDue is how many seconds ago the job was due that has waited longest, 0 if none is due. A missed export is due
+	// from its upload on, an unfinished import from its last progress on, and a round of retries from its time on.
+	OldestDue float64 `json:"oldestDueSeconds,omitzero"`
 }
 
 // A JobResult is what a pass did for one import.
@@ -109,15 +111,9 @@ type entry struct {
 	work     bool      // has a work folder
 	results  bool      // has a results file
 	failures bool      // has a dead-letter file
-	finished bool      // has a mark for this version, see [results.Mark]
-	retry    bool      // the mark says that records are left to retry
-}
-
-// A due is the job of an import that is due.
-type due struct {
-	what    string    // empty if none is due
-	since   time.Time // when it became due, or a run last worked on it; zero if unknown
-	stopped bool      // the import is stopped, and its next attempt is not due yet
+	finished bool      // has a mark for this version
+	mark     results.Mark
+	markKey  string
 }
 
 func (f *entry) isGone() bool { return f.info.Key == "" }
@@ -125,15 +121,29 @@ func (f *entry) isGone() bool { return f.info.Key == "" }
 // A job is one import that a pass is to work on.
 type job struct {
 	entry
-	what string
+	due
 }
+
+// A due says what is to be done for an import.
+type due struct {
+	what    string    // empty for nothing
+	since   time.Time // when it became due, or a run last worked on it; zero if unknown
+	stopped bool      // the import is stopped, and its next attempt is not due yet
+	died    int       // see [results.Progress.Died]
+}
+
+// maxDied is the number of runs in a row that die before their first outcome after which an import is stopped for
+// diedWait. One is enough for it to go after the others.
+const (
+	maxDied  = 5
+	diedWait = time.Hour
+)
 
 // Pass runs the jobs that are due for all exports below [config.Config.Prefix], oldest export first, until ctx ends.
 //
-// The list costs one request for each 1,000 keys. An import has five or six keys: the export, the results, the
-// report, the work folder (one key), the mark of the finished version, and perhaps a
-// dead-letter file. A finished import without records to retry costs no further request. Other imports cost a few
-// requests each.
+// The list costs one request for each 1,000 keys, in any number of folders. An import has five or six keys: the export,
+// the results, the report, the work folder (one key), the mark of the finished version, and perhaps a dead-letter file.
+// A finished import costs no further request until a round of retries is due. Other imports cost a few requests each.
 //
 // The error is a [*RunError] about the list. The Result has the errors of single imports.
 func (s *Scheduler) Pass(ctx context.Context, a Action) (Result, error) {
@@ -156,28 +166,27 @@ func (s *Scheduler) Pass(ctx context.Context, a Action) (Result, error) {
 			}
 			continue
 		}
-		if f.finished && (!a.Retry || !f.retry) {
+		if f.finished && (!a.Retry || !f.mark.Due(s.Importer.Policy(), a.Now)) {
 			continue
 		}
 		group.Go(func() error {
 			d, err := s.dueJob(ctx, f, a)
-			what := d.what
 			mu.Lock()
 			defer mu.Unlock()
 			if d.stopped {
 				pass.Stopped++
 			}
-			if what != "" && !d.since.IsZero() {
-				pass.OldestDue = max(pass.OldestDue, time.Since(d.since).Seconds())
-			}
-			starts := what == doStart || what == doResume
+			starts := d.what == doStart || d.what == doResume
 			switch long := s.Importer.Fits(results.Names{Export: f.key}); {
 			case err != nil:
-				pass.Done = append(pass.Done, JobResult{Key: f.key, What: what, Error: err.Error()})
+				pass.Done = append(pass.Done, JobResult{Key: f.key, What: d.what, Error: err.Error()})
 			case starts && long != nil: // in every pass until the export is renamed
 				pass.Done = append(pass.Done, JobResult{Key: f.key, What: Skip, Reason: long.Error()})
-			case what != "":
-				todo = append(todo, job{f, what})
+			case d.what != "":
+				todo = append(todo, job{f, d})
+				if !d.since.IsZero() {
+					pass.OldestDue = max(pass.OldestDue, math.Round(time.Since(d.since).Seconds()))
+				}
 			}
 			return nil
 		})
@@ -185,9 +194,10 @@ func (s *Scheduler) Pass(ctx context.Context, a Action) (Result, error) {
 	_ = group.Wait() // its functions return no error
 	slices.SortFunc(pass.Done, func(a, b JobResult) int { return cmp.Compare(a.Key, b.Key) })
 	slices.SortFunc(todo, func(a, b job) int {
-		return cmp.Or(a.info.Modified.Compare(b.info.Modified), cmp.Compare(a.key, b.key))
+		return cmp.Or(
+			cmp.Compare(min(a.died, 1), min(b.died, 1)), a.info.Modified.Compare(b.info.Modified), cmp.Compare(a.key, b.key))
 	})
-	s.runJobs(ctx, &pass, todo, func(j job) {
+	s.runJobs(ctx, &pass, todo, func(ctx context.Context, j job) {
 		if done, already := s.runJob(ctx, j, a); !already {
 			pass.Done = append(pass.Done, done)
 			if done.State == results.Stopped {
@@ -197,12 +207,12 @@ func (s *Scheduler) Pass(ctx context.Context, a Action) (Result, error) {
 	})
 	s.log().InfoContext(ctx, "schedule pass", "resume", a.Resume, "retry", a.Retry,
 		"imports", pass.Imports, "done", len(pass.Done), "left", pass.Left, "stopped", pass.Stopped,
-		"oldest_due_seconds", math.Round(pass.OldestDue))
+		"oldest_due_seconds", pass.OldestDue)
 	return pass, nil
 }
 
 // runJobs calls do for each job, one after another, while there is time for another job.
-func (s *Scheduler) runJobs(ctx context.Context, pass *Result, todo []job, do func(job)) {
+func (s *Scheduler) runJobs(ctx context.Context, pass *Result, todo []job, do func(context.Context, job)) {
 	if len(todo) == 0 {
 		return
 	}
@@ -211,7 +221,7 @@ func (s *Scheduler) runJobs(ctx context.Context, pass *Result, todo []job, do fu
 		left(0, "time is up")
 		return
 	}
-	release, err := s.acquireRate(ctx)
+	ctx, release, err := s.acquireRate(ctx)
 	if busy, ok := errors.AsType[*RateBusyError](err); ok {
 		left(0, busy.Error())
 		return
@@ -227,24 +237,22 @@ func (s *Scheduler) runJobs(ctx context.Context, pass *Result, todo []job, do fu
 		case stop != nil:
 			left(n, stop.Reason)
 			return
+		case errors.Is(context.Cause(ctx), lease.ErrLost):
+			left(n, "the lease of the shared rate could not be renewed")
+			return
 		case ctx.Err() != nil, n > 0 && ok && time.Until(deadline) < 2*importer.Reserve:
 			left(n, "time is up")
 			return
 		}
-		do(j)
+		do(ctx, j)
 	}
 }
 
 // runJob runs one job. already is true if there was nothing left to do.
 func (s *Scheduler) runJob(ctx context.Context, j job, a Action) (done JobResult, already bool) {
 	done = JobResult{Key: j.key, What: j.what}
-	var sum importer.Summary
-	var err error
-	if j.what == doRetry {
-		sum, err = s.Importer.RetryRound(ctx, j.key, a.Now)
-	} else {
-		sum, err = s.Importer.Import(ctx, j.key)
-	}
+	s.log().InfoContext(ctx, "job starts", "key", j.key, "what", j.what)
+	sum, err := s.importOrRetry(ctx, j, a)
 	done.State, done.Reason, done.Counts = sum.State, sum.Reason, sum.Counts
 	busy, isBusy := errors.AsType[*lease.BusyError](err)
 	switch {
@@ -252,10 +260,26 @@ func (s *Scheduler) runJob(ctx context.Context, j job, a Action) (done JobResult
 		done.State, done.Reason, done.Owner = results.Running, busy.Error(), busy.Owner
 	case s.superseded(ctx, j, sum, err):
 		done.State, done.Reason = results.Waiting, cmp.Or(sum.Reason, "the export was replaced or removed")
+	case errors.Is(err, lease.ErrLost):
+		done.State, done.Reason = results.Waiting, err.Error()
 	case err != nil:
 		done.Error = err.Error()
 	}
 	return done, sum.Already && err == nil
+}
+
+// importOrRetry runs a job. A panic becomes its error, so that the other jobs of the pass run.
+func (s *Scheduler) importOrRetry(ctx context.Context, j job, a Action) (sum importer.Summary, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.log().ErrorContext(ctx, "panic", "key", j.key, "panic", p, "stack", string(debug.Stack()))
+			sum, err = importer.Summary{}, fmt.Errorf("a fault of the program, please report it with the log: panic: %v", p)
+		}
+	}()
+	if j.what == doRetry {
+		return s.Importer.RetryRound(ctx, j.key, a.Now)
+	}
+	return s.Importer.Import(ctx, j.key)
 }
 
 // skipped returns the result of an object that is not imported. It replaces bytes of the key that are not UTF-8: JSON
@@ -286,13 +310,14 @@ func (a *Action) isWhole(f entry) bool { return a.Whole == nil || f.isGone() || 
 
 // due is dueJob, also for exports that cannot be worked on now.
 func (s *Scheduler) due(ctx context.Context, f entry, a Action) (due, error) {
-	var d due
-	var err error
 	if a.Resume && !f.isGone() && !f.finished {
-		d, err = s.unfinished(ctx, f, a)
+		d, err := s.unfinished(ctx, f, a)
+		if d.what != "" || d.stopped || err != nil {
+			return d, err
+		}
 	}
-	if d.what != "" || d.stopped || err != nil || !a.Retry || !f.failures || !f.results {
-		return d, err
+	if !a.Retry || !f.failures || !f.results {
+		return due{}, nil
 	}
 	m, err := s.Importer.Dir(f.key).LoadManifest(ctx)
 	switch {
@@ -301,22 +326,41 @@ func (s *Scheduler) due(ctx context.Context, f entry, a Action) (due, error) {
 	case err != nil:
 		return due{what: doRetry}, err
 	case !m.Due(s.Importer.Policy(), a.Now):
-		return due{}, nil
+		if f.finished && !a.Now { // an earlier form, or a run died before it replaced the mark
+			err = m.ReplaceMark(ctx, s.Importer.Dir(f.key), f.markKey)
+		}
+		return due{}, err
 	}
 	p, err := s.Importer.Dir(f.key).LoadProgress(ctx)
-	switch {
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return due{what: doRetry}, err
-	case p.State == results.Stopped && !a.Now && time.Now().Before(p.Again):
+	}
+	return s.next(ctx, f.key, &p, due{what: doRetry, since: latest(m.RetryAt, m.Finished, p.Again, p.Updated)}, a)
+}
+
+// next returns d, or that the import is stopped. It stops an import whose runs die again and again.
+func (s *Scheduler) next(ctx context.Context, key string, p *results.Progress, d due, a Action) (due, error) {
+	d.died = p.Died
+	hasEnded := p.State == results.Running && time.Now().After(p.Until)
+	if hasEnded && p.Died >= maxDied && !a.Now {
+		p.State, p.Again = results.Stopped, time.Now().Add(diedWait).UTC()
+		p.Reason = fmt.Sprintf("%d runs in a row died before their first outcome: the log says why, perhaps there was "+
+			"not enough memory. The next run is in an hour. To give up, remove the export", p.Died)
+		if err := p.Save(ctx, s.Importer.Dir(key)); err != nil {
+			return due{}, err
+		}
+	}
+	if p.State == results.Stopped && !a.Now && time.Now().Before(p.Again) {
 		return due{stopped: true}, nil
 	}
-	return due{what: doRetry, since: latest(m.RetryAt, p.Again, p.Updated)}, nil
+	return d, nil
 }
 
 // unfinished returns whether to start or to resume an import.
 func (s *Scheduler) unfinished(ctx context.Context, f entry, a Action) (due, error) {
 	age := time.Since(f.info.Modified)
 	missed := age >= cmp.Or(a.Missed, MissedAfter) || age < -MissedAfter // the clock of the store may be wrong
+	resume := due{what: doResume, since: f.info.Modified}
 	start := func(ok bool) (due, error) {
 		if ok && missed {
 			return due{what: doStart, since: f.info.Modified}, nil
@@ -337,21 +381,19 @@ func (s *Scheduler) unfinished(ctx context.Context, f entry, a Action) (due, err
 				return due{}, err
 			}
 		} else if !errors.Is(err, fs.ErrNotExist) {
-			return due{what: doResume}, err
+			return resume, err
 		}
 	}
 	// There are no results of this version yet.
 	p, err := s.Importer.Dir(f.key).LoadProgress(ctx)
-	resume := due{what: doResume, since: latest(f.info.Modified, p.Again, p.Updated)}
+	resume.since = latest(f.info.Modified, p.Again, p.Updated)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return resume, nil // the first run died before it wrote any progress
 	case err != nil:
 		return resume, err
-	case p.State == results.Stopped && !a.Now && time.Now().Before(p.Again):
-		return due{stopped: true}, nil
 	case p.State != results.Finished:
-		return resume, nil
+		return s.next(ctx, f.key, &p, resume, a)
 	}
 	same, err := s.isOf(ctx, &p.Export, f, a)
 	if err != nil {
@@ -381,6 +423,7 @@ func (s *Scheduler) isOf(ctx context.Context, e *results.Export, f entry, a Acti
 // beside it, because their names begin with its name. Other exports whose names begin with it may be listed in
 // between.
 func (s *Scheduler) exports(ctx context.Context, prefix string) func(yield func(entry, error) bool) {
+	root := s.Importer.Config.Prefix
 	return func(yield func(entry, error) bool) {
 		var open []*entry // further objects beside these may follow; each key is a prefix of the next key
 		flush := func(key string) bool {
@@ -394,7 +437,7 @@ func (s *Scheduler) exports(ctx context.Context, prefix string) func(yield func(
 			return true
 		}
 		var folders []string
-		for info, err := range s.Importer.Bucket.List(ctx, prefix, "/") {
+		for info, err := range s.list(ctx, prefix) {
 			if err != nil {
 				yield(entry{}, err)
 				return
@@ -406,7 +449,7 @@ func (s *Scheduler) exports(ctx context.Context, prefix string) func(yield func(
 			if of, mark, ok := results.ParseMark(info.Key); ok {
 				f := openAt(&open, of)
 				if mark.IsOf(f.info) {
-					f.finished, f.retry = true, mark.Retry
+					f.finished, f.mark, f.markKey = true, mark, info.Key
 				}
 				continue
 			}
@@ -425,11 +468,10 @@ func (s *Scheduler) exports(ctx context.Context, prefix string) func(yield func(
 				}
 				continue
 			}
-			root := s.Importer.Config.Prefix
-			if info.Key == results.RateNames(root).Work() || info.Key == results.ResponsesFolder(root) {
-				continue // holds no exports, and grows
+			if info.Key == results.RateNames(root).Work() {
+				continue // holds no exports
 			}
-			if strings.HasSuffix(info.Key, "/") {
+			if strings.HasSuffix(info.Key, results.WorkSuffix) { // a folder of the user
 				folders = append(folders, info.Key)
 				continue
 			}
@@ -445,6 +487,29 @@ func (s *Scheduler) exports(ctx context.Context, prefix string) func(yield func(
 				if !yield(f, err) {
 					return
 				}
+			}
+		}
+	}
+}
+
+// list yields the objects below prefix in all folders, and work folders as one entry each. It leaves out the saved
+// responses, which grow.
+func (s *Scheduler) list(ctx context.Context, prefix string) iter.Seq2[blob.Info, error] {
+	responses := results.ResponsesFolder(s.Importer.Config.Prefix)
+	return func(yield func(blob.Info, error) bool) {
+		for after := ""; ; {
+			var skip string
+			for info, err := range blob.ListAfter(ctx, s.Importer.Bucket, prefix, results.WorkSuffix, after) {
+				if err == nil && strings.HasPrefix(info.Key, responses) {
+					skip = strings.TrimSuffix(responses, "/") + "0" // the key after all that begin with the folder
+					break
+				}
+				if !yield(info, err) {
+					return
+				}
+			}
+			if after = skip; after == "" {
+				return
 			}
 		}
 	}

@@ -82,6 +82,12 @@ func (c *Client) attempt(ctx context.Context, p *permit, command string, body []
 	if !sent {
 		a.verdict = notSent
 	}
+	if errors.Is(err, errGate) { // says nothing about the service
+		if p.probe {
+			c.breaker.cancelProbe()
+		}
+		return a
+	}
 	if a.verdict == accepted || a.verdict == inUse {
 		c.accepted.Add(1)
 		if command == importGroup {
@@ -135,7 +141,7 @@ func (c *Client) exchange(ctx context.Context, p *permit, command, sig string, b
 	defer c.used()
 	h := c.route.pick()
 	resp, sent, err = c.roundTrip(attemptCtx, p, h, command, sig, body)
-	if !sent && c.route.failed(h) && attemptCtx.Err() == nil {
+	if !sent && !errors.Is(err, errGate) && c.route.failed(h) && attemptCtx.Err() == nil {
 		first := err
 		h = h.other()
 		if resp, sent, err = c.roundTrip(attemptCtx, p, h, command, sig, body); !sent {
@@ -165,13 +171,15 @@ func (c *Client) roundTrip(ctx context.Context, p *permit, h host, command, sig 
 	})
 	u := *c.urls[h][command]
 	u.RawQuery += url.QueryEscape(sig) + "&random=" + strconv.FormatUint(uint64(rand.Uint32()), 10)
+	newBody := func() (io.ReadCloser, error) { return gatedBody{bytes.NewReader(body), gateOf(ctx)}, nil }
+	reqBody, _ := newBody() // cannot fail
 	req := (&http.Request{
 		Method:        http.MethodPost,
 		URL:           &u,
 		Host:          u.Host,
 		Header:        header,
-		Body:          io.NopCloser(bytes.NewReader(body)),
-		GetBody:       func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },
+		Body:          reqBody,
+		GetBody:       newBody,
 		ContentLength: int64(len(body)),
 	}).WithContext(tracedCtx)
 
@@ -181,7 +189,7 @@ func (c *Client) roundTrip(ctx context.Context, p *permit, h host, command, sig 
 		// connection: if a kept-alive connection turns out to be closed before a byte was written, the transport dials
 		// again.
 		dial, ok := errors.AsType[*net.OpError](err)
-		never := requested.Load() && !connected.Load() || ok && dial.Op == "dial"
+		never := requested.Load() && !connected.Load() || ok && dial.Op == "dial" || errors.Is(err, errGate)
 		return response{}, !never, c.clean(ctx, err, sig)
 	}
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
@@ -199,6 +207,8 @@ func (c *Client) roundTrip(ctx context.Context, p *permit, h host, command, sig 
 // unwrapping would reveal the secrets. ctx is the attempt's.
 func (c *Client) clean(ctx context.Context, err error, sig string) error {
 	switch {
+	case errors.Is(err, errGate):
+		return err
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return fmt.Errorf("no response within %v", AttemptTimeout)
 	case ctx.Err() != nil:

@@ -256,12 +256,13 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 
 // List yields objects without versions. A page shows the bucket as it is when the page is requested.
 func (b *Bucket) List(ctx context.Context, prefix, delimiter string) iter.Seq2[blob.Info, error] {
+	return b.ListAfter(ctx, prefix, delimiter, "")
+}
+
+// ListAfter is List from a key on, see [blob.ListAfter].
+func (b *Bucket) ListAfter(ctx context.Context, prefix, delimiter, after string) iter.Seq2[blob.Info, error] {
 	return func(yield func(blob.Info, error) bool) {
-		if err := blob.CheckDelimiter(delimiter); err != nil {
-			yield(blob.Info{}, fmt.Errorf("list %q: %w", prefix, err))
-			return
-		}
-		after := ""
+		after := after
 		for {
 			fault, err := b.begin(ctx, List, prefix)
 			if err == nil && !fault.Applied {
@@ -295,15 +296,14 @@ func (b *Bucket) page(prefix, delimiter, after string) (page []blob.Info, more b
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, key := range slices.Sorted(maps.Keys(b.objects)) {
-		rest, ok := strings.CutPrefix(key, prefix)
-		if !ok || key <= after {
+		if !strings.HasPrefix(key, prefix) || key <= after {
 			continue
 		}
 		o := b.objects[key]
 		info := blob.Info{Key: key, Size: int64(len(o.data)), Modified: o.modified}
-		if i := strings.Index(rest, "/"); delimiter != "" && i >= 0 {
-			info = blob.Info{Key: prefix + rest[:i+1]}
-			if info.Key == after {
+		if common, ok := blob.CommonPrefix(key, prefix, delimiter); ok {
+			info = blob.Info{Key: common}
+			if common <= after {
 				continue
 			}
 		}

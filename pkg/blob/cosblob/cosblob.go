@@ -80,6 +80,7 @@ type Bucket struct {
 	client     *cos.Client
 	seen       atomic.Bool // the bucket is known to exist
 	unversed   atomic.Bool // the bucket is known to have never had versioning
+	ungrouped  atomic.Bool // the service is known not to take a delimiter of several characters
 	partsLimit int         // maxParts, except in tests
 }
 
@@ -207,15 +208,20 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 
 // List may include new or deleted objects late. It omits objects whose keys end in a slash, which the
 // console creates for folders.
+//
+// The documents call the delimiter a single character (cloud.tencent.com/document/product/436/7734, 2024-06-03), the
+// service's model, S3, takes any string. If the service does not take a longer one, List lists all objects and groups
+// them itself.
 func (b *Bucket) List(ctx context.Context, prefix, delimiter string) iter.Seq2[blob.Info, error] {
+	return b.ListAfter(ctx, prefix, delimiter, "")
+}
+
+// ListAfter is List from a key on, see [blob.ListAfter].
+func (b *Bucket) ListAfter(ctx context.Context, prefix, delimiter, after string) iter.Seq2[blob.Info, error] {
 	return func(yield func(blob.Info, error) bool) {
-		if err := blob.CheckDelimiter(delimiter); err != nil {
-			yield(blob.Info{}, fmt.Errorf("list %q: %w", prefix, err))
-			return
-		}
-		marker, last := "", ""
+		marker, last := after, after
 		for {
-			p, err := b.page(ctx, prefix, delimiter, marker)
+			p, err := b.groupedPage(ctx, prefix, delimiter, marker)
 			if err == nil && p.more && p.next <= marker {
 				err = fmt.Errorf("the page after %q has no marker of the next page", marker)
 			}
@@ -224,8 +230,11 @@ func (b *Bucket) List(ctx context.Context, prefix, delimiter string) iter.Seq2[b
 				return
 			}
 			for _, info := range p.infos {
+				if common, ok := blob.CommonPrefix(info.Key, prefix, delimiter); ok {
+					info = blob.Info{Key: common}
+				}
 				if info.Key <= last {
-					continue // the folder at the end of the previous page
+					continue // the folder at the end of the previous page, or one that List groups itself
 				}
 				if ctx.Err() != nil {
 					yield(blob.Info{}, fmt.Errorf("list %q: %w", prefix, context.Cause(ctx)))
@@ -242,6 +251,32 @@ func (b *Bucket) List(ctx context.Context, prefix, delimiter string) iter.Seq2[b
 			marker = p.next
 		}
 	}
+}
+
+// groupedPage returns a page of a list. It asks without the delimiter if the service does not take it.
+func (b *Bucket) groupedPage(ctx context.Context, prefix, delimiter, marker string) (page, error) {
+	if len(delimiter) > 1 && b.ungrouped.Load() {
+		return b.page(ctx, prefix, "", marker)
+	}
+	p, err := b.page(ctx, prefix, delimiter, marker)
+	if len(delimiter) <= 1 || err == nil && p.isGrouped(prefix, delimiter) {
+		return p, err
+	}
+	refused, ok := errors.AsType[*refusal](err)
+	if err != nil && (!ok || refused.status != http.StatusBadRequest) {
+		return p, err
+	}
+	b.ungrouped.Store(true)
+	return b.page(ctx, prefix, "", marker)
+}
+
+// isGrouped reports whether the service has grouped all objects of the page by the delimiter.
+func (p *page) isGrouped(prefix, delimiter string) bool {
+	return !slices.ContainsFunc(p.infos, func(info blob.Info) bool {
+		isFolder := info == blob.Info{Key: info.Key}
+		common, ok := blob.CommonPrefix(info.Key, prefix, delimiter)
+		return ok != isFolder || isFolder && common != info.Key
+	})
 }
 
 // A page is one response of a list.

@@ -54,6 +54,47 @@ func TestBucket(t *testing.T) {
 	}
 }
 
+// TestList_LongDelimiter lists with a delimiter of several characters, which the documents do not mention.
+func TestList_LongDelimiter(t *testing.T) {
+	t.Parallel()
+	objects := new(blobtest.Bucket)
+	for n := range 1500 {
+		key := fmt.Sprintf("x.y/%04d.jsonl.import/%d", n/3, n)
+		if n%7 == 0 {
+			key = fmt.Sprintf("x.y/%04d.jsonl", n/3)
+		}
+		if err := objects.Put(t.Context(), key, strings.NewReader("")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keys := func(b blob.Bucket) (keys []string) {
+		for info, err := range b.List(t.Context(), "x", ".import/") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			keys = append(keys, info.Key)
+		}
+		return keys
+	}
+	want := keys(objects)
+	for _, long := range []costest.LongDelimiter{"", costest.Refused, costest.Ignored, costest.FirstCounts} {
+		for _, noMarker := range []bool{false, true} {
+			server := costest.New(costest.Options{
+				Objects: objects, Keys: []costest.Key{key}, LongDelimiter: long, NoNextMarker: noMarker,
+			})
+			t.Cleanup(func() { server.Close() })
+			s := httptest.NewServer(server)
+			t.Cleanup(s.Close)
+			b := open(t, cosblob.Config{Endpoint: s.URL})
+			for range 2 {
+				if got := keys(b); !slices.Equal(got, want) {
+					t.Errorf("%q, no marker %v: got %d keys, want %d", long, noMarker, len(got), len(want))
+				}
+			}
+		}
+	}
+}
+
 func open(t *testing.T, config cosblob.Config) *cosblob.Bucket {
 	t.Helper()
 	config.Bucket, config.Region = "groups-1250000000", "ap-guangzhou"

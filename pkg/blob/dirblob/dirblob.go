@@ -244,10 +244,6 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 // List holds the names in one folder and in those above it in memory.
 func (b *Bucket) List(ctx context.Context, prefix, delimiter string) iter.Seq2[blob.Info, error] {
 	return func(yield func(blob.Info, error) bool) {
-		if err := blob.CheckDelimiter(delimiter); err != nil {
-			yield(blob.Info{}, fmt.Errorf("list %q: %w", prefix, err))
-			return
-		}
 		if ctx.Err() != nil {
 			yield(blob.Info{}, context.Cause(ctx))
 			return
@@ -256,7 +252,7 @@ func (b *Bucket) List(ctx context.Context, prefix, delimiter string) iter.Seq2[b
 		if dir != "" && (!fs.ValidPath(strings.TrimSuffix(dir, "/")) || strings.ContainsRune(dir, 0)) {
 			return // no key has this prefix
 		}
-		l := lister{b, prefix, delimiter, yield}
+		l := lister{b, prefix, delimiter, yield, ""}
 		l.walk(ctx, dir)
 	}
 }
@@ -266,6 +262,7 @@ type lister struct {
 
 	prefix, delimiter string
 	yield             func(blob.Info, error) bool
+	common            string // the last common prefix yielded
 }
 
 // walk yields the entries of dir, the beginning of a key that is empty or ends in a slash. It reports
@@ -285,14 +282,16 @@ func (l *lister) walk(ctx context.Context, dir string) bool {
 		if !strings.HasPrefix(key, l.prefix) {
 			continue
 		}
-		isDir := strings.HasSuffix(name, "/")
+		common, ok := blob.CommonPrefix(key, l.prefix, l.delimiter)
 		switch {
-		case isDir && l.delimiter == "":
-			if !l.walk(ctx, key) {
+		case ok && common == l.common:
+		case ok:
+			l.common = common
+			if !l.yield(blob.Info{Key: common}, nil) {
 				return false
 			}
-		case isDir:
-			if !l.yield(blob.Info{Key: key}, nil) {
+		case strings.HasSuffix(name, "/"):
+			if !l.walk(ctx, key) {
 				return false
 			}
 		default:

@@ -202,15 +202,19 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 
 // List holds a page of 1,000 entries in memory.
 func (b *Bucket) List(ctx context.Context, prefix, delimiter string) iter.Seq2[blob.Info, error] {
+	return b.ListAfter(ctx, prefix, delimiter, "")
+}
+
+// ListAfter is List from a key on, see [blob.ListAfter].
+func (b *Bucket) ListAfter(ctx context.Context, prefix, delimiter, after string) iter.Seq2[blob.Info, error] {
 	return func(yield func(blob.Info, error) bool) {
-		if err := blob.CheckDelimiter(delimiter); err != nil {
-			yield(blob.Info{}, fmt.Errorf("list %q: %w", prefix, err))
-			return
-		}
 		// Keys are URL-encoded because XML cannot represent every character of a key.
 		in := &s3.ListObjectsV2Input{Bucket: &b.name, Prefix: &prefix, EncodingType: types.EncodingTypeUrl}
 		if delimiter != "" {
 			in.Delimiter = &delimiter
+		}
+		if after != "" {
+			in.StartAfter = &after
 		}
 		for {
 			out, err := b.client.ListObjectsV2(ctx, in)
@@ -225,6 +229,9 @@ func (b *Bucket) List(ctx context.Context, prefix, delimiter string) iter.Seq2[b
 				return
 			}
 			for _, info := range page {
+				if info.Key <= after {
+					continue // a folder that not every server leaves out
+				}
 				if !yield(info, nil) {
 					return
 				}

@@ -20,11 +20,12 @@ import (
 	"groupimport/pkg/tim"
 )
 
+// The export, the app, its key and the rate in calls per second.
 const (
-	Key       = "exports/acme.jsonl" // of the export
-	App       = 1400000001           // SDKAppID
-	SecretKey = "a key for simulations"
-	Rate      = 190 // calls per second
+	Key  = "exports/acme.jsonl"
+	App  = 1400000001
+	Sign = "a key for simulations"
+	Rate = 190
 )
 
 // Names are the names of the objects beside the export.
@@ -44,9 +45,9 @@ func New(t *testing.T) *World {
 	t.Helper()
 	return &World{
 		T: t, Store: &blobtest.Bucket{}, Owner: "a test",
-		Service: &emulator.Service{SDKAppID: App, Key: SecretKey, Latency: 20 * time.Millisecond},
+		Service: &emulator.Service{SDKAppID: App, Key: Sign, Latency: 20 * time.Millisecond},
 		Config: config.Config{
-			SDKAppID: App, Admin: "administrator", SecretKey: SecretKey, Endpoint: "https://im.invalid", Rate: Rate,
+			SDKAppID: App, Admin: "administrator", SecretKey: Sign, Endpoint: "https://im.invalid", Rate: Rate,
 			Limits: group.DocumentLimits, MaxAttempts: 5, StopShare: 0.5,
 		},
 	}
@@ -64,6 +65,11 @@ func (w *World) PutAt(key string, lines ...string) {
 	if err := w.Store.Put(w.T.Context(), key, strings.NewReader(strings.Join(lines, "\n"))); err != nil {
 		w.T.Fatal(err)
 	}
+}
+
+// Dir returns the objects beside the export at key.
+func (w *World) Dir(key string) results.Dir {
+	return results.Dir{Bucket: w.Store, Names: results.Names{Export: key}}
 }
 
 // Importer returns the importer of a new process.

@@ -60,12 +60,27 @@ type Options struct {
 	Versioning   string        // Enabled or Suspended: x-cos-forbid-overwrite is ignored then; empty: never had any
 	ListLag      time.Duration // objects are listed so long after they were written
 	NoNextMarker bool          // lists do not tell where they go on
-	NoCRC64      bool          // answers have no x-cos-hash-crc64ecma, as those of servers that are not COS
+
+	// LongDelimiter says what becomes of a delimiter of several characters: it is refused, ignored, or the first
+	// character counts alone. Empty means that it is a delimiter like any other.
+	LongDelimiter LongDelimiter
+
+	NoCRC64 bool // answers have no x-cos-hash-crc64ecma, as those of servers that are not COS
 
 	// Fail says what goes wrong with a request that is signed well; nil and the zero Fault mean nothing. It
 	// is called concurrently if requests come so.
 	Fail func(Request) Fault
 }
+
+// A LongDelimiter is a value of [Options.LongDelimiter].
+type LongDelimiter string
+
+// The values of [Options.LongDelimiter].
+const (
+	Refused     LongDelimiter = "refused"
+	Ignored     LongDelimiter = "ignored"
+	FirstCounts LongDelimiter = "the first character counts"
+)
 
 // A Key is a secret ID with its key, and with a token if it is temporary.
 type Key struct {
@@ -669,12 +684,22 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request, _ Fault) error {
 	res.Name, res.EncodingType, res.MaxKeys = "bucket", q.Get("encoding-type"), limit
 	res.Prefix, res.Marker, res.Delimiter = encode(q.Get("prefix")), encode(q.Get("marker")), encode(q.Get("delimiter"))
 
-	last := ""
-	for info, err := range s.options.Objects.List(r.Context(), q.Get("prefix"), q.Get("delimiter")) {
+	last, delimiter := "", q.Get("delimiter")
+	if len(delimiter) > 1 {
+		switch s.options.LongDelimiter {
+		case Refused:
+			return fail(http.StatusBadRequest, "InvalidArgument")
+		case Ignored:
+			delimiter = ""
+		case FirstCounts:
+			delimiter = delimiter[:1]
+		}
+	}
+	for info, err := range s.options.Objects.List(r.Context(), q.Get("prefix"), delimiter) {
 		if err != nil {
 			return err
 		}
-		isFolder := strings.HasSuffix(info.Key, "/")
+		isFolder := info == blob.Info{Key: info.Key}
 		if info.Key <= q.Get("marker") || !isFolder && time.Since(info.Modified) < s.options.ListLag {
 			continue
 		}
