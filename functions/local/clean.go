@@ -44,8 +44,8 @@ func clean(p []byte) []byte {
 }
 
 // isUnsafe reports whether a terminal may take r for a command, or show the text around it in another order or on
-// another line: control characters, also those of C1 (ECMA-48), marks of the direction (Unicode Standard Annex #9, table
-// 3), and separators of lines and paragraphs. The lines of the command itself need line feeds and tabs.
+// another line: control characters, also those of C1 (ECMA-48), marks of the direction (Unicode Standard Annex #9), and
+// separators of lines and paragraphs. The lines of the command itself need line feeds and tabs.
 func isUnsafe(r rune) bool {
 	return unicode.IsControl(r) && r != '\n' && r != '\t' ||
 		unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp)

@@ -64,7 +64,8 @@ func FuzzShellFile(f *testing.F) {
 		f.Skip("there is no bash on this machine")
 	}
 	for _, name := range []string{
-		"a.jsonl", "a b'c\"d.jsonl", "-rf", "--", "a\nb", "a\x1b[2J\\'", "群\u202e组", "\xff\x9b", "$(x)`y`", "!!", "~", "*", "#a",
+		"a.jsonl", "a b'c\"d.jsonl", "-rf", "--", "a\nb", "a\x1b[2J\\'", "群\u202e组", "\xff\x9b",
+		"$(x)`y`", "!!", "~", "*", "#a",
 	} {
 		f.Add(name)
 	}

@@ -117,6 +117,10 @@ func TestExportOf(t *testing.T) {
 		"a.jsonl.0123456789ab.import/manifest":            "a.jsonl",
 		"a.jsonl.finished-0123456789ab0123456789ab":       "a.jsonl",
 		"a.jsonl.finished-0123456789ab0123456789ab-retry": "a.jsonl",
+		"backup.import/":                                  "", // another folder of this name
+		"backup.import/kept.jsonl":                        "",
+		"backup.import/kept.jsonl.results.ndjson":         "backup.import/kept.jsonl",
+		"backup.import/kept.jsonl.import/progress":        "backup.import/kept.jsonl",
 		"a.jsonl":                   "",
 		".http/20261122/0123456789": "",
 	} {

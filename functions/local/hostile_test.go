@@ -58,10 +58,16 @@ var traps = []trap{
 	{"escape\x1b[2J\u202e\u009b.jsonl", content("x"), `escape\x1b[2J\u202e\u009b.jsonl": `},
 	{"line\nbreak.jsonl", content("x"), `"line\nbreak.jsonl": `},
 	{"-rf.jsonl", content("x"), "-rf.jsonl: start: "},
-	{"field.jsonl", content(`{"a\u001b[2J\u202e\n":1,"Type":"Public","Name":"F"}` + "\n"), "field.jsonl: start: finished: 0 imported, 1 rejected"},
+	{
+		"field.jsonl", content(`{"a\u001b[2J\u202e\n":1,"Type":"Public","Name":"F"}` + "\n"),
+		"field.jsonl: start: finished: 0 imported, 1 rejected",
+	},
 	{strings.Repeat("n", 249) + ".jsonl", content("x"), "name too long for the names of the results"},
 	{"unreadable.jsonl", func(name string) error { return os.WriteFile(name, []byte("x"), 0) }, "unreadable.jsonl: "},
-	{"out.jsonl", func(name string) error { return os.Symlink("/etc/passwd", name) }, "ignored: it is a link to outside its folder"},
+	{
+		"out.jsonl", func(name string) error { return os.Symlink("/etc/passwd", name) },
+		"ignored: it is a link to outside its folder",
+	},
 	{"circle.jsonl", func(name string) error { return os.Symlink("circle.jsonl", name) }, ""},
 	{"report.jsonl.report.html", content("<script>"), ""},
 	{".cache.tmp", content("of another program"), ""},
@@ -200,12 +206,26 @@ func TestCommands_HostileNamesAreSafeOnATerminal(t *testing.T) {
 		}
 	}
 	for _, args := range [][]string{
-		{"validate", dir}, {"validate", "--json", dir}, {"validate", "--map", filepath.Join(dir, bad+".jq"), dir},
-		{"validate", "--encoding", bad, dir}, {"validate", "--map", bad, dir}, {"validate", "--" + bad}, {bad},
-		{"import", dir}, {"import", "--json", dir}, {"import", filepath.Join(dir, bad)},
-		{"retry", "--now", dir}, {"retry", bad}, {"watch", bad}, {"serve", bad}, {"report", dir}, {"report", bad},
-		{"demo", "--groups", "1", "--dir", filepath.Join(dir, bad)}, {"emulator", "--faults", bad},
-		{"help", bad}, {"completion", bad},
+		{"validate", dir},
+		{"validate", "--json", dir},
+		{"validate", "--map", filepath.Join(dir, bad+".jq"), dir},
+		{"validate", "--encoding", bad, dir},
+		{"validate", "--map", bad, dir},
+		{"validate", "--" + bad},
+		{bad},
+		{"import", dir},
+		{"import", "--json", dir},
+		{"import", filepath.Join(dir, bad)},
+		{"retry", "--now", dir},
+		{"retry", bad},
+		{"watch", bad},
+		{"serve", bad},
+		{"report", dir},
+		{"report", bad},
+		{"demo", "--groups", "1", "--dir", filepath.Join(dir, bad)},
+		{"emulator", "--faults", bad},
+		{"help", bad},
+		{"completion", bad},
 	} {
 		var stdout, stderr bytes.Buffer
 		tool := newTool(func(name string) string { return env[name] }, strings.NewReader(""), &stdout, &stderr)

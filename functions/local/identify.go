@@ -94,8 +94,8 @@ func identify(
 	return err
 }
 
-// identifyNow is identify for the export of a command that has nothing else to do, if it is large and its version is not
-// known.
+// identifyNow is identify for the export of a command that has nothing else to do, if it is large and its version is
+// not known.
 func identifyNow(ctx context.Context, bucket *dirblob.Bucket, key, name string, m *meter) error {
 	info, err := bucket.Peek(ctx, key, 0)
 	if err != nil || info.Version != "" || info.Size <= maxSilent {

@@ -172,8 +172,10 @@ func TestServe_TLS(t *testing.T) {
 	t.Parallel()
 	d := newWorkspace(t, 1, true)
 	for _, args := range [][]string{
-		{"req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1",
-			"-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"},
+		{
+			"req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1",
+			"-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem",
+		},
 	} {
 		cmd := exec.CommandContext(t.Context(), "openssl", args...)
 		cmd.Dir = d.dir

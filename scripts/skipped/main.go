@@ -24,7 +24,12 @@ func main() {
 }
 
 // An event is a line of go test -json, see "go doc test2json".
-type event struct{ Action, Package, Test, Output, ImportPath string }
+type event struct {
+	Action  string `json:"Action"`
+	Package string `json:"Package"`
+	Test    string `json:"Test"`
+	Output  string `json:"Output"`
+}
 
 // errFailed says that a test, a package or a build failed. Its output shows why.
 var errFailed = errors.New("tests failed")

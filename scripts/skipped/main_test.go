@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"strings"
 	"testing"
 )
@@ -38,7 +39,7 @@ func TestShow(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			var out strings.Builder
-			if err := show(&out, strings.NewReader(row.events)); err != row.err || out.String() != row.want {
+			if err := show(&out, strings.NewReader(row.events)); !errors.Is(err, row.err) || out.String() != row.want {
 				t.Errorf("got  %q, %v\nwant %q, %v", out.String(), err, row.want, row.err)
 			}
 		})
