@@ -115,6 +115,9 @@ func readClaim(ctx context.Context, b blob.Bucket, key string) (*claim, error) {
 	if err := json.Unmarshal(data, a); err != nil {
 		return nil, fmt.Errorf("read %q: %w", key, err)
 	}
+	if a.Status != 0 && (a.Status < 200 || a.Status > 599) {
+		return nil, fmt.Errorf("read %q: %d is no status of a response: remove the object", key, a.Status)
+	}
 	a.bucket, a.key = b, key
 	return a, nil
 }

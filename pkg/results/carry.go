@@ -150,7 +150,7 @@ func (l *LineSet) MarshalText() ([]byte, error) {
 // UnmarshalText sets l from its text.
 func (l *LineSet) UnmarshalText(text []byte) error {
 	*l = LineSet{}
-	const maxLines = 1 << 30 // limits the memory to 128 MiB
+	const maxLines = 1 << 27 // limits the memory to 16 MiB
 	runs, err := base64.StdEncoding.AppendDecode(nil, text)
 	if err != nil {
 		return fmt.Errorf("set of lines: %w", err)
