@@ -329,22 +329,27 @@ func TestCarry_NothingLeft(t *testing.T) {
 	})
 }
 
-func TestCarry_ForeignFileUnderTheNameOfTheResults(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.Put(withoutIDs(5)...)
-		const mine = "my own notes\n"
-		if err := w.Store.Put(t.Context(), simNames.Results(), strings.NewReader(mine)); err != nil {
-			t.Fatal(err)
-		}
-		if s, err := w.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "move it away") ||
-			w.Service.Stats().Imports != 0 {
-			t.Errorf("got %+v, %v, want a refusal before anything is sent", s, err)
-		}
-		if got := string(w.Store.Snapshot()[simNames.Results()]); got != mine {
-			t.Errorf("got %q, want the file as it was", got)
-		}
-	})
+func TestImport_ForeignFileWithTheNameOfAnOutput(t *testing.T) {
+	for _, key := range []string{simNames.Results(), simNames.Failures(), simNames.Report()} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.Put(withoutIDs(5)...)
+			const mine = "my own notes\n"
+			if err := w.Store.Put(t.Context(), key, strings.NewReader(mine)); err != nil {
+				t.Fatal(err)
+			}
+			s, err := w.Run(t.Context())
+			if err == nil || !strings.Contains(err.Error(), key) || !strings.Contains(err.Error(), "move it away") {
+				t.Errorf("got %+v, %v, want a refusal that names %s", s, err, key)
+			}
+			if w.Service.Stats().Imports != 0 {
+				t.Errorf("got %d calls, want none", w.Service.Stats().Imports)
+			}
+			if got := string(w.Store.Snapshot()[key]); got != mine {
+				t.Errorf("got %q, want the file as it was", got)
+			}
+		})
+	}
 }
 
 func TestCarry_OtherMappingIsANewVersion(t *testing.T) {

@@ -173,13 +173,13 @@ func TestFinish_KilledAtAnyMoment(t *testing.T) {
 					t.Errorf("got the end %v before the deadline, want more", time.Minute-took)
 				}
 			}
-			calls := one.world.store.Counts().Calls
+			calls := one.world.Store.Counts().Calls
 			reads := calls[blobtest.ReadRange]
-			report := string(one.world.store.Snapshot()[simNames.Report()])
+			report := string(one.world.Store.Snapshot()[simNames.Report()])
 			report = times.ReplaceAllString(report[:strings.Index(report, "How it went")], "")
 			if seed == 0 {
 				whole = report
-				for key := range one.world.store.Snapshot() {
+				for key := range one.world.Store.Snapshot() {
 					if strings.Contains(key, "/parts/") {
 						t.Fatalf("got %s after the end, want it removed", key)
 					}

@@ -230,23 +230,17 @@ func FinalizeReserve(reserve time.Duration) time.Duration { return min(finalizeR
 // OwnerName returns the name of this process in leases.
 func (i *Importer) OwnerName() string { return cmp.Or(i.Owner, "run-"+rand.Text()) }
 
-// Values of [results.Settings.Mapping]: no mapping, and the prefix of the digest of a jq program.
-const (
-	noMapping     = "none"
-	programPrefix = "sha256:"
-)
-
 // settings returns the settings of an import that starts now.
 func (i *Importer) settings(program string) results.Settings {
 	s := results.Settings{
-		Mapping: noMapping, Limits: i.Config.Limits, IncludeArchived: i.Config.IncludeArchived && program != "",
+		Mapping: results.NoMapping, Limits: i.Config.Limits, IncludeArchived: i.Config.IncludeArchived && program != "",
 	}
 	switch sum := sha256.Sum256([]byte(program)); {
 	case program == "":
 	case i.Mapping == "" && !strings.HasSuffix(i.Config.Mapping, ".jq"):
 		s.Mapping = i.Config.Mapping // the name: another release may have another text
 	default:
-		s.Mapping = programPrefix + hex.EncodeToString(sum[:])
+		s.Mapping = results.ProgramPrefix + hex.EncodeToString(sum[:])
 	}
 	return s
 }
@@ -258,7 +252,7 @@ func (i *Importer) hasSettings(ctx context.Context, dir results.Dir, m *results.
 		return m.Settings == s
 	}
 	cp, err := dir.LoadImportCheckpoint(ctx, m)
-	return err != nil || cp == nil || (cp.Mapping == "") == (s.Mapping == noMapping)
+	return err != nil || cp == nil || (cp.Mapping == "") == (s.Mapping == results.NoMapping)
 }
 
 // resumes reports whether an unfinished import resumes with its own mapping, although the settings have changed. It
@@ -269,11 +263,11 @@ func (i *Importer) hasSettings(ctx context.Context, dir results.Dir, m *results.
 //
 // group is created twice.
 func resumes(cp *results.Checkpoint, program string, now results.Settings) bool {
-	isBuiltIn := now.Mapping != noMapping && !strings.HasPrefix(now.Mapping, programPrefix)
+	isBuiltIn := now.Mapping != results.NoMapping && !strings.HasPrefix(now.Mapping, results.ProgramPrefix)
 	if cp.Settings == (results.Settings{}) && cp.Mapping != "" && isBuiltIn {
 		return cp.Mapping == program
 	}
-	return (cp.Mapping == "") == (now.Mapping == noMapping)
+	return (cp.Mapping == "") == (now.Mapping == results.NoMapping)
 }
 
 // didNothing reports whether the runs of an import so far ended before the first record.

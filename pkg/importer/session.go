@@ -111,6 +111,11 @@ func (r *run) begin(ctx context.Context, exp results.Export) (results.Checkpoint
 	if r.imp.Config.AssignGroupIDs {
 		cp.Assign = newSeed(r.imp.BucketName, exp.Key)
 	}
+	if last == nil && err != nil { // there is no work folder
+		if err := r.dir.CheckForeign(r.writing); err != nil {
+			return none, nil, err
+		}
+	}
 	archived, carry, err := r.dir.Archive(r.writing, r.lease, last)
 	if err != nil {
 		return none, nil, fmt.Errorf("archive the results of the earlier version: %w", err)

@@ -150,7 +150,7 @@ func (l *LineSet) MarshalText() ([]byte, error) {
 // UnmarshalText sets l from its text.
 func (l *LineSet) UnmarshalText(text []byte) error {
 	*l = LineSet{}
-	const maxLines = 1 << 30 // limits the memory to 128 MiB
+	const maxLines = 1 << 27 // limits the memory to 16 MiB
 	runs, err := base64.StdEncoding.AppendDecode(nil, text)
 	if err != nil {
 		return fmt.Errorf("set of lines: %w", err)
@@ -309,14 +309,8 @@ func (d Dir) archiveBare(ctx context.Context) (Names, error) {
 	if err != nil {
 		return Names{}, err
 	}
-	for line, err := range Lines(ctx, d.Bucket, d.Results()) {
-		if err != nil {
-			return Names{}, err
-		}
-		if n, _ := outcome.Scan(line); n == 0 {
-			return Names{}, fmt.Errorf("%q has the name of a results file but is not one: move it away", d.Results())
-		}
-		break
+	if err := d.CheckForeign(ctx); err != nil {
+		return Names{}, err
 	}
 	archived := d.Archived(info.Version, time.Time{})
 	if err := copyObject(ctx, d.Bucket, d.Results(), archived.Results()); err != nil {

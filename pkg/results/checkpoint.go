@@ -99,12 +99,18 @@ type Checkpoint struct {
 
 // Settings determine which records an export has and how they are validated.
 type Settings struct {
-	Mapping string       `json:"mapping"` // name of a built-in mapping, "sha256:…" of a jq program, or "none"
+	Mapping string       `json:"mapping"` // name of a built-in mapping, ProgramPrefix and a digest, or NoMapping
 	Limits  group.Limits `json:"limits"`
 
 	// IncludeArchived is whether the mapping includes archived groups. It is false without a mapping.
 	IncludeArchived bool `json:"includeArchived,omitzero"`
 }
+
+// Values of [Settings.Mapping]: no mapping, and the prefix of the SHA-256 of a jq program in hex.
+const (
+	NoMapping     = "none"
+	ProgramPrefix = "sha256:"
+)
 
 // A Run is one invocation's work on the import.
 type Run struct {
@@ -129,7 +135,18 @@ func (d Dir) LoadCheckpoint(ctx context.Context, before int) (*Checkpoint, error
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // the run died before its first checkpoint
 		}
-		return cp, err
+		if err == nil {
+			err = cp.check(n)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("the checkpoint %q is not usable: %w: restore it from an older version of the object or "+
+				"from a backup. To start over, move the folder %q away: records without a GroupId may then be created twice",
+				d.checkpoint(n), err, d.Work())
+		}
+		for i := range cp.Runs {
+			cp.Runs[i].clip()
+		}
+		return cp, nil
 	}
 	return nil, nil //nolint:nilnil // no checkpoint before the first run
 }

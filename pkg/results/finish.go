@@ -229,7 +229,7 @@ func (f *finisher) write(ctx context.Context, rest [][]byte) error {
 		if err := f.add(ctx, l.text); err != nil {
 			return err
 		}
-		if time.Since(f.saved) >= saveEvery && f.hasUpload() {
+		if f.isSaveDue() {
 			if err := f.save(ctx); err != nil {
 				return err
 			}
@@ -270,6 +270,12 @@ func (f *finisher) add(ctx context.Context, text []byte) error {
 		f.page.Result(text)
 	}
 	return f.results.add(ctx, text)
+}
+
+// isSaveDue reports whether to save the state now. After an upload of the results, few bytes are pending.
+func (f *finisher) isSaveDue() bool {
+	since := time.Since(f.saved)
+	return since >= saveEvery && f.hasUpload() && (len(f.results.pending) < 1<<20 || since >= 2*saveEvery)
 }
 
 func (f *finisher) hasUpload() bool {

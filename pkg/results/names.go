@@ -101,6 +101,7 @@ const (
 	markBase       = 36
 	markDigits     = 5
 	markBytes      = 6
+	tagBytes       = 6 // of the tag of an archived version
 )
 
 // ParseMark returns the mark in a key, and the key of the export. ok is false if the key is not a mark.
@@ -196,7 +197,7 @@ func (n Names) Archived(version string, started time.Time) Names {
 		text += "\n" + started.UTC().Format(time.RFC3339Nano)
 	}
 	sum := sha256.Sum256([]byte(text))
-	return Names{Export: n.Export + "." + hex.EncodeToString(sum[:6])}
+	return Names{Export: n.Export + "." + hex.EncodeToString(sum[:tagBytes])}
 }
 
 // Longest returns the longest key of each kind that an import of the export writes.
@@ -220,7 +221,7 @@ func ArchivedFrom(name string) string {
 	if i < 0 {
 		return ""
 	}
-	if tag, err := hex.DecodeString(name[i+1:]); err != nil || len(tag) != 6 {
+	if tag, err := hex.DecodeString(name[i+1:]); err != nil || len(tag) != tagBytes {
 		return ""
 	}
 	return name[:i]

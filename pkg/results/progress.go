@@ -2,6 +2,9 @@ package results
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"time"
 
 	"groupimport/pkg/backoff"
@@ -66,7 +69,7 @@ func again(runs []Run) time.Time {
 // ProgressOf returns the progress of the import at checkpoint cp.
 func ProgressOf(state State, reason string, cp *Checkpoint) Progress {
 	return Progress{
-		Again: again(cp.Runs), State: state, Reason: reason,
+		Again: again(cp.Runs), State: state, Reason: clipReason(reason),
 		Export: cp.Export, Next: cp.Next, Counts: cp.Counts, Ignored: cp.Ignored,
 		Run: cp.Runs[len(cp.Runs)-1], Runs: len(cp.Runs), Updated: time.Now().UTC(),
 	}
@@ -107,7 +110,15 @@ func (p *Progress) Pace(runs []Run) (rate float64, remaining time.Duration) {
 // LoadProgress returns the progress that the last run wrote.
 func (d Dir) LoadProgress(ctx context.Context) (Progress, error) {
 	var p Progress
-	return p, readJSON(ctx, d.Bucket, d.Progress(), &p)
+	err := readJSON(ctx, d.Bucket, d.Progress(), &p)
+	if err == nil {
+		err = p.check()
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return Progress{}, fmt.Errorf("the progress %q is not usable: %w: remove it, the next run writes it again",
+			d.Progress(), err)
+	}
+	return p, err
 }
 
 // Save writes the progress of an import without a run.

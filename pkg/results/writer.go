@@ -336,6 +336,7 @@ func (w *Writer) Close(ctx context.Context, ahead []byte, finish func(*Checkpoin
 	// the mark until the import has passed them.
 	w.cp.Sent = max(w.cp.Next.N-1, w.began)
 	finish(&w.cp)
+	w.cp.Runs[len(w.cp.Runs)-1].clip()
 	if err := w.flush(ctx); err != nil {
 		return w.cp, err
 	}
