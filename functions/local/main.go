@@ -31,12 +31,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
 
 	"groupimport/functions/internal/frugal"
+	"groupimport/functions/internal/stdlog"
 )
 
 // program is the name of the command. Messages begin with it.
@@ -92,6 +94,8 @@ func main() {
 	// The second Ctrl-C exits immediately.
 	context.AfterFunc(ctx, stop)
 	t := &tool{getenv: os.Getenv, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	libraries := newMeter(t.stderr, manner{quiet: true, json: wantsJSON(os.Args[1:])})
+	stdlog.Redirect(libraries.logger(slog.LevelWarn))
 	os.Exit(t.status(t.run(ctx, os.Args[1:])))
 }
 
