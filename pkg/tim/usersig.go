@@ -62,8 +62,9 @@ var (
 	// sigIn matches a UserSig after its name in a URL or another text, even if it is truncated or escaped in another way.
 	sigIn = regexp.MustCompile(`(?i)(usersig["']?\s*(?:=|:|%3d)\s*["']?)[^&\s"'<>]+`)
 
-	// bareSig matches a UserSig by its own form, base64 of zlib (header 78 9c) with *, - and _ for +, / and =.
-	bareSig = regexp.MustCompile(`eJ[w-z](?:[A-Za-z0-9*_-]|%2[aA]){20,}`)
+	// bareSig matches a UserSig by its form: zlib (RFC 1950: header 78 with 01, 5e, 9c or da) in base64, with *, - and _
+	// for +, / and =.
+	bareSig = regexp.MustCompile(`e(?:A[E-H]|F[4-7]|J[w-z]|N[o-r])(?:[A-Za-z0-9*_-]|%2[aA]){20,}`)
 )
 
 // Redact returns text without UserSigs.

@@ -57,6 +57,7 @@ func TestRedirect_Messages(t *testing.T) {
 		{`quotes "without an end`, `"text":"quotes \"…\""`},
 		{"POST /?usersig=abcdef&x=1", `"text":"POST /?usersig=(secret)&x=1"`},
 		{"signed eJwtzNEKgkAQBdB-mefQcVl3V*jBpJKQQqWgt2I3HUqzdUuM-r1MH*4c7", `"text":"signed (secret)"`},
+		{"signed eAEAsABP-3siVExTLnZlciI6IjIuMCIsIlRMUy5p", `"text":"signed (secret)"`},
 	} {
 		out.Reset()
 		log.Print(test.message)
