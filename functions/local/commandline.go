@@ -23,6 +23,7 @@ const (
 	flagFormat   = "format"
 	flagListen   = "listen"
 	flagAddr     = "addr"
+	flagInsecure = "insecure"
 )
 
 // commandLine returns all commands. urfave/cli was chosen over cobra and kong because it adds the least to the
@@ -259,7 +260,7 @@ func (t *tool) serveCommand() *cli.Command {
 the API. Ctrl-C stops gracefully.
 
 ` + variablesOf("serve"),
-		Flags:  []cli.Flag{listenFlag("127.0.0.1:8080")},
+		Flags:  []cli.Flag{listenFlag("127.0.0.1:8080"), insecureFlag()},
 		Action: t.serve,
 	}
 }
@@ -302,7 +303,12 @@ func readingFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: flagMap, Usage: "`NAME` of the system that wrote the export, or FILE.jq"},
 		&cli.StringFlag{Name: flagEncoding, Usage: "`NAME` of the encoding if not UTF-8: gbk, big5, …"},
+		insecureFlag(),
 	}
+}
+
+func insecureFlag() cli.Flag {
+	return &cli.BoolFlag{Name: flagInsecure, Usage: "allow an http TIM_ENDPOINT on another machine"}
 }
 
 // readingHelp explains [readingFlags].
