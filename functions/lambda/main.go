@@ -15,6 +15,7 @@ import (
 
 	"groupimport/functions/internal/frugal"
 	"groupimport/functions/internal/invocation"
+	"groupimport/functions/internal/stdlog"
 	"groupimport/pkg/blob"
 	"groupimport/pkg/blob/s3blob"
 )
@@ -22,6 +23,7 @@ import (
 func main() {
 	frugal.Limit()
 	log := invocation.NewLog(os.Stderr)
+	stdlog.Redirect(log)
 	metrics := &metrics{w: os.Stdout}
 	lambda.StartWithOptions(&handler{invocation.Handler{
 		Getenv:   os.Getenv,

@@ -388,3 +388,17 @@ func TestFunction_HTTPRequests(t *testing.T) {
 		}
 	}
 }
+
+func TestLog_UnsolicitedResponses(t *testing.T) {
+	t.Parallel()
+	hostile := &functest.Unsolicited{Body: `{"ActionStatus":"OK","ErrorCode":0}`}
+	server := httptest.NewTLSServer(hostile) // with the certificate of all servers of httptest
+	t.Cleanup(server.Close)
+	c := newCloud(t)
+	c.env["TIM_ENDPOINT"] = server.URL
+	c.put("exports/acme.jsonl", functest.Records(100)...)
+	if _, failure := invoke(t, c.function(time.Minute), s3Event("exports/acme.jsonl")); failure != nil {
+		t.Errorf("got %+v, want no error", failure)
+	}
+	hostile.Check(t, &c.log)
+}

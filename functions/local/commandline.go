@@ -267,7 +267,7 @@ needs TLS, or --insecure behind a proxy that has it.
 			listenFlag("127.0.0.1:8080"),
 			&cli.StringFlag{Name: flagTLSCert, Usage: "`FILE` with the certificate and its chain, PEM", TakesFile: true},
 			&cli.StringFlag{Name: flagTLSKey, Usage: "`FILE` with the key of the certificate, PEM", TakesFile: true},
-			&cli.BoolFlag{Name: flagInsecure, Usage: "serve other machines without TLS: all can read the token"},
+			&cli.BoolFlag{Name: flagInsecure, Usage: "serve other machines and call TIM_ENDPOINT without TLS: others can read along"},
 		},
 		Action: t.serve,
 	}
@@ -311,7 +311,12 @@ func readingFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: flagMap, Usage: "`NAME` of the system that wrote the export, or FILE.jq"},
 		&cli.StringFlag{Name: flagEncoding, Usage: "`NAME` of the encoding if not UTF-8: gbk, big5, …"},
+		insecureFlag(),
 	}
+}
+
+func insecureFlag() cli.Flag {
+	return &cli.BoolFlag{Name: flagInsecure, Usage: "allow an http TIM_ENDPOINT on another machine"}
 }
 
 // readingHelp explains [readingFlags].

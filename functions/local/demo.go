@@ -39,7 +39,7 @@ func (t *tool) demo(ctx context.Context, c *cli.Command) error {
 		"it responds in 50 ms and allows 200 calls a second\n"+
 		"%[1]s: the sample export is %[3]s: %[4]s groups, and %[5]d invalid records\n",
 		program, url, shown(file), thousands(int64(groups)), len(broken))
-	cfg, level, err := demo.config()
+	cfg, level, err := demo.config(c)
 	if err != nil {
 		return err
 	}

@@ -49,7 +49,7 @@ func (t *tool) importFiles(ctx context.Context, c *cli.Command) error {
 }
 
 // config reads the configuration; its error is one of usage and names every mistake.
-func (t *tool) config() (config.Config, slog.Level, error) {
+func (t *tool) config(c *cli.Command) (config.Config, slog.Level, error) {
 	for _, line := range config.Removed(t.getenv) {
 		fmt.Fprintf(t.stderr, "groupimport: %s\n", line)
 	}
@@ -63,13 +63,20 @@ func (t *tool) config() (config.Config, slog.Level, error) {
 		return cfg, level, usageError("the configuration is wrong; %q explains the variables:\n  %s",
 			program+" help config", mistakes)
 	}
+	cfg.Insecure = c.Bool(flagInsecure)
+	switch err := tim.CheckEndpoint(cfg.Endpoint, cfg.Insecure); {
+	case errors.Is(err, tim.ErrClearText):
+		return cfg, level, usageError("TIM_ENDPOINT: %v, or allow it with --%s", err, flagInsecure)
+	case err != nil:
+		return cfg, level, usageError("TIM_ENDPOINT: %v", err)
+	}
 	return cfg, level, nil
 }
 
 // readingConfig reads the configuration of a command that reads exports, and the text of the mapping that --map
 // names, if any.
 func (t *tool) readingConfig(c *cli.Command) (cfg config.Config, level slog.Level, mapping string, err error) {
-	if cfg, level, err = t.config(); err != nil {
+	if cfg, level, err = t.config(c); err != nil {
 		return cfg, level, "", err
 	}
 	if cfg.Encoding, err = encodingOf(c, cfg.Encoding); err != nil {

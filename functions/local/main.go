@@ -31,12 +31,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
 
 	"groupimport/functions/internal/frugal"
+	"groupimport/functions/internal/stdlog"
 )
 
 // program is the name of the command. Messages begin with it.
@@ -95,6 +97,8 @@ func main() {
 		cancel(context.Cause(interrupted))
 	})
 	t := newTool(os.Getenv, os.Stdin, os.Stdout, os.Stderr)
+	libraries := newMeter(t.stderr, manner{quiet: true, json: wantsJSON(os.Args[1:])})
+	stdlog.Redirect(libraries.logger(slog.LevelWarn))
 	os.Exit(t.status(t.run(ctx, os.Args[1:])))
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -16,7 +17,9 @@ import (
 	"time"
 
 	"github.com/creack/pty"
+	"github.com/go-json-experiment/json/jsontext"
 
+	"groupimport/functions/internal/functest"
 	"groupimport/pkg/emulator"
 )
 
@@ -400,4 +403,26 @@ func checkScreen(t *testing.T, text string, width int, bar *regexp.Regexp) (bars
 		}
 	}
 	return bars
+}
+
+func TestImport_UnsolicitedResponses(t *testing.T) {
+	t.Parallel()
+	hostile := &functest.Unsolicited{Body: `{"ActionStatus":"OK","ErrorCode":0}`}
+	server := httptest.NewServer(hostile)
+	t.Cleanup(server.Close)
+	d := newWorkspace(t, 100, true)
+	d.env = append(d.env, "TIM_ENDPOINT="+server.URL, "TIM_SECRET_KEY="+functest.SecretKey)
+	p := d.start("import", "--json", "a.jsonl")
+	if status := p.end(t); status != exitOK {
+		t.Errorf("got status %d, want %d", status, exitOK)
+	}
+	for line := range strings.Lines(p.stderr.String()) {
+		if !jsontext.Value(line).IsValid() {
+			t.Errorf("got %q, want JSON", line)
+		}
+	}
+	var log functest.Log
+	log.Write([]byte(p.stdout.String()))
+	log.Write([]byte(p.stderr.String()))
+	hostile.Check(t, &log)
 }

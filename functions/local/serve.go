@@ -34,7 +34,7 @@ func (t *tool) serve(ctx context.Context, c *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	cfg, level, err := t.config()
+	cfg, level, err := t.config(c)
 	switch {
 	case err != nil:
 		return err

@@ -31,7 +31,7 @@ func (t *tool) validate(ctx context.Context, c *cli.Command) error {
 			flagFormat, strings.ReplaceAll(export.FormatsText, ".", ""))
 	}
 	if c.Bool(flagLive) {
-		cfg, _, err := t.config()
+		cfg, _, err := t.config(c)
 		if err != nil {
 			return err
 		}

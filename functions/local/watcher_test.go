@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/urfave/cli/v3"
+
 	"groupimport/pkg/lease"
 	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
@@ -24,7 +26,7 @@ func newTestWatcher(t *testing.T) (s *watcher, stderr *bytes.Buffer) {
 		"TIM_ENDPOINT": "http://127.0.0.1:1", "TIM_SDKAPPID": "1400000000", "TIM_SECRET_KEY": "key",
 	}
 	tool := &tool{getenv: func(name string) string { return env[name] }, stdout: &bytes.Buffer{}, stderr: stderr}
-	cfg, level, err := tool.config()
+	cfg, level, err := tool.config(&cli.Command{})
 	if err != nil {
 		t.Fatal(err)
 	}

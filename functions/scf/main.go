@@ -16,6 +16,7 @@ import (
 
 	"groupimport/functions/internal/frugal"
 	"groupimport/functions/internal/invocation"
+	"groupimport/functions/internal/stdlog"
 	"groupimport/pkg/blob"
 )
 
@@ -28,6 +29,7 @@ func main() {
 	}
 	frugal.Limit()
 	log := invocation.NewLog(os.Stdout)
+	stdlog.Redirect(log)
 	cloudfunction.StartHandler(&handler{invocation.Handler{
 		Getenv: os.Getenv,
 		Log:    log,

@@ -406,3 +406,17 @@ func TestFunction_HTTPRequests(t *testing.T) {
 		t.Error("the token stands in the log")
 	}
 }
+
+func TestLog_UnsolicitedResponses(t *testing.T) {
+	t.Parallel()
+	hostile := &functest.Unsolicited{Body: `{"ActionStatus":"OK","ErrorCode":0}`}
+	server := httptest.NewTLSServer(hostile) // with the certificate of all servers of httptest
+	t.Cleanup(server.Close)
+	c := newCloud(t)
+	c.env["TIM_ENDPOINT"] = server.URL
+	c.put("exports/acme.jsonl", functest.Records(100)...)
+	if _, failure := invoke(t, c.function(time.Minute, nil), cosEvent(acme)); failure != nil {
+		t.Errorf("got %+v, want no error", failure)
+	}
+	hostile.Check(t, &c.log)
+}

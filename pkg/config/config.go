@@ -29,6 +29,7 @@ type Config struct {
 	SecretKeyParameter string  // where the key is kept if it is not in the environment; whoever reads it sets SecretKey
 	Region             string  // see [tim.Regions]
 	Endpoint           string  // base URL without a slash at its end
+	Insecure           bool    // allows an http Endpoint on another machine, see [tim.CheckEndpoint]; not a variable
 	Rate               float64 // attempts a second of this process
 	Limits             group.Limits
 	AssignGroupIDs     bool
@@ -105,7 +106,7 @@ var fields = []Field{
 		},
 	},
 	{
-		Name: "TIM_ENDPOINT", Help: "Another base URL than the region's, for tests and proxies.",
+		Name: "TIM_ENDPOINT", Help: "Another base URL than the region's, for tests and proxies; http only on this machine.",
 		parse: func(c *Config, v string) error {
 			// The error of url.Parse quotes what it parses, which may hold a password.
 			u, err := url.Parse(v)
@@ -339,7 +340,7 @@ func (c Config) Clients(log *slog.Logger, change func(*tim.Config)) func() (*tim
 		}
 		t := tim.Config{
 			SDKAppID: c.SDKAppID, Admin: c.Admin, SecretKey: c.SecretKey, Endpoint: c.Endpoint, Backup: tim.Backup(c.Endpoint),
-			Pacer: limiter, Rate: c.Rate, MaxAttempts: c.MaxAttempts, Log: log,
+			Insecure: c.Insecure, Pacer: limiter, Rate: c.Rate, MaxAttempts: c.MaxAttempts, Log: log,
 		}
 		if change != nil {
 			change(&t)

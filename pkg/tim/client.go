@@ -63,6 +63,7 @@ type Config struct {
 	SecretKey   string       `json:"-"` // never logged
 	Endpoint    string       // base URL without a slash at its end, see [Endpoint]
 	Backup      string       // used if no connection to Endpoint succeeds, see [Backup]; empty for none
+	Insecure    bool         // allows http to a host that is not this machine, see [CheckEndpoint]
 	Pacer       *pacer.Pacer // every attempt acquires a permit of it
 	Rate        float64      // of the pacer, attempts a second
 	MaxAttempts int          // a call, and one more if nobody got a response meanwhile; zero means 5
@@ -126,18 +127,18 @@ type Client struct {
 }
 
 // New returns a Client. The error is about the endpoint or the backup, which must be an http or https URL with a host
-// and perhaps a path.
+// and perhaps a path, and not send the UserSig in clear text, see [CheckEndpoint].
 func New(cfg Config) (*Client, error) {
 	query := "sdkappid=" + strconv.Itoa(cfg.SDKAppID) +
 		"&identifier=" + strings.ReplaceAll(url.QueryEscape(cfg.Admin), "+", "%20") + // not every server decodes a +
 		"&contenttype=json&usersig="
 	var urls [2]map[string]*url.URL
 	var err error
-	if urls[mainHost], err = commandURLs(cfg.Endpoint, query); err != nil {
+	if urls[mainHost], err = commandURLs(cfg.Endpoint, cfg.Insecure, query); err != nil {
 		return nil, fmt.Errorf("endpoint: %w", err)
 	}
 	if cfg.Backup != "" {
-		if urls[backupHost], err = commandURLs(cfg.Backup, query); err != nil {
+		if urls[backupHost], err = commandURLs(cfg.Backup, cfg.Insecure, query); err != nil {
 			return nil, fmt.Errorf("backup: %w", err)
 		}
 	}
@@ -167,16 +168,13 @@ func New(cfg Config) (*Client, error) {
 }
 
 // commandURLs returns the URLs of the commands below a base URL, with the same query.
-func commandURLs(endpoint, query string) (map[string]*url.URL, error) {
-	base, err := url.Parse(endpoint)
-	if err != nil {
-		if parse, ok := errors.AsType[*url.Error](err); ok {
-			err = parse.Err // the *url.Error would quote a password
-		}
-		return nil, err
+func commandURLs(endpoint string, insecure bool, query string) (map[string]*url.URL, error) {
+	base, err := parseEndpoint(endpoint)
+	if err == nil {
+		err = checkClearText(base, insecure)
 	}
-	if base.Scheme != "http" && base.Scheme != "https" || base.Host == "" || base.User != nil || base.RawQuery != "" {
-		return nil, fmt.Errorf("%q is not of the form https://host/path", base.Redacted())
+	if err != nil {
+		return nil, err
 	}
 	base.Path = cmp.Or(base.Path, "/") // JoinPath would return a relative URL
 	urls := map[string]*url.URL{}

@@ -49,6 +49,9 @@ func FuzzResponse(f *testing.F) {
 				if r.End == tim.Exists || r.End == tim.Imported && !saysOK(status, body) || r.End == tim.Unknown && id != "" {
 					t.Errorf("GroupId %q: got %s of %d %q", id, short(r), status, body)
 				}
+				if len(r.GroupID) > 64 || len(r.Message) > 1024 {
+					t.Errorf("got a GroupId of %d bytes and a message of %d", len(r.GroupID), len(r.Message))
+				}
 				if r.Message == "" && r.End != tim.Imported || strings.ContainsAny(r.Message, "\r\n\x00") {
 					t.Errorf("GroupId %q: got %s with message %q", id, short(r), r.Message)
 				}

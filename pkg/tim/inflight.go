@@ -93,6 +93,9 @@ func (l *inFlightLimit) release(took time.Duration) {
 	}
 }
 
+// maxHeader limits the header of a response in bytes, with all 1xx responses before it.
+const maxHeader = 64 << 10
+
 // newTransport returns a transport that keeps a connection alive for each attempt in flight. The default transport
 // keeps two a host, and every further attempt would need a handshake. The transport speaks HTTP/1.1, one attempt a
 // connection: a broken connection loses one response, over HTTP/2 it would lose all in flight.
@@ -102,7 +105,8 @@ func newTransport(inFlight int) *http.Transport {
 	t.MaxIdleConnsPerHost = inFlight
 	t.IdleConnTimeout = 30 * time.Second
 	t.ReadBufferSize, t.WriteBufferSize = 4<<10, 4<<10
-	t.DisableCompression = true
+	t.DisableCompression = true // a compressed response is unreadable instead of growing in memory
+	t.MaxResponseHeaderBytes = maxHeader
 	t.ForceAttemptHTTP2 = false
 	t.Protocols = new(http.Protocols)
 	t.Protocols.SetHTTP1(true)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -53,6 +54,9 @@ func (c *Client) judgeBody(ctx context.Context, command string, body []byte, sig
 	var re reply
 	if err := json.Unmarshal(body, &re, lenient); err != nil || re.ErrorCode == nil {
 		return attempt{message: "unreadable response: " + excerpt(c.signer.hide(string(body), sig))}
+	}
+	if !isValidID(re.GroupID) {
+		return attempt{message: fmt.Sprintf("unreadable response: GroupId of %d bytes, or not printable", len(re.GroupID))}
 	}
 	a := attempt{code: *re.ErrorCode, groupID: re.GroupID, body: body}
 	if (re.ActionStatus == "OK") != (a.code == 0) {
@@ -120,7 +124,16 @@ func describe(code int, info string, m Meaning) string {
 	return fmt.Sprintf("code %d: %s (%s)", code, m.Text, info)
 }
 
-// excerpt returns the beginning of a text from outside, with spaces for control characters.
+// maxGroupID limits a GroupId of the service in bytes. The document says 48
+// (tencentcloud.com/document/product/1047/34967).
+const maxGroupID = 64
+
+// isValidID reports whether a GroupId of the service is short enough for results and printable, or empty.
+func isValidID(id string) bool {
+	return len(id) <= maxGroupID && !strings.ContainsFunc(id, func(r rune) bool { return r < ' ' || r > '~' })
+}
+
+// excerpt returns the beginning of a text from outside, with spaces for characters that are not printable.
 func excerpt(text string) string {
 	const maxBytes = 200
 	s := strings.ToValidUTF8(text[:min(len(text), maxBytes)], "\uFFFD")
@@ -128,10 +141,10 @@ func excerpt(text string) string {
 		s += "…"
 	}
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
+		if unicode.IsPrint(r) {
+			return r
 		}
-		return r
+		return ' '
 	}, s)
 }
 

@@ -43,7 +43,8 @@ type difference struct{ field, record, existing string }
 func (d differences) String() string {
 	texts := make([]string, len(d))
 	for i, f := range d {
-		texts[i] = fmt.Sprintf("%s is %q there and %q in the record", f.field, f.existing, f.record)
+		existing := excerpt(Redact(f.existing)) // whatever the service sends: it goes into results
+		texts[i] = fmt.Sprintf("%s is %q there and %q in the record", f.field, existing, f.record)
 	}
 	return strings.Join(texts, ", ")
 }
@@ -208,7 +209,7 @@ func (c *Client) lookUp(ctx context.Context, ids []string) (map[string]entry, er
 		a := c.attempt(ctx, p, getGroupInfo, body)
 		switch a.verdict {
 		case accepted:
-			return readGroups(a.body)
+			return readGroups(a.body, ids)
 		case rejected, inUse:
 			return nil, errors.New("get_group_info: " + a.message)
 		case fatal:
@@ -236,8 +237,9 @@ func (c *Client) lookUp(ctx context.Context, ids []string) (map[string]entry, er
 	}
 }
 
-// readGroups reads a response of get_group_info. It identifies groups by their IDs, because no order is documented.
-func readGroups(body []byte) (map[string]entry, error) {
+// readGroups reads the groups with these IDs from a response of get_group_info. It identifies groups by their IDs,
+// because no order is documented.
+func readGroups(body []byte, ids []string) (map[string]entry, error) {
 	var re struct {
 		GroupInfo []struct {
 			GroupID      string `json:"GroupId"`
@@ -251,8 +253,11 @@ func readGroups(body []byte) (map[string]entry, error) {
 	if err := json.Unmarshal(body, &re, lenient); err != nil {
 		return nil, errors.New("get_group_info: unreadable response")
 	}
-	found := make(map[string]entry, len(re.GroupInfo))
+	found := make(map[string]entry, len(ids))
 	for _, g := range re.GroupInfo {
+		if !slices.Contains(ids, g.GroupID) {
+			continue
+		}
 		switch g.ErrorCode {
 		case 0:
 			found[g.GroupID] = entry{group: Group{

@@ -93,7 +93,7 @@ func TestBackup_MainHostUnreachable(t *testing.T) {
 			srv := httptest.NewServer(s)
 			t.Cleanup(srv.Close)
 			var log bytes.Buffer
-			c := newClient(t, test.transport, endpoint(test.main), backup(srv.URL), func(cfg *tim.Config) {
+			c := newClient(t, test.transport, endpoint(test.main), backup(srv.URL), insecure, func(cfg *tim.Config) {
 				cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
 			})
 			for i := range 20 {
@@ -281,7 +281,7 @@ func TestConnection_IdleAfterFreeze(t *testing.T) {
 						return conns[len(conns)-1], nil
 					})
 					transport.IdleConnTimeout = 0 // its timer does not run during a freeze
-					c := newClient(t, transport, endpoint("http://im.example"))
+					c := newClient(t, transport, endpoint("http://im.example"), insecure)
 					if got := c.ImportGroup(t.Context(), record(id, "before")).Wait(); got.End != tim.Imported {
 						t.Fatalf("got %s %q", short(got), got.Message)
 					}

@@ -188,3 +188,5 @@ func first(n int, f emulator.Fault) emulator.Faults {
 func maxAttempts(n int) func(*tim.Config) { return func(c *tim.Config) { c.MaxAttempts = n } }
 
 func rate(r float64) func(*tim.Config) { return func(c *tim.Config) { c.Rate = r } }
+
+func insecure(c *tim.Config) { c.Insecure = true }

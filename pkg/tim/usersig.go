@@ -58,8 +58,19 @@ func (s *signer) invalidate(sig string) {
 
 const hidden = "(secret)"
 
-// sigIn matches a UserSig after its name in a URL or another text, even if it is truncated or escaped in another way.
-var sigIn = regexp.MustCompile(`(?i)(usersig["']?\s*(?:=|:|%3d)\s*["']?)[^&\s"'<>]+`)
+var (
+	// sigIn matches a UserSig after its name in a URL or another text, even if it is truncated or escaped in another way.
+	sigIn = regexp.MustCompile(`(?i)(usersig["']?\s*(?:=|:|%3d)\s*["']?)[^&\s"'<>]+`)
+
+	// bareSig matches a UserSig by its form: zlib (RFC 1950: header 78 with 01, 5e, 9c or da) in base64, with *, - and _
+	// for +, / and =.
+	bareSig = regexp.MustCompile(`e(?:A[E-H]|F[4-7]|J[w-z]|N[o-r])(?:[A-Za-z0-9*_-]|%2[aA]){20,}`)
+)
+
+// Redact returns text without UserSigs.
+func Redact(text string) string {
+	return bareSig.ReplaceAllString(sigIn.ReplaceAllString(text, "${1}"+hidden), hidden)
+}
 
 // hide returns text without secrets. sig is the UserSig that text may contain.
 func (s *signer) hide(text, sig string) string {
@@ -68,5 +79,5 @@ func (s *signer) hide(text, sig string) string {
 			text = strings.ReplaceAll(text, secret, hidden)
 		}
 	}
-	return sigIn.ReplaceAllString(text, "${1}"+hidden)
+	return Redact(text)
 }

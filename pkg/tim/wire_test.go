@@ -287,7 +287,7 @@ func TestResponse_TooLong(t *testing.T) {
 		return resp, nil
 	}))
 	got := c.ImportGroup(context.Background(), record("", "n")).Wait()
-	want := "response lost, the group may exist: the response is longer than 1 MB"
+	want := "response lost, the group may exist: the response is longer than 16 KB"
 	if got.Message != want || read > 2<<20 {
 		t.Errorf("got %q after %d bytes, want %q", got.Message, read, want)
 	}

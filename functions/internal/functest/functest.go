@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -107,6 +108,46 @@ func Service(t *testing.T) (service *emulator.Service, env map[string]string, ce
 		"EXPORT_PREFIX": "exports/", "ONE_AT_A_TIME": "true",
 		"TIM_SDKAPPID": "1400000000", "TIM_SECRET_KEY": SecretKey, "TIM_ENDPOINT": server.URL, "TIM_RATE": "190",
 	}, certificate
+}
+
+// An Unsolicited is a broken proxy. To each request it responds with Body, and then with a second response, which nobody
+// asked for and which quotes the request.
+type Unsolicited struct {
+	Body string // JSON
+
+	mu   sync.Mutex
+	sigs []string
+}
+
+func (u *Unsolicited) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	sig := r.URL.Query().Get("usersig")
+	u.mu.Lock()
+	u.sigs = append(u.sigs, sig)
+	u.mu.Unlock()
+	_, _ = io.Copy(io.Discard, r.Body)
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(u.Body), u.Body)
+	time.Sleep(50 * time.Millisecond) // until the connection is idle
+	fmt.Fprintf(conn, "%s HTTP/1.1 400 Bad Request\r\n\r\nbad request: %s\r\n", sig[20:], r.URL)
+	time.Sleep(50 * time.Millisecond)
+}
+
+// Check waits until the second response is in the log and checks that the log holds no secret.
+func (u *Unsolicited) Check(t *testing.T, l *Log) {
+	t.Helper()
+	for start := time.Now(); !strings.Contains(l.String(), "Unsolicited response"); time.Sleep(5 * time.Millisecond) {
+		if time.Since(start) > 10*time.Second {
+			t.Fatalf("got no message about an unsolicited response in the log:\n%s", l)
+		}
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	sig := u.sigs[0] // of all requests, unless two seconds signed them
+	l.Check(t, SecretKey, sig[:20], sig[20:40], sig[len(sig)-20:])
 }
 
 // Put writes an object of lines.

@@ -393,3 +393,13 @@ func TestHandler_NothingToDo(t *testing.T) {
 		t.Errorf("got %v, want that the time is up", err)
 	}
 }
+
+func TestDo_ClearTextEndpoint(t *testing.T) {
+	t.Parallel()
+	p := newPlatform(t)
+	p.env["TIM_ENDPOINT"] = "http://192.0.2.1"
+	_, err := p.pass(invocation.Event{Action: &scheduler.Action{}})
+	if _, ok := errors.AsType[*invocation.ConfigError](err); !ok || !strings.Contains(err.Error(), "clear text") {
+		t.Errorf("got %v, want a *ConfigError about clear text", err)
+	}
+}
