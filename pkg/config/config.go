@@ -44,6 +44,7 @@ type Config struct {
 	OneAtATime         bool
 	HTTPToken          string // never logged
 	HTTPPlatform       bool   // the platform authenticates callers over HTTP, and they send no token
+	HTTPUnverified     bool   // of HTTPPlatform: also if requests do not show that
 	LogLevel           slog.Level
 }
 
@@ -197,10 +198,18 @@ var fields = []Field{
 		},
 	},
 	{
-		Name: "HTTP_AUTH", Default: "token", Help: "token, or platform: the platform authenticates callers, and there is no token.",
+		Name: "HTTP_AUTH", Default: "token",
+		Help: "token, or platform: the platform authenticates callers, and there is no token. " +
+			"platform-unverified: also if its requests do not show that, as those of SCF.",
 		parse: func(c *Config, v string) error {
-			if c.HTTPPlatform = v == "platform"; v != "token" && v != "platform" {
-				return fmt.Errorf("is %q, it must be token or platform", v)
+			switch v {
+			case "token":
+			case "platform-unverified":
+				c.HTTPPlatform, c.HTTPUnverified = true, true
+			case "platform":
+				c.HTTPPlatform = true
+			default:
+				return fmt.Errorf("is %q, it must be token, platform or platform-unverified", v)
 			}
 			return nil
 		},

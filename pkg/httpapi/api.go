@@ -114,6 +114,9 @@ type answer struct {
 	header http.Header // besides the headers of all responses; may be nil
 	kind   string      // Content-Type of the body
 	body   []byte
+
+	code   int    // ErrorCode of the service, for the log
+	detail string // of a problem, for the log
 }
 
 // with returns the response with one more header.
@@ -161,8 +164,16 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if ans.status >= 500 {
 		level = slog.LevelWarn
 	}
-	a.log.Log(r.Context(), level, "http request", "method", r.Method, "path", r.URL.Path,
-		"status", ans.status, "ms", time.Since(start).Milliseconds())
+	attrs := []any{
+		"method", r.Method, "path", r.URL.Path, "status", ans.status, "ms", time.Since(start).Milliseconds(),
+	}
+	if ans.code != 0 {
+		attrs = append(attrs, "code", ans.code)
+	}
+	if ans.detail != "" {
+		attrs = append(attrs, "detail", ans.detail)
+	}
+	a.log.Log(r.Context(), level, "http request", attrs...)
 }
 
 // safely handles a request, also if the handler panics.

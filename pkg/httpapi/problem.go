@@ -48,7 +48,9 @@ func (p problem) answer() answer {
 	if err != nil {
 		panic(err) // text that is not UTF-8; the caller gets a 500
 	}
-	return answer{status: p.Status, kind: "application/problem+json", body: append(body, '\n')}
+	return answer{
+		status: p.Status, kind: "application/problem+json", body: append(body, '\n'), code: p.Code, detail: p.Detail,
+	}
 }
 
 // invalid is the problem of an invalid record.

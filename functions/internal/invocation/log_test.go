@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -14,7 +15,7 @@ import (
 	"groupimport/pkg/scheduler"
 )
 
-func TestLog_LinesAreShortAndStayJSON(t *testing.T) {
+func TestLog_LongValues(t *testing.T) {
 	long := func(n int) []scheduler.JobResult {
 		all := make([]scheduler.JobResult, n)
 		for i := range all {
@@ -36,8 +37,8 @@ func TestLog_LinesAreShortAndStayJSON(t *testing.T) {
 		{"several", []any{"a", strings.Repeat("a", 4000), "b", strings.Repeat("b", 4000), "c", strings.Repeat("c", 100)}, []string{"a", "b"}},
 	} {
 		var out bytes.Buffer
-		log := NewLog(&out).With("key", "exports/acme.jsonl")
-		log.InfoContext(withRequest(context.Background(), "the-request"), "a message", c.args...)
+		log := NewLog(&out, "time").With("key", "exports/acme.jsonl")
+		log.InfoContext(withInvocation(context.Background(), ID{Request: "the-request"}, false), "a message", c.args...)
 		line := out.String()
 		var got struct {
 			Msg       string   `json:"msg"`
@@ -60,7 +61,7 @@ func TestLog_LinesAreShortAndStayJSON(t *testing.T) {
 
 func TestLog_GroupsAndLevels(t *testing.T) {
 	var out bytes.Buffer
-	log := NewLog(&out)
+	log := NewLog(&out, "time")
 	log.With("a", 1).WithGroup("g").With("b", 2).InfoContext(t.Context(), "m", "c", 3)
 	log.DebugContext(t.Context(), "not shown")
 	var got map[string]any
@@ -69,5 +70,25 @@ func TestLog_GroupsAndLevels(t *testing.T) {
 	}
 	if fmt.Sprint(got["a"], got["g"]) != "1 map[b:2 c:3]" {
 		t.Errorf("got %v", got)
+	}
+}
+
+func TestLog_InvocationFields(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		id      ID
+		isFirst bool
+		want    string
+	}{
+		{"the first invocation", ID{"r", "Root=1-5"}, true, `{"ts":"","level":"INFO","msg":"m","request_id":"r","trace_id":"Root=1-5","cold_start":true}`},
+		{"a later one", ID{"r", "Root=1-5"}, false, `{"ts":"","level":"INFO","msg":"m","request_id":"r","trace_id":"Root=1-5"}`},
+		{"without tracing", ID{"r", ""}, false, `{"ts":"","level":"INFO","msg":"m","request_id":"r"}`},
+	} {
+		var out bytes.Buffer
+		NewLog(&out, "ts").InfoContext(withInvocation(t.Context(), c.id, c.isFirst), "m")
+		got := regexp.MustCompile(`"ts":"[^"]*"`).ReplaceAllString(strings.TrimSpace(out.String()), `"ts":""`)
+		if got != c.want {
+			t.Errorf("%s: got %s, want %s", c.name, got, c.want)
+		}
 	}
 }
