@@ -31,6 +31,10 @@ type metric struct {
 
 // run writes what a run came to.
 func (m *metrics) run(bucket string, n importer.Metrics) {
+	var stopped float64
+	if n.State == results.Stopped {
+		stopped = 1
+	}
 	all := []metric{
 		{"Imported", "Count", float64(n.Counts.Imported)},
 		{"Exists", "Count", float64(n.Counts.Exists)},
@@ -38,14 +42,12 @@ func (m *metrics) run(bucket string, n importer.Metrics) {
 		{"Failed", "Count", float64(n.Counts.Failed)},
 		{"Unknown", "Count", float64(n.Counts.Unknown)},
 		{"Skipped", "Count", float64(n.Counts.Skipped)},
+		{"GivenUp", "Count", float64(n.GivenUp)},
 		{"Attempts", "Count", float64(n.Attempts)},
 		{"Throttled", "Count", float64(n.Throttled)},
-		{"Stopped", "Count", 0},
+		{"Stopped", "Count", stopped},
 		{"RunSeconds", "Seconds", n.Took.Seconds()},
 		{"RemainingBytes", "Bytes", float64(n.Remaining)},
-	}
-	if n.State == results.Stopped {
-		all[8].value = 1
 	}
 	if n.P50 > 0 { // else no call was made, and zeros would draw the average down
 		all = append(all, metric{"LatencyP50", "Milliseconds", n.P50}, metric{"LatencyP95", "Milliseconds", n.P95}, metric{"LatencyP99", "Milliseconds", n.P99})
@@ -58,6 +60,7 @@ func (m *metrics) pass(bucket string, p scheduler.Result) {
 	m.write(bucket, nil, []metric{
 		{"Imports", "Count", float64(p.Imports)},
 		{"StoppedImports", "Count", float64(p.Stopped)},
+		{"OldestDueSeconds", "Seconds", p.OldestDue},
 	})
 }
 

@@ -68,7 +68,8 @@ func call(t *testing.T, base, service, target string, in map[string]any) (out st
 	}
 	r.Header.Set("Content-Type", "application/x-amz-json-1.0")
 	r.Header.Set("X-Amz-Target", target)
-	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=a/20261101/us-east-1/"+service+"/aws4_request, SignedHeaders=host, Signature=0")
+	scope := "a/20261101/us-east-1/" + service + "/aws4_request"
+	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential="+scope+", SignedHeaders=host, Signature=0")
 	resp, err := http.DefaultClient.Do(r)
 	if err != nil {
 		t.Fatal(err)
@@ -103,7 +104,9 @@ func TestTemplate_RulesInAnEmulatedEventBridge(t *testing.T) {
 		}
 		resp.Body.Close()
 	}
-	env := map[string]string{"AWS_ENDPOINT_URL_S3": base, "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s"}
+	env := map[string]string{
+		"AWS_ENDPOINT_URL_S3": base, "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s",
+	}
 	bucket, err := s3blob.Open(func(name string) string { return env[name] }, "groups", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +114,8 @@ func TestTemplate_RulesInAnEmulatedEventBridge(t *testing.T) {
 	queue := call(t, base, "sqs", "AmazonSQS.CreateQueue", map[string]any{"QueueName": "function"}).Queue
 	tp := loadTemplate(t, nil)
 	for name := range tp.patterns("groups") {
-		pattern, err := json.Marshal(tp.at("Resources", "ImportFunction", "Properties", "Events", name, "Properties", "Pattern"))
+		at := []string{"Resources", "ImportFunction", "Properties", "Events", name, "Properties", "Pattern"}
+		pattern, err := json.Marshal(tp.at(at...))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -123,11 +127,15 @@ func TestTemplate_RulesInAnEmulatedEventBridge(t *testing.T) {
 	var keys []string
 	for _, format := range export.Formats {
 		for _, compression := range []string{"", ".gz", ".zst"} {
-			keys = append(keys, "exports/a"+format+compression, "exports/A"+strings.ToUpper(format+compression), "elsewhere/a"+format+compression)
+			suffix := format + compression
+			keys = append(keys, "exports/a"+suffix, "exports/A"+strings.ToUpper(suffix), "elsewhere/a"+suffix)
 		}
 	}
 	names := results.Names{Export: "exports/a.jsonl"}
-	own := []string{names.Results(), names.Failures(), names.Report(), names.Progress(), names.Manifest(), names.Work() + "parts/000001-000001"}
+	own := []string{
+		names.Results(), names.Failures(), names.Report(), names.Progress(), names.Manifest(),
+		names.Work() + "parts/000001-000001",
+	}
 	for _, key := range append(keys, own...) {
 		if err := bucket.Put(t.Context(), key, strings.NewReader("{}")); err != nil {
 			t.Fatal(err)

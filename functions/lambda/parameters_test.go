@@ -24,8 +24,17 @@ func parameters() map[string]parameter {
 	notYesNo := []string{"", "yes", "1", "TRUE"}
 	key := parameter{
 		"",
-		[]string{"", "arn:aws:kms:eu-central-1:123456789012:key/0a-b", "arn:aws-cn:kms:cn-north-1:123456789012:key/mrk-1"},
-		[]string{"arn:aws:kms:eu-central-1:123456789012:alias/mine", "alias/mine", "0a-b", "arn:aws:kms:eu-central-1:1:key/k"},
+		[]string{
+			"", "arn:aws:kms:eu-central-1:123456789012:key/0a-b", "arn:aws-cn:kms:cn-north-1:123456789012:key/mrk-1",
+		},
+		[]string{
+			"arn:aws:kms:eu-central-1:123456789012:alias/mine", "alias/mine", "0a-b", "arn:aws:kms:eu-central-1:1:key/k",
+			"arn:aws:kms:eu-central-1:123456789012:key/" + strings.Repeat("a", 2048),
+		},
+	}
+	ofSSM := []string{
+		"", "k", "/", "/a/", "//a", "/a b", "arn:aws:ssm:eu-central-1:123456789012:parameter/k",
+		strings.Repeat("/a", 16), "/" + strings.Repeat("a", 1011),
 	}
 	return map[string]parameter{
 		"BucketName": {
@@ -37,32 +46,55 @@ func parameters() map[string]parameter {
 		"ExportPrefix": {
 			"EXPORT_PREFIX",
 			[]string{"", "exports/", "a/b/", "Team (1)/2026!/"},
-			[]string{"exports", "/", "/exports/", "a//b/", "a/./", "../", ".hidden/", "a*/", `a\b/`, "a?/", " a/", strings.Repeat("a", 256) + "/"},
+			[]string{
+				"exports", "/", "/exports/", "a//b/", "a/./", "../", ".hidden/", "a*/", `a\b/`, "a?/", " a/",
+				strings.Repeat("a", 256) + "/",
+			},
 		},
 		"BucketKmsKeyArn": key,
 		"SecretKmsKeyArn": key,
-		"SdkAppId":        {"TIM_SDKAPPID", []string{"1", "20000001", "1400000000"}, []string{"", "0", "-1", "1.5", "1e9", "x", "01", "14000000000"}},
-		"Admin":           {"TIM_ADMIN", []string{"administrator", "the admin", strings.Repeat("a", 32)}, []string{"", " ", " a", "a ", "管理员", strings.Repeat("a", 33)}},
-		"SecretKeyParameter": {
-			"TIM_SECRET_KEY_PARAMETER",
-			[]string{"/groupimport/secret-key", "/k"},
-			[]string{"", "k", "/", "/a/", "//a", "/a b", "arn:aws:ssm:eu-central-1:123456789012:parameter/k", strings.Repeat("/a", 16)},
+		"KmsKeyArn":       key,
+		"SdkAppId": {
+			"TIM_SDKAPPID",
+			[]string{"1", "20000001", "1400000000"},
+			[]string{"", "0", "-1", "1.5", "1e9", "x", "01", "14000000000"},
 		},
-		"ExportEncoding": {"EXPORT_ENCODING", []string{"utf-8", "gbk", "gb18030", "big5", "shift_jis", "windows-1252"}, []string{"", "klingon", "gbk "}},
-		"TimRegion":      {"TIM_REGION", []string{"china", "siliconvalley"}, []string{"", "China", "usa"}},
+		"Admin": {
+			"TIM_ADMIN",
+			[]string{"administrator", "the admin", strings.Repeat("a", 32)},
+			[]string{"", " ", " a", "a ", "管理员", strings.Repeat("a", 33)},
+		},
+		"SecretKeyParameter": {"TIM_SECRET_KEY_PARAMETER", []string{"/groupimport/secret-key", "/k"}, ofSSM},
+		"ExportEncoding": {
+			"EXPORT_ENCODING",
+			[]string{"utf-8", "gbk", "gb18030", "big5", "shift_jis", "windows-1252"},
+			[]string{"", "klingon", "gbk "},
+		},
+		"TimRegion": {"TIM_REGION", []string{"china", "siliconvalley"}, []string{"", "China", "usa"}},
 		"TimEndpoint": {
 			"TIM_ENDPOINT",
 			[]string{"", "https://im.example.com", "https://10.0.0.1:8443/im/"},
-			[]string{"http://im.example.com", "im.example.com", "https://", "https://u:p@im.example.com", "https://im.example.com?x=1", "https://im.example.com#x", "ftp://im.example.com"},
+			[]string{
+				"http://im.example.com", "im.example.com", "https://", "https://u:p@im.example.com",
+				"https://im.example.com?x=1", "https://im.example.com#x", "ftp://im.example.com",
+				"https://" + strings.Repeat("a", 256),
+			},
 		},
 		"Mapping": {
 			"MAPPING", append(mapping.Names(), "", "exports/own.jq", "群/own.jq"),
-			[]string{"telegram", "Slack", "slack ", ".jq", "own.js", "/own.jq", "a//own.jq", "*.jq", `a\b.jq`, "slack.jq\n"},
+			[]string{
+				"telegram", "Slack", "slack ", ".jq", "own.js", "/own.jq", "a//own.jq", "*.jq", `a\b.jq`, "slack.jq\n",
+				strings.Repeat("a", 1022) + ".jq",
+			},
 		},
-		"Rate":               {"TIM_RATE", []string{"0.1", "180", "190", "12.5"}, []string{"", "0", "191", "-1", "fast"}},
-		"FieldLimits":        {"FIELD_LIMITS", []string{"document", "extended"}, []string{"", "Document", "none"}},
-		"AssignGroupIds":     {"ASSIGN_GROUP_IDS", yesNo, notYesNo},
-		"MaxAttempts":        {"MAX_ATTEMPTS", []string{"1", "9", "10", "19", "20"}, []string{"", "0", "21", "2.5", "-1", "05"}},
+		"Rate":           {"TIM_RATE", []string{"0.1", "180", "190", "12.5"}, []string{"", "0", "191", "-1", "fast"}},
+		"FieldLimits":    {"FIELD_LIMITS", []string{"document", "extended"}, []string{"", "Document", "none"}},
+		"AssignGroupIds": {"ASSIGN_GROUP_IDS", yesNo, notYesNo},
+		"MaxAttempts": {
+			"MAX_ATTEMPTS",
+			[]string{"1", "9", "10", "19", "20"},
+			[]string{"", "0", "21", "2.5", "-1", "05"},
+		},
 		"StopShare":          {"STOP_SHARE", []string{"0", "0.25", "1"}, []string{"", "-0.1", "1.1", "50%"}},
 		"RetryUnknown":       {"RETRY_UNKNOWN", yesNo, notYesNo},
 		"CreateUnmatched":    {"CREATE_UNMATCHED", yesNo, notYesNo},
@@ -70,14 +102,14 @@ func parameters() map[string]parameter {
 		"ReserveConcurrency": {"", yesNo, notYesNo},
 		"Memory":             {"", []string{"128", "10240"}, []string{"", "127", "10241", "x"}},
 		"HttpAuth":           {"", []string{"AWS_IAM", "NONE"}, []string{"", "iam"}},
-		"HttpToken": {
-			"HTTP_TOKEN",
-			[]string{"0123456789abcdef", "AZaz09-._~+/=AZaz09"},
-			[]string{"0123456789abcde", "0123456789abcdef ", "0123456789abcde,", "0123456789abcdé£", "0123456789\nabcdef"},
+		"HttpTokenParameter": {"HTTP_TOKEN_PARAMETER", []string{"/groupimport/http-token", "/t"}, ofSSM},
+		"LogLevel":           {"LOG_LEVEL", []string{"debug", "info", "warn", "error"}, []string{"", "trace"}},
+		"LogRetentionDays":   {"", []string{"1", "3653"}, []string{"", "2", "0"}},
+		"AlarmEmail": {
+			"",
+			[]string{"", "ops@example.com"},
+			[]string{"ops", "a@b@c", "ops@example.com, b@example.com", "@", strings.Repeat("a", 254) + "@b"},
 		},
-		"LogLevel":         {"LOG_LEVEL", []string{"debug", "info", "warn", "error"}, []string{"", "trace"}},
-		"LogRetentionDays": {"", []string{"1", "3653"}, []string{"", "2", "0"}},
-		"AlarmEmail":       {"", []string{"", "ops@example.com"}, []string{"ops", "a@b@c", "ops@example.com, b@example.com", "@"}},
 	}
 }
 
@@ -90,7 +122,7 @@ func TestTemplate_ParametersAgreeWithTheProgram(t *testing.T) {
 	}
 	for name, p := range all {
 		set := map[string]any{}
-		if name == "HttpToken" {
+		if name == "HttpTokenParameter" {
 			set["HttpAuth"] = "NONE"
 		}
 		for _, value := range p.refused {
@@ -103,7 +135,8 @@ func TestTemplate_ParametersAgreeWithTheProgram(t *testing.T) {
 			with := loadTemplate(t, set) // says if it refuses one
 			for _, function := range with.functions() {
 				env := with.env(function)
-				if got, ok := env[p.variable]; p.variable != "" && ok && got != value && function != "HttpFunction" {
+				isFixed := function == "HttpFunction" && p.variable == "TIM_RATE"
+				if got, ok := env[p.variable]; p.variable != "" && ok && got != value && !isFixed {
 					t.Errorf("%s: got %s=%q, want %q", function, p.variable, got, value)
 				}
 				with.config(function) // says if it refuses any
@@ -116,6 +149,45 @@ func TestTemplate_ParametersAgreeWithTheProgram(t *testing.T) {
 		}
 		if !required && !tp.accepts(name, fmt.Sprint(defaults)) {
 			t.Errorf("the template refuses the default of %s, %v", name, defaults)
+		}
+	}
+}
+
+// A deployment tells of each parameter what it may be. What the functions get fits into their variables: 4 KB together
+// (Lambda quotas, read 2026-11).
+func TestTemplate_ParametersAreBounded(t *testing.T) {
+	tp := loadTemplate(t, nil)
+	longest := map[string]int{} // by variable
+	for name, p := range parameters() {
+		c := tp.constraints[name].(map[string]any)
+		if c["Description"] == nil {
+			t.Errorf("%s has no description", name)
+		}
+		values, _ := c["AllowedValues"].([]any)
+		for _, v := range values {
+			longest[p.variable] = max(longest[p.variable], len(fmt.Sprint(v)))
+		}
+		switch most, ok := c["MaxLength"].(int); {
+		case c["Type"] == "Number" && values == nil:
+			if c["MinValue"] == nil || c["MaxValue"] == nil {
+				t.Errorf("%s: got %v, want bounds", name, c)
+			}
+			longest[p.variable] = 10
+		case values == nil:
+			if c["AllowedPattern"] == nil || c["ConstraintDescription"] == nil || !ok {
+				t.Errorf("%s: got %v, want a pattern, what it means, and the most characters", name, c)
+			}
+			longest[p.variable] = most
+		}
+	}
+	token := loadTemplate(t, map[string]any{"HttpAuth": "NONE"})
+	for _, function := range tp.functions() {
+		size := 0
+		for variable, value := range token.env(function) {
+			size += len(variable) + max(longest[variable], len(value))
+		}
+		if size > 4096 {
+			t.Errorf("%s: got up to %d bytes of variables", function, size)
 		}
 	}
 }
@@ -143,16 +215,16 @@ func TestTemplate_RefusesWhatTheProgramRefuses(t *testing.T) {
 	}
 }
 
-func TestTemplate_SecondDeploymentDropsTheToken(t *testing.T) {
-	const token = "0123456789abcdef"
-	with := loadTemplate(t, map[string]any{"HttpAuth": "NONE", "HttpToken": token})
-	if c := with.config("HttpFunction"); c.HTTPToken != token || c.HTTPPlatform {
-		t.Errorf("got the token %q, platform %v, want the token", c.HTTPToken, c.HTTPPlatform)
+func TestTemplate_TokenIsReadWithoutIAMOnly(t *testing.T) {
+	const name = "/my/token"
+	with := loadTemplate(t, map[string]any{"HttpAuth": "NONE", "HttpTokenParameter": name})
+	if c := with.config("HttpFunction"); c.HTTPTokenParameter != name || c.HTTPPlatform {
+		t.Errorf("got the token of %q, platform %v, want the token", c.HTTPTokenParameter, c.HTTPPlatform)
 	}
 	// A deployment that leaves a parameter out keeps the value of the one before.
-	iam := loadTemplate(t, map[string]any{"HttpAuth": "AWS_IAM", "HttpToken": token})
-	if c := iam.config("HttpFunction"); c.HTTPToken != "" || !c.HTTPPlatform {
-		t.Errorf("got the token %q, platform %v, want the platform", c.HTTPToken, c.HTTPPlatform)
+	iam := loadTemplate(t, map[string]any{"HttpAuth": "AWS_IAM", "HttpTokenParameter": name})
+	if c := iam.config("HttpFunction"); c.HTTPTokenParameter != "" || !c.HTTPPlatform {
+		t.Errorf("got the token of %q, platform %v, want the platform", c.HTTPTokenParameter, c.HTTPPlatform)
 	}
 }
 
@@ -162,7 +234,8 @@ func TestTemplate_PrefixIsAFolderOfThePolicies(t *testing.T) {
 		if got := tp.config("ImportFunction").Prefix; got != prefix {
 			t.Errorf("got the prefix %q, want %q", got, prefix)
 		}
-		for _, key := range []string{results.RateNames(prefix).Work() + "lease/000001", results.Names{Export: prefix + "a.jsonl"}.Results()} {
+		n := results.Names{Export: prefix + "a.jsonl"}
+		for _, key := range []string{results.RateNames(prefix).Work() + "lease/000001", n.Results()} {
 			if !tp.allowed("ImportFunction", "s3:PutObject", "arn:aws:s3:::groups/"+key) {
 				t.Errorf("%s may not be written", key)
 			}

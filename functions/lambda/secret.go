@@ -16,18 +16,18 @@ import (
 	"groupimport/pkg/blob/s3blob"
 )
 
-// secretLife is how long a key that was read is used. A new one counts after that time at the latest; and
+// secretLife is how long a secret that was read is used. A new one counts after that time at the latest; and
 // one function asks a few times an hour and not once an invocation.
 const secretLife = 5 * time.Minute
 
-// A SecretError says that the key could not be read. It never holds the key.
+// A SecretError says that a secret could not be read. It never holds the secret.
 type SecretError struct {
 	name string
 	err  error
 }
 
 func (e *SecretError) Error() string {
-	return fmt.Sprintf("read the key from the SSM parameter %s (TIM_SECRET_KEY_PARAMETER): %v", e.name, e.err)
+	return fmt.Sprintf("read the SSM parameter %s (TIM_SECRET_KEY_PARAMETER or HTTP_TOKEN_PARAMETER): %v", e.name, e.err)
 }
 
 func (e *SecretError) Unwrap() error { return e.err }
@@ -39,12 +39,17 @@ type secrets struct {
 
 	mu     sync.Mutex // instances may be given several events at once
 	client *ssm.Client
-	value  string
-	read   time.Time
+	known  map[string]secret // by the name of the parameter
+}
+
+// A secret is the value of a parameter, and when it was read.
+type secret struct {
+	value string
+	read  time.Time
 }
 
 func newSecrets(getenv func(string) string, log *slog.Logger) *secrets {
-	return &secrets{getenv: getenv, log: log}
+	return &secrets{getenv: getenv, log: log, known: map[string]secret{}}
 }
 
 // get returns the decrypted value of the parameter. One that was read before goes on to count while the
@@ -52,8 +57,9 @@ func newSecrets(getenv func(string) string, log *slog.Logger) *secrets {
 func (s *secrets) get(ctx context.Context, name string) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.value != "" && time.Since(s.read) < secretLife {
-		return s.value, nil
+	known := s.known[name]
+	if known.value != "" && time.Since(known.read) < secretLife {
+		return known.value, nil
 	}
 	if s.client == nil {
 		config, err := s3blob.Config(s.getenv, "SSM")
@@ -63,20 +69,23 @@ func (s *secrets) get(ctx context.Context, name string) (string, error) {
 		s.client = ssm.NewFromConfig(config)
 	}
 	out, err := s.client.GetParameter(ctx, &ssm.GetParameterInput{Name: aws.String(name), WithDecryption: aws.Bool(true)})
-	if refused, ok := errors.AsType[smithy.APIError](err); err != nil && s.value != "" && (!ok || refused.ErrorFault() != smithy.FaultClient) {
-		s.log.WarnContext(ctx, "the key could not be read again, the one before is used", "parameter", name, "err", err)
-		return s.value, nil
+	refused, ok := errors.AsType[smithy.APIError](err)
+	unavailable := err != nil && (!ok || refused.ErrorFault() != smithy.FaultClient)
+	if unavailable && known.value != "" {
+		s.log.WarnContext(ctx, "the secret could not be read again, the one before is used", "parameter", name, "err", err)
+		return known.value, nil
 	}
-	s.value = ""
+	delete(s.known, name)
 	if err != nil {
 		return "", &SecretError{name, err}
 	}
+	value := ""
 	if out.Parameter != nil {
-		s.value = strings.TrimSpace(aws.ToString(out.Parameter.Value)) // as from a file that ends in a line break
+		value = strings.TrimSpace(aws.ToString(out.Parameter.Value)) // as from a file that ends in a line break
 	}
-	if s.value == "" {
+	if value == "" {
 		return "", &SecretError{name, errors.New("it is empty")}
 	}
-	s.read = time.Now()
-	return s.value, nil
+	s.known[name] = secret{value, time.Now()}
+	return value, nil
 }

@@ -61,6 +61,7 @@ func TestAKeyIsAskedForAgainAndKeptWhileTheStoreIsDown(t *testing.T) {
 	t.Parallel()
 	env := parameterStore(t)
 	s := newSecrets(func(name string) string { return env[name] }, slog.New(slog.DiscardHandler))
+	expire := func() { s.known["/k"] = secret{s.known["/k"].value, s.known["/k"].read.Add(-secretLife)} }
 	store := func() *ssm.Client {
 		config, err := s3blob.Config(func(name string) string { return env[name] }, "SSM")
 		if err != nil {
@@ -74,16 +75,26 @@ func TestAKeyIsAskedForAgainAndKeptWhileTheStoreIsDown(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		s.read = s.read.Add(-secretLife)
+		expire()
 		if got, err := s.get(t.Context(), "/k"); got != strings.TrimSpace(value) || err != nil {
 			t.Errorf("got %q, %v, want %q without its line break", got, err, value)
 		}
 	}
-	s.read = s.read.Add(-secretLife)
+	expire()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if got, err := s.get(ctx, "/k"); got != "second" || err != nil {
 		t.Errorf("got %q, %v, want the key that is known", got, err)
+	}
+	// The token of callers is another parameter.
+	token := "a token"
+	if _, err := store.PutParameter(t.Context(), &ssm.PutParameterInput{
+		Name: aws.String("/t"), Value: &token, Type: types.ParameterTypeSecureString,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.get(t.Context(), "/t"); got != token || err != nil {
+		t.Errorf("got %q, %v, want %q", got, err, token)
 	}
 	// It was taken away on purpose.
 	if _, err := store.DeleteParameter(t.Context(), &ssm.DeleteParameterInput{Name: aws.String("/k")}); err != nil {

@@ -172,7 +172,7 @@ func (t *tool) demoCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "demo",
 		Usage:       "import a sample export into an emulated IM service",
-		Description: variablesOf("demo"),
+		Description: variablesHelp,
 		Flags: []cli.Flag{
 			&cli.IntFlag{Name: "groups", Value: 1000, Usage: "`NUMBER` of valid groups in the sample export"},
 			&cli.StringFlag{Name: "dir", Usage: "`FOLDER` to work in, default a new one", TakesFile: true},
@@ -188,7 +188,7 @@ func (t *tool) importCommand() *cli.Command {
 		Description: `A folder stands for all exports in it. Run the same command again to resume.
 An export that is imported already is not imported again.
 
-` + readingHelp() + variablesOf("import"),
+` + readingHelp() + variablesHelp,
 		Flags:  append(outputFlags(), readingFlags()...),
 		Action: t.importFiles,
 	}
@@ -206,7 +206,7 @@ func (t *tool) validateCommand() *cli.Command {
 		Description: `A folder stands for all exports in it, - for standard input. Nothing is sent
 and nothing is written. --live looks GroupIds up, 50 a call within TIM_RATE.
 
-` + readingHelp() + variablesOf("validate"),
+` + readingHelp() + variablesHelp,
 		Flags:  append(flags, readingFlags()...),
 		Action: t.validate,
 	}
@@ -220,7 +220,7 @@ func (t *tool) watchCommand() *cli.Command {
 changed for 3 s. Unfinished imports are resumed and failed records retried.
 Ctrl-C stops gracefully.
 
-` + readingHelp() + variablesOf("watch"),
+` + readingHelp() + variablesHelp,
 		Flags:  append(outputFlags(), readingFlags()...),
 		Action: t.watch,
 	}
@@ -234,7 +234,7 @@ func (t *tool) retryCommand() *cli.Command {
 		Description: `It does once what watch does all the time, for example from cron. The exit
 status is about the imports that were due or are stopped.
 
-` + readingHelp() + variablesOf("retry"),
+` + readingHelp() + variablesHelp,
 		Flags:  append(append([]cli.Flag{now}, outputFlags()...), readingFlags()...),
 		Action: t.retry,
 	}
@@ -258,7 +258,7 @@ func (t *tool) serveCommand() *cli.Command {
 		Description: `Callers send HTTP_TOKEN as "Authorization: Bearer". /openapi.json describes
 the API. Ctrl-C stops gracefully.
 
-` + variablesOf("serve"),
+` + variablesHelp,
 		Flags:  []cli.Flag{listenFlag("127.0.0.1:8080")},
 		Action: t.serve,
 	}

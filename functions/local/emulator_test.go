@@ -12,6 +12,7 @@ import (
 
 // What the emulator prints for use over TLS is enough to use it, and without the certificate nothing is.
 func TestEmulator_TLS(t *testing.T) {
+	t.Parallel()
 	d := newWorkspace(t, 3, true)
 	name, err := binary()
 	if err != nil {

@@ -42,7 +42,7 @@ func exportOf(key string) string {
 		if key[i] != '/' {
 			continue
 		}
-		if export, kind := results.Beside(key[:i+1]); kind == results.BesideWork {
+		if export, kind := results.Sidecar(key[:i+1]); kind == results.SidecarWork {
 			owner = export
 			break
 		}
@@ -51,7 +51,7 @@ func exportOf(key string) string {
 		owner = export
 	}
 	if owner == "" {
-		owner, _ = results.Beside(key)
+		owner, _ = results.Sidecar(key)
 	}
 	if export := results.ArchivedFrom(owner); export != "" {
 		return export
@@ -235,7 +235,7 @@ func (s *scanner) isWithin(folder string) bool {
 // candidate returns what a file is. ok is false if nothing is to be said of it.
 func (s *scanner) candidate(key string, entry fs.DirEntry, c candidate) (_ candidate, ok bool) {
 	c.key = key
-	if !strings.HasPrefix(key, s.prefix) || strings.HasPrefix(entry.Name(), ".") || results.Own(key) ||
+	if !strings.HasPrefix(key, s.prefix) || strings.HasPrefix(entry.Name(), ".") || results.IsOutput(key) ||
 		strings.HasSuffix(key, ".jq") {
 		return c, false
 	}
@@ -258,8 +258,8 @@ func (s *scanner) candidate(key string, entry fs.DirEntry, c candidate) (_ candi
 
 // isWork reports whether a folder is an import's work folder.
 func isWork(folder string) bool {
-	owner, kind := results.Beside(folder)
-	return kind == results.BesideWork && (export.IsExport(owner) || export.IsExport(results.ArchivedFrom(owner)))
+	owner, kind := results.Sidecar(folder)
+	return kind == results.SidecarWork && (export.IsExport(owner) || export.IsExport(results.ArchivedFrom(owner)))
 }
 
 // besides tells of each file of a folder what lies beside it.
@@ -275,14 +275,14 @@ func besides(entries []fs.DirEntry) map[string]candidate {
 			finished[owner] = true
 			continue
 		}
-		owner, kind := results.Beside(name)
-		if kind == results.NotBeside {
+		owner, kind := results.Sidecar(name)
+		if kind == results.NotSidecar {
 			continue
 		}
 		c := found[owner]
 		c.begun = true
-		c.unfinished = c.unfinished || kind == results.BesideWork
-		c.deadLetter = c.deadLetter || kind == results.BesideFailures
+		c.unfinished = c.unfinished || kind == results.SidecarWork
+		c.deadLetter = c.deadLetter || kind == results.SidecarFailures
 		found[owner] = c
 	}
 	for owner := range finished {

@@ -102,7 +102,7 @@ func (t *tool) importAll(
 	worst := exitOK
 	for n, file := range files {
 		worst = worse(worst, t.importFile(ctx, newImporter(cfg, mapping, client, log), file, meter))
-		if ctx.Err() != nil || client.Stopped() != nil {
+		if ctx.Err() != nil || client.Fatal() != nil {
 			if rest := files[n+1:]; len(rest) > 0 {
 				fmt.Fprintf(meter, "%s: not started: %s\n", program, strings.Join(shownAll(rest), " "))
 			}
@@ -178,7 +178,7 @@ func openExport(i *importer.Importer, file, dir, key string) (*dirblob.Bucket, e
 	if err := checkFile(file); err != nil {
 		return nil, err
 	}
-	if results.Own(key) {
+	if results.IsOutput(key) {
 		return nil, errors.New("an import wrote it. To import its records, copy it to a name of its own, for example " +
 			strings.TrimSuffix(file, ".ndjson") + ".again.ndjson")
 	}

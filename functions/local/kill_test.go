@@ -15,7 +15,8 @@ import (
 // TestImport_ManyKillsLoseNothingAndCreateNothingTwice kills the real program with SIGKILL at random instants and
 // starts it again at once, against a service that fails in every way but not answering.
 func TestImport_ManyKillsLoseNothingAndCreateNothingTwice(t *testing.T) {
-	const records, mostKills = 3000, 10
+	t.Parallel()
+	const records, maxKills = 3000, 10
 	d := newWorkspace(t, records, false)
 	d.env = append(d.env, "TIM_RATE=1000", "MAX_ATTEMPTS=20")
 	d.service.SetFaults(emulator.Faults{
@@ -24,16 +25,14 @@ func TestImport_ManyKillsLoseNothingAndCreateNothingTwice(t *testing.T) {
 	})
 	chance := rand.New(rand.NewPCG(1, 2))
 	kills := 0
-	for ; kills < mostKills; kills++ {
+	for ; kills < maxKills; kills++ {
 		p := d.start("import", "--quiet", "a.jsonl")
 		ended := make(chan int, 1)
 		go func() { ended <- p.end(t) }()
 		timer := time.NewTimer(20*time.Millisecond + time.Duration(chance.IntN(400))*time.Millisecond)
 		select {
 		case <-timer.C:
-			if err := p.Process.Kill(); err != nil && kills == 0 {
-				t.Fatal(err)
-			}
+			p.signal(t, os.Kill)
 			<-ended
 			continue
 		case <-ended: // it was through before its time

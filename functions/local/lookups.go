@@ -64,7 +64,7 @@ func (l *lookups) flush(ctx context.Context) error {
 	wg.Wait()
 	for _, s := range l.batch {
 		if s.err != nil {
-			if stop := l.client.Stopped(); stop != nil {
+			if stop := l.client.Fatal(); stop != nil {
 				return stop
 			}
 			return fmt.Errorf("look up group %q: %w", s.record.GroupID, s.err)

@@ -88,9 +88,12 @@ func main() {
 	if !signal.Ignored(syscall.SIGHUP) { // nohup ignores it
 		signals = append(signals, syscall.SIGHUP) // the terminal was closed
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), signals...)
-	// The second Ctrl-C exits immediately.
-	context.AfterFunc(ctx, stop)
+	interrupted, stop := signal.NotifyContext(context.Background(), signals...)
+	ctx, cancel := context.WithCancelCause(context.Background())
+	context.AfterFunc(interrupted, func() {
+		stop() // first, so that a second Ctrl-C exits as soon as the first shows
+		cancel(context.Cause(interrupted))
+	})
 	t := &tool{getenv: os.Getenv, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
 	os.Exit(t.status(t.run(ctx, os.Args[1:])))
 }

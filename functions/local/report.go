@@ -53,7 +53,7 @@ func (t *tool) report(ctx context.Context, c *cli.Command) error {
 // in this folder or the folders below it.
 func imports(name string) ([]string, error) {
 	if info, err := os.Stat(name); err != nil || !info.IsDir() {
-		if owner, kind := results.Beside(name); kind != results.NotBeside && kind != results.BesideWork {
+		if owner, kind := results.Sidecar(name); kind != results.NotSidecar && kind != results.SidecarWork {
 			return []string{owner}, nil // the user names a file of the import
 		}
 		return []string{name}, nil
@@ -67,12 +67,12 @@ func imports(name string) ([]string, error) {
 		if entry.IsDir() {
 			suffix = "/"
 		}
-		owner, kind := results.Beside(path + suffix)
+		owner, kind := results.Sidecar(path + suffix)
 		switch {
-		case kind == results.BesideWork && (export.IsExport(owner) || export.IsExport(results.ArchivedFrom(owner))):
+		case kind == results.SidecarWork && (export.IsExport(owner) || export.IsExport(results.ArchivedFrom(owner))):
 			files = append(files, owner)
 			return fs.SkipDir
-		case kind == results.BesideResults:
+		case kind == results.SidecarResults:
 			files = append(files, owner)
 		}
 		return nil

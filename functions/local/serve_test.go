@@ -77,6 +77,7 @@ func sendGroup(t *testing.T, client *http.Client, address, body string) (status 
 }
 
 func TestServe_FiveHundredRequestsIn64MB(t *testing.T) {
+	t.Parallel()
 	d := newWorkspace(t, 1, true)
 	p, address := d.serve()
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 500}}
@@ -86,24 +87,29 @@ func TestServe_FiveHundredRequestsIn64MB(t *testing.T) {
 	for n := range 10 {
 		custom = append(custom, fmt.Sprintf(`{"Key":"k%d","Value":"%s"}`, n, strings.Repeat(`\u0001`, 500)))
 	}
+	start := time.Now()
 	for round := range 2 {
 		var wg sync.WaitGroup
 		for n := range 500 {
 			wg.Go(func() {
 				body := fmt.Sprintf(`{"Type":"Public","Name":"n%d-%d","AppDefinedData":[%s]%s}`,
 					round, n, strings.Join(custom, ","), strings.Repeat(" ", 30_000))
-				if status, answer := sendGroup(t, client, address, body); status != http.StatusCreated {
+				status, answer := sendGroup(t, client, address, body)
+				for status == http.StatusServiceUnavailable && strings.Contains(answer, `"retry":"safe"`) {
+					// It had to wait too long for a permit on a busy machine, or a request of the first round has not ended.
+					status, answer = sendGroup(t, client, address, body)
+				}
+				if status != http.StatusCreated {
 					t.Errorf("got %d: %s", status, answer)
 				}
 			})
 		}
 		wg.Wait()
 	}
-	// All of them and not the busiest second: a service in a process as busy as this one sees seconds that were
-	// not. Those are for tests in virtual time.
-	got := d.service.Stats()
-	rate := float64(got.Requests-1) / got.Last.Sub(got.First).Seconds()
-	if got.Created != 1000 || got.Requests != 1000 || rate > 191 {
+	// All of them and not the busiest second, and from before the first until after the last: a busy machine only adds
+	// to that time. Single seconds are for tests in virtual time.
+	rate := 999 / time.Since(start).Seconds()
+	if got := d.service.Stats(); got.Created != 1000 || got.Requests != 1000 || rate > 190 {
 		t.Errorf("got %d groups of %d requests at %v a second, want 1000 of 1000 at 190", got.Created, got.Requests, rate)
 	}
 	if peak := peakMemory(t, p.Process.Pid); peak > 64<<10 {
@@ -111,9 +117,7 @@ func TestServe_FiveHundredRequestsIn64MB(t *testing.T) {
 	} else {
 		t.Logf("peak memory %d kB", peak)
 	}
-	if err := p.Process.Signal(syscall.SIGINT); err != nil {
-		t.Fatal(err)
-	}
+	p.signal(t, syscall.SIGINT)
 	if got := p.end(t); got != exitOK {
 		t.Errorf("got exit status %d, want %d", got, exitOK)
 	}
@@ -153,9 +157,7 @@ func TestServe_SignalStopsGracefully(t *testing.T) {
 		}
 	})
 	d.waitFor(1)
-	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
+	p.signal(t, syscall.SIGTERM)
 	if got := p.end(t); got != exitOK {
 		t.Errorf("got exit status %d, want %d", got, exitOK)
 	}
@@ -187,7 +189,7 @@ func TestServe_SlowClients(t *testing.T) {
 	}{
 		"a slow header": {head, ""}, "a slow body": {body, "HTTP/1.1 408 "}, "a large header": {large, "HTTP/1.1 431 "},
 	} {
-		_ = row.conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+		_ = row.conn.SetReadDeadline(time.Now().Add(patience))
 		text, err := io.ReadAll(row.conn) // until the server closes it
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("%s: the connection is still open", name)
@@ -199,9 +201,7 @@ func TestServe_SlowClients(t *testing.T) {
 	if got := d.service.Stats().Requests; got != 0 {
 		t.Errorf("got %d requests to the service, want none", got)
 	}
-	if err := p.Process.Signal(syscall.SIGINT); err != nil {
-		t.Fatal(err)
-	}
+	p.signal(t, syscall.SIGINT)
 	if got := p.end(t); got != exitOK {
 		t.Errorf("got exit status %d, want %d", got, exitOK)
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -31,6 +32,13 @@ type tests struct{ *testing.M }
 
 // Run removes what the tests built, which os.Exit would leave.
 func (t tests) Run() int {
+	flag.Parse()
+	set := map[string]bool{}
+	flag.Visit(func(f *flag.Flag) { set[f.Name] = true })
+	if !set["test.parallel"] {
+		// Most tests wait for processes that wait for each other: more of them than cores run side by side.
+		_ = flag.Set("test.parallel", strconv.Itoa(max(16, runtime.GOMAXPROCS(0))))
+	}
 	var err error
 	if binaryDir, err = os.MkdirTemp("", "groupimport-test-"); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -123,18 +123,18 @@ type written struct {
 // label names the file in the summary.
 func (f written) label() string {
 	switch f.kind {
-	case results.BesideFailures:
+	case results.SidecarFailures:
 		return "dead-letter"
-	case results.BesideReport:
+	case results.SidecarReport:
 		return "report"
-	case results.BesideResults, results.BesideWork, results.NotBeside:
+	case results.SidecarResults, results.SidecarWork, results.NotSidecar:
 	}
 	return "results"
 }
 
 // member names the file in JSON.
 func (f written) member() string {
-	if f.kind == results.BesideFailures {
+	if f.kind == results.SidecarFailures {
 		return "failures"
 	}
 	return f.label()
@@ -147,7 +147,7 @@ func writtenBeside(file string, m results.Manifest) []written {
 	add := func(key string, must bool) {
 		// The folder may have been opened further up or down when the key was written; the file is here.
 		f := written{name: dir + path.Base(key)}
-		_, f.kind = results.Beside(key)
+		_, f.kind = results.Sidecar(key)
 		_, err := os.Lstat(f.name)
 		f.gone = errors.Is(err, fs.ErrNotExist)
 		if must || !f.gone {

@@ -3,47 +3,13 @@ package main
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"groupimport/pkg/config"
 )
 
-// Commands by what they do.
-var (
-	readingCommands = []string{"import", "validate", "watch", "retry"}
-	importCommands  = []string{"import", "watch", "retry"}
-	folderCommands  = []string{"watch", "retry", "serve"}
-	callingCommands = []string{"import", "validate", "watch", "retry", "serve"}
-	loggingCommands = []string{"demo", "import", "watch", "retry", "serve"}
-	serveCommands   = []string{"serve"}
-)
-
-// readBy says which commands read a variable. Those that are read in the cloud only have none.
-var readBy = map[string][]string{
-	"TIM_SDKAPPID":             callingCommands,
-	"TIM_ADMIN":                callingCommands,
-	"TIM_SECRET_KEY":           callingCommands,
-	"TIM_SECRET_KEY_PARAMETER": nil,
-	"TIM_REGION":               callingCommands,
-	"TIM_ENDPOINT":             callingCommands,
-	"TIM_RATE":                 append([]string{"demo"}, callingCommands...),
-	"FIELD_LIMITS":             callingCommands,
-	"ASSIGN_GROUP_IDS":         importCommands,
-	"MAX_ATTEMPTS":             append([]string{"demo"}, callingCommands...),
-	"RETRY_UNKNOWN":            importCommands,
-	"CREATE_UNMATCHED":         importCommands,
-	"MAPPING":                  readingCommands,
-	"INCLUDE_ARCHIVED":         readingCommands,
-	"EXPORT_ENCODING":          readingCommands,
-	"EXPORT_BUCKET":            nil,
-	"EXPORT_PREFIX":            folderCommands,
-	"ONE_AT_A_TIME":            importCommands,
-	"HTTP_TOKEN":               serveCommands,
-	"HTTP_AUTH":                serveCommands,
-	"STOP_SHARE":               append([]string{"demo"}, importCommands...),
-	"LOG_LEVEL":                loggingCommands,
-}
+// variablesHelp is part of the help on commands that read variables.
+const variablesHelp = `Variables of the environment configure it: see "help config".`
 
 // writeVariables lists all variables.
 func writeVariables(w io.Writer) {
@@ -65,17 +31,6 @@ func defaultText(f config.Field) string {
 		return " (default " + f.Default + ")"
 	}
 	return ""
-}
-
-// variablesOf names the variables that a command reads, in lines of a help text.
-func variablesOf(command string) string {
-	var names []string
-	for _, f := range config.Fields() {
-		if slices.Contains(readBy[f.Name], command) {
-			names = append(names, f.Name)
-		}
-	}
-	return "Variables, explained by \"help config\":\n" + wrap(strings.Join(names, ", "), 76)
 }
 
 // wrap breaks text at spaces into lines of at most width bytes.

@@ -13,6 +13,7 @@ import (
 // TestWatch_ImportsOnceAFileIsComplete drops files by rename and by a slow copy that pauses for
 // longer than a file has to be settled.
 func TestWatch_ImportsOnceAFileIsComplete(t *testing.T) {
+	t.Parallel()
 	d := newWorkspace(t, 200, true)
 	p := d.start("watch", "--quiet", ".")
 	line := func(name string, n int) string {
@@ -42,10 +43,8 @@ func TestWatch_ImportsOnceAFileIsComplete(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.waitForFile(p, "slow.jsonl.import/manifest")
-	time.Sleep(100 * time.Millisecond) // for the line that says so
-	if err := p.Process.Signal(syscall.SIGINT); err != nil {
-		t.Fatal(err)
-	}
+	p.stdout.waitFor(t, "slow.jsonl: start: finished") // the line comes after the file
+	p.signal(t, syscall.SIGINT)
 	if got := p.end(t); got != exitOK {
 		t.Errorf("got exit status %d, want %d\n%s", got, exitOK, p.stderr.String())
 	}
@@ -62,18 +61,15 @@ func TestWatch_ImportsOnceAFileIsComplete(t *testing.T) {
 
 // TestWatch_ResumesAKilledImport kills an import and leaves the rest to watch.
 func TestWatch_ResumesAKilledImport(t *testing.T) {
+	t.Parallel()
 	d := newWorkspace(t, 300, true)
 	killed := d.start("import", "--quiet", "a.jsonl")
 	d.waitFor(100)
-	if err := killed.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
+	killed.signal(t, os.Kill)
 	killed.end(t)
 	p := d.start("watch", "--quiet", ".")
 	d.waitForFile(p, "a.jsonl.import/manifest")
-	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
+	p.signal(t, syscall.SIGTERM)
 	p.end(t)
 	d.checkOnce()
 }
@@ -85,7 +81,7 @@ func (d *workspace) waitForFile(p *process, name string) {
 		if _, err := os.Stat(filepath.Join(d.dir, filepath.FromSlash(name))); err == nil {
 			return
 		}
-		if time.Since(start) > 20*time.Second {
+		if time.Since(start) > patience {
 			d.t.Fatalf("got no %s\n%s", name, p.stderr.String())
 		}
 	}
@@ -111,9 +107,7 @@ func TestWatch_InterruptSaysHowToResume(t *testing.T) {
 	d := newWorkspace(t, 2000, true)
 	p := d.start("watch", "--quiet", ".")
 	d.waitFor(50)
-	if err := p.Process.Signal(syscall.SIGINT); err != nil {
-		t.Fatal(err)
-	}
+	p.signal(t, syscall.SIGINT)
 	if got := p.end(t); got != exitOK {
 		t.Errorf("got exit status %d, want %d", got, exitOK)
 	}

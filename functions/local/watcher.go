@@ -90,7 +90,7 @@ func (s *watcher) scheduler() (*scheduler.Scheduler, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.client == nil || s.client.Stopped() != nil {
+	if s.client == nil || s.client.Fatal() != nil {
 		// A client that was stopped stays stopped, although the cause may be fixed.
 		if s.client, err = s.clients(); err != nil {
 			return nil, err

@@ -277,7 +277,7 @@ func TestNothingTheProgramWritesStartsIt(t *testing.T) {
 				n.Work() + "parts/000001-000001", n.Work() + "parts/000001-ahead", n.Archived("v1", time.Time{}).Results(), n.Archived("v1", time.Time{}).Failures(),
 				n.Archived("v1", time.Time{}).Report(), n.Archived("v1", time.Time{}).Manifest(), results.RateNames(prefix).Work() + "lease/000001", results.ResponsesFolder(prefix) + "20261122/" + strings.Repeat("9f", 32),
 			} {
-				if !results.Own(key) || d.starts(bucketName, key) {
+				if !results.IsOutput(key) || d.starts(bucketName, key) {
 					t.Errorf("%s: the program writes it, so it is no export and must not start the function", key)
 				}
 			}
@@ -290,6 +290,7 @@ func TestEveryVariableIsSet(t *testing.T) {
 	config.FromEnv(func(name string) string { known[name] = true; return "" })
 	elsewhere := map[string]string{
 		"TIM_SECRET_KEY_PARAMETER": "of AWS",
+		"HTTP_TOKEN_PARAMETER":     "of AWS",
 		"TIM_ENDPOINT":             "for tests and proxies, and an empty one may not be taken",
 		"MAPPING":                  "for exports of other systems, and an empty one may not be taken",
 		"HTTP_TOKEN":               "of the HTTP function",

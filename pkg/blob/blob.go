@@ -156,6 +156,22 @@ func FitsBytes(key string, limit int) error {
 	return nil
 }
 
+// A Peeker is a [Bucket] whose Stat reads the object, which may take long.
+type Peeker interface {
+	// Peek is Stat, but leaves [Info.Version] empty if the Bucket would have to read an object of more than limit
+	// bytes for it.
+	Peek(ctx context.Context, key string, limit int64) (Info, error)
+}
+
+// Peek describes the object at key as [Bucket.Stat] does, for callers that must not wait. If b is a [Peeker], the
+// version is missing if it would have to read an object of more than limit bytes.
+func Peek(ctx context.Context, b Bucket, key string, limit int64) (Info, error) {
+	if p, ok := b.(Peeker); ok {
+		return p.Peek(ctx, key, limit)
+	}
+	return b.Stat(ctx, key)
+}
+
 // ValidKey returns an error if an object at key cannot be read or written in b. Other programs may have
 // created such objects, and List yields them. Most stores accept the keys that [CheckKey] accepts. A store
 // that accepts others has a method CheckKey(key string) error.
@@ -192,6 +208,14 @@ func ReadAll(ctx context.Context, b Bucket, key string, limit int64) ([]byte, er
 }
 
 func readAll(ctx context.Context, b Bucket, key string, limit int64) ([]byte, error) {
+	tooLarge := func(size int64) error {
+		return fmt.Errorf("read %q: object is %d bytes, limit %d", key, size, limit)
+	}
+	if p, ok := b.(Peeker); ok { // the first range would read the whole object for its version
+		if info, err := p.Peek(ctx, key, 0); err == nil && info.Size > limit {
+			return nil, tooLarge(info.Size)
+		}
+	}
 	r := NewReader(ctx, b, key, "", 0, -1)
 	defer r.Close()
 	r.maxFailures = maxFailuresSmall
@@ -201,7 +225,7 @@ func readAll(ctx context.Context, b Bucket, key string, limit int64) ([]byte, er
 	case r.err != nil:
 		return nil, r.err
 	case r.size > limit:
-		return nil, fmt.Errorf("read %q: object is %d bytes, limit %d", key, r.size, limit)
+		return nil, tooLarge(r.size)
 	case int64(len(r.buffered)) == r.size:
 		return slices.Clip(r.buffered), nil
 	}

@@ -43,6 +43,7 @@ type Config struct {
 	Prefix             string // "" or a folder with its slash
 	OneAtATime         bool
 	HTTPToken          string // never logged
+	HTTPTokenParameter string // where the token is kept if it is not in the environment; whoever reads it sets HTTPToken
 	HTTPPlatform       bool   // the platform authenticates callers over HTTP, and they send no token
 	HTTPUnverified     bool   // of HTTPPlatform: also if requests do not show that
 	LogLevel           slog.Level
@@ -198,6 +199,10 @@ var fields = []Field{
 		},
 	},
 	{
+		Name: "HTTP_TOKEN_PARAMETER", Help: "On AWS, the SSM parameter that holds the token, instead of HTTP_TOKEN.",
+		parse: text(func(c *Config) *string { return &c.HTTPTokenParameter }),
+	},
+	{
 		Name: "HTTP_AUTH", Default: "token",
 		Help: "token, or platform: the platform authenticates callers, and there is no token. " +
 			"platform-unverified: also if its requests do not show that, as those of SCF.",
@@ -277,6 +282,12 @@ func FromEnv(getenv func(string) string) (Config, error) {
 	}
 	if c.Rate > maxRate && strings.TrimSpace(getenv("TIM_ENDPOINT")) == "" {
 		wrong("TIM_RATE", "is %q, it must be a number from %v to %v", strings.TrimSpace(getenv("TIM_RATE")), 0.1, float64(maxRate))
+	}
+	if c.HTTPToken != "" && c.HTTPTokenParameter != "" {
+		wrong("HTTP_TOKEN", "and HTTP_TOKEN_PARAMETER are both set: unset one, so that it is clear which token counts")
+	}
+	if c.HTTPPlatform && c.HTTPTokenParameter != "" {
+		wrong("HTTP_AUTH", "is platform and HTTP_TOKEN_PARAMETER is set: unset one of them")
 	}
 	if c.HTTPPlatform && c.HTTPToken != "" {
 		wrong("HTTP_AUTH", "is platform and HTTP_TOKEN is set: a request has room for one of them, so unset the other")

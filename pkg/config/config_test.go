@@ -64,18 +64,24 @@ func TestConfigDefaults(t *testing.T) {
 
 func TestConfigTokens(t *testing.T) {
 	for _, row := range []struct {
-		about, token, auth string
-		ok                 bool
+		about, token, parameter, auth string
+		ok                            bool
 	}{
-		{"neither, as for imports", "", "", true},
-		{"16 characters", "0123456789-._~+=", "token", true},
-		{"15 characters", "0123456789abcde", "", false},
-		{"what no header takes", "0123456789abcdefé", "", false},
-		{"a space, which would end it", "01234567 89abcdef", "", false},
-		{"the platform", "", "platform", true},
-		{"both", "0123456789abcdef", "platform", false},
+		{"neither, as for imports", "", "", "", true},
+		{"16 characters", "0123456789-._~+=", "", "token", true},
+		{"15 characters", "0123456789abcde", "", "", false},
+		{"what no header takes", "0123456789abcdefé", "", "", false},
+		{"a space, which would end it", "01234567 89abcdef", "", "", false},
+		{"a token that is kept elsewhere", "", "/token", "", true},
+		{"a token here and elsewhere", "0123456789abcdef", "/token", "", false},
+		{"the platform", "", "", "platform", true},
+		{"the platform and a token", "0123456789abcdef", "", "platform", false},
+		{"the platform and a token that is kept elsewhere", "", "/token", "platform", false},
 	} {
-		env := map[string]string{"TIM_SDKAPPID": "1", "TIM_SECRET_KEY": "k", "HTTP_TOKEN": row.token, "HTTP_AUTH": row.auth}
+		env := map[string]string{
+			"TIM_SDKAPPID": "1", "TIM_SECRET_KEY": "k", "HTTP_TOKEN": row.token, "HTTP_AUTH": row.auth,
+			"HTTP_TOKEN_PARAMETER": row.parameter,
+		}
 		c, err := config.FromEnv(func(name string) string { return env[name] })
 		if (err == nil) != row.ok || c.HTTPPlatform != (row.auth == "platform") {
 			t.Errorf("%s: got %v, want it accepted: %v", row.about, err, row.ok)

@@ -264,7 +264,7 @@ func (s *Service) serve(r *http.Request) (response, error) {
 	}
 
 	// A generator for each request, so that faults depend only on the seed and the ordinal.
-	draw := rand.New(rand.NewPCG(faults.Seed, uint64(ordinal))) //nolint:gosec // counts up from 1
+	draw := rand.New(rand.NewPCG(faults.Seed, uint64(max(ordinal, 0))))
 	fault := None
 	if !throttled {
 		id, name := peek(body)

@@ -150,14 +150,16 @@ func TestImport_AllFields(t *testing.T) {
 	s := newService()
 	res := call(t, s, "import_group", `{"Owner_Account":"leckie","Type":"Public","GroupId":"my group","Name":"群组",
 		"Introduction":"i","Notification":"n","FaceUrl":"http://this.is.face.url","MaxMemberCount":500,
-		"ApplyJoinOption":"FreeAccess","AppDefinedData":[{"Key":"K_1","Value":"abc\u0000\u0001<\u2028ÿ"}],"CreateTime":1448357837}`)
+		"ApplyJoinOption":"FreeAccess","AppDefinedData":[{"Key":"K_1","Value":"abc\u0000\u0001<\u2028ÿ"}],
+		"CreateTime":1448357837}`)
 	if res.ErrorCode != 0 || res.GroupID != "my group" {
 		t.Fatalf("got %+v", res)
 	}
 	want := emulator.Group{
 		GroupID: "my group", Type: "Public", Name: "群组", Owner: "leckie", Introduction: "i", Notification: "n",
 		FaceURL: "http://this.is.face.url", MaxMemberCount: 500, ApplyJoinOption: "FreeAccess",
-		AppDefinedData: []emulator.Pair{{Key: "K_1", Value: "abc\x00\x01<\u2028ÿ"}}, CreateTime: 1448357837, Created: 1, Requests: 1,
+		AppDefinedData: []emulator.Pair{{Key: "K_1", Value: "abc\x00\x01<\u2028ÿ"}}, CreateTime: 1448357837,
+		Created: 1, Requests: 1,
 	}
 	if got, ok := s.Group("my group"); !ok || fmt.Sprintf("%#v", got) != fmt.Sprintf("%#v", want) {
 		t.Errorf("got  %#v\nwant %#v", got, want)
@@ -190,7 +192,7 @@ func TestImport_WithoutGroupID(t *testing.T) {
 				prefix = "@TGS#_@TGS#"
 			}
 			if !strings.HasPrefix(id, prefix) || strings.HasPrefix(id, "@TGS#_") != (kind == "Community") || seen[id] {
-				t.Errorf("%s got %q, want a fresh one that begins with %q", kind, id, prefix)
+				t.Errorf("%s: got %q, want an unused ID with the prefix %q", kind, id, prefix)
 			}
 			seen[id] = true
 		}
@@ -215,7 +217,7 @@ func TestImport_GroupIDInUse(t *testing.T) {
 	after := groups(s)
 	for i := range after {
 		if after[i].Requests != 2 {
-			t.Errorf("%s: asked %d times, want 2", after[i].GroupID, after[i].Requests)
+			t.Errorf("%s: %d requests, want 2", after[i].GroupID, after[i].Requests)
 		}
 		after[i].Requests = 0
 	}
@@ -230,6 +232,10 @@ func TestQuery(t *testing.T) {
 	}
 	sig := func(app int, key, identifier string, expire int) func(url.Values) {
 		return set("usersig", userSig(t, app, key, identifier, expire))
+	}
+	bob := func(q url.Values) {
+		q.Set("identifier", "bob")
+		sig(app, key, "bob", 3600)(q)
 	}
 	good := userSig(t, app, key, admin, 3600)
 	for name, test := range map[string]struct {
@@ -251,7 +257,7 @@ func TestQuery(t *testing.T) {
 		"usersig of another app":         {sig(app+1, key, admin, 3600), 70014},
 		"identifier missing":             {func(q url.Values) { q.Del("identifier") }, 70013},
 		"identifier in wrong case":       {set("identifier", "Administrator"), 70013},
-		"identifier signed but no admin": {func(q url.Values) { q.Set("identifier", "bob"); sig(app, key, "bob", 3600)(q) }, 60010},
+		"identifier signed but no admin": {bob, 60010},
 		"random missing":                 {func(q url.Values) { q.Del("random") }, 60002},
 		"random of zero":                 {set("random", "0"), 0},
 		"random of 33 bits":              {set("random", "4294967296"), 60002},
@@ -372,12 +378,12 @@ func TestLimit_SlidingSecond(t *testing.T) {
 			send          int
 			ok, throttled int
 		}{
-			{"200 at once are not too many", 0, 200, 200, 0},
-			{"one more is", 0, 1, 0, 1},
-			{"a moment before the second is over it still is", time.Second - 1, 1, 0, 1},
-			{"when it is over only the one throttled a moment ago counts", 1, 200, 199, 1},
+			{"200 at once are within the limit", 0, 200, 200, 0},
+			{"one more is over the limit", 0, 1, 0, 1},
+			{"still over the limit a moment before the second ends", time.Second - 1, 1, 0, 1},
+			{"after the second only the request throttled a moment ago counts", 1, 200, 199, 1},
 			{"two calendar seconds share a sliding one", 600 * time.Millisecond, 1, 0, 1},
-			{"after a second of peace all is well", time.Second, 200, 200, 0},
+			{"after a second without requests", time.Second, 200, 200, 0},
 		} {
 			time.Sleep(step.sleep)
 			if ok, throttled := codes(step.send); ok != step.ok || throttled != step.throttled {

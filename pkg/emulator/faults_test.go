@@ -62,8 +62,8 @@ func TestFaults_BeforeOrAfterEffect(t *testing.T) {
 				if _, created := s.Group("g"); created != test.created {
 					t.Errorf("group created: %v, want %v", created, test.created)
 				}
-				answered := strings.HasPrefix(test.want, "200 code")
-				if st := s.Stats(); (st.Lost == 0) != answered || (len(st.Codes) == 1) != answered {
+				responded := strings.HasPrefix(test.want, "200 code")
+				if st := s.Stats(); (st.Lost == 0) != responded || (len(st.Codes) == 1) != responded {
 					t.Errorf("got %+v", st)
 				}
 			})
@@ -216,6 +216,7 @@ func TestFaults_Shares(t *testing.T) {
 		Seed: 7, DropBefore: .1, DropAfter: .1, BadGateway: .1, Internal: .1, InternalAfter: .1, Throttle: .1,
 		CodeShare: .2, Code: 70009,
 	}
+	throttleCodes := []string{"200 code 60007", "200 code 60011", "200 code 60018", "200 code 60019", "200 code 10006"}
 	run := func(n int) (map[string]float64, string) {
 		s := newService()
 		s.Faults = faults
@@ -225,7 +226,7 @@ func TestFaults_Shares(t *testing.T) {
 			resp, err := send(t, s, "import_group", `{"Type":"Public","Name":"n"}`)
 			what := see(t, resp, err)
 			order.WriteString(what)
-			if slices.Contains([]string{"200 code 60007", "200 code 60011", "200 code 60018", "200 code 60019", "200 code 10006"}, what) {
+			if slices.Contains(throttleCodes, what) {
 				shares["throttle"] += 1 / float64(n)
 			}
 			shares[what] += 1 / float64(n)
@@ -258,11 +259,18 @@ func TestParseFaults(t *testing.T) {
 	}{
 		{"", emulator.Faults{}},
 		{"seed=7", emulator.Faults{Seed: 7}},
-		{"drop-after=0.01,internal=0.02,code=70009:1e-2,seed=7", emulator.Faults{DropAfter: .01, Internal: .02, Code: 70009, CodeShare: .01, Seed: 7}},
-		{"drop-before=.1, hang=.1, hang-after=.1, bad-gateway=.1, bad-gateway-after=.1, internal-after=.1, garbage=.1, garbage-after=.1, throttle=.1, drop-after=.1", emulator.Faults{
-			DropBefore: .1, DropAfter: .1, Hang: .1, HangAfter: .1, BadGateway: .1, BadGatewayAfter: .1, InternalAfter: .1,
-			Garbage: .1, GarbageAfter: .1, Throttle: .1,
-		}},
+		{
+			"drop-after=0.01,internal=0.02,code=70009:1e-2,seed=7",
+			emulator.Faults{DropAfter: .01, Internal: .02, Code: 70009, CodeShare: .01, Seed: 7},
+		},
+		{
+			"drop-before=.1, hang=.1, hang-after=.1, bad-gateway=.1, bad-gateway-after=.1, internal-after=.1, " +
+				"garbage=.1, garbage-after=.1, throttle=.1, drop-after=.1",
+			emulator.Faults{
+				DropBefore: .1, DropAfter: .1, Hang: .1, HangAfter: .1, BadGateway: .1, BadGatewayAfter: .1,
+				InternalAfter: .1, Garbage: .1, GarbageAfter: .1, Throttle: .1,
+			},
+		},
 		{"forbidden=.1,too-large=.2,unavailable=.3,disbanded=.4,retry-after=5", emulator.Faults{
 			Forbidden: .1, TooLarge: .2, Unavailable: .3, Disbanded: .4, RetryAfter: 5 * time.Second,
 		}},
@@ -276,7 +284,9 @@ func TestParseFaults(t *testing.T) {
 
 func TestParseFaults_Mistakes(t *testing.T) {
 	for _, test := range []struct{ line, want string }{
-		{"drop=0.1", `unknown fault "drop", must be one of drop-before, drop-after, hang, hang-after, bad-gateway, bad-gateway-after, internal, internal-after, garbage, garbage-after, throttle, code, forbidden, too-large, unavailable, disbanded, seed, retry-after`},
+		{"drop=0.1", `unknown fault "drop", must be one of drop-before, drop-after, hang, hang-after, bad-gateway, ` +
+			"bad-gateway-after, internal, internal-after, garbage, garbage-after, throttle, code, forbidden, too-large, " +
+			"unavailable, disbanded, seed, retry-after"},
 		{"hang", `hang: "" is not a share from 0 to 1`},
 		{"hang=NaN", `hang: "NaN" is not a share from 0 to 1`},
 		{"hang=1.1,internal=-1", "hang: \"1.1\" is not a share from 0 to 1\ninternal: \"-1\" is not a share from 0 to 1"},
@@ -322,7 +332,8 @@ func TestDisband_IDReserved(t *testing.T) {
 	call(t, s, "import_group", groupG)
 	for _, id := range []string{"g", "own", "never created"} {
 		s.Disband(id)
-		if got := call(t, s, "import_group", fmt.Sprintf(`{"Type":"Public","Name":"n","GroupId":%q}`, id)).ErrorCode; got != 10021 {
+		body := fmt.Sprintf(`{"Type":"Public","Name":"n","GroupId":%q}`, id)
+		if got := call(t, s, "import_group", body).ErrorCode; got != 10021 {
 			t.Errorf("%s: got code %d, want 10021", id, got)
 		}
 		if got := info(t, s, id); !strings.Contains(got, `"ErrorCode":10010`) {
@@ -334,7 +345,7 @@ func TestDisband_IDReserved(t *testing.T) {
 	}
 	s.Put(emulator.Group{GroupID: "g", Type: "Public", Name: "back"})
 	if got, ok := s.Group("g"); !ok || got.Name != "back" {
-		t.Errorf("got %+v, %v, want the group that was put in", got, ok)
+		t.Errorf("got %+v, %v, want the group of Put", got, ok)
 	}
 }
 
@@ -361,10 +372,10 @@ func TestReadLag_NewGroup(t *testing.T) {
 		s.Put(emulator.Group{GroupID: "old", Type: "Public", Name: "o"})
 		call(t, s, "import_group", groupG)
 		if got := info(t, s, "g"); !strings.Contains(got, `"ErrorCode":10010`) {
-			t.Errorf("at once: got %s, want 10010", got)
+			t.Errorf("immediately: got %s, want 10010", got)
 		}
 		if got := info(t, s, "old"); strings.Contains(got, "10010") {
-			t.Errorf("one that was put in: got %s", got)
+			t.Errorf("a group of Put: got %s", got)
 		}
 		time.Sleep(5 * time.Second)
 		if got := info(t, s, "g"); strings.Contains(got, "10010") {

@@ -139,15 +139,15 @@ func (s *Service) create(g Group) (id string, err error) {
 // A store stores groups compactly, in about 200 bytes for a typical group, because a typical run has a million.
 type store struct {
 	entries []entry
-	byID    map[string]int32 // the keys are substrings of the entries' text
+	byID    map[string]int // index into entries; the keys are substrings of the entries' text
 	fresh   uint64
 }
 
 // An entry is a packed group.
 type entry struct {
 	text                     string // GroupId, Name, Owner_Account and the rest, see restOf
-	idEnd, nameEnd, ownerEnd uint32
-	requests                 uint32
+	idEnd, nameEnd, ownerEnd int
+	requests                 int
 	created, disbanded       bool  // created by import_group
 	createdAt                int64 // Unix time in nanoseconds, if created is set
 	kind                     unique.Handle[string]
@@ -182,7 +182,7 @@ func (e *entry) group() Group {
 	g.Owner = e.owner()
 	g.Type = e.kind.Value()
 	g.CreateTime = e.createTime
-	g.Requests = int(e.requests)
+	g.Requests = e.requests
 	if e.created {
 		g.Created = 1
 	}
@@ -195,19 +195,21 @@ func (st *store) put(g Group, rest string) *entry {
 	nameEnd := idEnd + len(g.Name)
 	ownerEnd := nameEnd + len(g.Owner)
 	e := entry{
-		text:  g.GroupID + g.Name + g.Owner + rest,
-		idEnd: uint32(idEnd), nameEnd: uint32(nameEnd), ownerEnd: uint32(ownerEnd), //nolint:gosec // no group has 4 GB
+		text:       g.GroupID + g.Name + g.Owner + rest,
+		idEnd:      idEnd,
+		nameEnd:    nameEnd,
+		ownerEnd:   ownerEnd,
 		kind:       unique.Make(g.Type),
 		createTime: g.CreateTime,
 	}
 	if st.byID == nil {
-		st.byID = make(map[string]int32)
+		st.byID = make(map[string]int)
 	}
 	i, ok := st.byID[g.GroupID]
 	if ok {
 		st.entries[i] = e
 	} else {
-		i = int32(len(st.entries)) //nolint:gosec // memory cannot hold two billion entries
+		i = len(st.entries)
 		st.entries = append(st.entries, e)
 		st.byID[e.text[:idEnd]] = i
 	}

@@ -2,6 +2,7 @@ package group_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"testing"
 
@@ -9,7 +10,12 @@ import (
 )
 
 // sample is a typical record: most fields, two custom fields, some Chinese.
-const sample = `{"GroupId":"g-00017","Type":"Public","Owner_Account":"leckie","Name":"项目组 seventeen","Introduction":"Where the seventeenth team talks about what it does and does not do.","Notification":"Meeting on Tuesday at ten, room 4. Bring your own chair.","FaceUrl":"https://img.example.com/faces/17.png","MaxMemberCount":500,"ApplyJoinOption":"FreeAccess","AppDefinedData":[{"Key":"GroupTestData1","Value":"xxxxx"},{"Key":"GroupTestData2","Value":"abc\u0000\u0001"}],"CreateTime":1448357837}`
+const sample = `{"GroupId":"g-00017","Type":"Public","Owner_Account":"leckie","Name":"项目组 seventeen",` +
+	`"Introduction":"Where the seventeenth team talks about what it does and does not do.",` +
+	`"Notification":"Meeting on Tuesday at ten, room 4. Bring your own chair.",` +
+	`"FaceUrl":"https://img.example.com/faces/17.png","MaxMemberCount":500,"ApplyJoinOption":"FreeAccess",` +
+	`"AppDefinedData":[{"Key":"GroupTestData1","Value":"xxxxx"},{"Key":"GroupTestData2","Value":"abc\u0000\u0001"}],` +
+	`"CreateTime":1448357837}`
 
 func BenchmarkDecode(b *testing.B) {
 	d := group.NewDecoder(group.DocumentLimits)
@@ -66,7 +72,16 @@ func BenchmarkAppendJSON(b *testing.B) {
 }
 
 func ExampleDecoder_Decode() {
-	_, err := group.NewDecoder(group.DocumentLimits).Decode([]byte(`{"GroupID":"g1","type":"Public","Name":"一二三四五六七八九十十一"}`))
-	fmt.Println(err)
-	// Output: unknown field "GroupID", did you mean "GroupId"?; unknown field "type", did you mean "Type"?; Type is missing; Name is 36 bytes, limit 30
+	raw := []byte(`{"GroupID":"g1","type":"Public","Name":"一二三四五六七八九十十一"}`)
+	_, err := group.NewDecoder(group.DocumentLimits).Decode(raw)
+	if invalid, ok := errors.AsType[*group.Error](err); ok {
+		for _, p := range invalid.Problems {
+			fmt.Println(p.Message)
+		}
+	}
+	// Output:
+	// unknown field "GroupID", did you mean "GroupId"?
+	// unknown field "type", did you mean "Type"?
+	// Type is missing
+	// Name is 36 bytes, limit 30
 }

@@ -17,6 +17,12 @@ func decode(t *testing.T, raw string) (group.Record, error) {
 	return group.NewDecoder(group.DocumentLimits).Decode([]byte(raw))
 }
 
+// with returns a valid record with more members.
+func with(members string) string { return `{"Type":"Public","Name":"a",` + members + `}` }
+
+// long returns a string of n bytes.
+func long(n int) string { return strings.Repeat("x", n) }
+
 func TestDecoder_AllFields(t *testing.T) {
 	got, err := decode(t, sample)
 	if err != nil {
@@ -37,20 +43,20 @@ func TestDecoder_AllFields(t *testing.T) {
 
 func TestDecoder_ValidRecords(t *testing.T) {
 	for name, raw := range map[string]string{
-		"the least":                              `{"Type":"Public","Name":"a"}`,
+		"only the required fields":               `{"Type":"Public","Name":"a"}`,
 		"name of 30 bytes in 10 characters":      `{"Type":"Public","Name":"一二三四五六七八九十"}`,
-		"the newer word Work":                    `{"Type":"Work","Name":"a"}`,
-		"the newer word Meeting":                 `{"Type":"Meeting","Name":"a"}`,
-		"GroupId of 48 bytes":                    `{"Type":"Public","Name":"a","GroupId":"` + strings.Repeat("x", 48) + `"}`,
-		"GroupId with a space":                   `{"Type":"Public","Name":"a","GroupId":"a b~"}`,
+		"the newer name Work":                    `{"Type":"Work","Name":"a"}`,
+		"the newer name Meeting":                 `{"Type":"Meeting","Name":"a"}`,
+		"GroupId of 48 bytes":                    with(`"GroupId":"` + long(48) + `"`),
+		"GroupId with a space":                   with(`"GroupId":"a b~"`),
 		"community with its prefix":              `{"Type":"Community","Name":"a","GroupId":"@TGS#_c1","SupportTopic":1}`,
-		"null counts as absent":                  `{"Type":"Public","Name":"a","GroupId":null,"AppDefinedData":null,"MaxMemberCount":null}`,
-		"empty counts as absent":                 `{"Type":"Public","Name":"a","GroupId":"","Owner_Account":"","ApplyJoinOption":""}`,
-		"whole numbers as spreadsheets write":    `{"Type":"Public","Name":"a","MaxMemberCount":500.0,"CreateTime":1.448357837e9}`,
-		"IDs like numbers that are IDs":          `{"Type":"Public","Name":"=a","GroupId":"1E5","Owner_Account":"12E+5"}`,
-		"IDs with plus signs and hex digits":     `{"Type":"Public","Name":"a","GroupId":"1E+5+E","Owner_Account":"00123"}`,
-		"custom value of 512 bytes":              `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"k","Value":"` + strings.Repeat("x", 512) + `"}]}`,
-		"no custom fields":                       `{"Type":"Public","Name":"a","AppDefinedData":[]}`,
+		"null counts as absent":                  with(`"GroupId":null,"AppDefinedData":null,"MaxMemberCount":null`),
+		"empty counts as absent":                 with(`"GroupId":"","Owner_Account":"","ApplyJoinOption":""`),
+		"whole numbers as spreadsheets write":    with(`"MaxMemberCount":500.0,"CreateTime":1.448357837e9`),
+		"IDs in the form of numbers":             `{"Type":"Public","Name":"=a","GroupId":"1E5","Owner_Account":"12E+5"}`,
+		"IDs with plus signs and hex digits":     with(`"GroupId":"1E+5+E","Owner_Account":"00123"`),
+		"custom value of 512 bytes":              with(`"AppDefinedData":[{"Key":"k","Value":"` + long(512) + `"}]`),
+		"no custom fields":                       with(`"AppDefinedData":[]`),
 		"white space around it":                  " {\t\"Type\" : \"Public\" , \"Name\" : \"a\" } \r",
 		"a field's name written with an escape":  `{"T\u0079pe":"Public","Name":"a"}`,
 		"a surrogate pair":                       `{"Type":"Public","Name":"\ud83d\ude00"}`,
@@ -65,7 +71,6 @@ func TestDecoder_ValidRecords(t *testing.T) {
 }
 
 func TestDecoder_InvalidRecords(t *testing.T) {
-	long := func(n int) string { return strings.Repeat("x", n) }
 	for _, row := range []struct {
 		rule, raw, field, message string
 	}{
@@ -75,69 +80,194 @@ func TestDecoder_InvalidRecords(t *testing.T) {
 		{"an array", `[{"Type":"Public","Name":"a"}]`, "", "not a JSON object: found an array"},
 		{"null", `null`, "", "not a JSON object: found null"},
 		{"two values", `{"Type":"Public","Name":"a"} {}`, "", "more than one JSON value: unexpected data at byte 30"},
-		{"nothing in it", `{}`, "Type", "Type is missing; Name is missing or empty"},
+		{"no members", `{}`, "Type", "Type is missing; Name is missing or empty"},
 		{"no type", `{"Name":"a"}`, "Type", "Type is missing"},
 		{"null type", `{"Name":"a","Type":null}`, "Type", "Type is missing"},
 		{"no name", `{"Type":"Public"}`, "Name", "Name is missing or empty"},
 		{"empty name", `{"Type":"Public","Name":""}`, "Name", "Name is missing or empty"},
-		{"name of 33 bytes in 11 characters", `{"Type":"Public","Name":"一二三四五六七八九十一"}`, "Name", "Name is 33 bytes, limit 30"},
+		{
+			"name of 33 bytes in 11 characters", `{"Type":"Public","Name":"一二三四五六七八九十一"}`, "Name",
+			"Name is 33 bytes, limit 30",
+		},
 		{"name not a string", `{"Type":"Public","Name":7}`, "Name", "Name must be a string, not the number 7"},
-		{"introduction too long", `{"Type":"Public","Name":"a","Introduction":"` + long(241) + `"}`, "Introduction", "Introduction is 241 bytes, limit 240"},
-		{"notification too long", `{"Type":"Public","Name":"a","Notification":"` + long(301) + `"}`, "Notification", "Notification is 301 bytes, limit 300"},
-		{"face URL too long", `{"Type":"Public","Name":"a","FaceUrl":"` + long(101) + `"}`, "FaceUrl", "FaceUrl is 101 bytes, limit 100"},
-		{"owner too long", `{"Type":"Public","Name":"a","Owner_Account":"` + long(33) + `"}`, "Owner_Account", "Owner_Account is 33 bytes, limit 32"},
-		{"owner not ASCII", `{"Type":"Public","Name":"a","Owner_Account":"jörg"}`, "Owner_Account", `Owner_Account must be printable ASCII, is not at byte 1: "jörg"`},
-		{"type unknown", `{"Type":"Pubic","Name":"a"}`, "Type", `Type "Pubic" is not one of Private, Public, ChatRoom, Community, did you mean "Public"?`},
-		{"type in the wrong case", `{"Type":"public","Name":"a"}`, "Type", `Type "public" is not one of Private, Public, ChatRoom, Community, did you mean "Public"?`},
-		{"type AVChatRoom", `{"Type":"AVChatRoom","Name":"a"}`, "Type", "Type AVChatRoom cannot be imported: create the group with create_group, then set its profile with modify_group_base_info"},
-		{"GroupId of 49 bytes", `{"Type":"Public","Name":"a","GroupId":"` + long(49) + `"}`, "GroupId", "GroupId is 49 bytes, limit 48"},
-		{"GroupId not ASCII", `{"Type":"Public","Name":"a","GroupId":"组"}`, "GroupId", `GroupId must be printable ASCII, is not at byte 0: "组"`},
-		{"GroupId with a control character", `{"Type":"Public","Name":"a","GroupId":"a\tb"}`, "GroupId", `GroupId must be printable ASCII, is not at byte 1: "a\tb"`},
-		{"GroupId of the service's own", `{"Type":"Public","Name":"a","GroupId":"@TGS#2J4"}`, "GroupId", "GroupId must not start with @TGS#: the service reserves this prefix"},
-		{"community without its prefix", `{"Type":"Community","Name":"a","GroupId":"c1"}`, "GroupId", "GroupId of a Community must start with @TGS#_"},
-		{"too many members", `{"Type":"Community","Name":"a","MaxMemberCount":1000001}`, "MaxMemberCount", "MaxMemberCount is 1000001, must be 1 to 1000000"},
-		{"no members", `{"Type":"Public","Name":"a","MaxMemberCount":0}`, "MaxMemberCount", "MaxMemberCount is 0, must be 1 to 1000000"},
-		{"members as text", `{"Type":"Public","Name":"a","MaxMemberCount":"500"}`, "MaxMemberCount", `MaxMemberCount must be a number, not the string "500": remove the quotes`},
-		{"half a member", `{"Type":"Public","Name":"a","MaxMemberCount":0.5}`, "MaxMemberCount", "MaxMemberCount must be an integer, not 0.5"},
-		{"members without end", `{"Type":"Public","Name":"a","MaxMemberCount":1e300}`, "MaxMemberCount", "MaxMemberCount is 1e300, must be 1 to 1000000"},
-		{"join option unknown", `{"Type":"Public","Name":"a","ApplyJoinOption":"FreeAcess"}`, "ApplyJoinOption", `ApplyJoinOption "FreeAcess" is not one of FreeAccess, NeedPermission, DisableApply, did you mean "FreeAccess"?`},
-		{"creation time in milliseconds", `{"Type":"Public","Name":"a","CreateTime":1448357837000}`, "CreateTime", "CreateTime is 1448357837000, must be 0 to 4294967295: this looks like milliseconds, use seconds"},
-		{"creation time before 1970", `{"Type":"Public","Name":"a","CreateTime":-1}`, "CreateTime", "CreateTime is -1, must be 0 to 4294967295"},
-		{"creation time as a date", `{"Type":"Public","Name":"a","CreateTime":"2015-11-24"}`, "CreateTime", `CreateTime must be a number, not the string "2015-11-24": use Unix time in seconds, such as 1448357837; in a spreadsheet, =(A2-DATE(1970,1,1))*86400 converts a UTC date in A2`},
-		{"creation time as a spreadsheet's number of a date", `{"Type":"Public","Name":"a","CreateTime":42332}`, "CreateTime", `CreateTime is 42332, a spreadsheet's date serial number: use Unix time in seconds, such as 1448357837; in a spreadsheet, =(A2-DATE(1970,1,1))*86400 converts a UTC date in A2`},
-		{"members as text with separators", `{"Type":"Public","Name":"a","MaxMemberCount":"1.000"}`, "MaxMemberCount", `MaxMemberCount must be a number, not the string "1.000": remove thousands separators and decimals`},
-		{"members as a formula", `{"Type":"Public","Name":"a","MaxMemberCount":"=5"}`, "MaxMemberCount", `MaxMemberCount must be a number, not the string "=5": this is a formula, export its value`},
-		{"GroupId with its last digits lost", `{"Type":"Public","Name":"a","GroupId":"1.00123E+11"}`, "GroupId", "GroupId is 1.00123E+11: a spreadsheet has rounded this number: format the column as text, enter the original values and export again"},
-		{"owner with its last digits lost, and a decimal comma", `{"Type":"Public","Name":"a","Owner_Account":"1,5e+11"}`, "Owner_Account", "Owner_Account is 1,5e+11: a spreadsheet has rounded this number: format the column as text, enter the original values and export again"},
-		{"GroupId a formula", `{"Type":"Public","Name":"a","GroupId":"=\"00123\""}`, "GroupId", `GroupId is a formula, ="00123": format the column as text and export its values`},
-		{"topics outside of a community", `{"Type":"Public","Name":"a","SupportTopic":1}`, "SupportTopic", "SupportTopic requires Type Community"},
-		{"topics neither on nor off", `{"Type":"Community","Name":"a","SupportTopic":2}`, "SupportTopic", "SupportTopic is 2, must be 0 to 1"},
-		{"unknown field", `{"Type":"Public","Name":"a","GroupID":"g"}`, "GroupID", `unknown field "GroupID", did you mean "GroupId"?`},
-		{"field of another call", `{"Type":"Public","Name":"a","MaxMemberNum":5}`, "MaxMemberNum", `unknown field "MaxMemberNum": import_group calls it "MaxMemberCount"`},
-		{"unknown field far from any", `{"Type":"Public","Name":"a","colour":{"x":[1]}}`, "colour", `unknown field "colour"`},
-		{"field twice", `{"Type":"Public","Name":"a","Name":"b"}`, "Name", "duplicate field Name"},
-		{"field twice, once with an escape", `{"Type":"Public","Name":"a","N\u0061me":"b"}`, "Name", "duplicate field Name"},
-		{"field twice, with nulls", `{"Type":"Public","Name":"a","GroupId":null,"GroupId":null}`, "GroupId", "duplicate field GroupId"},
-		{"not UTF-8", "{\"Type\":\"Public\",\"Name\":\"caf\xe9\"}", "Name", `Name is not valid UTF-8 (or contains a lone surrogate): "\"caf\xe9\""`},
-		{"half a surrogate pair", `{"Type":"Public","Name":"\ud800"}`, "Name", `Name is not valid UTF-8 (or contains a lone surrogate): "\"\\ud800\""`},
-		{"field's name not UTF-8", "{\"Type\":\"Public\",\"Name\":\"a\",\"x\xff\":1}", "", `a field's name is not valid UTF-8: "x` + "\uFFFD" + `"`},
-		{"custom data no array", `{"Type":"Public","Name":"a","AppDefinedData":{"k":"v"}}`, "AppDefinedData", "AppDefinedData must be an array of {Key, Value}, not an object"},
-		{"custom entry no object", `{"Type":"Public","Name":"a","AppDefinedData":["k"]}`, "AppDefinedData", `AppDefinedData[0] must be an object of Key and Value, not the string "k"`},
-		{"custom key missing", `{"Type":"Public","Name":"a","AppDefinedData":[{"Value":"v"}]}`, "AppDefinedData", "AppDefinedData[0] has no Key"},
-		{"custom value missing", `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"k"}]}`, "AppDefinedData", "AppDefinedData[0] has no Value"},
-		{"custom value a number", `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"k","Value":1}]}`, "AppDefinedData", "AppDefinedData[0].Value must be a string, not the number 1"},
-		{"custom value too long", `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"k","Value":"` + long(513) + `"}]}`, "AppDefinedData", "AppDefinedData[0].Value is 513 bytes, limit 512"},
-		{"custom key too long", `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"` + long(17) + `","Value":""}]}`, "AppDefinedData", "AppDefinedData[0].Key is 17 bytes, limit 16"},
-		{"custom key empty", `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"","Value":""}]}`, "AppDefinedData", "AppDefinedData[0].Key is empty"},
-		{"custom key with a space", `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":" k","Value":""}]}`, "AppDefinedData", `AppDefinedData[0].Key " k" must consist of letters, digits and _`},
-		{"custom key with a digit first", `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"1k","Value":""}]}`, "AppDefinedData", `AppDefinedData[0].Key "1k" must not start with a digit`},
-		{"custom key twice", `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"k","Value":""},{"Key":"k","Value":""}]}`, "AppDefinedData", `AppDefinedData[1].Key "k" is a duplicate`},
-		{"custom member unknown", `{"Type":"Public","Name":"a","AppDefinedData":[{"key":"k","Key":"k","Value":""}]}`, "AppDefinedData", `unknown field "key" in AppDefinedData[0], did you mean "Key"?`},
-		{"custom member twice", `{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"k","Key":"l","Value":""}]}`, "AppDefinedData", "duplicate field AppDefinedData[0].Key"},
-		{"too many custom fields", `{"Type":"Public","Name":"a","AppDefinedData":[` + custom(21) + `]}`, "AppDefinedData", "AppDefinedData has 21 entries, limit 20"},
+		{
+			"introduction too long", with(`"Introduction":"` + long(241) + `"`), "Introduction",
+			"Introduction is 241 bytes, limit 240",
+		},
+		{
+			"notification too long", with(`"Notification":"` + long(301) + `"`), "Notification",
+			"Notification is 301 bytes, limit 300",
+		},
+		{"face URL too long", with(`"FaceUrl":"` + long(101) + `"`), "FaceUrl", "FaceUrl is 101 bytes, limit 100"},
+		{
+			"owner too long", with(`"Owner_Account":"` + long(33) + `"`), "Owner_Account", "Owner_Account is 33 bytes, limit 32",
+		},
+		{
+			"owner not ASCII", with(`"Owner_Account":"jörg"`), "Owner_Account",
+			`Owner_Account must be printable ASCII, is not at byte 1: "jörg"`,
+		},
+		{
+			"type unknown", `{"Type":"Pubic","Name":"a"}`, "Type",
+			`Type "Pubic" is not one of Private, Public, ChatRoom, Community, did you mean "Public"?`,
+		},
+		{
+			"type in the wrong case", `{"Type":"public","Name":"a"}`, "Type",
+			`Type "public" is not one of Private, Public, ChatRoom, Community, did you mean "Public"?`,
+		},
+		{
+			"type AVChatRoom", `{"Type":"AVChatRoom","Name":"a"}`, "Type",
+			"Type AVChatRoom cannot be imported: create the group with create_group, then set its profile with " +
+				"modify_group_base_info",
+		},
+		{"GroupId of 49 bytes", with(`"GroupId":"` + long(49) + `"`), "GroupId", "GroupId is 49 bytes, limit 48"},
+		{"GroupId not ASCII", with(`"GroupId":"组"`), "GroupId", `GroupId must be printable ASCII, is not at byte 0: "组"`},
+		{
+			"GroupId with a control character", with(`"GroupId":"a\tb"`), "GroupId",
+			`GroupId must be printable ASCII, is not at byte 1: "a\tb"`,
+		},
+		{
+			"GroupId of the service's own", with(`"GroupId":"@TGS#2J4"`), "GroupId",
+			"GroupId must not start with @TGS#: the service reserves this prefix",
+		},
+		{
+			"community without its prefix", `{"Type":"Community","Name":"a","GroupId":"c1"}`, "GroupId",
+			"GroupId of a Community must start with @TGS#_",
+		},
+		{
+			"member count too large", `{"Type":"Community","Name":"a","MaxMemberCount":1000001}`, "MaxMemberCount",
+			"MaxMemberCount is 1000001, must be 1 to 1000000",
+		},
+		{"a member count of zero", with(`"MaxMemberCount":0`), "MaxMemberCount", "MaxMemberCount is 0, must be 1 to 1000000"},
+		{
+			"member count as text", with(`"MaxMemberCount":"500"`), "MaxMemberCount",
+			`MaxMemberCount must be a number, not the string "500": remove the quotes`,
+		},
+		{"a fractional count", with(`"MaxMemberCount":0.5`), "MaxMemberCount", "MaxMemberCount must be an integer, not 0.5"},
+		{
+			"a huge member count", with(`"MaxMemberCount":1e300`), "MaxMemberCount",
+			"MaxMemberCount is 1e300, must be 1 to 1000000",
+		},
+		{
+			"join option unknown", with(`"ApplyJoinOption":"FreeAcess"`), "ApplyJoinOption",
+			`ApplyJoinOption "FreeAcess" is not one of FreeAccess, NeedPermission, DisableApply, did you mean "FreeAccess"?`,
+		},
+		{
+			"creation time in milliseconds", with(`"CreateTime":1448357837000`), "CreateTime",
+			"CreateTime is 1448357837000, must be 0 to 4294967295: this looks like milliseconds, use seconds",
+		},
+		{"creation time before 1970", with(`"CreateTime":-1`), "CreateTime", "CreateTime is -1, must be 0 to 4294967295"},
+		{
+			"creation time as a date", with(`"CreateTime":"2015-11-24"`), "CreateTime",
+			`CreateTime must be a number, not the string "2015-11-24": use Unix time in seconds, such as 1448357837; in a ` +
+				`spreadsheet, =(A2-DATE(1970,1,1))*86400 converts a UTC date in A2`,
+		},
+		{
+			"creation time as a spreadsheet's number of a date", with(`"CreateTime":42332`), "CreateTime",
+			`CreateTime is 42332, a spreadsheet's date serial number: use Unix time in seconds, such as 1448357837; in a ` +
+				`spreadsheet, =(A2-DATE(1970,1,1))*86400 converts a UTC date in A2`,
+		},
+		{
+			"member count as text with separators", with(`"MaxMemberCount":"1.000"`), "MaxMemberCount",
+			`MaxMemberCount must be a number, not the string "1.000": remove thousands separators and decimals`,
+		},
+		{
+			"member count as a formula", with(`"MaxMemberCount":"=5"`), "MaxMemberCount",
+			`MaxMemberCount must be a number, not the string "=5": this is a formula, export its value`,
+		},
+		{
+			"GroupId rounded by a spreadsheet", with(`"GroupId":"1.00123E+11"`), "GroupId",
+			"GroupId is 1.00123E+11: a spreadsheet has rounded this number: format the column as text, enter the original " +
+				"values and export again",
+		},
+		{
+			"owner rounded by a spreadsheet, with a decimal comma", with(`"Owner_Account":"1,5e+11"`), "Owner_Account",
+			"Owner_Account is 1,5e+11: a spreadsheet has rounded this number: format the column as text, enter the " +
+				"original values and export again",
+		},
+		{
+			"GroupId a formula", with(`"GroupId":"=\"00123\""`), "GroupId",
+			`GroupId is a formula, ="00123": format the column as text and export its values`,
+		},
+		{"topics outside of a community", with(`"SupportTopic":1`), "SupportTopic", "SupportTopic requires Type Community"},
+		{
+			"topics neither 0 nor 1", `{"Type":"Community","Name":"a","SupportTopic":2}`, "SupportTopic",
+			"SupportTopic is 2, must be 0 to 1",
+		},
+		{"unknown field", with(`"GroupID":"g"`), "GroupID", `unknown field "GroupID", did you mean "GroupId"?`},
+		{
+			"field of another call", with(`"MaxMemberNum":5`), "MaxMemberNum",
+			`unknown field "MaxMemberNum": import_group calls it "MaxMemberCount"`,
+		},
+		{"unknown field, not similar to a known one", with(`"colour":{"x":[1]}`), "colour", `unknown field "colour"`},
+		{"field twice", with(`"Name":"b"`), "Name", "duplicate field Name"},
+		{"field twice, once with an escape", with(`"N\u0061me":"b"`), "Name", "duplicate field Name"},
+		{"field twice, with nulls", with(`"GroupId":null,"GroupId":null`), "GroupId", "duplicate field GroupId"},
+		{
+			"not UTF-8", "{\"Type\":\"Public\",\"Name\":\"caf\xe9\"}", "Name",
+			`Name is not valid UTF-8 (or contains a lone surrogate): "\"caf\xe9\""`,
+		},
+		{
+			"half a surrogate pair", `{"Type":"Public","Name":"\ud800"}`, "Name",
+			`Name is not valid UTF-8 (or contains a lone surrogate): "\"\\ud800\""`,
+		},
+		{
+			"field's name not UTF-8", "{\"Type\":\"Public\",\"Name\":\"a\",\"x\xff\":1}", "",
+			`a field's name is not valid UTF-8: "x` + "\uFFFD" + `"`,
+		},
+		{
+			"custom data no array", with(`"AppDefinedData":{"k":"v"}`), "AppDefinedData",
+			"AppDefinedData must be an array of {Key, Value}, not an object",
+		},
+		{
+			"custom entry no object", with(`"AppDefinedData":["k"]`), "AppDefinedData",
+			`AppDefinedData[0] must be an object of Key and Value, not the string "k"`,
+		},
+		{"custom key missing", with(`"AppDefinedData":[{"Value":"v"}]`), "AppDefinedData", "AppDefinedData[0] has no Key"},
+		{"custom value missing", with(`"AppDefinedData":[{"Key":"k"}]`), "AppDefinedData", "AppDefinedData[0] has no Value"},
+		{
+			"custom value a number", with(`"AppDefinedData":[{"Key":"k","Value":1}]`), "AppDefinedData",
+			"AppDefinedData[0].Value must be a string, not the number 1",
+		},
+		{
+			"custom value too long", with(`"AppDefinedData":[{"Key":"k","Value":"` + long(513) + `"}]`), "AppDefinedData",
+			"AppDefinedData[0].Value is 513 bytes, limit 512",
+		},
+		{
+			"custom key too long", with(`"AppDefinedData":[{"Key":"` + long(17) + `","Value":""}]`), "AppDefinedData",
+			"AppDefinedData[0].Key is 17 bytes, limit 16",
+		},
+		{
+			"custom key empty", with(`"AppDefinedData":[{"Key":"","Value":""}]`), "AppDefinedData",
+			"AppDefinedData[0].Key is empty",
+		},
+		{
+			"custom key with a space", with(`"AppDefinedData":[{"Key":" k","Value":""}]`), "AppDefinedData",
+			`AppDefinedData[0].Key " k" must consist of letters, digits and _`,
+		},
+		{
+			"custom key with a digit first", with(`"AppDefinedData":[{"Key":"1k","Value":""}]`), "AppDefinedData",
+			`AppDefinedData[0].Key "1k" must not start with a digit`,
+		},
+		{
+			"custom key twice", with(`"AppDefinedData":[{"Key":"k","Value":""},{"Key":"k","Value":""}]`), "AppDefinedData",
+			`AppDefinedData[1].Key "k" is a duplicate`,
+		},
+		{
+			"custom member unknown", with(`"AppDefinedData":[{"key":"k","Key":"k","Value":""}]`), "AppDefinedData",
+			`unknown field "key" in AppDefinedData[0], did you mean "Key"?`,
+		},
+		{
+			"custom member twice", with(`"AppDefinedData":[{"Key":"k","Key":"l","Value":""}]`), "AppDefinedData",
+			"duplicate field AppDefinedData[0].Key",
+		},
+		{
+			"too many custom fields", with(`"AppDefinedData":[` + custom(21) + `]`), "AppDefinedData",
+			"AppDefinedData has 21 entries, limit 20",
+		},
 		{
 			"everything at once", `{"Type":"X","Name":"` + long(31) + `","MaxMemberCount":-1,"Foo":1}`, "Type",
-			`Type "X" is not one of Private, Public, ChatRoom, Community; MaxMemberCount is -1, must be 1 to 1000000; unknown field "Foo"; Name is 31 bytes, limit 30`,
+			`Type "X" is not one of Private, Public, ChatRoom, Community; MaxMemberCount is -1, must be 1 to 1000000; ` +
+				`unknown field "Foo"; Name is 31 bytes, limit 30`,
 		},
 	} {
 		t.Run(row.rule, func(t *testing.T) {
@@ -190,8 +320,8 @@ func TestError_GroupID(t *testing.T) {
 }
 
 func TestDecoder_ExtendedLimits(t *testing.T) {
-	raw := []byte(`{"Type":"Public","Name":"` + strings.Repeat("x", 100) + `","Introduction":"` + strings.Repeat("x", 400) +
-		`","Notification":"` + strings.Repeat("x", 400) + `","FaceUrl":"` + strings.Repeat("x", 500) + `"}`)
+	raw := []byte(`{"Type":"Public","Name":"` + long(100) + `","Introduction":"` + long(400) +
+		`","Notification":"` + long(400) + `","FaceUrl":"` + long(500) + `"}`)
 	if _, err := group.NewDecoder(group.ExtendedLimits).Decode(raw); err != nil {
 		t.Errorf("got %v, want no error", err)
 	}
@@ -208,13 +338,13 @@ func TestDecoder_Reuse(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := d.Decode([]byte(`{"Type":"Public","Name":`)); err == nil {
-		t.Error("got no error for half a record")
+		t.Error("got no error for a truncated record")
 	}
 	if _, err := d.Decode([]byte(`{"Type":"Public","Name":"other","GroupId":"g3"}`)); err != nil {
 		t.Errorf("got %v, want no error", err)
 	}
 	if first.Name != "first" || first.GroupID != "g1" {
-		t.Errorf("got %+v, want the first record as it was", first)
+		t.Errorf("got %+v, want the first record unchanged", first)
 	}
 }
 
@@ -309,11 +439,13 @@ func TestDecoder_FutureCreateTime(t *testing.T) {
 			{"a day ahead", now.Add(24 * time.Hour), "<nil>"},
 			{
 				"more than a day ahead", now.Add(24*time.Hour + time.Second),
-				"CreateTime 1893542401 is 2030-01-02 00:00:01 UTC, later than now (2030-01-01 00:00:00 UTC): use Unix time in seconds",
+				"CreateTime 1893542401 is 2030-01-02 00:00:01 UTC, later than now (2030-01-01 00:00:00 UTC): " +
+					"use Unix time in seconds",
 			},
 			{
-				"a time of macOS, which counts from 1904", time.Unix(3531202637, 0),
-				"CreateTime 3531202637 is 2081-11-24 09:37:17 UTC, later than now (2030-01-01 00:00:00 UTC): use Unix time in seconds",
+				"a macOS time, in seconds since 1904", time.Unix(3531202637, 0),
+				"CreateTime 3531202637 is 2081-11-24 09:37:17 UTC, later than now (2030-01-01 00:00:00 UTC): " +
+					"use Unix time in seconds",
 			},
 		} {
 			if got := try(row.at); got != row.want {

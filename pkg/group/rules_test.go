@@ -28,7 +28,7 @@ func TestRules_Complete(t *testing.T) {
 	}
 }
 
-// What the functions say of a field is what a Decoder enforces.
+// MaxBytes, Range and Values return what a Decoder enforces.
 func TestRuleData_MatchesDecoder(t *testing.T) {
 	valid := map[string]string{"Type": "Public", "Name": "a"}
 	decode := func(field, json string) error {
@@ -52,15 +52,15 @@ func TestRuleData_MatchesDecoder(t *testing.T) {
 	}
 	checked := 0
 	for _, field := range group.Fields() {
-		if most := group.ExtendedLimits.MaxBytes(field); len(most) == 1 {
-			check(field, fmt.Sprintf("%q", strings.Repeat("x", most[0])), fmt.Sprintf("%q", strings.Repeat("x", most[0]+1)), group.RuleLength)
+		if limits := group.ExtendedLimits.MaxBytes(field); len(limits) == 1 {
+			check(field, `"`+long(limits[0])+`"`, `"`+long(limits[0]+1)+`"`, group.RuleLength)
 			checked++
-		} else if len(most) == 2 {
+		} else if len(limits) == 2 {
 			datum := func(key, value int) string {
 				return fmt.Sprintf(`[{"Key":%q,"Value":%q}]`, strings.Repeat("k", key), strings.Repeat("v", value))
 			}
-			check(field, datum(most[0], most[1]), datum(most[0]+1, most[1]), group.RuleLength)
-			check(field, datum(most[0], most[1]), datum(most[0], most[1]+1), group.RuleLength)
+			check(field, datum(limits[0], limits[1]), datum(limits[0]+1, limits[1]), group.RuleLength)
+			check(field, datum(limits[0], limits[1]), datum(limits[0], limits[1]+1), group.RuleLength)
 			checked++
 		}
 		if low, high, ok := group.Range(field); ok && field == "MaxMemberCount" {

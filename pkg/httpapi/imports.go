@@ -77,7 +77,7 @@ func (a *api) listImports(ctx context.Context, r *http.Request) answer {
 
 // showImport handles GET /imports/{key}. key may also be the key of a file beside an export.
 func (a *api) showImport(ctx context.Context, r *http.Request, key string) answer {
-	if _, kind := results.Beside(key); kind != results.NotBeside {
+	if _, kind := results.Sidecar(key); kind != results.NotSidecar {
 		return a.showFile(ctx, key)
 	}
 	im, err := a.scheduler.Status(ctx, key)

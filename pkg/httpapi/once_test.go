@@ -240,7 +240,7 @@ func TestOnce_ClaimIsNotAnExport(t *testing.T) {
 		n := 0
 		for key := range w.store.Snapshot() {
 			n++
-			if !results.Own(key) || !strings.HasPrefix(key, prefix+".http/") || strings.Contains(key, `"k"`) {
+			if !results.IsOutput(key) || !strings.HasPrefix(key, prefix+".http/") || strings.Contains(key, `"k"`) {
 				t.Errorf("got %q, want a name of the program's own", key)
 			}
 		}

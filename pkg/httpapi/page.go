@@ -90,7 +90,7 @@ func status(im *scheduler.Status) report.Status {
 func (a *api) showFile(ctx context.Context, key string) answer {
 	body, kind, err := a.scheduler.File(ctx, key, maxFile)
 	switch {
-	case err == nil && kind == results.BesideReport:
+	case err == nil && kind == results.SidecarReport:
 		return html(body)
 	case err == nil:
 		return answer{status: http.StatusOK, kind: "application/x-ndjson", body: body}.

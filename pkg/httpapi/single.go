@@ -56,7 +56,7 @@ func (e *lostError) Error() string { return e.Reason }
 
 // isConflict reports whether the record was rejected because another group has its GroupId.
 func isConflict(o *outcome.Outcome) bool {
-	return o.Status == outcome.Rejected && tim.Explain(o.Code).Class == tim.Exists
+	return o.Status == outcome.Rejected && tim.Explain(o.Code).Class == tim.InUse
 }
 
 // A dialer holds the client that requests share. It replaces the client some time after a fatal error.
@@ -88,7 +88,7 @@ func (d *dialer) importGroup(ctx context.Context, rec *group.Record) (outcome.Ou
 	left := min(singleReserve, time.Until(until)/2)
 	working, stop := context.WithDeadlineCause(ctx, until.Add(-left), importer.ErrTimeUp)
 	defer stop()
-	client.SetGrace(singleReserve)
+	client.SetDrainTimeout(singleReserve)
 	call := client.Try(working, rec)
 	end := time.NewTimer(time.Until(until))
 	defer end.Stop()
@@ -106,7 +106,7 @@ func (d *dialer) outcome(client *tim.Client, rec *group.Record, r tim.Result) (o
 		Status: importer.StatusOf(r.End), GroupID: cmp.Or(r.GroupID, rec.GroupID), Code: r.Code, Error: r.Message,
 		Attempts: r.Attempts, MS: r.Took.Milliseconds(), At: r.At,
 	}
-	if r.End != tim.Undone {
+	if r.End != tim.Incomplete {
 		if r.End != tim.Failed && r.End != tim.Unknown {
 			d.resetHalts(client)
 		}
@@ -118,9 +118,9 @@ func (d *dialer) outcome(client *tim.Client, rec *group.Record, r tim.Result) (o
 		return o, nil
 	case r.Lost:
 		return outcome.Outcome{}, &lostError{r.Code, r.Message}
-	case r.Rate:
+	case r.RateLimited:
 		return outcome.Outcome{}, &rateError{r.Code, r.Message, client.Ahead()}
-	case client.Stopped() != nil:
+	case client.Fatal() != nil:
 		_, err := d.usable()
 		if halt, ok := errors.AsType[*haltError](err); ok {
 			return outcome.Outcome{}, halt
@@ -135,7 +135,7 @@ func (d *dialer) outcome(client *tim.Client, rec *group.Record, r tim.Result) (o
 func (d *dialer) usable() (*tim.Client, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	s := d.client.Stopped()
+	s := d.client.Fatal()
 	if s == nil {
 		return d.client, nil
 	}

@@ -29,25 +29,25 @@ func named(name string) string { return fmt.Sprintf(`{"Type":"Public","Name":%q}
 
 // versions imports one version of an export after another and returns the summary of the last.
 func (w *world) versions(versions ...[]string) (s importer.Summary) {
-	w.t.Helper()
+	w.T.Helper()
 	for _, lines := range versions {
-		w.put(lines...)
-		s = w.finish()
+		w.Put(lines...)
+		s = w.Finish()
 	}
 	return s
 }
 
 // created fails if a group of this name was created another number of times.
 func (w *world) created(want map[string]int) {
-	w.t.Helper()
-	got := w.service.Names()
+	w.T.Helper()
+	got := w.Service.Names()
 	for name, n := range want {
 		if got[name] != n {
-			w.t.Errorf("%q was created %d times, want %d", name, got[name], n)
+			w.T.Errorf("%q was created %d times, want %d", name, got[name], n)
 		}
 	}
 	if len(got) != len(want) {
-		w.t.Errorf("got groups %v, want %v", got, want)
+		w.T.Errorf("got groups %v, want %v", got, want)
 	}
 }
 
@@ -135,7 +135,7 @@ func TestCarry_VersionsOfAnExport(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/assign=%v", row.name, assign), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					w := newWorld(t)
-					w.config.AssignGroupIDs = assign
+					w.Config.AssignGroupIDs = assign
 					s := w.versions(row.versions...)
 					w.created(row.groups)
 					got := *s.Manifest.Carry
@@ -143,7 +143,7 @@ func TestCarry_VersionsOfAnExport(t *testing.T) {
 					if fmt.Sprint(got) != fmt.Sprint(row.carry) || s.Counts != row.want {
 						t.Errorf("got %+v, %+v, want %+v, %+v", got, s.Counts, row.carry, row.want)
 					}
-					for _, o := range w.outcomes(simNames) {
+					for _, o := range w.Outcomes(simNames) {
 						if o.Carried && (o.Attempts != 0 || o.GroupID == "" || o.Assigned != (assign && o.GroupID != "own")) {
 							t.Errorf("got %+v, want an outcome without attempts and with its GroupId", o)
 						}
@@ -158,8 +158,8 @@ func TestCarry_SameBytesOtherVersion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		s := w.versions(withoutIDs(5), append(withoutIDs(5), "")) // another version of the object, the same records
-		if s.Counts.Imported != 5 || s.Run.Attempts != 0 || w.service.Stats().Imports != 5 {
-			t.Errorf("got %+v and %d calls, want nothing sent again", s, w.service.Stats().Imports)
+		if s.Counts.Imported != 5 || s.Run.Attempts != 0 || w.Service.Stats().Imports != 5 {
+			t.Errorf("got %+v and %d calls, want nothing sent again", s, w.Service.Stats().Imports)
 		}
 	})
 }
@@ -168,15 +168,15 @@ func TestCarry_UnknownStaysUnknown(t *testing.T) {
 	for _, again := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
-			w.service.Faults = emulator.Faults{Plan: func(r emulator.Request) emulator.Fault {
+			w.Service.Faults = emulator.Faults{Plan: func(r emulator.Request) emulator.Fault {
 				if r.Ordinal == 1 {
 					return emulator.DropAfter
 				}
 				return emulator.None
 			}}
-			w.put(named("a"), named("b"))
-			w.finish()
-			w.config.RetryUnknown = again
+			w.Put(named("a"), named("b"))
+			w.Finish()
+			w.Config.RetryUnknown = again
 			s := w.versions([]string{named("a"), named("b"), named("c")})
 			want, times := outcome.Counts{Imported: 2, Unknown: 1}, 1
 			if again {
@@ -193,7 +193,7 @@ func TestCarry_UnknownStaysUnknown(t *testing.T) {
 func TestCarry_DeadLetterFileAsExport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.service.Faults = emulator.Faults{Plan: func(r emulator.Request) emulator.Fault {
+		w.Service.Faults = emulator.Faults{Plan: func(r emulator.Request) emulator.Fault {
 			switch r.Name {
 			case "lost":
 				return emulator.DropAfter
@@ -202,12 +202,12 @@ func TestCarry_DeadLetterFileAsExport(t *testing.T) {
 			}
 			return emulator.None
 		}}
-		w.put(named("lost"), `{"Type":"Public","Name":"failing","GroupId":"f"}`, `{"Type":"Publik","Name":"wrong"}`)
-		if s := w.finish(); s.Counts != (outcome.Counts{Rejected: 1, Failed: 1, Unknown: 1}) {
+		w.Put(named("lost"), `{"Type":"Public","Name":"failing","GroupId":"f"}`, `{"Type":"Publik","Name":"wrong"}`)
+		if s := w.Finish(); s.Counts != (outcome.Counts{Rejected: 1, Failed: 1, Unknown: 1}) {
 			t.Fatalf("got %+v, want one of each", s.Counts)
 		}
-		w.service.SetFaults(emulator.Faults{})
-		fixed := strings.ReplaceAll(string(w.store.Snapshot()[simNames.Failures()]), "Publik", "Public")
+		w.Service.SetFaults(emulator.Faults{})
+		fixed := strings.ReplaceAll(string(w.Store.Snapshot()[simNames.Failures()]), "Publik", "Public")
 		for _, row := range []struct {
 			retryUnknown bool
 			want         outcome.Counts
@@ -216,10 +216,10 @@ func TestCarry_DeadLetterFileAsExport(t *testing.T) {
 			{false, outcome.Counts{Imported: 2, Unknown: 1}, map[string]int{"lost": 1, "failing": 1, "wrong": 1}},
 			{true, outcome.Counts{Imported: 2, Exists: 1}, map[string]int{"lost": 2, "failing": 1, "wrong": 2}},
 		} {
-			w.config.RetryUnknown = row.retryUnknown
+			w.Config.RetryUnknown = row.retryUnknown
 			key := fmt.Sprintf("exports/fixed-%v.jsonl", row.retryUnknown)
-			w.putAt(key, strings.TrimSpace(fixed))
-			s, err := w.importer().Import(t.Context(), key)
+			w.PutAt(key, strings.TrimSpace(fixed))
+			s, err := w.Importer().Import(t.Context(), key)
 			if w.created(row.groups); err != nil || s.Counts != row.want {
 				t.Errorf("RETRY_UNKNOWN=%v: got %+v, %v, want %+v", row.retryUnknown, s.Counts, err, row.want)
 			}
@@ -229,14 +229,14 @@ func TestCarry_DeadLetterFileAsExport(t *testing.T) {
 
 // asVersion1 takes the digests out of the results, as version 1 left them.
 func (w *world) asVersion1() {
-	w.t.Helper()
+	w.T.Helper()
 	var b bytes.Buffer
-	for _, o := range w.outcomes(simNames) {
+	for _, o := range w.Outcomes(simNames) {
 		o.ID, o.Sum = group.Digest{}, group.Digest{}
 		b.Write(append(o.AppendLine(nil), '\n'))
 	}
-	if err := w.store.Put(w.t.Context(), simNames.Results(), &b); err != nil {
-		w.t.Fatal(err)
+	if err := w.Store.Put(w.T.Context(), simNames.Results(), &b); err != nil {
+		w.T.Fatal(err)
 	}
 }
 
@@ -249,20 +249,24 @@ func TestCarry_ResultsOfVersion1(t *testing.T) {
 		state           results.State
 		groups          map[string]int
 	}{
-		{"records without GroupIds are refused", []string{named("a"), own}, []string{named("a"), own}, false, results.Stopped, map[string]int{"a": 1, "own": 1}},
-		{"unless told to", []string{named("a"), own}, []string{named("a"), own}, true, results.Finished, map[string]int{"a": 2, "own": 1}},
-		{"records with GroupIds are sent again", []string{own}, []string{own, `{"Type":"Public","Name":"b","GroupId":"b"}`}, false, results.Finished, map[string]int{"own": 1, "b": 1}},
-		{"a new record without one is certainly new", []string{own}, []string{own, named("b")}, false, results.Finished, map[string]int{"own": 1, "b": 1}},
+		{"records without GroupIds are refused", []string{named("a"), own}, []string{named("a"), own}, false,
+			results.Stopped, map[string]int{"a": 1, "own": 1}},
+		{"unless told to", []string{named("a"), own}, []string{named("a"), own}, true, results.Finished,
+			map[string]int{"a": 2, "own": 1}},
+		{"records with GroupIds are sent again", []string{own}, []string{own,
+			`{"Type":"Public","Name":"b","GroupId":"b"}`}, false, results.Finished, map[string]int{"own": 1, "b": 1}},
+		{"a new record without one is certainly new", []string{own}, []string{own, named("b")}, false, results.Finished,
+			map[string]int{"own": 1, "b": 1}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
-				w.put(row.before...)
-				w.finish()
+				w.Put(row.before...)
+				w.Finish()
 				w.asVersion1()
-				w.config.CreateUnmatched = row.createUnmatched
-				w.put(append(row.after, "")...)
-				s, err := w.run(t.Context())
+				w.Config.CreateUnmatched = row.createUnmatched
+				w.Put(append(row.after, "")...)
+				s, err := w.Run(t.Context())
 				if err != nil || s.State != row.state {
 					t.Errorf("got %s, %s, %v, want %s", s.State, s.Reason, err, row.state)
 				}
@@ -280,26 +284,26 @@ func TestCarry_WorkFolderRemoved(t *testing.T) {
 	for subset := range 1 << 5 {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
-			w.put(withoutIDs(50)...)
-			w.finish()
-			for key := range w.store.Snapshot() {
+			w.Put(withoutIDs(50)...)
+			w.Finish()
+			for key := range w.Store.Snapshot() {
 				for bit, part := range []string{"/manifest", "/checkpoint/", "/lease/", "/parts/", "/progress"} {
 					if subset&(1<<bit) != 0 && strings.Contains(key, simNames.Work()[:len(simNames.Work())-1]+part) {
-						if err := w.store.Delete(t.Context(), key); err != nil {
+						if err := w.Store.Delete(t.Context(), key); err != nil {
 							t.Fatal(err)
 						}
 					}
 				}
 			}
 			time.Sleep(time.Hour)
-			w.pass(scheduler.Action{Resume: true})
+			w.Pass(scheduler.Action{Resume: true})
 			time.Sleep(time.Hour)
-			w.pass(scheduler.Action{Resume: true})
-			if _, err := w.run(t.Context()); err != nil {
+			w.Pass(scheduler.Action{Resume: true})
+			if _, err := w.Run(t.Context()); err != nil {
 				t.Errorf("subset %05b: %v", subset, err)
 			}
-			if n := w.service.Stats().Imports; n != 50 || len(w.outcomes(simNames)) != 50 {
-				t.Errorf("subset %05b: got %d calls and %d outcomes, want 50", subset, n, len(w.outcomes(simNames)))
+			if n := w.Service.Stats().Imports; n != 50 || len(w.Outcomes(simNames)) != 50 {
+				t.Errorf("subset %05b: got %d calls and %d outcomes, want 50", subset, n, len(w.Outcomes(simNames)))
 			}
 		})
 	}
@@ -308,18 +312,19 @@ func TestCarry_WorkFolderRemoved(t *testing.T) {
 func TestCarry_NothingLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.put(withoutIDs(50)...)
-		w.finish()
-		for key := range w.store.Snapshot() {
+		w.Put(withoutIDs(50)...)
+		w.Finish()
+		for key := range w.Store.Snapshot() {
 			if key != simKey && !strings.Contains(key, "/checkpoint/") {
-				if err := w.store.Delete(t.Context(), key); err != nil {
+				if err := w.Store.Delete(t.Context(), key); err != nil {
 					t.Fatal(err)
 				}
 			}
 		}
-		s, err := w.run(t.Context())
-		if err != nil || s.State != results.Stopped || w.service.Stats().Imports != 50 {
-			t.Errorf("got %s, %v and %d calls, want it to stop before it sends anything", s.State, err, w.service.Stats().Imports)
+		s, err := w.Run(t.Context())
+		if err != nil || s.State != results.Stopped || w.Service.Stats().Imports != 50 {
+			t.Errorf("got %s, %v and %d calls, want it to stop before it sends anything", s.State, err,
+				w.Service.Stats().Imports)
 		}
 	})
 }
@@ -327,15 +332,16 @@ func TestCarry_NothingLeft(t *testing.T) {
 func TestCarry_ForeignFileUnderTheNameOfTheResults(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.put(withoutIDs(5)...)
+		w.Put(withoutIDs(5)...)
 		const mine = "my own notes\n"
-		if err := w.store.Put(t.Context(), simNames.Results(), strings.NewReader(mine)); err != nil {
+		if err := w.Store.Put(t.Context(), simNames.Results(), strings.NewReader(mine)); err != nil {
 			t.Fatal(err)
 		}
-		if s, err := w.run(t.Context()); err == nil || !strings.Contains(err.Error(), "move it away") || w.service.Stats().Imports != 0 {
+		if s, err := w.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "move it away") ||
+			w.Service.Stats().Imports != 0 {
 			t.Errorf("got %+v, %v, want a refusal before anything is sent", s, err)
 		}
-		if got := string(w.store.Snapshot()[simNames.Results()]); got != mine {
+		if got := string(w.Store.Snapshot()[simNames.Results()]); got != mine {
 			t.Errorf("got %q, want the file as it was", got)
 		}
 	})
@@ -344,8 +350,8 @@ func TestCarry_ForeignFileUnderTheNameOfTheResults(t *testing.T) {
 func TestCarry_OtherMappingIsANewVersion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.put(`{"Type":"Public","Name":"a"}`, `{"title":"b"}`)
-		if s := w.finish(); s.Counts != (outcome.Counts{Imported: 1, Rejected: 1}) {
+		w.Put(`{"Type":"Public","Name":"a"}`, `{"title":"b"}`)
+		if s := w.Finish(); s.Counts != (outcome.Counts{Imported: 1, Rejected: 1}) {
 			t.Fatalf("got %+v", s.Counts)
 		}
 		i := w.mapped(`if .title then {Type: "Public", Name: .title} else . end`)
@@ -365,24 +371,28 @@ func TestCarry_MoreThanAreHeld(t *testing.T) {
 		defer importer.SetMaxEarlier(100)()
 		w := newWorld(t)
 		all := withoutIDs(1000)
-		w.put(all...)
-		w.finish()
+		w.Put(all...)
+		w.Finish()
 		changed := slices.Concat([]string{named("x"), named("y")}, all[:300], all[350:600], []string{named("z")}, all[600:])
 		s := w.versions(changed)
-		if s.Counts.Imported != 953 || s.Manifest.Carry.Carried != 950 || s.Manifest.Carry.Created != 3 || s.Manifest.Carry.NotFound() != 50 {
+		if s.Counts.Imported != 953 || s.Manifest.Carry.Carried != 950 || s.Manifest.Carry.Created != 3 ||
+			s.Manifest.Carry.NotFound() != 50 {
 			t.Errorf("got %+v, %+v, want 950 carried over, 3 created, 50 not found", s.Counts, s.Manifest.Carry)
 		}
 		s = w.versions(all)
-		if s.Counts.Imported != 1000 || w.service.Stats().Imports != 1003 {
-			t.Errorf("got %+v and %d calls, want all carried over", s.Counts, w.service.Stats().Imports)
+		if s.Counts.Imported != 1000 || w.Service.Stats().Imports != 1003 {
+			t.Errorf("got %+v and %d calls, want all carried over", s.Counts, w.Service.Stats().Imports)
 		}
 		// In an order that is too different nothing is sent, rather than created twice.
 		shuffled := slices.Clone(all)
-		rand.New(rand.NewPCG(1, 1)).Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
-		w.put(shuffled...)
-		s, err := w.run(t.Context())
-		if err != nil || s.State != results.Stopped || !strings.Contains(s.Reason, "restore the order of the earlier version") || w.service.Stats().Imports != 1003 {
-			t.Errorf("got %s %s, %v and %d calls, want it stopped", s.State, s.Reason, err, w.service.Stats().Imports)
+		rand.New(rand.NewPCG(1, 1)).Shuffle(len(shuffled), func(i, j int) {
+			shuffled[i], shuffled[j] = shuffled[j], shuffled[i]
+		})
+		w.Put(shuffled...)
+		s, err := w.Run(t.Context())
+		if err != nil || s.State != results.Stopped ||
+			!strings.Contains(s.Reason, "restore the order of the earlier version") || w.Service.Stats().Imports != 1003 {
+			t.Errorf("got %s %s, %v and %d calls, want it stopped", s.State, s.Reason, err, w.Service.Stats().Imports)
 		}
 	})
 }
@@ -390,19 +400,19 @@ func TestCarry_MoreThanAreHeld(t *testing.T) {
 func TestRun_ManifestUnreadable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		off := w.failing()
-		w.put(withoutIDs(10)...)
-		w.finish()
+		off := w.Failing()
+		w.Put(withoutIDs(10)...)
+		w.Finish()
 		off()
-		w.pass(scheduler.Action{Retry: true, Now: true}) // the latest checkpoint is that of a round now
-		before := w.service.Stats().Imports
-		i := w.importer()
+		w.Pass(scheduler.Action{Retry: true, Now: true}) // the latest checkpoint is that of a round now
+		before := w.Service.Stats().Imports
+		i := w.Importer()
 		i.Bucket = &manifestFails{Bucket: i.Bucket, from: 2}
-		if s, err := i.Import(t.Context(), simKey); err != nil && w.service.Stats().Imports != before {
-			t.Errorf("got %+v, %v and %d calls more, want none", s, err, w.service.Stats().Imports-before)
+		if s, err := i.Import(t.Context(), simKey); err != nil && w.Service.Stats().Imports != before {
+			t.Errorf("got %+v, %v and %d calls more, want none", s, err, w.Service.Stats().Imports-before)
 		}
-		for key := range w.store.Snapshot() {
-			if owner, kind := results.Beside(key); kind == results.BesideResults && results.ArchivedFrom(owner) != "" {
+		for key := range w.Store.Snapshot() {
+			if owner, kind := results.Sidecar(key); kind == results.SidecarResults && results.ArchivedFrom(owner) != "" {
 				t.Errorf("got %q: the results were archived because of an error", key)
 			}
 		}
@@ -419,25 +429,25 @@ func TestCarry_KilledAtAnyInstant(t *testing.T) {
 	for kill := range 40 {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
-			w.put(first...)
-			w.finish()
-			w.put(second...)
+			w.Put(first...)
+			w.Finish()
+			w.Put(second...)
 			dead := ""
 			for n := range 3 {
 				ctx, cancel := context.WithCancel(t.Context())
-				i := w.importer()
+				i := w.Importer()
 				i.Owner = fmt.Sprint("process ", n)
-				i.IsDead = func(holder string) bool { return holder == dead }
+				i.IsDead = func(owner string) bool { return owner == dead }
 				if n == 0 {
 					i.Bucket = &killer{Bucket: i.Bucket, after: 1 + kill, die: func() { dead = i.Owner; cancel() }}
 				}
 				_, _ = i.Import(ctx, simKey)
 				cancel()
 			}
-			if got := w.outcomes(simNames); len(got) != len(second) {
+			if got := w.Outcomes(simNames); len(got) != len(second) {
 				t.Errorf("killed at %d: got %d outcomes, want %d", kill, len(got), len(second))
 			}
-			for name, n := range w.service.Names() {
+			for name, n := range w.Service.Names() {
 				if n != 1 {
 					t.Errorf("killed at %d: %q was created %d times", kill, name, n)
 				}
@@ -523,8 +533,8 @@ func (m *manifestFails) Stat(ctx context.Context, key string) (blob.Info, error)
 func TestLeaseTakeover_PausesForASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.put(withIDs(1000)...)
-		first := w.importer()
+		w.Put(withIDs(1000)...)
+		first := w.Importer()
 		ctx, cancel := context.WithCancel(t.Context())
 		k := &killer{Bucket: first.Bucket, after: 1 << 30, die: cancel}
 		first.Bucket = k
@@ -535,13 +545,13 @@ func TestLeaseTakeover_PausesForASecond(t *testing.T) {
 		<-done
 		took := time.Now()
 		var sent time.Time
-		w.service.SetFaults(emulator.Faults{Plan: func(emulator.Request) emulator.Fault {
+		w.Service.SetFaults(emulator.Faults{Plan: func(emulator.Request) emulator.Fault {
 			if sent.IsZero() {
 				sent = time.Now()
 			}
 			return emulator.None
 		}})
-		second := w.importer()
+		second := w.Importer()
 		second.IsDead = func(string) bool { return true }
 		if s, err := second.Import(t.Context(), simKey); err != nil || s.State != results.Finished {
 			t.Errorf("got %+v, %v", s, err)
@@ -550,34 +560,6 @@ func TestLeaseTakeover_PausesForASecond(t *testing.T) {
 			t.Errorf("got the first call %v after the takeover, want it a second later", wait)
 		}
 	})
-}
-
-// TestScheduler_ExportReplacedDuringARound replaces an export while failed records are retried. The round writes the results
-// again, so that they are newer than the export.
-func TestScheduler_ExportReplacedDuringARound(t *testing.T) {
-	for _, at := range []time.Duration{0, 10 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, 2 * time.Second} {
-		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(t)
-			off := w.failing()
-			w.put(withIDs(200)...)
-			w.finish()
-			off()
-			time.Sleep(time.Hour)
-			done := make(chan scheduler.Result)
-			go func() { done <- w.pass(scheduler.Action{Resume: true, Retry: true}) }()
-			time.Sleep(at)
-			w.put(append(withIDs(200), named("new"))...)
-			<-done
-			time.Sleep(time.Hour)
-			w.pass(resume)
-			if got := w.outcomes(simNames); len(got) != 201 || w.service.Names()["new"] != 1 {
-				t.Errorf("replaced after %v: got %d outcomes, want those of the new version", at, len(got))
-			}
-			if got := text(w.pass(scheduler.Action{Resume: true, Retry: true, Now: true})); got != "" && !strings.Contains(got, "retry") {
-				t.Errorf("replaced after %v: got %q, want nothing left to begin", at, got)
-			}
-		})
-	}
 }
 
 func TestRun_UnfinishedImportWithAnotherMapping(t *testing.T) {
@@ -594,27 +576,28 @@ func TestRun_UnfinishedImportWithAnotherMapping(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
-				w.put(withoutIDs(1000)...)
+				w.Put(withoutIDs(1000)...)
 				ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
 				defer cancel()
 				if s, err := w.mapped(row.before).Import(ctx, simKey); err != nil || s.State != results.Waiting {
 					t.Fatalf("got %+v, %v, want time to be up", s, err)
 				}
-				done := w.service.Stats().Imports
+				done := w.Service.Stats().Imports
 				s, err := w.mapped(row.after).Import(t.Context(), simKey)
 				want := row.calls
 				if want > 1000 {
 					want = done + 1000
 				}
-				if err != nil || s.Counts.Imported != 1000 || w.service.Stats().Imports != want {
-					t.Errorf("got %+v, %v and %d calls, want %d", s.Counts, err, w.service.Stats().Imports, want)
+				if err != nil || s.Counts.Imported != 1000 || w.Service.Stats().Imports != want {
+					t.Errorf("got %+v, %v and %d calls, want %d", s.Counts, err, w.Service.Stats().Imports, want)
 				}
 			})
 		})
 	}
 }
 
-// TestRun_BuiltInMappingOfVersion1 resumes an import that version 1 began: its Slack mapping made private channels public.
+// TestRun_BuiltInMappingOfVersion1 resumes an import that version 1 began: its Slack mapping made private channels
+// public.
 func TestRun_BuiltInMappingOfVersion1(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		program, err := os.ReadFile("../mapping/testdata/version1/slack.jq")
@@ -623,8 +606,9 @@ func TestRun_BuiltInMappingOfVersion1(t *testing.T) {
 		}
 		w := newWorld(t)
 		const key = "exports/groups.json"
-		w.putAt(key, `[{"id":"G1","name":"salaries","created":1456789012,"creator":"U1","is_archived":false,"members":["U1"]}]`)
-		info, err := w.store.Stat(t.Context(), key)
+		w.PutAt(key, `[{"id":"G1","name":"salaries","created":1456789012,"creator":"U1","is_archived":false,`+
+			`"members":["U1"]}]`)
+		info, err := w.Store.Stat(t.Context(), key)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -637,14 +621,15 @@ func TestRun_BuiltInMappingOfVersion1(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for name, text := range map[string]string{"checkpoint/000001": string(cp), "lease/000001": `{"number":1,"released":true}`} {
-			if err := w.store.Put(t.Context(), key+".import/"+name, strings.NewReader(text)); err != nil {
+		work := map[string]string{"checkpoint/000001": string(cp), "lease/000001": `{"number":1,"released":true}`}
+		for name, text := range work {
+			if err := w.Store.Put(t.Context(), key+".import/"+name, strings.NewReader(text)); err != nil {
 				t.Fatal(err)
 			}
 		}
-		w.config.Mapping = "slack"
-		s, err := w.importer().Import(t.Context(), key)
-		groups := slices.Collect(w.service.Groups())
+		w.Config.Mapping = "slack"
+		s, err := w.Importer().Import(t.Context(), key)
+		groups := slices.Collect(w.Service.Groups())
 		if err != nil || s.Counts.Imported != 1 || len(groups) != 1 || groups[0].Type != "Private" {
 			t.Errorf("got %+v, %v and groups %+v, want one private group", s, err, groups)
 		}

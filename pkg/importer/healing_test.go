@@ -15,6 +15,7 @@ import (
 	"groupimport/pkg/blob/blobtest"
 	"groupimport/pkg/emulator"
 	"groupimport/pkg/importer"
+	"groupimport/pkg/importer/importertest"
 	"groupimport/pkg/results"
 	"groupimport/pkg/scheduler"
 	"groupimport/pkg/tim"
@@ -22,12 +23,12 @@ import (
 
 // within runs the import for so long, which must leave something to do.
 func (w *world) within(d time.Duration) importer.Summary {
-	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), d)
+	w.T.Helper()
+	ctx, cancel := context.WithTimeout(w.T.Context(), d)
 	defer cancel()
-	s, err := w.run(ctx)
+	s, err := w.Run(ctx)
 	if err != nil || s.State == results.Finished {
-		w.t.Fatalf("got %+v, %v, want something left to do", s, err)
+		w.T.Fatalf("got %+v, %v, want something left to do", s, err)
 	}
 	return s
 }
@@ -37,28 +38,29 @@ func TestImport_OutcomesNotWritable(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
-				w.store.Fail = func(op blobtest.Op) blobtest.Fault {
+				w.Store.Fail = func(op blobtest.Op) blobtest.Fault {
 					if op.Method == blobtest.Put && strings.Contains(op.Key, "/parts/") && time.Since(synctestEpoch) < time.Hour {
 						return blobtest.Fault{Err: errors.New("the disk is full")}
 					}
 					return blobtest.Fault{}
 				}
-				w.put(lines...)
-				s, err := w.run(t.Context())
+				w.Put(lines...)
+				s, err := w.Run(t.Context())
 				if err == nil || s.State != results.Stopped {
 					t.Errorf("got %v, %v, want it stopped with an error", s.State, err)
 				}
-				if p, err := (results.Dir{Bucket: w.store, Names: simNames}).LoadProgress(t.Context()); err != nil || p.State == results.Finished {
+				if p, err := (results.Dir{Bucket: w.Store, Names: simNames}).LoadProgress(t.Context()); err != nil ||
+					p.State == results.Finished {
 					t.Errorf("got %+v, %v, want anything but finished", p, err)
 				}
 				time.Sleep(time.Hour)
-				if got, want := text(w.pass(resume)), "resume exports/acme.jsonl finished"; got != want {
+				if got, want := importertest.Text(w.Pass(resume)), "resume exports/acme.jsonl finished"; got != want {
 					t.Errorf("got %q, want %q", got, want)
 				}
-				if got := len(w.outcomes(simNames)); got != 1500 {
+				if got := len(w.Outcomes(simNames)); got != 1500 {
 					t.Errorf("got %d results, want 1500", got)
 				}
-				for name, made := range w.service.Names() {
+				for name, made := range w.Service.Names() {
 					if made != 1 {
 						t.Errorf("%s was made %d times", name, made)
 					}
@@ -76,26 +78,26 @@ func TestAssign_SeedOfTheFirstRun(t *testing.T) {
 		t.Run(fmt.Sprint("assigned at first: ", first), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
-				w.config.AssignGroupIDs = first
-				w.put(withoutIDs(2000)...)
-				s := &sim{killed: map[string]bool{}, attempts: map[string]int{}, store: w.store, service: w.service}
+				w.Config.AssignGroupIDs = first
+				w.Put(withoutIDs(2000)...)
+				s := &sim{killed: map[string]bool{}, attempts: map[string]int{}, store: w.Store, service: w.Service}
 				p := newProcess(s, "killed", 700)
-				i := &importer.Importer{Config: w.config, Bucket: p, BucketName: "here", Owner: p.name}
-				if err := dial(i, func(c *tim.Config) { c.Transport = p }); err != nil {
+				i := &importer.Importer{Config: w.Config, Bucket: p, BucketName: "here", Owner: p.name}
+				if err := importertest.Dial(i, func(c *tim.Config) { c.Transport = p }); err != nil {
 					t.Fatal(err)
 				}
 				if _, err := i.Import(t.Context(), simKey); err == nil {
 					t.Fatal("got no error, want the process killed")
 				}
 				time.Sleep(time.Hour)
-				w.config.AssignGroupIDs = !first // and the bucket has another name now
-				w.finish()
-				for name, made := range w.service.Names() {
+				w.Config.AssignGroupIDs = !first // and the bucket has another name now
+				w.Finish()
+				for name, made := range w.Service.Names() {
 					if made != 1 {
 						t.Errorf("%s was made %d times", name, made)
 					}
 				}
-				for _, o := range w.outcomes(simNames) {
+				for _, o := range w.Outcomes(simNames) {
 					if o.Assigned != first {
 						t.Fatalf("got %+v, want it assigned: %v", o, first)
 					}
@@ -146,11 +148,11 @@ func (s sub) Delete(ctx context.Context, key string) error { return s.Bucket.Del
 func TestImport_BucketOpenedAtAnotherDirectory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		off := w.failing()
-		w.put(withIDs(1000)...)
+		off := w.Failing()
+		w.Put(withIDs(1000)...)
 		below := func(ctx context.Context) (importer.Summary, error) {
-			i := w.importer()
-			i.Bucket = sub{w.store, "exports/"}
+			i := w.Importer()
+			i.Bucket = sub{w.Store, "exports/"}
 			return i.Import(ctx, "acme.jsonl")
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
@@ -158,19 +160,19 @@ func TestImport_BucketOpenedAtAnotherDirectory(t *testing.T) {
 		if s, err := below(ctx); err != nil || s.State != results.Waiting {
 			t.Fatalf("got %+v, %v, want time to be up", s, err)
 		}
-		if got, want := text(w.pass(resume)), "resume exports/acme.jsonl finished"; got != want {
+		if got, want := importertest.Text(w.Pass(resume)), "resume exports/acme.jsonl finished"; got != want {
 			t.Fatalf("got %q, want %q", got, want)
 		}
 		off()
-		i := w.importer()
-		i.Bucket = sub{w.store, "exports/"}
+		i := w.Importer()
+		i.Bucket = sub{w.Store, "exports/"}
 		if s, err := i.RetryRound(t.Context(), "acme.jsonl", true); err != nil || s.Counts.Imported != 1000 {
 			t.Errorf("got %+v, %v, want 1000 imported", s, err)
 		}
-		w.put(withIDs(1)...)
+		w.Put(withIDs(1)...)
 		time.Sleep(time.Hour)
-		w.pass(resume)
-		if got := len(w.outcomes(w.archived())); got != 1000 {
+		w.Pass(resume)
+		if got := len(w.Outcomes(w.archived())); got != 1000 {
 			t.Errorf("got %d results that were kept, want 1000", got)
 		}
 	})
@@ -179,29 +181,30 @@ func TestImport_BucketOpenedAtAnotherDirectory(t *testing.T) {
 func TestRetry_DeadLetterFileOfAnotherProgram(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.service.Faults = emulator.Faults{Plan: func(r emulator.Request) emulator.Fault {
+		w.Service.Faults = emulator.Faults{Plan: func(r emulator.Request) emulator.Fault {
 			if r.Ordinal <= 3 {
 				return emulator.DropBefore
 			}
 			return emulator.None
 		}}
-		w.put(withoutIDs(10)...)
-		if s := w.finish(); s.Counts.Unknown != 3 {
+		w.Put(withoutIDs(10)...)
+		if s := w.Finish(); s.Counts.Unknown != 3 {
 			t.Fatalf("got %+v, want 3 unknown", s.Counts)
 		}
-		failures := string(w.store.Snapshot()[simNames.Failures()])
-		failures = strings.NewReplacer(`{"n":`, `{"n": `, `,"line":`, `, "line": `, `"status":`, `"status": `).Replace(failures)
-		if err := w.store.Put(t.Context(), simNames.Failures(), strings.NewReader(failures)); err != nil {
+		failures := string(w.Store.Snapshot()[simNames.Failures()])
+		failures = strings.NewReplacer(`{"n":`, `{"n": `, `,"line":`, `, "line": `, `"status":`,
+			`"status": `).Replace(failures)
+		if err := w.Store.Put(t.Context(), simNames.Failures(), strings.NewReader(failures)); err != nil {
 			t.Fatal(err)
 		}
-		w.config.RetryUnknown = true
+		w.Config.RetryUnknown = true
 		for range 2 {
-			w.pass(scheduler.Action{Retry: true, Now: true})
+			w.Pass(scheduler.Action{Retry: true, Now: true})
 		}
-		if got := w.service.Stats().Created; got != 10 {
+		if got := w.Service.Stats().Created; got != 10 {
 			t.Errorf("got %d groups, want 10", got)
 		}
-		if got, ok := w.store.Snapshot()[simNames.Failures()]; ok {
+		if got, ok := w.Store.Snapshot()[simNames.Failures()]; ok {
 			t.Errorf("got failures %s, want none left", got)
 		}
 	})
@@ -210,22 +213,22 @@ func TestRetry_DeadLetterFileOfAnotherProgram(t *testing.T) {
 func TestArchive_OutOfOrderOutcomes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.service.Faults = emulator.Faults{Plan: func(r emulator.Request) emulator.Fault {
+		w.Service.Faults = emulator.Faults{Plan: func(r emulator.Request) emulator.Fault {
 			if r.Name == "n-100" {
 				return 60007 // for ever, while the others go in
 			}
 			return emulator.None
 		}}
-		w.put(withoutIDs(500)...)
+		w.Put(withoutIDs(500)...)
 		w.within(20 * time.Second)
-		made := w.service.Stats().Created
+		made := w.Service.Stats().Created
 		if made < 150 {
 			t.Fatalf("got %d groups, want some behind the one that waits", made)
 		}
-		w.service.SetFaults(emulator.Faults{})
-		w.put(withIDs(1)...)
-		w.finish()
-		if got := len(w.outcomes(w.archived())); got != made {
+		w.Service.SetFaults(emulator.Faults{})
+		w.Put(withIDs(1)...)
+		w.Finish()
+		if got := len(w.Outcomes(w.archived())); got != made {
 			t.Errorf("got %d results that were kept, want the %d that were made", got, made)
 		}
 	})
@@ -234,29 +237,29 @@ func TestArchive_OutOfOrderOutcomes(t *testing.T) {
 func TestRetry_DeadLetterFileEditedAfterAKill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.service.Faults = emulator.Faults{Seed: 1, DropBefore: 0.3}
-		w.put(withoutIDs(500)...)
-		w.finish()
-		w.service.SetFaults(emulator.Faults{})
-		w.config.RetryUnknown = true
-		s := &sim{killed: map[string]bool{}, attempts: map[string]int{}, store: w.store, service: w.service}
+		w.Service.Faults = emulator.Faults{Seed: 1, DropBefore: 0.3}
+		w.Put(withoutIDs(500)...)
+		w.Finish()
+		w.Service.SetFaults(emulator.Faults{})
+		w.Config.RetryUnknown = true
+		s := &sim{killed: map[string]bool{}, attempts: map[string]int{}, store: w.Store, service: w.Service}
 		p := newProcess(s, "killed", 60)
-		i := &importer.Importer{Config: w.config, Bucket: p, Owner: p.name}
-		if err := dial(i, func(c *tim.Config) { c.Transport = p }); err != nil {
+		i := &importer.Importer{Config: w.Config, Bucket: p, Owner: p.name}
+		if err := importertest.Dial(i, func(c *tim.Config) { c.Transport = p }); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := i.RetryRound(t.Context(), simKey, true); err == nil {
 			t.Fatal("got no error, want the process killed")
 		}
-		failures := string(w.store.Snapshot()[simNames.Failures()])
-		if err := w.store.Put(t.Context(), simNames.Failures(), strings.NewReader(failures+"edited\n")); err != nil {
+		failures := string(w.Store.Snapshot()[simNames.Failures()])
+		if err := w.Store.Put(t.Context(), simNames.Failures(), strings.NewReader(failures+"edited\n")); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour)
 		for range 2 {
-			w.pass(scheduler.Action{Retry: true, Now: true})
+			w.Pass(scheduler.Action{Retry: true, Now: true})
 		}
-		for name, made := range w.service.Names() {
+		for name, made := range w.Service.Names() {
 			if made != 1 {
 				t.Errorf("%s was made %d times", name, made)
 			}
@@ -267,13 +270,13 @@ func TestRetry_DeadLetterFileEditedAfterAKill(t *testing.T) {
 func TestRetry_StoppedRoundBacksOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.failing()
-		w.put(withIDs(10)...)
-		w.finish()
-		w.service.Key = "another key"
+		w.Failing()
+		w.Put(withIDs(10)...)
+		w.Finish()
+		w.Service.Key = "another key"
 		tries := 0
 		for range 24 * 60 {
-			tries += len(w.pass(retry).Done)
+			tries += len(w.Pass(retry).Done)
 			time.Sleep(time.Minute)
 		}
 		if tries < 20 || tries > 35 {
@@ -285,33 +288,21 @@ func TestRetry_StoppedRoundBacksOff(t *testing.T) {
 func TestImport_EarlierVersionRestored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.put(withIDs(5)...)
-		w.finish()
+		w.Put(withIDs(5)...)
+		w.Finish()
 		time.Sleep(time.Minute)
-		w.put(withIDs(2000)...)
+		w.Put(withIDs(2000)...)
 		w.within(2 * time.Second)
-		w.put(withIDs(5)...)
+		w.Put(withIDs(5)...)
 		time.Sleep(scheduler.MissedAfter)
 		for n := range 3 {
-			if got := text(w.pass(resume)); got != "" {
+			if got := importertest.Text(w.Pass(resume)); got != "" {
 				t.Errorf("pass %d: got %q, want nothing to do", n, got)
 			}
 		}
-		if p, err := (results.Dir{Bucket: w.store, Names: simNames}).LoadProgress(t.Context()); err != nil || p.State != results.Finished {
+		if p, err := (results.Dir{Bucket: w.Store, Names: simNames}).LoadProgress(t.Context()); err != nil ||
+			p.State != results.Finished {
 			t.Errorf("got %+v, %v, want it finished", p, err)
-		}
-	})
-}
-
-func TestPass_FolderNamedLikeAWorkFolder(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		if err := w.store.Put(t.Context(), "old.import/x.jsonl", strings.NewReader(withIDs(1)[0])); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(scheduler.MissedAfter)
-		if got, want := text(w.pass(resume)), "start old.import/x.jsonl finished"; got != want {
-			t.Errorf("got %q, want %q", got, want)
 		}
 	})
 }
@@ -319,17 +310,17 @@ func TestPass_FolderNamedLikeAWorkFolder(t *testing.T) {
 func TestImport_NoPermissionForOneRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.service.Faults = emulator.Faults{Plan: func(r emulator.Request) emulator.Fault {
+		w.Service.Faults = emulator.Faults{Plan: func(r emulator.Request) emulator.Fault {
 			if r.GroupID == "g-500" {
 				return 10007
 			}
 			return emulator.None
 		}}
-		w.put(withIDs(1000)...)
+		w.Put(withIDs(1000)...)
 		for w.within(2*time.Second).Counts.Imported < 400 { // a process of its own each time
 			continue
 		}
-		if s := w.finish(); s.Counts.Imported != 999 || s.Counts.Rejected != 1 {
+		if s := w.Finish(); s.Counts.Imported != 999 || s.Counts.Rejected != 1 {
 			t.Errorf("got %+v, want all but one", s.Counts)
 		}
 	})

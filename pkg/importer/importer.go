@@ -5,7 +5,7 @@
 // between.
 //
 // A run ends at the end of the export, when the working time is up, on an interrupt, when the service accepts no
-// request ([tim.Stop]), or when the service rejects too large a share. The run then starts no further call, waits for
+// request ([tim.FatalError]), or when the service rejects too large a share. The run then starts no further call, waits for
 // the calls in flight, and writes all outcomes. The next run resumes.
 package importer
 
@@ -40,8 +40,8 @@ const (
 	maxAheadBytes   = 8 << 20
 	recordCost      = 512 // memory of a record in bytes, without its text
 
-	// Reserve is how long before the deadline work on records ends, or a quarter of the time if that is shorter. It is enough
-	// for one attempt without a response and then for the last writes, which have writeTime, or half of it.
+	// Reserve is how long before the deadline work on records ends, or a quarter of the time if that is shorter. It is
+	// enough for one attempt without a response and then for the last writes, which have writeTime, or half of it.
 	Reserve   = tim.AttemptTimeout + writeTime
 	writeTime = 5 * time.Second
 

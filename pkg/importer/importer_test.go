@@ -1,7 +1,6 @@
 package importer_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,115 +12,21 @@ import (
 
 	"groupimport/pkg/blob"
 	"groupimport/pkg/blob/blobtest"
-	"groupimport/pkg/config"
 	"groupimport/pkg/emulator"
-	"groupimport/pkg/group"
 	"groupimport/pkg/importer"
 	"groupimport/pkg/lease"
 	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
-	"groupimport/pkg/scheduler"
-	"groupimport/pkg/tim"
 )
-
-// A world is a store and a service, and an importer between them.
-type world struct {
-	t       *testing.T
-	store   *blobtest.Bucket
-	service *emulator.Service
-	config  config.Config
-	holder  string
-}
-
-func newWorld(t *testing.T) *world {
-	t.Helper()
-	return &world{
-		t: t, store: &blobtest.Bucket{}, holder: "a test",
-		service: &emulator.Service{SDKAppID: simApp, Key: simSign, Latency: 20 * time.Millisecond},
-		config: config.Config{
-			SDKAppID: simApp, Admin: "administrator", SecretKey: simSign, Endpoint: "https://im.invalid", Rate: simRate,
-			Limits: group.DocumentLimits, MaxAttempts: 5, StopShare: 0.5,
-		},
-	}
-}
-
-func (w *world) put(lines ...string) {
-	w.t.Helper()
-	if err := w.store.Put(w.t.Context(), simKey, strings.NewReader(strings.Join(lines, "\n"))); err != nil {
-		w.t.Fatal(err)
-	}
-}
-
-// run imports the export at simKey in one run, by a process of its own.
-func (w *world) run(ctx context.Context) (importer.Summary, error) {
-	w.t.Helper()
-	i := &importer.Importer{Config: w.config, Bucket: w.store, BucketName: "bucket", Owner: w.holder}
-	if err := dial(i, func(c *tim.Config) { c.Transport = w.service }); err != nil {
-		w.t.Fatal(err)
-	}
-	return i.Import(ctx, simKey)
-}
-
-// finish runs until the import is through.
-func (w *world) finish() importer.Summary {
-	w.t.Helper()
-	var last importer.Summary
-	for range 100 {
-		s, err := w.run(w.t.Context())
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		if s.State == results.Finished {
-			return s
-		}
-		last = s
-	}
-	w.t.Fatalf("not through after 100 runs: %+v", last)
-	return importer.Summary{}
-}
-
-// outcomes returns the results beside the export with this name.
-func (w *world) outcomes(names results.Names) []outcome.Outcome {
-	w.t.Helper()
-	var all []outcome.Outcome
-	for line := range bytes.Lines(w.store.Snapshot()[names.Results()]) {
-		o, _, err := outcome.Parse(line)
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		all = append(all, o)
-	}
-	return all
-}
-
-var simNames = results.Names{Export: simKey}
-
-// withIDs returns n records that have GroupIds.
-func withIDs(n int) []string {
-	lines := make([]string, n)
-	for i := range lines {
-		lines[i] = fmt.Sprintf(`{"Type":"Public","Name":"n-%d","GroupId":"g-%d"}`, i+1, i+1)
-	}
-	return lines
-}
-
-// withoutIDs returns n records that have none.
-func withoutIDs(n int) []string {
-	lines := make([]string, n)
-	for i := range lines {
-		lines[i] = fmt.Sprintf(`{"Type":"Public","Name":"n-%d"}`, i+1)
-	}
-	return lines
-}
 
 func TestImport_AllRecords(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.put(withIDs(5000)...)
+		w.Put(withIDs(5000)...)
 		start := time.Now()
-		s := w.finish()
-		if s.Counts.Imported != 5000 || w.service.Stats().Imports != 5000 {
-			t.Errorf("got %+v and %d calls, want 5000 of each", s.Counts, w.service.Stats().Imports)
+		s := w.Finish()
+		if s.Counts.Imported != 5000 || w.Service.Stats().Imports != 5000 {
+			t.Errorf("got %+v and %d calls, want 5000 of each", s.Counts, w.Service.Stats().Imports)
 		}
 		if rate := 5000 / time.Since(start).Seconds(); rate < 0.985*simRate {
 			t.Errorf("got %.1f a second in all, want %v", rate, simRate)
@@ -132,21 +37,21 @@ func TestImport_AllRecords(t *testing.T) {
 func TestImport_SameVersionAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.put(withoutIDs(100)...)
-		w.finish()
-		before, objects := w.service.Stats().Requests, w.store.Snapshot()
-		s, err := w.run(t.Context())
+		w.Put(withoutIDs(100)...)
+		w.Finish()
+		before, objects := w.Service.Stats().Requests, w.Store.Snapshot()
+		s, err := w.Run(t.Context())
 		if err != nil || !s.Already || s.Counts.Imported != 100 {
 			t.Errorf("got %+v, %v, want it said that the import was finished before", s, err)
 		}
-		if got := w.service.Stats().Requests; got != before {
+		if got := w.Service.Stats().Requests; got != before {
 			t.Errorf("got %d requests more, want none", got-before)
 		}
-		if got := w.store.Snapshot(); len(got) != len(objects) {
+		if got := w.Store.Snapshot(); len(got) != len(objects) {
 			t.Errorf("got %d objects, want the same %d", len(got), len(objects))
 		}
-		w.put(withoutIDs(100)...) // the same version dropped again
-		if s, err := w.run(t.Context()); err != nil || !s.Already {
+		w.Put(withoutIDs(100)...) // the same version dropped again
+		if s, err := w.Run(t.Context()); err != nil || !s.Already {
 			t.Errorf("got %+v, %v, want it said that the import was finished before", s, err)
 		}
 	})
@@ -155,17 +60,17 @@ func TestImport_SameVersionAgain(t *testing.T) {
 func TestLeaseBusy_ConcurrentRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.put(withIDs(1000)...)
+		w.Put(withIDs(1000)...)
 		done := make(chan importer.Summary)
-		go func() { done <- w.finish() }()
+		go func() { done <- w.Finish() }()
 		time.Sleep(time.Second)
-		w2 := *w
-		w2.holder = "another"
-		_, err := w2.run(t.Context())
+		w2 := *w.World
+		w2.Owner = "another"
+		_, err := w2.Run(t.Context())
 		if busy, ok := errors.AsType[*lease.BusyError](err); !ok || busy.Owner != "a test" || time.Until(busy.Until) > 16*time.Minute {
 			t.Errorf("got %v, want who is at work and until when", err)
 		}
-		if s := <-done; s.Counts.Imported != 1000 || w.service.Stats().Imports != 1000 {
+		if s := <-done; s.Counts.Imported != 1000 || w.Service.Stats().Imports != 1000 {
 			t.Errorf("got %+v, want 1000 imported", s.Counts)
 		}
 	})
@@ -176,31 +81,31 @@ func TestImport_NewVersionArchivesTheOldResults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
-				w.put(append(withoutIDs(1000), `{"Type":"Public"}`)...)
-				old, err := w.store.Stat(t.Context(), simKey)
+				w.Put(append(withoutIDs(1000), `{"Type":"Public"}`)...)
+				old, err := w.Store.Stat(t.Context(), simKey)
 				if err != nil {
 					t.Fatal(err)
 				}
 				if finishFirst {
-					w.finish()
+					w.Finish()
 				} else {
 					ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 					defer cancel()
-					if s, err := w.run(ctx); err != nil || s.State != results.Waiting {
+					if s, err := w.Run(ctx); err != nil || s.State != results.Waiting {
 						t.Fatalf("got %+v, %v, want time to be up", s, err)
 					}
 				}
-				made := w.service.Stats().Created
-				w.put(withIDs(10)...)
-				if s := w.finish(); s.Counts.Imported != 10 {
+				made := w.Service.Stats().Created
+				w.Put(withIDs(10)...)
+				if s := w.Finish(); s.Counts.Imported != 10 {
 					t.Errorf("got %+v, want 10 imported", s.Counts)
 				}
-				if got := w.outcomes(simNames); len(got) != 10 {
+				if got := w.Outcomes(simNames); len(got) != 10 {
 					t.Errorf("got %d outcomes of the new version, want 10", len(got))
 				}
 				kept := w.archived()
 				imported := 0
-				for i, o := range w.outcomes(kept) {
+				for i, o := range w.Outcomes(kept) {
 					if o.N != int64(i+1) {
 						t.Fatalf("got %+v at line %d", o, i+1)
 					}
@@ -211,7 +116,7 @@ func TestImport_NewVersionArchivesTheOldResults(t *testing.T) {
 				if imported != made {
 					t.Errorf("got %d groups in the results that were kept, want the %d that were made", imported, made)
 				}
-				m, err := (results.Dir{Bucket: w.store, Names: kept}).LoadManifest(t.Context())
+				m, err := (results.Dir{Bucket: w.Store, Names: kept}).LoadManifest(t.Context())
 				if err != nil || m.Complete != finishFirst || m.Export.Version != old.Version {
 					t.Errorf("got %+v, %v, want the old version's, complete: %v", m, err, finishFirst)
 				}
@@ -224,25 +129,25 @@ func TestImport_ExportReplacedDuringTheRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		lines := withIDs(3000)
-		w.store.Fail = func(op blobtest.Op) blobtest.Fault {
+		w.Store.Fail = func(op blobtest.Op) blobtest.Fault {
 			if op.Method == blobtest.ReadRange && op.Key == simKey && op.N == 1 {
 				return blobtest.Fault{CutAfter: 60_000} // so that another request is needed
 			}
 			return blobtest.Fault{}
 		}
-		w.put(lines...)
+		w.Put(lines...)
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			s, err := w.run(t.Context())
+			s, err := w.Run(t.Context())
 			if !errors.Is(err, blob.ErrChanged) || s.State != results.Waiting || !strings.Contains(s.Reason, "replaced") {
 				t.Errorf("got %+v, %v, want it waiting because the export was replaced", s, err)
 			}
 		}()
 		time.Sleep(10 * time.Millisecond)
-		w.put(`{"Type":"Public","Name":"new","GroupId":"new"}`)
+		w.Put(`{"Type":"Public","Name":"new","GroupId":"new"}`)
 		<-done
-		if s := w.finish(); s.Counts.Imported != 1 {
+		if s := w.Finish(); s.Counts.Imported != 1 {
 			t.Errorf("got %+v, want the one record of the new version", s.Counts)
 		}
 	})
@@ -254,10 +159,10 @@ func TestImport_ExportRemovedDuringTheRun(t *testing.T) {
 		want   error
 		word   string
 	}{
-		"replaced": {func(w *world) { w.put(`{"Type":"Public","Name":"new"}`) }, blob.ErrChanged, "replaced"},
+		"replaced": {func(w *world) { w.Put(`{"Type":"Public","Name":"new"}`) }, blob.ErrChanged, "replaced"},
 		"removed": {func(w *world) {
-			if err := w.store.Delete(w.t.Context(), simKey); err != nil {
-				w.t.Fatal(err)
+			if err := w.Store.Delete(w.T.Context(), simKey); err != nil {
+				w.T.Fatal(err)
 			}
 		}, fs.ErrNotExist, "removed"},
 	} {
@@ -265,10 +170,10 @@ func TestImport_ExportRemovedDuringTheRun(t *testing.T) {
 			t.Run(fmt.Sprint(name, " ", records), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					w := newWorld(t)
-					w.put(withoutIDs(records)...)
+					w.Put(withoutIDs(records)...)
 					time.AfterFunc(300*time.Millisecond, func() { row.change(w) })
 					start := time.Now()
-					s, err := w.run(t.Context())
+					s, err := w.Run(t.Context())
 					state := results.Stopped
 					if errors.Is(row.want, blob.ErrChanged) {
 						state = results.Waiting // for the event of the new version
@@ -279,8 +184,8 @@ func TestImport_ExportRemovedDuringTheRun(t *testing.T) {
 					if took := time.Since(start); took > 7*time.Second {
 						t.Errorf("got an end after %v, want one soon after", took)
 					}
-					if int(s.Counts.Imported) != w.service.Stats().Created {
-						t.Errorf("got %+v, want the %d groups that were made", s.Counts, w.service.Stats().Created)
+					if int(s.Counts.Imported) != w.Service.Stats().Created {
+						t.Errorf("got %+v, want the %d groups that were made", s.Counts, w.Service.Stats().Created)
 					}
 				})
 			})
@@ -291,10 +196,10 @@ func TestImport_ExportRemovedDuringTheRun(t *testing.T) {
 func TestImport_ExportMissing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		if _, err := w.run(t.Context()); !errors.Is(err, fs.ErrNotExist) {
+		if _, err := w.Run(t.Context()); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("got %v, want %v", err, fs.ErrNotExist)
 		}
-		if got := len(w.store.Snapshot()); got != 0 {
+		if got := len(w.Store.Snapshot()); got != 0 {
 			t.Errorf("got %d objects written, want none", got)
 		}
 	})
@@ -305,11 +210,11 @@ func TestImport_EmptyExport(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
-				w.put(text)
-				if s := w.finish(); s.Counts.Records() != 0 {
+				w.Put(text)
+				if s := w.Finish(); s.Counts.Records() != 0 {
 					t.Errorf("got %+v, want no record", s.Counts)
 				}
-				if got, ok := w.store.Snapshot()[simNames.Results()]; !ok || len(got) != 0 {
+				if got, ok := w.Store.Snapshot()[simNames.Results()]; !ok || len(got) != 0 {
 					t.Errorf("got results %q, want an empty file", got)
 				}
 			})
@@ -330,29 +235,29 @@ func TestImport_FatalCodes(t *testing.T) {
 					if code == 10007 { // stops only if nothing was ever taken
 						after = 0
 					}
-					w.service.Faults = emulator.Faults{Plan: func(r emulator.Request) emulator.Fault {
+					w.Service.Faults = emulator.Faults{Plan: func(r emulator.Request) emulator.Fault {
 						if r.Ordinal > after {
 							return code
 						}
 						return emulator.None
 					}}
-					w.put(lines...)
-					s, err := w.run(t.Context())
+					w.Put(lines...)
+					s, err := w.Run(t.Context())
 					if err != nil || s.State != results.Stopped || !strings.Contains(s.Reason, word) {
 						t.Fatalf("got %+v, %v, want it stopped with a word about %q", s, err, word)
 					}
 					if s.Counts.Missing() != 0 || int(s.Counts.Imported) != after {
 						t.Errorf("got %+v, want %d imported and none blamed", s.Counts, after)
 					}
-					p, err := (results.Dir{Bucket: w.store, Names: simNames}).LoadProgress(t.Context())
+					p, err := (results.Dir{Bucket: w.Store, Names: simNames}).LoadProgress(t.Context())
 					if err != nil || p.State != results.Stopped || p.Reason != s.Reason {
 						t.Errorf("got %+v, %v, want the reason in the progress", p, err)
 					}
-					w.service.SetFaults(emulator.Faults{})
-					if s := w.finish(); s.Counts.Imported != 500 || s.Manifest.Runs[0].Stop == "" {
+					w.Service.SetFaults(emulator.Faults{})
+					if s := w.Finish(); s.Counts.Imported != 500 || s.Manifest.Runs[0].Stop == "" {
 						t.Errorf("got %+v, want 500 imported and the reason in the manifest", s)
 					}
-					for name, made := range w.service.Names() {
+					for name, made := range w.Service.Names() {
 						if made != 1 {
 							t.Errorf("%s was made %d times", name, made)
 						}
@@ -372,8 +277,8 @@ func TestImport_StopShare(t *testing.T) {
 		t.Run(fmt.Sprintf("share %v, %d of 10 refused", row.share, row.refused), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
-				w.config.StopShare = row.share
-				w.service.Faults = emulator.Faults{Plan: func(r emulator.Request) emulator.Fault {
+				w.Config.StopShare = row.share
+				w.Service.Faults = emulator.Faults{Plan: func(r emulator.Request) emulator.Fault {
 					if r.Ordinal%10 < row.refused {
 						return 10004
 					}
@@ -385,12 +290,12 @@ func TestImport_StopShare(t *testing.T) {
 						lines = append(lines, `{"our own rules":"do not count"}`)
 					}
 				}
-				w.put(lines...)
-				s, err := w.run(t.Context())
+				w.Put(lines...)
+				s, err := w.Run(t.Context())
 				if err != nil || (s.State == results.Stopped) != row.stops {
 					t.Fatalf("got %v %q, %v, want stopped: %v", s.State, s.Reason, err, row.stops)
 				}
-				if calls := w.service.Stats().Imports; row.stops && (calls < 1000 || calls > 1100 || !strings.Contains(s.Reason, "STOP_SHARE")) {
+				if calls := w.Service.Stats().Imports; row.stops && (calls < 1000 || calls > 1100 || !strings.Contains(s.Reason, "STOP_SHARE")) {
 					t.Errorf("got %d calls and %q, want 1000 and some, and STOP_SHARE named", calls, s.Reason)
 				}
 			})
@@ -403,15 +308,15 @@ func TestAssign_SameIDsAfterAKill(t *testing.T) {
 	for range 2 {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
-			w.config.AssignGroupIDs = true
-			w.config.MaxAttempts = 10
-			w.service.Faults = emulator.Faults{Seed: 3, DropAfter: 0.1, BadGatewayAfter: 0.1, HangAfter: 0.02}
-			w.put(append(withoutIDs(500), `{"Type":"Community","Name":"c"}`, `{"Type":"Public","Name":"own","GroupId":"own"}`)...)
-			s := w.finish()
+			w.Config.AssignGroupIDs = true
+			w.Config.MaxAttempts = 10
+			w.Service.Faults = emulator.Faults{Seed: 3, DropAfter: 0.1, BadGatewayAfter: 0.1, HangAfter: 0.02}
+			w.Put(append(withoutIDs(500), `{"Type":"Community","Name":"c"}`, `{"Type":"Public","Name":"own","GroupId":"own"}`)...)
+			s := w.Finish()
 			if s.Counts.Imported+s.Counts.Exists != 502 {
 				t.Errorf("got %+v, want all in", s.Counts)
 			}
-			all := w.outcomes(simNames)
+			all := w.Outcomes(simNames)
 			for i, o := range all {
 				if o.Assigned != (i != 501) {
 					t.Errorf("got %+v, want it said whether the ID was assigned", o)
@@ -429,22 +334,22 @@ func TestImport_ThrottledForAnHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		start := time.Now()
-		w.service.Faults = emulator.Faults{Plan: func(r emulator.Request) emulator.Fault {
+		w.Service.Faults = emulator.Faults{Plan: func(r emulator.Request) emulator.Fault {
 			if d := time.Since(start); d > 2*time.Second && d < time.Hour {
 				return emulator.Fault([]int{60007, 60011, 60018, 60019}[r.Ordinal%4])
 			}
 			return emulator.None
 		}}
-		w.put(withoutIDs(2000)...)
-		if s := w.finish(); s.Counts.Imported != 2000 {
+		w.Put(withoutIDs(2000)...)
+		if s := w.Finish(); s.Counts.Imported != 2000 {
 			t.Errorf("got %+v, want 2000 imported", s.Counts)
 		}
-		for _, o := range w.outcomes(simNames) {
+		for _, o := range w.Outcomes(simNames) {
 			if o.Attempts != 1 {
 				t.Fatalf("got %+v, want throttling to cost no attempt", o)
 			}
 		}
-		if got := w.service.Stats().Requests; got > 2000+2*3600 {
+		if got := w.Service.Stats().Requests; got > 2000+2*3600 {
 			t.Errorf("got %d requests, want patience", got)
 		}
 	})
@@ -453,13 +358,13 @@ func TestImport_ThrottledForAnHour(t *testing.T) {
 func TestImport_DeadlineThenResume(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.service.Latency = 2 * time.Second
-		w.put(withoutIDs(20_000)...)
+		w.Service.Latency = 2 * time.Second
+		w.Put(withoutIDs(20_000)...)
 		runs := 0
 		for state := results.Waiting; state != results.Finished; runs++ {
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			start := time.Now()
-			s, err := w.run(ctx)
+			s, err := w.Run(ctx)
 			cancel()
 			if err != nil {
 				t.Fatal(err)
@@ -469,10 +374,10 @@ func TestImport_DeadlineThenResume(t *testing.T) {
 			}
 			state = s.State
 		}
-		if got := w.service.Stats().Imports; got != 20_000 || runs < 5 {
+		if got := w.Service.Stats().Imports; got != 20_000 || runs < 5 {
 			t.Errorf("got %d calls in %d runs, want 20000 in several", got, runs)
 		}
-		if got := w.service.Stats().Lost; got != 0 {
+		if got := w.Service.Stats().Lost; got != 0 {
 			t.Errorf("got %d attempts cut off, want none", got)
 		}
 	})
@@ -480,20 +385,12 @@ func TestImport_DeadlineThenResume(t *testing.T) {
 
 // archived returns the names under which the version before the present one is archived, for an import that has begun.
 func (w *world) archived() results.Names {
-	w.t.Helper()
-	for key := range w.store.Snapshot() {
-		if owner, kind := results.Beside(key); kind == results.BesideResults && results.ArchivedFrom(owner) == simKey {
+	w.T.Helper()
+	for key := range w.Store.Snapshot() {
+		if owner, kind := results.Sidecar(key); kind == results.SidecarResults && results.ArchivedFrom(owner) == simKey {
 			return results.Names{Export: owner}
 		}
 	}
-	w.t.Fatal("got no archived results")
+	w.T.Fatal("got no archived results")
 	return results.Names{}
 }
-
-// dial gives an importer a client; change adjusts its settings.
-func dial(i *importer.Importer, change func(*tim.Config)) (err error) {
-	i.Client, err = i.Config.Clients(i.Log, change)()
-	return err
-}
-
-func scheduling(i *importer.Importer) *scheduler.Scheduler { return &scheduler.Scheduler{Importer: i} }

@@ -20,6 +20,7 @@ type Metrics struct {
 	Throttled int           // throttled attempts
 	Took      time.Duration // duration of the run
 	Remaining int64         // unread bytes of the export, or of the dead-letter file in a round
+	GivenUp   int64         // records that are not retried any more, if this run finished the last round
 
 	// P50, P95 and P99 are percentiles of the durations of calls in milliseconds, zero without calls.
 	P50, P95, P99 float64

@@ -11,6 +11,7 @@ import (
 
 	"groupimport/pkg/emulator"
 	"groupimport/pkg/importer"
+	"groupimport/pkg/importer/importertest"
 	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
 	"groupimport/pkg/scheduler"
@@ -25,31 +26,33 @@ func TestRun_NameTooLong(t *testing.T) {
 		for _, key := range simNames.Longest() {
 			longest = max(longest, len(key))
 		}
-		w.put(withIDs(3)...)
-		w.store.MaxKey = longest - 1
+		w.Put(withIDs(3)...)
+		w.Store.MaxKey = longest - 1
 		const reason = "name too long for the names of the results: key "
 		if _, err := w.mapped("").Import(t.Context(), simKey); err == nil || !strings.HasPrefix(err.Error(), reason) ||
 			!strings.HasSuffix(err.Error(), ": give the export a shorter name") {
 			t.Errorf("got %v, want %q", err, reason)
 		}
 		time.Sleep(time.Hour)
-		pass, err := scheduling(w.mapped("")).Pass(t.Context(), scheduler.Action{Resume: true, Retry: true})
-		if err != nil || len(pass.Done) != 1 || pass.Done[0].What != scheduler.Skip || !strings.HasPrefix(pass.Done[0].Reason, reason) || pass.Err() != nil {
+		pass, err := importertest.Scheduler(w.mapped("")).Pass(t.Context(), scheduler.Action{Resume: true, Retry: true})
+		if err != nil || len(pass.Done) != 1 || pass.Done[0].What != scheduler.Skip ||
+			!strings.HasPrefix(pass.Done[0].Reason, reason) || pass.Err() != nil {
 			t.Errorf("got %+v %v, want it left out", pass, err)
 		}
-		pass = scheduling(w.mapped("")).HandleEvent(t.Context(), []string{simKey})
-		if len(pass.Done) != 1 || pass.Done[0].What != scheduler.Skip || !strings.HasPrefix(pass.Done[0].Reason, reason) || pass.Err() != nil {
+		pass = importertest.Scheduler(w.mapped("")).HandleEvent(t.Context(), []string{simKey})
+		if len(pass.Done) != 1 || pass.Done[0].What != scheduler.Skip ||
+			!strings.HasPrefix(pass.Done[0].Reason, reason) || pass.Err() != nil {
 			t.Errorf("got %+v, want it left out", pass)
 		}
-		if n, keys := len(w.service.Names()), len(w.store.Snapshot()); n != 0 || keys != 1 {
+		if n, keys := len(w.Service.Names()), len(w.Store.Snapshot()); n != 0 || keys != 1 {
 			t.Errorf("got %d groups and %d objects, want none and the export", n, keys)
 		}
 
-		w.store.MaxKey = longest
+		w.Store.MaxKey = longest
 		if s, err := w.mapped("").Import(t.Context(), simKey); err != nil || s.Counts.Imported != 3 {
 			t.Errorf("got %+v %v, want all imported where they fit", s, err)
 		}
-		for key := range w.store.Snapshot() {
+		for key := range w.Store.Snapshot() {
 			if len(key) > longest {
 				t.Errorf("got key %q of %d bytes, longer than all of Longest", key, len(key))
 			}
@@ -70,12 +73,13 @@ func TestRun_KeepsToItsEncoding(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.put(text)
+		w.Put(text)
 		run := func(ctx context.Context, encoding string) (importer.Summary, error) {
-			w.config.Encoding = encoding
+			w.Config.Encoding = encoding
 			return w.mapped("").Import(ctx, simKey)
 		}
-		if s, err := run(t.Context(), ""); err == nil || !strings.Contains(err.Error(), "the export is not UTF-8") || s.State != results.Stopped {
+		if s, err := run(t.Context(), ""); err == nil || !strings.Contains(err.Error(), "the export is not UTF-8") ||
+			s.State != results.Stopped {
 			t.Fatalf("got %+v %v, want it refused", s, err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
@@ -86,7 +90,7 @@ func TestRun_KeepsToItsEncoding(t *testing.T) {
 		if s, err := run(t.Context(), "big5"); err != nil || s.Counts != (outcome.Counts{Imported: 2000}) {
 			t.Fatalf("got %+v %v, want all imported", s, err)
 		}
-		if n := w.service.Names()["销售部"]; n != 2000 {
+		if n := w.Service.Names()["销售部"]; n != 2000 {
 			t.Errorf("got %d groups of that name, want 2,000", n)
 		}
 	})
@@ -96,15 +100,15 @@ func TestRun_KeepsToItsEncoding(t *testing.T) {
 func TestRetry_IsNotDecoded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.config.MaxAttempts = 1
-		w.config.Encoding = "gbk"
+		w.Config.MaxAttempts = 1
+		w.Config.Encoding = "gbk"
 		text, err := simplifiedchinese.GBK.NewEncoder().String(`{"Type":"Public","Name":"销售部","GroupId":"a"}`)
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.put(text)
+		w.Put(text)
 		failing := true
-		w.service.Faults = emulator.Faults{Plan: func(emulator.Request) emulator.Fault {
+		w.Service.Faults = emulator.Faults{Plan: func(emulator.Request) emulator.Fault {
 			if failing {
 				return emulator.Internal
 			}
@@ -115,7 +119,8 @@ func TestRetry_IsNotDecoded(t *testing.T) {
 		}
 		failing = false
 		time.Sleep(time.Hour)
-		if s, err := w.mapped("").RetryRound(t.Context(), simKey, false); err != nil || s.Counts != (outcome.Counts{Imported: 1}) || w.service.Names()["销售部"] != 1 {
+		if s, err := w.mapped("").RetryRound(t.Context(), simKey, false); err != nil ||
+			s.Counts != (outcome.Counts{Imported: 1}) || w.Service.Names()["销售部"] != 1 {
 			t.Errorf("got %+v %v, want it imported under its name", s, err)
 		}
 	})

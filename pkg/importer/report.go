@@ -74,8 +74,8 @@ func WriteReport(ctx context.Context, dir results.Dir, w io.Writer, o report.Opt
 	if err != nil && !errors.Is(err, fs.ErrNotExist) { // archived results have no progress
 		return err
 	}
-	_, kind := results.Beside(p.Export.Key)
-	newer := err == nil && p.State != results.Finished && kind != results.BesideFailures &&
+	_, kind := results.Sidecar(p.Export.Key)
+	newer := err == nil && p.State != results.Finished && kind != results.SidecarFailures &&
 		p.Export.Version != m.Export.Version
 	if none || newer {
 		var runs []results.Run

@@ -381,7 +381,7 @@ func (r *run) write(ctx context.Context) error {
 		switch {
 		case o == nil && line == nil: // no outcome
 			gap = true
-			if s := r.imp.Client.Stopped(); s != nil {
+			if s := r.imp.Client.Fatal(); s != nil {
 				r.stop(s)
 			}
 			r.stop(errUndone) // unless there is a cause already
@@ -424,7 +424,7 @@ func (r *run) outcome(it *item) (*outcome.Outcome, []byte) {
 	o := it.outcome
 	if it.call != nil {
 		res := it.call.Wait()
-		if res.End == tim.Undone {
+		if res.End == tim.Incomplete {
 			return nil, nil
 		}
 		r.latencies.Add(res.Took.Milliseconds())
@@ -432,7 +432,7 @@ func (r *run) outcome(it *item) (*outcome.Outcome, []byte) {
 			Status: statuses[res.End], GroupID: res.GroupID, Code: res.Code, Error: res.Message,
 			Attempts: res.Attempts, MS: res.Took.Milliseconds(), At: res.At,
 		}
-		if it.sameID > 0 && o.Status == outcome.Rejected && tim.Explain(o.Code).Class == tim.Exists {
+		if it.sameID > 0 && o.Status == outcome.Rejected && tim.Explain(o.Code).Class == tim.InUse {
 			o.Error += fmt.Sprintf("; line %d of the export has the same GroupId", it.sameID)
 		}
 	}
@@ -444,12 +444,12 @@ func (r *run) outcome(it *item) (*outcome.Outcome, []byte) {
 	return o, nil
 }
 
-// StatusOf returns the status of a record by the end of its call, "" for [tim.Undone].
+// StatusOf returns the status of a record by the end of its call, "" for [tim.Incomplete].
 func StatusOf(e tim.End) outcome.Status { return statuses[e] }
 
 var statuses = map[tim.End]outcome.Status{
 	tim.Imported: outcome.Imported,
-	tim.Standing: outcome.Exists,
+	tim.Exists:   outcome.Exists,
 	tim.Rejected: outcome.Rejected,
 	tim.Failed:   outcome.Failed,
 	tim.Unknown:  outcome.Unknown,
@@ -486,7 +486,7 @@ func (s *stopShare) add(o *outcome.Outcome) error {
 // ended returns the state of the import after a run. why is the cause that ended the reading, err an error of
 // reading.
 func (r *run) ended(why, err error) leaving {
-	halt, _ := errors.AsType[*tim.Stop](why)
+	fatal, _ := errors.AsType[*tim.FatalError](why)
 	rejected, _ := errors.AsType[*shareError](why)
 	reordered, _ := errors.AsType[*reorderedError](why)
 	stopped := func(cause results.Cause, reason string) leaving { return leaving{results.Stopped, cause, 0, reason} }
@@ -505,8 +505,8 @@ func (r *run) ended(why, err error) leaving {
 		return stopped(results.CauseRemoved, "the export was removed while it was read")
 	case err != nil:
 		return stopped(results.CauseError, err.Error())
-	case halt != nil:
-		return leaving{results.Stopped, results.CauseService, halt.Code, halt.Reason}
+	case fatal != nil:
+		return leaving{results.Stopped, results.CauseService, fatal.Code, fatal.Reason}
 	case rejected != nil:
 		return stopped(results.CauseRefused, rejected.Error())
 	case reordered != nil:

@@ -36,7 +36,7 @@ func (i *Importer) withLease(
 	defer cancel()
 	working, stop := context.WithDeadlineCause(ctx, until.Add(-reserve), ErrTimeUp)
 	defer stop()
-	i.Client.SetGrace(min(cmp.Or(i.Grace, tim.AttemptTimeout), reserve-min(writeTime, reserve/2)))
+	i.Client.SetDrainTimeout(min(cmp.Or(i.Grace, tim.AttemptTimeout), reserve-min(writeTime, reserve/2)))
 	summary, err := work(working, &run{imp: i, dir: dir, lease: held, writing: writing})
 	if errors.Is(err, lease.ErrLost) {
 		return summary, err // the lease is the successor's
@@ -244,12 +244,12 @@ func (r *run) execute(ctx context.Context, cp results.Checkpoint) (end ending) {
 	r.log().InfoContext(ctx, "run starts",
 		"records_done", cp.Counts.Records(), "offset", cp.Next.Offset, "size", cp.Export.Size)
 	if cp.Round > 0 || cp.Counts.Imported > 0 && cp.Carry == nil {
-		i.Client.Trust()
+		i.Client.AssumeAuthorized()
 	}
 	r.writer = r.dir.NewWriter(r.writing, r.lease, cp, i.log())
 	r.room = semaphore.NewWeighted(maxAheadBytes)
 	r.queue = make(chan *item, maxAheadRecords)
-	attempts, slowed := i.Client.Attempts(), i.Client.Slowdowns()
+	attempts, slowed := i.Client.Attempts(), i.Client.RateDecreases()
 	var why error
 	if !cp.Done {
 		why, end.err = r.importRecords(ctx, cp.Next)
@@ -262,7 +262,7 @@ func (r *run) execute(ctx context.Context, cp results.Checkpoint) (end ending) {
 		if end.state == results.Stopped {
 			last.Stop = end.reason
 		}
-		last.Attempts, last.Slowed = i.Client.Attempts()-attempts, i.Client.Slowdowns()-slowed
+		last.Attempts, last.Slowed = i.Client.Attempts()-attempts, i.Client.RateDecreases()-slowed
 		cp.Done = end.state == results.Finished
 	})
 	if closeErr != nil {
@@ -300,6 +300,7 @@ func (r *run) conclude(ctx context.Context, end ending, finish finisher) (Summar
 		err = cmp.Or(err, saveErr)
 	}
 	c, metrics := end.cp.Counts, r.metrics(&end.cp, summary.State, summary.Reason)
+	metrics.GivenUp = summary.Manifest.GivenUp
 	r.log().InfoContext(ctx, "run ends", "state", summary.State, "reason", summary.Reason, "err", err,
 		"imported", c.Imported, "exists", c.Exists, "rejected", c.Rejected, "failed", c.Failed, "unknown", c.Unknown,
 		"skipped", c.Skipped, "run", metrics)

@@ -31,6 +31,7 @@ import (
 	"groupimport/pkg/emulator"
 	"groupimport/pkg/group"
 	"groupimport/pkg/importer"
+	"groupimport/pkg/importer/importertest"
 	"groupimport/pkg/lease"
 	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
@@ -75,15 +76,9 @@ func TestSimulation(t *testing.T) {
 	}
 	close(seeds)
 	wg.Wait()
-	t.Logf("%d seeds: %d records, %d runs, %d of them killed, %d records unknown", *simSeeds, records, runs, kills, unknown)
+	t.Logf("%d seeds: %d records, %d runs, %d of them killed, %d records unknown",
+		*simSeeds, records, runs, kills, unknown)
 }
-
-const (
-	simKey  = "exports/acme.jsonl"
-	simApp  = 1400000001
-	simSign = "a key for simulations"
-	simRate = 190
-)
 
 // A simRecord is what the export holds and what must become of it.
 type simRecord struct {
@@ -139,7 +134,8 @@ func newSim(seed uint64) *sim {
 	s.form = form
 	s.replacing = []int{0, 0, 1, 2}[r.IntN(4)]
 	if form.mapped {
-		s.mapping = `if .left then skip("so") else {Type, Name: .title, GroupId, CreateTime} | with_entries(select(.value != null)) end`
+		s.mapping = `if .left then skip("so")
+			else {Type, Name: .title, GroupId, CreateTime} | with_entries(select(.value != null)) end`
 	}
 	for n := range 200 + r.IntN(1500) {
 		rec := simRecord{name: fmt.Sprintf("n-%d", n+1)}
@@ -161,7 +157,8 @@ func newSim(seed uint64) *sim {
 	s.text = form.write(s.records)
 	s.before = form.before
 	s.service = &emulator.Service{
-		SDKAppID: simApp, Key: simSign, Latency: time.Duration(5+r.IntN(200)) * time.Millisecond, Jitter: 20 * time.Millisecond,
+		SDKAppID: simApp, Key: simSign, Latency: time.Duration(5+r.IntN(200)) * time.Millisecond,
+		Jitter: 20 * time.Millisecond,
 		Faults: emulator.Faults{Plan: s.serviceFate},
 	}
 	s.store = &blobtest.Bucket{Fail: s.storeFate}
@@ -190,9 +187,11 @@ func (s *sim) replace(t *testing.T) {
 		case rec.left:
 			records[i].line = `{"left":true}`
 		case rec.id != "":
-			records[i].line = fmt.Sprintf(`{"Type":"Public","Name":"%s","GroupId":"%s","CreateTime":1400000000}`, rec.name, rec.id)
+			records[i].line = fmt.Sprintf(`{"Type":"Public","Name":"%s","GroupId":"%s","CreateTime":1400000000}`, rec.name,
+				rec.id)
 		default:
-			records[i].line = fmt.Sprintf(`{"Type":"%s","Name":"%s"}`, map[bool]string{false: "Public", true: "Publik"}[rec.broken], rec.name)
+			records[i].line = fmt.Sprintf(`{"Type":"%s","Name":"%s"}`,
+				map[bool]string{false: "Public", true: "Publik"}[rec.broken], rec.name)
 		}
 	}
 	s.records, s.text = records, s.form.write(records)
@@ -233,7 +232,8 @@ func simForeign(records []simRecord) []byte {
 		if r.id != "" {
 			records[i].line = fmt.Sprintf(`{"CreateTime":1400000000,"GroupId":"%s","Name":"%s","Type":"Public"}`, r.id, r.name)
 		} else if !r.left {
-			records[i].line = fmt.Sprintf(`{"Name":"%s","Type":"%s"}`, r.name, map[bool]string{false: "Public", true: "Publik"}[r.broken])
+			records[i].line = fmt.Sprintf(`{"Name":"%s","Type":"%s"}`, r.name,
+				map[bool]string{false: "Public", true: "Publik"}[r.broken])
 		}
 	}
 	return bytes.ReplaceAll(simLines(records), []byte(`"Name"`), []byte(`"title"`))
@@ -447,13 +447,13 @@ func (p *process) importExport(t *testing.T, timeout time.Duration, knowsDead bo
 		i.Log = slog.New(slog.NewTextHandler(t.Output(), nil)).With("process", p.name)
 	}
 	if knowsDead {
-		i.IsDead = func(holder string) bool {
+		i.IsDead = func(owner string) bool {
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			return p.killed[holder]
+			return p.killed[owner]
 		}
 	}
-	if err := dial(i, func(c *tim.Config) { c.Transport = p }); err != nil {
+	if err := importertest.Dial(i, func(c *tim.Config) { c.Transport = p }); err != nil {
 		t.Error(err)
 		return ""
 	}
@@ -574,14 +574,15 @@ func (s *sim) check(t *testing.T) {
 		}
 		rec := s.records[i]
 		counts.Add(o.Status)
-		stands := made[rec.name] > 0
+		exists := made[rec.name] > 0
 		switch {
 		case o.N != int64(i+1) || o.Line != o.N+s.before:
 			t.Fatalf("got %s at line %d", line, i+1)
 		case rec.broken != (o.Status == outcome.Rejected), rec.left != (o.Status == outcome.Skipped):
 			t.Errorf("got %s for %s", line, rec.line)
-		case o.Status.HasGroup() != stands && o.Status != outcome.Unknown && (rec.id == "" && !s.assign || o.Status.HasGroup()):
-			t.Errorf("got %s, but the group stands: %v", line, stands)
+		case o.Status.HasGroup() != exists && o.Status != outcome.Unknown &&
+			(rec.id == "" && !s.assign || o.Status.HasGroup()):
+			t.Errorf("got %s, but the group exists: %v", line, exists)
 		case o.Status == outcome.Unknown && (rec.id != "" || s.assign):
 			t.Errorf("got %s for a record that has a GroupId", line)
 		case s.assign && rec.id == "" && !rec.broken && !rec.left && (!o.Assigned || o.GroupID == ""):
@@ -624,7 +625,7 @@ func (s *sim) check(t *testing.T) {
 		t.Errorf("got %d requests in the busiest second, want %d at most", stats.BusiestSecond, simRate)
 	}
 	for key := range maps.Keys(objects) {
-		if key != s.key && !results.Own(key) {
+		if key != s.key && !results.IsOutput(key) {
 			t.Errorf("got an object %q that is not told from an export", key)
 		}
 		for _, suffix := range []string{".jsonl", ".json", ".csv", ".gz", ".zst"} {

@@ -10,14 +10,15 @@ import (
 	"groupimport/pkg/blob/dirblob"
 	"groupimport/pkg/emulator"
 	"groupimport/pkg/importer"
+	"groupimport/pkg/importer/importertest"
 	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
 	"groupimport/pkg/scheduler"
 	"groupimport/pkg/tim"
 )
 
-// version1 returns an importer over a copy of what version 1 left in a folder: testdata/version1 was written by its binary,
-// and killed.jsonl's process was ended with SIGKILL after 85 of 300 records.
+// version1 returns an importer over a copy of what version 1 left in a folder: testdata/version1 was written by its
+// binary, and killed.jsonl's process was ended with SIGKILL after 85 of 300 records.
 func version1(t *testing.T) (*importer.Importer, *emulator.Service, string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -30,12 +31,14 @@ func version1(t *testing.T) (*importer.Importer, *emulator.Service, string) {
 	}
 	t.Cleanup(func() { bucket.Close() })
 	w := newWorld(t)
-	w.config.Rate, w.service.Limit, w.service.Latency = 2000, -1, 0
-	i := &importer.Importer{Config: w.config, Bucket: bucket, BucketName: "bucket", IsDead: func(string) bool { return true }}
-	if err := dial(i, func(c *tim.Config) { c.Transport = w.service }); err != nil {
+	w.Config.Rate, w.Service.Limit, w.Service.Latency = 2000, -1, 0
+	i := &importer.Importer{
+		Config: w.Config, Bucket: bucket, BucketName: "bucket", IsDead: func(string) bool { return true },
+	}
+	if err := importertest.Dial(i, func(c *tim.Config) { c.Transport = w.Service }); err != nil {
 		t.Fatal(err)
 	}
-	return i, w.service, dir
+	return i, w.Service, dir
 }
 
 func TestVersion1_ResumesAKilledImport(t *testing.T) {
@@ -59,11 +62,12 @@ func TestVersion1_FinishedStaysFinished(t *testing.T) {
 			t.Errorf("%s: got %+v, %v, want it finished before", name, s, err)
 		}
 	}
-	r, err := scheduling(i).Pass(t.Context(), scheduler.Action{Resume: true}) // it leaves the marks that version 1 did not know
+	// The pass leaves the marks that version 1 did not know.
+	r, err := importertest.Scheduler(i).Pass(t.Context(), scheduler.Action{Resume: true})
 	if err != nil || len(r.Done) != 1 || r.Done[0].Key != "killed.jsonl" {
 		t.Errorf("got %+v, %v, want the killed import alone", r, err)
 	}
-	if r, err := scheduling(i).Pass(t.Context(), scheduler.Action{Resume: true}); err != nil || len(r.Done) != 0 {
+	if r, err := importertest.Scheduler(i).Pass(t.Context(), scheduler.Action{Resume: true}); err != nil || len(r.Done) != 0 {
 		t.Errorf("got %+v, %v, want nothing left to do", r, err)
 	}
 	if n := service.Stats().Imports; n != 72 {
@@ -86,7 +90,8 @@ func TestVersion1_RetriesFailedRecords(t *testing.T) {
 
 func TestVersion1_DeadLetterFileIsAnExport(t *testing.T) {
 	i, service, dir := version1(t)
-	if err := os.Rename(filepath.Join(dir, "failed.jsonl.failures.ndjson"), filepath.Join(dir, "again.ndjson")); err != nil {
+	if err := os.Rename(filepath.Join(dir, "failed.jsonl.failures.ndjson"),
+		filepath.Join(dir, "again.ndjson")); err != nil {
 		t.Fatal(err)
 	}
 	s, err := i.Import(t.Context(), "again.ndjson")
@@ -109,8 +114,10 @@ func TestVersion1_CorrectedExportIsNotCreatedAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 			s, err := i.Import(t.Context(), name)
-			if err != nil || s.State != results.Stopped || !strings.Contains(s.Reason, "CREATE_UNMATCHED=true") || service.Stats().Imports > 1 {
-				t.Errorf("got %s %s, %v and %d calls, want it stopped before a record without a GroupId is sent", s.State, s.Reason, err, service.Stats().Imports)
+			if err != nil || s.State != results.Stopped || !strings.Contains(s.Reason, "CREATE_UNMATCHED=true") ||
+				service.Stats().Imports > 1 {
+				t.Errorf("got %s %s, %v and %d calls, want it stopped before a record without a GroupId is sent", s.State,
+					s.Reason, err, service.Stats().Imports)
 			}
 		})
 	}

@@ -96,7 +96,8 @@ func (p *Program) fitID(v any, _ []any) any {
 	return p.alter(text, fitted(text))
 }
 
-// fitted converts text to a valid GroupId.
+// fitted converts text to a valid GroupId. It keeps what a spreadsheet has damaged, a formula or a rounded number: the
+// group's own ID is lost, and the decoder rejects the record.
 func fitted(text string) string {
 	fit := strings.Map(func(c rune) rune {
 		if c < 0x20 || c > 0x7e {
@@ -110,6 +111,7 @@ func fitted(text string) string {
 	if fit == text && len(fit) <= maxGroupID {
 		return text
 	}
+	fit = strings.TrimLeft(fit, "=") // or it looks like a formula
 	sum := sha256.Sum256([]byte(text))
 	const hashed = 16 // hexadecimal digits: the probability of a collision among a billion groups is 1 in 40
 	return fit[:min(len(fit), maxGroupID-hashed-1)] + "-" + hex.EncodeToString(sum[:hashed/2])

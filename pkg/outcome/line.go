@@ -313,7 +313,7 @@ func (f *fast) string(prefix string) string {
 
 func hasControl(s []byte) bool { return bytes.IndexFunc(s, func(r rune) bool { return r < ' ' }) >= 0 }
 
-// closingQuote returns where the string ends whose opening quote stands before s, or -1.
+// closingQuote returns the index of the first quote in s that is not escaped, or -1.
 func closingQuote(s []byte) int {
 	for i := 0; i < len(s); i++ {
 		switch s[i] {

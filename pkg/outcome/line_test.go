@@ -26,37 +26,49 @@ func TestAppendLine_FieldOrder(t *testing.T) {
 		{
 			"imported",
 			outcome.Outcome{N: 17, Line: 17, Status: outcome.Imported, GroupID: "@TGS#2J4SZEAEL", Attempts: 1, MS: 43, At: at},
-			"", `{"n":17,"line":17,"status":"imported","GroupId":"@TGS#2J4SZEAEL","code":0,"attempts":1,"ms":43,"at":"2026-11-22T10:00:00.123Z"}`,
+			"", `{"n":17,"line":17,"status":"imported","GroupId":"@TGS#2J4SZEAEL","code":0,"attempts":1,"ms":43,` +
+				`"at":"2026-11-22T10:00:00.123Z"}`,
 		},
 		{
 			"with an assigned ID",
-			outcome.Outcome{N: 1, Line: 2, Status: outcome.Exists, GroupID: "g-x", Assigned: true, Code: 10021, Attempts: 2, At: at},
-			"", `{"n":1,"line":2,"status":"exists","GroupId":"g-x","assigned":true,"code":10021,"attempts":2,"ms":0,"at":"2026-11-22T10:00:00.123Z"}`,
+			outcome.Outcome{N: 1, Line: 2, Status: outcome.Exists, GroupID: "g-x", Assigned: true, Code: 10021, Attempts: 2,
+				At: at},
+			"", `{"n":1,"line":2,"status":"exists","GroupId":"g-x","assigned":true,"code":10021,"attempts":2,"ms":0,` +
+				`"at":"2026-11-22T10:00:00.123Z"}`,
 		},
 		{
 			"with digests",
 			outcome.Outcome{N: 1, Line: 2, Status: outcome.Imported, GroupID: "g", Attempts: 1, At: at, ID: id, Sum: sum},
-			"", `{"n":1,"line":2,"status":"imported","GroupId":"g","code":0,"attempts":1,"ms":0,"at":"2026-11-22T10:00:00.123Z","id":"` + id.String() + `","sum":"` + sum.String() + `"}`,
+			"", `{"n":1,"line":2,"status":"imported","GroupId":"g","code":0,"attempts":1,"ms":0,` +
+				`"at":"2026-11-22T10:00:00.123Z","id":"` + id.String() + `","sum":"` + sum.String() + `"}`,
 		},
 		{
 			"carried over",
-			outcome.Outcome{N: 19, Line: 19, Status: outcome.Imported, GroupID: "g19", Carried: true, Differs: true, At: at, ID: id, Sum: sum},
-			"", `{"n":19,"line":19,"status":"imported","GroupId":"g19","code":0,"carried":true,"differs":true,"at":"2026-11-22T10:00:00.123Z","id":"` + id.String() + `","sum":"` + sum.String() + `"}`,
+			outcome.Outcome{N: 19, Line: 19, Status: outcome.Imported, GroupID: "g19", Carried: true, Differs: true, At: at,
+				ID: id, Sum: sum},
+			"", `{"n":19,"line":19,"status":"imported","GroupId":"g19","code":0,"carried":true,"differs":true,` +
+				`"at":"2026-11-22T10:00:00.123Z","id":"` + id.String() + `","sum":"` + sum.String() + `"}`,
 		},
 		{
 			"changed by the mapping",
-			outcome.Outcome{N: 1, Line: 1, Status: outcome.Imported, GroupID: "g", Changed: []string{"GroupId", "Name"}, Source: "C024BE91L", Attempts: 1, At: at},
-			"", `{"n":1,"line":1,"status":"imported","GroupId":"g","code":0,"changed":["GroupId","Name"],"source":"C024BE91L","attempts":1,"ms":0,"at":"2026-11-22T10:00:00.123Z"}`,
+			outcome.Outcome{N: 1, Line: 1, Status: outcome.Imported, GroupID: "g", Changed: []string{"GroupId", "Name"},
+				Source: "C024BE91L", Attempts: 1, At: at},
+			"", `{"n":1,"line":1,"status":"imported","GroupId":"g","code":0,"changed":["GroupId","Name"],` +
+				`"source":"C024BE91L","attempts":1,"ms":0,"at":"2026-11-22T10:00:00.123Z"}`,
 		},
 		{
 			"rejected, the record before the error",
-			outcome.Outcome{N: 18, Line: 18, Status: outcome.Rejected, GroupID: "g18", Field: "Name", Rule: group.RuleLength, Error: "Name is 31 bytes, limit 30", At: at},
-			`{"Name": "x","error":"mine"}`, `{"n":18,"line":18,"status":"rejected","GroupId":"g18","code":0,"field":"Name","rule":"length","record":{"Name": "x","error":"mine"},"error":"Name is 31 bytes, limit 30","attempts":0,"at":"2026-11-22T10:00:00.123Z"}`,
+			outcome.Outcome{N: 18, Line: 18, Status: outcome.Rejected, GroupID: "g18", Field: "Name", Rule: group.RuleLength,
+				Error: "Name is 31 bytes, limit 30", At: at},
+			`{"Name": "x","error":"mine"}`, `{"n":18,"line":18,"status":"rejected","GroupId":"g18","code":0,"field":"Name",` +
+				`"rule":"length","record":{"Name": "x","error":"mine"},"error":"Name is 31 bytes, limit 30","attempts":0,` +
+				`"at":"2026-11-22T10:00:00.123Z"}`,
 		},
 		{
 			"not JSON",
 			outcome.Outcome{N: 1, Line: 1, Status: outcome.Rejected, Error: `odd text ,"record": in it`, At: at},
-			"\x01", `{"n":1,"line":1,"status":"rejected","code":0,"text":"\u0001","error":"odd text ,\"record\": in it","attempts":0,"at":"2026-11-22T10:00:00.123Z"}`,
+			"\x01", `{"n":1,"line":1,"status":"rejected","code":0,"text":"\u0001","error":"odd text ,\"record\": in it",` +
+				`"attempts":0,"at":"2026-11-22T10:00:00.123Z"}`,
 		},
 		{
 			"not UTF-8",
@@ -98,15 +110,20 @@ func TestAppendLine_FieldOrder(t *testing.T) {
 func TestParse_LinesOfVersion1(t *testing.T) {
 	for _, row := range []struct{ name, line, raw, bare string }{
 		{
-			"without a record", `{"n":1,"line":2,"status":"exists","GroupId":"g-x","assigned":true,"code":10021,"attempts":2,"ms":0,"at":"2026-11-22T10:00:00.123Z"}`,
-			"", `{"n":1,"line":2,"status":"exists","GroupId":"g-x","assigned":true,"code":10021,"attempts":2,"ms":0,"at":"2026-11-22T10:00:00.123Z"}`,
+			"without a record", `{"n":1,"line":2,"status":"exists","GroupId":"g-x","assigned":true,"code":10021,"attempts":2,` +
+				`"ms":0,"at":"2026-11-22T10:00:00.123Z"}`,
+			"", `{"n":1,"line":2,"status":"exists","GroupId":"g-x","assigned":true,"code":10021,"attempts":2,"ms":0,` +
+				`"at":"2026-11-22T10:00:00.123Z"}`,
 		},
 		{
-			"the record at the end", `{"n":18,"line":18,"status":"rejected","code":0,"field":"Name","error":"long","attempts":0,"at":"2026-11-22T10:00:00.123Z","record":{"Name": "x","at":"y"}}`,
-			`{"Name": "x","at":"y"}`, `{"n":18,"line":18,"status":"rejected","code":0,"field":"Name","error":"long","attempts":0,"at":"2026-11-22T10:00:00.123Z"}`,
+			"the record at the end", `{"n":18,"line":18,"status":"rejected","code":0,"field":"Name","error":"long",` +
+				`"attempts":0,"at":"2026-11-22T10:00:00.123Z","record":{"Name": "x","at":"y"}}`,
+			`{"Name": "x","at":"y"}`, `{"n":18,"line":18,"status":"rejected","code":0,"field":"Name","error":"long",` +
+				`"attempts":0,"at":"2026-11-22T10:00:00.123Z"}`,
 		},
 		{
-			"text at the end", `{"n":1,"line":1,"status":"rejected","code":0,"attempts":0,"at":"2026-11-22T10:00:00.123Z","text":"\u0001"}`,
+			"text at the end", `{"n":1,"line":1,"status":"rejected","code":0,"attempts":0,"at":"2026-11-22T10:00:00.123Z",` +
+				`"text":"\u0001"}`,
 			"\x01", `{"n":1,"line":1,"status":"rejected","code":0,"attempts":0,"at":"2026-11-22T10:00:00.123Z"}`,
 		},
 		{
@@ -130,7 +147,8 @@ func TestParse_LinesOfVersion1(t *testing.T) {
 }
 
 func TestParse_NoOutcome(t *testing.T) {
-	for _, line := range []string{"", "{}", "x", `{"n":1}`, `{"status":"failed"}`, `{"n":0,"status":"failed"}`, `{"n":-1,"status":"failed"}`, `[1]`, `{"Name":"a","Type":"Public"}`} {
+	for _, line := range []string{"", "{}", "x", `{"n":1}`, `{"status":"failed"}`, `{"n":0,"status":"failed"}`,
+		`{"n":-1,"status":"failed"}`, `[1]`, `{"Name":"a","Type":"Public"}`} {
 		if _, _, err := outcome.Parse([]byte(line)); !errors.Is(err, outcome.ErrNoOutcome) {
 			t.Errorf("Parse(%q): got %v, want %v", line, err, outcome.ErrNoOutcome)
 		}
@@ -161,9 +179,12 @@ func TestCounts_EveryStatus(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	f.Add([]byte(`{"n":17,"line":17,"status":"imported","GroupId":"@TGS#2J4SZEAEL","code":0,"attempts":1,"ms":43,"at":"2026-11-22T10:00:00.123Z","id":"AAAAAAAAAAAB","sum":"AAAAAAAAAAAC"}`))
-	f.Add([]byte(`{"n":1,"line":1,"status":"rejected","code":0,"field":"Name","rule":"length","record":{"a":1},"error":"\u0001\"","changed":["Name"],"source":"x","attempts":0,"at":"2026-11-22T10:00:00.123Z"}`))
-	f.Add([]byte(`{"n":18,"line":18,"status":"rejected","code":0,"attempts":0,"at":"2026-11-22T10:00:00.123Z","record":{"Name": "x","at":"y"}}`))
+	f.Add([]byte(`{"n":17,"line":17,"status":"imported","GroupId":"@TGS#2J4SZEAEL","code":0,"attempts":1,"ms":43,` +
+		`"at":"2026-11-22T10:00:00.123Z","id":"AAAAAAAAAAAB","sum":"AAAAAAAAAAAC"}`))
+	f.Add([]byte(`{"n":1,"line":1,"status":"rejected","code":0,"field":"Name","rule":"length","record":{"a":1},` +
+		`"error":"\u0001\"","changed":["Name"],"source":"x","attempts":0,"at":"2026-11-22T10:00:00.123Z"}`))
+	f.Add([]byte(`{"n":18,"line":18,"status":"rejected","code":0,"attempts":0,"at":"2026-11-22T10:00:00.123Z",` +
+		`"record":{"Name": "x","at":"y"}}`))
 	f.Fuzz(func(t *testing.T, line []byte) {
 		o, raw, err := outcome.Parse(line)
 		n, s := outcome.Scan(line)
@@ -199,7 +220,8 @@ func FuzzParse(f *testing.F) {
 
 func BenchmarkParse(b *testing.B) {
 	rec := record()
-	o := outcome.Outcome{N: 17, Line: 17, Status: outcome.Imported, GroupID: "@TGS#2J4SZEAEL", Attempts: 1, MS: 43, At: at, ID: rec.Identity(), Sum: rec.Sum()}
+	o := outcome.Outcome{N: 17, Line: 17, Status: outcome.Imported, GroupID: "@TGS#2J4SZEAEL", Attempts: 1, MS: 43,
+		At: at, ID: rec.Identity(), Sum: rec.Sum()}
 	line := o.AppendLine(nil)
 	b.SetBytes(int64(len(line)))
 	for b.Loop() {
@@ -211,7 +233,8 @@ func BenchmarkParse(b *testing.B) {
 
 func BenchmarkAppendLine(b *testing.B) {
 	rec := record()
-	o := outcome.Outcome{N: 17, Line: 17, Status: outcome.Imported, GroupID: "@TGS#2J4SZEAEL", Attempts: 1, MS: 43, At: at, ID: rec.Identity(), Sum: rec.Sum()}
+	o := outcome.Outcome{N: 17, Line: 17, Status: outcome.Imported, GroupID: "@TGS#2J4SZEAEL", Attempts: 1, MS: 43,
+		At: at, ID: rec.Identity(), Sum: rec.Sum()}
 	buf := make([]byte, 0, 1<<10)
 	for b.Loop() {
 		buf = o.AppendLine(buf[:0])

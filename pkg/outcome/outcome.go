@@ -1,13 +1,15 @@
-// Package outcome holds what became of a record, and the one codec of a results line.
+// Package outcome defines the outcome of a record, and the one codec of a results line.
 //
-// A results line is one JSON object with a fixed field order. Absent fields are left out:
+// A results line is one JSON object with a fixed field order, here in two lines. Absent fields are left out:
 //
-//	{"n":17,"line":17,"status":"imported","GroupId":"g17","code":0,"attempts":1,"ms":43,"at":"2026-11-22T10:00:00.123Z","id":"…","sum":"…"}
+//	{"n":17,"line":17,"status":"imported","GroupId":"g17","code":0,"attempts":1,"ms":43,
+//	 "at":"2026-11-22T10:00:00.123Z","id":"…","sum":"…"}
 //
 // A line of the dead-letter file holds the record too, before the error, so that search and replace
 // reaches the record first:
 //
-//	{"n":18,"line":18,"status":"rejected","GroupId":"g18","code":0,"field":"Name","rule":"length","record":{…},"error":"…","attempts":0,"at":"…"}
+//	{"n":18,"line":18,"status":"rejected","GroupId":"g18","code":0,"field":"Name","rule":"length","record":{…},
+//	 "error":"…","attempts":0,"at":"…"}
 //
 // The record has one of three names: "record" is the JSON value itself, "text" is a string if the record
 // is no JSON but UTF-8, "bytes" is base64 if it is neither. A record too long to be kept has none.
@@ -23,7 +25,7 @@ import (
 	"groupimport/pkg/group"
 )
 
-// A Status says what became of a record.
+// A Status is the result of a record.
 type Status string
 
 // The statuses; records = imported + exists + rejected + failed + unknown + skipped.
@@ -32,8 +34,8 @@ const (
 	Exists   Status = "exists"   // a group with this GroupId already exists and matches the record
 	Rejected Status = "rejected" // invalid, or permanently rejected by the service: an operator fixes the record
 	Failed   Status = "failed"   // failed after all retries: the scheduler retries the record in rounds
-	Unknown  Status = "unknown"  // no GroupId, and a response was lost: the group may exist; an operator looks
-	Skipped  Status = "skipped"  // the mapping leaves the record out: nothing was sent, and nothing is to be done
+	Unknown  Status = "unknown"  // no GroupId, and a response was lost: the group may exist; an operator checks
+	Skipped  Status = "skipped"  // the mapping leaves the record out: nothing was sent, nothing is left to do
 )
 
 // Statuses returns all statuses in the order in which people read them.
@@ -45,16 +47,16 @@ func (s Status) HasGroup() bool { return s == Imported || s == Exists }
 // IsDone reports whether nothing is left to do about the record: its group exists, or the mapping left it out.
 func (s Status) IsDone() bool { return s.HasGroup() || s == Skipped }
 
-// An Outcome is what became of one record. A zero field is absent from the line, except n, line, status, code and
+// An Outcome is the result of one record. A zero field is absent from the line, except n, line, status, code and
 // at, and except attempts unless Carried is set.
 type Outcome struct {
 	N        int64      // ordinal of the record, from 1
 	Line     int64      // line at which the record begins, from 1
 	Status   Status     //
 	GroupID  string     // the one in force, or the record's own
-	Assigned bool       // this program made up the GroupId
+	Assigned bool       // this program assigned the GroupId
 	Code     int        // the service's last code; 0 if there was none or it was OK
-	Carried  bool       // taken over from an earlier version of the export; nothing was sent
+	Carried  bool       // carried over from an earlier version of the export; nothing was sent
 	Differs  bool       // with Carried: the rest of the record has changed since, and was not updated
 	Field    string     // the first field that breaks a rule
 	Rule     group.Rule // the rule that it breaks
@@ -63,7 +65,7 @@ type Outcome struct {
 	Source   string     // the source system's own ID of the group
 	Attempts int        // calls of import_group
 	MS       int64      // milliseconds that the last attempt took
-	At       time.Time  // when the outcome became known
+	At       time.Time  // when the outcome was known
 
 	// ID and Sum are digests of the record as it would be sent, see [group.Record.Identity]. They let a later
 	// version of the export find this outcome. Zero if the record could not be decoded.

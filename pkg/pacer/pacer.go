@@ -35,11 +35,11 @@ const (
 	decrease      = 0.5
 	increaseEvery = time.Second
 	increase      = 0.05
-	minRate       = 1.0 // permits a second that slowing down leaves
+	minRate       = 1.0 // permits a second that a decrease leaves
 )
 
 // A Pacer hands out permits to send a request, spaced evenly, so that no second holds more requests than the service
-// allows. It slows down for all callers when a request was throttled. It may be used concurrently, and hands out
+// allows. It decreases the rate of all callers when a request was throttled. It may be used concurrently, and hands out
 // permits in the order in which they were asked for.
 type Pacer struct {
 	rate     float64       // requests a second
@@ -50,15 +50,15 @@ type Pacer struct {
 	timer   *time.Timer   // of the caller that holds head
 	changed chan struct{} // tells the caller that holds head that a request was sent
 
-	mu     sync.Mutex
-	next   time.Time   // when the schedule has the next permit
-	sent   []time.Time // ring: when the latest requests were sent
-	oldest int         // index into sent
-	unsent int         // permits whose requests have not been sent yet
-	full   bool        // the caller that holds head waits until one of these is sent
-	share  float64     // of the full rate, as of slowed
-	slowed time.Time   // when share was last set
-	slows  int         // how often
+	mu          sync.Mutex
+	next        time.Time   // when the schedule has the next permit
+	sent        []time.Time // ring: when the latest requests were sent
+	oldest      int         // index into sent
+	unsent      int         // permits whose requests have not been sent yet
+	full        bool        // the caller that holds head waits until one of these is sent
+	share       float64     // of the full rate, at decreasedAt
+	decreasedAt time.Time   // when share was last set
+	decreases   int         // how often
 }
 
 // New returns a Pacer for rate requests a second, which must be positive. A second then holds at most rate requests,
@@ -175,22 +175,22 @@ func (p *Pacer) recovered(now time.Time) float64 {
 	if p.share >= 1 {
 		return 1
 	}
-	steps := math.Floor(float64(now.Sub(p.slowed)) / float64(increaseEvery))
+	steps := math.Floor(float64(now.Sub(p.decreasedAt)) / float64(increaseEvery))
 	return min(1, p.share+steps*increase)
 }
 
-// SlowDown says that the service throttled a request. Requests that were in flight at the same time are throttled too,
-// so that only the first call within a second counts.
-func (p *Pacer) SlowDown() {
+// Decrease halves the rate, because the service throttled a request. Requests that were in flight at the same time are
+// throttled too, so that only the first call within a second counts.
+func (p *Pacer) Decrease() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	if p.slows > 0 && now.Sub(p.slowed) < throttlePause {
+	if p.decreases > 0 && now.Sub(p.decreasedAt) < throttlePause {
 		return
 	}
 	p.share = min(1, max(p.recovered(now)*decrease, minRate/p.rate))
-	p.slowed = now
-	p.slows++
+	p.decreasedAt = now
+	p.decreases++
 	if until := now.Add(throttlePause); p.next.Before(until) {
 		p.next = until
 	}
@@ -211,11 +211,11 @@ func (p *Pacer) Pause(d time.Duration) {
 // when in it, so that only an empty window keeps every second within the rate.
 func (p *Pacer) AssumeFull() { p.Pause(p.window) }
 
-// Slowdowns returns how often the service made this Pacer slow down.
-func (p *Pacer) Slowdowns() int {
+// Decreases returns how often the rate was decreased.
+func (p *Pacer) Decreases() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.slows
+	return p.decreases
 }
 
 // Rate returns how many requests a second are allowed now.

@@ -28,19 +28,19 @@ func take(t *testing.T, p *pacer.Pacer, n int) []time.Time {
 	return times
 }
 
-// busiest returns the most times that lie in any second [t, t+1s).
+// busiest returns the maximum number of times in any second [t, t+1s).
 func busiest(times []time.Time) int {
-	most, from := 0, 0
+	maxCount, from := 0, 0
 	for to, at := range times {
 		for at.Sub(times[from]) >= time.Second {
 			from++
 		}
-		most = max(most, to-from+1)
+		maxCount = max(maxCount, to-from+1)
 	}
-	return most
+	return maxCount
 }
 
-func TestPacer_SpacesPermitsEvenlyAndUsesTheRate(t *testing.T) {
+func TestPacer_EvenSpacing(t *testing.T) {
 	for _, rate := range []float64{0.1, 1, 2.5, 50, 190, 200, 1000} {
 		synctest.Test(t, func(t *testing.T) {
 			n := max(int(rate*10), 3)
@@ -59,7 +59,7 @@ func TestPacer_SpacesPermitsEvenlyAndUsesTheRate(t *testing.T) {
 	}
 }
 
-func TestPacer_SavesUpNothingWhileIdle(t *testing.T) {
+func TestPacer_NoBurstAfterIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := pacer.New(200)
 		take(t, p, 100)
@@ -76,7 +76,7 @@ func TestPacer_SavesUpNothingWhileIdle(t *testing.T) {
 
 // Requests count by when they are sent. A new connection, a process that is stopped or a response that blocks delays
 // some of them.
-func TestPacer_NoSecondIsTooFullIfRequestsAreSentLate(t *testing.T) {
+func TestPacer_LateRequestsNeverExceedRate(t *testing.T) {
 	for seed := range uint64(50) {
 		synctest.Test(t, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 0))
@@ -112,7 +112,7 @@ func TestPacer_NoSecondIsTooFullIfRequestsAreSentLate(t *testing.T) {
 	}
 }
 
-func TestPacer_DoesNotCatchUpAfterAStall(t *testing.T) {
+func TestPacer_NoBurstAfterStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := pacer.New(200)
 		before := take(t, p, 100)
@@ -122,12 +122,12 @@ func TestPacer_DoesNotCatchUpAfterAStall(t *testing.T) {
 			t.Errorf("got %d in the busiest second, want 200 at most", got)
 		}
 		if got := after[199].Sub(after[0]); got < 995*time.Millisecond {
-			t.Errorf("got 200 permits in %v, want no catching up", got)
+			t.Errorf("got 200 permits in %v, want no burst", got)
 		}
 	})
 }
 
-func TestPacer_SmallDelaysOfTheCallerCostNoRate(t *testing.T) {
+func TestPacer_SmallDelaysCostNoRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := pacer.New(200)
 		r := rand.New(rand.NewPCG(1, 2))
@@ -167,7 +167,7 @@ func TestPacerAcquire_WaitsForUnsentRequests(t *testing.T) {
 	})
 }
 
-func TestPacerAcquire_KeepsTheOrder(t *testing.T) {
+func TestPacerAcquire_Order(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := pacer.New(100)
 		var mu sync.Mutex
@@ -196,7 +196,7 @@ func TestPacerAcquire_KeepsTheOrder(t *testing.T) {
 	})
 }
 
-func TestPacerAcquire_EndsWithItsContextAndTakesNoPermit(t *testing.T) {
+func TestPacerAcquire_CanceledTakesNoPermit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := pacer.New(1)
 		take(t, p, 1)
@@ -217,13 +217,13 @@ func TestPacerAcquire_EndsWithItsContextAndTakesNoPermit(t *testing.T) {
 	})
 }
 
-func TestPacerSlowDown_ActsAtOnceAndRecoversByStep(t *testing.T) {
+func TestPacerDecrease_PauseAndRecovery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := pacer.New(100)
 		take(t, p, 10)
-		p.SlowDown()
+		p.Decrease()
 		for range 20 {
-			p.SlowDown() // those that were under way are refused too
+			p.Decrease() // requests in flight are throttled too
 		}
 		start := time.Now()
 		first := take(t, p, 1)[0]
@@ -233,8 +233,8 @@ func TestPacerSlowDown_ActsAtOnceAndRecoversByStep(t *testing.T) {
 		if got := p.Rate(); got < 50 || got > 56 {
 			t.Errorf("got rate %v, want about half", got)
 		}
-		if got := p.Slowdowns(); got != 1 {
-			t.Errorf("got %d slowdowns, want 1", got)
+		if got := p.Decreases(); got != 1 {
+			t.Errorf("got %d decreases, want 1", got)
 		}
 		time.Sleep(11 * time.Second)
 		if got := p.Rate(); got != 100 {
@@ -243,12 +243,12 @@ func TestPacerSlowDown_ActsAtOnceAndRecoversByStep(t *testing.T) {
 	})
 }
 
-func TestPacerSlowDown_NeverStops(t *testing.T) {
+func TestPacerDecrease_MinRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, rate := range []float64{0.5, 200} {
 			p := pacer.New(rate)
 			for range 100 {
-				p.SlowDown()
+				p.Decrease()
 				time.Sleep(time.Second)
 			}
 			if got, want := p.Rate(), min(rate, 1.0); got < want {
@@ -258,7 +258,7 @@ func TestPacerSlowDown_NeverStops(t *testing.T) {
 	})
 }
 
-func TestPacerAhead_EstimatesWhenThePermitComes(t *testing.T) {
+func TestPacerAhead_Estimate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := pacer.New(10)
 		if got := p.Ahead(0); got != 0 {
@@ -267,7 +267,7 @@ func TestPacerAhead_EstimatesWhenThePermitComes(t *testing.T) {
 		take(t, p, 1)
 		for _, slow := range []bool{false, true} {
 			if slow {
-				p.SlowDown()
+				p.Decrease()
 			}
 			const others = 5
 			want := p.Ahead(others)
@@ -281,7 +281,7 @@ func TestPacerAhead_EstimatesWhenThePermitComes(t *testing.T) {
 }
 
 // A request that is sent late, as on a new connection, delays the permit of a second later.
-func TestPacer_CatchesUpAfterRequestsThatWereSentLate(t *testing.T) {
+func TestPacer_RecoversFromLateRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := pacer.New(200)
 		start := time.Now()
@@ -296,22 +296,21 @@ func TestPacer_CatchesUpAfterRequestsThatWereSentLate(t *testing.T) {
 				permit.Sent()
 			}
 		}
-		// Within thirty seconds those 18 ms are caught up.
+		// The schedule recovers the 18 ms within 30 s.
 		if got := 6000 / time.Since(start).Seconds(); got < 0.992*200 {
 			t.Errorf("got %v a second, want %v at least", got, 0.992*200)
 		}
 	})
 }
 
-func TestPacerAssumeFull_NeverExceedsTheRateTogetherWithTheKilledProcess(t *testing.T) {
+func TestPacerAssumeFull_AfterKilledProcess(t *testing.T) {
 	for _, test := range []struct {
-		name string
-		rate float64
-		// spread is in how long a time before its death the killed process sent what a second may hold.
-		spread time.Duration
+		name   string
+		rate   float64
+		spread time.Duration // before its end, in which the killed process sent as many requests as a second may hold
 	}{
 		{"evenly within the second", 200, 995 * time.Millisecond},
-		{"all at the moment of its death", 200, 0},
+		{"all at the moment of its end", 200, 0},
 		{"in the last tenth of the second", 190, 100 * time.Millisecond},
 		{"a rate that is not whole", 2.5, 500 * time.Millisecond},
 		{"a rate above the service's", 800, 500 * time.Millisecond},
@@ -330,16 +329,16 @@ func TestPacerAssumeFull_NeverExceedsTheRateTogetherWithTheKilledProcess(t *test
 				if got := busiest(times); got > n {
 					t.Errorf("got %d in the busiest second, want %d at most", got, n)
 				}
-				most := time.Duration(float64(n) / test.rate * float64(time.Second))
-				if got := times[n].Sub(start); got > most+10*time.Millisecond {
-					t.Errorf("got the first permit after %v, want about %v", got, most)
+				window := time.Duration(float64(n) / test.rate * float64(time.Second))
+				if got := times[n].Sub(start); got > window+10*time.Millisecond {
+					t.Errorf("got the first permit after %v, want about %v", got, window)
 				}
 			})
 		})
 	}
 }
 
-func TestPacerPause_HoldsAllAndEndsOnce(t *testing.T) {
+func TestPacerPause_Durations(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		pauses []time.Duration
@@ -367,14 +366,14 @@ func TestPacerPause_HoldsAllAndEndsOnce(t *testing.T) {
 					t.Errorf("got the first after %v, want %v", got, test.want)
 				}
 				if got := times[99].Sub(times[0]); got < 990*time.Millisecond {
-					t.Errorf("got 100 permits in %v after the pause, want no catching up", got)
+					t.Errorf("got 100 permits in %v after the pause, want no burst", got)
 				}
 			})
 		})
 	}
 }
 
-func TestPacerPause_HoldsCallersThatWaitAlready(t *testing.T) {
+func TestPacerPause_WaitingCallers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := pacer.New(1)
 		take(t, p, 1)

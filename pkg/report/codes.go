@@ -33,8 +33,8 @@ var codeLabels = map[int]label{
 	10013: {"the account is a member of the group already", "账号已是群成员"},
 	10014: {"the group is full", "群组已满员"},
 	10015: {"the GroupId is not valid", "GroupId 无效"},
-	10016: {"the app's own webhook refused it", "被应用自己的回调拒绝"},
-	10018: {"the answer would exceed 1 MB", "响应将超过 1 MB"},
+	10016: {"the app's own webhook rejected it", "被应用自己的回调拒绝"},
+	10018: {"the response would exceed 1 MB", "响应将超过 1 MB"},
 	10019: {"the account does not exist: import the owner first", "账号不存在：请先导入群主账号"},
 	10021: {"the GroupId is in use", "GroupId 已被使用"},
 	10023: {"messages to the group are too frequent", "群消息触发频率限制"},
@@ -67,7 +67,7 @@ var codeLabels = map[int]label{
 		"the SDKAppID is missing: check TIM_SDKAPPID and TIM_ENDPOINT",
 		"缺少 SDKAppID：请检查 TIM_SDKAPPID 和 TIM_ENDPOINT",
 	},
-	60013: {"the service could not read an answer of its own", "服务无法解析其内部响应"},
+	60013: {"the service could not read a response of its own", "服务无法解析其内部响应"},
 	60014: {"the service timed out checking the account", "服务校验账号超时"},
 	60015: {"an account is not a string", "账号不是字符串"},
 	60016: {"the app is disabled: look at it in the console", "应用已停用：请在控制台查看"},
@@ -130,7 +130,7 @@ var codeLabels = map[int]label{
 
 	80001: {"the text holds a sensitive word", "文本含有敏感词"},
 	80002: {"the body is too long", "请求体过长"},
-	80004: {"an image was refused", "图片被拒绝"},
+	80004: {"an image was rejected", "图片被拒绝"},
 	80005: {
 		"the service is switched off, the plan has expired or is in arrears: renew it, then wait five minutes",
 		"服务已停用，或套餐到期、欠费：请续费，五分钟后再试",

@@ -57,7 +57,7 @@ func importRow(s Status) g.Node {
 	}
 	for _, f := range s.Files {
 		name := label{"results", "结果"}
-		if _, kind := results.Beside(f.Key); kind == results.BesideFailures {
+		if _, kind := results.Sidecar(f.Key); kind == results.SidecarFailures {
 			name = label{"dead letters", "失败记录"}
 		}
 		files = append(files, h.A(h.Href(f.Link), name.node()), space)

@@ -129,7 +129,7 @@ func filesBeside(names results.Names, m *results.Manifest) []File {
 	var files []File
 	for _, f := range m.Files {
 		key := names.Results()
-		if _, kind := results.Beside(f.Key); kind == results.BesideFailures {
+		if _, kind := results.Sidecar(f.Key); kind == results.SidecarFailures {
 			key = names.Failures()
 		}
 		f.Key = key

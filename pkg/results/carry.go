@@ -288,7 +288,7 @@ func (d Dir) archiveFiles(ctx context.Context, archived Names, m *Manifest) erro
 	for i, f := range m.Files {
 		// By kind, not by key: the bucket may have been opened at another directory.
 		from, to := d.Results(), archived.Results()
-		if _, kind := Beside(f.Key); kind == BesideFailures {
+		if _, kind := Sidecar(f.Key); kind == SidecarFailures {
 			from, to = d.Failures(), archived.Failures()
 		}
 		if err := copyObject(ctx, d.Bucket, from, to); err != nil {

@@ -22,8 +22,8 @@ const (
 	httpSuffix     = ".http/"
 )
 
-// Own reports whether key is the key of an object that this program writes. Such an object is not an export.
-func Own(key string) bool {
+// IsOutput reports whether key is the key of an object that this program writes. Such an object is not an export.
+func IsOutput(key string) bool {
 	for _, suffix := range []string{resultsSuffix, failuresSuffix, reportSuffix} {
 		if strings.HasSuffix(key, suffix) {
 			return true
@@ -55,23 +55,23 @@ type Kind int
 
 // The kinds.
 const (
-	NotBeside Kind = iota
-	BesideResults
-	BesideFailures
-	BesideReport
-	BesideWork // the work folder itself, with its slash
+	NotSidecar Kind = iota
+	SidecarResults
+	SidecarFailures
+	SidecarReport
+	SidecarWork // the work folder itself, with its slash
 )
 
-// Beside returns the kind of an object beside an export and the key of the export.
-func Beside(key string) (owner string, kind Kind) {
+// Sidecar returns the kind of an object beside an export and the key of the export.
+func Sidecar(key string) (owner string, kind Kind) {
 	for suffix, kind := range map[string]Kind{
-		resultsSuffix: BesideResults, failuresSuffix: BesideFailures, reportSuffix: BesideReport, workSuffix: BesideWork,
+		resultsSuffix: SidecarResults, failuresSuffix: SidecarFailures, reportSuffix: SidecarReport, workSuffix: SidecarWork,
 	} {
 		if owner, ok := strings.CutSuffix(key, suffix); ok && owner != "" {
 			return owner, kind
 		}
 	}
-	return "", NotBeside
+	return "", NotSidecar
 }
 
 // A Mark is the content of the name of an empty object beside an export: the import of this version is finished. The

@@ -3,10 +3,7 @@
 //
 //	exports/acme.jsonl                              the export; never written
 //	exports/acme.jsonl.results.ndjson               the outcome of every record, in order
-//
-// exports/acme.jsonl.failures.ndjson              the dead-letter file: outcomes of records that were not imported,
-// with the records
-//
+//	exports/acme.jsonl.failures.ndjson              the dead-letter file: outcome and record of everything not imported
 //	exports/acme.jsonl.import/lease/000001          the owner of a run; the number is the fencing token
 //	exports/acme.jsonl.import/parts/000001-000001   a part of the outcomes: fencing token, number of the part
 //	exports/acme.jsonl.import/parts/000001-ahead    out-of-order outcomes

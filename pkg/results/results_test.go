@@ -23,7 +23,7 @@ import (
 
 var at = time.Date(2026, 11, 22, 10, 0, 0, 123456789, time.UTC)
 
-func TestOwn_KeysAndExports(t *testing.T) {
+func TestIsOutput_KeysAndExports(t *testing.T) {
 	for _, key := range []string{
 		"a.jsonl.results.ndjson", "a.jsonl.failures.ndjson", "a.jsonl.report.html",
 		"a.jsonl.0123456789ab.results.ndjson",
@@ -32,7 +32,7 @@ func TestOwn_KeysAndExports(t *testing.T) {
 		"x.import/y.jsonl.import/manifest",
 		".http/20261122/" + strings.Repeat("0a", 32), "dir/.http/20261122/" + strings.Repeat("0a", 32),
 	} {
-		if !results.Own(key) {
+		if !results.IsOutput(key) {
 			t.Errorf("got %q as an export, want an object of the program", key)
 		}
 	}
@@ -42,7 +42,7 @@ func TestOwn_KeysAndExports(t *testing.T) {
 		"x.import/parts/a.jsonl", "x.import/lease/b.ndjson", ".import/a.jsonl", "a.import",
 		".http/a.jsonl", "x.http/20261122/a.jsonl", "x.http/20261322/" + strings.Repeat("0a", 32),
 	} {
-		if results.Own(key) {
+		if results.IsOutput(key) {
 			t.Errorf("got %q as an object of the program, want an export", key)
 		}
 	}

@@ -82,7 +82,7 @@ func (s *Scheduler) resolve(ctx context.Context, keys []string) (key, reason str
 		switch bad := s.unreadable(key); {
 		case bad != "":
 			reason = cmp.Or(reason, bad)
-		case results.Own(key):
+		case results.IsOutput(key):
 			reason = cmp.Or(reason, "this program wrote the object")
 		case !export.IsExport(key):
 			reason = cmp.Or(reason, "the name must end in one of: "+strings.Join(export.Formats, " "))

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math"
 	"path"
 	"slices"
 	"strings"
@@ -73,6 +74,10 @@ type Result struct {
 	Left    int         `json:"left"`            // jobs that are due and were not started
 	Stopped int         `json:"stopped"`         // imports that wait for an operator, also if they are not due yet
 	Reason  string      `json:"reason,omitzero"` // why jobs are left
+
+	// OldestDue is the time in seconds for which no run has worked on the oldest due job when the pass begins, 0 if
+	// none is due. An import in progress has a few seconds: its run saves the progress.
+	OldestDue float64 `json:"oldestDue,omitzero"`
 }
 
 // A JobResult is what a pass did for one import.
@@ -105,6 +110,13 @@ type entry struct {
 	failures bool      // has a dead-letter file
 	finished bool      // has a mark for this version, see [results.Mark]
 	retry    bool      // the mark says that records are left to retry
+}
+
+// A due is the job of an import that is due.
+type due struct {
+	what    string    // empty if none is due
+	since   time.Time // when it became due, or a run last worked on it; zero if unknown
+	stopped bool      // the import is stopped, and its next attempt is not due yet
 }
 
 func (f *entry) isGone() bool { return f.info.Key == "" }
@@ -147,11 +159,15 @@ func (s *Scheduler) Pass(ctx context.Context, a Action) (Result, error) {
 			continue
 		}
 		group.Go(func() error {
-			what, stopped, err := s.dueJob(ctx, f, a)
+			d, err := s.dueJob(ctx, f, a)
+			what := d.what
 			mu.Lock()
 			defer mu.Unlock()
-			if stopped {
+			if d.stopped {
 				pass.Stopped++
+			}
+			if what != "" && !d.since.IsZero() {
+				pass.OldestDue = max(pass.OldestDue, time.Since(d.since).Seconds())
 			}
 			starts := what == doStart || what == doResume
 			switch long := s.Importer.Fits(results.Names{Export: f.key}); {
@@ -179,7 +195,8 @@ func (s *Scheduler) Pass(ctx context.Context, a Action) (Result, error) {
 		}
 	})
 	s.log().InfoContext(ctx, "schedule pass",
-		"imports", pass.Imports, "done", len(pass.Done), "left", pass.Left, "stopped", pass.Stopped)
+		"imports", pass.Imports, "done", len(pass.Done), "left", pass.Left, "stopped", pass.Stopped,
+		"oldest_due_seconds", math.Round(pass.OldestDue))
 	return pass, nil
 }
 
@@ -205,7 +222,7 @@ func (s *Scheduler) runJobs(ctx context.Context, pass *Result, todo []job, do fu
 	defer release()
 	for n, j := range todo {
 		deadline, ok := ctx.Deadline()
-		switch stop := s.Importer.Client.Stopped(); {
+		switch stop := s.Importer.Client.Fatal(); {
 		case stop != nil:
 			left(n, stop.Reason)
 			return
@@ -254,44 +271,45 @@ func (s *Scheduler) unreadable(key string) string {
 	return ""
 }
 
-// dueJob returns the job that is due for an export, "" if there is none. stopped reports that the import is stopped
-// and its next attempt is not due yet.
-func (s *Scheduler) dueJob(ctx context.Context, f entry, a Action) (what string, stopped bool, err error) {
+// dueJob returns the job that is due for an export.
+func (s *Scheduler) dueJob(ctx context.Context, f entry, a Action) (due, error) {
+	var d due
+	var err error
 	if a.Resume && !f.isGone() && !f.finished {
-		what, stopped, err = s.unfinished(ctx, f, a)
+		d, err = s.unfinished(ctx, f, a)
 	}
-	if what != "" || stopped || err != nil || !a.Retry || !f.failures || !f.results {
-		return what, stopped, err
+	if d.what != "" || d.stopped || err != nil || !a.Retry || !f.failures || !f.results {
+		return d, err
 	}
 	m, err := s.Importer.Dir(f.key).LoadManifest(ctx)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return "", false, nil // not finished
+		return due{}, nil // not finished
 	case err != nil:
-		return doRetry, false, err
+		return due{what: doRetry}, err
 	case !m.Due(s.Importer.Policy(), a.Now):
-		return "", false, nil
+		return due{}, nil
 	}
 	p, err := s.Importer.Dir(f.key).LoadProgress(ctx)
 	switch {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return doRetry, false, err
+		return due{what: doRetry}, err
 	case p.State == results.Stopped && !a.Now && time.Now().Before(p.Again):
-		return "", true, nil
+		return due{stopped: true}, nil
 	}
-	return doRetry, false, nil
+	return due{what: doRetry, since: latest(m.RetryAt, p.Again, p.Updated)}, nil
 }
 
-// unfinished returns whether to start or to resume an import. stopped is as in dueJob.
-func (s *Scheduler) unfinished(ctx context.Context, f entry, a Action) (what string, stopped bool, err error) {
+// unfinished returns whether to start or to resume an import.
+func (s *Scheduler) unfinished(ctx context.Context, f entry, a Action) (due, error) {
 	age := time.Since(f.info.Modified)
 	missed := age >= cmp.Or(a.Missed, MissedAfter) || age < -MissedAfter // the clock of the store may be wrong
 	isStartable := func() bool { return missed && (a.Whole == nil || a.Whole(f.key)) }
-	start := func(ok bool) (string, bool, error) {
+	start := func(ok bool) (due, error) {
 		if ok && isStartable() {
-			return doStart, false, nil
+			return due{what: doStart, since: f.info.Modified}, nil
 		}
-		return "", false, nil
+		return due{}, nil
 	}
 	if !f.work {
 		return start(true) // an import carries over the outcomes of existing results
@@ -304,30 +322,34 @@ func (s *Scheduler) unfinished(ctx context.Context, f entry, a Action) (what str
 				err = s.Importer.MarkFinished(ctx, s.Importer.Dir(f.key), &m)
 			}
 			if same || err != nil {
-				return "", false, err
+				return due{}, err
 			}
 		} else if !errors.Is(err, fs.ErrNotExist) {
-			return doResume, false, err
+			return due{what: doResume}, err
 		}
 	}
 	// There are no results of this version yet.
 	p, err := s.Importer.Dir(f.key).LoadProgress(ctx)
+	resume := due{what: doResume, since: latest(f.info.Modified, p.Again, p.Updated)}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return doResume, false, nil // the first run died before it wrote any progress
+		return resume, nil // the first run died before it wrote any progress
 	case err != nil:
-		return doResume, false, err
+		return resume, err
 	case p.State == results.Stopped && !a.Now && time.Now().Before(p.Again):
-		return "", true, nil
+		return due{stopped: true}, nil
 	case p.State != results.Finished:
-		return doResume, false, nil
+		return resume, nil
 	}
 	same, err := s.isOf(ctx, &p.Export, f)
 	if err != nil {
-		return "", false, err
+		return due{}, err
 	}
 	return start(!same || f.results) // results without a manifest: a new import carries over their outcomes
 }
+
+// latest returns the latest of times.
+func latest(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }
 
 // isOf reports whether an export is the version that e names. It asks the store if the list is not conclusive, see
 // [results.Export.Is].
@@ -376,18 +398,18 @@ func (s *Scheduler) exports(ctx context.Context, prefix string) func(yield func(
 				}
 				continue
 			}
-			of, kind := results.Beside(info.Key)
-			if kind != results.NotBeside &&
-				(kind != results.BesideWork || export.IsExport(of) || export.IsExport(results.ArchivedFrom(of))) {
+			of, kind := results.Sidecar(info.Key)
+			if kind != results.NotSidecar &&
+				(kind != results.SidecarWork || export.IsExport(of) || export.IsExport(results.ArchivedFrom(of))) {
 				f := openAt(&open, of)
 				switch kind {
-				case results.BesideWork:
+				case results.SidecarWork:
 					f.work = true
-				case results.BesideResults:
+				case results.SidecarResults:
 					f.results = true
-				case results.BesideFailures:
+				case results.SidecarFailures:
 					f.failures = true
-				case results.BesideReport, results.NotBeside:
+				case results.SidecarReport, results.NotSidecar:
 				}
 				continue
 			}

@@ -118,7 +118,7 @@ func (s *Scheduler) List(
 // an export nor an import, if key is not below [config.Config.Prefix], or if key is not the key of an export.
 func (s *Scheduler) Status(ctx context.Context, key string) (Status, error) {
 	missing := fmt.Errorf("import of %q: %w", key, fs.ErrNotExist)
-	if !strings.HasPrefix(key, s.Importer.Config.Prefix) || results.Own(key) || !export.IsExport(key) {
+	if !strings.HasPrefix(key, s.Importer.Config.Prefix) || results.IsOutput(key) || !export.IsExport(key) {
 		return Status{}, missing
 	}
 	f := entry{key: key}
@@ -148,9 +148,9 @@ var ErrTooLarge = errors.New("file too large")
 // error wraps [fs.ErrNotExist] if there is none, or key is not that of such a file below [config.Config.Prefix]; and
 // [ErrTooLarge] if it has more than limit bytes.
 func (s *Scheduler) File(ctx context.Context, key string, limit int64) ([]byte, results.Kind, error) {
-	owner, kind := results.Beside(key)
+	owner, kind := results.Sidecar(key)
 	isExport := export.IsExport(owner) || export.IsExport(results.ArchivedFrom(owner))
-	if !isExport || kind == results.BesideWork ||
+	if !isExport || kind == results.SidecarWork ||
 		!strings.HasPrefix(key, s.Importer.Config.Prefix) || s.unreadable(key) != "" {
 		return nil, kind, fmt.Errorf("file %q: %w", key, fs.ErrNotExist)
 	}

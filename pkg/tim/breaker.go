@@ -8,50 +8,49 @@ import (
 	"groupimport/pkg/backoff"
 )
 
-// A breaker notices that the service does not answer at all. After opensAt attempts in a row without a
-// readable answer the calls wait, and one at a time tries again, later and later; the first answer lets
-// all go on. Without it, an outage of a minute would use up the attempts of thousands of records, and
-// leave thousands without a GroupId unknown.
+// A breaker is a circuit breaker. After maxFailures attempts in a row without a readable response, calls wait, and one
+// probe at a time is sent, with exponential backoff. The first response closes the breaker. Without it, an outage of a
+// minute would use up the attempts of thousands of records, and leave thousands without a GroupId unknown.
 type breaker struct {
-	mu      sync.Mutex
-	silent  int           // attempts in a row without an answer
-	answers int64         // attempts with one
-	probing bool          // one call tries while the breaker is open
-	probes  int           // that stayed without an answer since it opened
-	retryAt time.Time     // of the next probe
-	changed chan struct{} // closed when waiting calls should look again, and then made anew
+	mu        sync.Mutex
+	failures  int           // attempts in a row without a response
+	successes int64         // attempts with a response
+	probing   bool          // a probe is in flight
+	probes    int           // without a response since the breaker opened
+	retryAt   time.Time     // of the next probe
+	changed   chan struct{} // closed and replaced to wake waiting calls
 }
 
 const (
-	opensAt    = 10
-	probesMost = 6 // after 0.5, 1, 2, 4, 8 and 10 s: half a minute and the time-outs
+	maxFailures = 10
+	maxProbes   = 6 // after 0.5, 1, 2, 4, 8 and 10 s: half a minute and the time-outs
 )
 
-// The waits before probes, without jitter: one call waits.
+// The waits before probes, without jitter: only one call waits.
 var probeWaits = backoff.Exponential{Base: 500 * time.Millisecond, Max: 10 * time.Second}
 
 func newBreaker() *breaker { return &breaker{changed: make(chan struct{})} }
 
-// answered counts the attempts that got a readable answer, whatever it said.
-func (b *breaker) answered() int64 {
+// responses returns the number of attempts with a readable response, whatever it said.
+func (b *breaker) responses() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.answers
+	return b.successes
 }
 
-// open reports whether only a probe makes sense.
-func (b *breaker) open() bool {
+// isOpen reports whether the breaker allows nothing but a probe.
+func (b *breaker) isOpen() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.silent >= opensAt
+	return b.failures >= maxFailures
 }
 
-// pass waits until an attempt makes sense. probe says that this one is to find out whether the service
-// is back; it must end in answer, silence or abandoned. The error is ctx's cause, or stop's.
-func (b *breaker) pass(ctx, stop context.Context) (probe bool, err error) {
+// allow waits until the breaker allows an attempt. probe is true if the attempt is a probe, which must end in
+// recordSuccess, recordFailure or cancelProbe. The error is the cause of ctx or of done.
+func (b *breaker) allow(ctx, done context.Context) (probe bool, err error) {
 	for ctx.Err() == nil {
 		b.mu.Lock()
-		if b.silent < opensAt {
+		if b.failures < maxFailures {
 			b.mu.Unlock()
 			return false, nil
 		}
@@ -71,48 +70,48 @@ func (b *breaker) pass(ctx, stop context.Context) (probe bool, err error) {
 		case <-timer.C:
 		case <-changed:
 		case <-ctx.Done():
-		case <-stop.Done():
+		case <-done.Done():
 			timer.Stop()
-			return false, context.Cause(stop)
+			return false, context.Cause(done)
 		}
 		timer.Stop()
 	}
 	return false, context.Cause(ctx)
 }
 
-// answer notes that an attempt got a readable answer.
-func (b *breaker) answer() {
+// recordSuccess records an attempt with a readable response.
+func (b *breaker) recordSuccess() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.answers++
-	if b.silent == 0 {
+	b.successes++
+	if b.failures == 0 {
 		return
 	}
-	b.silent, b.probing, b.probes = 0, false, 0
+	b.failures, b.probing, b.probes = 0, false, 0
 	b.wake()
 }
 
-// silence notes that an attempt got none. opened says that it was the one that opened the breaker, gone
-// that the service is to be given up.
-func (b *breaker) silence(probe bool) (opened, gone bool) {
+// recordFailure records an attempt without a readable response. opened is true if this failure opened the breaker,
+// exhausted if the client should give up.
+func (b *breaker) recordFailure(probe bool) (opened, exhausted bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.silent++
-	if probe && b.silent > opensAt { // or a late answer to another attempt has ended the outage it was for
+	b.failures++
+	if probe && b.failures > maxFailures { // otherwise a late response to another attempt closed the breaker
 		b.probing = false
 		b.probes++
 		b.retryAt = time.Now().Add(probeWaits.Limit(b.probes + 1))
 		b.wake()
-	} else if b.silent == opensAt {
+	} else if b.failures == maxFailures {
 		b.probes = 0
 		b.retryAt = time.Now().Add(probeWaits.Limit(1))
 		opened = true
 	}
-	return opened, b.probes >= probesMost
+	return opened, b.probes >= maxProbes
 }
 
-// abandoned gives the probe back unused.
-func (b *breaker) abandoned() {
+// cancelProbe ends a probe that was not sent.
+func (b *breaker) cancelProbe() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.probing = false
@@ -124,7 +123,9 @@ func (b *breaker) wake() {
 	b.changed = make(chan struct{})
 }
 
-// unreachable is the Stop for a service that answers nobody.
-func unreachable(text string) *Stop {
-	return &Stop{Reason: "the service does not answer: " + text + "; check TIM_ENDPOINT, TIM_REGION and the network"}
+// unreachable returns the fatal error for a service that does not respond.
+func unreachable(text string) *FatalError {
+	return &FatalError{
+		Reason: "the service does not respond: " + text + "; check TIM_ENDPOINT, TIM_REGION and the network",
+	}
 }

@@ -10,9 +10,8 @@ import (
 	"groupimport/pkg/tim"
 )
 
-// The codes of the service by class, in the order of the class in the code's own table: import_group's page
-// (tencentcloud.com/document/product/1047/34967), the error list (trtc.io/document/34348), and some that are in
-// no list.
+// The codes of the service by class: from the page of import_group (tencentcloud.com/document/product/1047/34967), the
+// error list (trtc.io/document/34348), and some that are in no list.
 var (
 	permanent = []emulator.Fault{
 		10004, 80001, 10005, 10010, 10011, 10014, 10015, 10016, 10018, 10019, 10036, 10037, 10038, 10059, 11000, 60003,
@@ -22,15 +21,15 @@ var (
 	transient = []emulator.Fault{10002, 60008, 60013, 60014, 70169, 70202, 70500}
 	throttled = []emulator.Fault{60007, 60011, 60018, 60019, 10006, 10023}
 	signAgain = []emulator.Fault{10008, 60004, 60005, 70001, 70003, 70052}
-	halt      = []emulator.Fault{
+	fatal     = []emulator.Fault{
 		10003, 10012, 10026, 10058, 60002, 60006, 60009, 60010, 60012, 60016, 60017, 60020, 60021, 60025, 60026, 60027, 60028,
 		70002, 70005, 70009, 70013, 70014, 70016, 70020, 70050, 70051, 70114, 70398, 70403, 80005,
-		60099, 79999, // in no list, and to look-ups too
-		10007, // before anything was taken, and to look-ups too
+		60099, 79999, // in no list, also for look-ups
+		10007, // before any request was accepted, also for look-ups
 	}
 )
 
-func TestEachCodeEndsACallAsItsClassSays(t *testing.T) {
+func TestImportGroup_EveryCode(t *testing.T) {
 	withID, without := "g", ""
 	for _, class := range []struct {
 		name  string
@@ -38,21 +37,21 @@ func TestEachCodeEndsACallAsItsClassSays(t *testing.T) {
 		plan  func(emulator.Fault) emulator.Faults
 		id    string
 		want  string // %d is the code
-		stop  bool
+		fatal bool
 	}{
 		{"permanent", permanent, always, withID, `rejected "" code %d attempts 1`, false},
 		{"permanent", permanent, always, without, `rejected "" code %d attempts 1`, false},
 		{"transient once", transient, once, withID, `imported "g" code 0 attempts 2`, false},
 		{"transient once", transient, once, without, `unknown "" code %d attempts 1`, false},
-		{"transient for ever", transient, imports, withID, `failed "" code %d attempts 5`, false},
+		{"transient forever", transient, imports, withID, `failed "" code %d attempts 5`, false},
 		{"throttled three times", throttled, thrice, withID, `imported "g" code 0 attempts 1`, false},
 		{"throttled three times", throttled, thrice, without, `imported "@TGS#200000001" code 0 attempts 1`, false},
 		{"sign again once", signAgain, once, withID, `imported "g" code 0 attempts 1`, false},
 		{"sign again once", signAgain, once, without, `imported "@TGS#200000001" code 0 attempts 1`, false},
-		{"sign again for ever", signAgain, always, withID, `undone "" code %d attempts 1`, true},
-		{"sign again for ever", signAgain, always, without, `undone "" code %d attempts 1`, true},
-		{"halt", halt, always, withID, `undone "" code %d attempts 1`, true},
-		{"halt", halt, always, without, `undone "" code %d attempts 1`, true},
+		{"sign again forever", signAgain, always, withID, `incomplete "" code %d attempts 1`, true},
+		{"sign again forever", signAgain, always, without, `incomplete "" code %d attempts 1`, true},
+		{"fatal", fatal, always, withID, `incomplete "" code %d attempts 1`, true},
+		{"fatal", fatal, always, without, `incomplete "" code %d attempts 1`, true},
 	} {
 		for _, code := range class.codes {
 			t.Run(fmt.Sprint(class.name, "/", int(code), "/GroupId ", class.id), func(t *testing.T) {
@@ -68,12 +67,12 @@ func TestEachCodeEndsACallAsItsClassSays(t *testing.T) {
 					if short(got) != want {
 						t.Errorf("got %s, want %s", short(got), want)
 					}
-					// The service's own words are in the message, and ours.
-					if said := strings.Contains(got.Message, "(configured fault)"); said != (got.End != tim.Imported) {
+					// The message quotes the service's own message.
+					if quoted := strings.Contains(got.Message, "(configured fault)"); quoted != (got.End != tim.Imported) {
 						t.Errorf("got message %q", got.Message)
 					}
-					if stopped := c.Stopped(); (stopped != nil) != class.stop || stopped != nil && stopped.Code != int(code) {
-						t.Errorf("got stop %+v, want one: %v", stopped, class.stop)
+					if err := c.Fatal(); (err != nil) != class.fatal || err != nil && err.Code != int(code) {
+						t.Errorf("got fatal error %+v, want one: %v", err, class.fatal)
 					}
 				})
 			})
@@ -84,10 +83,10 @@ func TestEachCodeEndsACallAsItsClassSays(t *testing.T) {
 func once(f emulator.Fault) emulator.Faults   { return first(1, f) }
 func thrice(f emulator.Fault) emulator.Faults { return first(3, f) }
 
-func TestCodesThatStopSayWhatToDo(t *testing.T) {
+func TestExplain_FatalCodesHaveAdvice(t *testing.T) {
 	for code := range 100000 {
 		m := tim.Explain(code)
-		if m.Class != tim.Halt && m.Class != tim.SignAgain {
+		if m.Class != tim.Fatal && m.Class != tim.SignAgain {
 			continue
 		}
 		if _, advice, ok := strings.Cut(m.Text, ": "); !ok || advice == "" {
@@ -96,14 +95,16 @@ func TestCodesThatStopSayWhatToDo(t *testing.T) {
 	}
 }
 
-func TestExplain_NewerTexts(t *testing.T) {
+func TestExplain_Texts(t *testing.T) {
 	for code, want := range map[int]tim.Meaning{
-		10007: {Class: tim.Permanent, Text: "the group type does not support this operation, or no permission: check that TIM_ADMIN is an app administrator in the console"},
-		10013: {Class: tim.Exists, Text: "the account is a member of the group already"},
+		10007: {Class: tim.Permanent, Text: "the group type does not support this operation, or no permission: " +
+			"check that TIM_ADMIN is an app administrator in the console"},
+		10013: {Class: tim.InUse, Text: "the account is a member of the group already"},
 		10023: {Class: tim.Throttled, Text: "messages to the group are too frequent"},
-		10038: {Class: tim.Permanent, Text: "more members than the plan allows; after an upgrade raise MaxMemberNum with modify_group_base_info"},
-		60099: {Class: tim.Unlisted, Text: "an error of access or account that is in no list: see the service's own words"},
-		19999: {Class: tim.Permanent, Text: "an error that is in no list: see the service's own words"},
+		10038: {Class: tim.Permanent, Text: "more members than the plan allows; " +
+			"after an upgrade raise MaxMemberNum with modify_group_base_info"},
+		60099: {Class: tim.Unlisted, Text: "an error of access or account that is in no list: see the service's own message"},
+		19999: {Class: tim.Permanent, Text: "an error that is in no list: see the service's own message"},
 	} {
 		if got := tim.Explain(code); got != want {
 			t.Errorf("%d: got %+v, want %+v", code, got, want)
@@ -111,42 +112,44 @@ func TestExplain_NewerTexts(t *testing.T) {
 	}
 }
 
-func TestNoPermissionBlamesTheRecordOnceAnythingWasTaken(t *testing.T) {
+func TestImportGroup_NoPermissionAfterSuccess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService()
 		c := newClient(t, s)
-		if got, want := short(c.ImportGroup(t.Context(), record("a", "a")).Wait()), `imported "a" code 0 attempts 1`; got != want {
-			t.Errorf("got %s, want %s", got, want)
+		check := func(id, want string) {
+			t.Helper()
+			if got := short(c.ImportGroup(t.Context(), record(id, id)).Wait()); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
 		}
+		check("a", `imported "a" code 0 attempts 1`)
 		s.SetFaults(always(10007))
-		if got, want := short(c.ImportGroup(t.Context(), record("b", "b")).Wait()), `rejected "" code 10007 attempts 1`; got != want {
-			t.Errorf("got %s, want %s", got, want)
-		}
-		if c.Stopped() != nil {
-			t.Errorf("got stop %v", c.Stopped())
+		check("b", `rejected "" code 10007 attempts 1`)
+		if c.Fatal() != nil {
+			t.Errorf("got fatal error %v", c.Fatal())
 		}
 	})
 }
 
-func TestStopBlamesNoRecordAndSendsNoMore(t *testing.T) {
-	for _, code := range halt {
+func TestFatal_NoRecordBlamedAndNoMoreRequests(t *testing.T) {
+	for _, code := range fatal {
 		synctest.Test(t, func(t *testing.T) {
 			s := newService()
 			s.Faults = always(code)
 			c := newClient(t, s)
 			results := importAll(t.Context(), c, records(50, false))
-			if got := countEnds(results)["undone"]; got != len(results) {
+			if got := countEnds(results)["incomplete"]; got != len(results) {
 				t.Errorf("%d: got %v", code, countEnds(results))
 			}
 			sent := s.Stats().Requests
-			if sent > 10 { // those of the first answer's 20 ms
+			if sent > 10 { // within the 20 ms of the first response
 				t.Errorf("%d: got %d requests", code, sent)
 			}
-			if got, want := results[49].Message, c.Stopped().Reason; got != want {
+			if got, want := results[49].Message, c.Fatal().Reason; got != want {
 				t.Errorf("%d: got message %q, want %q", code, got, want)
 			}
 			if s.Stats().Requests != sent {
-				t.Errorf("%d: got requests after the stop", code)
+				t.Errorf("%d: got requests after the fatal error", code)
 			}
 		})
 	}

@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// maxIdle is how long all connections may have been idle before the client closes them instead of using them again. The
-// service documents no keep-alive. The transport closes connections that the service has closed, and idle ones by a
-// timer, but neither happens while a function is frozen: then the first request after it would be lost.
+// maxIdle is how long all connections may be idle before the client closes them instead of using them again. The
+// service documents no keep-alive. The transport closes connections that the service has closed, and idle connections
+// by a timer, but not while a function is frozen: the first request after a freeze would be lost.
 const maxIdle = 5 * time.Second
 
 // An inFlightLimit limits the attempts in flight. R attempts a second at a latency of L seconds need R × L in flight.
-// The limit follows the longest latency seen lately, half as much again and a few more: when the service stops
-// responding, few requests are in flight whose responses may be lost.
+// The limit follows the longest recent latency times latencyFactor, plus extraSlots: when the service stops responding,
+// few requests are in flight whose responses may be lost.
 type inFlightLimit struct {
 	rate float64
 	max  int
@@ -22,8 +22,8 @@ type inFlightLimit struct {
 	mu       sync.Mutex
 	inFlight int
 	limit    int
-	peak     time.Duration // longest latency seen, reduced by 1 % with each response
-	released chan struct{} // closed when a slot may be free; nil if nobody waits
+	peak     time.Duration // longest recent latency, reduced by 1 % with each response
+	released chan struct{} // closed when a slot may be free; nil without waiters
 }
 
 const (
@@ -38,13 +38,13 @@ const (
 	maxInFlight = 900
 )
 
-// newInFlightLimit returns a limit for attempts at rate a second, of at most most slots; zero means what the rate
+// newInFlightLimit returns a limit for attempts at rate a second, of at most maxSlots slots; zero means what the rate
 // needs.
-func newInFlightLimit(rate float64, most int) *inFlightLimit {
-	if most == 0 {
-		most = min(maxInFlight, int(rate*maxLatency.Seconds())+extraSlots)
+func newInFlightLimit(rate float64, maxSlots int) *inFlightLimit {
+	if maxSlots == 0 {
+		maxSlots = min(maxInFlight, int(rate*maxLatency.Seconds())+extraSlots)
 	}
-	l := &inFlightLimit{rate: rate, max: most, peak: startLatency}
+	l := &inFlightLimit{rate: rate, max: maxSlots, peak: startLatency}
 	l.follow()
 	return l
 }
@@ -54,8 +54,8 @@ func (l *inFlightLimit) follow() {
 	l.limit = min(l.max, int(l.rate*l.peak.Seconds()*latencyFactor)+extraSlots)
 }
 
-// acquire waits for a slot. The error is the cause of ctx or of stop, and then no slot was taken.
-func (l *inFlightLimit) acquire(ctx, stop context.Context) error {
+// acquire waits for a slot. The error is the cause of ctx or of done; then the caller has no slot.
+func (l *inFlightLimit) acquire(ctx, done context.Context) error {
 	for {
 		l.mu.Lock()
 		if l.inFlight < l.limit {
@@ -72,13 +72,13 @@ func (l *inFlightLimit) acquire(ctx, stop context.Context) error {
 		case <-released:
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-stop.Done():
-			return context.Cause(stop)
+		case <-done.Done():
+			return context.Cause(done)
 		}
 	}
 }
 
-// release gives the slot back. took is the latency of the attempt, zero if there was none.
+// release frees a slot. took is the latency of the attempt, zero without an attempt.
 func (l *inFlightLimit) release(took time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -93,9 +93,9 @@ func (l *inFlightLimit) release(took time.Duration) {
 	}
 }
 
-// newTransport returns a transport that keeps a connection alive for each attempt in flight. The default keeps two a
-// host, and each further attempt would pay for a handshake. It speaks HTTP/1.1, with one attempt a connection: a broken
-// connection loses one response, over HTTP/2 it would lose all that are in flight.
+// newTransport returns a transport that keeps a connection alive for each attempt in flight. The default transport
+// keeps two a host, and every further attempt would need a handshake. The transport speaks HTTP/1.1, one attempt a
+// connection: a broken connection loses one response, over HTTP/2 it would lose all in flight.
 func newTransport(inFlight int) *http.Transport {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.MaxIdleConns = 0 // no limit except the next
@@ -107,7 +107,7 @@ func newTransport(inFlight int) *http.Transport {
 	t.Protocols = new(http.Protocols)
 	t.Protocols.SetHTTP1(true)
 	if t.TLSClientConfig != nil {
-		t.TLSClientConfig.NextProtos = []string{"http/1.1"} // a clone offers h2 anyway
+		t.TLSClientConfig.NextProtos = []string{"http/1.1"} // the clone still offers h2
 	}
 	return t
 }

@@ -10,51 +10,50 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 
 	"groupimport/pkg/group"
 )
 
 const (
-	lookUpMost   = 50 // IDs a call of get_group_info (tencentcloud.com/document/product/1047/34962)
-	lookUpGather = 50 * time.Millisecond
+	maxLookUp  = 50 // IDs a request of get_group_info (tencentcloud.com/document/product/1047/34962)
+	gatherTime = 50 * time.Millisecond
 )
 
-// codes of a single group in an answer of get_group_info that mean that there is none.
+// Codes of a group in a response of get_group_info that mean that the group does not exist.
 const (
 	codeNoGroup   = 10010
 	codeIllegalID = 10015
 )
 
-// A Group is what stands under an ID.
+// A Group is a group of the service.
 type Group struct {
 	Found        bool
-	Type         string // the service's word, old or new
+	Type         string // the service's name, old or new
 	Name         string
 	OwnerAccount string
 	CreateTime   int64 // Unix time in seconds
 }
 
-// differences are the fields in which a standing group is not the record's.
+// differences are the fields in which an existing group and a record differ.
 type differences []difference
 
-type difference struct{ field, record, standing string }
+type difference struct{ field, record, existing string }
 
-// String says both sides of each difference.
+// String returns both values of each field.
 func (d differences) String() string {
 	texts := make([]string, len(d))
 	for i, f := range d {
-		texts[i] = fmt.Sprintf("%s is %q there and %q in the record", f.field, f.standing, f.record)
+		texts[i] = fmt.Sprintf("%s is %q there and %q in the record", f.field, f.existing, f.record)
 	}
 	return strings.Join(texts, ", ")
 }
 
-// Differences says in which fields a group that stands is not the record's, empty if it is. A field that
-// the record leaves to the service does not count.
+// Differences describes the fields in which the group and the record differ, "" if there are none. A field that the
+// record leaves to the service does not count.
 func (g Group) Differences(rec *group.Record) string { return g.differs(rec).String() }
 
-// differs compares what the service and the record both say about a group. A record without a
-// CreateTime left it to the service, so that it says nothing.
+// differs compares the fields that both the service and the record have. A record without a CreateTime leaves it to the
+// service.
 func (g Group) differs(rec *group.Record) differences {
 	var d differences
 	if t, ok := group.ParseType(g.Type); !ok || t != rec.Type {
@@ -72,7 +71,7 @@ func (g Group) differs(rec *group.Record) differences {
 	return d
 }
 
-// lookups gathers the IDs that are asked for within a moment into one request.
+// lookups gathers the IDs of concurrent look-ups into one request.
 type lookups struct {
 	mu        sync.Mutex
 	gathering *batch
@@ -81,20 +80,20 @@ type lookups struct {
 type batch struct {
 	ids     []string
 	waiting int                     // callers whose context has not ended
-	cancel  context.CancelCauseFunc // ends the look-up once nobody waits
-	full    chan struct{}           // closed when no more IDs fit
+	cancel  context.CancelCauseFunc // ends the look-up when no caller waits
+	full    chan struct{}           // closed when ids is full
 	done    chan struct{}           // closed when found and err are set
 	found   map[string]entry
 	err     error
 }
 
-// An entry is what get_group_info says about one ID.
+// An entry is the result of get_group_info for one ID.
 type entry struct {
 	group Group
 	err   error
 }
 
-// join adds id to the batch that is being gathered. If there is none it begins one, and send is to send it.
+// join adds id to the gathering batch. If there is none, it begins a batch, which send sends.
 func (l *lookups) join(ctx context.Context, id string, send func(context.Context, *batch)) *batch {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -102,20 +101,20 @@ func (l *lookups) join(ctx context.Context, id string, send func(context.Context
 	if b == nil {
 		b = &batch{full: make(chan struct{}), done: make(chan struct{})}
 		l.gathering = b
-		// The batch is everybody's, so that it does not end with the context of who began it.
+		// The batch belongs to all its callers, so it does not end with the context of the first one.
 		ctx, b.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 		go send(ctx, b)
 	}
 	b.ids = append(b.ids, id)
 	b.waiting++
-	if len(b.ids) == lookUpMost {
+	if len(b.ids) == maxLookUp {
 		close(b.full)
 		l.gathering = nil
 	}
 	return b
 }
 
-// leave says that a caller's context has ended, and reports whether it was the last one.
+// leave removes a caller whose context has ended, and reports whether it was the last one.
 func (l *lookups) leave(ctx context.Context, b *batch) (last bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -130,7 +129,7 @@ func (l *lookups) leave(ctx context.Context, b *batch) (last bool) {
 	return true
 }
 
-// close closes the batch to others.
+// close ends the gathering of b.
 func (l *lookups) close(b *batch) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -139,32 +138,32 @@ func (l *lookups) close(b *batch) {
 	}
 }
 
-// LookUp returns the group that stands under id. Calls of about the same time share a request. When ctx
-// ends a request under way is waited for, no longer than the grace of the Config.
+// LookUp returns the group with this ID. Calls within gatherTime share a request. When ctx ends, LookUp waits for a
+// request in flight within the DrainTimeout of the Config.
 func (c *Client) LookUp(ctx context.Context, id string) (Group, error) {
 	b := c.lookups.join(ctx, id, c.send)
 	select {
 	case <-b.done:
 	case <-ctx.Done():
-		var grace <-chan time.Time
-		if !c.lookups.leave(ctx, b) { // else it ends by itself
-			timer := time.NewTimer(time.Duration(c.grace.Load()))
+		var drained <-chan time.Time
+		if !c.lookups.leave(ctx, b) { // otherwise the batch ends by itself
+			timer := time.NewTimer(time.Duration(c.drainTimeout.Load()))
 			defer timer.Stop()
-			grace = timer.C
+			drained = timer.C
 		}
 		select {
 		case <-b.done:
-		case <-grace:
+		case <-drained:
 			return Group{}, context.Cause(ctx)
 		}
 	}
 	since := c.accepted.Load()
 	found, err := b.found, b.err
-	if err != nil && len(b.ids) > 1 && ctx.Err() == nil && c.Stopped() == nil {
-		found, err = c.lookUp(ctx, []string{id}) // one of the others may be to blame
+	if err != nil && len(b.ids) > 1 && ctx.Err() == nil && c.Fatal() == nil {
+		found, err = c.lookUp(ctx, []string{id}) // another ID may be the reason
 	}
-	if _, ok := errors.AsType[*doubt](err); ok && c.accepts(ctx, since) != nil && c.Stopped() != nil {
-		err = c.Stopped()
+	if _, ok := errors.AsType[*rejection](err); ok && c.checkAccepted(ctx, since) != nil && c.Fatal() != nil {
+		err = c.Fatal()
 	}
 	if err != nil {
 		return Group{}, err
@@ -172,9 +171,9 @@ func (c *Client) LookUp(ctx context.Context, id string) (Group, error) {
 	return found[id].group, found[id].err
 }
 
-// send looks up what is gathered within a moment.
+// send gathers IDs for gatherTime and looks them up.
 func (c *Client) send(ctx context.Context, b *batch) {
-	timer := time.NewTimer(lookUpGather)
+	timer := time.NewTimer(gatherTime)
 	select {
 	case <-timer.C:
 	case <-b.full:
@@ -187,8 +186,7 @@ func (c *Client) send(ctx context.Context, b *batch) {
 	close(b.done)
 }
 
-// lookUp asks for up to lookUpMost groups, as often as an attempt may be repeated. Those that do not
-// stand may be missing from what it returns.
+// lookUp looks up at most maxLookUp groups, with retries. The result may lack groups that do not exist.
 func (c *Client) lookUp(ctx context.Context, ids []string) (map[string]entry, error) {
 	type filter struct {
 		GroupBaseInfoFilter []string `json:"GroupBaseInfoFilter"`
@@ -202,32 +200,32 @@ func (c *Client) lookUp(ctx context.Context, ids []string) (map[string]entry, er
 	}
 	throttled, signed := 0, false
 	for n := 1; ; n++ {
-		c.queue()
-		t, err := c.turn(ctx)
+		c.enqueue()
+		p, err := c.acquire(ctx)
 		if err != nil {
 			return nil, err
 		}
-		a := c.attempt(ctx, t, getGroupInfo, body)
+		a := c.attempt(ctx, p, getGroupInfo, body)
 		switch a.verdict {
-		case yes:
+		case accepted:
 			return readGroups(a.body)
-		case no, stands:
+		case rejected, inUse:
 			return nil, errors.New("get_group_info: " + a.message)
-		case halt:
-			return nil, c.Stopped()
-		case doubtful:
-			return nil, a.doubt
-		case signAgain:
+		case fatal:
+			return nil, c.Fatal()
+		case ambiguous:
+			return nil, a.rejection
+		case sigRejected:
 			if signed {
-				c.stopWith(ctx, &Stop{Code: a.code, Reason: a.message})
-				return nil, c.Stopped()
+				c.fail(ctx, &FatalError{Code: a.code, Reason: a.message})
+				return nil, c.Fatal()
 			}
 			signed = true
 			n--
-		case tooFast:
+		case tooManyRequests:
 			throttled++
 			n--
-		case dontKnow, notSent:
+		case unknown, notSent:
 		}
 		if n >= c.cfg.MaxAttempts {
 			return nil, errors.New("get_group_info: " + a.message)
@@ -238,10 +236,9 @@ func (c *Client) lookUp(ctx context.Context, ids []string) (map[string]entry, er
 	}
 }
 
-// readGroups reads an answer of get_group_info. Groups are matched by their IDs: the order of the
-// answer is not promised.
+// readGroups reads a response of get_group_info. It identifies groups by their IDs, because no order is documented.
 func readGroups(body []byte) (map[string]entry, error) {
-	var ans struct {
+	var re struct {
 		GroupInfo []struct {
 			GroupID      string `json:"GroupId"`
 			ErrorCode    int    `json:"ErrorCode"`
@@ -251,11 +248,11 @@ func readGroups(body []byte) (map[string]entry, error) {
 			CreateTime   int64  `json:"CreateTime"`
 		} `json:"GroupInfo"`
 	}
-	if err := json.Unmarshal(body, &ans, jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)); err != nil {
-		return nil, errors.New("get_group_info: an answer that cannot be read")
+	if err := json.Unmarshal(body, &re, lenient); err != nil {
+		return nil, errors.New("get_group_info: unreadable response")
 	}
-	found := make(map[string]entry, len(ans.GroupInfo))
-	for _, g := range ans.GroupInfo {
+	found := make(map[string]entry, len(re.GroupInfo))
+	for _, g := range re.GroupInfo {
 		switch g.ErrorCode {
 		case 0:
 			found[g.GroupID] = entry{group: Group{
@@ -263,7 +260,8 @@ func readGroups(body []byte) (map[string]entry, error) {
 			}}
 		case codeNoGroup, codeIllegalID:
 		default:
-			found[g.GroupID] = entry{err: errors.New("get_group_info: " + describe(g.ErrorCode, "", Explain(g.ErrorCode)))}
+			text := describe(g.ErrorCode, "", Explain(g.ErrorCode))
+			found[g.GroupID] = entry{err: errors.New("get_group_info: " + text)}
 		}
 	}
 	return found, nil

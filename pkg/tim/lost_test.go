@@ -19,10 +19,10 @@ import (
 )
 
 var losses = []struct {
-	name  string
-	fault emulator.Fault
-	made  bool // the group, before the answer gets lost
-	code  int
+	name    string
+	fault   emulator.Fault
+	created bool // the group, before the response is lost
+	code    int
 }{
 	{"drop before", emulator.DropBefore, false, 0},
 	{"drop after", emulator.DropAfter, true, 0},
@@ -36,7 +36,7 @@ var losses = []struct {
 	{"garbage after", emulator.GarbageAfter, true, 0},
 }
 
-func TestLostAnswerToARecordWithAGroupIDIsFoundOut(t *testing.T) {
+func TestLostResponse_WithGroupID(t *testing.T) {
 	for _, test := range losses {
 		for _, times := range []int{1, 4, 5} {
 			t.Run(fmt.Sprint(test.name, " ", times, " times"), func(t *testing.T) {
@@ -46,24 +46,24 @@ func TestLostAnswerToARecordWithAGroupIDIsFoundOut(t *testing.T) {
 					got := newClient(t, s).ImportGroup(t.Context(), record("g", "n")).Wait()
 					want := fmt.Sprintf(`imported "g" code 0 attempts %d`, times+1)
 					switch {
-					case test.made && times < 5:
-						want = fmt.Sprintf(`standing "g" code 10021 attempts %d`, times+1)
-					case test.made:
-						want = fmt.Sprintf(`standing "g" code %d attempts 5`, test.code)
+					case test.created && times < 5:
+						want = fmt.Sprintf(`exists "g" code 10021 attempts %d`, times+1)
+					case test.created:
+						want = fmt.Sprintf(`exists "g" code %d attempts 5`, test.code)
 					case test.code != 0 && times == 5:
 						want = fmt.Sprintf(`failed "" code %d attempts 5`, test.code)
 					}
 					if short(got) != want {
 						t.Errorf("got %s %q, want %s", short(got), got.Message, want)
 					}
-					noneTwice(t, s)
+					checkNoDuplicates(t, s)
 				})
 			})
 		}
 	}
 }
 
-func TestLostAnswerToARecordWithoutAGroupIDIsUnknownAfterOneAttempt(t *testing.T) {
+func TestLostResponse_WithoutGroupID(t *testing.T) {
 	for _, test := range losses {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -71,11 +71,11 @@ func TestLostAnswerToARecordWithoutAGroupIDIsUnknownAfterOneAttempt(t *testing.T
 				s.Faults = first(1, test.fault)
 				got := newClient(t, s).ImportGroup(t.Context(), record("", "n")).Wait()
 				want := fmt.Sprintf(`unknown "" code %d attempts 1`, test.code)
-				if short(got) != want || !strings.HasPrefix(got.Message, "the answer was lost, the group may exist: ") {
+				if short(got) != want || !strings.HasPrefix(got.Message, "response lost, the group may exist: ") {
 					t.Errorf("got %s %q, want %s", short(got), got.Message, want)
 				}
 				groups := 0
-				if test.made {
+				if test.created {
 					groups = 1
 				}
 				if s.Names()["n"] != groups || s.Stats().Requests != 1 {
@@ -86,8 +86,8 @@ func TestLostAnswerToARecordWithoutAGroupIDIsUnknownAfterOneAttempt(t *testing.T
 	}
 }
 
-// A third of all requests goes wrong, in every way.
-func TestManyLostAnswersMakeNothingTwice(t *testing.T) {
+// A third of all requests fails, in every way.
+func TestLostResponse_NoDuplicates(t *testing.T) {
 	faults := emulator.Faults{
 		Seed: 1, DropBefore: 0.04, DropAfter: 0.04, Hang: 0.01, HangAfter: 0.01, BadGateway: 0.04, BadGatewayAfter: 0.04,
 		Internal: 0.04, InternalAfter: 0.04, Garbage: 0.03, GarbageAfter: 0.03, Throttle: 0.002,
@@ -99,15 +99,15 @@ func TestManyLostAnswersMakeNothingTwice(t *testing.T) {
 				s.Faults = faults
 				recs := records(1000, withID)
 				results := importAll(t.Context(), newClient(t, s, maxAttempts(20)), recs)
-				noneTwice(t, s)
+				checkNoDuplicates(t, s)
 				names := s.Names()
 				for i, r := range results {
-					stands := names[recs[i].Name] == 1
+					exists := names[recs[i].Name] == 1
 					switch {
-					case r.End == tim.Imported && stands, r.End == tim.Standing && stands && withID:
+					case r.End == tim.Imported && exists, r.End == tim.Exists && exists && withID:
 					case r.End == tim.Unknown && !withID && r.Attempts == 1:
 					default:
-						t.Errorf("record %d: got %s, stands %v", i, short(r), stands)
+						t.Errorf("record %d: got %s, exists %v", i, short(r), exists)
 					}
 				}
 			})
@@ -115,7 +115,7 @@ func TestManyLostAnswersMakeNothingTwice(t *testing.T) {
 	}
 }
 
-func TestRefusedDialIsNotSentAndNeverUnknown(t *testing.T) {
+func TestDial_RefusedIsNeverUnknown(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -127,17 +127,17 @@ func TestRefusedDialIsNotSentAndNeverUnknown(t *testing.T) {
 			t.Parallel()
 			c := newClient(t, nil, maxAttempts(2), func(cfg *tim.Config) { cfg.Endpoint = "http://" + l.Addr().String() })
 			got := c.ImportGroup(t.Context(), record(id, "n")).Wait()
-			if want := `undone "" code 0 attempts 2`; short(got) != want {
+			if want := `incomplete "" code 0 attempts 2`; short(got) != want {
 				t.Errorf("got %s %q, want %s", short(got), got.Message, want)
 			}
-			if s := c.Stopped(); s == nil || !strings.Contains(s.Reason, "connection refused") {
-				t.Errorf("got stop %+v", s)
+			if s := c.Fatal(); s == nil || !strings.Contains(s.Reason, "connection refused") {
+				t.Errorf("got fatal error %+v", s)
 			}
 		})
 	}
 }
 
-func TestRefusedDialIsRetriedAlsoWithoutAGroupID(t *testing.T) {
+func TestDial_RefusedIsRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService()
 		dials := 0
@@ -154,8 +154,8 @@ func TestRefusedDialIsRetriedAlsoWithoutAGroupID(t *testing.T) {
 	})
 }
 
-// A transport that says nothing about connections cannot prove that nothing was sent.
-func TestErrorOfATransportThatTracesNothingIsUnknown(t *testing.T) {
+// Without a trace of the connection nothing proves that no byte was sent.
+func TestTransport_ErrorWithoutTraceIsUnknown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newClient(t, transport(func(*http.Request) (*http.Response, error) { return nil, errors.New("broken") }))
 		got := c.ImportGroup(t.Context(), record("", "n")).Wait()
@@ -165,7 +165,7 @@ func TestErrorOfATransportThatTracesNothingIsUnknown(t *testing.T) {
 	})
 }
 
-func TestConnectionThatWasClosedWhileIdleCostsNoRecord(t *testing.T) {
+func TestConnection_ClosedWhileIdle(t *testing.T) {
 	t.Parallel()
 	s := newService()
 	srv := httptest.NewServer(s)
@@ -177,19 +177,19 @@ func TestConnectionThatWasClosedWhileIdleCostsNoRecord(t *testing.T) {
 			t.Errorf("got %s %q", short(got), got.Message)
 		}
 		srv.CloseClientConnections()
-		time.Sleep(5 * time.Millisecond) // the transport reads the end of the connection on its own
+		time.Sleep(5 * time.Millisecond) // the transport notices the closed connection
 	}
 }
 
-func TestServiceThatIsDownStopsTheClientAndBlamesNoRecord(t *testing.T) {
+func TestOutage_IsFatal(t *testing.T) {
 	for _, test := range []struct {
 		name     string
 		fault    emulator.Fault
-		requests int // at most: those until the breaker opens, in flight, and the probes
+		requests int // limit: until the breaker opens, in flight, and the probes
 	}{
 		{"drops", emulator.DropBefore, 30},
 		{"hangs", emulator.Hang, 110},
-		{"is a proxy without a service", emulator.BadGateway, 30},
+		{"proxy without a service", emulator.BadGateway, 30},
 	} {
 		for _, withID := range []bool{true, false} {
 			t.Run(fmt.Sprint(test.name, ", GroupId ", withID), func(t *testing.T) {
@@ -200,15 +200,15 @@ func TestServiceThatIsDownStopsTheClientAndBlamesNoRecord(t *testing.T) {
 					results := importAll(t.Context(), c, records(1000, withID))
 					sent := s.Stats().Requests
 					if sent > test.requests {
-						t.Errorf("got %d requests, want %d at most", sent, test.requests)
+						t.Errorf("got %d requests, want at most %d", sent, test.requests)
 					}
 					ends := countEnds(results)
 					unknown := ends["unknown"]
-					if ends["undone"]+unknown != len(results) || withID && unknown > 0 || unknown > sent {
+					if ends["incomplete"]+unknown != len(results) || withID && unknown > 0 || unknown > sent {
 						t.Errorf("got %v of %d requests", ends, sent)
 					}
-					if stop := c.Stopped(); stop == nil || stop.Code != 0 || !strings.Contains(stop.Reason, "check TIM_ENDPOINT") {
-						t.Errorf("got stop %+v", stop)
+					if stop := c.Fatal(); stop == nil || stop.Code != 0 || !strings.Contains(stop.Reason, "check TIM_ENDPOINT") {
+						t.Errorf("got fatal error %+v", stop)
 					}
 				})
 			})
@@ -216,39 +216,39 @@ func TestServiceThatIsDownStopsTheClientAndBlamesNoRecord(t *testing.T) {
 	}
 }
 
-func TestServiceThatComesBackGetsAllRecords(t *testing.T) {
+func TestOutage_Recovery(t *testing.T) {
 	for _, r := range []float64{1, testRate} {
 		for _, test := range losses {
 			t.Run(fmt.Sprint(test.name, " at ", r), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					s := newService()
-					back := time.Now().Add(20 * time.Second)
+					end := time.Now().Add(20 * time.Second)
 					s.Faults.Plan = func(emulator.Request) emulator.Fault {
-						if time.Now().Before(back) {
+						if time.Now().Before(end) {
 							return test.fault
 						}
 						return emulator.None
 					}
 					results := importAll(t.Context(), newClient(t, s, rate(r)), records(int(r)+9, true))
 					ends := countEnds(results)
-					// Codes are answers: without a breaker, a call uses up its attempts in less than the time.
+					// Responses with codes do not open the breaker: a call uses up its attempts during the outage.
 					if failed := ends["failed"]; failed > 0 && test.code == 0 {
 						t.Errorf("got %v", ends)
 					}
-					if got := ends["imported"] + ends["standing"] + ends["failed"]; got != len(results) {
+					if got := ends["imported"] + ends["exists"] + ends["failed"]; got != len(results) {
 						t.Errorf("got %v", ends)
 					}
-					if got := mostAttempts(results); got > 6 {
+					if got := maxAttemptsOf(results); got > 6 {
 						t.Errorf("got %d attempts", got)
 					}
-					noneTwice(t, s)
+					checkNoDuplicates(t, s)
 				})
 			})
 		}
 	}
 }
 
-func TestRecordThatTheServiceNeverAnswersFailsAlone(t *testing.T) {
+func TestOutage_OfOneRecord(t *testing.T) {
 	poison := func(r emulator.Request) emulator.Fault {
 		if r.Command == "import_group" && r.Name == "poison" {
 			return emulator.DropBefore
@@ -265,21 +265,21 @@ func TestRecordThatTheServiceNeverAnswersFailsAlone(t *testing.T) {
 				recs[0].Name = "poison"
 				results := importAll(t.Context(), c, recs)
 				want := `failed "" code 0 attempts 5`
-				if others == 0 { // one more, as it could have been an outage
+				if others == 0 { // one more, because it could have been an outage
 					want = `failed "" code 0 attempts 6`
 				}
 				if got := short(results[0]); got != want {
 					t.Errorf("got %s, want %s", got, want)
 				}
-				if got := countEnds(results)["imported"]; got != others || c.Stopped() != nil {
-					t.Errorf("got %v, stop %v", countEnds(results), c.Stopped())
+				if got := countEnds(results)["imported"]; got != others || c.Fatal() != nil {
+					t.Errorf("got %v; fatal: %v", countEnds(results), c.Fatal())
 				}
 			})
 		})
 	}
 }
 
-func TestEndOfTheContextStartsNothingAndWaitsForWhatIsUnderWay(t *testing.T) {
+func TestContext_EndWaitsForAttemptInFlight(t *testing.T) {
 	errEnd := errors.New("time is up")
 	for _, id := range []string{"g", ""} {
 		t.Run("GroupId "+id, func(t *testing.T) {
@@ -293,7 +293,8 @@ func TestEndOfTheContextStartsNothingAndWaitsForWhatIsUnderWay(t *testing.T) {
 				time.Sleep(time.Second)
 				cancel(errEnd)
 				late := c.ImportGroup(ctx, record("late", "late")).Wait()
-				if want := `undone "" code 0 attempts 0`; short(late) != want || late.Message != errEnd.Error() || time.Since(start) != time.Second {
+				want := `incomplete "" code 0 attempts 0`
+				if short(late) != want || late.Message != errEnd.Error() || time.Since(start) != time.Second {
 					t.Errorf("late: got %s %q after %v", short(late), late.Message, time.Since(start))
 				}
 				if got := call.Wait(); got.End != tim.Imported || time.Since(start) != 2*time.Second {
@@ -307,22 +308,22 @@ func TestEndOfTheContextStartsNothingAndWaitsForWhatIsUnderWay(t *testing.T) {
 	}
 }
 
-func TestGraceCutsOffWhatHangs(t *testing.T) {
+func TestDrainTimeout_HangingAttempt(t *testing.T) {
 	for _, test := range []struct {
 		id, want string
 	}{
-		{"g", `undone "" code 0 attempts 1`},
+		{"g", `incomplete "" code 0 attempts 1`},
 		{"", `unknown "" code 0 attempts 1`},
 	} {
 		for _, set := range []bool{true, false} {
-			t.Run(fmt.Sprintf("GroupId %s, SetGrace %v", test.id, set), func(t *testing.T) {
+			t.Run(fmt.Sprintf("GroupId %s, SetDrainTimeout %v", test.id, set), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					s := newService()
 					s.Faults = always(emulator.Hang)
-					c := newClient(t, s, func(cfg *tim.Config) { cfg.Grace = 3 * time.Second })
+					c := newClient(t, s, func(cfg *tim.Config) { cfg.DrainTimeout = 3 * time.Second })
 					want := 4 * time.Second
 					if set {
-						c.SetGrace(time.Second)
+						c.SetDrainTimeout(time.Second)
 						want = 2 * time.Second
 					}
 					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -338,17 +339,17 @@ func TestGraceCutsOffWhatHangs(t *testing.T) {
 	}
 }
 
-func TestEndOfTheContextEndsEveryWait(t *testing.T) {
+func TestContext_EndsEveryWait(t *testing.T) {
 	errEnd := errors.New("time is up")
 	for _, test := range []struct {
 		name string
 		plan emulator.Faults
 		rate float64
 	}{
-		{"for the service to answer", always(emulator.DropBefore), testRate},
-		{"for a slower rate", always(60007), testRate},
-		{"for a turn", emulator.Faults{}, 0.1},
-		{"for a place in flight", always(emulator.Hang), 1000},
+		{"for the breaker", always(emulator.DropBefore), testRate},
+		{"for the decreased rate", always(60007), testRate},
+		{"for a permit", emulator.Faults{}, 0.1},
+		{"for an in-flight slot", always(emulator.Hang), 1000},
 		{"for a look-up", emulator.Faults{Plan: func(r emulator.Request) emulator.Fault {
 			if r.Command == "import_group" {
 				return 10021
@@ -360,19 +361,19 @@ func TestEndOfTheContextEndsEveryWait(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newService()
 				s.Faults = test.plan
-				c := newClient(t, s, rate(test.rate), func(cfg *tim.Config) { cfg.Grace = time.Second })
+				c := newClient(t, s, rate(test.rate), func(cfg *tim.Config) { cfg.DrainTimeout = time.Second })
 				ctx, cancel := context.WithTimeoutCause(t.Context(), 5*time.Second, errEnd)
 				defer cancel()
 				start := time.Now()
 				results := importAll(ctx, c, records(1000, true))
 				if took := time.Since(start); took > 6*time.Second {
-					t.Errorf("got %v after the end, want the grace at most", took-5*time.Second)
+					t.Errorf("got %v after the end, want at most the drain timeout", took-5*time.Second)
 				}
-				if c.Stopped() != nil {
-					t.Errorf("got stop %v", c.Stopped())
+				if c.Fatal() != nil {
+					t.Errorf("got fatal error %v", c.Fatal())
 				}
 				ends := countEnds(results)
-				if ends["undone"]+ends["imported"] != len(results) || ends["undone"] < 900 {
+				if ends["incomplete"]+ends["imported"] != len(results) || ends["incomplete"] < 900 {
 					t.Errorf("got %v", ends)
 				}
 				if got, want := results[999].Message, errEnd.Error(); got != want {
@@ -383,21 +384,21 @@ func TestEndOfTheContextEndsEveryWait(t *testing.T) {
 	}
 }
 
-func TestOutageIsFoundOutBeforeThoseThatWaitAreSent(t *testing.T) {
+func TestBreaker_OpensBeforeWaitingCallsAreSent(t *testing.T) {
 	for _, withID := range []bool{true, false} {
 		t.Run(fmt.Sprint("GroupId ", withID), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newService()
-				back := time.Now().Add(20 * time.Second)
+				end := time.Now().Add(20 * time.Second)
 				inOutage := 0
 				s.Faults.Plan = func(r emulator.Request) emulator.Fault {
-					if time.Now().Before(back) {
+					if time.Now().Before(end) {
 						inOutage = r.Ordinal
 						return emulator.DropBefore
 					}
 					return emulator.None
 				}
-				c := newClient(t, s, rate(1)) // so that 16 wait for their turn while the tenth finds out
+				c := newClient(t, s, rate(1)) // so that 16 calls wait for permits when the breaker opens
 				results := make([]tim.Result, 60)
 				var calls sync.WaitGroup
 				for i, rec := range records(len(results), withID) {
@@ -405,7 +406,7 @@ func TestOutageIsFoundOutBeforeThoseThatWaitAreSent(t *testing.T) {
 				}
 				calls.Wait()
 				if inOutage > 16 { // 10 and the probes
-					t.Errorf("got %d requests in the outage, want 16 at most", inOutage)
+					t.Errorf("got %d requests in the outage, want at most 16", inOutage)
 				}
 				ends := countEnds(results)
 				if got := ends["imported"] + ends["unknown"]; got != len(results) || ends["unknown"] > inOutage {
@@ -416,15 +417,15 @@ func TestOutageIsFoundOutBeforeThoseThatWaitAreSent(t *testing.T) {
 	}
 }
 
-func TestProbeThatIsGivenUpIsLeftToTheNext(t *testing.T) {
+func TestBreaker_CanceledProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService()
 		s.Faults = first(10, emulator.DropBefore)
 		c := newClient(t, s, rate(0.1))
 		importAll(t.Context(), c, records(10, false)) // one attempt each
 		for range 3 {
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second) // in which its turn does not come
-			if got := c.ImportGroup(ctx, record("", "given up")).Wait(); got.End != tim.Undone {
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second) // less than the wait for a permit
+			if got := c.ImportGroup(ctx, record("", "canceled")).Wait(); got.End != tim.Incomplete {
 				t.Errorf("got %s", short(got))
 			}
 			cancel()
@@ -437,14 +438,14 @@ func TestProbeThatIsGivenUpIsLeftToTheNext(t *testing.T) {
 	})
 }
 
-func TestWaitThatIsGivenUpTakesNoPlace(t *testing.T) {
+func TestInFlightLimit_CanceledWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService()
 		c := newClient(t, s, rate(0.1))
 		c.ImportGroup(t.Context(), record("", "first")).Wait()
 		for range 50 {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-			c.ImportGroup(ctx, record("", "given up")).Wait()
+			c.ImportGroup(ctx, record("", "canceled")).Wait()
 			cancel()
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

@@ -19,7 +19,7 @@ import (
 	"groupimport/pkg/tim"
 )
 
-func TestThrottlingForAnHourCostsNoRecordAndNoAttempt(t *testing.T) {
+func TestThrottled_ForAnHour(t *testing.T) {
 	for _, code := range []emulator.Fault{60007, 60011, 60018, 60019, 429} {
 		t.Run(fmt.Sprint(int(code)), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -36,7 +36,7 @@ func TestThrottlingForAnHourCostsNoRecordAndNoAttempt(t *testing.T) {
 				p := pacer.New(testRate)
 				c := newClient(t, transport(func(r *http.Request) (*http.Response, error) {
 					if code == 429 && time.Now().Before(until) {
-						return respond(429, "slow down"), nil
+						return respond(429, "throttled"), nil
 					}
 					return s.RoundTrip(r)
 				}), func(cfg *tim.Config) { cfg.Pacer = p })
@@ -46,7 +46,7 @@ func TestThrottlingForAnHourCostsNoRecordAndNoAttempt(t *testing.T) {
 				}
 				time.Sleep(10 * time.Minute)
 				if got := p.Rate(); got > testRate/2 {
-					t.Errorf("got a rate of %v after ten minutes, want half of it at most", got)
+					t.Errorf("got a rate of %v after ten minutes, want at most half of it", got)
 				}
 				for i, call := range calls {
 					if got := call.Wait(); got.End != tim.Imported || got.Attempts != 1 {
@@ -54,18 +54,18 @@ func TestThrottlingForAnHourCostsNoRecordAndNoAttempt(t *testing.T) {
 					}
 				}
 				if got := c.Attempts(); got > 3700 {
-					t.Errorf("got %d requests, want one a second at most", got)
+					t.Errorf("got %d requests, want at most one a second", got)
 				}
 			})
 		})
 	}
 }
 
-func TestFrequencyCodeThatLastsIsTheDaysQuota(t *testing.T) {
+func TestThrottled_DailyQuota(t *testing.T) {
 	for _, test := range []struct {
-		name string
-		plan func(since time.Duration, r emulator.Request) emulator.Fault
-		stop bool
+		name  string
+		plan  func(since time.Duration, r emulator.Request) emulator.Fault
+		fatal bool
 	}{
 		{"for less than five minutes", func(since time.Duration, _ emulator.Request) emulator.Fault {
 			if since < 290*time.Second {
@@ -73,8 +73,8 @@ func TestFrequencyCodeThatLastsIsTheDaysQuota(t *testing.T) {
 			}
 			return emulator.None
 		}, false},
-		{"for ever", func(time.Duration, emulator.Request) emulator.Fault { return 10006 }, true},
-		{"for ever, while look-ups are answered", func(_ time.Duration, r emulator.Request) emulator.Fault {
+		{"forever", func(time.Duration, emulator.Request) emulator.Fault { return 10006 }, true},
+		{"forever, while look-ups are accepted", func(_ time.Duration, r emulator.Request) emulator.Fault {
 			switch {
 			case r.Command == "get_group_info":
 				return emulator.None
@@ -100,27 +100,27 @@ func TestFrequencyCodeThatLastsIsTheDaysQuota(t *testing.T) {
 				s.Faults.Plan = func(r emulator.Request) emulator.Fault { return test.plan(time.Since(start), r) }
 				c := newClient(t, s)
 				done := make(chan struct{})
-				go func() { // asks for what stands all the time, as an import does that meets its own groups
+				go func() { // imports an existing group all the time, like an import that is repeated
 					defer close(done)
-					for c.Stopped() == nil && time.Since(start) < 11*time.Minute {
+					for c.Fatal() == nil && time.Since(start) < 11*time.Minute {
 						c.ImportGroup(t.Context(), record("g0", "n")).Wait()
 						time.Sleep(time.Second)
 					}
 				}()
 				results := importAll(t.Context(), c, records(10, true))
 				<-done
-				stop := c.Stopped()
-				if (stop != nil) != test.stop {
-					t.Errorf("got stop %v, want %v", stop, test.stop)
+				err := c.Fatal()
+				if (err != nil) != test.fatal {
+					t.Errorf("got fatal error %v, want one: %v", err, test.fatal)
 				}
-				if !test.stop {
+				if !test.fatal {
 					return
 				}
-				if !strings.Contains(stop.Reason, "quota") || stop.Code != 10006 || time.Since(start) > 6*time.Minute {
-					t.Errorf("got stop %+v after %v", stop, time.Since(start))
+				if !strings.Contains(err.Reason, "quota") || err.Code != 10006 || time.Since(start) > 6*time.Minute {
+					t.Errorf("got fatal error %+v after %v", err, time.Since(start))
 				}
 				for i, r := range results[1:] {
-					if r.End != tim.Undone {
+					if r.End != tim.Incomplete {
 						t.Errorf("record %d: got %s", i+1, short(r))
 					}
 				}
@@ -140,8 +140,8 @@ func TestFrequencyCodesFarApartAreNotTheDaysQuota(t *testing.T) {
 			cancel()
 			time.Sleep(time.Hour)
 		}
-		if c.Stopped() != nil {
-			t.Errorf("got stop %v", c.Stopped())
+		if c.Fatal() != nil {
+			t.Errorf("got fatal error %v", c.Fatal())
 		}
 	})
 }
@@ -168,7 +168,7 @@ func TestStopEndsEveryWaitAtOnce(t *testing.T) {
 						mu.Lock()
 						defer mu.Unlock()
 						ends = append(ends, time.Now())
-						if got.End != tim.Undone {
+						if got.End != tim.Incomplete {
 							t.Errorf("got %s", short(got))
 						}
 					})
@@ -176,7 +176,7 @@ func TestStopEndsEveryWaitAtOnce(t *testing.T) {
 				calls.Wait()
 				slices.SortFunc(ends, time.Time.Compare)
 				if got := ends[len(ends)-1].Sub(ends[0]); got > s.Latency {
-					t.Errorf("got %v between the first end and the last, want %v at most", got, s.Latency)
+					t.Errorf("got %v between the first and the last end, want at most %v", got, s.Latency)
 				}
 			})
 		})
@@ -195,19 +195,19 @@ func TestNoSecondHoldsMoreAttemptsThanTheRate(t *testing.T) {
 		results := importAll(t.Context(), c, records(3000, true))
 		st := s.Stats()
 		if st.Throttled != 0 || st.BusiestSecond > 50 {
-			t.Errorf("got %d refused, %d in the busiest second", st.Throttled, st.BusiestSecond)
+			t.Errorf("got %d throttled, %d in the busiest second", st.Throttled, st.BusiestSecond)
 		}
 		if st.Requests < 3500 || st.Lookups == 0 || int64(st.Requests) != c.Attempts() {
 			t.Errorf("got %d requests, %d look-ups, %d attempts", st.Requests, st.Lookups, c.Attempts())
 		}
-		if ends := countEnds(results); ends["imported"]+ends["standing"] < 2950 {
+		if ends := countEnds(results); ends["imported"]+ends["exists"] < 2950 {
 			t.Errorf("got %v", ends)
 		}
-		noneTwice(t, s)
+		checkNoDuplicates(t, s)
 	})
 }
 
-func TestRateIsUsedWhateverTheLatency(t *testing.T) {
+func TestRate_UsedAtEveryLatency(t *testing.T) {
 	for _, latency := range []time.Duration{20 * time.Millisecond, 400 * time.Millisecond, 2500 * time.Millisecond} {
 		t.Run(latency.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -215,22 +215,22 @@ func TestRateIsUsedWhateverTheLatency(t *testing.T) {
 				s.Latency = latency
 				rec := &recorder{next: s}
 				c := newClient(t, rec)
-				importAll(t.Context(), c, records(200, true)) // until the latency is known
+				importAll(t.Context(), c, records(200, true)) // until the client knows the latency
 				start := time.Now()
 				results := importAll(t.Context(), c, records(2200, true)[200:])
 				took := time.Since(start) - latency
 				if got := float64(len(results)) / took.Seconds(); got < 0.99*testRate || got > testRate {
 					t.Errorf("got %v a second, want 0.99 to 1 times %v", got, testRate)
 				}
-				if got, want := rec.most, int(testRate*latency.Seconds())+1; got > want {
-					t.Errorf("got %d in flight, want %d at most", got, want)
+				if got, want := rec.maxInFlight, int(testRate*latency.Seconds())+1; got > want {
+					t.Errorf("got %d in flight, want at most %d", got, want)
 				}
 			})
 		})
 	}
 }
 
-func TestLittleIsLostWhenAFastServiceHangs(t *testing.T) {
+func TestInFlightLimit_FastServiceHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService()
 		c := newClient(t, s)
@@ -241,7 +241,7 @@ func TestLittleIsLostWhenAFastServiceHangs(t *testing.T) {
 		defer cancel()
 		importAll(ctx, c, records(2000, false)[1000:])
 		if got := s.Stats().Requests - before; got > 25 { // 190/s × 20 ms × 1.5 and 16 more
-			t.Errorf("got %d requests without an answer, want 25 at most", got)
+			t.Errorf("got %d requests without a response, want at most 25", got)
 		}
 	})
 }
@@ -254,7 +254,7 @@ func TestInFlightLimit_NeverExceeded(t *testing.T) {
 		want        int
 	}{
 		{"SCF allows 1,024 descriptors", 1000, 0, 900},
-		{"what the service's rate needs for 3 s", 200, 0, 616},
+		{"the need of the service's rate for 3 s", 200, 0, 616},
 		{"set by the caller", 1000, 128, 128},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -264,15 +264,15 @@ func TestInFlightLimit_NeverExceeded(t *testing.T) {
 				rec := &recorder{next: s}
 				c := newClient(t, rec, rate(test.rate), func(cfg *tim.Config) { cfg.MaxInFlight = test.maxInFlight })
 				importAll(t.Context(), c, records(3000, true))
-				if rec.most != test.want {
-					t.Errorf("got %d in flight, want %d", rec.most, test.want)
+				if rec.maxInFlight != test.want {
+					t.Errorf("got %d in flight, want %d", rec.maxInFlight, test.want)
 				}
 			})
 		})
 	}
 }
 
-func TestRefusedUserSigIsSignedAnew(t *testing.T) {
+func TestUserSig_Rejected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService()
 		s.Faults = first(1, 70001)
@@ -289,7 +289,7 @@ func TestRefusedUserSigIsSignedAnew(t *testing.T) {
 	})
 }
 
-func TestUserSigRevokedUnderManyCallsIsSignedAnewOnce(t *testing.T) {
+func TestUserSig_RevokedDuringManyCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService()
 		s.Latency = 500 * time.Millisecond
@@ -310,7 +310,7 @@ func TestUserSigRevokedUnderManyCallsIsSignedAnewOnce(t *testing.T) {
 	})
 }
 
-func TestUserSigIsMadeSeldomAndNeverExpires(t *testing.T) {
+func TestUserSig_Renewal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rec := &recorder{next: newService()}
 		c := newClient(t, rec)
@@ -326,8 +326,8 @@ func TestUserSigIsMadeSeldomAndNeverExpires(t *testing.T) {
 	})
 }
 
-// As http.Transport does when a connection that was kept alive turns out to be closed.
-func TestAttemptThatIsWrittenOnceMoreCountsWhenItIsWritten(t *testing.T) {
+// http.Transport writes a request again if a kept-alive connection turns out to be closed.
+func TestRate_RequestWrittenAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService()
 		s.Limit = 10
@@ -341,7 +341,7 @@ func TestAttemptThatIsWrittenOnceMoreCountsWhenItIsWritten(t *testing.T) {
 		}), rate(10))
 		results := importAll(t.Context(), c, records(100, true))
 		if got := s.Stats(); got.Throttled != 0 || countEnds(results)["imported"] != 100 {
-			t.Errorf("got %d refused, %v", got.Throttled, countEnds(results))
+			t.Errorf("got %d throttled, %v", got.Throttled, countEnds(results))
 		}
 	})
 }

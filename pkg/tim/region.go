@@ -7,11 +7,12 @@ import (
 	"strings"
 )
 
-// endpoints are the REST API's base URLs by region. An SDKAppID belongs to just one of them, and a
-// wrong one answers with codes like 60026 or 70020.
+// endpoints are the REST API's base URLs by region. An SDKAppID belongs to one region; another region responds with
+// codes like 60026 or 70020.
 //
-// The first five: tencentcloud.com/document/product/1047/34967, 2022-07-06 (India is gone from its
-// newer versions). The others: newer versions of the same page, 2023 to 2025-11.
+// The first five are from tencentcloud.com/document/product/1047/34967, 2022-07-06; its newer versions lack India. The
+// others are from newer versions of the same page, 2023 to 2025-11. The Saudi Arabian region is missing: no document of
+// the vendor names its hosts, and a request carries a UserSig. An app there needs TIM_ENDPOINT.
 var endpoints = map[string]string{
 	"china":         "https://console.tim.qq.com",
 	"singapore":     "https://adminapisgp.im.qcloud.com",
@@ -23,11 +24,8 @@ var endpoints = map[string]string{
 	"tokyo":         "https://adminapijpn.im.qcloud.com",
 }
 
-// The Saudi Arabian region is left out: no text of the vendor names its hosts, and a request carries a UserSig. Whoever
-// has an app there sets the endpoint.
-
 // backups are the base URLs that serve a region when its own host cannot be reached ("RESTful API overview",
-// tencentcloud.com/document/product/1047/34620). Tokyo's is left out: no text of the vendor names it.
+// tencentcloud.com/document/product/1047/34620). Tokyo has none: no document of the vendor names one.
 var backups = map[string]string{
 	"china":         "https://adminapi.my-imcloud.com",
 	"singapore":     "https://adminapisgp.my-imcloud.com",
@@ -38,8 +36,8 @@ var backups = map[string]string{
 	"jakarta":       "https://adminapiidn.my-imcloud.com",
 }
 
-// Backup returns the base URL of a region's backup host, without a slash at its end, or "" if it has none. endpoint is
-// the region's base URL as [Endpoint] returns it; any other has no backup.
+// Backup returns the base URL of a region's backup host, without a slash at its end, "" if there is none. endpoint is
+// the region's base URL as [Endpoint] returns it. Other endpoints have no backup.
 func Backup(endpoint string) string {
 	for region, url := range endpoints {
 		if url == endpoint {

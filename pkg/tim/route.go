@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// A host is one of the two that serve a region.
+// A host is one of the two hosts of a region.
 type host int
 
 const (
@@ -18,15 +18,15 @@ func (h host) other() host { return backupHost - h }
 // backupTime is how long the backup host is used before one attempt tries the main host again.
 const backupTime = 5 * time.Minute
 
-// A route chooses the host of an attempt. It leaves a host only when no connection to it comes about, so that no
-// request that may have been received is repeated because of it.
+// A route chooses the host of an attempt. It leaves a host only if connecting fails, so that it never repeats a request
+// that may have been received.
 type route struct {
-	hasBackup bool // or all goes to the main host
+	hasBackup bool // otherwise all requests go to the main host
 
 	mu      sync.Mutex
 	current host
 	again   time.Time // when one attempt tries the main host again, while current is the backup host
-	last    host      // that was reached
+	last    host      // the host that was reached last
 }
 
 // pick returns the host of the next attempt.
@@ -34,13 +34,13 @@ func (r *route) pick() host {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.current == backupHost && !time.Now().Before(r.again) {
-		r.again = time.Now().Add(backupTime) // the others wait for how this one ends
+		r.again = time.Now().Add(backupTime) // other attempts wait for the result of this one
 		return mainHost
 	}
 	return r.current
 }
 
-// failed notes that no connection to h comes about, and reports whether the other host is worth a try.
+// failed records that connecting to h failed, and reports whether to try the other host.
 func (r *route) failed(h host) bool {
 	if !r.hasBackup {
 		return false
@@ -51,7 +51,7 @@ func (r *route) failed(h host) bool {
 	return true
 }
 
-// reached notes that h was sent a request, and reports whether the one before it went to the other host.
+// reached records a request to h, and reports whether the previous request went to the other host.
 func (r *route) reached(h host) (changed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

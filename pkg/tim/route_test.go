@@ -21,7 +21,7 @@ import (
 	"groupimport/pkg/tim"
 )
 
-// closedPort returns the base URL of a port where nobody listens.
+// closedPort returns the base URL of a port without a listener.
 func closedPort(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -41,7 +41,7 @@ func dialer(f func(ctx context.Context, network, addr string) (net.Conn, error))
 	return &http.Transport{DialContext: f, MaxIdleConnsPerHost: 10}
 }
 
-func TestBackup_HostsAreTheVendors(t *testing.T) {
+func TestBackup_Hosts(t *testing.T) {
 	want := map[string]string{
 		"china":         "https://adminapi.my-imcloud.com",
 		"singapore":     "https://adminapisgp.my-imcloud.com",
@@ -50,7 +50,7 @@ func TestBackup_HostsAreTheVendors(t *testing.T) {
 		"india":         "https://adminapiind.my-imcloud.com",
 		"siliconvalley": "https://adminapiusa.my-imcloud.com",
 		"jakarta":       "https://adminapiidn.my-imcloud.com",
-		"tokyo":         "", // no text of the vendor names one
+		"tokyo":         "", // no document of the vendor names one
 	}
 	for _, region := range tim.Regions() {
 		main, err := tim.Endpoint(region)
@@ -61,16 +61,23 @@ func TestBackup_HostsAreTheVendors(t *testing.T) {
 	if got := tim.Backup("https://proxy.example"); got != "" {
 		t.Errorf("another endpoint: got %q, want none", got)
 	}
-	if _, err := tim.New(tim.Config{Endpoint: "https://im.example", Backup: "ftp://u:hush@im.example", Rate: 1}); err == nil ||
-		!strings.HasPrefix(err.Error(), "backup: ") || strings.Contains(err.Error(), "hush") {
+	_, err := tim.New(tim.Config{Endpoint: "https://im.example", Backup: "ftp://u:hush@im.example", Rate: 1})
+	if err == nil || !strings.HasPrefix(err.Error(), "backup: ") || strings.Contains(err.Error(), "hush") {
 		t.Errorf("got %v", err)
 	}
 }
 
-func TestBackup_IsUsedWhenTheMainHostCannotBeConnectedTo(t *testing.T) {
+func TestBackup_MainHostUnreachable(t *testing.T) {
 	t.Parallel()
-	tlsMain := httptest.NewTLSServer(newService()) // whose certificate nobody trusts
+	tlsMain := httptest.NewTLSServer(newService()) // its certificate is not trusted
 	t.Cleanup(tlsMain.Close)
+	unresolved := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if strings.HasPrefix(addr, "main.example") {
+			err := &net.DNSError{Err: "no such host", Name: addr, IsNotFound: true}
+			return nil, &net.OpError{Op: "dial", Net: network, Err: err}
+		}
+		return new(net.Dialer).DialContext(ctx, network, addr)
+	}
 	for _, test := range []struct {
 		name      string
 		main      string
@@ -78,12 +85,7 @@ func TestBackup_IsUsedWhenTheMainHostCannotBeConnectedTo(t *testing.T) {
 	}{
 		{"its port is closed", closedPort(t), nil},
 		{"its certificate is not trusted", tlsMain.URL, nil},
-		{"its name does not resolve", "http://main.example", dialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
-			if strings.HasPrefix(addr, "main.example") {
-				return nil, &net.OpError{Op: "dial", Net: network, Err: &net.DNSError{Err: "no such host", Name: addr, IsNotFound: true}}
-			}
-			return new(net.Dialer).DialContext(ctx, network, addr)
-		})},
+		{"its name does not resolve", "http://main.example", dialer(unresolved)},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -97,7 +99,7 @@ func TestBackup_IsUsedWhenTheMainHostCannotBeConnectedTo(t *testing.T) {
 			for i := range 20 {
 				got := c.ImportGroup(t.Context(), record("", fmt.Sprint(i))).Wait()
 				if got.End != tim.Imported || got.Attempts != 1 {
-					t.Errorf("got %s %q, want imported at once", short(got), got.Message)
+					t.Errorf("got %s %q, want imported by the first attempt", short(got), got.Message)
 				}
 			}
 			if got := s.Stats().Requests; got != 20 || len(s.Names()) != 20 {
@@ -110,9 +112,11 @@ func TestBackup_IsUsedWhenTheMainHostCannotBeConnectedTo(t *testing.T) {
 	}
 }
 
-func TestBackup_IsNeverUsedOnceARequestMayHaveBeenReceived(t *testing.T) {
+func TestBackup_UnusedAfterLostResponse(t *testing.T) {
 	t.Parallel()
-	for _, fault := range []emulator.Fault{emulator.DropBefore, emulator.DropAfter, emulator.BadGatewayAfter, emulator.Garbage, emulator.Forbidden} {
+	for _, fault := range []emulator.Fault{
+		emulator.DropBefore, emulator.DropAfter, emulator.BadGatewayAfter, emulator.Garbage, emulator.Forbidden,
+	} {
 		t.Run(fmt.Sprint(int(fault)), func(t *testing.T) {
 			t.Parallel()
 			main, second := newService(), newService()
@@ -131,23 +135,23 @@ func TestBackup_IsNeverUsedOnceARequestMayHaveBeenReceived(t *testing.T) {
 	}
 }
 
-func TestBackup_BothHostsDownStopsAsOneHostDoes(t *testing.T) {
+func TestBackup_BothHostsDown(t *testing.T) {
 	t.Parallel()
 	c := newClient(t, nil, maxAttempts(2), endpoint(closedPort(t)), backup(closedPort(t)))
 	got := c.ImportGroup(t.Context(), record("", "n")).Wait()
-	if want := `undone "" code 0 attempts 2`; short(got) != want {
+	if want := `incomplete "" code 0 attempts 2`; short(got) != want {
 		t.Errorf("got %s %q, want %s", short(got), got.Message, want)
 	}
-	if s := c.Stopped(); s == nil || strings.Count(s.Reason, "connection refused") != 2 {
-		t.Errorf("got stop %+v, want both hosts' errors", s)
+	if s := c.Fatal(); s == nil || strings.Count(s.Reason, "connection refused") != 2 {
+		t.Errorf("got fatal error %+v, want both hosts' errors", s)
 	}
 }
 
-// hosts is a transport in process that counts who was reached, and where some hosts cannot be.
+// hosts is an in-process transport with unreachable hosts. It counts the requests by host.
 type hosts struct {
 	service *emulator.Service
 	down    func(host string) bool
-	hang    bool // a host that is down lets a connection wait
+	hang    bool // connecting to a host that is down hangs instead of failing
 	dials   map[string]int
 }
 
@@ -162,21 +166,22 @@ func (h *hosts) RoundTrip(r *http.Request) (*http.Response, error) {
 	return nil, &net.OpError{Op: "dial", Net: "tcp", Err: io.ErrUnexpectedEOF}
 }
 
-func TestBackup_MainHostIsTriedAgainByOneAttemptEachFiveMinutes(t *testing.T) {
+func TestBackup_MainHostTriedEveryFiveMinutes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		begin := time.Now()
+		start := time.Now()
 		h := &hosts{service: newService(), dials: map[string]int{}, down: func(host string) bool {
-			return host == "main.example" && time.Since(begin) < 12*time.Minute
+			return host == "main.example" && time.Since(start) < 12*time.Minute
 		}}
 		c := newClient(t, h, endpoint("https://main.example"), backup("https://backup.example"))
-		for i := 0; time.Since(begin) < 30*time.Minute; i++ {
-			if got := c.ImportGroup(t.Context(), record("", fmt.Sprint(i))).Wait(); got.End != tim.Imported || got.Attempts != 1 {
-				t.Fatalf("after %v: got %s %q", time.Since(begin), short(got), got.Message)
+		for i := 0; time.Since(start) < 30*time.Minute; i++ {
+			got := c.ImportGroup(t.Context(), record("", fmt.Sprint(i))).Wait()
+			if got.End != tim.Imported || got.Attempts != 1 {
+				t.Fatalf("after %v: got %s %q", time.Since(start), short(got), got.Message)
 			}
-			switch since := time.Since(begin); {
+			switch since := time.Since(start); {
 			case since < 12*time.Minute:
-				if got, most := h.dials["main.example"], 1+int(since/(5*time.Minute)); got > most {
-					t.Fatalf("after %v: got %d attempts at the main host, want %d at most", since, got, most)
+				if got, limit := h.dials["main.example"], 1+int(since/(5*time.Minute)); got > limit {
+					t.Fatalf("after %v: got %d attempts at the main host, want at most %d", since, got, limit)
 				}
 			case since > 16*time.Minute && h.dials["main.example"] < 2:
 				t.Fatalf("after %v: got no attempt at the main host", since)
@@ -189,9 +194,10 @@ func TestBackup_MainHostIsTriedAgainByOneAttemptEachFiveMinutes(t *testing.T) {
 	})
 }
 
-func TestBackup_MainHostThatSwallowsConnectionsCostsOneAttempt(t *testing.T) {
+func TestBackup_MainHostHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &hosts{service: newService(), dials: map[string]int{}, hang: true, down: func(host string) bool { return host == "main.example" }}
+		h := &hosts{service: newService(), dials: map[string]int{}, hang: true}
+		h.down = func(host string) bool { return host == "main.example" }
 		c := newClient(t, h, endpoint("https://main.example"), backup("https://backup.example"))
 		got := c.ImportGroup(t.Context(), record("", "n")).Wait()
 		if got.End != tim.Imported || got.Attempts != 2 {
@@ -200,8 +206,8 @@ func TestBackup_MainHostThatSwallowsConnectionsCostsOneAttempt(t *testing.T) {
 	})
 }
 
-// A frozenConn is the client's end of a connection whose process is frozen: nothing reads that the service has closed
-// it. The first write after the thaw goes into the socket's buffer, and only then the end is read.
+// A frozenConn is the client's end of a connection while its process is frozen: nothing notices that the service closed
+// the connection. After the freeze, the first write goes into the socket's buffer before a read finds the end.
 type frozenConn struct {
 	net.Conn
 	frozen atomic.Bool
@@ -230,8 +236,8 @@ func (c *frozenConn) Close() error {
 	return c.Conn.Close()
 }
 
-// answer lets s answer the requests that come through a connection.
-func answer(s *emulator.Service, conn net.Conn) {
+// serveConn lets s serve the requests of a connection.
+func serveConn(s *emulator.Service, conn net.Conn) {
 	r := bufio.NewReader(conn)
 	for {
 		req, err := http.ReadRequest(r)
@@ -250,12 +256,12 @@ func answer(s *emulator.Service, conn net.Conn) {
 	}
 }
 
-func TestIdleConnections_AreNotUsedAfterAFreeze(t *testing.T) {
+func TestConnection_IdleAfterFreeze(t *testing.T) {
 	for _, test := range []struct {
-		name  string
-		pause time.Duration
-		ends  bool // the service closes the connection meanwhile
-		dials int
+		name   string
+		pause  time.Duration
+		closed bool // the service closes the connection meanwhile
+		dials  int
 	}{
 		{"frozen for a minute", time.Minute, true, 2},
 		{"frozen for six seconds", 6 * time.Second, true, 2},
@@ -269,17 +275,17 @@ func TestIdleConnections_AreNotUsedAfterAFreeze(t *testing.T) {
 					var far []net.Conn
 					transport := dialer(func(context.Context, string, string) (net.Conn, error) {
 						near, service := net.Pipe()
-						go answer(s, service)
+						go serveConn(s, service)
 						conns = append(conns, &frozenConn{Conn: near, thawed: make(chan struct{})})
 						far = append(far, service)
 						return conns[len(conns)-1], nil
 					})
-					transport.IdleConnTimeout = 0 // whose timer does not run while frozen
+					transport.IdleConnTimeout = 0 // its timer does not run during a freeze
 					c := newClient(t, transport, endpoint("http://im.example"))
 					if got := c.ImportGroup(t.Context(), record(id, "before")).Wait(); got.End != tim.Imported {
 						t.Fatalf("got %s %q", short(got), got.Message)
 					}
-					if test.ends {
+					if test.closed {
 						conns[0].frozen.Store(true)
 						_ = far[0].Close()
 					}

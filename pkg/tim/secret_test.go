@@ -22,7 +22,7 @@ import (
 	"groupimport/pkg/tim"
 )
 
-// A sink collects all that a person could get to see, and what must not be in it.
+// A sink collects all output, and the secrets that must not be in it.
 type sink struct {
 	mu      sync.Mutex
 	text    bytes.Buffer
@@ -35,7 +35,7 @@ func (s *sink) Write(p []byte) (int, error) {
 	return s.text.Write(p)
 }
 
-// hush notes the UserSig of a request, in the forms in which a program may quote it.
+// hush adds the UserSig of a request to the secrets, in the forms in which a program may quote it.
 func (s *sink) hush(r *http.Request) string {
 	sig := r.URL.Query().Get("usersig")
 	s.mu.Lock()
@@ -44,26 +44,26 @@ func (s *sink) hush(r *http.Request) string {
 	return sig
 }
 
-// check looks for secrets, and also for pieces of them that are long enough to tell something.
+// check looks for secrets and for parts of secrets.
 func (s *sink) check(t *testing.T) {
 	t.Helper()
-	const piece = 20
+	const part = 20
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	text := s.text.String()
 	if len(s.secrets) == 0 || text == "" {
-		t.Error("got nothing to look for, or nothing to look at")
+		t.Error("got no secrets or no output")
 	}
 	for _, secret := range append(s.secrets, testKey) {
-		for i := range len(secret) - piece {
-			if strings.Contains(text, secret[i:i+piece]) {
-				t.Fatalf("got %q in %s", secret[i:i+piece], text)
+		for i := range len(secret) - part {
+			if strings.Contains(text, secret[i:i+part]) {
+				t.Fatalf("got %q in %s", secret[i:i+part], text)
 			}
 		}
 	}
 }
 
-func TestSecretsAreInNoErrorNoMessageAndNoLogLine(t *testing.T) {
+func TestSecrets_NeverInErrorsMessagesLogs(t *testing.T) {
 	t.Parallel()
 	ok := func(info string) string {
 		return `{"ActionStatus":"OK","ErrorCode":0,"ErrorInfo":` + strconv.Quote(info) + `}`
@@ -107,7 +107,7 @@ func TestSecretsAreInNoErrorNoMessageAndNoLogLine(t *testing.T) {
 		"page that quotes the UserSig at its cut": func(_ *http.Request, sig string) (*http.Response, error) {
 			return respond(200, strings.Repeat("x", 150)+sig), nil
 		},
-		"JSON that is no answer": func(_ *http.Request, sig string) (*http.Response, error) {
+		"JSON without the fields of a response": func(_ *http.Request, sig string) (*http.Response, error) {
 			return respond(200, `{"usersig":"`+sig[:100]+`"}`), nil
 		},
 		"bad gateway": func(r *http.Request, _ string) (*http.Response, error) {
@@ -129,7 +129,7 @@ func TestSecretsAreInNoErrorNoMessageAndNoLogLine(t *testing.T) {
 			resp.Body = io.NopCloser(readFunc(func([]byte) (int, error) { return 0, errors.New("read " + requestURL(r)) }))
 			return resp, nil
 		},
-		"standing group that quotes the URL": func(r *http.Request, _ string) (*http.Response, error) {
+		"existing group that quotes the URL": func(r *http.Request, _ string) (*http.Response, error) {
 			if strings.HasSuffix(r.URL.Path, "import_group") {
 				return respond(200, fail(10021, requestURL(r))), nil
 			}
@@ -145,20 +145,22 @@ func TestSecretsAreInNoErrorNoMessageAndNoLogLine(t *testing.T) {
 	}
 	for _, code := range []int{10002, 10004, 10006, 10021, 60007, 70001, 70009} {
 		rows[fmt.Sprint("code ", code)] = func(r *http.Request, _ string) (*http.Response, error) {
-			return respond(200, fail(code, "refused: "+requestURL(r))), nil
+			return respond(200, fail(code, "rejected: "+requestURL(r))), nil
 		}
 	}
-	for name, answer := range rows {
+	for name, respondTo := range rows {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				out := &sink{}
-				see(t, out, transport(func(r *http.Request) (*http.Response, error) { return answer(r, out.hush(r)) }), "https://im.example")
+				see(t, out, transport(func(r *http.Request) (*http.Response, error) {
+					return respondTo(r, out.hush(r))
+				}), "https://im.example")
 				out.check(t)
 			})
 		})
 	}
 
-	// The real transport, with each way in which a server can fail it.
+	// The real transport, with every way in which a server can fail.
 	dead, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -171,7 +173,7 @@ func TestSecretsAreInNoErrorNoMessageAndNoLogLine(t *testing.T) {
 				_ = conn.Close()
 			}
 		},
-		"answer that is no HTTP": func(w http.ResponseWriter, r *http.Request) {
+		"response that is not HTTP": func(w http.ResponseWriter, r *http.Request) {
 			conn, _, err := http.NewResponseController(w).Hijack()
 			if err == nil {
 				_, _ = io.WriteString(conn, "SSH-2.0-"+r.URL.String()+"\r\n")
@@ -202,26 +204,27 @@ func TestSecretsAreInNoErrorNoMessageAndNoLogLine(t *testing.T) {
 	for _, endpoint := range []string{"http://" + dead.Addr().String(), "http://127.0.0.1:99999"} {
 		t.Run("endpoint "+endpoint, func(t *testing.T) {
 			t.Parallel()
-			out := &sink{secrets: []string{"&usersig="}} // no server sees it
+			out := &sink{secrets: []string{"&usersig="}} // no server receives a request
 			see(t, out, nil, endpoint)
 			out.check(t)
 		})
 	}
 }
 
-// see drives a client through its errors and writes down all that it says.
+// see drives a client into an error and writes all its output to out.
 func see(t *testing.T, out *sink, transport http.RoundTripper, endpoint string) {
 	t.Helper()
 	cfg := tim.Config{
 		SDKAppID: testApp, Admin: "administrator", SecretKey: testKey, Endpoint: endpoint, Pacer: pacer.New(1000), Rate: 1000,
-		MaxAttempts: 1, Transport: transport, Log: slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		MaxAttempts: 1, Transport: transport,
+		Log: slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	c, err := tim.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond) // some codes never end
+	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond) // throttling codes are retried forever
 	defer cancel()
 	for _, id := range []string{"g", ""} {
 		r := c.ImportGroup(ctx, record(id, "n")).Wait()
@@ -232,9 +235,10 @@ func see(t *testing.T, out *sink, transport http.RoundTripper, endpoint string) 
 	for e := err; e != nil; e = errors.Unwrap(e) {
 		fmt.Fprintf(out, "%#v\n", e)
 	}
-	fmt.Fprintf(out, "%+v %v\n", c.Stopped(), c.Stopped())
+	fmt.Fprintf(out, "%+v %v\n", c.Fatal(), c.Fatal())
 	fmt.Fprintf(out, "%v %+v %#v %v %+v %#v\n", c, c, c, cfg, cfg, &cfg)
 	cfg.Log.DebugContext(ctx, "all", "config", cfg, "pointer", &cfg, "client", c)
-	cfg.Log, cfg.Transport = nil, nil // neither has a JSON
-	slog.New(slog.NewJSONHandler(out, nil)).InfoContext(ctx, "all", "config", cfg, "nested", struct{ C tim.Config }{C: cfg})
+	cfg.Log, cfg.Transport = nil, nil // neither has a JSON form
+	nested := struct{ C tim.Config }{cfg}
+	slog.New(slog.NewJSONHandler(out, nil)).InfoContext(ctx, "all", "config", cfg, "nested", nested)
 }

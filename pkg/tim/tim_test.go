@@ -22,12 +22,12 @@ const (
 	testRate = 190
 )
 
-// newService returns an emulator that needs 20 ms an answer.
+// newService returns an emulator with a latency of 20 ms.
 func newService() *emulator.Service {
 	return &emulator.Service{SDKAppID: testApp, Key: testKey, Latency: 20 * time.Millisecond}
 }
 
-// newClient returns a client of what transport reaches, at testRate unless tune changes it.
+// newClient returns a client with this transport, at testRate unless tune changes it.
 func newClient(t *testing.T, transport http.RoundTripper, tune ...func(*tim.Config)) *tim.Client {
 	t.Helper()
 	cfg := tim.Config{
@@ -48,7 +48,7 @@ func newClient(t *testing.T, transport http.RoundTripper, tune ...func(*tim.Conf
 	return c
 }
 
-// record returns one whose name is as unique as id, or as name if id is empty.
+// record returns a record.
 func record(id, name string) *group.Record {
 	return &group.Record{GroupID: id, Type: group.Public, Name: name, OwnerAccount: "leckie", CreateTime: 1448357837}
 }
@@ -64,7 +64,7 @@ func records(n int, withID bool) []*group.Record {
 	return recs
 }
 
-// importAll starts a call for each record, one after another, and waits for all.
+// importAll starts a call for each record, one after another, and waits for all results.
 func importAll(ctx context.Context, c *tim.Client, recs []*group.Record) []tim.Result {
 	calls := make([]*tim.Call, len(recs))
 	for i, rec := range recs {
@@ -78,11 +78,11 @@ func importAll(ctx context.Context, c *tim.Client, recs []*group.Record) []tim.R
 }
 
 var endNames = map[tim.End]string{
-	tim.Undone: "undone", tim.Imported: "imported", tim.Standing: "standing",
+	tim.Incomplete: "incomplete", tim.Imported: "imported", tim.Exists: "exists",
 	tim.Rejected: "rejected", tim.Failed: "failed", tim.Unknown: "unknown",
 }
 
-// short says what can be compared of a result.
+// short formats the fields of a result that a test compares.
 func short(r tim.Result) string {
 	return fmt.Sprintf("%s %q code %d attempts %d", endNames[r.End], r.GroupID, r.Code, r.Attempts)
 }
@@ -95,16 +95,16 @@ func countEnds(results []tim.Result) map[string]int {
 	return ends
 }
 
-func mostAttempts(results []tim.Result) int {
-	most := 0
+func maxAttemptsOf(results []tim.Result) int {
+	n := 0
 	for _, r := range results {
-		most = max(most, r.Attempts)
+		n = max(n, r.Attempts)
 	}
-	return most
+	return n
 }
 
-// noneTwice checks that no name stands for more than one group.
-func noneTwice(t *testing.T, s *emulator.Service) {
+// checkNoDuplicates checks that no two groups have the same name.
+func checkNoDuplicates(t *testing.T, s *emulator.Service) {
 	t.Helper()
 	for name, n := range s.Names() {
 		if n > 1 {
@@ -113,7 +113,7 @@ func noneTwice(t *testing.T, s *emulator.Service) {
 	}
 }
 
-// A transport is a fake service in a function.
+// A transport is a fake service as a function.
 type transport func(*http.Request) (*http.Response, error)
 
 func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
@@ -122,15 +122,15 @@ func respond(status int, body string) *http.Response {
 	return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(body)), Header: http.Header{}}
 }
 
-// A recorder keeps what is sent through it.
+// A recorder records the requests that it passes on.
 type recorder struct {
 	next http.RoundTripper
 
-	mu       sync.Mutex
-	sigs     []string // each once, in the order in which they came
-	sent     []sent
-	inFlight int
-	most     int // in flight at once
+	mu          sync.Mutex
+	sigs        []string // without repetitions, in order
+	sent        []sent
+	inFlight    int
+	maxInFlight int // at the same time
 }
 
 type sent struct {
@@ -144,7 +144,7 @@ func (rec *recorder) RoundTrip(r *http.Request) (*http.Response, error) {
 	sig := r.URL.Query().Get("usersig")
 	rec.sent = append(rec.sent, sent{time.Now(), r.URL.Path, sig})
 	rec.inFlight++
-	rec.most = max(rec.most, rec.inFlight)
+	rec.maxInFlight = max(rec.maxInFlight, rec.inFlight)
 	known := false
 	for _, s := range rec.sigs {
 		known = known || s == sig
@@ -165,7 +165,7 @@ func always(f emulator.Fault) emulator.Faults {
 	return emulator.Faults{Plan: func(emulator.Request) emulator.Fault { return f }}
 }
 
-// imports lets f happen to all of import_group.
+// imports plans f for all requests of import_group.
 func imports(f emulator.Fault) emulator.Faults {
 	return emulator.Faults{Plan: func(r emulator.Request) emulator.Fault {
 		if r.Command == "import_group" {
@@ -175,7 +175,7 @@ func imports(f emulator.Fault) emulator.Faults {
 	}}
 }
 
-// first lets f happen to the first n requests.
+// first plans f for the first n requests.
 func first(n int, f emulator.Fault) emulator.Faults {
 	return emulator.Faults{Plan: func(r emulator.Request) emulator.Fault {
 		if r.Ordinal <= n {

@@ -22,7 +22,7 @@ import (
 	"groupimport/pkg/tim"
 )
 
-func TestEndpointsAreTheVendorsHosts(t *testing.T) {
+func TestEndpoint_Hosts(t *testing.T) {
 	want := map[string]string{
 		"china":         "https://console.tim.qq.com",
 		"singapore":     "https://adminapisgp.im.qcloud.com",
@@ -41,12 +41,13 @@ func TestEndpointsAreTheVendorsHosts(t *testing.T) {
 	if got := tim.Regions(); len(got) != len(want) || !slices.IsSorted(got) {
 		t.Errorf("got %v", got)
 	}
-	if _, err := tim.Endpoint("China"); err == nil || !strings.Contains(err.Error(), `"China" is not one of china, frankfurt`) {
+	_, err := tim.Endpoint("China")
+	if err == nil || !strings.Contains(err.Error(), `"China" is not one of china, frankfurt`) {
 		t.Errorf("got %v", err)
 	}
 }
 
-func TestEndpointMustBeABaseURL(t *testing.T) {
+func TestNew_InvalidEndpoints(t *testing.T) {
 	for _, endpoint := range []string{
 		"", "im.example", "im.example:443", "ftp://im.example", "https://", "https:/im.example", "https://u:hush@im.example",
 		"https://im.example?x=1", "https://u:hush@im .example", "https://u:hush@im.example:port",
@@ -58,13 +59,13 @@ func TestEndpointMustBeABaseURL(t *testing.T) {
 	}
 }
 
-// wire is what a request was on the wire.
+// A wire is a request as received.
 type wire struct {
 	method, path, proto, contentType, body string
 	query                                  url.Values
 }
 
-// serve answers all with OK, or that the GroupId is in use, and says what was asked.
+// serve starts a server that responds OK, to import_group with code if it is not 0. It returns the received requests.
 func serve(t *testing.T, code int) (*httptest.Server, func() []wire) {
 	t.Helper()
 	var mu sync.Mutex
@@ -82,7 +83,8 @@ func serve(t *testing.T, code int) (*httptest.Server, func() []wire) {
 			fmt.Fprintf(w, `{"ActionStatus":"FAIL","ErrorCode":%d,"ErrorInfo":""}`, code)
 			return
 		}
-		_, _ = io.WriteString(w, `{"ActionStatus":"OK","ErrorCode":0,"ErrorInfo":"","GroupId":"from the service","GroupInfo":[{"GroupId":"g\"1","Type":"Public","Name":"another"}]}`)
+		_, _ = io.WriteString(w, `{"ActionStatus":"OK","ErrorCode":0,"ErrorInfo":"","GroupId":"from the service",`+
+			`"GroupInfo":[{"GroupId":"g\"1","Type":"Public","Name":"another"}]}`)
 	}))
 	t.Cleanup(srv.Close)
 	return srv, func() []wire {
@@ -92,7 +94,7 @@ func serve(t *testing.T, code int) (*httptest.Server, func() []wire) {
 	}
 }
 
-func TestRequestsAreThoseOfTheDocument(t *testing.T) {
+func TestRequest_MatchesDocument(t *testing.T) {
 	t.Parallel()
 	const admin = `a b+c&d=e/f?g%20~"`
 	for _, path := range []string{"", "/", "/base/of%2Fa/proxy", "/base/"} {
@@ -132,15 +134,16 @@ func TestRequestsAreThoseOfTheDocument(t *testing.T) {
 		if want := string(rec.AppendJSON(nil)); got[0].body != want {
 			t.Errorf("got body %q, want %q", got[0].body, want)
 		}
-		// What the escapes stand for is group's own test; here, that the bytes arrive as it wrote them.
-		want := `{"GroupIdList":["g\"1"],"ResponseFilter":{"GroupBaseInfoFilter":["Type","Name","Owner_Account","CreateTime"]}}`
+		// Package group tests the escapes. Here the bytes must arrive unchanged.
+		want := `{"GroupIdList":["g\"1"],` +
+			`"ResponseFilter":{"GroupBaseInfoFilter":["Type","Name","Owner_Account","CreateTime"]}}`
 		if got[1].body != want {
 			t.Errorf("got body %s, want %s", got[1].body, want)
 		}
 	}
 }
 
-func TestSpaceInTheIdentifierIsEscapedWithoutAPlus(t *testing.T) {
+func TestRequest_SpaceInIdentifier(t *testing.T) {
 	var raw string
 	c := newClient(t, transport(func(r *http.Request) (*http.Response, error) {
 		raw = r.URL.RawQuery
@@ -152,7 +155,7 @@ func TestSpaceInTheIdentifierIsEscapedWithoutAPlus(t *testing.T) {
 	}
 }
 
-func TestRandomIsFreshInEachAttempt(t *testing.T) {
+func TestRequest_Random(t *testing.T) {
 	var mu sync.Mutex
 	seen := make(map[string]int)
 	large := 0
@@ -177,16 +180,17 @@ func TestRandomIsFreshInEachAttempt(t *testing.T) {
 	}
 }
 
-func TestGroupIDIsTheServicesOwn(t *testing.T) {
+func TestImportGroup_GroupIDOfService(t *testing.T) {
 	t.Parallel()
 	srv, _ := serve(t, 0)
 	c := newClient(t, nil, func(cfg *tim.Config) { cfg.Endpoint = srv.URL })
-	if got, want := short(c.ImportGroup(t.Context(), record("g", "n")).Wait()), `imported "from the service" code 0 attempts 1`; got != want {
+	got := short(c.ImportGroup(t.Context(), record("g", "n")).Wait())
+	if want := `imported "from the service" code 0 attempts 1`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
 
-func TestConnectionsAreKeptForAllInFlight(t *testing.T) {
+func TestConnection_KeptForAllInFlight(t *testing.T) {
 	t.Parallel()
 	const inFlight = 40
 	var mu sync.Mutex
@@ -197,7 +201,7 @@ func TestConnectionsAreKeptForAllInFlight(t *testing.T) {
 		mu.Lock()
 		waiting++
 		mine := release
-		if waiting == inFlight { // all of them are under way
+		if waiting == inFlight { // all are in flight
 			waiting, release = 0, make(chan struct{})
 			close(mine)
 		}
@@ -228,7 +232,7 @@ func TestConnectionsAreKeptForAllInFlight(t *testing.T) {
 	}
 }
 
-func TestServerWithHTTP2IsSpokenToInHTTP1(t *testing.T) {
+func TestConnection_HTTP1Only(t *testing.T) {
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, `{"ActionStatus":"OK","ErrorCode":0,"GroupId":%q}`, r.Proto)
 	}))
@@ -237,8 +241,8 @@ func TestServerWithHTTP2IsSpokenToInHTTP1(t *testing.T) {
 	t.Cleanup(srv.Close)
 	roots := x509.NewCertPool()
 	roots.AddCert(srv.Certificate())
-	standard := http.DefaultTransport.(*http.Transport) // what the client's own is cloned from
-	_ = standard.Clone()                                // sets it up, as its first use would
+	standard := http.DefaultTransport.(*http.Transport) // the client clones it
+	_ = standard.Clone()                                // initializes it, like its first use
 	standard.TLSClientConfig.RootCAs = roots
 	t.Cleanup(func() { standard.TLSClientConfig.RootCAs = nil })
 
@@ -249,7 +253,7 @@ func TestServerWithHTTP2IsSpokenToInHTTP1(t *testing.T) {
 	}
 }
 
-func TestRedirectsAreNotFollowedAndStop(t *testing.T) {
+func TestRedirect_NotFollowed(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{301, 302, 303, 307, 308, 401, 404} {
 		target, seen := serve(t, 0)
@@ -257,11 +261,11 @@ func TestRedirectsAreNotFollowedAndStop(t *testing.T) {
 		c := newClient(t, nil, func(cfg *tim.Config) { cfg.Endpoint = srv.URL })
 		got := c.ImportGroup(t.Context(), record("", "n")).Wait()
 		srv.Close()
-		if want := `undone "" code 0 attempts 1`; short(got) != want {
+		if want := `incomplete "" code 0 attempts 1`; short(got) != want {
 			t.Errorf("%d: got %s %q, want %s", status, short(got), got.Message, want)
 		}
-		if s := c.Stopped(); s == nil || !strings.Contains(s.Reason, fmt.Sprintf("HTTP %d instead of an answer", status)) {
-			t.Errorf("%d: got stop %+v", status, s)
+		if s := c.Fatal(); s == nil || !strings.Contains(s.Reason, fmt.Sprintf("HTTP %d instead of a response", status)) {
+			t.Errorf("%d: got fatal error %+v", status, s)
 		}
 		if n := len(seen()); n != 0 {
 			t.Errorf("%d: got %d requests at the target", status, n)
@@ -269,7 +273,7 @@ func TestRedirectsAreNotFollowedAndStop(t *testing.T) {
 	}
 }
 
-func TestAnswerOfMoreThanAMegabyteIsNotRead(t *testing.T) {
+func TestResponse_TooLong(t *testing.T) {
 	var read int
 	c := newClient(t, transport(func(*http.Request) (*http.Response, error) {
 		resp := respond(200, "")
@@ -283,7 +287,8 @@ func TestAnswerOfMoreThanAMegabyteIsNotRead(t *testing.T) {
 		return resp, nil
 	}))
 	got := c.ImportGroup(context.Background(), record("", "n")).Wait()
-	if want := "the answer was lost, the group may exist: the answer is longer than 1 MB"; got.Message != want || read > 2<<20 {
+	want := "response lost, the group may exist: the response is longer than 1 MB"
+	if got.Message != want || read > 2<<20 {
 		t.Errorf("got %q after %d bytes, want %q", got.Message, read, want)
 	}
 }

@@ -135,7 +135,7 @@ func triggers(event []byte) bool {
 			} `json:"s3"`
 		}
 	}
-	return json.Unmarshal(event, &e) == nil && len(e.Records) == 1 && export.IsExport(e.Records[0].S3.Object.Key) && !results.Own(e.Records[0].S3.Object.Key)
+	return json.Unmarshal(event, &e) == nil && len(e.Records) == 1 && export.IsExport(e.Records[0].S3.Object.Key) && !results.IsOutput(e.Records[0].S3.Object.Key)
 }
 
 func invoke(ctx context.Context, what string, f *lambdatest.Runtime, payload []byte) {

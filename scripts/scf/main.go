@@ -109,7 +109,7 @@ func watch(ctx context.Context, objects *dirblob.Bucket, created func(key string
 	told := map[string]time.Time{}
 	for ctx.Err() == nil {
 		for info, err := range objects.List(ctx, prefix, "") {
-			if err != nil || !export.IsExport(info.Key) || results.Own(info.Key) || told[info.Key].Equal(info.Modified) || time.Since(info.Modified) < 2*time.Second {
+			if err != nil || !export.IsExport(info.Key) || results.IsOutput(info.Key) || told[info.Key].Equal(info.Modified) || time.Since(info.Modified) < 2*time.Second {
 				continue
 			}
 			told[info.Key] = info.Modified

@@ -82,8 +82,8 @@ type Handler struct {
 	// later invocations.
 	Open func(bucket string) (blob.Bucket, error)
 
-	// Secret returns the key that is stored under a name, see [config.Config]. It is nil if the platform has no store of
-	// keys.
+	// Secret returns the key or the token that is stored under a name, see [config.Config]. It is nil if the platform has
+	// no store of secrets.
 	Secret func(ctx context.Context, name string) (string, error)
 
 	// Batch returns the response to a batch of messages of which these failed, perhaps none. It is nil if no event of the
@@ -253,6 +253,16 @@ func (h *Handler) withKey(ctx context.Context, config config.Config) (config.Con
 	return config, err
 }
 
+// withToken is withKey for the token of callers over HTTP.
+func (h *Handler) withToken(ctx context.Context, config config.Config) (config.Config, error) {
+	if config.HTTPTokenParameter == "" || h.Secret == nil {
+		return config, nil
+	}
+	var err error
+	config.HTTPToken, err = h.Secret(ctx, config.HTTPTokenParameter)
+	return config, err
+}
+
 func (h *Handler) schedule(ctx context.Context, s *scheduler.Scheduler, a scheduler.Action) (scheduler.Result, error) {
 	pass, err := s.Pass(ctx, a)
 	if err == nil && h.OnPass != nil && a.Resume {
@@ -359,6 +369,9 @@ func (h *Handler) handler(ctx context.Context, config config.Config) (http.Handl
 		return nil, errNoBucket
 	}
 	config, err := h.withKey(ctx, config)
+	if err == nil {
+		config, err = h.withToken(ctx, config)
+	}
 	if err != nil {
 		return nil, err
 	}

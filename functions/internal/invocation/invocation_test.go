@@ -233,6 +233,40 @@ func TestHandler_SecretOfEachInvocation(t *testing.T) {
 	}
 }
 
+func TestHandler_TokenOfEachInvocation(t *testing.T) {
+	p := newPlatform(t)
+	p.env["HTTP_TOKEN"], p.env["HTTP_TOKEN_PARAMETER"] = "", "/t"
+	stored, failure := token, error(nil)
+	p.Secret = func(_ context.Context, name string) (string, error) {
+		if name != "/t" {
+			t.Errorf("got a question about %q", name)
+		}
+		return stored, failure
+	}
+	for _, step := range []struct {
+		about, stored string
+		failure       error
+		sent          string
+		want          int
+	}{
+		{"the token", token, nil, token, 200},
+		{"no token", token, nil, "", 401},
+		{"a new token counts", "fedcba9876543210", nil, "fedcba9876543210", 200},
+		{"the one before no longer counts", "fedcba9876543210", nil, token, 401},
+		{"a token that is too short is none", "short", nil, "short", 503},
+		{"the store does not answer", "", errors.New("no answer"), token, 503},
+	} {
+		stored, failure = step.stored, step.failure
+		if status, body := p.get(request("/imports", "Bearer "+step.sent, false)); status != step.want {
+			t.Errorf("%s: got %d %s, want %d", step.about, status, body, step.want)
+		}
+	}
+	// Imports need no token.
+	if _, err := p.pass(resume); err != nil {
+		t.Errorf("got %v, want no error without the token", err)
+	}
+}
+
 func TestHandler_RequestsWithInvalidConfiguration(t *testing.T) {
 	for _, c := range []struct {
 		name          string

@@ -12,10 +12,17 @@ import (
 // object, empty if there is none; of a folder it gets the key with a slash at its end. Call InheritPermissions
 // before the Bucket is used.
 //
-// Without an owner the process's umask alone decides. If the owner is gone, the object keeps the permissions that
-// it has, and a new one is for its user only. The user of the process may always read and write. The group is the
-// owner's; if it cannot be set, the group gets no permissions.
-func (b *Bucket) InheritPermissions(owner func(key string) string) { b.owner = owner }
+// The process's umask removes permissions, and without an owner it alone decides. If the owner is gone, the object
+// keeps the permissions that it has, and a new one is for its user only. The user of the process may always read and
+// write. The group is the owner's; if it cannot be set, the group gets no permissions.
+func (b *Bucket) InheritPermissions(owner func(key string) string) { b.owner, b.umask = owner, umask() }
+
+// umask returns the process's umask. A file that is created meanwhile is for its user only.
+func umask() fs.FileMode {
+	mask := syscall.Umask(0o077)
+	syscall.Umask(mask)
+	return fs.FileMode(mask) //nolint:gosec // nine bits
+}
 
 // An access is who may read and write a file.
 type access struct {
@@ -40,7 +47,7 @@ func (b *Bucket) access(key string) access {
 	}
 	for _, name := range []string{owner, strings.TrimSuffix(key, "/")} {
 		if info, err := b.root.Stat(name); err == nil {
-			return access{true, info.Mode()&readOrWrite | private, groupOf(info)}
+			return access{true, info.Mode() & readOrWrite &^ b.umask | private, groupOf(info)}
 		}
 	}
 	return access{true, private, -1}
@@ -80,7 +87,7 @@ func (b *Bucket) applyToFolder(dir string, a access) error {
 	if !a.inherited {
 		return nil
 	}
-	f, err := b.root.Open(dir)
+	f, err := b.openDir(dir)
 	if err != nil {
 		return err
 	}

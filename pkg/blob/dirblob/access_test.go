@@ -1,6 +1,7 @@
 package dirblob_test
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -18,16 +19,20 @@ func beside(key string) string {
 }
 
 func TestInheritPermissions_ObjectsGetTheOwners(t *testing.T) {
-	for _, row := range []struct{ export, file, folder fs.FileMode }{
-		{0o600, 0o600, 0o700},
-		{0o640, 0o640, 0o750},
-		{0o644, 0o644, 0o755},
-		{0o664, 0o664, 0o775},
-		{0o755, 0o644, 0o755}, // data is never executable
-		{0o400, 0o600, 0o700}, // the user can edit a dead-letter file
-		{0o200, 0o600, 0o700},
+	for _, row := range []struct{ umask, export, file, folder fs.FileMode }{
+		{0, 0o600, 0o600, 0o700},
+		{0, 0o640, 0o640, 0o750},
+		{0, 0o644, 0o644, 0o755},
+		{0, 0o664, 0o664, 0o775},
+		{0, 0o755, 0o644, 0o755}, // data is never executable
+		{0, 0o400, 0o600, 0o700}, // the user can edit a dead-letter file
+		{0, 0o200, 0o600, 0o700},
+		{0o022, 0o664, 0o644, 0o755}, // the umask removes permissions, and adds none
+		{0o077, 0o644, 0o600, 0o700},
+		{0o022, 0o600, 0o600, 0o700},
 	} {
-		t.Run(row.export.String(), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%v without %v", row.export, row.umask), func(t *testing.T) {
+			defer syscall.Umask(syscall.Umask(int(row.umask)))
 			b, dir := open(t)
 			b.InheritPermissions(beside)
 			writeFile(t, dir, "a.jsonl", "export")

@@ -1,20 +1,22 @@
 // Package dirblob is a [blob.Bucket] in a folder. A key is the path of a file below it.
 //
-// An object is written to a temporary file beside it, .0123456789abcdef.tmp, synced, and then renamed
-// ([Bucket.Put]) or linked ([Bucket.Create]) to its name. The folder is synced last. If the process dies
-// at any time, the object is complete or missing. List omits temporary files and removes those that were
-// not modified for a day, because their writers must have died.
+// An object is written to a temporary file, .0123456789abcdef.tmp, synced, and then renamed ([Bucket.Put])
+// or linked ([Bucket.Create]) to its name. The folder is synced last. If the process dies at any time, the
+// object is complete or missing. The temporary file is beside the object, or where [Bucket.KeepTempFilesIn]
+// says. List omits temporary files, and reading removes nothing.
 //
 // A version is a hash of the content and its length, so a file that is copied, moved or touched keeps its
 // version. Computing it reads the file. The version of a file of more than 64 KiB is remembered while its
 // size, modification time and identity (the inode) do not change. Smaller files are read again, because
-// that costs little and there are many of them.
+// that costs little and there are many of them. [Bucket.Peek] does not read large files, and
+// [Bucket.Identify] tells how far it has read.
 //
 // [blob.Info.Modified] is the later of the modification time of a file and, on Linux, its change time: a
 // file that is renamed over another may have any modification time.
 //
 // Other programs may write to the folder. If they replace or rewrite a file while it is read, reads fail
-// with [blob.ErrChanged], as far as its size, modification time and identity show it.
+// with [blob.ErrChanged], as far as its size, modification time and identity show it. Pipes, devices and
+// sockets are no objects, and nothing waits for them.
 //
 // No key leaves the folder, not even by a symbolic link: see [os.Root]. Links inside the folder are
 // followed, except that List does not walk through links to folders.
@@ -51,7 +53,7 @@ const (
 	small    = 64 << 10  // bytes up to which the version of a file is not remembered
 	maxRange = 256 << 10 // bytes of one ReadRange, which costs little here
 
-	leftover = 24 * time.Hour // the age at which the writer of a temporary file is taken for dead
+	leftover = 24 * time.Hour // the age at which the writer of a temporary file is considered dead
 )
 
 // A Bucket is a folder. It is a [blob.Bucket].
@@ -64,15 +66,18 @@ type Bucket struct {
 	link func(oldname, newname string) error // root.Link, except in tests
 
 	owner func(key string) string // see InheritPermissions; nil if nothing is inherited
+	umask fs.FileMode             // applied to what is inherited
+	temps func(key string) string // see KeepTempFilesIn; nil for beside the object
 
 	mu       sync.Mutex
 	versions map[string]hashed // by key, of files of more than small bytes; a few hundred bytes each
+	cleaned  map[string]bool   // folders of temporary files without leftovers
 }
 
 // A hashed is the version of a file as it was with this info.
 type hashed struct {
 	info    fs.FileInfo
-	version string
+	version string    // empty before the file was read
 	seen    time.Time // when the file was first seen like this
 	settled bool      // a later write changes the info
 }
@@ -80,6 +85,7 @@ type hashed struct {
 var (
 	_ blob.Bucket    = (*Bucket)(nil)
 	_ blob.KeyFitter = (*Bucket)(nil)
+	_ blob.Peeker    = (*Bucket)(nil)
 )
 
 // Open returns the bucket in the folder dir, which must exist.
@@ -88,7 +94,9 @@ func Open(dir string) (*Bucket, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Bucket{root: root, link: root.Link, versions: make(map[string]hashed)}, nil
+	return &Bucket{
+		root: root, link: root.Link, versions: make(map[string]hashed), cleaned: make(map[string]bool),
+	}, nil
 }
 
 // Close closes the folder.
@@ -114,16 +122,35 @@ const minMaxName = 100
 // Stat reads the file if its version is not remembered. If the file is written to meanwhile, the error wraps
 // [blob.ErrChanged].
 func (b *Bucket) Stat(ctx context.Context, key string) (blob.Info, error) {
+	return b.Identify(ctx, key, nil)
+}
+
+// Identify is Stat and calls progress, unless it is nil, with the number of bytes read of the size.
+func (b *Bucket) Identify(ctx context.Context, key string, progress func(read, size int64)) (blob.Info, error) {
 	f, info, err := b.open(ctx, key)
 	if err != nil {
 		return blob.Info{}, err
 	}
 	defer f.Close()
-	v, err := b.version(ctx, key, f, info)
+	v, err := b.version(ctx, key, f, info, progress)
 	if err != nil {
 		return blob.Info{}, err
 	}
 	return blob.Info{Key: key, Version: v, Size: info.Size(), Modified: modified(info)}, nil
+}
+
+// Peek is Stat, but returns no version if that is not remembered and the file has more than limit bytes.
+func (b *Bucket) Peek(ctx context.Context, key string, limit int64) (blob.Info, error) {
+	f, info, err := b.open(ctx, key)
+	if err != nil {
+		return blob.Info{}, err
+	}
+	defer f.Close()
+	found := blob.Info{Key: key, Size: info.Size(), Modified: modified(info)}
+	if known := b.recall(key, info); known.settled || info.Size() <= limit {
+		found.Version, err = b.version(ctx, key, f, info, nil)
+	}
+	return found, err
 }
 
 // ReadRange reads at most 256 KiB. It reads the whole file first if its version is not remembered. If the
@@ -139,7 +166,7 @@ func (b *Bucket) ReadRange(
 		return buf, blob.Info{}, err
 	}
 	defer f.Close()
-	v, err := b.version(blob.Untimed(ctx), key, f, info)
+	v, err := b.version(blob.Untimed(ctx), key, f, info, nil)
 	if err != nil {
 		return buf, blob.Info{}, err
 	}
@@ -282,9 +309,28 @@ func (l *lister) walk(ctx context.Context, dir string) bool {
 }
 
 // names returns the names in dir in the order of the keys. Those of folders end in a slash. A missing folder
-// has none. It omits temporary files and removes old ones.
+// has none. It omits temporary files.
 func (l *lister) names(dir string) ([]string, error) {
-	f, err := l.root.Open(cmp.Or(strings.TrimSuffix(dir, "/"), "."))
+	entries, err := l.readDir(cmp.Or(strings.TrimSuffix(dir, "/"), "."))
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, 0, len(entries))
+	for _, e := range entries {
+		switch name := e.Name(); {
+		case e.IsDir():
+			names = append(names, name+"/")
+		case !isTemp(name):
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// readDir returns the entries of the folder dir, none if there is no such folder.
+func (b *Bucket) readDir(dir string) ([]fs.DirEntry, error) {
+	f, err := b.openDir(dir)
 	if isMissing(err) {
 		return nil, nil
 	}
@@ -292,30 +338,12 @@ func (l *lister) names(dir string) ([]string, error) {
 		return nil, err
 	}
 	defer f.Close()
-	entries, err := f.ReadDir(-1)
-	if isMissing(err) { // dir is a file
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
+	return f.ReadDir(-1)
+}
 
-	names := make([]string, 0, len(entries))
-	for _, e := range entries {
-		name := e.Name()
-		switch {
-		case e.IsDir():
-			names = append(names, name+"/")
-		case !isTemp(name):
-			names = append(names, name)
-		default:
-			if info, err := l.root.Lstat(dir + name); err == nil && time.Since(info.ModTime()) > leftover {
-				_ = l.root.Remove(dir + name)
-			}
-		}
-	}
-	slices.Sort(names)
-	return names, nil
+// openDir opens a folder. It does not wait for a pipe in its place.
+func (b *Bucket) openDir(dir string) (*os.File, error) {
+	return b.root.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NONBLOCK, 0)
 }
 
 // open opens the file at key, if there is one.
@@ -323,19 +351,15 @@ func (b *Bucket) open(ctx context.Context, key string) (*os.File, fs.FileInfo, e
 	if err := check(ctx, key); err != nil {
 		return nil, nil, err
 	}
-	// To open a pipe is to wait for its other end, so ask first.
-	info, err := b.root.Stat(key)
+	// Without O_NONBLOCK, open waits for the other end of a pipe.
+	f, err := b.root.OpenFile(key, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, openError(key, err)
+	}
+	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = fs.ErrNotExist
+		err = openError(key, fs.ErrNotExist)
 	}
-	if err != nil {
-		return nil, nil, openError(key, err)
-	}
-	f, err := b.root.Open(key)
-	if err != nil {
-		return nil, nil, openError(key, err)
-	}
-	info, err = f.Stat()
 	if err != nil {
 		f.Close()
 		return nil, nil, err
@@ -348,43 +372,55 @@ func openError(key string, err error) error {
 	if isMissing(err) {
 		return &fs.PathError{Op: "open", Path: key, Err: fs.ErrNotExist}
 	}
-	if _, ok := errors.AsType[syscall.Errno](err); !ok {
-		return blob.Permanent(err) // a link that leads out of the folder
+	if errno, ok := errors.AsType[syscall.Errno](err); !ok || errno == syscall.ELOOP {
+		return blob.Permanent(err) // a link that leads out of the folder, or in a circle
 	}
 	return err // of a network file system it may be transient
 }
 
-// version returns the version of f, the file at key with this info. It moves the offset of f.
-func (b *Bucket) version(ctx context.Context, key string, f *os.File, info fs.FileInfo) (string, error) {
+// version returns the version of f, the file at key with this info. It moves the offset of f. progress is as in
+// [Bucket.Identify].
+func (b *Bucket) version(
+	ctx context.Context, key string, f *os.File, info fs.FileInfo, progress func(read, size int64),
+) (string, error) {
 	start := time.Now()
-	seen := start
+	known := b.recall(key, info)
+	if known.settled {
+		return known.version, nil
+	}
+	h := xxhash.New()
+	size, err := io.Copy(h, &checkedReader{ctx: ctx, file: f, info: info, progress: progress})
+	if err != nil {
+		return "", fmt.Errorf("read %q: %w", key, err)
+	}
+	known.version = fmt.Sprintf("%016x-%d", h.Sum64(), size)
+	known.settled = start.Sub(info.ModTime()) > settleTime || start.Sub(known.seen) > settleTime
+	b.remember(key, known)
+	return known.version, nil
+}
+
+// recall returns what is known of the file at key with this info, and remembers when it was first seen like this.
+func (b *Bucket) recall(key string, info fs.FileInfo) hashed {
 	b.mu.Lock()
 	known, ok := b.versions[key]
 	b.mu.Unlock()
 	if ok && same(known.info, info) {
-		if known.settled {
-			return known.version, nil
-		}
-		seen = known.seen
+		return known
 	}
+	known = hashed{info: info, seen: time.Now()}
+	b.remember(key, known)
+	return known
+}
 
-	h := xxhash.New()
-	size, err := io.Copy(h, &checkedReader{ctx, f, info})
-	if err != nil {
-		return "", fmt.Errorf("read %q: %w", key, err)
-	}
-	v := hashed{
-		info: info, version: fmt.Sprintf("%016x-%d", h.Sum64(), size), seen: seen,
-		settled: start.Sub(info.ModTime()) > settleTime || start.Sub(seen) > settleTime,
-	}
+// remember remembers what is known of a file, unless it is small.
+func (b *Bucket) remember(key string, known hashed) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if size > small {
-		b.versions[key] = v
+	if known.info.Size() > small {
+		b.versions[key] = known
 	} else {
 		delete(b.versions, key)
 	}
-	return v.version, nil
 }
 
 // same reports whether a and b describe one file that was not written to in between.
@@ -403,9 +439,11 @@ func unchanged(f *os.File, info fs.FileInfo) error {
 
 // A checkedReader reads a file and fails once ctx is done or the file was written to since info was read.
 type checkedReader struct {
-	ctx  context.Context //nolint:containedctx // Read has no context parameter
-	file *os.File
-	info fs.FileInfo
+	ctx      context.Context //nolint:containedctx // Read has no context parameter
+	file     *os.File
+	info     fs.FileInfo
+	read     int64
+	progress func(read, size int64) // may be nil
 }
 
 func (r *checkedReader) Read(p []byte) (int, error) {
@@ -416,10 +454,14 @@ func (r *checkedReader) Read(p []byte) (int, error) {
 	if changed := unchanged(r.file, r.info); changed != nil {
 		return 0, changed
 	}
+	r.read += int64(n)
+	if r.progress != nil {
+		r.progress(r.read, r.info.Size())
+	}
 	return n, err
 }
 
-// writeTemp writes body to a new temporary file in the folder of key and returns its name.
+// writeTemp writes body to a new temporary file and returns its name. It creates the folder of key.
 func (b *Bucket) writeTemp(ctx context.Context, key string, body io.Reader) (string, error) {
 	if err := check(ctx, key); err != nil {
 		return "", err
@@ -428,7 +470,7 @@ func (b *Bucket) writeTemp(ctx context.Context, key string, body io.Reader) (str
 	if err := b.makeDir(dir); err != nil {
 		return "", err
 	}
-	temp := path.Join(dir, fmt.Sprintf(".%016x.tmp", rand.Uint64()))
+	temp := path.Join(b.tempDir(key), fmt.Sprintf(".%016x.tmp", rand.Uint64()))
 	if err := b.writeFile(temp, key, &contextReader{ctx, body}); err != nil {
 		return "", fmt.Errorf("write %q: %w", key, err)
 	}
@@ -498,7 +540,7 @@ func (b *Bucket) makeDir(dir string) error {
 
 // syncDir makes the names in dir durable.
 func (b *Bucket) syncDir(dir string) error {
-	f, err := b.root.Open(dir)
+	f, err := b.openDir(dir)
 	if err != nil {
 		return err
 	}
@@ -523,11 +565,9 @@ func check(ctx context.Context, key string) error {
 	return nil
 }
 
-func isTemp(name string) bool {
-	return strings.HasPrefix(name, ".") && strings.HasSuffix(name, ".tmp")
-}
-
-// isMissing reports whether err says that there is no file, also because a folder in its path is a file.
+// isMissing reports whether err says that there is no file, also because a folder in its path is a file, because it is
+// a socket, or because no file can have the name.
 func isMissing(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ENXIO) ||
+		errors.Is(err, syscall.ENAMETOOLONG)
 }

@@ -63,7 +63,7 @@ func TestBucket_NoKeyLeavesTheFolder(t *testing.T) {
 
 	for _, key := range []string{
 		"", "/", "/etc/passwd", "..", "../outside/secret", "a/../../outside/secret", "a/..", "a//b", "./a", ".", "a/", `..\outside\secret`,
-		"a\x00b", ".0123456789abcdef.tmp", "a/.x.tmp", "link/secret",
+		"a\x00b", ".0123456789abcdef.tmp", "link/secret",
 	} {
 		_, statErr := b.Stat(ctx, key)
 		_, _, readErr := b.ReadRange(ctx, key, "", 0, 1, nil)
@@ -377,39 +377,183 @@ func TestStat_HashingEndsWithTheContext(t *testing.T) {
 		t.Errorf("error %v, want context.DeadlineExceeded", err)
 	}
 }
+const (
+	temp      = ".0123456789abcdef.tmp"
+	otherTemp = ".fedcba9876543210.tmp"
+)
 
-func TestList_RemovesOldTemporaryFiles(t *testing.T) {
+func TestList_OmitsTemporaryFilesAndRemovesNothing(t *testing.T) {
 	b, dir := open(t)
-	now := time.Now()
-	for name, age := range map[string]time.Duration{
-		".1.tmp": 23 * time.Hour, ".2.tmp": 25 * time.Hour, "a/.3.tmp": 25 * time.Hour, "a/.4.tmp": 0,
-		"a.import/.5.tmp": 25 * time.Hour, "a/old.tmp": 25 * time.Hour, "a/.old": 25 * time.Hour,
+	longAgo := time.Now().Add(-48 * time.Hour)
+	all := []string{".0123456789ABCDEF.tmp", ".0123456789abcde.tmp", temp, ".cache.tmp", "a/" + temp, "a/x.tmp"}
+	for _, name := range all {
+		writeFile(t, dir, name, "data")
+		must(t, os.Chtimes(filepath.Join(dir, name), longAgo, longAgo))
+	}
+	want := []string{".0123456789ABCDEF.tmp", ".0123456789abcde.tmp", ".cache.tmp", "a/x.tmp"}
+	if got := keys(t, b, "", ""); !slices.Equal(got, want) {
+		t.Errorf("List yields %q, want %q", got, want)
+	}
+	if got := files(t, dir); !slices.Equal(got, all) {
+		t.Errorf("left are %q, want %q", got, all)
+	}
+}
+
+// inWork says that temporary files of what is written about a.jsonl belong into its work folder.
+func inWork(key string) string {
+	if strings.HasPrefix(key, "a.jsonl.") {
+		return "a.jsonl.import/"
+	}
+	return ""
+}
+
+func TestKeepTempFilesIn_OldOnesAreRemovedThereOnly(t *testing.T) {
+	b, dir := open(t)
+	b.KeepTempFilesIn(inWork)
+	longAgo := time.Now().Add(-25 * time.Hour)
+	for _, name := range []string{
+		temp, "other/" + temp, "a.jsonl.import/" + temp, "a.jsonl.import/parts/" + temp, "a.jsonl.import/.cache.tmp",
 	} {
 		writeFile(t, dir, name, "data")
-		must(t, os.Chtimes(filepath.Join(dir, name), now, now.Add(-age)))
+		must(t, os.Chtimes(filepath.Join(dir, name), longAgo, longAgo))
 	}
-	if got, want := keys(t, b, "", "/"), []string{"a.import/", "a/"}; !slices.Equal(got, want) {
-		t.Errorf("List yields %q, want %q", got, want)
+	writeFile(t, dir, "a.jsonl.import/"+otherTemp, "a writer at work")
+	must(t, b.Put(t.Context(), "a.jsonl.results", strings.NewReader("data")))
+	want := []string{
+		temp, "a.jsonl.import/.cache.tmp", "a.jsonl.import/" + otherTemp, "a.jsonl.results", "other/" + temp,
 	}
-	if got, want := keys(t, b, "a/", ""), []string{"a/.old", "a/old.tmp"}; !slices.Equal(got, want) {
-		t.Errorf("List yields %q, want %q", got, want)
-	}
-	if got, want := files(t, dir), []string{".1.tmp", "a.import/.5.tmp", "a/.4.tmp", "a/.old", "a/old.tmp"}; !slices.Equal(got, want) {
+	if got := files(t, dir); !slices.Equal(got, want) {
 		t.Errorf("left are %q, want %q", got, want)
 	}
 }
 
-func TestList_DoesNotOpenCollapsedFolders(t *testing.T) {
+func TestKeepTempFilesIn_WhereTheyAreWritten(t *testing.T) {
 	b, dir := open(t)
-	writeFile(t, dir, "exports/a.import/part", "data")
-	// A leftover that a look into the folder would have removed.
-	writeFile(t, dir, "exports/a.import/.1.tmp", "data")
-	must(t, os.Chtimes(filepath.Join(dir, "exports/a.import/.1.tmp"), time.Unix(0, 0), time.Unix(0, 0)))
-	if got, want := keys(t, b, "exports/", "/"), []string{"exports/a.import/"}; !slices.Equal(got, want) {
-		t.Errorf("List yields %q, want %q", got, want)
+	b.KeepTempFilesIn(inWork)
+	outside := t.TempDir()
+	written := func(key string) []string {
+		t.Helper()
+		var names []string
+		must(t, b.Put(t.Context(), key, readerFunc(func([]byte) (int, error) {
+			for _, name := range files(t, dir) {
+				if strings.HasSuffix(name, ".tmp") {
+					names = append(names, filepath.Dir(name))
+				}
+			}
+			return 0, io.EOF
+		})))
+		return names
 	}
-	if got := readFile(t, dir, "exports/a.import/.1.tmp"); got != "data" {
-		t.Errorf("%q", got)
+	check := func(name, key, want string) {
+		t.Helper()
+		if got := written(key); !slices.Equal(got, []string{want}) {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+	check("without a work folder", "a.jsonl.results", ".")
+	check("in the work folder", "a.jsonl.import/parts/1", "a.jsonl.import")
+	check("with a work folder", "a.jsonl.results", "a.jsonl.import")
+	check("of another file", "other", ".")
+	must(t, os.RemoveAll(filepath.Join(dir, "a.jsonl.import")))
+	must(t, os.Symlink(outside, filepath.Join(dir, "a.jsonl.import")))
+	check("with a link in its place", "a.jsonl.results", ".")
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+func TestBucket_NamesThatAreTooLong(t *testing.T) {
+	b, _ := open(t)
+	ctx := t.Context()
+	for _, key := range []string{strings.Repeat("x", 256), "a/" + strings.Repeat("群", 86) + "/b"} {
+		_, statErr := b.Stat(ctx, key)
+		_, peekErr := b.Peek(ctx, key, 0)
+		_, _, readErr := b.ReadRange(ctx, key, "", 0, 1, nil)
+		for method, err := range map[string]error{"Stat": statErr, "Peek": peekErr, "ReadRange": readErr} {
+			if !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("%s: error %v, want fs.ErrNotExist", method, err)
+			}
+		}
+		must(t, b.Delete(ctx, key))
+		if got := keys(t, b, key+"/", "/"); got != nil {
+			t.Errorf("List yields %q", got)
+		}
+		if err := b.Put(ctx, key, strings.NewReader("data")); err == nil || errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("Put: error %v, want one about the name", err)
+		}
+	}
+}
+
+func TestBucket_LinksInACircle(t *testing.T) {
+	b, dir := open(t)
+	must(t, os.Symlink("other", filepath.Join(dir, "one")))
+	must(t, os.Symlink("one", filepath.Join(dir, "other")))
+	if _, err := blob.ReadAll(t.Context(), b, "one", 100); !blob.IsPermanent(err) || strings.Contains(err.Error(), "in a row") {
+		t.Errorf("error %v, want a permanent one at once", err)
+	}
+}
+
+// sparse makes a file of 8 TB that takes no space. Reading it takes hours.
+func sparse(t *testing.T, dir, name string) {
+	t.Helper()
+	f, err := os.Create(filepath.Join(dir, name))
+	must(t, err)
+	defer f.Close()
+	if err := f.Truncate(8e12); err != nil {
+		t.Skip("no file of 8 TB is possible here: ", err)
+	}
+}
+
+func TestPeek_DoesNotReadLargeFiles(t *testing.T) {
+	b, dir := open(t)
+	sparse(t, dir, "sparse")
+	info, err := b.Peek(t.Context(), "sparse", 1<<20)
+	if err != nil || info.Version != "" || info.Size != 8e12 || info.Modified.IsZero() {
+		t.Errorf("got %+v, %v", info, err)
+	}
+	if _, err := blob.ReadAll(t.Context(), b, "sparse", 1<<20); err == nil || !strings.Contains(err.Error(), "limit 1048576") {
+		t.Errorf("ReadAll: got error %v, want the limit", err)
+	}
+
+	writeFile(t, dir, "object", large+"12345")
+	longAgo := time.Now().Add(-time.Hour)
+	must(t, os.Chtimes(filepath.Join(dir, "object"), longAgo, longAgo))
+	if info, err := b.Peek(t.Context(), "object", 1000); err != nil || info.Version != "" {
+		t.Errorf("a version that is not known: got %+v, %v", info, err)
+	}
+	want, err := b.Stat(t.Context(), "object")
+	must(t, err)
+	for _, limit := range []int64{0, 1000, 1 << 20} {
+		if info, err := b.Peek(t.Context(), "object", limit); err != nil || info != want {
+			t.Errorf("up to %d bytes: got %+v, %v, want %+v", limit, info, err, want)
+		}
+	}
+	writeFile(t, dir, "small", "data")
+	if info, err := b.Peek(t.Context(), "small", 4); err != nil || info.Version == "" {
+		t.Errorf("a small file: got %+v, %v", info, err)
+	}
+}
+
+func TestIdentify_TellsHowFarItHasRead(t *testing.T) {
+	b, dir := open(t)
+	writeFile(t, dir, "object", large+"12345")
+	var last int64
+	got, err := b.Identify(t.Context(), "object", func(read, size int64) {
+		if read < last || size != int64(len(large)+5) {
+			t.Errorf("got %d of %d bytes after %d", read, size, last)
+		}
+		last = read
+	})
+	must(t, err)
+	if want, err := b.Stat(t.Context(), "object"); err != nil || got != want || last != got.Size {
+		t.Errorf("got %+v after %d bytes, Stat says %+v, %v", got, last, want, err)
+	}
+
+	sparse(t, dir, "sparse")
+	ctx, cancel := context.WithCancel(t.Context())
+	if _, err := b.Identify(ctx, "sparse", func(int64, int64) { cancel() }); !errors.Is(err, context.Canceled) {
+		t.Errorf("got error %v, want context.Canceled", err)
 	}
 }
 

@@ -1,9 +1,14 @@
 package dirblob_test
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -46,6 +51,27 @@ func TestReadRange_NewLinkToTheFile(t *testing.T) {
 	got, _, err := b.ReadRange(t.Context(), "object", info.Version, 0, 100, nil)
 	if string(got) != "data" || err != nil {
 		t.Errorf("read %q, %v", got, err)
+	}
+}
+
+func TestList_DoesNotOpenCollapsedFolders(t *testing.T) {
+	b, dir := open(t)
+	writeFile(t, dir, "exports/a.import/part", "data")
+	folder := filepath.Join(dir, "exports/a.import")
+	must(t, os.Chmod(folder, 0))
+	defer os.Chmod(folder, 0o700)
+	if os.Geteuid() == 0 { // who may open any folder
+		runtime.LockOSThread() // and never unlocked, so that the thread ends with the test
+		must(t, syscall.Setfsuid(65534))
+		defer syscall.Setfsuid(0)
+	}
+	if got, want := keys(t, b, "exports/", "/"), []string{"exports/a.import/"}; !slices.Equal(got, want) {
+		t.Errorf("List yields %q, want %q", got, want)
+	}
+	for _, err := range b.List(t.Context(), "exports/", "") {
+		if !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("got %v from the folder itself, want fs.ErrPermission", err)
+		}
 	}
 }
 

@@ -1,4 +1,4 @@
-package importer_test
+package scheduler_test
 
 import (
 	"context"
@@ -16,6 +16,7 @@ import (
 	"groupimport/pkg/blob"
 	"groupimport/pkg/blob/blobtest"
 	"groupimport/pkg/importer"
+	"groupimport/pkg/importer/importertest"
 	"groupimport/pkg/results"
 	"groupimport/pkg/scheduler"
 	"groupimport/pkg/tim"
@@ -71,12 +72,12 @@ func TestPass_UnreadableKey(t *testing.T) {
 		`exports/back\slash.jsonl`, "exports/new\nline.jsonl", "exports//empty.jsonl", "exports/./dot.jsonl", "exports/../up.jsonl", "exports/\xff.jsonl",
 	}
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.config.Prefix = "exports/"
-		w.put(withIDs(3)...)
+		w := importertest.New(t)
+		w.Config.Prefix = "exports/"
+		w.Put(importertest.WithIDs(3)...)
 		time.Sleep(time.Hour)
-		i := &importer.Importer{Config: w.config, Bucket: foreign{w.store, unreadable}, BucketName: "bucket"}
-		if err := dial(i, func(c *tim.Config) { c.Transport = w.service }); err != nil {
+		i := &importer.Importer{Config: w.Config, Bucket: foreign{w.Store, unreadable}, BucketName: "bucket"}
+		if err := importertest.Dial(i, func(c *tim.Config) { c.Transport = w.Service }); err != nil {
 			t.Fatal(err)
 		}
 		skipped := func(p scheduler.Result) (n int) {
@@ -95,25 +96,25 @@ func TestPass_UnreadableKey(t *testing.T) {
 		}
 
 		for range 2 { // for ever
-			p, err := scheduling(i).Pass(t.Context(), scheduler.Action{Resume: true, Retry: true})
+			p, err := importertest.Scheduler(i).Pass(t.Context(), scheduler.Action{Resume: true, Retry: true})
 			if err != nil || skipped(p) != len(unreadable) || p.Left != 0 {
 				t.Errorf("schedule: got %+v, %v, want each key skipped", p, err)
 			}
 		}
 		for _, key := range unreadable {
-			if p := scheduling(i).HandleEvent(t.Context(), []string{key}); skipped(p) != 1 {
+			if p := importertest.Scheduler(i).HandleEvent(t.Context(), []string{key}); skipped(p) != 1 {
 				t.Errorf("event of %q: got %+v, want it skipped", key, p)
 			}
-			if _, err := scheduling(i).Status(t.Context(), key); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "another key") {
+			if _, err := importertest.Scheduler(i).Status(t.Context(), key); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "another key") {
 				t.Errorf("look at %q: got %v, want that it cannot be there, and why", key, err)
 			}
 		}
-		imports, next, err := scheduling(i).List(t.Context(), "exports/", false, scheduler.Place{}, 10)
+		imports, next, err := importertest.Scheduler(i).List(t.Context(), "exports/", false, scheduler.Place{}, 10)
 		if err != nil || next != (scheduler.Place{}) || len(imports) != len(unreadable) { // without the one that JSON cannot hold, and with the good one
 			t.Fatalf("list: got %+v, %v, %v", imports, next, err)
 		}
 		for _, im := range imports {
-			if good := im.Key == simKey; good != (im.State == results.Finished) || !good && (im.State != results.Stopped || im.Reason == "") {
+			if good := im.Key == acme; good != (im.State == results.Finished) || !good && (im.State != results.Stopped || im.Reason == "") {
 				t.Errorf("list: got %+v, want the good one finished and others stopped with a reason", im)
 			}
 		}
@@ -132,20 +133,20 @@ func TestPass_KeyReadableByThisStoreOnly(t *testing.T) {
 
 func TestHandleEvent_ExportReplacedDuringTheRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.store.Fail = func(op blobtest.Op) blobtest.Fault {
-			if op.Method == blobtest.ReadRange && op.Key == simKey && op.N == 1 {
+		w := importertest.New(t)
+		w.Store.Fail = func(op blobtest.Op) blobtest.Fault {
+			if op.Method == blobtest.ReadRange && op.Key == acme && op.N == 1 {
 				return blobtest.Fault{CutAfter: 60_000} // so that another request is needed
 			}
 			return blobtest.Fault{}
 		}
-		w.put(withIDs(3000)...)
-		time.AfterFunc(10*time.Millisecond, func() { w.put(`{"Type":"Public","Name":"new","GroupId":"new"}`) })
-		p := w.event([]string{simKey})
+		w.Put(importertest.WithIDs(3000)...)
+		time.AfterFunc(10*time.Millisecond, func() { w.Put(`{"Type":"Public","Name":"new","GroupId":"new"}`) })
+		p := w.Event([]string{acme})
 		if len(p.Done) != 1 || p.Done[0].State != results.Waiting || p.Done[0].Error != "" || !strings.Contains(p.Done[0].Reason, "replaced") || p.Err() != nil {
 			t.Errorf("got %+v, %v, want it waiting for the new version, and no error", p, p.Err())
 		}
-		p = w.event([]string{simKey}) // of the new version
+		p = w.Event([]string{acme}) // of the new version
 		if len(p.Done) != 1 || p.Done[0].State != results.Finished || p.Done[0].Counts.Imported != 1 {
 			t.Errorf("got %+v, want the new version imported", p)
 		}

@@ -16,54 +16,57 @@ import (
 	"groupimport/pkg/tim"
 )
 
-func TestGroupThatStandsIsTheRecordsOwnOrAnother(t *testing.T) {
+func TestReconcile_ExistingGroup(t *testing.T) {
 	own := emulator.Group{GroupID: "g", Type: "Public", Name: "n", Owner: "leckie", CreateTime: 1448357837}
 	for _, test := range []struct {
-		name   string
-		change func(*emulator.Group, *group.Record)
-		want   string
-		says   string
+		name    string
+		change  func(*emulator.Group, *group.Record)
+		want    string
+		differs string // the end of the message
 	}{
 		{
-			"own", func(*emulator.Group, *group.Record) {},
-			`standing "g" code 10021 attempts 1`, "",
+			"matches the record", func(*emulator.Group, *group.Record) {},
+			`exists "g" code 10021 attempts 1`, "",
 		},
 		{
-			"own, of the administrator", func(g *emulator.Group, r *group.Record) { g.Owner, r.OwnerAccount = "administrator", "administrator" },
-			`standing "g" code 10025 attempts 1`, "",
+			"matches, owned by the administrator",
+			func(g *emulator.Group, r *group.Record) { g.Owner, r.OwnerAccount = "administrator", "administrator" },
+			`exists "g" code 10025 attempts 1`, "",
 		},
 		{
-			"own, with the newer word for Private", func(g *emulator.Group, r *group.Record) { g.Type, r.Type = "Work", group.Private },
-			`standing "g" code 10021 attempts 1`, "",
+			"matches, with the newer name of Private",
+			func(g *emulator.Group, r *group.Record) { g.Type, r.Type = "Work", group.Private },
+			`exists "g" code 10021 attempts 1`, "",
 		},
 		{
-			"own, with the newer word for ChatRoom", func(g *emulator.Group, r *group.Record) { g.Type, r.Type = "Meeting", group.ChatRoom },
-			`standing "g" code 10021 attempts 1`, "",
+			"matches, with the newer name of ChatRoom",
+			func(g *emulator.Group, r *group.Record) { g.Type, r.Type = "Meeting", group.ChatRoom },
+			`exists "g" code 10021 attempts 1`, "",
 		},
 		{
 			"record without a CreateTime", func(_ *emulator.Group, r *group.Record) { r.CreateTime = 0 },
-			`standing "g" code 10021 attempts 1`, "",
+			`exists "g" code 10021 attempts 1`, "",
 		},
 		{
 			"another type", func(g *emulator.Group, _ *group.Record) { g.Type = "Work" },
-			`rejected "" code 10021 attempts 1`, `another group has this GroupId: Type is "Work" there and "Public" in the record`,
+			`rejected "" code 10021 attempts 1`, `Type is "Work" there and "Public" in the record`,
 		},
 		{
 			"a type that cannot be imported", func(g *emulator.Group, _ *group.Record) { g.Type = "AVChatRoom" },
-			`rejected "" code 10021 attempts 1`, `another group has this GroupId: Type is "AVChatRoom" there and "Public" in the record`,
+			`rejected "" code 10021 attempts 1`, `Type is "AVChatRoom" there and "Public" in the record`,
 		},
 		{
 			"another name", func(g *emulator.Group, _ *group.Record) { g.Name = "N" },
-			`rejected "" code 10021 attempts 1`, `another group has this GroupId: Name is "N" there and "n" in the record`,
+			`rejected "" code 10021 attempts 1`, `Name is "N" there and "n" in the record`,
 		},
 		{
 			"another owner", func(g *emulator.Group, _ *group.Record) { g.Owner = "administrator" },
-			`rejected "" code 10025 attempts 1`, `another group has this GroupId: Owner_Account is "administrator" there and "leckie" in the record`,
+			`rejected "" code 10025 attempts 1`, `Owner_Account is "administrator" there and "leckie" in the record`,
 		},
 		{
 			"another time and name", func(g *emulator.Group, _ *group.Record) { g.Name, g.CreateTime = "m", 7 },
 			`rejected "" code 10021 attempts 1`,
-			`another group has this GroupId: Name is "m" there and "n" in the record, CreateTime is "7" there and "1448357837" in the record`,
+			`Name is "m" there and "n" in the record, CreateTime is "7" there and "1448357837" in the record`,
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -73,25 +76,33 @@ func TestGroupThatStandsIsTheRecordsOwnOrAnother(t *testing.T) {
 				test.change(&g, rec)
 				s.Put(g)
 				got := newClient(t, s).ImportGroup(t.Context(), rec).Wait()
-				if short(got) != test.want || got.Message != test.says {
-					t.Errorf("got %s %q, want %s %q", short(got), got.Message, test.want, test.says)
+				message := ""
+				if test.differs != "" {
+					message = "another group has this GroupId: " + test.differs
+				}
+				if short(got) != test.want || got.Message != message {
+					t.Errorf("got %s %q, want %s %q", short(got), got.Message, test.want, message)
 				}
 			})
 		})
 	}
 }
 
-func TestGroupThatCannotBeLookedUpIsNeitherOwnNorAnother(t *testing.T) {
+func TestReconcile_LookUpFails(t *testing.T) {
 	const inUse = `{"ActionStatus":"FAIL","ErrorCode":10021,"ErrorInfo":"in use"}`
 	for _, test := range []struct {
-		name   string
-		answer string // of get_group_info
-		says   string
+		name     string
+		response string // of get_group_info
+		message  string
 	}{
-		{"an error of its own", `{"ActionStatus":"OK","ErrorCode":0,"GroupInfo":[{"GroupId":"g","ErrorCode":10007,"ErrorInfo":"no"}]}`, "code 10007"},
-		{"refused", `{"ActionStatus":"FAIL","ErrorCode":10004,"ErrorInfo":"no"}`, "code 10004"},
-		{"of another form", `{"ActionStatus":"OK","ErrorCode":0,"GroupInfo":{"g":1}}`, "cannot be read"},
-		{"garbage for ever", `<html>`, "cannot be read"},
+		{
+			"an error in its entry",
+			`{"ActionStatus":"OK","ErrorCode":0,"GroupInfo":[{"GroupId":"g","ErrorCode":10007,"ErrorInfo":"no"}]}`,
+			"code 10007",
+		},
+		{"rejected", `{"ActionStatus":"FAIL","ErrorCode":10004,"ErrorInfo":"no"}`, "code 10004"},
+		{"of another type", `{"ActionStatus":"OK","ErrorCode":0,"GroupInfo":{"g":1}}`, "unreadable response"},
+		{"garbage forever", `<html>`, "unreadable response"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -99,24 +110,24 @@ func TestGroupThatCannotBeLookedUpIsNeitherOwnNorAnother(t *testing.T) {
 					if strings.HasSuffix(r.URL.Path, "/import_group") {
 						return respond(200, inUse), nil
 					}
-					return respond(200, test.answer), nil
+					return respond(200, test.response), nil
 				}))
 				got := c.ImportGroup(t.Context(), record("g", "n")).Wait()
-				if want := `failed "" code 10021 attempts 1`; short(got) != want || !strings.Contains(got.Message, test.says) {
-					t.Errorf("got %s %q, want %s with %q", short(got), got.Message, want, test.says)
+				if want := `failed "" code 10021 attempts 1`; short(got) != want || !strings.Contains(got.Message, test.message) {
+					t.Errorf("got %s %q, want %s with %q", short(got), got.Message, want, test.message)
 				}
 			})
 		})
 	}
 }
 
-func TestReconcile_GroupThatIsInUseAndNotShown(t *testing.T) {
+func TestReconcile_NotFound(t *testing.T) {
 	const inUse = `{"ActionStatus":"FAIL","ErrorCode":10021,"ErrorInfo":"in use"}`
 	const rejected = "the GroupId belongs to a group that was disbanded or is not visible: choose another GroupId"
-	for name, answer := range map[string]string{
-		"an error in its entry":     `{"ActionStatus":"OK","ErrorCode":0,"GroupInfo":[{"GroupId":"g","ErrorCode":10010}]}`,
-		"not in the answer":         `{"ActionStatus":"OK","ErrorCode":0,"GroupInfo":[]}`,
-		"another one in the answer": `{"ActionStatus":"OK","ErrorCode":0,"GroupInfo":[{"GroupId":"G","Type":"Public","Name":"n"}]}`,
+	for name, body := range map[string]string{
+		"an error in its entry":   `{"ActionStatus":"OK","ErrorCode":0,"GroupInfo":[{"GroupId":"g","ErrorCode":10010}]}`,
+		"not in the response":     `{"ActionStatus":"OK","ErrorCode":0,"GroupInfo":[]}`,
+		"another in the response": `{"ActionStatus":"OK","ErrorCode":0,"GroupInfo":[{"GroupId":"G","Type":"Public"}]}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -124,7 +135,7 @@ func TestReconcile_GroupThatIsInUseAndNotShown(t *testing.T) {
 					if strings.HasSuffix(r.URL.Path, "/import_group") {
 						return respond(200, inUse), nil
 					}
-					return respond(200, answer), nil
+					return respond(200, body), nil
 				}))
 				got := c.ImportGroup(t.Context(), record("g", "n")).Wait()
 				if want := `rejected "" code 10021 attempts 1`; short(got) != want || got.Message != rejected {
@@ -135,7 +146,7 @@ func TestReconcile_GroupThatIsInUseAndNotShown(t *testing.T) {
 	}
 }
 
-func TestReconcile_DisbandedGroupCostsTwoLooks(t *testing.T) {
+func TestReconcile_DisbandedGroups(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService()
 		recs := records(500, true)
@@ -143,31 +154,31 @@ func TestReconcile_DisbandedGroupCostsTwoLooks(t *testing.T) {
 			s.Disband(rec.GroupID)
 		}
 		c := newClient(t, s)
-		time.Sleep(time.Minute) // an earlier process has long been forgotten
+		time.Sleep(time.Minute) // longer than the read lag after an earlier process
 		start := time.Now()
 		results := importAll(t.Context(), c, recs)
 		if got := countEnds(results); got["rejected"] != 400 || got["imported"] != 100 {
 			t.Errorf("got %v", got)
 		}
 		if took := time.Since(start); took > 7*time.Second {
-			t.Errorf("got %v, want 500 records and a second look", took)
+			t.Errorf("got %v, want the time of 500 records and a second look-up", took)
 		}
 	})
 }
 
-// Reads lag, and the record's own attempt, or one of the process before this one, has created the group.
-func TestReconcile_OwnGroupIsNeverRejectedThoughReadsLag(t *testing.T) {
+// Reads lag, and an attempt of this process or of an earlier one created the record's group.
+func TestReconcile_ReadLag(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		lag   time.Duration
-		older bool // an earlier process has created it
-		lost  bool // the answer to the first attempt
+		older bool // an earlier process created the group
+		lost  bool // the response to the first attempt
 		want  string
 	}{
-		{"response lost, shown at the second look", time.Second, false, true, `standing "g" code 10021 attempts 2`},
-		{"response lost, shown at the third look", 8 * time.Second, false, true, `standing "g" code 10021 attempts 2`},
+		{"response lost, shown by the second look-up", time.Second, false, true, `exists "g" code 10021 attempts 2`},
+		{"response lost, shown by the third look-up", 8 * time.Second, false, true, `exists "g" code 10021 attempts 2`},
 		{"response lost, not shown in time", time.Hour, false, true, `failed "" code 10021 attempts 2`},
-		{"earlier process, shown at the third look", 8 * time.Second, true, false, `standing "g" code 10021 attempts 1`},
+		{"earlier process, shown by the third look-up", 8 * time.Second, true, false, `exists "g" code 10021 attempts 1`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -192,8 +203,8 @@ func TestReconcile_OwnGroupIsNeverRejectedThoughReadsLag(t *testing.T) {
 	}
 }
 
-// The loss of other records' answers must not put off the last look for ever.
-func TestReconcile_EndsWhileOthersLoseAnswers(t *testing.T) {
+// Lost responses of other records must not postpone the last look-up forever.
+func TestReconcile_OthersLoseResponses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService()
 		s.Disband("gone")
@@ -221,7 +232,7 @@ func TestReconcile_EndsWhileOthersLoseAnswers(t *testing.T) {
 	})
 }
 
-func TestLookUpsOfAMomentShareARequestOfFiftyAtMost(t *testing.T) {
+func TestLookUp_Batches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService()
 		for i := range 120 {
@@ -244,24 +255,24 @@ func TestLookUpsOfAMomentShareARequestOfFiftyAtMost(t *testing.T) {
 	})
 }
 
-func TestLookUpOutlivesWhoBeganIt(t *testing.T) {
+func TestLookUp_FirstCallerLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService()
 		s.Put(emulator.Group{GroupID: "b", Type: "Public", Name: "n"})
 		s.Faults = first(3, 60007)
-		c := newClient(t, s, func(cfg *tim.Config) { cfg.Grace = time.Millisecond })
+		c := newClient(t, s, func(cfg *tim.Config) { cfg.DrainTimeout = time.Millisecond })
 		ctx, cancel := context.WithCancelCause(t.Context())
 		errEnd := errors.New("the end")
 		var done sync.WaitGroup
 		done.Go(func() {
 			if _, err := c.LookUp(ctx, "a"); !errors.Is(err, errEnd) {
-				t.Errorf("who began it: got %v, want %v", err, errEnd)
+				t.Errorf("first caller: got %v, want %v", err, errEnd)
 			}
 		})
 		time.Sleep(time.Millisecond)
 		done.Go(func() {
 			if got, err := c.LookUp(t.Context(), "b"); err != nil || !got.Found {
-				t.Errorf("the other: got %v, %v", got, err)
+				t.Errorf("second caller: got %v, %v", got, err)
 			}
 		})
 		time.Sleep(time.Millisecond)
@@ -270,11 +281,11 @@ func TestLookUpOutlivesWhoBeganIt(t *testing.T) {
 	})
 }
 
-func TestLookUpThatOthersWaitForIsLeftAfterTheGrace(t *testing.T) {
+func TestLookUp_LeftAfterDrainTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService()
 		s.Faults = always(60007)
-		c := newClient(t, s, func(cfg *tim.Config) { cfg.Grace = 3 * time.Second })
+		c := newClient(t, s, func(cfg *tim.Config) { cfg.DrainTimeout = 3 * time.Second })
 		patient, end := context.WithTimeout(t.Context(), time.Hour)
 		defer end()
 		hasty, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -284,8 +295,9 @@ func TestLookUpThatOthersWaitForIsLeftAfterTheGrace(t *testing.T) {
 		for ctx, ends := range map[context.Context]time.Duration{patient: time.Hour, hasty: time.Minute} {
 			done.Go(func() {
 				_, err := c.LookUp(ctx, "a")
-				if took := time.Since(start); !errors.Is(err, context.DeadlineExceeded) || took < ends || took > ends+3*time.Second {
-					t.Errorf("got %v after %v, want the deadline after %v and the grace at most", err, took, ends)
+				took := time.Since(start)
+				if !errors.Is(err, context.DeadlineExceeded) || took < ends || took > ends+3*time.Second {
+					t.Errorf("got %v after %v, want the deadline after %v and at most the drain timeout", err, took, ends)
 				}
 			})
 		}
@@ -293,7 +305,7 @@ func TestLookUpThatOthersWaitForIsLeftAfterTheGrace(t *testing.T) {
 	})
 }
 
-func TestLookUpIsNotBlamedForItsNeighbour(t *testing.T) {
+func TestLookUp_AnotherIDRejected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService()
 		s.Put(emulator.Group{GroupID: "good", Type: "Public", Name: "n"})

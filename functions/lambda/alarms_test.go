@@ -1,0 +1,411 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"groupimport/functions/internal/functest"
+	"groupimport/pkg/emulator"
+	"groupimport/pkg/scheduler"
+)
+
+// A source is a metric, of one value of one dimension.
+type source struct{ namespace, metric, dimension, value string }
+
+// documented has the metrics of AWS that alarms and dashboard go by, and the dimension of each: Lambda developer guide,
+// monitoring-metrics-types and urls-monitoring; SQS developer guide, sqs-available-cloudwatch-metrics; EventBridge user
+// guide, eb-monitoring. Read 2026-11.
+var documented = map[string]string{
+	"AWS/Lambda Invocations":                     "FunctionName",
+	"AWS/Lambda Errors":                          "FunctionName",
+	"AWS/Lambda UrlRequestCount":                 "FunctionName",
+	"AWS/Lambda Url5xxCount":                     "FunctionName",
+	"AWS/SQS ApproximateNumberOfMessagesVisible": "QueueName",
+	"AWS/Events FailedInvocations":               "RuleName",
+	"AWS/Events InvocationsFailedToBeSentToDlq":  "RuleName",
+}
+
+// check says what is wrong with a metric that an alarm or the dashboard goes by, if it is none of the program's own.
+func (tp *template) check(s source) error {
+	name := s.value
+	var types []string
+	switch s.dimension {
+	case "FunctionName":
+		types = []string{"AWS::Serverless::Function"}
+	case "QueueName":
+		types = []string{"AWS::SQS::Queue"}
+		name = strings.TrimSuffix(name, ".QueueName")
+	case "RuleName":
+		types = []string{"EventBridgeRule"}
+	}
+	if want := documented[s.namespace+" "+s.metric]; want == "" || s.dimension != want {
+		return fmt.Errorf("%s %s has the dimension %q, want %q, as documented", s.namespace, s.metric, s.dimension, want)
+	}
+	kind, _ := tp.at("Resources", name, "Type").(string)
+	if rule, ok := strings.CutPrefix(name, "ImportFunction"); ok && s.dimension == "RuleName" {
+		kind, _ = tp.at("Resources", "ImportFunction", "Properties", "Events", rule, "Type").(string)
+	}
+	if !slices.Contains(types, kind) {
+		return fmt.Errorf("%s %s is of %s, a %q", s.namespace, s.metric, name, kind)
+	}
+	return nil
+}
+
+// An alarm is one of the template's.
+type alarm struct {
+	name, about, statistic string
+	sources                []source // whose values are added up
+	low                    bool     // it fires below the threshold
+	threshold              float64
+	period, periods        int // seconds, and how many
+	missing                string
+	actions                []any
+}
+
+// alarms returns the alarms, by name.
+func (tp *template) alarms() map[string]alarm {
+	found := map[string]alarm{}
+	for name, r := range tp.at("Resources").(map[string]any) {
+		if r.(map[string]any)["Type"] != "AWS::CloudWatch::Alarm" {
+			continue
+		}
+		p := r.(map[string]any)["Properties"].(map[string]any)
+		text := func(m map[string]any, key string) string { s, _ := m[key].(string); return s }
+		a := alarm{name: name, about: text(p, "AlarmDescription"), missing: text(p, "TreatMissingData")}
+		a.actions, _ = p["AlarmActions"].([]any)
+		a.periods = p["EvaluationPeriods"].(int)
+		a.threshold, _ = strconv.ParseFloat(fmt.Sprint(p["Threshold"]), 64)
+		switch op := text(p, "ComparisonOperator"); op {
+		case "LessThanThreshold":
+			a.low = true
+		case "GreaterThanOrEqualToThreshold":
+		default:
+			tp.t.Errorf("%s: got the operator %s", name, op)
+		}
+		add := func(metric map[string]any) {
+			for _, d := range metric["Dimensions"].([]any) {
+				d := d.(map[string]any)
+				s := source{text(metric, "Namespace"), text(metric, "MetricName"), text(d, "Name"), text(d, "Value")}
+				a.sources = append(a.sources, s)
+			}
+		}
+		if p["MetricName"] != nil {
+			a.statistic, a.period = text(p, "Statistic"), p["Period"].(int)
+			add(p)
+		}
+		list, _ := p["Metrics"].([]any)
+		for _, m := range list {
+			m := m.(map[string]any)
+			if stat, ok := m["MetricStat"].(map[string]any); ok && m["ReturnData"] == false {
+				a.statistic, a.period = text(stat, "Stat"), stat["Period"].(int)
+				add(stat["Metric"].(map[string]any))
+			} else if text(m, "Expression") != "SUM(METRICS())" {
+				tp.t.Errorf("%s: got %v, want a sum of metrics", name, m)
+			}
+		}
+		found[name] = a
+	}
+	return found
+}
+
+// readMetrics returns the values of each metric in lines of the embedded metric format: AmazonCloudWatch user guide,
+// CloudWatch_Embedded_Metric_Format_Specification.
+func readMetrics(t *testing.T, lines []byte) map[source][]float64 {
+	t.Helper()
+	all := map[source][]float64{}
+	for line := range bytes.Lines(lines) {
+		var e struct {
+			AWS struct {
+				Timestamp         int64
+				CloudWatchMetrics []struct {
+					Namespace  string
+					Dimensions [][]string
+					Metrics    []struct{ Name, Unit string }
+				}
+			} `json:"_aws"`
+		}
+		var values map[string]any
+		if err := errors.Join(json.Unmarshal(line, &e), json.Unmarshal(line, &values)); err != nil {
+			t.Fatal(err)
+		}
+		if len(e.AWS.CloudWatchMetrics) != 1 || e.AWS.Timestamp < 9e11 {
+			t.Fatalf("got %s", line)
+		}
+		d := e.AWS.CloudWatchMetrics[0]
+		if len(d.Dimensions) != 1 || len(d.Dimensions[0]) != 1 {
+			t.Fatalf("got %s, want one dimension", line)
+		}
+		for _, m := range d.Metrics {
+			v, ok := values[m.Name].(float64)
+			if !ok || !slices.Contains([]string{"Count", "Seconds", "Bytes", "Milliseconds"}, m.Unit) {
+				t.Errorf("%s has no value, or the unit %q is none of CloudWatch's", m.Name, m.Unit)
+			}
+			dimension := d.Dimensions[0][0]
+			s := source{d.Namespace, m.Name, dimension, fmt.Sprint(values[dimension])}
+			all[s] = append(all[s], v)
+		}
+	}
+	return all
+}
+
+// fires reports whether an alarm fires, of the program's own metrics in one period.
+func (a alarm) fires(t *testing.T, values map[source][]float64) bool {
+	t.Helper()
+	all := values[a.sources[0]]
+	if all == nil {
+		t.Errorf("%s: the program did not write %v", a.name, a.sources[0])
+		return false
+	}
+	if a.low || len(a.sources) != 1 {
+		t.Fatalf("%s: an alarm of the program's own metrics has another form than this test knows", a.name)
+	}
+	value := slices.Max(all)
+	if a.statistic == "Sum" {
+		value = 0
+		for _, v := range all {
+			value += v
+		}
+	}
+	return value >= a.threshold
+}
+
+// Each alarm of the program's own metrics is fired by what it is there for, and by nothing else, through the lines that
+// the function really logs.
+func TestTemplateAlarms_FireByWhatTheProgramLogs(t *testing.T) {
+	const long = 15 * time.Minute
+	const plain = `{"Type":"Public","Name":"n","GroupId":"g"}`
+	for _, story := range []struct {
+		about string
+		do    func(l *life)
+		want  string // alarms
+	}{
+		{"all is well, in two runs", func(l *life) {
+			l.put("a.jsonl", functest.Records(4000)...)
+			time.Sleep(scheduler.MissedAfter)
+			l.pass(scheduler.Action{Resume: true}, 12*time.Second)
+			time.Sleep(time.Minute)
+			l.pass(scheduler.Action{Resume: true}, long)
+			l.pass(scheduler.Action{Retry: true}, long)
+		}, ""},
+		{"the service takes no records", func(l *life) {
+			l.put("a.jsonl", plain)
+			l.service.SetFaults(emulator.Faults{Internal: 1})
+			l.pass(all, long)
+		}, "RecordsFailed"},
+		{"and never does", func(l *life) {
+			l.put("a.jsonl", plain)
+			l.service.SetFaults(emulator.Faults{Internal: 1})
+			for range 11 {
+				l.pass(all, long)
+			}
+		}, "RecordsFailed RecordsGivenUp"},
+		{"the answer about a record without an ID is lost", func(l *life) {
+			l.put("a.jsonl", `{"Type":"Public","Name":"n"}`)
+			l.service.SetFaults(emulator.Faults{DropAfter: 1})
+			l.pass(all, long)
+		}, "RecordsUnknown"},
+		{"the key is wrong", func(l *life) {
+			l.put("a.jsonl", plain)
+			l.config.SecretKey = "another"
+			l.pass(all, long)
+		}, "ImportsStopped"},
+		{"nothing worked on an export for four hours", func(l *life) {
+			l.put("a.jsonl", plain)
+			time.Sleep(4 * time.Hour)
+			l.pass(scheduler.Action{Resume: true}, long)
+		}, "ImportsWaiting"},
+		{"nothing worked on a begun import for four hours", func(l *life) {
+			l.put("a.jsonl", functest.Records(4000)...)
+			l.pass(all, 12*time.Second)
+			time.Sleep(4 * time.Hour)
+			l.pass(scheduler.Action{Resume: true}, long)
+		}, "ImportsWaiting"},
+		{"a round of retries has been due for four hours", func(l *life) {
+			l.put("a.jsonl", plain)
+			l.service.SetFaults(emulator.Faults{Internal: 1})
+			l.pass(all, long)
+			l.log.Reset()
+			l.service.SetFaults(emulator.Faults{})
+			time.Sleep(5 * time.Hour)
+			l.pass(scheduler.Action{Retry: true}, long)
+		}, "ImportsWaiting"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			tp := loadTemplate(t, nil)
+			l := newLife(t, tp)
+			story.do(l)
+			values := readMetrics(t, l.log.Bytes())
+			var fired []string
+			for name, a := range tp.alarms() {
+				if a.sources[0].namespace == namespace && a.fires(t, values) {
+					fired = append(fired, name)
+				}
+			}
+			slices.Sort(fired)
+			if got := strings.Join(fired, " "); got != story.want {
+				t.Errorf("%s: got the alarms %q, want %q", story.about, got, story.want)
+			}
+		})
+	}
+}
+
+// The other alarms go by what AWS documents.
+func TestTemplateAlarms_GoByDocumentedMetrics(t *testing.T) {
+	tp := loadTemplate(t, map[string]any{"AlarmEmail": "ops@example.com"})
+	for name, a := range tp.alarms() {
+		if fmt.Sprint(a.actions) != "[Alarms]" || a.about == "" || a.periods != 1 {
+			t.Errorf("%s: got %+v, want one period, a description, and the topic", name, a)
+		}
+		for _, s := range a.sources {
+			if err := tp.check(s); s.namespace != namespace && err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+	silent := loadTemplate(t, nil).alarms()
+	if got := silent["ImportsStopped"].actions; len(got) != 0 {
+		t.Errorf("without an address alarms go to %v", got)
+	}
+}
+
+// What each alarm sees, and how much of it. Missing data are no alarm, but for what must happen all the time.
+func TestTemplateAlarms_SeeEachFailure(t *testing.T) {
+	tp := loadTemplate(t, nil)
+	rules := slices.Sorted(maps.Keys(tp.patterns("groups")))
+	sources := func(namespace, metric, dimension string, values ...string) []source {
+		var all []source
+		for _, value := range values {
+			all = append(all, source{namespace, metric, dimension, value})
+		}
+		return all
+	}
+	for i := range rules {
+		rules[i] = "ImportFunction" + rules[i]
+	}
+	undelivered := append(sources("AWS/Events", "FailedInvocations", "RuleName", rules...),
+		sources("AWS/Events", "InvocationsFailedToBeSentToDlq", "RuleName", rules...)...)
+	own := func(metric string) []source { return sources("groupimport", metric, "Bucket", "groups") }
+	want := map[string]alarm{
+		"ImportErrors":     {sources: sources("AWS/Lambda", "Errors", "FunctionName", "ImportFunction")},
+		"ScheduleErrors":   {sources: sources("AWS/Lambda", "Errors", "FunctionName", "ScheduleFunction")},
+		"HttpErrors":       {sources: sources("AWS/Lambda", "Url5xxCount", "FunctionName", "HttpFunction")},
+		"DeliveriesFailed": {sources: undelivered},
+		"EventsFailed": {statistic: "Maximum", sources: sources(
+			"AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", "FailureQueue.QueueName")},
+		"ScheduleSilent": {
+			sources: sources("AWS/Lambda", "Invocations", "FunctionName", "ScheduleFunction"), low: true, period: 900,
+			missing: "breaching",
+		},
+		"ImportsStopped": {sources: own("StoppedImports"), statistic: "Maximum"},
+		"ImportsWaiting": {sources: own("OldestDueSeconds"), statistic: "Maximum", threshold: 3 * 3600},
+		"RecordsFailed":  {sources: own("Failed")},
+		"RecordsUnknown": {sources: own("Unknown")},
+		"RecordsGivenUp": {sources: own("GivenUp")},
+	}
+	got := tp.alarms()
+	if a, b := slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(want)); !slices.Equal(a, b) {
+		t.Fatalf("got the alarms %v, want %v", a, b)
+	}
+	for name, w := range want {
+		w.name, w.about, w.actions, w.periods = name, got[name].about, got[name].actions, 1
+		if w.statistic == "" {
+			w.statistic = "Sum"
+		}
+		if w.threshold == 0 {
+			w.threshold = 1
+		}
+		if w.period == 0 {
+			w.period = 300
+		}
+		if w.missing == "" {
+			w.missing = "notBreaching"
+		}
+		bySource := func(a, b source) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) }
+		slices.SortFunc(w.sources, bySource)
+		slices.SortFunc(got[name].sources, bySource)
+		if g, w := fmt.Sprintf("%+v", got[name]), fmt.Sprintf("%+v", w); g != w {
+			t.Errorf("got  %s\nwant %s", g, w)
+		}
+	}
+}
+
+// Lambda's Errors does not count responses of 500 and more: a function that returns a response has not failed.
+func TestTemplateAlarms_ErrorsOfHTTPAreResponses(t *testing.T) {
+	response, err := serveURL(t.Context(), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}), []byte(`{"requestContext":{"http":{"method":"GET","path":"/"}}}`))
+	if err != nil || !strings.Contains(string(response), `"statusCode":503`) {
+		t.Fatalf("got %s, %v, want a response and no error", response, err)
+	}
+	for name, a := range loadTemplate(t, nil).alarms() {
+		for _, s := range a.sources {
+			if s.value == "HttpFunction" && s.metric != "Url5xxCount" {
+				t.Errorf("%s goes by %s", name, s.metric)
+			}
+		}
+	}
+}
+
+// The dashboard shows what is written, and every metric that an alarm goes by.
+func TestTemplateDashboard_ShowsWhatAlarmsGoBy(t *testing.T) {
+	var written map[source][]float64
+	synctest.Test(t, func(t *testing.T) {
+		l := newLife(t, loadTemplate(t, nil))
+		l.put("a.jsonl", functest.Records(3)...)
+		l.pass(all, time.Minute)
+		written = readMetrics(t, l.log.Bytes())
+	})
+	tp := loadTemplate(t, nil)
+	var body struct {
+		Widgets []struct {
+			Properties struct {
+				Metrics [][]any `json:"metrics"`
+			} `json:"properties"`
+		} `json:"widgets"`
+	}
+	dashboard := tp.at("Resources", "Dashboard", "Properties", "DashboardBody").(string)
+	if err := json.Unmarshal([]byte(dashboard), &body); err != nil {
+		t.Fatal(err)
+	}
+	shown := map[source]bool{}
+	for _, w := range body.Widgets {
+		var row [4]string // "." repeats what stands above
+		for _, m := range w.Properties.Metrics {
+			for i := range row {
+				if m[i] != "." {
+					row[i] = m[i].(string)
+				}
+			}
+			s := source{row[0], row[1], row[2], strings.TrimSuffix(row[3], ".QueueName")}
+			shown[s] = true
+			if s.namespace == namespace && written[s] == nil {
+				t.Errorf("the dashboard shows %v, which nobody writes", s)
+			}
+			if err := tp.check(s); s.namespace != namespace && err != nil {
+				t.Errorf("the dashboard: %v", err)
+			}
+		}
+	}
+	for name, a := range tp.alarms() {
+		for _, s := range a.sources {
+			s.value = strings.TrimSuffix(s.value, ".QueueName")
+			if !shown[s] {
+				t.Errorf("%s goes by %v, which the dashboard does not show", name, s)
+			}
+		}
+	}
+	if len(shown) < 20 {
+		t.Errorf("the dashboard shows only %v", shown)
+	}
+}

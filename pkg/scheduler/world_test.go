@@ -1,0 +1,13 @@
+package scheduler_test
+
+import (
+	"groupimport/pkg/importer/importertest"
+	"groupimport/pkg/scheduler"
+)
+
+const acme = importertest.Key
+
+var (
+	resume = scheduler.Action{Resume: true}
+	retry  = scheduler.Action{Retry: true}
+)
