@@ -183,7 +183,9 @@ var fields = []Field{
 		},
 	},
 	{
-		Name: "ONE_AT_A_TIME", Default: "false", Help: "Runs of all processes with this bucket and prefix take turns, so that they share one rate.",
+		Name: "ONE_AT_A_TIME", Default: "false",
+		Help: "Runs of all processes with this bucket and prefix take turns, so that they share one rate. " +
+			"The instances of an HTTP function share theirs.",
 		parse: flag(func(c *Config) *bool { return &c.OneAtATime }),
 	},
 	{

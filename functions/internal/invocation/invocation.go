@@ -384,7 +384,10 @@ func (h *Handler) handler(ctx context.Context, config config.Config) (http.Handl
 	if err != nil {
 		return nil, &ConfigError{err}
 	}
-	api, err := httpapi.New(httpapi.Config{Config: config, Bucket: b, Clients: config.Clients(h.Log, nil), Log: h.Log})
+	share := httpapi.NewShare(config, b)
+	api, err := httpapi.New(httpapi.Config{
+		Config: config, Bucket: b, Clients: config.Clients(h.Log, share.Apply), Share: share, Log: h.Log,
+	})
 	if err != nil {
 		return nil, &ConfigError{err}
 	}
