@@ -163,12 +163,14 @@ func readMetrics(t *testing.T, lines []byte) map[source][]float64 {
 func (a alarm) fires(t *testing.T, values map[source][]float64) bool {
 	t.Helper()
 	all := values[a.sources[0]]
-	if all == nil {
+	switch {
+	case len(a.sources) != 1:
+		t.Fatalf("%s: an alarm of the program's own metrics has another form than this test knows", a.name)
+	case len(all) == 0 && a.missing == "notBreaching":
 		t.Errorf("%s: the program did not write %v", a.name, a.sources[0])
 		return false
-	}
-	if a.low || len(a.sources) != 1 {
-		t.Fatalf("%s: an alarm of the program's own metrics has another form than this test knows", a.name)
+	case len(all) == 0:
+		return a.missing == "breaching"
 	}
 	value := slices.Max(all)
 	if a.statistic == "Sum" {
@@ -177,7 +179,7 @@ func (a alarm) fires(t *testing.T, values map[source][]float64) bool {
 			value += v
 		}
 	}
-	return value >= a.threshold
+	return value >= a.threshold != a.low
 }
 
 // Each alarm of the program's own metrics is fired by what it is there for, and by nothing else, through the lines that
@@ -223,13 +225,13 @@ func TestTemplateAlarms_FireByWhatTheProgramLogs(t *testing.T) {
 		{"nothing worked on an export for four hours", func(l *life) {
 			l.put("a.jsonl", plain)
 			time.Sleep(4 * time.Hour)
-			l.pass(scheduler.Action{Resume: true}, long)
+			l.pass(scheduler.Action{Resume: true, Retry: true}, long)
 		}, "ImportsWaiting"},
 		{"nothing worked on a begun import for four hours", func(l *life) {
 			l.put("a.jsonl", functest.Records(4000)...)
 			l.pass(all, 12*time.Second)
 			time.Sleep(4 * time.Hour)
-			l.pass(scheduler.Action{Resume: true}, long)
+			l.pass(scheduler.Action{Resume: true, Retry: true}, long)
 		}, "ImportsWaiting"},
 		{"a round of retries has been due for four hours", func(l *life) {
 			l.put("a.jsonl", plain)
@@ -238,8 +240,20 @@ func TestTemplateAlarms_FireByWhatTheProgramLogs(t *testing.T) {
 			l.log.Reset()
 			l.service.SetFaults(emulator.Faults{})
 			time.Sleep(5 * time.Hour)
-			l.pass(scheduler.Action{Retry: true}, long)
+			l.pass(scheduler.Action{Resume: true, Retry: true}, long)
 		}, "ImportsWaiting"},
+		{"imports are resumed, and records never tried again", func(l *life) {
+			l.put("a.jsonl", plain)
+			l.pass(scheduler.Action{Resume: true, Missed: time.Nanosecond}, long)
+		}, "RetrySilent"},
+		{"records are tried again, and imports never resumed", func(l *life) {
+			l.put("a.jsonl", plain)
+			l.pass(scheduler.Action{Resume: true, Missed: time.Nanosecond}, long)
+			runs := bytes.Clone(l.log.Bytes())
+			l.log.Reset()
+			l.log.Write(runs[:bytes.IndexByte(runs, '\n')+1])
+			l.pass(scheduler.Action{Retry: true}, long)
+		}, "ResumeSilent"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			tp := loadTemplate(t, nil)
@@ -303,10 +317,8 @@ func TestTemplateAlarms_SeeEachFailure(t *testing.T) {
 		"DeliveriesFailed": {sources: undelivered},
 		"EventsFailed": {statistic: "Maximum", sources: sources(
 			"AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", "FailureQueue.QueueName")},
-		"ScheduleSilent": {
-			sources: sources("AWS/Lambda", "Invocations", "FunctionName", "ScheduleFunction"), low: true, period: 900,
-			missing: "breaching",
-		},
+		"ResumeSilent":   {sources: own("ResumePasses"), low: true, period: 900, missing: "breaching"},
+		"RetrySilent":    {sources: own("RetryPasses"), low: true, period: 900, missing: "breaching"},
 		"ImportsStopped": {sources: own("StoppedImports"), statistic: "Maximum"},
 		"ImportsWaiting": {sources: own("OldestDueSeconds"), statistic: "Maximum", threshold: 3 * 3600},
 		"RecordsFailed":  {sources: own("Failed")},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -98,9 +99,7 @@ func (tp *template) expanded() map[string]any {
 		}
 		properties := map[string]any{}
 		for _, from := range []any{tp.at("Globals", "Function"), r["Properties"]} {
-			for key, value := range from.(map[string]any) {
-				properties[key] = value
-			}
+			maps.Copy(properties, from.(map[string]any))
 		}
 		resources[name] = resource("AWS::Lambda::Function", properties)
 		resources[name+"Role"] = resource("AWS::IAM::Role", map[string]any{

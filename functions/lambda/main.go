@@ -35,6 +35,7 @@ func main() {
 		Serve:    serveURL,
 		OnRunEnd: metrics.run,
 		OnPass:   metrics.pass,
+		OnDenied: metrics.denied,
 	}})
 }
 

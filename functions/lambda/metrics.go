@@ -56,12 +56,24 @@ func (m *metrics) run(bucket string, n importer.Metrics) {
 }
 
 // pass writes what the schedule has found.
-func (m *metrics) pass(bucket string, p scheduler.Result) {
-	m.write(bucket, nil, []metric{
+func (m *metrics) pass(bucket string, a scheduler.Action, p scheduler.Result) {
+	all := []metric{
 		{"Imports", "Count", float64(p.Imports)},
 		{"StoppedImports", "Count", float64(p.Stopped)},
 		{"OldestDueSeconds", "Seconds", p.OldestDue},
-	})
+	}
+	if a.Resume {
+		all = append(all, metric{"ResumePasses", "Count", 1})
+	}
+	if a.Retry {
+		all = append(all, metric{"RetryPasses", "Count", 1})
+	}
+	m.write(bucket, nil, all)
+}
+
+// denied writes that an HTTP request had wrong credentials.
+func (m *metrics) denied(bucket string) {
+	m.write(bucket, nil, []metric{{"DeniedRequests", "Count", 1}})
 }
 
 // write writes one line, with more members for people who search the log.

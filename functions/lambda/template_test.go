@@ -431,7 +431,7 @@ func (l *life) pass(a scheduler.Action, length time.Duration) {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	m.pass(l.config.Bucket, result)
+	m.pass(l.config.Bucket, a, result)
 }
 
 // all is an action that does what can be done.

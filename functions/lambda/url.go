@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/aws/aws-lambda-go/events"
@@ -25,7 +26,7 @@ func serveURL(ctx context.Context, h http.Handler, raw []byte) ([]byte, error) {
 		return nil, errors.New("the event is not a request of a function URL") // err would quote it
 	}
 	if a := e.RequestContext.Authorizer; a != nil && a.IAM != nil {
-		ctx = httpapi.Authenticated(ctx)
+		ctx = httpapi.Authenticated(ctx, principal(a.IAM.UserARN))
 	}
 	streamed, err := lambdaurl.Wrap(h)(ctx, &e)
 	if err != nil { // err would quote the path
@@ -44,4 +45,17 @@ func serveURL(ctx context.Context, h http.Handler, raw []byte) ([]byte, error) {
 		resp.Body, resp.IsBase64Encoded = base64.StdEncoding.EncodeToString(body), true
 	}
 	return json.Marshal(resp)
+}
+
+// principal returns the ARN of the user or role of a caller. Each process that assumes a role may have a session of its
+// own (docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html, 2026-11), and repeats the requests of
+// another:
+//
+//	arn:aws:sts::123456789012:assumed-role/app/session
+func principal(arn string) string {
+	if prefix, role, ok := strings.Cut(arn, ":assumed-role/"); ok {
+		role, _, _ = strings.Cut(role, "/")
+		return prefix + ":assumed-role/" + role
+	}
+	return arn
 }

@@ -103,6 +103,20 @@ func TestServeURL_AuthenticatedCallers(t *testing.T) {
 	}
 }
 
+func TestServeURL_SessionsOfARole(t *testing.T) {
+	for arn, want := range map[string]string{
+		"arn:aws:iam::111122223333:user/team/x":                   "arn:aws:iam::111122223333:user/team/x",
+		"arn:aws:sts::111122223333:assumed-role/app/i-0a":         "arn:aws:sts::111122223333:assumed-role/app",
+		"arn:aws:sts::111122223333:assumed-role/app/i-0b":         "arn:aws:sts::111122223333:assumed-role/app",
+		"arn:aws-cn:sts::111122223333:assumed-role/other/session": "arn:aws-cn:sts::111122223333:assumed-role/other",
+		"arn:aws:sts::111122223333:federated-user/x":              "arn:aws:sts::111122223333:federated-user/x",
+	} {
+		if got := principal(arn); got != want {
+			t.Errorf("%s: got %s, want %s", arn, got, want)
+		}
+	}
+}
+
 // FuzzServeURL: every event gets a valid response, or an error.
 func FuzzServeURL(f *testing.F) {
 	f.Add(fmt.Appendf(nil, urlEvent, "/groups", "a=1", "null", "POST", "e30=", true))

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"groupimport/pkg/export"
@@ -63,12 +62,15 @@ type checker struct {
 }
 
 func (k *checker) read(ctx context.Context, r *export.Reader, guard *mapping.Guard) error {
-	for e, err := range r.Records() {
+	for e, err := range r.Records(ctx) {
 		if err != nil {
 			return err
 		}
 		if (k.Records+k.Ignored)%1024 == 1023 && ctx.Err() != nil {
 			return context.Cause(ctx)
+		}
+		if e.Blank {
+			continue
 		}
 		if err := guard.See(&e); err != nil {
 			return err
@@ -172,13 +174,18 @@ func (v *validation) mappingFor(file string) (string, error) {
 		return v.program, nil
 	}
 	return mapping.Find(name, func(key string) ([]byte, error) {
-		return os.ReadFile(filepath.Join(filepath.Dir(file), key)) //nolint:gosec // the file that the user names
+		f, err := openBeside(file, filepath.FromSlash(key))
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		return io.ReadAll(io.LimitReader(f, mapping.MaxProgram+1))
 	})
 }
 
 // openAt returns the content of a file from offset on. If the file cannot be opened, the first Read returns the error.
 func openAt(file string, offset int64) io.ReadCloser {
-	f, err := os.Open(file) //nolint:gosec // the file that the user names
+	f, err := openRegular(file)
 	if err == nil {
 		_, err = f.Seek(offset, io.SeekStart)
 	}

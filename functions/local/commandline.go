@@ -23,6 +23,9 @@ const (
 	flagFormat   = "format"
 	flagListen   = "listen"
 	flagAddr     = "addr"
+	flagTLSCert  = "tls-cert"
+	flagTLSKey   = "tls-key"
+	flagInsecure = "insecure"
 )
 
 // commandLine returns all commands. urfave/cli was chosen over cobra and kong because it adds the least to the
@@ -256,10 +259,16 @@ func (t *tool) serveCommand() *cli.Command {
 		Name: "serve", ArgsUsage: "DIR",
 		Usage: "import single groups over HTTP, show all imports",
 		Description: `Callers send HTTP_TOKEN as "Authorization: Bearer". /openapi.json describes
-the API. Ctrl-C stops gracefully.
+the API. Ctrl-C stops gracefully. Another ADDRESS than one of this machine
+needs TLS, or --insecure behind a proxy that has it.
 
 ` + variablesHelp,
-		Flags:  []cli.Flag{listenFlag("127.0.0.1:8080")},
+		Flags: []cli.Flag{
+			listenFlag("127.0.0.1:8080"),
+			&cli.StringFlag{Name: flagTLSCert, Usage: "`FILE` with the certificate and its chain, PEM", TakesFile: true},
+			&cli.StringFlag{Name: flagTLSKey, Usage: "`FILE` with the key of the certificate, PEM", TakesFile: true},
+			&cli.BoolFlag{Name: flagInsecure, Usage: "serve other machines without TLS: all can read the token"},
+		},
 		Action: t.serve,
 	}
 }

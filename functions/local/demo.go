@@ -49,7 +49,7 @@ func (t *tool) demo(ctx context.Context, c *cli.Command) error {
 		return err
 	}
 	fmt.Fprintf(t.stdout, "\nNow look at\n  head -3 %s\n  cat %s\n  %s   (in a browser)\n",
-		shellQuote(file+".results.ndjson"), shellQuote(file+".failures.ndjson"), fileURL(file+".report.html"))
+		shellFile(file+".results.ndjson"), shellFile(file+".failures.ndjson"), fileURL(file+".report.html"))
 	return nil
 }
 

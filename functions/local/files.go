@@ -31,7 +31,16 @@ func openFolder(dir string) (*dirblob.Bucket, string, error) {
 		return nil, "", err
 	}
 	bucket.InheritPermissions(exportOf)
+	bucket.KeepTempFilesIn(workOf)
 	return bucket, absolute, nil
+}
+
+// workOf returns the key of the work folder of the import that writes key, empty if there is none.
+func workOf(key string) string {
+	if export := exportOf(key); export != "" {
+		return results.Names{Export: export}.Work()
+	}
+	return ""
 }
 
 // exportOf returns the key of the export that an import writes key for, empty if there is none. The key of a
@@ -42,15 +51,15 @@ func exportOf(key string) string {
 		if key[i] != '/' {
 			continue
 		}
-		if export, kind := results.Sidecar(key[:i+1]); kind == results.SidecarWork {
-			owner = export
+		if isWork(key[:i+1]) { // another folder may have such a name too
+			owner, _ = results.Sidecar(key[:i+1])
 			break
 		}
 	}
 	if export, _, ok := results.ParseMark(key); ok && owner == "" {
 		owner = export
 	}
-	if owner == "" {
+	if owner == "" && !strings.HasSuffix(key, "/") {
 		owner, _ = results.Sidecar(key)
 	}
 	if export := results.ArchivedFrom(owner); export != "" {
@@ -79,12 +88,14 @@ func checkFile(file string) error {
 		}
 		return err
 	case !info.Mode().IsRegular():
-		return errors.New("not a regular file: an export is read more than once, so save it to a file first")
+		return errNotRegular
 	case !export.IsExport(file):
 		return errNotExport
 	}
 	return nil
 }
+
+var errNotRegular = errors.New("not a regular file: an export is read more than once, so save it to a file first")
 
 var errNotExport = errors.New("its name must end in " + export.FormatsText + ", which is how the format is told")
 
@@ -164,7 +175,7 @@ func (f *ignoredFiles) add(name, reason string) {
 		f.more++
 		return
 	}
-	f.lines = append(f.lines, fmt.Sprintf("%s: %s: ignored: %s\n", program, shown(name), reason))
+	f.lines = append(f.lines, fmt.Sprintf("%s: %s: ignored: %s\n", program, shown(name), oneLine(reason)))
 }
 
 // messages returns a message for each ignored file, and one for those that are not named.

@@ -124,7 +124,7 @@ func (t *tool) importFile(ctx context.Context, i *importer.Importer, file string
 	dir, key := filepath.Split(file)
 	name := shown(file)
 	say := func(format string, args ...any) {
-		fmt.Fprintf(meter, "%s: %s: %s\n", program, name, fmt.Sprintf(format, args...))
+		fmt.Fprintf(meter, "%s: %s: %s\n", program, name, oneLine(fmt.Sprintf(format, args...)))
 	}
 	bucket, err := openExport(i, file, dir, key)
 	if err != nil {
@@ -134,7 +134,10 @@ func (t *tool) importFile(ctx context.Context, i *importer.Importer, file string
 	defer bucket.Close()
 
 	start := time.Now()
-	s, err := runs(ctx, i, key, name, meter)
+	var s importer.Summary
+	if err = identifyNow(ctx, bucket, key, name, meter); err == nil {
+		s, err = runs(ctx, i, key, name, meter)
+	}
 	if busy, ok := errors.AsType[*lease.BusyError](err); ok {
 		say("%s is working on it, until %s at the latest. Wait, or stop that process and run this command again",
 			ownerName(busy.Owner), busy.Until.Local().Format("15:04:05 MST"))

@@ -94,7 +94,7 @@ func main() {
 		stop() // first, so that a second Ctrl-C exits as soon as the first shows
 		cancel(context.Cause(interrupted))
 	})
-	t := &tool{getenv: os.Getenv, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	t := newTool(os.Getenv, os.Stdin, os.Stdout, os.Stderr)
 	os.Exit(t.status(t.run(ctx, os.Args[1:])))
 }
 
@@ -106,6 +106,11 @@ type tool struct {
 	json           bool // errors are JSON, see [wantsJSON]
 }
 
+// newTool returns a tool whose outputs are safe on a terminal.
+func newTool(getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) *tool {
+	return &tool{getenv: getenv, stdin: stdin, stdout: cleanWriter{stdout}, stderr: cleanWriter{stderr}}
+}
+
 // status writes the error and returns the exit status.
 func (t *tool) status(err error) int {
 	if err == nil {
@@ -113,7 +118,7 @@ func (t *tool) status(err error) int {
 	}
 	e, ok := errors.AsType[*exit](err)
 	if !ok {
-		e = &exit{exitError, err.Error()}
+		e = &exit{exitError, oneLine(err.Error())}
 	}
 	switch {
 	case e.text == "":

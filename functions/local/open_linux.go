@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -12,7 +11,7 @@ import (
 //
 // Only the owner of the file and processes with CAP_LEASE may ask; others get EACCES, and known is false.
 func openForWriting(name string) (open, known bool) {
-	f, err := os.Open(name) //nolint:gosec // a file of the watched folder
+	f, err := openRegular(name)
 	if err != nil {
 		return false, true
 	}

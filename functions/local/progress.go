@@ -28,6 +28,7 @@ const (
 type meter struct {
 	manner
 	out   io.Writer
+	raw   io.Writer  // out as it is, for eraseLine
 	width func() int // columns of the terminal, nil if out is none
 
 	mu    sync.Mutex
@@ -35,8 +36,11 @@ type meter struct {
 }
 
 func newMeter(out io.Writer, how manner) *meter {
-	m := &meter{out: out, manner: how}
-	if f, ok := out.(*os.File); ok && !how.json && term.IsTerminal(int(f.Fd())) {
+	m := &meter{out: out, raw: out, manner: how}
+	if c, ok := out.(cleanWriter); ok {
+		m.raw = c.w
+	}
+	if f, ok := m.raw.(*os.File); ok && !how.json && term.IsTerminal(int(f.Fd())) {
 		m.width = func() int {
 			width, _, err := term.GetSize(int(f.Fd()))
 			if err != nil || width <= 0 {
@@ -56,7 +60,7 @@ func (m *meter) Write(p []byte) (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.drawn {
-		fmt.Fprint(m.out, eraseLine) // the next tick draws the bar again
+		fmt.Fprint(m.raw, eraseLine) // the next tick draws the bar again
 		m.drawn = false
 	}
 	if m.json && !bytes.HasPrefix(p, []byte("{")) { // the log writes JSON itself
@@ -133,7 +137,7 @@ func (m *meter) draw(v view, last bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	// Two columns stay free for the ^C that the terminal echoes: past the last column it would begin a line.
-	fmt.Fprint(m.out, eraseLine, v.bar(m.width()-2), end)
+	fmt.Fprintf(m.raw, "%s%s%s", eraseLine, clean([]byte(v.bar(m.width()-2))), end)
 	m.drawn = !last
 }
 

@@ -40,7 +40,7 @@ func (t *tool) report(ctx context.Context, c *cli.Command) error {
 	for _, file := range files {
 		page, err := reportFile(ctx, file, out)
 		if err != nil {
-			fmt.Fprintf(t.stderr, "%s: %s: %v\n", program, shown(file), err)
+			fmt.Fprintf(t.stderr, "%s: %s: %s\n", program, shown(file), oneLine(err.Error()))
 			worst = exitError
 			continue
 		}

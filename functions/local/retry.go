@@ -19,7 +19,7 @@ func (t *tool) retry(ctx context.Context, c *cli.Command) error {
 	defer s.close()
 	defer announceInterrupt(ctx, s.meter)()
 	action := scheduler.Action{
-		Resume: true, Retry: true, Now: c.Bool(flagNow), Missed: settled, Whole: s.isComplete,
+		Resume: true, Retry: true, Now: c.Bool(flagNow), Missed: settled, Whole: s.isReady(ctx),
 	}
 	worked := tally{}
 	var pass scheduler.Result
@@ -32,10 +32,13 @@ func (t *tool) retry(ctx context.Context, c *cli.Command) error {
 			fmt.Fprintf(s.meter, "%s: %d more are due: %s. %s\n",
 				program, pass.Left, trimStop(leftReason(ctx, pass)), s.resumed)
 		}
+		if again {
+			action.Now = false // resumes what a run of 15 minutes left
+		}
+		again = s.reading.wait() || again // exports that were read can be imported now
 		if !again || ctx.Err() != nil {
 			break
 		}
-		action.Now = false // resumes what a run of 15 minutes left
 	}
 	if ctx.Err() == nil && pass.Left == 0 {
 		s.tellIncomplete(ctx, worked)

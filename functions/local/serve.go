@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v3"
@@ -42,6 +44,10 @@ func (t *tool) serve(ctx context.Context, c *cli.Command) error {
 		return usageError("HTTP_TOKEN is missing: the token that callers send as Authorization: Bearer; " +
 			"\"openssl rand -hex 24\" prints one")
 	}
+	tlsConfig, err := serveTLS(ctx, c)
+	if err != nil {
+		return err
+	}
 	if err := checkFolder(args[0]); err != nil {
 		return err
 	}
@@ -61,9 +67,53 @@ func (t *tool) serve(ctx context.Context, c *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(t.stderr, "%s: serving %s at http://%s; Ctrl-C stops gracefully\n",
-		program, shown(args[0]), listener.Addr())
+	scheme := "http"
+	if tlsConfig != nil {
+		scheme, listener = "https", tls.NewListener(listener, tlsConfig)
+	}
+	fmt.Fprintf(t.stderr, "%s: serving %s at %s://%s; Ctrl-C stops gracefully\n",
+		program, shown(args[0]), scheme, listener.Addr())
 	return serveHTTP(ctx, listener, handler, log)
+}
+
+// serveTLS returns the TLS configuration that the flags of serve name, nil for none, which only clients on this machine
+// may have unless a flag says so: the token would cross the network for all to read.
+func serveTLS(ctx context.Context, c *cli.Command) (*tls.Config, error) {
+	cert, key := c.String(flagTLSCert), c.String(flagTLSKey)
+	if cert != "" || key != "" {
+		pair, err := tls.LoadX509KeyPair(cert, key)
+		if err != nil {
+			return nil, usageError("--%s and --%s: %v", flagTLSCert, flagTLSKey, err)
+		}
+		return &tls.Config{
+			Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
+		}, nil
+	}
+	address := c.String(flagListen)
+	if c.Bool(flagInsecure) || isLoopback(ctx, address) {
+		return nil, nil //nolint:nilnil // no TLS
+	}
+	return nil, usageError("--%s %s lets other machines call, which would send the token for all to read: "+
+		"add --%s FILE and --%s FILE, or --%s behind a proxy that has TLS",
+		flagListen, address, flagTLSCert, flagTLSKey, flagInsecure)
+}
+
+// isLoopback reports whether only this machine reaches an address. An address that is not valid is reported when it is
+// listened at.
+func isLoopback(ctx context.Context, address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return true
+	}
+	if host == "" {
+		return false
+	}
+	addresses, err := net.DefaultResolver.LookupIPAddr(ctx, host)
+	if err != nil {
+		return true
+	}
+	isOther := func(a net.IPAddr) bool { return !a.IP.IsLoopback() }
+	return !slices.ContainsFunc(addresses, isOther)
 }
 
 // serveHTTP serves until ctx ends, and then waits for the requests in flight.

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bufio"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -23,14 +26,15 @@ import (
 const serveToken = "0123456789abcdef"
 
 // serve starts the command over the workspace's folder and returns its address.
-func (d *workspace) serve() (p *process, address string) {
+func (d *workspace) serve(flags ...string) (p *process, address string) {
 	d.t.Helper()
 	d.env = append(d.env, "HTTP_TOKEN="+serveToken)
 	name, err := binary()
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	p = &process{Cmd: exec.CommandContext(d.t.Context(), name, "serve", "--listen", "127.0.0.1:0", ".")}
+	p = &process{Cmd: exec.CommandContext(d.t.Context(), name,
+		append([]string{"serve", "--listen", "127.0.0.1:0", "."}, flags...)...)}
 	p.Dir, p.Env = d.dir, d.env
 	out, err := p.StderrPipe()
 	if err != nil {
@@ -44,7 +48,7 @@ func (d *workspace) serve() (p *process, address string) {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	serving := regexp.MustCompile(`^groupimport: serving \. at http://(127\.0\.0\.1:\d+); Ctrl-C stops gracefully\n$`)
+	serving := regexp.MustCompile(`^groupimport: serving \. at https?://(127\.0\.0\.1:\d+); Ctrl-C stops gracefully\n$`)
 	found := serving.FindStringSubmatch(line)
 	if found == nil {
 		d.t.Fatalf("got %q, want the address", line)
@@ -162,6 +166,62 @@ func TestServe_SignalStopsGracefully(t *testing.T) {
 		t.Errorf("got exit status %d, want %d", got, exitOK)
 	}
 	wg.Wait()
+}
+
+func TestServe_TLS(t *testing.T) {
+	t.Parallel()
+	d := newWorkspace(t, 1, true)
+	for _, args := range [][]string{
+		{"req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1",
+			"-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"},
+	} {
+		cmd := exec.CommandContext(t.Context(), "openssl", args...)
+		cmd.Dir = d.dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Skipf("openssl cannot make a certificate here: %v %s", err, out)
+		}
+	}
+	p, address := d.serve("--tls-cert", "cert.pem", "--tls-key", "key.pem")
+	certificate, err := os.ReadFile(filepath.Join(d.dir, "cert.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(certificate)
+	get := func(url string, config *tls.Config) (int, error) {
+		client := &http.Client{Transport: &http.Transport{TLSClientConfig: config}}
+		defer client.CloseIdleConnections()
+		resp, err := client.Get(url + "/healthz")
+		if err != nil {
+			return 0, err
+		}
+		defer resp.Body.Close()
+		return resp.StatusCode, nil
+	}
+	if status, err := get("https://"+address, &tls.Config{RootCAs: roots}); status != http.StatusOK {
+		t.Errorf("got %d, %v, want 200", status, err)
+	}
+	if _, err := get("https://"+address, nil); err == nil {
+		t.Error("a client that does not trust the certificate: got no error")
+	}
+	if status, err := get("http://"+address, nil); status == http.StatusOK {
+		t.Errorf("without TLS: got %d, %v, want a refusal", status, err)
+	}
+	p.signal(t, syscall.SIGINT)
+	if got := p.end(t); got != exitOK {
+		t.Errorf("got exit status %d, want %d", got, exitOK)
+	}
+}
+
+func TestIsLoopback(t *testing.T) {
+	for address, want := range map[string]bool{
+		"127.0.0.1:0": true, "127.1.2.3:80": true, "[::1]:80": true, "localhost:80": true,
+		":80": false, "0.0.0.0:80": false, "[::]:80": false, "192.0.2.1:80": false, "[fe80::1]:80": false,
+	} {
+		if got := isLoopback(t.Context(), address); got != want {
+			t.Errorf("%s: got %v, want %v", address, got, want)
+		}
+	}
 }
 
 func TestServe_SlowClients(t *testing.T) {

@@ -191,7 +191,7 @@ func writeDropped(w io.Writer, fields map[string]int64) {
 	}
 	var texts []string
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		texts = append(texts, fmt.Sprintf("%s %s", name, thousands(fields[name])))
+		texts = append(texts, fmt.Sprintf("%s %s", shown(name), thousands(fields[name])))
 	}
 	fmt.Fprintf(w, "note: fields dropped because import_group has no such field, with the number of records: %s\n",
 		strings.Join(texts, ", "))

@@ -6,10 +6,9 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"groupimport/pkg/outcome"
 )
@@ -29,31 +28,6 @@ func plural(n int64, thing string) string {
 		return "1 " + thing
 	}
 	return thousands(n) + " " + thing + "s"
-}
-
-// shown is a name as messages show it: as it is, or quoted if it would break the line.
-func shown(name string) string {
-	if strings.ContainsFunc(name, unicode.IsControl) || !utf8.ValidString(name) {
-		return fmt.Sprintf("%q", name)
-	}
-	return name
-}
-
-func shownAll(names []string) []string {
-	all := make([]string, 0, len(names))
-	for _, name := range names {
-		all = append(all, shown(name))
-	}
-	return all
-}
-
-// shellQuote quotes text for a shell where it needs that.
-func shellQuote(text string) string {
-	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:=@,+"
-	if text != "" && strings.Trim(text, plain) == "" {
-		return text
-	}
-	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
 // fileURL is a link to a file of this machine.
@@ -98,9 +72,10 @@ func countsText(c outcome.Counts) string {
 	return strings.Join(parts, ", ")
 }
 
-// writeLine writes v as a line of JSON. If that fails, nobody reads the output any more.
+// writeLine writes v as a line of JSON. Bytes that are not UTF-8 are replaced. If that fails, nobody reads the output
+// any more.
 func writeLine(w io.Writer, v any) {
-	if data, err := json.Marshal(v, json.Deterministic(true)); err == nil {
+	if data, err := json.Marshal(v, json.Deterministic(true), jsontext.AllowInvalidUTF8(true)); err == nil {
 		_, _ = w.Write(append(data, '\n'))
 	}
 }

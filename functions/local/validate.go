@@ -110,7 +110,7 @@ func (v *validation) validateFile(ctx context.Context, file string, m *meter) in
 	}
 	if err != nil {
 		c.Error = err.Error()
-		fmt.Fprintf(m, "%s: %s: %v\n", program, shown(file), err)
+		fmt.Fprintf(m, "%s: %s: %s\n", program, shown(file), oneLine(err.Error()))
 	}
 	switch {
 	case m.json:

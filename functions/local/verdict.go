@@ -28,7 +28,7 @@ func writeVerdict(w io.Writer, c *verdict, took time.Duration) {
 		fmt.Fprintln(w, "note: the export is empty, there is no record in it")
 	}
 	for _, note := range c.Notes {
-		fmt.Fprintf(w, "note: %s\n", note)
+		fmt.Fprintf(w, "note: %s\n", oneLine(note))
 	}
 	writeDropped(w, c.Dropped)
 	c.Duplicates.write(w)
@@ -55,7 +55,7 @@ func writeFindings(w io.Writer, title string, list []*finding) {
 	for _, f := range list {
 		head := fmt.Sprintf("  %s\t%s\t%s", thousands(f.Count), shown(f.Field), f.Rule)
 		for _, e := range f.Examples {
-			fmt.Fprintf(table, "%s\t%s\n", head, e.text(f.Rule))
+			fmt.Fprintf(table, "%s\t%s\n", head, oneLine(e.text(f.Rule)))
 			head = "  \t\t"
 		}
 	}
@@ -89,7 +89,7 @@ func (l *lookups) write(w io.Writer) {
 	fmt.Fprintf(w, "  live: %s looked up: %s free, %s exist and match the record, %s belong to another group\n",
 		plural(l.Asked, "GroupId"), thousands(l.Free), thousands(l.Same), thousands(l.Others))
 	for _, o := range l.First {
-		fmt.Fprintf(w, "    line %d: another group has GroupId %q: %s\n", o.Line, o.GroupID, o.Differs)
+		fmt.Fprintf(w, "    line %d: another group has GroupId %q: %s\n", o.Line, o.GroupID, oneLine(o.Differs))
 	}
 }
 

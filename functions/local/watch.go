@@ -29,7 +29,7 @@ func (t *tool) watch(ctx context.Context, c *cli.Command) error {
 	fmt.Fprintf(s.meter, "%s: watching %s: drop exports into it; Ctrl-C stops gracefully\n", program, shown(s.dir))
 	var retried time.Time
 	for {
-		action := scheduler.Action{Resume: true, Missed: settled, Whole: s.isComplete}
+		action := scheduler.Action{Resume: true, Missed: settled, Whole: s.isReady(ctx)}
 		if time.Since(retried) >= retryEvery {
 			action.Retry, retried = true, time.Now()
 		}

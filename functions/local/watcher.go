@@ -46,6 +46,8 @@ type watcher struct {
 	said, saying map[string]string
 
 	finished map[string]bool // imports whose end was said
+
+	reading *identifier
 }
 
 // newWatcher returns a watcher over the one folder that the arguments name.
@@ -63,8 +65,16 @@ func (t *tool) newWatcher(c *cli.Command) (*watcher, error) {
 	if err := checkFolder(args[0]); err != nil {
 		return nil, err
 	}
-	s.bucket, _, err = openFolder(args[0])
-	return s, err
+	return s, s.open()
+}
+
+// open opens the folder.
+func (s *watcher) open() (err error) {
+	s.bucket, _, err = openFolder(s.dir)
+	s.reading = &identifier{bucket: s.bucket, quiet: s.meter.quiet, report: func(key string, read, size int64) {
+		fmt.Fprint(s.meter, readingText(s.file(key), read, size))
+	}}
+	return err
 }
 
 // watcherOver returns a watcher over a folder, which is not yet open.
@@ -78,6 +88,7 @@ func (t *tool) watcherOver(dir string, cfg config.Config, m *meter, level slog.L
 }
 
 func (s *watcher) close() {
+	s.reading.wait() // it ends with the context of the passes
 	if s.client != nil {
 		s.client.Close()
 	}
@@ -219,12 +230,12 @@ func missingText(im scheduler.Status, key string) string {
 
 // say writes a message about a key, unless it repeats the last one.
 func (s *watcher) say(key, format string, args ...any) {
-	s.sayOnce(key, fmt.Sprintf("%s: %s: %s\n", program, s.file(key), fmt.Sprintf(format, args...)))
+	s.sayOnce(key, fmt.Sprintf("%s: %s: %s\n", program, s.file(key), oneLine(fmt.Sprintf(format, args...))))
 }
 
 // sayAttention is say for what remains true beside other messages about the key.
 func (s *watcher) sayAttention(key, format string, args ...any) {
-	s.sayOnce("attention "+key, fmt.Sprintf("%s: %s: %s\n", program, s.file(key), fmt.Sprintf(format, args...)))
+	s.sayOnce("attention "+key, fmt.Sprintf("%s: %s: %s\n", program, s.file(key), oneLine(fmt.Sprintf(format, args...))))
 }
 
 func (s *watcher) sayOnce(topic, message string) {
@@ -237,6 +248,12 @@ func (s *watcher) sayOnce(topic, message string) {
 // file is the name of the file at key, for messages.
 func (s *watcher) file(key string) string {
 	return shown(filepath.Join(s.dir, filepath.FromSlash(key)))
+}
+
+// isReady returns a function that reports whether the export at key can be worked on: it has been written to its end,
+// and its version is known. Until ctx ends, the version of a large export is computed beside other work.
+func (s *watcher) isReady(ctx context.Context) func(key string) bool {
+	return func(key string) bool { return s.isComplete(key) && s.reading.isKnown(ctx, key) }
 }
 
 // isComplete reports whether the file at key has been written to its end, as far as the system tells.

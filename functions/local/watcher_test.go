@@ -29,7 +29,7 @@ func newTestWatcher(t *testing.T) (s *watcher, stderr *bytes.Buffer) {
 		t.Fatal(err)
 	}
 	s = tool.watcherOver(t.TempDir(), cfg, newMeter(stderr, manner{quiet: true}), level)
-	if s.bucket, _, err = openFolder(s.dir); err != nil {
+	if err := s.open(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.close)

@@ -79,7 +79,9 @@ func parameters(t *testing.T) map[string]string {
 		}
 		p[name] = value
 	}
-	for name, value := range map[string]string{"BucketName": bucketName, "SdkAppId": "1400000000", "SecretKey": "k", "HttpToken": "0123456789abcdef0123"} {
+	for name, value := range map[string]string{
+		"BucketName": bucketName, "SdkAppId": "1400000000", "SecretKey": "k", "HttpToken": "0123456789abcdef0123",
+	} {
 		if old, ok := p[name]; !ok || old != "" {
 			t.Errorf("%s must stand in .env.example for a user to fill in", name)
 		}
@@ -149,10 +151,13 @@ func (d *deployment) starts(bucket, key string) bool {
 	})
 }
 
-func TestFunctionsAreSetUpAsThePlatformNeedsThem(t *testing.T) {
+func TestServerless_FunctionsAreWhatThePlatformNeeds(t *testing.T) {
 	d := load(t, parameters(t))
-	if d.Component != "multi-scf" || d.Name == "" || d.App == "" || d.Stage == "" || d.Inputs.Namespace == "" || d.Inputs.Region != "ap-guangzhou" {
+	if d.Component != "multi-scf" || d.Inputs.Region != "ap-guangzhou" {
 		t.Errorf("got %+v", d)
+	}
+	if slices.Contains([]string{d.Name, d.App, d.Stage, d.Inputs.Namespace}, "") {
+		t.Errorf("got %+v, want all names", d)
 	}
 	// The program of scripts/build, linux/amd64 at the root of the package: 583/46774.
 	if d.Inputs.Runtime != "Go1" || d.Inputs.Src != "./dist/scf" {
@@ -187,7 +192,7 @@ func TestFunctionsAreSetUpAsThePlatformNeedsThem(t *testing.T) {
 	}
 }
 
-func TestTriggersHaveTheDocumentedFields(t *testing.T) {
+func TestServerless_TriggersHaveTheDocumentedFields(t *testing.T) {
 	d := load(t, parameters(t))
 	kinds := map[string]int{}
 	actions := map[string]bool{}
@@ -198,8 +203,9 @@ func TestTriggersHaveTheDocumentedFields(t *testing.T) {
 			t.Errorf("trigger of unknown function %q", tr.Function)
 		}
 		want := map[string][]string{
-			"cos": {"bucket", "enable", "events", "filter", "qualifier"}, "timer": {"argument", "cronExpression", "enable", "name", "qualifier"},
-			"http": {"authType", "netConfig", "qualifier"},
+			"cos":   {"bucket", "enable", "events", "filter", "qualifier"},
+			"timer": {"argument", "cronExpression", "enable", "name", "qualifier"},
+			"http":  {"authType", "netConfig", "qualifier"},
 		}[tr.Type]
 		if got := slices.Sorted(maps.Keys(tr.Parameters)); !slices.Equal(got, want) {
 			t.Errorf("%s: got parameters %v, want %v", tr.Type, got, want)
@@ -214,18 +220,23 @@ func TestTriggersHaveTheDocumentedFields(t *testing.T) {
 		case "cos":
 			filter := tr.Parameters["filter"].(map[string]any)
 			suffix := filter["suffix"].(string)
-			if tr.Function != "import" || tr.Parameters["events"] != "cos:ObjectCreated:*" || filter["prefix"] != "exports/" || !strings.HasPrefix(suffix, ".") || filters[suffix] {
+			if tr.Function != "import" || tr.Parameters["events"] != "cos:ObjectCreated:*" {
 				t.Errorf("got trigger %+v", tr)
+			}
+			if filter["prefix"] != "exports/" || !strings.HasPrefix(suffix, ".") || filters[suffix] {
+				t.Errorf("got filter %v of trigger %+v", filter, tr)
 			}
 			filters[suffix] = true
 		case "timer":
 			// second, minute, hour, day, month, day of the week, year: 583/9708
 			cron := strings.Fields(tr.Parameters["cronExpression"].(string))
-			if len(cron) != 7 || !regexp.MustCompile(`^[0-5]?\d$`).MatchString(cron[0]) || !regexp.MustCompile(`^(\*|\*/5)$`).MatchString(cron[1]) ||
-				!slices.Equal(cron[2:], []string{"*", "*", "*", "*", "*"}) {
+			often := regexp.MustCompile(`^[0-5]?\d (\*|\*/5) \* \* \* \* \*$`)
+			if !often.MatchString(strings.Join(cron, " ")) {
 				t.Errorf("got cron %q, want one of seven fields, more than once an hour", cron)
 			}
-			message, err := json.Marshal(map[string]any{"Type": "Timer", "TriggerName": tr.Parameters["name"], "Message": tr.Parameters["argument"]})
+			message, err := json.Marshal(map[string]any{
+				"Type": "Timer", "TriggerName": tr.Parameters["name"], "Message": tr.Parameters["argument"],
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -236,7 +247,9 @@ func TestTriggersHaveTheDocumentedFields(t *testing.T) {
 			}
 			actions[fmt.Sprint(*ev.Action)] = true
 		case "http":
-			if tr.Function != "http" || tr.Parameters["authType"] != "NONE" || !reflect.DeepEqual(tr.Parameters["netConfig"], map[string]any{"enableIntranet": false, "enableExtranet": true}) {
+			network := map[string]any{"enableIntranet": false, "enableExtranet": true}
+			if tr.Function != "http" || tr.Parameters["authType"] != "NONE" ||
+				!reflect.DeepEqual(tr.Parameters["netConfig"], network) {
 				t.Errorf("got trigger %+v", tr)
 			}
 		}
@@ -250,32 +263,44 @@ func TestTriggersHaveTheDocumentedFields(t *testing.T) {
 	}
 	// At most ten of a type for a function: 583/11637, 2025-10-16.
 	if kinds["cos"] == 0 || kinds["cos"] > 10 || kinds["timer"] != 2 || kinds["http"] != 1 || len(actions) != 2 {
-		t.Errorf("got triggers %v with actions %v, want one for each ending (ten is the most), resume, retry, and a URL", kinds, actions)
+		t.Errorf("got triggers %v with actions %v, want one for each ending (ten is the most), resume, retry, and a URL",
+			kinds, actions)
 	}
 }
 
-func TestNothingTheProgramWritesStartsIt(t *testing.T) {
+func TestServerless_NothingTheProgramWritesStartsIt(t *testing.T) {
 	for _, prefix := range []string{"exports/", "a/b/"} {
 		p := parameters(t)
 		p["ExportPrefix"] = prefix
 		d := load(t, p)
-		endings := []string{".jsonl", ".json", ".csv", ".JSONL", ".JSON", ".CSV"} // .ndjson waits for the schedule: results end in it
+		// .ndjson waits for the schedule: results end in it.
+		endings := []string{".jsonl", ".json", ".csv", ".JSONL", ".JSON", ".CSV"}
 		for _, format := range export.Formats {
 			for _, compression := range export.Compressions {
 				endings = append(endings, format+compression)
 			}
 		}
 		for _, suffix := range endings {
-			if !export.IsExport("acme"+suffix) || !d.starts(bucketName, prefix+"x/acme"+suffix) || d.starts(bucketName, "elsewhere/acme"+suffix) || d.starts("other-1250000000", prefix+"acme"+suffix) {
-				t.Errorf("an export below %s that ends in %s must start the function, and no other", prefix, suffix)
+			if !export.IsExport("acme"+suffix) || !d.starts(bucketName, prefix+"x/acme"+suffix) {
+				t.Errorf("an export below %s that ends in %s must start the function", prefix, suffix)
+			}
+			if d.starts(bucketName, "elsewhere/acme"+suffix) || d.starts("other-1250000000", prefix+"acme"+suffix) {
+				t.Errorf("what is not below %s of the bucket, and ends in %s, must not start the function", prefix, suffix)
 			}
 		}
-		for _, name := range []string{"a.jsonl", "a.json", "a.csv", "a.csv.gz", "a.json.zst", ".jsonl", "x.import/a.jsonl", "a.jsonl.results.ndjson.jsonl"} {
+		for _, name := range []string{
+			"a.jsonl", "a.json", "a.csv", "a.csv.gz", "a.json.zst", ".jsonl", "x.import/a.jsonl",
+			"a.jsonl.results.ndjson.jsonl",
+		} {
 			n := results.Names{Export: prefix + name}
+			old := n.Archived("v1", time.Time{})
+			mark := n.Export + ".finished-0123456789ab0123456789ab"
 			for _, key := range []string{
-				n.Results(), n.Failures(), n.Report(), n.Manifest(), n.Progress(), n.Export + ".finished-0123456789ab0123456789ab", n.Export + ".finished-0123456789ab0123456789ab-retry", n.Work() + "lease/000001", n.Work() + "checkpoint/000012",
-				n.Work() + "parts/000001-000001", n.Work() + "parts/000001-ahead", n.Archived("v1", time.Time{}).Results(), n.Archived("v1", time.Time{}).Failures(),
-				n.Archived("v1", time.Time{}).Report(), n.Archived("v1", time.Time{}).Manifest(), results.RateNames(prefix).Work() + "lease/000001", results.ResponsesFolder(prefix) + "20261122/" + strings.Repeat("9f", 32),
+				n.Results(), n.Failures(), n.Report(), n.Manifest(), n.Progress(), mark, mark + "-retry",
+				n.Work() + "lease/000001", n.Work() + "checkpoint/000012", n.Work() + "parts/000001-000001",
+				n.Work() + "parts/000001-ahead", old.Results(), old.Failures(), old.Report(), old.Manifest(),
+				results.RateNames(prefix).Work() + "lease/000001",
+				results.ResponsesFolder(prefix) + "20261122/" + strings.Repeat("9f", 32),
 			} {
 				if !results.IsOutput(key) || d.starts(bucketName, key) {
 					t.Errorf("%s: the program writes it, so it is no export and must not start the function", key)
@@ -285,7 +310,7 @@ func TestNothingTheProgramWritesStartsIt(t *testing.T) {
 	}
 }
 
-func TestEveryVariableIsSet(t *testing.T) {
+func TestServerless_EveryVariableIsSet(t *testing.T) {
 	known := map[string]bool{"COS_REGION": true}
 	config.FromEnv(func(name string) string { known[name] = true; return "" })
 	elsewhere := map[string]string{
@@ -317,8 +342,13 @@ func TestEveryVariableIsSet(t *testing.T) {
 		configs = append(configs, config)
 	}
 	http := d.environment("http")
-	if http["HTTP_AUTH"] != "token" || http["ONE_AT_A_TIME"] != "true" || http["TIM_RATE"] != "10" || http["COS_REGION"] != "ap-guangzhou" {
-		t.Errorf("got %v, want a token, since the URL is public, and a rate that the instances share", http)
+	for variable, want := range map[string]string{
+		"HTTP_AUTH": "token", "ONE_AT_A_TIME": "true", "TIM_RATE": "10", "COS_REGION": "ap-guangzhou",
+	} {
+		if http[variable] != want {
+			t.Errorf("%s: got %q, want %q: a token, since the URL is public, and a rate that the instances share",
+				variable, http[variable], want)
+		}
 	}
 	if configs[0] != configs[1] {
 		t.Errorf("import and schedule differ: %+v and %+v", configs[0], configs[1])
@@ -354,12 +384,17 @@ func TestEveryVariableIsSet(t *testing.T) {
 	}
 	for name, value := range parameters(t) {
 		switch name {
-		case "TENCENT_SECRET_ID", "TENCENT_SECRET_KEY", "Region", "Role", "HttpRole", "SecretKey": // of this platform
+		case "TENCENT_SECRET_ID", "TENCENT_SECRET_KEY", "Region", "Role", "HttpRole": // of this platform
+			continue
+		case "SecretKey", "HttpToken": // AWS keeps them as SSM parameters
+			if _, ok := template.Parameters[name+"Parameter"]; !ok {
+				t.Errorf("%sParameter is no parameter of template.yaml", name)
+			}
 			continue
 		}
 		ofAWS, ok := template.Parameters[name]
 		switch name {
-		case "BucketName", "SdkAppId", "HttpToken":
+		case "BucketName", "SdkAppId":
 			if !ok {
 				t.Errorf("%s is no parameter of template.yaml", name)
 			}
@@ -371,7 +406,7 @@ func TestEveryVariableIsSet(t *testing.T) {
 	}
 }
 
-func TestRatesAddUpToTheServicesLimit(t *testing.T) {
+func TestServerless_RatesAddUpToTheServicesLimit(t *testing.T) {
 	d := load(t, parameters(t))
 	var imports, http float64 // import and schedule function share one rate, all instances over HTTP another
 	for name := range d.Inputs.Functions {
@@ -393,12 +428,12 @@ func TestRatesAddUpToTheServicesLimit(t *testing.T) {
 	}
 }
 
-func TestParameterLeftOut_IsReported(t *testing.T) {
+func TestServerless_ParameterLeftOutIsReported(t *testing.T) {
 	for name := range parameters(t) {
 		switch name {
 		case "TENCENT_SECRET_ID", "TENCENT_SECRET_KEY": // of the tool
 			continue
-		case "Role", "HttpRole": // the function has no role then: TestErrorsHaveNamedTypes
+		case "Role", "HttpRole": // the function has no role then: TestFunction_ErrorTypes
 			continue
 		}
 		p := parameters(t)
@@ -457,7 +492,8 @@ func (p *policy) allows(action, resource string) bool {
 		for i := range parts {
 			parts[i] = regexp.QuoteMeta(parts[i])
 		}
-		return regexp.MustCompile(`(?s)\A` + strings.Join(parts, ".*") + `\z`).MatchString("qcs::cos:ap-guangzhou:uid/1250000000:" + resource)
+		wildcard := regexp.MustCompile(`(?s)\A` + strings.Join(parts, ".*") + `\z`)
+		return wildcard.MatchString("qcs::cos:ap-guangzhou:uid/1250000000:" + resource)
 	}
 	for _, s := range p.Statement {
 		if s.Effect == "allow" && slices.Contains(s.Action, "name/cos:"+action) && slices.ContainsFunc(s.Resource, fits) {
@@ -501,7 +537,8 @@ func (g *guarded) open() blob.Bucket {
 	store := httptest.NewServer(server)
 	g.t.Cleanup(store.Close)
 	b, err := cosblob.Open(cosblob.Config{
-		Bucket: bucketName, Region: "ap-guangzhou", Endpoint: store.URL, Credentials: func() (id, key, token string) { return "id", "secret", "" },
+		Bucket: bucketName, Region: "ap-guangzhou", Endpoint: store.URL,
+		Credentials: func() (id, key, token string) { return "id", "secret", "" },
 	})
 	if err != nil {
 		g.t.Fatal(err)
@@ -541,7 +578,9 @@ func (g *guarded) newImporter(service *emulator.Service, env map[string]string) 
 	g.t.Helper()
 	im := httptest.NewServer(service)
 	g.t.Cleanup(im.Close)
-	maps.Copy(env, map[string]string{"TIM_SDKAPPID": "1400000000", "TIM_SECRET_KEY": "k", "TIM_ENDPOINT": im.URL, "EXPORT_PREFIX": "exports/"})
+	maps.Copy(env, map[string]string{
+		"TIM_SDKAPPID": "1400000000", "TIM_SECRET_KEY": "k", "TIM_ENDPOINT": im.URL, "EXPORT_PREFIX": "exports/",
+	})
 	config, err := config.FromEnv(func(name string) string { return env[name] })
 	if err != nil {
 		g.t.Fatal(err)
@@ -557,12 +596,12 @@ func TestPolicyOfImports_CoversWhatTheCodeDoesAndNoMore(t *testing.T) {
 	t.Parallel()
 	g := newGuarded(t, "groupimport")
 	service := &emulator.Service{SDKAppID: 1400000000, Key: "k", Limit: -1, Faults: emulator.Faults{Internal: 0.5}}
-	if err := g.objects.Put(t.Context(), "exports/acme.jsonl", strings.NewReader(strings.Join(functest.Records(300), "\n"))); err != nil {
-		t.Fatal(err)
-	}
+	functest.Put(t, g.objects, "exports/acme.jsonl", functest.Records(300)...)
 	var b blob.Bucket
 	for range 2 { // records fail, and then are in
-		i := g.newImporter(service, map[string]string{"TIM_RATE": "2000", "ONE_AT_A_TIME": "true", "MAX_ATTEMPTS": "1", "RETRY_UNKNOWN": "true"})
+		i := g.newImporter(service, map[string]string{
+			"TIM_RATE": "2000", "ONE_AT_A_TIME": "true", "MAX_ATTEMPTS": "1", "RETRY_UNKNOWN": "true",
+		})
 		b = i.Importer.Bucket
 		pass, err := i.Pass(t.Context(), scheduler.Action{Resume: true, Retry: true, Now: true, Missed: time.Nanosecond})
 		if err != nil || len(pass.Done) == 0 || pass.Err() != nil {
@@ -620,12 +659,18 @@ func TestPolicyOfHTTP_CoversWhatTheCodeDoesAndNoMore(t *testing.T) {
 	send("POST", "/groups", group, "one", http.StatusCreated)
 	send("POST", "/groups", group, "one", http.StatusCreated)
 	service.SetFaults(emulator.Faults{Internal: 1})
-	send("POST", "/groups", `{"Type":"Public","Name":"y","GroupId":"y"}`, "two", http.StatusBadGateway) // which is forgotten
+	const other = `{"Type":"Public","Name":"y","GroupId":"y"}`
+	send("POST", "/groups", other, "two", http.StatusBadGateway) // which is forgotten
 	send("GET", "/imports", "", "", http.StatusOK)
 	send("GET", "/imports/exports/acme.jsonl", "", "", http.StatusOK)
 	var never [][2]string
-	for _, key := range []string{names.Results(), names.Failures(), names.Report(), names.Manifest(), names.Progress(), names.Work() + "lease/000001"} {
-		for _, action := range []string{"PutObject", "InitiateMultipartUpload", "UploadPart", "CompleteMultipartUpload", "DeleteObject"} {
+	for _, key := range []string{
+		names.Results(), names.Failures(), names.Report(), names.Manifest(), names.Progress(),
+		names.Work() + "lease/000001",
+	} {
+		for _, action := range []string{
+			"PutObject", "InitiateMultipartUpload", "UploadPart", "CompleteMultipartUpload", "DeleteObject",
+		} {
 			never = append(never, [2]string{action, key})
 		}
 	}

@@ -45,6 +45,7 @@ type Reader struct {
 	key, version string // version is empty until the first response if any is accepted
 	offset       int64  // of the first byte that is not buffered
 	size         int64  // where to stop; negative until the first response if it is not known
+	full         int64  // bytes of the object, after the first response
 	rangeSize    int64
 	maxFailures  int
 	failures     int    // in a row
@@ -125,7 +126,7 @@ func (r *Reader) requestRange() error {
 	defer cancel()
 	data, info, err := r.bucket.ReadRange(ctx, r.key, r.version, r.offset, n, r.buffer[:0])
 	if info.Version != "" {
-		r.version = info.Version
+		r.version, r.full = info.Version, info.Size
 		if r.size < 0 {
 			r.size = info.Size
 		}

@@ -70,7 +70,7 @@ func BenchmarkReader(b *testing.B) {
 					if err != nil {
 						b.Fatal(err)
 					}
-					for e, err := range r.Records() {
+					for e, err := range r.Records(b.Context()) {
 						if err != nil || e.Problem != nil {
 							b.Fatal(err, e.Problem)
 						}

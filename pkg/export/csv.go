@@ -46,7 +46,7 @@ type column struct {
 // customPrefix starts the name of a custom field's column. The key follows.
 const customPrefix = "AppDefinedData."
 
-func (*rows) resume() {}
+func (*rows) resume(string) {}
 
 // begin reads the header.
 func (f *rows) begin(t *text) (finder, error) {
@@ -107,7 +107,7 @@ func (f *rows) header(t *text, pos Position, row []byte) error {
 		case name == "":
 			wrong = append(wrong, fmt.Sprintf("column %d has no name", i+1))
 		case seen[name]:
-			wrong = append(wrong, fmt.Sprintf("duplicate column %q", name))
+			wrong = append(wrong, fmt.Sprintf("duplicate column %q", cut(name, maxName)))
 		case f.foreign:
 		case custom && key != "":
 			c.name, c.key = "AppDefinedData", key
@@ -128,7 +128,7 @@ func (f *rows) header(t *text, pos Position, row []byte) error {
 		known := slices.DeleteFunc(group.Fields(), func(name string) bool { return name == "AppDefinedData" })
 		return fmt.Errorf("%w: the CSV header, line %d: %s; "+
 			"known columns are %s and AppDefinedData.KEY; use a mapping for other columns",
-			ErrFormat, pos.Line, strings.Join(wrong, "; "), strings.Join(known, ", "))
+			ErrFormat, pos.Line, joinSome(wrong), strings.Join(known, ", "))
 	}
 	return nil
 }
@@ -157,7 +157,11 @@ func separatorOf(row []byte) byte {
 // next returns the next row.
 func (f *rows) next(t *text) (found, error) {
 	for {
+		if t.isDue() {
+			return found{isBlank: true}, nil
+		}
 		t.skipMarks()
+		t.skipLines("\r")
 		pos := t.at
 		end := &rowEnd{separators: [3]byte{f.separator, f.separator, f.separator}}
 		row, size, err := t.next(end.find)
@@ -210,18 +214,8 @@ func (f *rows) formula(i int, cell []byte) *group.Error {
 	return &group.Error{Problems: []group.Problem{{
 		Field: c.name, Rule: group.RuleRow,
 		Message: fmt.Sprintf("%s is a formula, %s: format the column as text and export its values",
-			name, shorten(cell)),
+			cut(name, maxName), cut(string(cell), maxName)),
 	}}}
-}
-
-// shorten shortens a cell for messages.
-func shorten(cell []byte) string {
-	const maxCharacters = 40
-	text := []rune(strings.ToValidUTF8(string(cell[:min(len(cell), 4*maxCharacters)]), "\uFFFD"))
-	if len(text) > maxCharacters {
-		return string(text[:maxCharacters]) + "…"
-	}
-	return string(text)
 }
 
 // split returns the cells of a row, or the problem of a malformed row.

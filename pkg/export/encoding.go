@@ -2,6 +2,7 @@ package export
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -52,8 +53,8 @@ func ParseEncoding(name string) (string, error) {
 //
 // The content takes precedence over src.Encoding: a byte-order mark determines the encoding, and text that is very
 // likely UTF-8 is read as UTF-8. If isFirst is set and src.Encoding is empty, an export that is not UTF-8 is an error.
-func openDecoded(src Source, isFirst bool) (*text, error) {
-	t, err := openText(src)
+func openDecoded(ctx context.Context, src Source, isFirst bool) (*text, error) {
+	t, err := openText(ctx, src)
 	if err != nil || t.marked || src.Encoding == "" && !isFirst {
 		return t, err
 	}
@@ -69,7 +70,7 @@ func openDecoded(src Source, isFirst bool) (*text, error) {
 	}
 	if !small {
 		t.close()
-		if t, err = openText(src); err != nil {
+		if t, err = openText(ctx, src); err != nil {
 			return t, err
 		}
 	}

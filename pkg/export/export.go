@@ -24,6 +24,7 @@
 package export
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -50,6 +51,10 @@ type Position struct {
 
 	// Read is the approximate number of bytes read from the object, if Offset does not count them; otherwise 0.
 	Read int64 `json:"read,omitzero"`
+
+	// In says where in JSON arrays a blank [Entry] ends, because a Reader that resumes there must know: "array" before
+	// the first record, "comma" after the comma that follows a record, "between" two arrays. It is empty elsewhere.
+	In string `json:"in,omitzero"`
 }
 
 // Done returns the number of bytes read from the object.
@@ -80,13 +85,17 @@ type Entry struct {
 	// the most recent 50,000 GroupIds.
 	SameID int64
 
-	Record  group.Record // valid if Problem is nil, Skipped is empty and Ignored is false
+	Record  group.Record // valid if Problem is nil, Skipped is empty, Ignored and Blank are false
 	Problem *group.Error // the problems of an invalid record, otherwise nil
 	Skipped string       // why the mapping skipped the record, empty if it did not
 
 	// Ignored means that, according to the mapping, this is not a group but, for example, a message. An ignored entry
 	// has no ordinal: Pos.N and Next.N are the ordinal of the next record. Only Pos, Next and Raw are set.
 	Ignored bool
+
+	// Blank means that there is no record: many MB before Next have none. A caller may store Next. Like an ignored entry,
+	// a blank one has no ordinal. Only Pos and Next are set.
+	Blank bool
 
 	Changed []string // fields whose values the mapping truncated, altered or dropped, in the order of [group.Fields]
 	Source  string   // the group's ID in its source system, empty if unknown
@@ -150,6 +159,8 @@ type Reader struct {
 	notes   []string
 	ids     recentIDs
 	scratch []byte
+
+	blanks blankLimits // defaultBlanks, except in tests
 }
 
 // NewReader returns a Reader that starts at a position: [Start], or the Next of an earlier entry. The error wraps
@@ -159,7 +170,9 @@ func NewReader(src Source, at Position, limits group.Limits) (*Reader, error) {
 	if f == "" {
 		return nil, fmt.Errorf("%w: %q: the name must end in %s", ErrFormat, path.Base(src.Name), FormatsText)
 	}
-	return &Reader{src: src, format: f, at: at, group: group.NewDecoder(limits), dropped: map[string]int64{}}, nil
+	return &Reader{
+		src: src, format: f, at: at, group: group.NewDecoder(limits), dropped: map[string]int64{}, blanks: defaultBlanks,
+	}, nil
 }
 
 // Dropped returns, by field, the number of records of a get_group_info response in which the field was dropped because
@@ -171,10 +184,12 @@ func (r *Reader) Dropped() map[string]int64 { return r.dropped }
 func (r *Reader) Notes() []string { return r.notes }
 
 // Records yields the entries in order. An error ends the sequence. An invalid record is not an error, see
-// [Entry.Problem].
-func (r *Reader) Records() iter.Seq2[Entry, error] {
+// [Entry.Problem]. If ctx is done, the sequence ends with its cause, at the latest at the next read of the export.
+//
+// Text without a record for more than 1 GiB is an error: a few KB of compressed blank lines can go on for hours.
+func (r *Reader) Records(ctx context.Context) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		t, records, err := r.open()
+		t, records, err := r.open(ctx)
 		if t != nil {
 			defer func() { t.close(); r.notes = t.notes }()
 		}
@@ -192,8 +207,8 @@ func (r *Reader) Records() iter.Seq2[Entry, error] {
 
 // A finder locates the records of a text in one format.
 type finder interface {
-	// resume tells the finder that the text is now at a position after a record.
-	resume()
+	// resume tells the finder that the text is now at a position after a record. in is its [Position.In].
+	resume(in string)
 
 	// next returns the next record, or [io.EOF].
 	next(t *text) (found, error)
@@ -207,14 +222,18 @@ type found struct {
 	problem    *group.Error // nil if the record was located
 	isResponse bool         // an element of a get_group_info response
 	isLine     bool         // a JSON object that may be a line of a dead-letter file
+
+	isBlank bool   // no record: the text has none up to its position
+	in      string // of the position, see [Position.In]
 }
 
 // open opens the text at the Reader's position.
-func (r *Reader) open() (*text, finder, error) {
-	t, err := openDecoded(r.src, r.at == Start)
+func (r *Reader) open(ctx context.Context) (*text, finder, error) {
+	t, err := openDecoded(ctx, r.src, r.at == Start)
 	if err != nil {
 		return t, nil, err
 	}
+	t.blanks = r.blanks
 	records, err := r.begin(t)
 	if err != nil {
 		return t, nil, t.explain(err)
@@ -223,7 +242,7 @@ func (r *Reader) open() (*text, finder, error) {
 		if err := t.jump(r.src, r.at); err != nil {
 			return t, nil, t.explain(err)
 		}
-		records.resume()
+		records.resume(r.at.In)
 	}
 	t.at.N = r.at.N
 	return t, records, nil
@@ -244,20 +263,26 @@ func (r *Reader) next(t *text, records finder) (Entry, error) {
 	if err != nil {
 		return Entry{}, t.explain(err)
 	}
+	t.paused = t.at.Offset
+	if f.isBlank {
+		e := Entry{Pos: t.at, Next: t.position(), Blank: true}
+		e.Next.In = f.in
+		return e, nil
+	}
+	t.record = t.at.Offset
 	e := Entry{Pos: f.pos, Raw: f.raw, Problem: f.problem}
 	switch {
 	case e.Problem == nil:
-		r.fill(&e, f)
+		if err := r.fill(&e, f); err != nil {
+			return Entry{}, err
+		}
 	case f.head != nil && r.src.Map != nil && r.src.Map.Ignores(f.head):
 		e.Problem, e.Ignored = nil, true
 	}
 	if !e.Ignored {
 		t.at.N++
 	}
-	e.Next = t.at
-	if !t.plain {
-		e.Next.Read = t.read()
-	}
+	e.Next = t.position()
 	if e.Problem == nil && e.Skipped == "" && !e.Ignored {
 		e.SameID = r.ids.note(e.Record.GroupID, e.Pos.Line)
 	}
@@ -271,24 +296,29 @@ func (r *Reader) next(t *text, records finder) (Entry, error) {
 	return e, nil
 }
 
-// fill sets the record of an entry.
-func (r *Reader) fill(e *Entry, f found) {
-	foreign := r.src.Map != nil
-	switch {
-	case foreign && f.isLine && r.unwrap(e, f.raw):
-	case foreign:
-		r.translate(e)
-	case f.isResponse:
-		r.convertResponse(e)
-	default:
-		r.decode(e)
-		if e.Problem == nil || !f.isLine {
-			break
+// fill sets the record of an entry. It returns an error that wraps [ErrStop].
+func (r *Reader) fill(e *Entry, f found) error {
+	if r.src.Map != nil {
+		if f.isLine {
+			if ok, err := r.unwrap(e, f.raw); ok || err != nil {
+				return err
+			}
 		}
-		if wrapped := (Entry{Pos: e.Pos}); r.unwrap(&wrapped, f.raw) {
-			*e = wrapped
-		}
+		return r.translate(e)
 	}
+	if f.isResponse {
+		r.convertResponse(e)
+		return nil
+	}
+	if r.decode(e); e.Problem == nil || !f.isLine {
+		return nil
+	}
+	wrapped := Entry{Pos: e.Pos}
+	ok, err := r.unwrap(&wrapped, f.raw)
+	if ok {
+		*e = wrapped
+	}
+	return err
 }
 
 // decode sets the record of an entry, or its problem.
@@ -301,33 +331,34 @@ func (r *Reader) decode(e *Entry) {
 	e.Record = rec
 }
 
-// unwrap sets an entry from a line of a dead-letter file, and reports whether it is such a line.
-func (r *Reader) unwrap(e *Entry, line []byte) bool {
+// unwrap sets an entry from a line of a dead-letter file, and reports whether it is such a line. It returns an error
+// that wraps [ErrStop].
+func (r *Reader) unwrap(e *Entry, line []byte) (ok bool, err error) {
 	o, raw, ok, problem := unwrap(line)
 	if !ok {
-		return false
+		return false, nil
 	}
 	e.Failure, e.Raw, e.Problem, e.Changed, e.Source = &o, raw, problem, o.Changed, o.Source
 	if problem != nil {
-		return true
+		return true, nil
 	}
 	if inner, ok := foreignOf(raw); ok {
 		if r.src.Map == nil {
 			e.Problem = problemf(group.RuleMapping, "the record is from another system and its mapping failed: "+
 				"select a mapping, or convert the record to import_group's format")
-			return true
+			return true, nil
 		}
 		e.Raw = inner
-		r.translate(e)
-		return true
+		return true, r.translate(e)
 	}
 	r.decode(e)
-	return true
+	return true, nil
 }
 
 // drop counts a dropped field.
 func (r *Reader) drop(name string) {
 	const maxNames = 100
+	name = cut(name, maxName)
 	if _, ok := r.dropped[name]; !ok && len(r.dropped) >= maxNames {
 		name = "(others)"
 	}

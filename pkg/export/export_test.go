@@ -42,9 +42,12 @@ func all(t *testing.T, src export.Source, at export.Position) (lines []string, n
 	if err != nil {
 		t.Fatal(err)
 	}
-	for e, err := range r.Records() {
+	for e, err := range r.Records(t.Context()) {
 		if err != nil {
 			return append(lines, err.Error()), next
+		}
+		if e.Blank {
+			continue
 		}
 		what := "valid " + e.Record.Name
 		switch {
@@ -136,7 +139,7 @@ func TestReader_ReadError(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got []string
-	for e, err := range r.Records() {
+	for e, err := range r.Records(t.Context()) {
 		if err != nil {
 			got = append(got, err.Error())
 			if !errors.Is(err, broken) {
@@ -175,7 +178,7 @@ func TestReader_DeadLetterFile(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for e, err := range r.Records() {
+			for e, err := range r.Records(t.Context()) {
 				if err != nil {
 					t.Fatal(err)
 				}

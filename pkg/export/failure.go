@@ -2,6 +2,7 @@ package export
 
 import (
 	"bytes"
+	"slices"
 
 	"groupimport/pkg/group"
 	"groupimport/pkg/outcome"
@@ -15,11 +16,23 @@ func unwrap(line []byte) (o outcome.Outcome, raw []byte, ok bool, problem *group
 		return outcome.Outcome{}, nil, false, nil
 	}
 	o, raw, err := outcome.Parse(line)
-	switch {
-	case err != nil:
-		return outcome.Outcome{}, nil, false, nil //nolint:nilerr // any other record
-	case raw == nil:
+	if err != nil { // any other record
+		return o, nil, false, nil
+	}
+	if raw == nil {
 		problem = problemf(group.RuleSize, "the dead-letter line has no record: the record was too long to store")
 	}
+	bound(&o)
 	return o, raw, true, problem
+}
+
+// bound bounds the strings of an outcome. This program writes none that are longer, but anybody can edit a line.
+func bound(o *outcome.Outcome) {
+	const maxGroupID, maxSource = 48, 4 * 129 // bytes, see packages group and mapping
+	if len(o.GroupID) > maxGroupID {
+		o.GroupID, o.Assigned = "", false
+	}
+	o.Error, o.Source, o.Field = cut(o.Error, maxMessage), cut(o.Source, maxSource), cut(o.Field, maxName)
+	o.Changed = slices.DeleteFunc(o.Changed, func(name string) bool { return !group.IsField(name) })
+	o.Changed = o.Changed[:min(len(o.Changed), len(group.Fields()))]
 }

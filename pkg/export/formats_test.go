@@ -177,7 +177,7 @@ func TestJSON_GetGroupInfoResponse(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got []string
-	for e, err := range r.Records() {
+	for e, err := range r.Records(t.Context()) {
 		switch {
 		case err != nil:
 			t.Fatal(err)
@@ -328,7 +328,7 @@ func mustRead(t *testing.T, src export.Source) func(func(export.Entry, error) bo
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r.Records()
+	return r.Records(t.Context())
 }
 
 func TestCompression_DetectedFromContent(t *testing.T) {
@@ -400,7 +400,7 @@ func TestReader_UnsupportedFile(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, err := range r.Records() {
+			for _, err := range r.Records(t.Context()) {
 				if !errors.Is(err, export.ErrFormat) || !strings.Contains(err.Error(), row.want) {
 					t.Errorf("%s as %s: got %v, want %q", name, file, err, row.want)
 				}
@@ -458,7 +458,7 @@ func TestGzip_TrailingData(t *testing.T) {
 				t.Fatal(err)
 			}
 			n := 0
-			for e, err := range r.Records() {
+			for e, err := range r.Records(t.Context()) {
 				if err != nil || e.Problem != nil {
 					t.Fatal(err, e.Problem)
 				}

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -32,8 +33,12 @@ const (
 	afterMember                     // after a member
 	inArray                         // before the first element
 	afterElement                    // after an element
+	afterComma                      // after the comma that follows an element
 	unseenValue                     // before the first top-level value
 )
+
+// resumable are the states in which reading can resume, with their names in [Position.In].
+var resumable = map[arraysState]string{afterElement: "", afterComma: "comma", inArray: "array", between: "between"}
 
 const jsonSpace = " \t\r\n"
 
@@ -56,42 +61,47 @@ func (a *arrays) begin(t *text) (finder, error) {
 	return a, nil
 }
 
-func (a *arrays) resume() { a.state = afterElement }
+func (a *arrays) resume(in string) {
+	a.state = afterElement
+	for state, name := range resumable {
+		if name == in {
+			a.state = state
+		}
+	}
+}
 
 // next returns the next element.
 func (a *arrays) next(t *text) (found, error) {
 	for {
-		c, err := t.space()
+		in, isResumable := resumable[a.state]
+		c, err := t.spaceOrPause(isResumable)
 		switch {
-		case err != nil && (a.state == between && errors.Is(err, io.EOF)):
+		case errors.Is(err, errPause):
+			return found{isBlank: true, in: in}, nil
+		case a.state == between && errors.Is(err, io.EOF):
 			return found{}, io.EOF
+		case errors.Is(err, io.EOF) && a.state == afterComma:
+			return found{}, t.broken(t.at, "unexpected end, expected a record")
 		case errors.Is(err, io.EOF):
 			return found{}, t.broken(t.at, "unexpected end inside the JSON value that starts on line %d", a.opened.Line)
 		case err != nil:
 			return found{}, err
 		}
 		switch {
-		case a.state != inArray && a.state != afterElement:
+		case a.state != inArray && a.state != afterElement && a.state != afterComma:
 			if _, err := a.outside(t); err != nil {
 				return found{}, err
 			}
-			continue
-		case c == ']':
+		case c == ']': // also after a trailing comma
 			a.close(t)
-			continue
 		case a.state == afterElement && c != ',':
 			return found{}, t.broken(t.at, "unexpected %s after a record, expected ',' or ']'", quoteByte(c))
 		case a.state == afterElement:
 			t.advance(1)
-			if c, err = t.space(); err != nil && !errors.Is(err, io.EOF) {
-				return found{}, err
-			}
-			if err == nil && c == ']' { // trailing comma
-				a.close(t)
-				continue
-			}
+			a.state = afterComma
+		default:
+			return a.element(t, c)
 		}
-		return a.element(t, c)
 	}
 }
 
@@ -107,10 +117,7 @@ func (a *arrays) close(t *text) {
 // element consumes an element that starts with c.
 func (a *arrays) element(t *text, c byte) (found, error) {
 	pos := t.at
-	if strings.IndexByte(",]}:", c) >= 0 || c == 0 && t.r == t.w {
-		if t.r == t.w {
-			return found{}, t.broken(pos, "unexpected end, expected a record")
-		}
+	if strings.IndexByte(",]}:", c) >= 0 {
 		return found{}, t.broken(pos, "unexpected %s, expected a record", quoteByte(c))
 	}
 	a.scan = scanner{}
@@ -158,7 +165,7 @@ func (a *arrays) outside(t *text) (done bool, err error) {
 		return false, nil
 	case inObject, afterMember:
 		return false, a.member(t, c)
-	case inArray, afterElement:
+	case inArray, afterElement, afterComma:
 	}
 	return false, nil
 }
@@ -241,10 +248,10 @@ var jqName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // jqPath returns a jq path for a member, for use inside single quotes in a shell.
 func jqPath(name string) string {
-	if jqName.MatchString(name) {
+	if len(name) <= maxName && jqName.MatchString(name) {
 		return "." + name
 	}
-	return ".[" + strings.ReplaceAll(string(appendQuoted(nil, []byte(shorten([]byte(name))))), "'", `'\''`) + "]"
+	return ".[" + strings.ReplaceAll(string(appendQuoted(nil, []byte(cut(name, maxName)))), "'", `'\''`) + "]"
 }
 
 // names returns the names of the array: all of [Arrays], or the name found first.
@@ -266,12 +273,24 @@ func (a *arrays) value(t *text, at Position) ([]byte, error) {
 }
 
 // space consumes white space and byte-order marks, and returns the next byte without consuming it.
-func (t *text) space() (byte, error) {
+func (t *text) space() (byte, error) { return t.spaceOrPause(false) }
+
+// errPause is returned by spaceOrPause if the Reader should yield the position.
+var errPause = errors.New("pause")
+
+// spaceOrPause is space. If mayPause is set, it returns errPause when the position is due.
+func (t *text) spaceOrPause(mayPause bool) (byte, error) {
 	for {
+		if mayPause && t.isDue() {
+			return 0, errPause
+		}
 		if t.r == t.w {
 			if err := t.fill(); err != nil {
 				return 0, err
 			}
+		}
+		if c := t.buf[t.r]; c > ' ' && c < utf8.RuneSelf {
+			return c, nil
 		}
 		window := t.buf[t.r:t.w]
 		n := len(window) - len(bytes.TrimLeft(window, jsonSpace))

@@ -9,11 +9,15 @@ import (
 // lines locates one record in each line. It skips blank lines, and byte-order marks at the start of a line.
 type lines struct{}
 
-func (lines) resume() {}
+func (lines) resume(string) {}
 
 func (lines) next(t *text) (found, error) {
 	for {
+		if t.isDue() {
+			return found{isBlank: true}, nil
+		}
 		t.skipMarks()
+		t.skipLines(" \t\r")
 		pos := t.at
 		line, size, err := t.next(lineEnd)
 		if err != nil && (size == 0 || !errors.Is(err, io.EOF)) {

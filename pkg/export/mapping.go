@@ -1,6 +1,9 @@
 package export
 
 import (
+	"errors"
+	"fmt"
+
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -9,13 +12,17 @@ import (
 
 // A Mapping converts records of another system.
 type Mapping interface {
-	// Map converts one record, a JSON value. An error describes the problem of the record.
+	// Map converts one record, a JSON value. An error describes the problem of the record, or ends the export if it
+	// wraps [ErrStop].
 	Map(raw []byte) (Mapped, error)
 
 	// Ignores reports whether a record is not a group, judged by its first bytes. The Reader calls it for records that
 	// are too long to be mapped.
 	Ignores(head []byte) bool
 }
+
+// ErrStop is wrapped by errors of a [Mapping] that is of no use for further records.
+var ErrStop = errors.New("the mapping cannot be used")
 
 // A Mapped is the result of mapping one record.
 type Mapped struct {
@@ -29,12 +36,14 @@ type Mapped struct {
 // headSize is the number of bytes of a too long record that are kept for [Mapping.Ignores].
 const headSize = 4 << 10
 
-// translate maps the record of an entry and decodes it.
-func (r *Reader) translate(e *Entry) {
+// translate maps the record of an entry and decodes it. It returns an error that wraps [ErrStop].
+func (r *Reader) translate(e *Entry) error {
 	m, err := r.src.Map.Map(e.Raw)
 	switch {
+	case errors.Is(err, ErrStop):
+		return fmt.Errorf("line %d of the export: %w", e.Pos.Line, err)
 	case err != nil:
-		e.Problem = problemf(group.RuleMapping, "%v", err)
+		e.Problem = problemf(group.RuleMapping, "%s", cut(err.Error(), maxMessage))
 		r.scratch = appendForeign(r.scratch[:0], e.Raw)
 		e.Raw = r.scratch
 	case m.Ignored:
@@ -45,6 +54,7 @@ func (r *Reader) translate(e *Entry) {
 		e.Raw, e.Changed, e.Source = m.Record, m.Changed, m.Source
 		r.decode(e)
 	}
+	return nil
 }
 
 // tolerant allows duplicate names and lone surrogates. A mapping rejects them only where it uses them.

@@ -57,7 +57,7 @@ func entries(t *testing.T, src export.Source, at export.Position) (all []export.
 	if err != nil {
 		t.Fatal(err)
 	}
-	for e, err := range r.Records() {
+	for e, err := range r.Records(t.Context()) {
 		if err != nil {
 			t.Fatal(err)
 		}

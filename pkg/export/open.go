@@ -3,6 +3,7 @@ package export
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -59,13 +60,14 @@ const sniffSize = 512 // bytes of an object for detection
 
 // openText opens an export at its start. It decompresses it and converts UTF-16 to UTF-8. On error, the text is nil or
 // the caller must close it.
-func openText(src Source) (*text, error) {
+func openText(ctx context.Context, src Source) (*text, error) {
 	body := src.Open(0)
 	object := &counter{src: body}
 	in := bufio.NewReaderSize(object, 64<<10)
 	t := &text{
 		src: in, buf: make([]byte, bufFirst), at: Start, read: func() int64 { return object.n },
 		close: func() { body.Close() }, cause: func() error { return object.err },
+		stopped: func() error { return context.Cause(ctx) }, blanks: defaultBlanks,
 	}
 	magic, _ := in.Peek(sniffSize) // the next read returns the error again
 	if err := t.decompress(src.Name, in, magic); err != nil {

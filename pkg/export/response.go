@@ -40,7 +40,7 @@ func (r *Reader) convertResponse(e *Entry) {
 			} else {
 				e.Problem = &group.Error{Problems: []group.Problem{{
 					Field: responseCode, Rule: group.RuleResponse,
-					Message: "get_group_info reported ErrorCode " + string(m.value) + " for this group",
+					Message: "get_group_info reported ErrorCode " + cut(string(m.value), maxName) + " for this group",
 				}}}
 			}
 			return

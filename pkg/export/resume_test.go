@@ -35,7 +35,7 @@ func TestReader_ResumeCost(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return r.Records()
+			return r.Records(t.Context())
 		}
 		const each = 1000          // keep a position after each 1000 records
 		var some []export.Position // kept positions

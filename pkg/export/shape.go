@@ -13,11 +13,13 @@ import (
 // values locates the records in a sequence of JSON objects, each on one or more lines.
 type values struct{}
 
-func (values) resume() {}
+func (values) resume(string) {}
 
 func (values) next(t *text) (found, error) {
-	c, err := t.space()
+	c, err := t.spaceOrPause(true)
 	switch {
+	case errors.Is(err, errPause):
+		return found{isBlank: true}, nil
 	case err != nil:
 		return found{}, err
 	case c != '{':

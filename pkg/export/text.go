@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"strings"
 )
 
 // A text is the buffered UTF-8 text of an export, without its byte-order mark.
@@ -27,7 +29,22 @@ type text struct {
 
 	at        Position // of buf[r]
 	lineStart int64    // offset of the start of the current line, -1 if unknown
+
+	stopped func() error // returns why reading must end, nil if it must not
+	blanks  blankLimits
+	record  int64 // offset after the last record
+	paused  int64 // offset of the last position that the Reader yielded
 }
+
+// blankLimits are the limits of text without records: blank lines, white space between JSON values, empty arrays. A few
+// KB of compressed data can contain GB of it.
+type blankLimits struct {
+	pause int64 // bytes after which the Reader yields a blank [Entry]
+	total int64 // bytes after which the export is an error
+}
+
+// defaultBlanks allow 1 GiB, which no program writes by mistake, and which takes some seconds to read.
+var defaultBlanks = blankLimits{pause: 16 << 20, total: 1 << 30}
 
 // bufSize is the size of the longest record and its line end. The buffer starts with bufFirst bytes and grows.
 const (
@@ -37,6 +54,9 @@ const (
 
 // fill reads more into the buffer. The caller must not call it with bufSize unread bytes.
 func (t *text) fill() error {
+	if t.err == nil {
+		t.err = t.check()
+	}
 	if t.err != nil {
 		return t.err
 	}
@@ -64,6 +84,52 @@ func (t *text) fill() error {
 	}
 	t.err = io.ErrNoProgress
 	return t.err
+}
+
+// check returns an error if reading must end: because of the context, or because no record was found for too long.
+func (t *text) check() error {
+	if err := t.stopped(); err != nil {
+		return &stoppedError{t.at, err}
+	}
+	if t.at.Offset-t.record > t.blanks.total {
+		return t.broken(t.at, "no record ends in the %d bytes of text after byte %d, limit %d: "+
+			"remove blank lines and white space", t.at.Offset-t.record, t.record, t.blanks.total)
+	}
+	return nil
+}
+
+// A stoppedError reports that the context ended the reading.
+type stoppedError struct {
+	at  Position
+	err error
+}
+
+func (e *stoppedError) Error() string {
+	return fmt.Sprintf("read export: stopped after byte %d of its text: %v", e.at.Offset, e.err)
+}
+
+func (e *stoppedError) Unwrap() error { return e.err }
+
+// isDue reports whether the Reader should yield the position, because it has yielded none for a while.
+func (t *text) isDue() bool { return t.at.Offset-t.paused >= t.blanks.pause }
+
+// skipLines consumes the complete lines in the buffer that have only bytes in blank, which must not contain LF.
+func (t *text) skipLines(blank string) {
+	window := t.buf[t.r:t.w]
+	if len(window) == 0 || window[0] != '\n' && strings.IndexByte(blank, window[0]) < 0 {
+		return
+	}
+	lines := window[:len(window)-len(bytes.TrimLeft(window, blank+"\n"))]
+	t.advance(1 + bytes.LastIndexByte(lines, '\n'))
+}
+
+// position returns the position of the next byte, with [Position.Read].
+func (t *text) position() Position {
+	at := t.at
+	if !t.plain {
+		at.Read = t.read()
+	}
+	return at
 }
 
 // advance consumes n bytes of the buffer.
@@ -144,12 +210,16 @@ func (t *text) skipMarks() {
 
 // jump advances to a later position.
 func (t *text) jump(src Source, at Position) error {
+	total := t.blanks.total
+	t.blanks.total = math.MaxInt64 // earlier runs have read the records
+	defer func() { t.blanks.total, t.record, t.paused = total, t.at.Offset, t.at.Offset }()
 	if t.plain && at.Offset-t.at.Offset > int64(t.w-t.r) {
 		t.close()
 		body := src.Open(at.Offset)
 		t.close = func() { body.Close() }
 		t.src, t.err, t.r, t.w = body, nil, 0, 0
 		t.at, t.lineStart = at, -1
+		t.at.In = ""
 		return nil
 	}
 	for t.at.Offset < at.Offset {
@@ -187,7 +257,8 @@ const fixExport = "earlier records were read; fix the file and import it again"
 // explain adds the position to a read error, and reports corrupt compressed data.
 func (t *text) explain(err error) error {
 	_, explained := errors.AsType[*brokenError](err)
-	if explained || errors.Is(err, ErrFormat) || err == io.EOF { //nolint:errorlint // a bare EOF is the end of the text
+	_, stopped := errors.AsType[*stoppedError](err)
+	if explained || stopped || errors.Is(err, ErrFormat) || err == io.EOF { //nolint:errorlint // a bare EOF is the end
 		return err
 	}
 	if t.cause != nil && t.cause() != nil {

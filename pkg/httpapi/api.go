@@ -24,7 +24,9 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	_ "embed"
@@ -36,6 +38,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"groupimport/pkg/blob"
@@ -54,6 +57,9 @@ const (
 	// maxRequests limits the concurrent requests. A request that waits for a permit needs some 50 KB, including the
 	// buffers of the connection.
 	maxRequests = 600
+
+	// deniedInterval is the least time between two log lines about wrong credentials.
+	deniedInterval = time.Minute
 )
 
 // Config is the configuration of the handler.
@@ -64,6 +70,9 @@ type Config struct {
 	Clients func() (*tim.Client, error) // returns clients that share one rate limiter, see [config.Config.Clients]
 	Share   *Share                      // that Clients applies; nil if the process has the rate alone
 	Log     *slog.Logger                // nil discards
+
+	// OnDenied is called for each request with wrong credentials. It must be safe for concurrent use. It may be nil.
+	OnDenied func()
 }
 
 // An api is the handler.
@@ -76,6 +85,9 @@ type api struct {
 	token     [sha256.Size]byte    // hash of the token: comparing hashes does not leak its length
 	platform  bool
 	log       *slog.Logger
+	onDenied  func()
+	denied    occasional    // log lines about wrong credentials
+	cleanup   occasional    // removals of outdated claims
 	room      chan struct{} // limits requests
 	long      chan struct{} // limits long bodies
 }
@@ -96,11 +108,15 @@ func New(c Config) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.OnDenied == nil {
+		c.OnDenied = func() {}
+	}
 	i := &importer.Importer{Config: c.Config, Bucket: c.Bucket, Log: c.Log}
 	a := &api{
 		config: c.Config, bucket: c.Bucket, folder: c.Folder, dialer: &dialer{dial: c.Clients, share: c.Share, client: client},
 		scheduler: &scheduler.Scheduler{Importer: i},
 		token:     sha256.Sum256([]byte(c.Config.HTTPToken)), platform: c.Config.HTTPPlatform, log: c.Log,
+		onDenied: c.OnDenied, denied: occasional{interval: deniedInterval}, cleanup: occasional{interval: cleanupInterval},
 		room: make(chan struct{}, maxRequests), long: make(chan struct{}, maxLongBodies),
 	}
 	if a.log == nil {
@@ -109,36 +125,35 @@ func New(c Config) (http.Handler, error) {
 	return a, nil
 }
 
-// An answer is the response to a request.
-type answer struct {
+// A response is the response to a request.
+type response struct {
 	status int
 	header http.Header // besides the headers of all responses; may be nil
 	kind   string      // Content-Type of the body
 	body   []byte
 
-	code   int    // ErrorCode of the service, for the log
-	detail string // of a problem, for the log
+	problem *problem // for the log; nil if the response is no problem
 }
 
 // with returns the response with one more header.
-func (ans answer) with(name, value string) answer {
-	if ans.header == nil {
-		ans.header = http.Header{}
+func (resp response) with(name, value string) response {
+	if resp.header == nil {
+		resp.header = http.Header{}
 	}
-	ans.header.Set(name, value)
-	return ans
+	resp.header.Set(name, value)
+	return resp
 }
 
 // later returns the response with a Retry-After of after, rounded up to whole seconds, at least one.
-func (ans answer) later(after time.Duration) answer {
+func (resp response) later(after time.Duration) response {
 	seconds := max(1, int64((after+time.Second-1)/time.Second))
-	return ans.with("Retry-After", strconv.FormatInt(seconds, 10))
+	return resp.with("Retry-After", strconv.FormatInt(seconds, 10))
 }
 
 // write writes the response to a request with this method.
-func (ans answer) write(w http.ResponseWriter, method string) {
+func (resp response) write(w http.ResponseWriter, method string) {
 	h := w.Header()
-	maps.Copy(h, ans.header)
+	maps.Copy(h, resp.header)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cache-Control", "no-store")
@@ -147,45 +162,84 @@ func (ans answer) write(w http.ResponseWriter, method string) {
 	if h.Get("Content-Security-Policy") == "" {
 		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	}
-	if ans.status != http.StatusNoContent {
-		h.Set("Content-Type", ans.kind)
-		h.Set("Content-Length", strconv.Itoa(len(ans.body)))
+	if resp.status != http.StatusNoContent {
+		h.Set("Content-Type", resp.kind)
+		h.Set("Content-Length", strconv.Itoa(len(resp.body)))
 	}
-	w.WriteHeader(ans.status)
+	w.WriteHeader(resp.status)
 	if method != http.MethodHead {
-		_, _ = w.Write(ans.body) // an error means that the caller has disconnected
+		_, _ = w.Write(resp.body) // an error means that the caller has disconnected
 	}
 }
 
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	ans := a.safely(r)
-	ans.write(w, r.Method)
+	id := rand.Text()
+	resp := a.safely(r)
+	resp.with("X-Request-Id", id).write(w, r.Method)
+	a.logRequest(r, &resp, id, time.Since(start))
+}
+
+// logRequest logs a request and its response. The line has nothing of the request but its method and the pattern of
+// its path: a caller may send a token in the wrong place.
+func (a *api) logRequest(r *http.Request, resp *response, id string, took time.Duration) {
 	level := slog.LevelDebug
-	if ans.status >= 500 {
+	if resp.status >= 500 {
 		level = slog.LevelWarn
 	}
-	attrs := []any{
-		"method", r.Method, "path", r.URL.Path, "status", ans.status, "ms", time.Since(start).Milliseconds(),
+	method := "other"
+	if slices.Contains(methods, r.Method) {
+		method = r.Method
 	}
-	if ans.code != 0 {
-		attrs = append(attrs, "code", ans.code)
+	route, _ := a.route(r.URL.Path)
+	attrs := []slog.Attr{
+		slog.String("method", method), slog.String("path", cmp.Or(route.pattern, "other")),
+		slog.Int("status", resp.status), slog.String("id", id), slog.Int64("ms", took.Milliseconds()),
 	}
-	if ans.detail != "" {
-		attrs = append(attrs, "detail", ans.detail)
+	if p := resp.problem; p != nil {
+		attrs = append(attrs, slog.Int("code", p.Code), slog.String("detail", p.Detail))
 	}
-	a.log.Log(r.Context(), level, "http request", attrs...)
+	a.log.LogAttrs(r.Context(), level, "http request", attrs...)
+}
+
+// methods are the methods of RFC 9110, section 9, and RFC 5789.
+var methods = []string{
+	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+	http.MethodConnect, http.MethodOptions, http.MethodTrace,
+}
+
+// An occasional limits how often something is done. It is safe for concurrent use.
+type occasional struct {
+	interval time.Duration // least time between two
+
+	mu     sync.Mutex
+	next   time.Time
+	passed int // calls of due since the last that returned true
+}
+
+// due reports whether it is time to do it again, and how many calls asked since the last time, with this one.
+func (o *occasional) due() (calls int, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.passed++
+	now := time.Now()
+	if now.Before(o.next) {
+		return 0, false
+	}
+	calls = o.passed
+	o.next, o.passed = now.Add(o.interval), 0
+	return calls, true
 }
 
 // safely handles a request, also if the handler panics.
-func (a *api) safely(r *http.Request) (ans answer) {
+func (a *api) safely(r *http.Request) (resp response) {
 	defer func() {
 		if p := recover(); p != nil {
 			a.log.ErrorContext(r.Context(), "http request panics", "panic", p, "stack", string(debug.Stack()))
-			ans = problem{Status: http.StatusInternalServerError, Detail: "internal error: see the log"}.answer()
+			resp = problem{Status: http.StatusInternalServerError, Detail: "internal error: see the log"}.response()
 		}
 	}()
-	return a.answer(r)
+	return a.respond(r)
 }
 
 // busy is the response to a request beyond a limit.
@@ -196,9 +250,10 @@ var busy = problem{
 
 // A route is the handler of a path.
 type route struct {
+	pattern string   // of the path, for the log
 	methods []string // without OPTIONS
 	open    bool     // without authorization
-	do      func(context.Context, *http.Request) answer
+	do      func(context.Context, *http.Request) response
 }
 
 func (a *api) route(path string) (route, bool) {
@@ -206,49 +261,51 @@ func (a *api) route(path string) (route, bool) {
 	key, one := strings.CutPrefix(path, "/imports/")
 	switch {
 	case path == "/groups":
-		return route{methods: []string{http.MethodPost}, do: a.importGroup}, true
+		return route{pattern: path, methods: []string{http.MethodPost}, do: a.importGroup}, true
 	case path == "/":
-		return route{methods: read, open: true, do: toImports}, true
+		return route{pattern: path, methods: read, open: true, do: toImports}, true
 	case path == listPath:
-		return route{methods: read, do: a.listImports}, true
+		return route{pattern: path, methods: read, do: a.listImports}, true
 	case one && key != "":
-		return route{methods: read, do: func(ctx context.Context, r *http.Request) answer {
+		return route{pattern: listPath + "/{key}", methods: read, do: func(ctx context.Context, r *http.Request) response {
 			return a.showImport(ctx, r, key)
 		}}, true
 	case path == "/healthz":
-		return route{methods: read, open: true, do: healthz}, true
+		return route{pattern: path, methods: read, open: true, do: healthz}, true
 	case path == "/openapi.json":
-		return route{methods: read, open: true, do: describe}, true
+		return route{pattern: path, methods: read, open: true, do: describe}, true
 	}
 	return route{}, false
 }
 
-// answer handles a request.
-func (a *api) answer(r *http.Request) answer {
+// respond handles a request.
+func (a *api) respond(r *http.Request) response {
 	route, ok := a.route(r.URL.Path)
 	if !ok {
 		return problem{
 			Status: http.StatusNotFound,
 			Detail: "no such path: use POST /groups, GET /imports, GET /imports/{key}, GET /healthz or GET /openapi.json",
-		}.answer()
+		}.response()
 	}
 	allow := strings.Join(append(slices.Clone(route.methods), http.MethodOptions), ", ")
 	switch {
 	case r.Method == http.MethodOptions:
-		return answer{status: http.StatusNoContent}.with("Allow", allow)
+		return response{status: http.StatusNoContent}.with("Allow", allow)
 	case !slices.Contains(route.methods, r.Method):
-		return problem{Status: http.StatusMethodNotAllowed, Detail: "allowed methods: " + allow}.answer().with("Allow", allow)
+		p := problem{Status: http.StatusMethodNotAllowed, Detail: "allowed methods: " + allow}
+		return p.response().with("Allow", allow)
 	case route.open:
 		return route.do(r.Context(), r)
 	}
 	if refusal, ok := a.authorize(r); !ok {
+		a.logDenied(r)
 		return refusal
 	}
 	select {
 	case a.room <- struct{}{}:
 		defer func() { <-a.room }()
 	default:
-		return busy.answer().later(time.Second)
+		return busy.response().later(time.Second)
 	}
 	until := time.Now().Add(requestTime)
 	if deadline, ok := r.Context().Deadline(); ok && deadline.Add(-deadlineMargin).Before(until) {
@@ -259,32 +316,43 @@ func (a *api) answer(r *http.Request) answer {
 	return route.do(ctx, r)
 }
 
-type authenticated struct{}
+type callerKey struct{}
 
 // Authenticated returns the context of a request whose caller the platform has authenticated, see [config.Config].
-func Authenticated(ctx context.Context) context.Context {
-	return context.WithValue(ctx, authenticated{}, true)
+// caller identifies the caller among those of the function: each has Idempotency-Keys of its own. It is empty if the
+// platform does not tell.
+func Authenticated(ctx context.Context, caller string) context.Context {
+	return context.WithValue(ctx, callerKey{}, caller)
+}
+
+// caller returns the identity of an authorized caller. All who have the token are one caller, "".
+func (a *api) caller(ctx context.Context) string {
+	if !a.platform {
+		return ""
+	}
+	caller, _ := ctx.Value(callerKey{}).(string)
+	return caller
 }
 
 // BadRequest returns a handler whose response is always 400 with detail, for events of a platform that are not valid
 // requests.
 func BadRequest(detail string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		problem{Status: http.StatusBadRequest, Detail: detail}.answer().write(w, r.Method)
+		problem{Status: http.StatusBadRequest, Detail: detail}.response().write(w, r.Method)
 	})
 }
 
 // authorize checks the request's credentials. If they are missing or wrong, it returns the response.
-func (a *api) authorize(r *http.Request) (refusal answer, ok bool) {
+func (a *api) authorize(r *http.Request) (refusal response, ok bool) {
 	if a.platform {
-		if r.Context().Value(authenticated{}) != nil {
-			return answer{}, true
+		if r.Context().Value(callerKey{}) != nil {
+			return response{}, true
 		}
 		return problem{
 			Status: http.StatusForbidden,
 			Detail: "HTTP_AUTH is platform, but the platform has not authenticated this request: set the AuthType of the " +
 				"function URL to AWS_IAM, or set HTTP_TOKEN",
-		}.answer(), false
+		}.response(), false
 	}
 	reads := r.Method != http.MethodPost
 	if values := r.Header.Values("Authorization"); len(values) == 1 {
@@ -298,7 +366,7 @@ func (a *api) authorize(r *http.Request) (refusal answer, ok bool) {
 		}
 		got := sha256.Sum256([]byte(token))
 		if subtle.ConstantTimeCompare(got[:], a.token[:]) == 1 && hasToken {
-			return answer{}, true
+			return response{}, true
 		}
 	}
 	challenge := `Bearer realm="groupimport"`
@@ -307,22 +375,34 @@ func (a *api) authorize(r *http.Request) (refusal answer, ok bool) {
 	}
 	return problem{
 		Status: http.StatusUnauthorized, Detail: "the token is missing or wrong: send Authorization: Bearer <HTTP_TOKEN>",
-	}.answer().with("WWW-Authenticate", challenge), false
+	}.response().with("WWW-Authenticate", challenge), false
+}
+
+// logDenied counts and logs a request with wrong credentials. A request without credentials is not counted: browsers
+// send one before they ask for the password.
+func (a *api) logDenied(r *http.Request) {
+	if !a.platform && r.Header.Get("Authorization") == "" {
+		return
+	}
+	a.onDenied()
+	if n, ok := a.denied.due(); ok {
+		a.log.WarnContext(r.Context(), "http requests with wrong credentials", "requests", n)
+	}
 }
 
 // toImports leads people from the root to the list of imports.
-func toImports(context.Context, *http.Request) answer {
-	ans := answer{status: http.StatusFound, kind: "text/plain; charset=utf-8", body: []byte(listPath + "\n")}
-	return ans.with("Location", listPath)
+func toImports(context.Context, *http.Request) response {
+	resp := response{status: http.StatusFound, kind: "text/plain; charset=utf-8", body: []byte(listPath + "\n")}
+	return resp.with("Location", listPath)
 }
 
-func healthz(context.Context, *http.Request) answer {
-	return answer{status: http.StatusOK, kind: "application/json", body: []byte(`{"status":"ok"}` + "\n")}
+func healthz(context.Context, *http.Request) response {
+	return response{status: http.StatusOK, kind: "application/json", body: []byte(`{"status":"ok"}` + "\n")}
 }
 
 //go:embed openapi.json
 var openapi []byte
 
-func describe(context.Context, *http.Request) answer {
-	return answer{status: http.StatusOK, kind: "application/json", body: openapi}
+func describe(context.Context, *http.Request) response {
+	return response{status: http.StatusOK, kind: "application/json", body: openapi}
 }

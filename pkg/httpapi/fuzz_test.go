@@ -1,17 +1,22 @@
 package httpapi_test
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/pb33f/libopenapi"
 )
 
 func TestOpenAPI_IsValid(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	r := w.caller(direct).do("GET", "/openapi.json", nil, "")
 	doc, err := libopenapi.NewDocument([]byte(r.body))
@@ -30,8 +35,8 @@ func TestOpenAPI_IsValid(t *testing.T) {
 	}
 }
 
-// checkAnswer checks that an answer has a status, and a body of the kind that it says.
-func checkAnswer(t *testing.T, status int, header http.Header, body string) {
+// checkResponse checks that an answer has a status, and a body of the kind that it says.
+func checkResponse(t *testing.T, status int, header http.Header, body string) {
 	t.Helper()
 	if status < 200 || status > 599 || header.Get("X-Content-Type-Options") != "nosniff" {
 		t.Errorf("got status %d and headers %v", status, header)
@@ -83,7 +88,61 @@ func FuzzRequest(f *testing.F) {
 		}
 		rec := httptest.NewRecorder()
 		h.ServeHTTP(rec, r)
-		checkAnswer(t, rec.Code, rec.Header(), rec.Body.String())
+		checkResponse(t, rec.Code, rec.Header(), rec.Body.String())
+	})
+}
+
+// FuzzBody: whatever the body is, the response says what is wrong with it, or the group was created.
+func FuzzBody(f *testing.F) {
+	for _, body := range []string{
+		one, noID, "", "{", one + one, "[]", `{"Type":"Publ"}`, strings.Repeat("[", 20_000), strings.Repeat(`{"a":`, 9_000),
+		`{"Type":"Public","Name":"\ud800"}`, "{\"Type\":\"Public\",\"Name\":\"\xff\"}", "\xef\xbb\xbf" + one, strings.Repeat(" ", 70_000),
+		`{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"k","Value":1e999}]}`, `{"Type":"Public","CreateTime":1e400}`,
+	} {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		w := newWorld(t)
+		w.service.Latency = 0
+		c := w.caller(direct)
+		r := c.post(string(body))
+		checkResponse(t, r.status, r.Header, r.body)
+		isCreated := r.status == http.StatusCreated
+		isWrong := slices.Contains([]int{400, 413, 422}, r.status)
+		if made := w.service.Stats().Created == 1; made != isCreated || isWrong == isCreated {
+			t.Errorf("got %d, and a group %v: %s", r.status, made, r.body)
+		}
+	})
+}
+
+// FuzzClaim: whatever the bucket has under the name of a claim, the response is valid and no group is created twice.
+func FuzzClaim(f *testing.F) {
+	digest := fmt.Sprintf("%x", sha256.Sum256([]byte(noID)))
+	claim := func(more string) []byte {
+		return fmt.Appendf(nil, `{"body":"%s","token":"t","began":"2026-11-22T10:00:00Z",%s}`, digest, more)
+	}
+	f.Add(claim(`"until":"2026-11-22T10:00:00Z"`))
+	f.Add(claim(`"until":"2999-11-22T10:00:00Z"`))
+	f.Add(claim(`"until":"2026-11-22T10:00:00Z","status":201,"text":{"status":"imported"}`))
+	f.Add(claim(`"until":"2026-11-22T10:00:00Z","status":42,"text":{}`))
+	f.Add([]byte(`{"body":"another"}`))
+	f.Add([]byte(`{}`))
+	f.Add([]byte(``))
+	f.Add([]byte(strings.Repeat("[", 20_000)))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		w := newWorld(t)
+		w.service.Latency = 0
+		sum := sha256.Sum256([]byte("k"))
+		put(t, w, fmt.Sprintf("exports/.http/%s/%x", time.Now().UTC().Format("20060102"), sum), string(data))
+		h := w.handler()
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/groups", strings.NewReader(noID))
+		r.Header = headers("Idempotency-Key", "k")
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, r)
+		checkResponse(t, rec.Code, rec.Header(), rec.Body.String())
+		if got := w.service.Stats().Created; got != 0 {
+			t.Errorf("got %d, and the service created a group: %s", rec.Code, rec.Body)
+		}
 	})
 }
 

@@ -47,7 +47,7 @@ type done struct {
 const unsafeNote = "the request has neither a GroupId nor an Idempotency-Key: sending it again creates a second group"
 
 // importGroup imports the group in the body.
-func (a *api) importGroup(ctx context.Context, r *http.Request) answer {
+func (a *api) importGroup(ctx context.Context, r *http.Request) response {
 	if refusal, ok := checkType(r); !ok {
 		return refusal
 	}
@@ -60,8 +60,8 @@ func (a *api) importGroup(ctx context.Context, r *http.Request) answer {
 		return refusal
 	}
 	if key == "" {
-		ans, _ := a.single(ctx, &rec, false)
-		return ans
+		resp, _ := a.single(ctx, &rec, false)
+		return resp
 	}
 	return a.once(ctx, key, digest, &rec)
 }
@@ -70,7 +70,7 @@ func (a *api) importGroup(ctx context.Context, r *http.Request) answer {
 // long bodies in memory, because a body is many times larger than its record.
 func (a *api) readGroup(
 	ctx context.Context, r *http.Request, keyed bool,
-) (rec group.Record, digest string, refusal answer, ok bool) {
+) (rec group.Record, digest string, refusal response, ok bool) {
 	if r.ContentLength < 0 || r.ContentLength > longBody {
 		waiting, cancel := context.WithTimeout(ctx, maxLongWait)
 		defer cancel()
@@ -78,7 +78,7 @@ func (a *api) readGroup(
 		case a.long <- struct{}{}:
 			defer func() { <-a.long }()
 		case <-waiting.Done():
-			return group.Record{}, "", busy.answer().later(time.Second), false
+			return group.Record{}, "", busy.response().later(time.Second), false
 		}
 	}
 	body, refusal, ok := readBody(r)
@@ -89,17 +89,17 @@ func (a *api) readGroup(
 	// JSON that is not a valid record gets an error for each field.
 	if e, ok := errors.AsType[*group.Error](err); ok {
 		if jsontext.Value(body).IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) {
-			return group.Record{}, "", invalid(e).answer(), false
+			return group.Record{}, "", invalid(e).response(), false
 		}
 		return group.Record{}, "", problem{
 			Type: "urn:groupimport:not-json", Title: "The body is not JSON", Status: http.StatusBadRequest,
 			Detail: detailOf(e), Retry: retryUseless,
-		}.answer(), false
+		}.response(), false
 	}
 	if keyed {
 		digest = digestOf(body)
 	}
-	return rec, digest, answer{}, true
+	return rec, digest, response{}, true
 }
 
 // detailOf returns the problem of the JSON text, without the problems of the record.
@@ -114,9 +114,9 @@ func detailOf(e *group.Error) string {
 
 // checkType rejects a request that is not JSON. The page of another site can make a browser send a form or plain
 // text, but not JSON.
-func checkType(r *http.Request) (refusal answer, ok bool) {
-	wrong := func(detail string) (answer, bool) {
-		return problem{Status: http.StatusUnsupportedMediaType, Detail: detail, Retry: retryUseless}.answer(), false
+func checkType(r *http.Request) (refusal response, ok bool) {
+	wrong := func(detail string) (response, bool) {
+		return problem{Status: http.StatusUnsupportedMediaType, Detail: detail, Retry: retryUseless}.response(), false
 	}
 	values := r.Header.Values("Content-Type")
 	if len(values) != 1 {
@@ -130,41 +130,41 @@ func checkType(r *http.Request) (refusal answer, ok bool) {
 		return wrong("the charset must be utf-8")
 	}
 	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
-		ans, _ := wrong("the body must not be compressed")
-		return ans.with("Accept-Encoding", "identity"), false
+		resp, _ := wrong("the body must not be compressed")
+		return resp.with("Accept-Encoding", "identity"), false
 	}
-	return answer{}, true
+	return response{}, true
 }
 
 // readBody reads the body, of at most maxBody bytes.
-func readBody(r *http.Request) (body []byte, refusal answer, ok bool) {
+func readBody(r *http.Request) (body []byte, refusal response, ok bool) {
 	tooLarge := problem{
 		Status: http.StatusRequestEntityTooLarge, Detail: "the body exceeds 64 KiB; no valid group is that large",
 		Retry: retryUseless,
 	}
 	if r.ContentLength > maxBody {
-		return nil, tooLarge.answer(), false
+		return nil, tooLarge.response(), false
 	}
 	var err error
 	if r.ContentLength >= 0 {
 		body = make([]byte, r.ContentLength)
 		_, err = io.ReadFull(r.Body, body)
 	} else if body, err = io.ReadAll(io.LimitReader(r.Body, maxBody+1)); len(body) > maxBody {
-		return nil, tooLarge.answer(), false
+		return nil, tooLarge.response(), false
 	}
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, problem{
 			Status: http.StatusRequestTimeout, Detail: "timeout while reading the body", Retry: retrySafe,
-		}.answer(), false
+		}.response(), false
 	case err != nil:
-		return nil, problem{Status: http.StatusBadRequest, Detail: "the body is incomplete", Retry: retrySafe}.answer(), false
+		return nil, problem{Status: http.StatusBadRequest, Detail: "the body is incomplete", Retry: retrySafe}.response(), false
 	}
-	return body, answer{}, true
+	return body, response{}, true
 }
 
 // single imports a record. final says that a repetition of the request gets the same response.
-func (a *api) single(ctx context.Context, rec *group.Record, keyed bool) (ans answer, final bool) {
+func (a *api) single(ctx context.Context, rec *group.Record, keyed bool) (resp response, final bool) {
 	deadline, _ := ctx.Deadline()
 	working, cancel := context.WithDeadline(ctx, deadline.Add(-min(keepTime, time.Until(deadline)/2)))
 	defer cancel()
@@ -197,7 +197,7 @@ func (a *api) single(ctx context.Context, rec *group.Record, keyed bool) (ans an
 		if err != nil {
 			panic(err) // the service assigned a GroupId that is not UTF-8
 		}
-		return answer{status: status, kind: "application/json", body: append(body, '\n')}, true
+		return response{status: status, kind: "application/json", body: append(body, '\n')}, true
 	case o.Status == outcome.Unknown:
 		p.Type, p.Status = "urn:groupimport:unknown", http.StatusGatewayTimeout
 		p.Title = "Unknown whether the group was created"
@@ -213,35 +213,35 @@ func (a *api) single(ctx context.Context, rec *group.Record, keyed bool) (ans an
 	default: // failed, and no group was created
 		p.Type, p.Title, p.Status = "urn:groupimport:failed", "The service failed", http.StatusBadGateway
 		p.Retry = retrySafe
-		return p.answer().later(time.Second), false
+		return p.response().later(time.Second), false
 	}
-	return p.answer(), true
+	return p.response(), true
 }
 
 // undone is the response for a record without an outcome.
-func undone(err error, rec *group.Record) answer {
+func undone(err error, rec *group.Record) response {
 	p := problem{Detail: err.Error(), GroupID: rec.GroupID, Retry: retrySafe}
 	if e, ok := errors.AsType[*rateError](err); ok {
 		p.Type, p.Title, p.Status, p.Code = "urn:groupimport:rate", "Rate limit exceeded", http.StatusTooManyRequests, e.Code
 		p.Detail += "; no group was created"
-		return p.answer().later(e.After)
+		return p.response().later(e.After)
 	}
 	if e, ok := errors.AsType[*haltError](err); ok {
 		p.Type, p.Title, p.Status = "urn:groupimport:halt", "The service accepts no requests", http.StatusBadGateway
 		p.Code = e.Code
-		return p.answer().later(e.After)
+		return p.response().later(e.After)
 	}
 	if e, ok := errors.AsType[*lostError](err); ok {
 		p.Type, p.Title, p.Status = "urn:groupimport:lost", "Timeout, and the outcome is unknown", http.StatusGatewayTimeout
 		p.Code = e.Code
 		p.Outcome = outcome.Unknown
 		p.Detail += "; the group has a GroupId, so it is safe to send the request again"
-		return p.answer().later(time.Second)
+		return p.response().later(time.Second)
 	}
 	if errors.Is(err, errNoShare) {
 		p.Status, p.Detail = http.StatusServiceUnavailable, errNoShare.Error()+"; the group was not sent"
-		return p.answer().later(time.Second)
+		return p.response().later(time.Second)
 	}
 	p.Status, p.Detail = http.StatusInternalServerError, "internal error"
-	return p.answer()
+	return p.response()
 }

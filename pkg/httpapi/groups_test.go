@@ -14,6 +14,7 @@ const (
 )
 
 func TestGroups_Outcomes(t *testing.T) {
+	t.Parallel()
 	large := `{"Type":"Public","Name":"x","AppDefinedData":[` + strings.Repeat(`{"Key":"k","Value":"`+strings.Repeat("v", 500)+`"},`, 140) + `{"Key":"k","Value":""}]}`
 	rows := []struct {
 		about  string
@@ -89,6 +90,7 @@ func TestGroups_Outcomes(t *testing.T) {
 }
 
 func TestGroups_RepeatedHeaders(t *testing.T) {
+	t.Parallel()
 	over(t, func(t *testing.T, w *world, c *caller) {
 		for name, row := range map[string]struct {
 			values []string
@@ -111,6 +113,7 @@ func TestGroups_RepeatedHeaders(t *testing.T) {
 }
 
 func TestAuthorize_Credentials(t *testing.T) {
+	t.Parallel()
 	over(t, func(t *testing.T, w *world, c *caller) {
 		put(t, w, "exports/a.jsonl", one)
 		basic := "Basic dXNlcjowMTIzNDU2Nzg5YWJjZGVmLXRoZS10b2tlbg==" // user, and the token
@@ -159,6 +162,7 @@ func TestAuthorize_Credentials(t *testing.T) {
 }
 
 func TestHandler_PathsAndMethods(t *testing.T) {
+	t.Parallel()
 	over(t, func(t *testing.T, w *world, c *caller) {
 		put(t, w, "exports/a.jsonl", one)
 		for _, row := range []struct {

@@ -8,10 +8,12 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/go-json-experiment/json"
 
+	"groupimport/pkg/blob"
 	"groupimport/pkg/results"
 	"groupimport/pkg/scheduler"
 )
@@ -28,17 +30,17 @@ type list struct {
 }
 
 // listImports handles GET /imports?prefix=…&after=…&limit=…. It sorts JSON by key, and HTML newest first.
-func (a *api) listImports(ctx context.Context, r *http.Request) answer {
+func (a *api) listImports(ctx context.Context, r *http.Request) response {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return problem{Status: http.StatusBadRequest, Detail: "invalid query string"}.answer()
+		return problem{Status: http.StatusBadRequest, Detail: "invalid query string"}.response()
 	}
 	limit := defaultLimit
 	if text := query.Get("limit"); text != "" {
 		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > maxLimit {
 			return problem{
 				Status: http.StatusBadRequest, Detail: "limit must be a number from 1 to " + strconv.Itoa(maxLimit),
-			}.answer()
+			}.response()
 		}
 	}
 	prefix := query.Get("prefix")
@@ -50,7 +52,7 @@ func (a *api) listImports(ctx context.Context, r *http.Request) answer {
 		if after.Modified, err = time.Parse(time.RFC3339Nano, text); err != nil {
 			return problem{
 				Status: http.StatusBadRequest, Detail: "modified must be a time of RFC 3339, as in next",
-			}.answer()
+			}.response()
 		}
 	}
 	newest := wantsPage(r) && (after.Key == "" || query.Has("modified"))
@@ -76,7 +78,7 @@ func (a *api) listImports(ctx context.Context, r *http.Request) answer {
 }
 
 // showImport handles GET /imports/{key}. key may also be the key of a file beside an export.
-func (a *api) showImport(ctx context.Context, r *http.Request, key string) answer {
+func (a *api) showImport(ctx context.Context, r *http.Request, key string) response {
 	if _, kind := results.Sidecar(key); kind != results.NotSidecar {
 		return a.showFile(ctx, key)
 	}
@@ -91,31 +93,34 @@ func (a *api) showImport(ctx context.Context, r *http.Request, key string) answe
 }
 
 // unread is the response if the status cannot be read from the bucket.
-func (a *api) unread(ctx context.Context, err error, missing string) answer {
+func (a *api) unread(ctx context.Context, err error, missing string) response {
+	// Files that cannot be opened: links that lead out of the folder or in a circle, and names that are too long.
+	isLink := a.folder != "" && blob.IsPermanent(err) &&
+		!errors.Is(err, fs.ErrPermission) && !errors.Is(err, blob.ErrChanged) || errors.Is(err, syscall.ELOOP)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return problem{Status: http.StatusNotFound, Detail: missing}.answer()
+	case errors.Is(err, fs.ErrNotExist), isLink, errors.Is(err, syscall.ENAMETOOLONG):
+		return problem{Status: http.StatusNotFound, Detail: missing}.response()
 	case errors.Is(err, scheduler.ErrTooLarge):
 		return problem{
 			Status: http.StatusNotFound, Detail: "the file is too large: download it from the bucket",
-		}.answer()
+		}.response()
 	case ctx.Err() != nil:
 		return problem{
 			Status: http.StatusGatewayTimeout, Detail: "the bucket took too long: set a prefix to list fewer keys",
-		}.answer()
+		}.response()
 	}
 	a.log.WarnContext(ctx, "cannot read the bucket", "err", err)
 	return problem{
 		Status: http.StatusServiceUnavailable, Detail: "the bucket cannot be read: see the log",
-	}.answer().later(0)
+	}.response().later(0)
 }
 
-func readable(v any) answer {
+func readable(v any) response {
 	body, err := json.Marshal(v)
 	if err != nil {
 		panic(err) // a key that is not UTF-8; List leaves them out
 	}
-	return answer{status: http.StatusOK, kind: "application/json", body: append(body, '\n')}.with("Vary", "Accept")
+	return response{status: http.StatusOK, kind: "application/json", body: append(body, '\n')}.with("Vary", "Accept")
 }
 
 // wantsPage reports whether the caller is a browser: the request accepts HTML, and not JSON before it.

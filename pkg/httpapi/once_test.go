@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -12,10 +13,12 @@ import (
 
 	"groupimport/pkg/blob/blobtest"
 	"groupimport/pkg/emulator"
+	"groupimport/pkg/httpapi"
 	"groupimport/pkg/results"
 )
 
 func TestOnce_Replay(t *testing.T) {
+	t.Parallel()
 	over(t, func(t *testing.T, w *world, c *caller) {
 		w.service.SensitiveWords = []string{"bad"}
 		c.post(one)
@@ -47,6 +50,7 @@ func TestOnce_Replay(t *testing.T) {
 }
 
 func TestOnce_ConcurrentRequests(t *testing.T) {
+	t.Parallel()
 	over(t, func(t *testing.T, w *world, c *caller) {
 		statuses := make([]int, 20)
 		var wg sync.WaitGroup
@@ -69,6 +73,7 @@ func TestOnce_ConcurrentRequests(t *testing.T) {
 }
 
 func TestOnce_KeyReusableAfterAFailure(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		c := w.caller(direct)
@@ -85,6 +90,7 @@ func TestOnce_KeyReusableAfterAFailure(t *testing.T) {
 }
 
 func TestOnce_UnknownIsReplayed(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		c := w.caller(direct)
@@ -102,6 +108,7 @@ func TestOnce_UnknownIsReplayed(t *testing.T) {
 }
 
 func TestOnce_KeyExpires(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) { // which begins at midnight
 		w := newWorld(t)
 		c := w.caller(direct)
@@ -128,6 +135,7 @@ func TestOnce_KeyExpires(t *testing.T) {
 }
 
 func TestOnce_ClockSkew(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		c := w.caller(direct)
@@ -153,6 +161,7 @@ func TestOnce_ClockSkew(t *testing.T) {
 
 // TestOnce_RequestDied kills a request, as seen from the store, at each of its writes.
 func TestOnce_RequestDied(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		about, body string
 		keeps       bool // the intent gets into the store
@@ -202,6 +211,7 @@ func TestOnce_RequestDied(t *testing.T) {
 }
 
 func TestOnce_LostResponseOfTheBucket(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.store.Fail = func(op blobtest.Op) blobtest.Fault {
 		if op.Method == blobtest.Create {
@@ -215,6 +225,7 @@ func TestOnce_LostResponseOfTheBucket(t *testing.T) {
 }
 
 func TestOnce_CallerDisconnects(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.service.Latency = time.Second
@@ -232,6 +243,7 @@ func TestOnce_CallerDisconnects(t *testing.T) {
 }
 
 func TestOnce_ClaimIsNotAnExport(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) { // at noon: around midnight another day is looked at
 		time.Sleep(12 * time.Hour)
 		w := newWorld(t)
@@ -247,12 +259,149 @@ func TestOnce_ClaimIsNotAnExport(t *testing.T) {
 		if n != 1 {
 			t.Errorf("got %d objects, want 1", n)
 		}
-		if got := fmt.Sprint(w.store.Counts().Calls); got != "map[Create:1 Put:1 ReadRange:1]" {
-			t.Errorf("got %s, want three requests to the store", got)
+		if got := fmt.Sprint(w.store.Counts().Calls); got != "map[Create:1 List:1 Put:1 ReadRange:1]" {
+			t.Errorf("got %s, want three requests to the store, and a list for outdated claims", got)
 		}
 		c.get("/imports")
-		if got := w.store.Counts().Calls[blobtest.List]; got != 1 {
-			t.Errorf("got %d lists, want 1: what is remembered may be much", got)
+		if got := w.store.Counts().Calls[blobtest.List]; got != 2 {
+			t.Errorf("got %d lists, want 2: there may be many claims", got)
+		}
+	})
+}
+
+// as returns a caller that the platform has authenticated under this identity.
+func (w *world) as(identity string) *caller {
+	w.t.Helper()
+	w.config.HTTPToken, w.config.HTTPPlatform = "", true
+	h := w.handler()
+	return &caller{w.t, recorded{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(w, r.WithContext(httpapi.Authenticated(r.Context(), identity)))
+	})}}
+}
+
+func TestOnce_CallersHaveTheirOwnKeys(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	alice, bob := w.as("alice"), w.as("bob")
+	for _, row := range []struct {
+		about  string
+		caller *caller
+		body   string
+		status int
+		made   int
+	}{
+		{"the first caller", alice, noID, 201, 1},
+		{"another caller with the same key and body", bob, noID, 201, 2},
+		{"the first caller again", alice, noID, 201, 2},
+		{"the first caller with another body", alice, `{"Type":"Public","Name":"Two"}`, 422, 2},
+	} {
+		r := row.caller.post(row.body, "Authorization", "", "Idempotency-Key", "k")
+		if got := w.service.Stats().Created; r.status != row.status || got != row.made {
+			t.Errorf("%s: got %d and %d groups, want %d and %d: %s", row.about, r.status, got, row.status, row.made, r.body)
+		}
+	}
+}
+
+// An earlier release saved responses under one name for all callers.
+func TestOnce_ResponsesOfEarlierRelease(t *testing.T) {
+	t.Parallel()
+	for about, after := range map[string]time.Duration{"on the same day": time.Hour, "on the next day": 25 * time.Hour} {
+		t.Run(about, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				first := w.as("").post(noID, "Authorization", "", "Idempotency-Key", "k")
+				time.Sleep(after)
+				again := w.as("alice").post(noID, "Authorization", "", "Idempotency-Key", "k")
+				if again.body != first.body || w.service.Stats().Created != 1 {
+					t.Errorf("got %d, %d groups, want the saved response: %s", again.status, w.service.Stats().Created, again.body)
+				}
+				time.Sleep(48 * time.Hour)
+				later := w.as("alice").post(noID, "Authorization", "", "Idempotency-Key", "k")
+				if later.status != 201 || w.service.Stats().Created != 2 {
+					t.Errorf("got %d, %d groups two days later, want a new group", later.status, w.service.Stats().Created)
+				}
+			})
+		})
+	}
+}
+
+func TestOnce_DamagedClaim(t *testing.T) {
+	t.Parallel()
+	for about, damage := range map[string][2]string{
+		"a status that HTTP does not have": {`"status":201`, `"status":42`},
+		"a status of three digits":         {`"status":201`, `"status":999`},
+		"an informational status":          {`"status":201`, `"status":101`},
+		"a negative status":                {`"status":201`, `"status":-1`},
+		"no text":                          {`"text":`, `"other":`},
+		"text that is no object":           {`"text":{`, `"text":"<script>","other":{`},
+		"no JSON":                          {`{`, `<`},
+	} {
+		t.Run(about, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			c := w.caller(direct)
+			c.post(noID, "Idempotency-Key", "k")
+			for key, data := range w.store.Snapshot() {
+				damaged := strings.Replace(string(data), damage[0], damage[1], 1)
+				if damaged == string(data) {
+					t.Fatalf("%s has no %s", data, damage[0])
+				}
+				put(t, w, key, damaged)
+			}
+			r := c.post(noID, "Idempotency-Key", "k")
+			if got := w.service.Stats().Created; r.status != 503 || got != 1 {
+				t.Errorf("got %d and %d groups, want 503 and the first group: %s", r.status, got, r.body)
+			}
+		})
+	}
+}
+
+func TestOnce_OutdatedClaimsAreRemoved(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		c := w.caller(direct)
+		now := time.Now().UTC()
+		var kept []string
+		claim := func(daysAgo, n int) string {
+			return fmt.Sprintf("exports/.http/%s/%064x", now.AddDate(0, 0, -daysAgo).Format("20060102"), n)
+		}
+		for n := range 120 {
+			put(t, w, claim(10, n), "{}")
+		}
+		put(t, w, claim(4, 1), "{}")
+		for _, key := range []string{
+			claim(3, 1), claim(2, 1), claim(0, 1), "exports/.http/20200101/a.jsonl", "exports/.http/x", "exports/a.jsonl",
+			"exports/.http/2020/" + strings.Repeat("9f", 32), "other/.http/20200101/" + strings.Repeat("9f", 32),
+		} {
+			put(t, w, key, "{}")
+			kept = append(kept, key)
+		}
+		claims := func() (outdated int) {
+			all := w.store.Snapshot()
+			for _, key := range kept {
+				if _, ok := all[key]; !ok {
+					t.Errorf("%s is missing", key)
+				}
+			}
+			for key := range all {
+				if strings.HasPrefix(key, claim(10, 0)[:len("exports/.http/20261122/")]) || key == claim(4, 1) {
+					outdated++
+				}
+			}
+			return outdated
+		}
+		for n, want := range []int{21, 21, 0} {
+			if n == 2 {
+				time.Sleep(time.Hour)
+			}
+			if r := c.post(noID, "Idempotency-Key", fmt.Sprint("k", n)); r.status != 201 {
+				t.Errorf("got %d: %s", r.status, r.body)
+			}
+			if got := claims(); got != want {
+				t.Errorf("got %d outdated claims after request %d, want %d", got, n, want)
+			}
 		}
 	})
 }

@@ -32,7 +32,7 @@ const listPath = "/imports"
 func link(key string) string { return (&url.URL{Path: listPath + "/" + key}).EscapedPath() }
 
 // page returns a page that write writes.
-func page(write func(io.Writer) error) answer {
+func page(write func(io.Writer) error) response {
 	var b bytes.Buffer
 	if err := write(&b); err != nil {
 		panic(err) // a buffer takes everything
@@ -41,12 +41,12 @@ func page(write func(io.Writer) error) answer {
 }
 
 // html returns a response that may run the script of package report, and no other.
-func html(body []byte) answer {
-	return answer{status: http.StatusOK, kind: "text/html; charset=utf-8", body: body}.
+func html(body []byte) response {
+	return response{status: http.StatusOK, kind: "text/html; charset=utf-8", body: body}.
 		with("Content-Security-Policy", report.Policy+"; frame-ancestors 'none'")
 }
 
-func (a *api) listPage(imports []scheduler.Status, next string) answer {
+func (a *api) listPage(imports []scheduler.Status, next string) response {
 	list := make([]report.Status, len(imports))
 	for n, im := range imports {
 		list[n] = status(&im)
@@ -55,7 +55,7 @@ func (a *api) listPage(imports []scheduler.Status, next string) answer {
 	return page(func(w io.Writer) error { return report.WriteList(w, list, next, o) })
 }
 
-func (a *api) importPage(im *scheduler.Status) answer {
+func (a *api) importPage(im *scheduler.Status) response {
 	s := status(im)
 	o := report.Options{Folder: a.folder, List: listPath}
 	if s.State != results.Finished {
@@ -87,13 +87,13 @@ func status(im *scheduler.Status) report.Status {
 }
 
 // showFile answers GET /imports/{key} for a file that an import wrote beside its export.
-func (a *api) showFile(ctx context.Context, key string) answer {
+func (a *api) showFile(ctx context.Context, key string) response {
 	body, kind, err := a.scheduler.File(ctx, key, maxFile)
 	switch {
 	case err == nil && kind == results.SidecarReport:
 		return html(body)
 	case err == nil:
-		return answer{status: http.StatusOK, kind: "application/x-ndjson", body: body}.
+		return response{status: http.StatusOK, kind: "application/x-ndjson", body: body}.
 			with("Content-Disposition", "attachment; filename*=UTF-8''"+url.PathEscape(path.Base(key)))
 	}
 	return a.unread(ctx, err, "there is no such file")

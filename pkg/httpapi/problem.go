@@ -37,7 +37,7 @@ type fieldError struct {
 	Rule    group.Rule `json:"rule,omitzero"` // machine-readable, see [group.Rule]
 }
 
-func (p problem) answer() answer {
+func (p problem) response() response {
 	if p.Type == "" {
 		p.Type = "about:blank"
 	}
@@ -48,9 +48,7 @@ func (p problem) answer() answer {
 	if err != nil {
 		panic(err) // text that is not UTF-8; the caller gets a 500
 	}
-	return answer{
-		status: p.Status, kind: "application/problem+json", body: append(body, '\n'), code: p.Code, detail: p.Detail,
-	}
+	return response{status: p.Status, kind: "application/problem+json", body: append(body, '\n'), problem: &p}
 }
 
 // invalid is the problem of an invalid record.

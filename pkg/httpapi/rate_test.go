@@ -7,9 +7,11 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,6 +33,7 @@ func after(t *testing.T, r reply) int {
 }
 
 func TestGroups_Throttled(t *testing.T) {
+	t.Parallel()
 	for _, s := range servers {
 		t.Run(s.name, func(t *testing.T) {
 			w := newWorld(t)
@@ -49,6 +52,7 @@ func TestGroups_Throttled(t *testing.T) {
 }
 
 func TestGroups_SharedRate(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.config.Rate = 10
@@ -92,6 +96,7 @@ func TestGroups_SharedRate(t *testing.T) {
 }
 
 func TestGroups_Deadline(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		about, body string
 		faults      emulator.Faults
@@ -136,6 +141,7 @@ func TestGroups_Deadline(t *testing.T) {
 }
 
 func TestGroups_WrongKeyThenFixed(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		c := w.caller(direct)
@@ -164,6 +170,7 @@ func TestGroups_WrongKeyThenFixed(t *testing.T) {
 }
 
 func TestGroups_ServiceDown(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		c := w.caller(direct)
@@ -182,6 +189,7 @@ func TestGroups_ServiceDown(t *testing.T) {
 }
 
 func TestGroups_500Concurrent(t *testing.T) {
+	t.Parallel()
 	over(t, func(t *testing.T, w *world, c *caller) {
 		var wg sync.WaitGroup
 		for n := range 500 {
@@ -204,6 +212,7 @@ func TestGroups_500Concurrent(t *testing.T) {
 }
 
 func TestGroups_TooManyConcurrent(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.service.Latency = time.Second
@@ -233,6 +242,7 @@ func TestGroups_TooManyConcurrent(t *testing.T) {
 }
 
 func TestNew_NoAuthentication(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for about, c := range map[string]config.Config{
 		"neither":     {},
@@ -248,6 +258,7 @@ func TestNew_NoAuthentication(t *testing.T) {
 }
 
 func TestAuthorize_Platform(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.config.HTTPToken, w.config.HTTPPlatform = "", true
 	h := w.handler()
@@ -258,7 +269,7 @@ func TestAuthorize_Platform(t *testing.T) {
 		}
 	}
 	authenticated := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h.ServeHTTP(w, r.WithContext(httpapi.Authenticated(r.Context())))
+		h.ServeHTTP(w, r.WithContext(httpapi.Authenticated(r.Context(), "")))
 	})
 	for _, s := range servers {
 		c := &caller{t, s.open(t, authenticated)}
@@ -269,6 +280,7 @@ func TestAuthorize_Platform(t *testing.T) {
 }
 
 func TestHandler_Panic(t *testing.T) {
+	t.Parallel()
 	over(t, func(t *testing.T, w *world, c *caller) {
 		w.store.Fail = func(op blobtest.Op) blobtest.Fault {
 			if op.Method == blobtest.List {
@@ -288,20 +300,76 @@ func TestHandler_Panic(t *testing.T) {
 	})
 }
 
-func TestHandler_NoTokenInTheLog(t *testing.T) {
+func TestHandler_Log(t *testing.T) {
+	t.Parallel()
 	over(t, func(t *testing.T, w *world, c *caller) {
-		c.post(noID, "Idempotency-Key", "k")
-		c.get("/imports")
-		c.post(noID, "Authorization", "Bearer x"+token)
+		w.service.SetFaults(emulator.Faults{Plan: func(emulator.Request) emulator.Fault { return 70009 }})
+		ids := []string{
+			c.post(noID).Header.Get("X-Request-Id"),
+			c.get("/imports/exports/" + token).Header.Get("X-Request-Id"),
+			c.do("GET", "/"+token, headers(), "").Header.Get("X-Request-Id"),
+			c.post(noID, "Authorization", "Bearer x"+token).Header.Get("X-Request-Id"),
+			c.do("M"+token, "/groups", headers(), "").Header.Get("X-Request-Id"),
+		}
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if log := w.log.String(); !strings.Contains(log, "http request") || strings.Contains(log, token) || strings.Contains(log, key) {
-			t.Errorf("got a log without requests, or with secrets:\n%s", log)
+		log := w.log.String()
+		for n, want := range []string{
+			`level=WARN msg="http request" method=POST path=/groups status=502 id=%s ms=\d+ code=70009 detail=".*TIM_SECRET_KEY.*"`,
+			`level=DEBUG msg="http request" method=GET path=/imports/{key} status=404 id=%s ms=\d+ code=0 detail="no export .*"`,
+			`level=DEBUG msg="http request" method=GET path=other status=404 id=%s `,
+			`level=DEBUG msg="http request" method=POST path=/groups status=401 id=%s `,
+			`level=DEBUG msg="http request" method=other path=/groups status=405 id=%s `,
+		} {
+			if line := fmt.Sprintf(want, ids[n]); ids[n] == "" || !regexp.MustCompile(line).MatchString(log) {
+				t.Errorf("no line %s in:\n%s", line, log)
+			}
+		}
+		if strings.Contains(log, token) || strings.Contains(log, key) {
+			t.Errorf("got a log with secrets:\n%s", log)
+		}
+	})
+}
+
+func TestAuthorize_WrongTokensAreCountedAndLogged(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var denied atomic.Int64
+		h, err := httpapi.New(httpapi.Config{
+			Config: w.config, Bucket: w.store, Clients: w.clients(), Log: w.importer().Log, OnDenied: func() { denied.Add(1) },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &caller{t, recorded{h}}
+		const message = "http requests with wrong credentials"
+		for second := range 90 {
+			for range 10 {
+				c.get("/imports", "Authorization", "Bearer wrong")
+				c.post(noID, "Authorization", "Basic dXNlcjpub3BlCg==")
+			}
+			c.get("/imports", "Authorization", "") // as browsers begin
+			c.get("/imports")
+			if want := int64(second+1) * 20; denied.Load() != want {
+				t.Fatalf("got %d denied requests, want %d", denied.Load(), want)
+			}
+			time.Sleep(time.Second)
+		}
+		log := w.log.String()
+		if n := strings.Count(log, message); n != 2 {
+			t.Errorf("got %d lines in 90 s, want 2, one a minute", n)
+		}
+		for _, want := range []string{`level=WARN msg="` + message + `" requests=1`, message + `" requests=1200`} {
+			if !strings.Contains(log, want) {
+				t.Errorf("no line %s", want)
+			}
 		}
 	})
 }
 
 func TestGroups_SlowLongBodies(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		h := w.handler()

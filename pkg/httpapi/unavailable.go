@@ -27,6 +27,6 @@ func Unavailable(c Config, detail string) http.Handler {
 		if _, ok := a.authorize(r); ok && !ambiguous {
 			p.Detail = detail
 		}
-		p.answer().later(time.Minute).write(w, r.Method)
+		p.response().later(time.Minute).write(w, r.Method)
 	})
 }

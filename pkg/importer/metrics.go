@@ -18,7 +18,7 @@ type Metrics struct {
 	Counts    outcome.Counts // of this run
 	Attempts  int64
 	Throttled int           // throttled attempts
-	Took      time.Duration // duration of the run
+	Took      time.Duration // duration of the run, with the time of writing the results
 	Remaining int64         // unread bytes of the export, or of the dead-letter file in a round
 	GivenUp   int64         // records that are not retried any more, if this run finished the last round
 
@@ -32,6 +32,7 @@ func (n Metrics) LogValue() slog.Value {
 		slog.Int64("imported", n.Counts.Imported), slog.Int64("exists", n.Counts.Exists),
 		slog.Int64("rejected", n.Counts.Rejected), slog.Int64("failed", n.Counts.Failed),
 		slog.Int64("unknown", n.Counts.Unknown), slog.Int64("skipped", n.Counts.Skipped),
+		slog.Int64("given_up", n.GivenUp),
 		slog.Int64("attempts", n.Attempts), slog.Int("throttled", n.Throttled),
 		slog.Float64("seconds", math.Round(n.Took.Seconds()*1000)/1000),
 		slog.Int64("remaining_bytes", n.Remaining), slog.Float64("p50_ms", math.Round(n.P50)),
@@ -42,13 +43,10 @@ func (n Metrics) LogValue() slog.Value {
 // metrics returns the metrics of the run that ended with cp.
 func (r *run) metrics(cp *results.Checkpoint, state results.State, reason string) Metrics {
 	last := cp.Runs[len(cp.Runs)-1]
-	if last.End.IsZero() { // the last checkpoint could not be written
-		last.End = time.Now()
-	}
 	return Metrics{
 		Key: r.dir.Export, Round: cp.Round, State: state, Reason: reason, Counts: last.Counts,
 		Attempts: last.Attempts, Throttled: last.Slowed,
-		Took: last.End.Sub(last.Start), Remaining: max(0, cp.Export.Size-cp.Next.Done()),
+		Took: time.Since(last.Start), Remaining: max(0, cp.Export.Size-cp.Next.Done()),
 		P50: r.latencies.Percentile(0.5), P95: r.latencies.Percentile(0.95), P99: r.latencies.Percentile(0.99),
 	}
 }

@@ -46,8 +46,8 @@ func (r *run) retry(ctx context.Context, now bool) (Summary, error) {
 	if err != nil {
 		return Summary{}, err
 	}
-	merge := func(cp results.Checkpoint) (results.Manifest, error) {
-		return r.dir.Merge(r.writing, m, cp, r.imp.Policy(), r.imp.page(r.dir))
+	merge := func(ctx context.Context, cp results.Checkpoint) (results.Manifest, error) {
+		return r.dir.Merge(ctx, m, cp, r.imp.Policy(), r.imp.page(r.dir))
 	}
 	isResumed := last != nil && last.Round == len(m.Rounds)+1
 	info, err := r.imp.Bucket.Stat(r.writing, r.dir.Failures())
@@ -57,7 +57,7 @@ func (r *run) retry(ctx context.Context, now bool) (Summary, error) {
 		(errors.Is(err, fs.ErrNotExist) || err == nil && info.Version != last.Export.Version)
 	switch {
 	case isResumed && (last.Done || edited): // Done: a run died before or during the merge
-		m, err := merge(*last)
+		m, err := merge(r.writing, *last)
 		return Summary{State: results.Finished, Counts: m.Counts, Manifest: m}, err
 	case !isResumed && !m.Due(r.imp.Policy(), now):
 		return Summary{State: results.Finished, Already: true, Counts: m.Counts, Manifest: m}, nil

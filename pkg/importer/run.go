@@ -31,6 +31,7 @@ type run struct {
 	lease   *lease.Lease
 	writing context.Context //nolint:containedctx // of writes, which may continue after the working time
 
+	finishBy time.Time      // when to stop writing the results
 	exp      results.Export // the object to read: the export, or the dead-letter file in a round of retries
 	round    int            // round of retries; 0 for the import itself
 	began    int64          // high-water mark of the previous run
@@ -176,13 +177,21 @@ func (r *run) readAll(ctx context.Context, at export.Position) error {
 		}
 	}()
 	var held []*item // while the guard doubts that the mapping fits; none of them has a call
-	for e, err := range records.Records() {
+	for e, err := range records.Records(ctx) {
 		if ctx.Err() != nil {
 			return nil // the cause says why
 		}
 		if err != nil {
 			r.put(held)
 			return err
+		}
+		if e.Blank {
+			if len(held) == 0 {
+				r.queue <- &item{pos: e.Next, ignored: r.ignored}
+				r.ignored = 0
+			}
+			r.end = e.Next
+			continue
 		}
 		if err := r.guard.See(&e); err != nil {
 			return err
@@ -371,7 +380,7 @@ func (r *run) write(ctx context.Context) error {
 	gap := false
 	share := stopShare{max: r.imp.Config.StopShare}
 	for it := range r.queue {
-		if it.ignored > 0 && !gap && err == nil {
+		if (it.ignored > 0 || it.n == 0) && !gap && err == nil {
 			r.writer.Advance(it.pos, it.ignored)
 		}
 		if it.n == 0 {

@@ -37,7 +37,9 @@ func (i *Importer) withLease(
 	working, stop := context.WithDeadlineCause(ctx, until.Add(-reserve), ErrTimeUp)
 	defer stop()
 	i.Client.SetDrainTimeout(min(cmp.Or(i.Grace, tim.AttemptTimeout), reserve-min(writeTime, reserve/2)))
-	summary, err := work(working, &run{imp: i, dir: dir, lease: held, writing: writing})
+	summary, err := work(working, &run{
+		imp: i, dir: dir, lease: held, writing: writing, finishBy: until.Add(-min(writeTime, reserve/2)),
+	})
 	if errors.Is(err, lease.ErrLost) {
 		return summary, err // the lease is the successor's
 	}
@@ -53,8 +55,8 @@ func (r *run) importExport(ctx context.Context, exp results.Export) (Summary, er
 	if err != nil || finished != nil {
 		return summaryOf(finished), err
 	}
-	return r.work(ctx, cp, func(cp results.Checkpoint) (results.Manifest, error) {
-		return r.dir.Finish(r.writing, r.dir.Names, cp, r.imp.Policy(), r.imp.page(r.dir))
+	return r.work(ctx, cp, func(ctx context.Context, cp results.Checkpoint) (results.Manifest, error) {
+		return r.dir.Finish(ctx, r.lease, r.dir.Names, cp, r.imp.Policy(), r.imp.page(r.dir))
 	})
 }
 
@@ -106,7 +108,7 @@ func (r *run) begin(ctx context.Context, exp results.Export) (results.Checkpoint
 	if r.imp.Config.AssignGroupIDs {
 		cp.Assign = newSeed(r.imp.BucketName, exp.Key)
 	}
-	archived, carry, err := r.dir.Archive(r.writing, last)
+	archived, carry, err := r.dir.Archive(r.writing, r.lease, last)
 	if err != nil {
 		return none, nil, fmt.Errorf("archive the results of the earlier version: %w", err)
 	}
@@ -128,16 +130,16 @@ func (r *run) canResume(ctx context.Context, cp *results.Checkpoint, exp results
 	if !cp.Done {
 		return true, nil
 	}
-	missing, _, err := r.dir.MissingParts(r.writing, cp)
-	if missing > 0 && err == nil {
+	isMissing, err := r.dir.IsMissingPart(r.writing, cp)
+	if isMissing {
 		r.log().WarnContext(ctx, "parts were removed before the results were written: the import starts again and carries "+
-			"over the remaining outcomes", "missing", missing)
+			"over the remaining outcomes")
 	}
-	return missing == 0, err
+	return !isMissing, err
 }
 
 // A finisher writes the results once all records have outcomes.
-type finisher func(results.Checkpoint) (results.Manifest, error)
+type finisher func(context.Context, results.Checkpoint) (results.Manifest, error)
 
 // work does a run from cp on.
 func (r *run) work(ctx context.Context, cp results.Checkpoint, finish finisher) (Summary, error) {
@@ -273,6 +275,21 @@ func (r *run) execute(ctx context.Context, cp results.Checkpoint) (end ending) {
 	return end
 }
 
+// finishing returns the context of writing the results. It ends before the last writes of the run, and when the run is
+// interrupted.
+func (r *run) finishing(working context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithDeadline(r.writing, r.finishBy)
+	stop := context.AfterFunc(working, func() {
+		if !errors.Is(context.Cause(working), ErrTimeUp) {
+			cancel()
+		}
+	})
+	return ctx, func() {
+		stop()
+		cancel()
+	}
+}
+
 // conclude writes the results if all records have outcomes, else the progress.
 func (r *run) conclude(ctx context.Context, end ending, finish finisher) (Summary, error) {
 	err := end.err
@@ -281,14 +298,17 @@ func (r *run) conclude(ctx context.Context, end ending, finish finisher) (Summar
 	}
 	switch {
 	case err == nil && end.cp.Done:
-		summary.Manifest, err = finish(end.cp)
+		finishing, cancel := r.finishing(ctx)
+		defer cancel()
+		summary.Manifest, err = finish(finishing, end.cp)
 		switch {
 		case err == nil:
 			summary.Counts = summary.Manifest.Counts
-			r.dir.RemoveWork(r.writing, &end.cp)
-		case errors.Is(err, context.DeadlineExceeded) && r.writing.Err() != nil:
-			// The next run only writes the results.
-			summary.State, summary.Reason, err = results.Waiting, "time is up before the results were written", nil
+			r.dir.RemoveWork(finishing, &end.cp)
+		case finishing.Err() != nil:
+			// The next run continues to write the results.
+			summary.State, summary.Reason = results.Waiting, "the results are being written: the next run continues"
+			err = r.dir.SaveProgress(r.writing, summary.State, summary.Reason, &end.cp)
 		default:
 			summary.State, summary.Reason = results.Stopped, err.Error()
 		}

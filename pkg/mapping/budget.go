@@ -2,12 +2,15 @@ package mapping
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/metrics"
+	"sync/atomic"
 )
 
 // Limits of a program for one record. The built-in programs need a few hundred operations. A single operation can still
-// allocate more than maxBytes, and multiplying a string up to 2 GB: the author of a program is trusted that far.
+// allocate more than maxBytes, and multiplying a string up to 2 GB: the author of a program is trusted that far. See
+// maxTime for the time.
 const (
 	maxSteps    = 2_000_000
 	maxBytes    = 32 << 20
@@ -21,6 +24,7 @@ type budget struct {
 	steps           int
 	bytes           uint64 // limit of the process's allocated bytes
 	sample          [1]metrics.Sample
+	abandoned       *atomic.Bool
 	spent           error // the exceeded limit, nil if there is none
 }
 
@@ -30,8 +34,8 @@ var closed = func() <-chan struct{} {
 	return c
 }()
 
-func newBudget() *budget {
-	b := &budget{Context: context.TODO()}
+func newBudget(abandoned *atomic.Bool) *budget {
+	b := &budget{Context: context.TODO(), abandoned: abandoned}
 	b.sample[0].Name = "/gc/heap/allocs:bytes"
 	b.bytes = b.allocated() + maxBytes
 	return b
@@ -46,6 +50,8 @@ func (b *budget) Done() <-chan struct{} {
 	b.steps++
 	switch {
 	case b.spent != nil:
+	case b.abandoned.Load():
+		b.spent = errors.New("took too long")
 	case b.steps > maxSteps:
 		b.spent = fmt.Errorf("more than %d operations", maxSteps)
 	case b.steps%sampleEvery == 0 && b.allocated() > b.bytes:

@@ -16,8 +16,12 @@ import (
 // replacement replaces invalid UTF-8, such as a lone surrogate.
 const replacement = "\uFFFD"
 
+// maxText is the maximum length of a string in a record, in bytes. Some functions of jq take time that grows with the
+// square of the length, such as gsub and tonumber: a few seconds for maxText.
+const maxText = 64 << 10
+
 // decode decodes JSON for gojq. Integers stay exact. Of duplicate names the last counts, as in jq. damage replaces
-// invalid UTF-8; damaged reports whether there was any.
+// invalid UTF-8; damaged reports whether there was any. The error wraps errLongText if a string is longer than maxText.
 func decode(raw []byte, damage string) (v any, damaged bool, err error) {
 	d := decoder{tolerantDecoder(raw), damage, false}
 	if v, err = d.value(); err != nil {
@@ -39,6 +43,9 @@ type decoder struct {
 	damage  string
 	damaged bool
 }
+
+// errLongText does not depend on whether the program uses the string: any substitute could change a result.
+var errLongText = fmt.Errorf("a string is longer than a mapping accepts, %d bytes", maxText)
 
 func (d *decoder) value() (any, error) {
 	switch d.PeekKind() {
@@ -70,8 +77,11 @@ func (d *decoder) scalar() (any, error) {
 
 func (d *decoder) text() (string, error) {
 	quoted, err := d.ReadValue()
-	if err != nil {
+	switch {
+	case err != nil:
 		return "", err
+	case len(quoted) > len(`""`)+maxText:
+		return "", errLongText
 	}
 	text, err := jsontext.AppendUnquote(nil, quoted)
 	if err == nil {
@@ -132,7 +142,7 @@ func number(text string) any {
 }
 
 // isOther reports whether a member named in only has another string. The error reports that the record is not JSON.
-func (p *Program) isOther(raw []byte) (bool, error) {
+func (p *engine) isOther(raw []byte) (bool, error) {
 	dec := tolerantDecoder(raw)
 	other, err := p.scan(dec)
 	if err == nil {
@@ -145,13 +155,13 @@ func (p *Program) isOther(raw []byte) (bool, error) {
 }
 
 // hasOther is isOther for the first bytes of a record.
-func (p *Program) hasOther(head []byte) bool {
+func (p *engine) hasOther(head []byte) bool {
 	other, _ := p.scan(tolerantDecoder(head))
 	return other
 }
 
 // scan reads one value. Of duplicate names the last counts.
-func (p *Program) scan(dec *jsontext.Decoder) (other bool, err error) {
+func (p *engine) scan(dec *jsontext.Decoder) (other bool, err error) {
 	if dec.PeekKind() != '{' {
 		_, err := dec.ReadValue()
 		return false, err
@@ -184,7 +194,7 @@ func (p *Program) scan(dec *jsontext.Decoder) (other bool, err error) {
 }
 
 // declared unquotes a name. It returns "" if only does not contain the name.
-func (p *Program) declared(quoted jsontext.Value) string {
+func (p *engine) declared(quoted jsontext.Value) string {
 	for name := range p.only {
 		if text, err := jsontext.AppendUnquote(nil, quoted); err == nil && string(text) == name {
 			return name

@@ -34,7 +34,7 @@ func guarded(t *testing.T, program, name string, text []byte) (held int, err err
 		t.Fatal(err)
 	}
 	guard := mapping.NewGuard(program)
-	for e, err := range r.Records() {
+	for e, err := range r.Records(t.Context()) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -20,7 +20,7 @@ import (
 const maxGroupID = 48
 
 // alter returns the result of a function that alters its input: to, or from in an exact run. It records the change.
-func (p *Program) alter(from, to any) any {
+func (p *engine) alter(from, to any) any {
 	if gojq.Compare(from, to) == 0 {
 		return to
 	}
@@ -32,7 +32,7 @@ func (p *Program) alter(from, to any) any {
 }
 
 // cutBytes implements cut_bytes(n).
-func (p *Program) cutBytes(v any, args []any) any {
+func (p *engine) cutBytes(v any, args []any) any {
 	text, n, err := textAndLength("cut_bytes", v, args)
 	if err != nil || v == nil {
 		return orNil(err)
@@ -47,7 +47,7 @@ func (p *Program) cutBytes(v any, args []any) any {
 }
 
 // fits implements fits(n).
-func (p *Program) fits(v any, args []any) any {
+func (p *engine) fits(v any, args []any) any {
 	text, n, err := textAndLength("fits", v, args)
 	if err != nil || v == nil {
 		return orNil(err)
@@ -59,7 +59,7 @@ func (p *Program) fits(v any, args []any) any {
 }
 
 // change implements change(f).
-func (p *Program) change(v any, args []any) any { return p.alter(v, args[0]) }
+func (p *engine) change(v any, args []any) any { return p.alter(v, args[0]) }
 
 // orNil returns err as a gojq value: null if err is nil.
 func orNil(err error) any {
@@ -82,7 +82,7 @@ func textAndLength(name string, v any, args []any) (string, int, error) {
 }
 
 // fitID implements fit_id.
-func (p *Program) fitID(v any, _ []any) any {
+func (p *engine) fitID(v any, _ []any) any {
 	if v == nil {
 		return nil
 	}

@@ -28,6 +28,7 @@
 package mapping
 
 import (
+	"bytes"
 	"embed"
 	"errors"
 	"fmt"
@@ -35,6 +36,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/itchyny/gojq"
@@ -110,19 +113,80 @@ type Settings struct {
 	IncludeArchived bool
 }
 
+// maxTime is the time that a program may take for one record. The built-in programs need less than a millisecond. A
+// single function of jq can take minutes, such as gsub on a long string, and cannot be interrupted.
+const maxTime = 10 * time.Second
+
 // A Program is a compiled mapping. It is not safe for concurrent use.
 type Program struct {
-	code      *gojq.Code
-	variables []any
-	only      map[string]string // see the package comment
-
-	exact   bool // functions return their inputs unaltered
-	altered bool // a function has altered a value
-	out     []byte
+	text     string
+	settings Settings
+	engine   *engine // replaced after a record that took too long: its goroutine still uses the old one
+	maxTime  time.Duration
+	slow     bool // a record has taken longer than maxTime
 }
 
 // Compile compiles a program. The error includes the line of a syntax error.
 func Compile(text string, s Settings) (*Program, error) {
+	e, err := newEngine(text, s)
+	if err != nil {
+		return nil, err
+	}
+	return &Program{text: text, settings: s, engine: e, maxTime: maxTime}, nil
+}
+
+// Map runs the program on one record. The first record that takes longer than 10 s is rejected, because it may be an
+// unusual one. The error of the second wraps [export.ErrStop]: such a program would take longer than the import may.
+func (p *Program) Map(raw []byte) (export.Mapped, error) {
+	e := p.engine
+	if len(e.only) > 0 {
+		if other, err := e.isOther(raw); other || err != nil {
+			return export.Mapped{Ignored: other}, err
+		}
+	}
+	type result struct {
+		mapped export.Mapped
+		err    error
+	}
+	done := make(chan result, 1)
+	go func(raw []byte) {
+		m, err := e.convert(raw)
+		done <- result{m, err}
+	}(bytes.Clone(raw)) // the caller reuses raw, also while an abandoned goroutine still reads it
+	timer := time.NewTimer(p.maxTime)
+	defer timer.Stop()
+	select {
+	case r := <-done:
+		return r.mapped, r.err
+	case <-timer.C:
+	}
+	e.abandoned.Store(true)
+	var err error
+	if p.engine, err = newEngine(p.text, p.settings); err != nil {
+		return export.Mapped{}, err // it has compiled before
+	}
+	err = fmt.Errorf("the mapping took longer than %v for one record of %d bytes", p.maxTime, len(raw))
+	if p.slow {
+		return export.Mapped{}, fmt.Errorf("%w: %w, for the second time: simplify the program, such as regular "+
+			"expressions on long strings, and start the import again", export.ErrStop, err)
+	}
+	p.slow = true
+	return export.Mapped{}, err
+}
+
+// An engine runs a program. Only one goroutine may use it.
+type engine struct {
+	code      *gojq.Code
+	variables []any
+	only      map[string]string // see the package comment
+
+	exact     bool // functions return their inputs unaltered
+	altered   bool // a function has altered a value
+	out       []byte
+	abandoned atomic.Bool // nobody waits for the result
+}
+
+func newEngine(text string, s Settings) (*engine, error) {
 	if len(text) > MaxProgram {
 		return nil, fmt.Errorf("the mapping is %d bytes, limit %d", len(text), MaxProgram)
 	}
@@ -134,7 +198,7 @@ func Compile(text string, s Settings) (*Program, error) {
 		}
 		return nil, fmt.Errorf("the mapping is not a valid jq program: %s%w", at, err)
 	}
-	p := &Program{variables: []any{
+	p := &engine{variables: []any{
 		map[string]any{
 			"Name": s.Limits.Name, "Introduction": s.Limits.Introduction, "Notification": s.Limits.Notification,
 			"FaceUrl": s.Limits.FaceURL,
@@ -180,13 +244,13 @@ func onlyOf(query *gojq.Query) (map[string]string, error) {
 	return only, nil
 }
 
-// Map runs the program on one record.
-func (p *Program) Map(raw []byte) (export.Mapped, error) {
-	if len(p.only) > 0 {
-		if other, err := p.isOther(raw); other || err != nil {
-			return export.Mapped{Ignored: other}, err
+// convert runs the program on one record.
+func (p *engine) convert(raw []byte) (m export.Mapped, err error) {
+	defer func() {
+		if v := recover(); v != nil { // a fault of gojq must not end the process
+			err = fmt.Errorf("the mapping failed: panic: %v", v)
 		}
-	}
+	}()
 	in, damaged, err := decode(raw, replacement)
 	if err != nil {
 		return export.Mapped{}, invalid(err)
@@ -208,10 +272,13 @@ func (p *Program) Map(raw []byte) (export.Mapped, error) {
 }
 
 // Ignores reports whether the module directive excludes a record with these first bytes.
-func (p *Program) Ignores(head []byte) bool { return len(p.only) > 0 && p.hasOther(head) }
+func (p *Program) Ignores(head []byte) bool { return len(p.engine.only) > 0 && p.engine.hasOther(head) }
 
-// invalid returns the error of a record that is not JSON.
+// invalid returns the error of a record that is not JSON, or has too long a string.
 func invalid(err error) error {
+	if errors.Is(err, errLongText) {
+		return err
+	}
 	if s, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
 		err = fmt.Errorf("%w at byte %d", s.Err, s.ByteOffset)
 	}
@@ -219,9 +286,9 @@ func invalid(err error) error {
 }
 
 // run runs the program once. The error is a [*skipError] if the record is skipped and errIgnored if it is ignored.
-func (p *Program) run(in any) (any, error) {
+func (p *engine) run(in any) (any, error) {
 	p.altered = false
-	ctx := newBudget()
+	ctx := newBudget(&p.abandoned)
 	results := p.code.RunWithContext(ctx, in, p.variables...)
 	fails := func(err error) error {
 		if ctx.spent != nil {
@@ -262,7 +329,7 @@ func notMapped(err error) (export.Mapped, error) {
 
 // usesDamage reports whether the result depends on strings with invalid UTF-8. It runs the program again with another
 // replacement, which is correct for all programs and functions.
-func (p *Program) usesDamage(raw []byte, v any, err error) bool {
+func (p *engine) usesDamage(raw []byte, v any, err error) bool {
 	in, _, decodeErr := decode(raw, replacement+"?")
 	if decodeErr != nil {
 		return true
@@ -276,7 +343,7 @@ func (p *Program) usesDamage(raw []byte, v any, err error) bool {
 
 // changed returns the fields that functions have altered. It runs the program again with functions that alter nothing
 // and compares the results. If that run fails, it returns all fields.
-func (p *Program) changed(in, v any) []string {
+func (p *engine) changed(in, v any) []string {
 	p.exact = true
 	full, err := p.run(in)
 	p.exact = false
@@ -292,7 +359,7 @@ func (p *Program) changed(in, v any) []string {
 }
 
 // mapped converts the result of a program.
-func (p *Program) mapped(v any, changed []string) (export.Mapped, error) {
+func (p *engine) mapped(v any, changed []string) (export.Mapped, error) {
 	m := export.Mapped{Changed: changed}
 	if object, ok := v.(map[string]any); ok {
 		source, err := sourceOf(object["source"])

@@ -165,7 +165,7 @@ func runWith(t *testing.T, program string, settings mapping.Settings, name strin
 	}
 	var got []string
 	n := int64(1)
-	for e, err := range r.Records() {
+	for e, err := range r.Records(t.Context()) {
 		if err != nil {
 			t.Fatal(err)
 		}

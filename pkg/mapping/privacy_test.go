@@ -87,7 +87,7 @@ func rawOf(t *testing.T, file string) (raws [][]byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, err := range r.Records() {
+	for _, err := range r.Records(t.Context()) {
 		if err != nil {
 			t.Fatal(err)
 		}

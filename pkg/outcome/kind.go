@@ -2,8 +2,12 @@ package outcome
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/go-json-experiment/json"
 
 	"groupimport/pkg/group"
 )
@@ -46,6 +50,37 @@ type Tally[E any] struct {
 	groups map[Kind]*Group[E]
 	others int64
 	seen   int
+}
+
+// A tallyState is a Tally as JSON.
+type tallyState[E any] struct {
+	Groups []*Group[E] `json:"groups"`
+	Others int64       `json:"others"`
+	Seen   int         `json:"seen"`
+}
+
+// MarshalJSON returns the tally as JSON. E must be a JSON value.
+func (t *Tally[E]) MarshalJSON() ([]byte, error) {
+	return json.Marshal(tallyState[E]{t.sorted(), t.others, t.seen})
+}
+
+// UnmarshalJSON sets t from JSON.
+func (t *Tally[E]) UnmarshalJSON(data []byte) error {
+	var s tallyState[E]
+	if err := json.Unmarshal(data, &s); err != nil {
+		return err
+	}
+	if len(s.Groups) > maxGroups {
+		return fmt.Errorf("%d groups, limit %d", len(s.Groups), maxGroups)
+	}
+	*t = Tally[E]{groups: map[Kind]*Group[E]{}, others: s.Others, seen: s.Seen}
+	for _, g := range s.Groups {
+		if g == nil {
+			return errors.New("a group is null")
+		}
+		t.groups[g.Kind] = g
+	}
+	return nil
 }
 
 // Add counts an outcome of a kind and returns its group, to which the caller may append an example.

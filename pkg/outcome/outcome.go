@@ -19,6 +19,7 @@
 package outcome
 
 import (
+	"fmt"
 	"iter"
 	"time"
 
@@ -126,6 +127,19 @@ func (c *Counts) Records() int64 {
 		n += k
 	}
 	return n
+}
+
+// maxCount is more records than any import has. Sums of counts up to maxCount do not overflow.
+const maxCount = 1 << 50
+
+// Check returns an error if a count is not a number of records.
+func (c *Counts) Check() error {
+	for s, n := range c.All() {
+		if n < 0 || n > maxCount {
+			return fmt.Errorf("%d records are %s", n, s)
+		}
+	}
+	return nil
 }
 
 // Missing returns how many records have no group, or may have none, though they should.

@@ -51,19 +51,20 @@ func New() *Builder { return &Builder{counts: map[outcome.Status]int64{}} }
 
 // An example is a record of a kind, as it came.
 type example struct {
-	line           int64
-	groupID        string
-	value, message string // of the field, or else the record; what is wrong with it
+	Line    int64
+	GroupID string
+	Value   string // of the field, or else the record
+	Message string // what is wrong with the value
 }
 
 // A row is a record that was not imported.
 type row struct {
-	line    int64
-	groupID string
-	name    string
-	status  outcome.Status
-	kind    int // number of its group
-	message string
+	Line    int64
+	GroupID string
+	Name    string
+	Status  outcome.Status
+	Kind    int // number of its group
+	Message string
 }
 
 // Result adds a line of the results; they come in any order. It does not retain the line. A line that is no outcome is
@@ -90,11 +91,11 @@ func (b *Builder) Failure(line []byte) {
 	o.Status = b.known(o.Status)
 	kind := b.kinds.Add(o.Kind())
 	if len(kind.Examples) < maxExamples {
-		e := example{line: o.Line, groupID: shown(o.GroupID, maxValue), message: shown(o.Error, maxText)}
+		e := example{Line: o.Line, GroupID: shown(o.GroupID, maxValue), Message: shown(o.Error, maxText)}
 		if value, ok := member(raw, o.Field); ok {
-			e.value = shown(string(value), maxValue)
+			e.Value = shown(string(value), maxValue)
 		} else {
-			e.value = shown(string(raw), maxValue)
+			e.Value = shown(string(raw), maxValue)
 		}
 		kind.Examples = append(kind.Examples, e)
 	}
@@ -102,10 +103,10 @@ func (b *Builder) Failure(line []byte) {
 		return
 	}
 	r := row{
-		line: o.Line, groupID: shown(o.GroupID, maxValue), status: o.Status, kind: kind.Number, message: shown(o.Error, maxText),
+		Line: o.Line, GroupID: shown(o.GroupID, maxValue), Status: o.Status, Kind: kind.Number, Message: shown(o.Error, maxText),
 	}
 	if name, ok := member(raw, "Name"); ok {
-		r.name = shown(unquote(name), maxValue)
+		r.Name = shown(unquote(name), maxValue)
 	}
 	size := r.size()
 	if b.full = len(b.rows) >= maxRows || b.size+size > maxRowBytes; b.full {
@@ -126,7 +127,7 @@ func (b *Builder) known(s outcome.Status) outcome.Status {
 // size returns about how many bytes the row takes in the page, at most.
 func (r *row) size() int {
 	const markup = 110
-	return markup + escapedLen(r.groupID) + escapedLen(r.name) + escapedLen(r.message)
+	return markup + escapedLen(r.GroupID) + escapedLen(r.Name) + escapedLen(r.Message)
 }
 
 // Write writes the report of a finished import. names are those of its files.

@@ -248,7 +248,7 @@ func (b *Builder) wrongSection(limits group.Limits) g.Node {
 	}
 	listed := map[int]bool{}
 	for _, r := range b.rows {
-		listed[r.kind] = true
+		listed[r.Kind] = true
 	}
 	var rest g.Node
 	if others > 0 {
@@ -300,11 +300,11 @@ func kindNode(k *outcome.Group[example], limits group.Limits, part float64, list
 func exampleNode(e example) g.Node {
 	return h.Li(
 		h.P(
-			h.Class("where"), say("line %s", "第 %s 行", e.line).node(),
-			g.If(e.groupID != "", g.Group{g.Text(" · "), codeNode(e.groupID)}),
+			h.Class("where"), say("line %s", "第 %s 行", e.Line).node(),
+			g.If(e.GroupID != "", g.Group{g.Text(" · "), codeNode(e.GroupID)}),
 		),
-		g.If(e.value != "", h.P(h.Class("value"), codeNode(e.value))),
-		h.P(h.Class("message"), h.Lang("en"), g.Text(e.message)),
+		g.If(e.Value != "", h.P(h.Class("value"), codeNode(e.Value))),
+		h.P(h.Class("message"), h.Lang("en"), g.Text(e.Message)),
 	)
 }
 
@@ -339,8 +339,8 @@ func (b *Builder) recordsSection(names results.Names) g.Node {
 	}
 	record := func(r row) g.Node {
 		return h.Tr(
-			h.Data("k", strconv.Itoa(r.kind)), h.Th(ofRow, g.Text(strconv.FormatInt(r.line, 10))), h.Td(g.Text(r.groupID)),
-			h.Td(g.Text(r.name)), h.Td(h.Class(statusClass(r.status)), g.Text(statusName(r.status).EN)), h.Td(g.Text(r.message)),
+			h.Data("k", strconv.Itoa(r.Kind)), h.Th(ofRow, g.Text(strconv.FormatInt(r.Line, 10))), h.Td(g.Text(r.GroupID)),
+			h.Td(g.Text(r.Name)), h.Td(h.Class(statusClass(r.Status)), g.Text(statusName(r.Status).EN)), h.Td(g.Text(r.Message)),
 		)
 	}
 	return section(

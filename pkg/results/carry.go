@@ -13,6 +13,7 @@ import (
 	"github.com/bits-and-blooms/bitset"
 
 	"groupimport/pkg/blob"
+	"groupimport/pkg/lease"
 	"groupimport/pkg/outcome"
 )
 
@@ -211,24 +212,23 @@ func (c *Carry) Clone() *Carry {
 // latest checkpoint, nil if there is none. Archive also archives the outcomes of an unfinished import. It is
 // idempotent. It returns the archived names and the Carry that the next import starts with. The Carry is nil if there
 // is nothing to archive.
-func (d Dir) Archive(ctx context.Context, last *Checkpoint) (Names, *Carry, error) {
+func (d Dir) Archive(ctx context.Context, l *lease.Lease, last *Checkpoint) (Names, *Carry, error) {
 	m, err := d.LoadManifest(ctx)
 	hasManifest := err == nil
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Names{}, nil, err
 	}
-	hasParts := last != nil && last.Round == 0
+	isFinished := hasManifest && (last == nil || last.Round > 0 || m.Started.Equal(last.Runs[0].Start))
+	hasParts := !isFinished && last != nil && last.Round == 0
 	if hasParts && last.Done { // the parts are removed once the manifest is written
-		missing, total, err := d.MissingParts(ctx, last)
-		if err != nil {
+		if hasParts, err = d.hasPart(ctx, last); err != nil {
 			return Names{}, nil, err
 		}
-		hasParts = missing < total
 	}
 	var archived Names
 	carry := &Carry{Sources: []Source{{File: fileResults}}}
 	switch {
-	case hasManifest && (last == nil || last.Round > 0 || m.Started.Equal(last.Runs[0].Start)):
+	case isFinished:
 		if last != nil && last.Round > 0 { // a round of retries was in progress: its outcomes belong to the import
 			if m, err = d.Merge(ctx, m, *last, RetryPolicy{}, nil); err != nil {
 				return Names{}, nil, err
@@ -246,7 +246,7 @@ func (d Dir) Archive(ctx context.Context, last *Checkpoint) (Names, *Carry, erro
 		last := *last
 		last.Done, last.Export.Key = false, d.Export
 		archived = d.Archived(last.Export.Version, last.Runs[0].Start)
-		if m, err = d.Finish(ctx, archived, last, RetryPolicy{}, nil); err == nil {
+		if m, err = d.Finish(ctx, l, archived, last, RetryPolicy{}, nil); err == nil {
 			lost := last.Counts.Records() + m.ahead - m.Counts.Records() // outcomes in parts that were removed
 			carry.InDoubt, carry.Assign = max(0, last.Sent-last.Next.N+1)+lost, last.Assign
 		}
@@ -323,22 +323,6 @@ func (d Dir) archiveBare(ctx context.Context) (Names, error) {
 		return Names{}, err
 	}
 	return archived, copyObject(ctx, d.Bucket, d.Failures(), archived.Failures())
-}
-
-// MissingParts returns how many of the parts that cp counts were removed. It costs one request for each part.
-func (d Dir) MissingParts(ctx context.Context, cp *Checkpoint) (missing, total int, err error) {
-	for _, run := range cp.Parts {
-		for n := 1; n <= run.Count; n++ {
-			total++
-			_, err := d.Bucket.Stat(ctx, d.part(run.Lease, n))
-			if errors.Is(err, fs.ErrNotExist) {
-				missing++
-			} else if err != nil {
-				return missing, total, err
-			}
-		}
-	}
-	return missing, total, nil
 }
 
 // putRest writes the earlier outcomes that an archived import has not carried over, and reports whether there are

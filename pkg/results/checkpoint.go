@@ -90,7 +90,11 @@ type Checkpoint struct {
 	Parts  []Parts        `json:"parts"`          // in order
 	Ahead  int            `json:"ahead,omitzero"` // fencing token of the run that wrote out-of-order outcomes; 0 if none
 	Counts outcome.Counts `json:"counts"`         // of the parts
-	Runs   []Run          `json:"runs"`           // in order; the last one may be in progress
+
+	// Finishing is the fencing token of the run that saved the state of writing the results; 0 if none did.
+	Finishing int `json:"finishing,omitzero"`
+
+	Runs []Run `json:"runs"` // in order; the last one may be in progress
 }
 
 // Settings determine which records an export has and how they are validated.
@@ -100,12 +104,6 @@ type Settings struct {
 
 	// IncludeArchived is whether the mapping includes archived groups. It is false without a mapping.
 	IncludeArchived bool `json:"includeArchived,omitzero"`
-}
-
-// Parts counts the parts that one run wrote.
-type Parts struct {
-	Lease int `json:"lease"`
-	Count int `json:"count"` // numbered from 1
 }
 
 // A Run is one invocation's work on the import.

@@ -1,7 +1,6 @@
 package results
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -11,8 +10,6 @@ import (
 	"io"
 	"io/fs"
 	"iter"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -55,101 +52,29 @@ func (d Dir) LoadManifest(ctx context.Context) (Manifest, error) {
 	return m, readJSON(ctx, d.Bucket, d.Manifest(), &m)
 }
 
-// A Reporter builds the HTML report from the lines while they are written. It must not retain a line. It logs its own
-// errors: an error of the report never fails the import.
-type Reporter interface {
-	Result(line []byte)                     // the next line of the results, without the newline
-	Failure(line []byte)                    // the next line of the dead-letter file, with its record
-	Report(ctx context.Context, m Manifest) // after all lines, before the manifest is written
-}
-
-// Finish writes the results and the dead-letter file from the parts that cp counts, and then the manifest, under the
-// names of to. If to differs from the names of d, Finish archives an older version. page may be nil. Finish is
-// idempotent.
-func (d Dir) Finish(ctx context.Context, to Names, cp Checkpoint, p RetryPolicy, page Reporter) (Manifest, error) {
-	m := Manifest{
-		Export: cp.Export, Complete: cp.Done, Replaced: d.Names != to, Counts: cp.Counts, Runs: cp.Runs,
-		Ignored: cp.Ignored, Settings: cp.Settings, Carry: cp.Carry, Started: cp.Runs[0].Start, Finished: time.Now().UTC(),
-	}
-	archiving := d.Names != to
-	dst := Dir{d.Bucket, to}
-	ahead, err := d.LoadAhead(ctx, &cp)
-	if err != nil {
-		return m, err
-	}
-	var behind [][]byte // out-of-order outcomes of an import that will not resume
-	for _, n := range slices.Sorted(maps.Keys(ahead)) {
-		if n >= cp.Next.N {
-			behind = append(behind, ahead[n])
-			_, status := outcome.Scan(ahead[n])
-			m.Counts.Add(status)
-			m.ahead++
-		}
-	}
-	lines := func() iter.Seq2[[]byte, error] {
-		return func(yield func([]byte, error) bool) {
-			for line, err := range d.partLines(ctx, cp, archiving) {
-				if !yield(line, err) || err != nil {
-					return
-				}
-			}
-			for _, line := range behind {
-				if !yield(bytes.Clone(line), nil) {
-					return
-				}
-			}
-		}
-	}
-	var counts outcome.Counts
-	results, err := put(ctx, d.Bucket, to.Results(), lines(), func(line []byte) []byte {
-		_, status := outcome.Scan(line)
-		counts.Add(status)
-		line = outcome.Bare(line)
-		if page != nil {
-			page.Result(line)
-		}
-		return line
-	})
-	if err != nil {
-		return m, err
-	}
-	if archiving {
-		m.Counts = counts
-	} else if counts != m.Counts {
-		return m, fmt.Errorf("the parts of %q have %d outcomes, the checkpoint counts %d: was a part changed?",
-			d.Export, counts.Records(), m.Counts.Records())
-	}
-	m.Files = append(m.Files, results)
-	if err := m.putFailures(ctx, dst, lines(), page); err != nil {
-		return m, err
-	}
-	m.schedule(p)
-	if page != nil {
-		page.Report(ctx, m)
-	}
-	if err := writeJSON(ctx, d.Bucket, to.Manifest(), m); err != nil {
-		return m, err
-	}
-	if err := dst.SaveProgress(ctx, Finished, "", &cp); err != nil || archiving {
-		return m, err
-	}
-	return m, m.Mark(ctx, dst)
-}
-
-// RemoveWork removes the objects that no run needs after the manifest is written: parts, out-of-order outcomes, and
-// all checkpoints but the last. It ignores errors, because remaining objects do no harm. It keeps the leases, because
-// their numbers are fencing tokens.
+// RemoveWork removes the objects that no run needs after the manifest is written: parts, out-of-order outcomes, the
+// state of writing the results, and all checkpoints but the last. It ignores errors, because remaining objects do no
+// harm. It keeps the leases, because their numbers are fencing tokens.
 func (d Dir) RemoveWork(ctx context.Context, cp *Checkpoint) {
+	last := len(cp.Runs) - 1
 	var keys []string
-	for _, run := range cp.Parts {
-		for n := 1; n <= run.Count; n++ {
-			keys = append(keys, d.part(run.Lease, n))
+	for info, err := range d.Bucket.List(ctx, d.Work()+partsFolder, "") {
+		if err != nil {
+			break
+		}
+		if n := d.token(info.Key); n > 0 && n <= cp.Runs[last].Lease {
+			keys = append(keys, info.Key)
 		}
 	}
-	for _, run := range cp.Runs[:len(cp.Runs)-1] {
-		keys = append(keys, d.ahead(run.Lease), d.checkpoint(run.Lease))
+	for _, run := range cp.Runs[:last] {
+		keys = append(keys, d.checkpoint(run.Lease))
 	}
-	const atOnce = 16
+	d.remove(ctx, keys)
+}
+
+// remove removes objects. It ignores errors.
+func (d Dir) remove(ctx context.Context, keys []string) {
+	const atOnce = 64 // at 20 ms a request, 3,000 a second
 	removing := errgroup.Group{}
 	removing.SetLimit(atOnce)
 	for _, key := range keys {
@@ -157,7 +82,7 @@ func (d Dir) RemoveWork(ctx context.Context, cp *Checkpoint) {
 			break
 		}
 		removing.Go(func() error {
-			_ = d.Bucket.Delete(ctx, key) // see above
+			_ = d.Bucket.Delete(ctx, key)
 			return nil
 		})
 	}
@@ -197,58 +122,6 @@ func (m *Manifest) putFailures(ctx context.Context, d Dir, lines iter.Seq2[[]byt
 	}
 	m.Files = append(m.Files, failures)
 	return nil
-}
-
-// PartLines yields the lines of all parts that cp counts, in order. A line is valid until the next iteration.
-func (d Dir) PartLines(ctx context.Context, cp *Checkpoint) iter.Seq2[[]byte, error] {
-	return d.partLines(ctx, *cp, false)
-}
-
-// partLines is PartLines. With skipMissing, removed parts count as empty.
-func (d Dir) partLines(ctx context.Context, cp Checkpoint, skipMissing bool) iter.Seq2[[]byte, error] {
-	return func(yield func([]byte, error) bool) {
-		for _, run := range cp.Parts {
-			for n := 1; n <= run.Count; n++ {
-				for line, err := range Lines(ctx, d.Bucket, d.part(run.Lease, n)) {
-					if skipMissing && errors.Is(err, fs.ErrNotExist) {
-						break
-					}
-					if !yield(line, err) || err != nil {
-						return
-					}
-				}
-			}
-		}
-	}
-}
-
-// Lines yields the lines of an object without the newlines. A line is valid until the next iteration.
-func Lines(ctx context.Context, b blob.Bucket, key string) iter.Seq2[[]byte, error] {
-	return func(yield func([]byte, error) bool) {
-		r := blob.NewReader(ctx, b, key, "", 0, -1)
-		defer r.Close()
-		lines := bufio.NewReaderSize(r, 64<<10)
-		var long []byte
-		for {
-			line, err := lines.ReadSlice('\n')
-			if errors.Is(err, bufio.ErrBufferFull) {
-				long = append(long, line...)
-				continue
-			}
-			if len(long) > 0 {
-				long = append(long, line...)
-				line = long
-			}
-			if err != nil && !errors.Is(err, io.EOF) {
-				yield(nil, fmt.Errorf("read %q: %w", key, err))
-				return
-			}
-			if len(line) > 0 && !yield(bytes.TrimSuffix(line, []byte("\n")), nil) || err != nil {
-				return
-			}
-			long = long[:0]
-		}
-	}
 }
 
 // put writes lines to the object at key, each after edit. It leaves out lines that edit makes empty.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -168,7 +169,7 @@ func (n Names) Longest() []string {
 	return []string{
 		n.finished(retries),
 		old.Results(), old.Failures(), old.Report(), old.Manifest(), old.Progress(), old.earlier(),
-		lease.Key(n.Work(), maxNumber), n.checkpoint(maxNumber), n.part(maxNumber, maxNumber), n.ahead(maxNumber),
+		lease.Key(n.Work(), maxNumber), n.checkpoint(maxNumber), n.part(partName{maxNumber, maxNumber, true}), n.ahead(maxNumber),
 	}
 }
 
@@ -208,13 +209,24 @@ func isSavedResponse(name string) bool {
 func (n Names) Work() string { return n.Export + workSuffix }
 
 func (n Names) checkpoint(number int) string {
-	return fmt.Sprintf("%s%scheckpoint/%06d", n.Export, workSuffix, number)
-}
-
-func (n Names) part(token, number int) string {
-	return fmt.Sprintf("%s%sparts/%06d-%06d", n.Export, workSuffix, token, number)
+	return fmt.Sprintf("%s%s%06d", n.Work(), checkpointFolder, number)
 }
 
 func (n Names) ahead(token int) string {
-	return fmt.Sprintf("%s%sparts/%06d-ahead", n.Export, workSuffix, token)
+	return fmt.Sprintf("%s%s%06d-ahead", n.Work(), partsFolder, token)
 }
+
+// finishing is the key of the state of a run that writes large results.
+func (n Names) finishing(token int) string {
+	return fmt.Sprintf("%s%s%06d-finish", n.Work(), partsFolder, token)
+}
+
+// token returns the fencing token in the key of a part or checkpoint, 0 if there is none.
+func (n Names) token(key string) int {
+	_, name, _ := strings.Cut(strings.TrimPrefix(key, n.Work()), "/")
+	name, _, _ = strings.Cut(name, "-")
+	token, _ := strconv.Atoi(name)
+	return token
+}
+
+const checkpointFolder = "checkpoint/"

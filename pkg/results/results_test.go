@@ -66,6 +66,21 @@ func writer(t testing.TB, b blob.Bucket) *results.Writer {
 	return dir(b).NewWriter(t.Context(), l, cp, slog.New(slog.DiscardHandler))
 }
 
+// held returns a lease with this number.
+func held(t testing.TB, b *blobtest.Bucket, number int) *lease.Lease {
+	t.Helper()
+	for {
+		isDead := func(string) bool { return true }
+		l, err := lease.Acquire(t.Context(), b, names.Work(), "test", time.Now().Add(time.Hour), isDead)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l.Number >= number {
+			return l
+		}
+	}
+}
+
 func imported(n int64) *outcome.Outcome {
 	return &outcome.Outcome{N: n, Line: n, Status: outcome.Imported, GroupID: fmt.Sprint("g", n), Attempts: 1, At: at}
 }
@@ -263,7 +278,7 @@ func TestWriter_StoreUnavailableForAMinute(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, err := dir(b).Finish(t.Context(), names, cp, results.RetryPolicy{}, nil)
+		m, err := dir(b).Finish(t.Context(), held(t, b, 1), names, cp, results.RetryPolicy{}, nil)
 		if err != nil || m.Counts.Imported != 2000 {
 			t.Errorf("got %+v, %v, want 2000 imported", m.Counts, err)
 		}
@@ -325,7 +340,7 @@ func TestFinish_IsIdempotent(t *testing.T) {
 		}
 		var texts []string
 		for range 2 {
-			if _, err := dir(b).Finish(t.Context(), names, cp, results.RetryPolicy{}, nil); err != nil {
+			if _, err := dir(b).Finish(t.Context(), held(t, b, 1), names, cp, results.RetryPolicy{}, nil); err != nil {
 				t.Fatal(err)
 			}
 			texts = append(texts, string(b.Snapshot()[names.Results()])+string(b.Snapshot()[names.Failures()]))
@@ -361,7 +376,7 @@ func TestLoadManifest_MissingUntilFinish(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := dir(b).Finish(t.Context(), names, cp, results.RetryPolicy{}, nil); err == nil {
+		if _, err := dir(b).Finish(t.Context(), held(t, b, 1), names, cp, results.RetryPolicy{}, nil); err == nil {
 			t.Error("got no error, want the store's")
 		}
 		if _, err := dir(b).LoadManifest(t.Context()); !errors.Is(err, fs.ErrNotExist) {

@@ -99,7 +99,7 @@ func (d Dir) Merge(ctx context.Context, m Manifest, cp Checkpoint, p RetryPolicy
 	var counts outcome.Counts
 	before := d.finished(&m)
 	m.Files = nil
-	lines := replaced(Lines(ctx, d.Bucket, d.Results()), d.partLines(ctx, cp, false), ahead)
+	lines := replaced(Lines(ctx, d.Bucket, d.Results()), d.PartLines(ctx, &cp), ahead)
 	results, err := put(ctx, d.Bucket, d.Results(), lines, func(line []byte) []byte {
 		line = outcome.Bare(line)
 		_, status := outcome.Scan(line)
@@ -117,7 +117,7 @@ func (d Dir) Merge(ctx context.Context, m Manifest, cp Checkpoint, p RetryPolicy
 			d.Results(), counts.Records(), m.Counts.Records())
 	}
 	m.Counts, m.Files = counts, append(m.Files, results)
-	failures := replaced(ignoreMissing(Lines(ctx, d.Bucket, d.Failures())), d.partLines(ctx, cp, false), ahead)
+	failures := replaced(ignoreMissing(Lines(ctx, d.Bucket, d.Failures())), d.PartLines(ctx, &cp), ahead)
 	if err := m.putFailures(ctx, d, failures, page); err != nil {
 		return m, err
 	}

@@ -60,6 +60,9 @@ type Writer struct {
 	err     error
 
 	progressAt time.Time // when the progress was last written; used by the flusher only
+	written    int       // parts that this run has written; used by the flusher only
+
+	merger merger
 }
 
 // NewWriter returns a Writer that resumes from cp. The Writer owns cp, whose last run is the one in progress. Writes
@@ -71,7 +74,11 @@ func (d Dir) NewWriter(ctx context.Context, lease *lease.Lease, cp Checkpoint, l
 		kick: make(chan struct{}, 1), ended: make(chan struct{}), changed: make(chan struct{}),
 		sent: cp.Sent, flushed: time.Now(),
 	}
+	w.merger = merger{
+		sizes: map[partName]int64{}, kick: make(chan struct{}, 1), ended: make(chan struct{}), listed: len(cp.Parts) == 0,
+	}
 	go w.flushing(ctx)
+	go w.merging(ctx)
 	return w
 }
 
@@ -209,13 +216,13 @@ func (w *Writer) flush(ctx context.Context) error {
 	w.mu.Lock()
 	held := w.held
 	w.held, w.moved = nil, false
+	part := partName{token: w.lease.Number, number: w.written + 1}
 	if len(held) > 0 {
-		if last := len(w.cp.Parts) - 1; last >= 0 && w.cp.Parts[last].Lease == w.lease.Number {
-			w.cp.Parts[last].Count++
-		} else {
-			w.cp.Parts = append(w.cp.Parts, Parts{Lease: w.lease.Number, Count: 1})
-		}
+		w.written++
+		w.cp.Parts = appendPart(w.cp.Parts, part)
 	}
+	replaced := w.merger.replaced
+	w.merger.replaced = nil
 	if w.asked > 0 && w.asked > w.sent-lookahead && !w.closing {
 		w.cp.Sent = max(w.cp.Sent, w.cp.Next.N-1+block)
 	}
@@ -223,7 +230,7 @@ func (w *Writer) flush(ctx context.Context) error {
 	w.mu.Unlock()
 
 	if len(held) > 0 {
-		key := w.dir.part(w.lease.Number, cp.Parts[len(cp.Parts)-1].Count)
+		key := w.dir.part(part)
 		err := w.persist(ctx, "part", func() error { return w.dir.Bucket.Put(ctx, key, bytes.NewReader(held)) })
 		if err != nil {
 			return fmt.Errorf("write part %q: %w", key, err)
@@ -235,6 +242,11 @@ func (w *Writer) flush(ctx context.Context) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.sent, w.flushed = cp.Sent, time.Now()
+	if len(held) > 0 {
+		w.merger.sizes[part] = int64(len(held))
+	}
+	w.merger.durable, w.merger.removable = cp.Parts, append(w.merger.removable, replaced...)
+	w.merger.wake()
 	w.broadcast()
 	return nil
 }
@@ -286,6 +298,7 @@ func (w *Writer) Close(ctx context.Context, ahead []byte, finish func(*Checkpoin
 	w.wakeFlusher()
 	<-w.ended
 	w.cancel()
+	<-w.merger.ended
 	if w.err != nil {
 		return w.cp, w.err
 	}
@@ -305,7 +318,11 @@ func (w *Writer) Close(ctx context.Context, ahead []byte, finish func(*Checkpoin
 	// the mark until the import has passed them.
 	w.cp.Sent = max(w.cp.Next.N-1, w.began)
 	finish(&w.cp)
-	return w.cp, w.flush(ctx)
+	if err := w.flush(ctx); err != nil {
+		return w.cp, err
+	}
+	w.removeMerged(ctx)
+	return w.cp, nil
 }
 
 func (cp *Checkpoint) clone() Checkpoint {

@@ -63,7 +63,8 @@ type Action struct {
 	Now    bool          // ignore backoff delays
 	Missed time.Duration // replaces MissedAfter unless zero
 
-	// Whole reports whether an export has been written to its end. Nil means that the store lists complete objects only.
+	// Whole reports whether an export has been written to its end and can be worked on now. Nil means that all can. An
+	// export that cannot is left for a later pass.
 	Whole func(key string) bool
 }
 
@@ -194,7 +195,7 @@ func (s *Scheduler) Pass(ctx context.Context, a Action) (Result, error) {
 			}
 		}
 	})
-	s.log().InfoContext(ctx, "schedule pass",
+	s.log().InfoContext(ctx, "schedule pass", "resume", a.Resume, "retry", a.Retry,
 		"imports", pass.Imports, "done", len(pass.Done), "left", pass.Left, "stopped", pass.Stopped,
 		"oldest_due_seconds", math.Round(pass.OldestDue))
 	return pass, nil
@@ -271,8 +272,20 @@ func (s *Scheduler) unreadable(key string) string {
 	return ""
 }
 
-// dueJob returns the job that is due for an export.
+// dueJob returns the job that is due for an export and can be done now.
 func (s *Scheduler) dueJob(ctx context.Context, f entry, a Action) (due, error) {
+	d, err := s.due(ctx, f, a)
+	if d.what != "" && err == nil && !a.isWhole(f) {
+		return due{stopped: d.stopped}, nil
+	}
+	return d, err
+}
+
+// isWhole reports whether an export can be worked on now.
+func (a *Action) isWhole(f entry) bool { return a.Whole == nil || f.isGone() || a.Whole(f.key) }
+
+// due is dueJob, also for exports that cannot be worked on now.
+func (s *Scheduler) due(ctx context.Context, f entry, a Action) (due, error) {
 	var d due
 	var err error
 	if a.Resume && !f.isGone() && !f.finished {
@@ -304,9 +317,8 @@ func (s *Scheduler) dueJob(ctx context.Context, f entry, a Action) (due, error) 
 func (s *Scheduler) unfinished(ctx context.Context, f entry, a Action) (due, error) {
 	age := time.Since(f.info.Modified)
 	missed := age >= cmp.Or(a.Missed, MissedAfter) || age < -MissedAfter // the clock of the store may be wrong
-	isStartable := func() bool { return missed && (a.Whole == nil || a.Whole(f.key)) }
 	start := func(ok bool) (due, error) {
-		if ok && isStartable() {
+		if ok && missed {
 			return due{what: doStart, since: f.info.Modified}, nil
 		}
 		return due{}, nil
@@ -317,7 +329,7 @@ func (s *Scheduler) unfinished(ctx context.Context, f entry, a Action) (due, err
 	if f.results {
 		m, err := s.Importer.Dir(f.key).LoadManifest(ctx)
 		if err == nil {
-			same, err := s.isOf(ctx, &m.Export, f)
+			same, err := s.isOf(ctx, &m.Export, f, a)
 			if same && err == nil { // the mark is missing: version 1 wrote none, and a newer version removes it
 				err = s.Importer.MarkFinished(ctx, s.Importer.Dir(f.key), &m)
 			}
@@ -341,7 +353,7 @@ func (s *Scheduler) unfinished(ctx context.Context, f entry, a Action) (due, err
 	case p.State != results.Finished:
 		return resume, nil
 	}
-	same, err := s.isOf(ctx, &p.Export, f)
+	same, err := s.isOf(ctx, &p.Export, f, a)
 	if err != nil {
 		return due{}, err
 	}
@@ -352,10 +364,10 @@ func (s *Scheduler) unfinished(ctx context.Context, f entry, a Action) (due, err
 func latest(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }
 
 // isOf reports whether an export is the version that e names. It asks the store if the list is not conclusive, see
-// [results.Export.Is].
-func (s *Scheduler) isOf(ctx context.Context, e *results.Export, f entry) (bool, error) {
+// [results.Export.Is], unless the export cannot be worked on now: a later pass will tell.
+func (s *Scheduler) isOf(ctx context.Context, e *results.Export, f entry, a Action) (bool, error) {
 	same, sure := e.Is(f.info)
-	if sure {
+	if sure || !a.isWhole(f) {
 		return same, nil
 	}
 	info, err := s.Importer.Bucket.Stat(ctx, f.key)

@@ -49,8 +49,13 @@ type Status struct {
 	Files    []results.File `json:"files,omitzero"`   // written beside the export
 }
 
-// maxConcurrent limits the imports of a list that are read at the same time.
-const maxConcurrent = 8
+const (
+	// maxConcurrent limits the imports of a list that are read at the same time.
+	maxConcurrent = 8
+
+	// maxPeek is the most, in bytes, that a status reads of an export to learn its version: some milliseconds.
+	maxPeek = 16 << 20
+)
 
 // A Place is the start of a page of [Scheduler.List]: after the export with this key and time. The zero Place is the
 // start of the list.
@@ -125,7 +130,7 @@ func (s *Scheduler) Status(ctx context.Context, key string) (Status, error) {
 	if reason := s.unreadable(key); reason != "" {
 		return Status{}, fmt.Errorf("%w: %s", missing, reason)
 	}
-	info, err := s.Importer.Bucket.Stat(ctx, key)
+	info, err := blob.Peek(ctx, s.Importer.Bucket, key, maxPeek)
 	switch {
 	case err == nil:
 		f.info = info
@@ -154,7 +159,7 @@ func (s *Scheduler) File(ctx context.Context, key string, limit int64) ([]byte, 
 		!strings.HasPrefix(key, s.Importer.Config.Prefix) || s.unreadable(key) != "" {
 		return nil, kind, fmt.Errorf("file %q: %w", key, fs.ErrNotExist)
 	}
-	info, err := s.Importer.Bucket.Stat(ctx, key)
+	info, err := blob.Peek(ctx, s.Importer.Bucket, key, 0)
 	switch {
 	case err != nil:
 		return nil, kind, err
@@ -196,12 +201,23 @@ func (s *Scheduler) statusOf(ctx context.Context, f entry) (Status, error) {
 	}
 	im.addManifest(&m)
 	if !im.Gone {
-		if same, err := s.isOf(ctx, &m.Export, f); err == nil && !same {
+		if s.isOther(ctx, &m.Export, f) {
 			im.State, im.Cause, im.Code = results.Waiting, results.CauseNewVersion, 0
 			im.Reason = "the new version of the export is not started; the counts are those of the earlier version"
 		}
 	}
 	return im, nil
+}
+
+// isOther reports whether an export is certainly another version than the one that e names. It does not read a large
+// export of the same size: a pass of the scheduler will tell.
+func (s *Scheduler) isOther(ctx context.Context, e *results.Export, f entry) bool {
+	same, sure := e.Is(f.info)
+	if sure {
+		return !same
+	}
+	info, err := blob.Peek(ctx, s.Importer.Bucket, f.key, maxPeek)
+	return err == nil && info.Version != "" && info.Version != e.Version
 }
 
 // addProgress sets the fields that the progress of the last run determines.

@@ -97,10 +97,13 @@ type Handler struct {
 	// Serve serves an HTTP request with the handler; see package httpapi.
 	Serve func(ctx context.Context, handler http.Handler, request []byte) ([]byte, error)
 
-	// OnRunEnd is called with the metrics of each run. OnPass is called with the result of each scheduler pass that
-	// resumes imports. Both may be nil.
+	// OnRunEnd is called with the metrics of each run. OnPass is called with the result of each scheduler pass. Both may
+	// be nil.
 	OnRunEnd func(bucket string, n importer.Metrics)
-	OnPass   func(bucket string, p scheduler.Result)
+	OnPass   func(bucket string, a scheduler.Action, p scheduler.Result)
+
+	// OnDenied is called for each HTTP request with wrong credentials. It may be nil.
+	OnDenied func(bucket string)
 
 	bucketsMu sync.Mutex
 	buckets   map[string]blob.Bucket
@@ -265,8 +268,8 @@ func (h *Handler) withToken(ctx context.Context, config config.Config) (config.C
 
 func (h *Handler) schedule(ctx context.Context, s *scheduler.Scheduler, a scheduler.Action) (scheduler.Result, error) {
 	pass, err := s.Pass(ctx, a)
-	if err == nil && h.OnPass != nil && a.Resume {
-		h.OnPass(s.Importer.BucketName, pass)
+	if err == nil && h.OnPass != nil {
+		h.OnPass(s.Importer.BucketName, a, pass)
 	}
 	return pass, err
 }
@@ -332,7 +335,7 @@ func (h *Handler) serve(ctx context.Context, request []byte) ([]byte, error) {
 		api, err = h.handler(ctx, config)
 	}
 	if h.HidesCallers && config.HTTPUnverified {
-		ctx = httpapi.Authenticated(ctx)
+		ctx = httpapi.Authenticated(ctx, "") // its requests do not name the caller either
 	}
 	if err != nil {
 		h.logFailure(ctx, err)
@@ -385,9 +388,13 @@ func (h *Handler) handler(ctx context.Context, config config.Config) (http.Handl
 		return nil, &ConfigError{err}
 	}
 	share := httpapi.NewShare(config, b)
-	api, err := httpapi.New(httpapi.Config{
+	c := httpapi.Config{
 		Config: config, Bucket: b, Clients: config.Clients(h.Log, share.Apply), Share: share, Log: h.Log,
-	})
+	}
+	if h.OnDenied != nil {
+		c.OnDenied = func() { h.OnDenied(config.Bucket) }
+	}
+	api, err := httpapi.New(c)
 	if err != nil {
 		return nil, &ConfigError{err}
 	}

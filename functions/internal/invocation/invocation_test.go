@@ -106,7 +106,7 @@ func serve(ctx context.Context, h http.Handler, raw []byte) ([]byte, error) {
 		return nil, err
 	}
 	if e.Authenticated {
-		ctx = httpapi.Authenticated(ctx)
+		ctx = httpapi.Authenticated(ctx, "")
 	}
 	r := httptest.NewRequestWithContext(ctx, http.MethodGet, e.Path, nil)
 	r.Header.Set("Authorization", e.Authorization)
@@ -312,6 +312,21 @@ func TestHandler_RequestsNeedNoMapping(t *testing.T) {
 	p.env["MAPPING"] = "telegram"
 	if status, body := p.get(request("/healthz", "", false)); status != 200 {
 		t.Errorf("got %d %s, want 200: only exports are mapped", status, body)
+	}
+}
+
+func TestHandler_OnPass(t *testing.T) {
+	p := newPlatform(t)
+	var passes []scheduler.Action
+	p.OnPass = func(_ string, a scheduler.Action, _ scheduler.Result) { passes = append(passes, a) }
+	actions := []scheduler.Action{{Resume: true}, {Retry: true}, {Resume: true, Retry: true}}
+	for _, a := range actions {
+		if _, err := p.pass(invocation.Event{Action: &a}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(passes) != 3 || passes[0].Retry || !passes[1].Retry || !passes[2].Resume {
+		t.Errorf("got %+v, want %+v", passes, actions)
 	}
 }
 

@@ -46,6 +46,7 @@ type Bucket struct {
 
 	mu      sync.Mutex
 	objects map[string]object
+	uploads map[string]upload // by ID
 	counts  Counts
 	calls   map[Op]int // by method and key
 	seq     int
@@ -100,7 +101,7 @@ type Fault struct {
 type Counts struct {
 	Calls   map[string]int // by method; a list has one for each page of 1,000
 	Read    int64          // bytes returned by ReadRange
-	Written int64          // bytes of Create and Put
+	Written int64          // bytes of Create, Put and UploadPart
 }
 
 var _ blob.Bucket = (*Bucket)(nil)
@@ -129,7 +130,7 @@ func (b *Bucket) Snapshot() map[string][]byte {
 func (b *Bucket) Clone() *Bucket {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return &Bucket{objects: maps.Clone(b.objects)}
+	return &Bucket{objects: maps.Clone(b.objects), uploads: maps.Clone(b.uploads), seq: b.seq}
 }
 
 // Stat describes the object at key.

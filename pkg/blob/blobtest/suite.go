@@ -45,6 +45,8 @@ func TestBucket(t *testing.T, newBucket func(t *testing.T) blob.Bucket) {
 		{"list", testList},
 		{"list of many", testListMany},
 		{"delete", testDelete},
+		{"upload", testUpload},
+		{"upload that is forgotten", testUploadForgotten},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, newBucket(t)) })
 	}
@@ -608,3 +610,84 @@ func sum(t *testing.T, r io.Reader) string {
 type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// parts returns the parts of an object of more than two parts.
+func parts() (all []byte, parts [][]byte) {
+	all, _ = io.ReadAll(random(2*blob.UploadPartSize + 1000)) // a bytes.Reader does not fail
+	return all, [][]byte{
+		all[:blob.UploadPartSize], all[blob.UploadPartSize : 2*blob.UploadPartSize], all[2*blob.UploadPartSize:],
+	}
+}
+
+func testUpload(t *testing.T, b blob.Bucket) {
+	ctx := t.Context()
+	u, ok := b.(blob.Uploader)
+	if !ok {
+		t.Fatal("the bucket is no blob.Uploader")
+	}
+	const key = "folder/an object.ndjson"
+	put(t, b, key, "before")
+	id, err := u.CreateUpload(ctx, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, parts := parts()
+	tags := make([]string, len(parts))
+	upload := func(i int, data []byte) {
+		t.Helper()
+		if tags[i], err = u.UploadPart(ctx, key, id, i+1, data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	upload(0, parts[0])
+	upload(1, bytes.Repeat([]byte("x"), blob.UploadPartSize)) // of a process that died before it kept the tag
+	upload(2, bytes.Repeat([]byte("y"), 5000))
+	upload(1, parts[1])
+	upload(2, parts[2])
+	check(t, b, key, "before")
+	for info, err := range b.List(ctx, "folder/", "") {
+		if err != nil || info.Key != key {
+			t.Errorf("got %q, %v in the list during an upload, want only %q", info.Key, err, key)
+		}
+	}
+	for range 2 { // the response to the first may be lost
+		if err := u.CompleteUpload(ctx, key, id, tags); err != nil {
+			t.Fatal(err)
+		}
+		check(t, b, key, string(all))
+	}
+	if _, err := u.UploadPart(ctx, key, id, 1, parts[0]); !errors.Is(err, blob.ErrNoUpload) {
+		t.Errorf("upload a part after the end: got error %v, want blob.ErrNoUpload", err)
+	}
+	if err := u.AbortUpload(ctx, key, id); err != nil {
+		t.Errorf("abort after the end: got error %v, want none", err)
+	}
+	check(t, b, key, string(all))
+}
+
+func testUploadForgotten(t *testing.T, b blob.Bucket) {
+	ctx := t.Context()
+	u := b.(blob.Uploader)
+	const key = "object"
+	put(t, b, key, "before")
+	id, err := u.CreateUpload(ctx, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tag, err := u.UploadPart(ctx, key, id, 1, []byte("a part"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := u.AbortUpload(ctx, key, id); err != nil {
+			t.Errorf("abort: got error %v, want none", err)
+		}
+	}
+	if _, err := u.UploadPart(ctx, key, id, 1, []byte("a part")); !errors.Is(err, blob.ErrNoUpload) {
+		t.Errorf("upload a part: got error %v, want blob.ErrNoUpload", err)
+	}
+	if err := u.CompleteUpload(ctx, key, id, []string{tag}); !errors.Is(err, blob.ErrNoUpload) {
+		t.Errorf("complete: got error %v, want blob.ErrNoUpload", err)
+	}
+	check(t, b, key, "before")
+}

@@ -196,35 +196,17 @@ func nextPart(ctx context.Context, src *bufio.Reader, buf []byte) (part []byte, 
 // upload writes data and the rest of src in parts.
 func (b *Bucket) upload(ctx context.Context, key string, src *bufio.Reader, data []byte) error {
 	writer := rand.Text()
-	var res *cos.InitiateMultipartUploadResult
-	_, err := b.call(ctx, "InitiateMultipartUpload", func(ctx context.Context) (*cos.Response, error) {
-		var resp *cos.Response
-		var err error
-		res, resp, err = b.client.Object.InitiateMultipartUpload(ctx, key, &cos.InitiateMultipartUploadOptions{
-			ObjectPutHeaderOptions: &cos.ObjectPutHeaderOptions{
-				XOptionHeader: &http.Header{http.CanonicalHeaderKey(writerHeader): {writer}},
-			},
-		})
-		if err == nil && res.UploadID == "" {
-			err = errors.New("no UploadId")
-		}
-		return resp, err
-	})
+	id, err := b.initiate(ctx, key, writer)
 	if err != nil {
 		return err
 	}
-	err = b.parts(ctx, key, res.UploadID, writer, src, data)
+	err = b.parts(ctx, key, id, writer, src, data)
 	if err == nil {
 		return nil
 	}
 	abort, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
 	defer cancel()
-	_, aborted := b.call(abort, "AbortMultipartUpload", func(ctx context.Context) (*cos.Response, error) {
-		return b.client.Object.AbortMultipartUpload(ctx, key, res.UploadID)
-	})
-	if r, ok := errors.AsType[*refusal](aborted); ok && r.status == http.StatusNotFound {
-		aborted = nil
-	}
+	aborted := b.abort(abort, key, id)
 	if aborted != nil {
 		err = fmt.Errorf("%w; the parts that were sent stay in the bucket and are charged, because aborting failed: %w",
 			err, aborted)
@@ -240,17 +222,11 @@ func (b *Bucket) parts(ctx context.Context, key, id, writer string, src *bufio.R
 			return fmt.Errorf("the object has more than %d parts of %d MiB, the limit of COS", b.partsLimit, partSize>>20)
 		}
 		number := len(sent) + 1
-		resp, err := b.call(ctx, "UploadPart", func(ctx context.Context) (*cos.Response, error) {
-			body := &attemptBody{rest: data, size: int64(len(data))}
-			defer body.stop()
-			return b.client.Object.UploadPart(ctx, key, id, number, body, &cos.ObjectUploadPartOptions{
-				ContentMD5: digest(data), ContentLength: int64(len(data)),
-			})
-		})
+		tag, err := b.uploadPart(ctx, key, id, number, data)
 		if err != nil {
 			return fmt.Errorf("part %d: %w", number, err)
 		}
-		sent = append(sent, cos.Object{PartNumber: number, ETag: resp.Header.Get("ETag")})
+		sent = append(sent, cos.Object{PartNumber: number, ETag: tag})
 		if !more {
 			break
 		}
@@ -258,19 +234,7 @@ func (b *Bucket) parts(ctx context.Context, key, id, writer string, src *bufio.R
 			return err
 		}
 	}
-
-	_, err := b.call(ctx, "CompleteMultipartUpload", func(ctx context.Context) (*cos.Response, error) {
-		opt := &cos.CompleteMultipartUploadOptions{Parts: sent}
-		_, resp, err := b.client.Object.CompleteMultipartUpload(ctx, key, id, opt)
-		return resp, err
-	})
-	if r, ok := errors.AsType[*refusal](err); ok && r.code == "NoSuchUpload" {
-		// The upload was completed before if the response to the first attempt was lost.
-		if _, header, headErr := b.head(ctx, key); headErr == nil && header.Get(writerHeader) == writer {
-			return nil
-		}
-	}
-	return err
+	return b.complete(ctx, key, id, writer, sent)
 }
 
 // digest returns the Content-MD5 of data, with which COS rejects a damaged body.

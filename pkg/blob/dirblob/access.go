@@ -47,7 +47,7 @@ func (b *Bucket) access(key string) access {
 	}
 	for _, name := range []string{owner, strings.TrimSuffix(key, "/")} {
 		if info, err := b.root.Stat(name); err == nil {
-			return access{true, info.Mode() & readOrWrite &^ b.umask | private, groupOf(info)}
+			return access{true, info.Mode()&readOrWrite&^b.umask | private, groupOf(info)}
 		}
 	}
 	return access{true, private, -1}

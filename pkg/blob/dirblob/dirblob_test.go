@@ -377,6 +377,7 @@ func TestStat_HashingEndsWithTheContext(t *testing.T) {
 		t.Errorf("error %v, want context.DeadlineExceeded", err)
 	}
 }
+
 const (
 	temp      = ".0123456789abcdef.tmp"
 	otherTemp = ".fedcba9876543210.tmp"

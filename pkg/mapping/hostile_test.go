@@ -1,0 +1,105 @@
+package mapping_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"groupimport/pkg/export"
+	"groupimport/pkg/mapping"
+)
+
+// slow is a program that spends its time in one function of jq, which cannot be interrupted.
+const slow = `{Type:"Public",Name:"\(if .x then [.x | match("a";"g")] | length else "ok" end)"}`
+
+func TestProgram_SlowFunction(t *testing.T) {
+	p, err := mapping.Compile(slow, document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.SetMaxTime(10 * time.Millisecond)
+	long := fmt.Appendf(nil, `{"x":%q}`, strings.Repeat("a", 20_000)) // about 300 ms
+	if _, err := p.Map(long); err == nil || errors.Is(err, export.ErrStop) ||
+		!strings.Contains(err.Error(), "the mapping took longer than 10ms for one record of 20008 bytes") {
+		t.Errorf("got %v, want the record rejected", err)
+	}
+	if m, err := p.Map([]byte(`{}`)); err != nil || !strings.Contains(string(m.Record), `"ok"`) {
+		t.Errorf("got %s, %v, want the next record mapped", m.Record, err)
+	}
+	_, err = p.Map(long)
+	if !errors.Is(err, export.ErrStop) || !strings.Contains(err.Error(), "for the second time: simplify the program") {
+		t.Errorf("got %v, want an error that ends the export", err)
+	}
+}
+
+func TestProgram_LongStrings(t *testing.T) {
+	long := strings.Repeat("a", 64<<10+1)
+	const rejected = "a string is longer than a mapping accepts, 65536 bytes"
+	for name, row := range map[string]struct{ program, record, want string }{
+		"not used":          {`{Type:"Public",Name:.n}`, `{"n":"a","x":"` + long + `"}`, rejected},
+		"in a name":         {`{Type:"Public",Name:.n}`, `{"n":"a","` + long + `":1}`, rejected},
+		"used":              {slow, `{"x":"` + long + `"}`, rejected},
+		"just short enough": {`{Type:"Public",Name:"\(.x|length)"}`, `{"x":"` + long[1:] + `"}`, `"Name":"65536"`},
+		"an array that is longer": {
+			`{Type:"Public",Name:"\(.x|length)"}`, `{"x":[` + strings.Repeat("1,", 100_000) + `1]}`, `"Name":"100001"`,
+		},
+		"a number that is longer": {`{Type:"Public",Name:"a",CreateTime:.x}`, `{"x":` + strings.Repeat("1", 1_000_000) + `}`, "CreateTime"},
+		"a long message":          {`error("x" * 1000000)`, `{}`, "the mapping failed: error: xxx"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := run(t, row.program, "a.jsonl", []byte(row.record))
+			if len(got) != 1 || !strings.Contains(got[0], row.want) {
+				t.Fatalf("got %.200q, want %q", got, row.want)
+			}
+			message, _, _ := strings.Cut(got[0], " in {")
+			if len(message) > 2<<10 {
+				t.Errorf("got a message of %d bytes, want 2 KB at most", len(message))
+			}
+		})
+	}
+}
+
+// FuzzMap checks that each built-in program maps any record to JSON, skips it or ignores it, or says why it cannot.
+func FuzzMap(f *testing.F) {
+	var programs []*mapping.Program
+	for _, name := range mapping.Names() {
+		text, _ := mapping.Builtin(name)
+		p, err := mapping.Compile(text, document)
+		if err != nil {
+			f.Fatal(err)
+		}
+		programs = append(programs, p)
+	}
+	for _, record := range []string{
+		`{"id":"C024BE91L","name":"general","created":1448357837,"is_archived":false,"members":["U1"]}`,
+		`{"type":"channel","channel":{"team":"t","name":"a","display_name":"A","type":"O","create_at":1500000000000}}`,
+		`{"_id":"x","t":"c","name":"a","ts":{"$date":"2024-01-31T09:00:00Z"},"u":{"_id":"u"},"msgs":1}`,
+		`{"channel_url":"x","name":"a","is_public":true,"created_at":1500000000,"data":"{}"}`,
+		`{"id":"123456789012345678","guild_id":"123456789012345678","type":0,"name":"a","permission_overwrites":[]}`,
+		`{"GroupId":"@TGS#1NVTZEAE4","Type":"Public","Name":"a","ErrorCode":0,"MemberNum":1}`,
+		`{"id":"\ud800","name":1e999,"name":null,"created":-1,"topic":[[[[]]]]}`, "[]", "null", `"\u0000"`, "{", "",
+	} {
+		f.Add([]byte(record))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		for i, p := range programs {
+			given := bytes.Clone(raw)
+			m, err := p.Map(given)
+			if !bytes.Equal(given, raw) {
+				t.Errorf("%s changed its input to %q", mapping.Names()[i], given)
+			}
+			if err == nil && m.Skipped == "" && !m.Ignored && !json.Valid(m.Record) {
+				t.Errorf("%s: got %q, want JSON", mapping.Names()[i], m.Record)
+			}
+			first := fmt.Sprintf("%s %s %v %v", m.Record, m.Skipped, m, err)
+			again, err := p.Map(raw)
+			if second := fmt.Sprintf("%s %s %v %v", again.Record, again.Skipped, again, err); second != first {
+				t.Errorf("%s: got %s, then %s", mapping.Names()[i], first, second)
+			}
+		}
+	})
+}
