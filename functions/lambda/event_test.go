@@ -63,7 +63,8 @@ func TestParse_KindsOfEvents(t *testing.T) {
 		},
 		{
 			"the test event in SQS", `{"Records":[{"eventSource":"aws:sqs","messageId":"1","body":"{\"Event\":\"s3:TestEvent\"}"}]}`,
-			invocation.Event{IsBatch: true}, "",
+			invocation.Event{IsBatch: true},
+			"",
 		},
 		{
 			"through SNS", `{"Records":[{"EventSource":"aws:sns","Sns":{"Type":"Notification","Message":` + text(s3("x.jsonl")) + `}}]}`,
