@@ -115,8 +115,8 @@ type Handler struct {
 	warm atomic.Bool // the process has begun an invocation
 }
 
-// Do handles an event in the invocation with this ID, until ctx's deadline. It returns a [scheduler.Result] as JSON, the
-// response to an HTTP request, or that to a batch. The platform counts, retries and alarms on the error: a
+// Do handles an event in the invocation with this ID, until ctx's deadline. It returns a [scheduler.Result] as JSON,
+// the response to an HTTP request, or that to a batch. The platform counts, retries and alarms on the error: a
 // [*ConfigError], an [*EventError], an error of Secret, or an error of [scheduler.Result.Err].
 //
 // An HTTP request always gets a response, a 503 if the configuration is invalid or the key cannot be read. The error
@@ -220,7 +220,8 @@ func (ev *Event) failed(bucket string, pass *scheduler.Result) (failed []string,
 
 var errUnverified = &ConfigError{errors.New("HTTP_AUTH is platform, but the requests of this platform do not show " +
 	"whether it has authenticated the caller: set HTTP_AUTH=token and HTTP_TOKEN. If the function URL authenticates all " +
-	"callers (authType CAM), set HTTP_AUTH=platform-unverified instead: with authType NONE anybody could then create groups")}
+	"callers (authType CAM), set HTTP_AUTH=platform-unverified instead: with authType NONE anybody could then create " +
+	"groups")}
 
 var errNoBucket = &ConfigError{errors.New("EXPORT_BUCKET is missing: the bucket that holds the exports")}
 

@@ -177,11 +177,20 @@ func TestHandler_ConfigErrorThenFixed(t *testing.T) {
 		open     error
 		mentions string
 	}{
-		{"nothing is set", map[string]string{"TIM_SDKAPPID": "", "TIM_SECRET_KEY": "", "EXPORT_BUCKET": ""}, nil, "TIM_SDKAPPID"},
+		{
+			"no settings",
+			map[string]string{"TIM_SDKAPPID": "", "TIM_SECRET_KEY": "", "EXPORT_BUCKET": ""},
+			nil,
+			"TIM_SDKAPPID",
+		},
 		{"no bucket", map[string]string{"EXPORT_BUCKET": ""}, nil, "EXPORT_BUCKET"},
 		{"a bucket that cannot be opened", nil, opened, "no region"},
 		{"a wrong mapping", map[string]string{"MAPPING": "telegram"}, nil, "MAPPING"},
-		{"a key that the platform keeps nowhere", map[string]string{"TIM_SECRET_KEY": "", "TIM_SECRET_KEY_PARAMETER": "/k"}, nil, "TIM_SECRET_KEY"},
+		{
+			"a platform without a store of secrets",
+			map[string]string{"TIM_SECRET_KEY": "", "TIM_SECRET_KEY_PARAMETER": "/k"},
+			nil, "TIM_SECRET_KEY",
+		},
 	} {
 		good := maps.Clone(p.env)
 		maps.Copy(p.env, c.set)
@@ -353,7 +362,8 @@ func TestHandler_InvalidObjectsBesideValidOnes(t *testing.T) {
 		objects = append(objects, invocation.Object{Bucket: bucketName, Keys: []string{name}})
 	}
 	objects = append(objects, invocation.Object{Bucket: bucketName, Keys: []string{"exports/a.jsonl"}})
-	pass, err := p.pass(invocation.Event{Objects: objects, Skipped: []invocation.Skipped{{Reason: "record 3 of the event: unknown"}}})
+	skipped := []invocation.Skipped{{Reason: "record 3 of the event: unknown"}}
+	pass, err := p.pass(invocation.Event{Objects: objects, Skipped: skipped})
 	if err != nil {
 		t.Fatalf("got %v, want no error", err)
 	}
@@ -376,7 +386,8 @@ func TestHandler_InvalidObjectsBesideValidOnes(t *testing.T) {
 	if d := seen[""]; d.What != "skip" || d.Reason != "record 3 of the event: unknown" {
 		t.Errorf("got %+v, want the unreadable record skipped", d)
 	}
-	logged := strings.Count(p.log.String(), `"msg":"record skipped"`) + strings.Count(p.log.String(), `"msg":"object skipped"`)
+	logged := strings.Count(p.log.String(), `"msg":"record skipped"`)
+	logged += strings.Count(p.log.String(), `"msg":"object skipped"`)
 	if want := len(strange) + 2; logged != want {
 		t.Errorf("got %d log lines about skipped records, want %d:\n%s", logged, want, p.log.String())
 	}
@@ -406,7 +417,7 @@ func TestHandler_Batch(t *testing.T) {
 	good, next := object("good", bucketName, "exports/a.jsonl"), object("next", bucketName, "exports/b.jsonl")
 	foreign := object("foreign", "another", "exports/a.jsonl")
 	unreadable := []invocation.Skipped{{Reason: "record 2 of the event: unreadable", Message: "unreadable"}}
-	down := object("down", bucketName, "exports/down.jsonl")
+	down, gone := object("down", bucketName, "exports/down.jsonl"), object("gone", bucketName, "exports/gone.jsonl")
 	for _, c := range []struct {
 		name    string
 		objects []invocation.Object
@@ -418,7 +429,7 @@ func TestHandler_Batch(t *testing.T) {
 		{"a message that cannot be read", []invocation.Object{good}, unreadable, `["unreadable"]`, false},
 		{"an object in another bucket", []invocation.Object{foreign, good}, nil, `["foreign"]`, false},
 		{"an import that fails", []invocation.Object{good, down, next}, nil, `["down"]`, false},
-		{"an object that was removed", []invocation.Object{object("gone", bucketName, "exports/gone.jsonl")}, nil, `[]`, false},
+		{"an object that was removed", []invocation.Object{gone}, nil, `[]`, false},
 		{"every message fails", []invocation.Object{down}, unreadable, ``, true},
 		{"a message without an ID", []invocation.Object{good}, []invocation.Skipped{{Reason: "unreadable"}}, ``, true},
 	} {
