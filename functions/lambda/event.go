@@ -14,15 +14,15 @@ import (
 	"groupimport/pkg/scheduler"
 )
 
-// known names the shapes of events that this function knows.
-const known = `: this function knows S3 notifications (also through EventBridge and SQS), requests of its function URL, ` +
-	`and {"action":"resume"} and {"action":"retry"} of a schedule`
+// known ends the errors about events: it lists the kinds of events that this function handles.
+const known = `: this function handles S3 notifications (also through EventBridge and SQS), requests of its function ` +
+	`URL, and {"action":"resume"} and {"action":"retry"} of a schedule`
 
 func eventError(format string, args ...any) error {
 	return &invocation.EventError{Text: fmt.Sprintf(format, args...) + known}
 }
 
-// A record is one of S3 or SQS. Each is decoded by itself, as one may be strange and the others are not.
+// A record is one of S3 or SQS. Each is decoded by itself: one that cannot be read does not affect the others.
 type record struct {
 	EventSource string `json:"eventSource"`
 	EventName   string `json:"eventName"`
@@ -35,11 +35,12 @@ type record struct {
 		} `json:"object"`
 	} `json:"s3"`
 
-	Body string `json:"body"` // SQS
+	MessageID string `json:"messageId"` // SQS
+	Body      string `json:"body"`      // SQS
 }
 
-// A payload has the fields by which shapes are told apart and those that are needed of each. Events have
-// many more, and their types vary: a field that is not needed is not decoded.
+// A payload has the fields that tell the kinds of events apart, and the fields that are needed of each. Events have many
+// more, of types that vary: a field that is not needed is not decoded.
 type payload struct {
 	Records []jsontext.Value `json:"Records"` // each a record
 
@@ -57,16 +58,16 @@ type payload struct {
 	Action string `json:"action"` // schedule
 }
 
-// lax: the platform's JSON is not ours to be strict with.
+// lax are the options for JSON of the platform, which this program does not validate.
 var lax = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 
-// parse tells what an event asks for. Shapes: docs.aws.amazon.com/AmazonS3/latest/userguide
-// notification-content-structure and ev-events, docs.aws.amazon.com/lambda/latest/dg with-s3, with-sqs
-// and urls-invocation; the test data of aws-lambda-go has an example of each.
+// parse returns the task of an event. Formats: docs.aws.amazon.com/AmazonS3/latest/userguide
+// notification-content-structure and ev-events, docs.aws.amazon.com/lambda/latest/dg with-s3, with-sqs and
+// urls-invocation. The test data of aws-lambda-go has an example of each.
 func parse(raw []byte) (invocation.Event, error) {
 	var p payload
 	if err := json.Unmarshal(raw, &p, lax); err != nil {
-		return invocation.Event{}, eventError("the event cannot be read (%v)", err)
+		return invocation.Event{}, eventError("cannot read the event (%v)", err)
 	}
 	switch {
 	case p.RequestContext.HTTP != nil && p.Kind == "":
@@ -84,64 +85,73 @@ func parse(raw []byte) (invocation.Event, error) {
 	case len(p.Records) > 0:
 		return p.records()
 	}
-	return invocation.Event{}, eventError("the event has no shape that is known")
+	return invocation.Event{}, eventError("unknown kind of event")
 }
 
-// records tells what a list of records asks for. A record that cannot be understood is skipped, so that it does not
-// keep the others from being imported. If none can be understood, the error is that of the first.
+// records returns the task of a list of records. It skips a record that it cannot read. If it can read no record, it
+// returns the error of the first.
 func (p *payload) records() (invocation.Event, error) {
 	var ev invocation.Event
 	var first error
-	unknown := 0
+	unreadable := 0
 	for n, raw := range p.Records {
-		e, err := parseRecord(raw)
+		var r record
+		e, err := r.parse(raw)
+		ev.IsBatch = ev.IsBatch || r.EventSource == sqs
 		if err != nil {
 			first = cmp.Or(first, err)
-			unknown++
-			why := strings.TrimSuffix(err.Error(), known)
-			ev.Skipped = append(ev.Skipped, fmt.Sprintf("record %d of the event: %s", n+1, why))
+			unreadable++
+			reason := fmt.Sprintf("record %d of the event: %s", n+1, strings.TrimSuffix(err.Error(), known))
+			ev.Skipped = append(ev.Skipped, invocation.Skipped{Reason: reason, Message: r.MessageID})
 			continue
 		}
-		ev.Objects = append(ev.Objects, e.Objects...)
-		ev.Skipped = append(ev.Skipped, e.Skipped...)
+		for _, o := range e.Objects {
+			o.Message = r.MessageID
+			ev.Objects = append(ev.Objects, o)
+		}
+		for _, s := range e.Skipped {
+			s.Message = r.MessageID
+			ev.Skipped = append(ev.Skipped, s)
+		}
 	}
-	if unknown == len(p.Records) {
+	if unreadable == len(p.Records) {
 		return invocation.Event{}, first
 	}
 	return ev, nil
 }
 
-// parseRecord tells what one record of S3 or SQS asks for.
-func parseRecord(raw jsontext.Value) (invocation.Event, error) {
-	var r record
-	if err := json.Unmarshal(raw, &r, lax); err != nil {
-		return invocation.Event{}, eventError("a record cannot be read (%v)", err)
+const sqs = "aws:sqs" // source of a record
+
+// parse decodes a record of S3 or SQS and returns its task.
+func (r *record) parse(raw jsontext.Value) (invocation.Event, error) {
+	if err := json.Unmarshal(raw, r, lax); err != nil {
+		return invocation.Event{}, eventError("cannot read the record (%v)", err)
 	}
 	switch r.EventSource {
 	case "aws:s3":
 		return r.object()
-	case "aws:sqs":
+	case sqs:
 	default:
 		return invocation.Event{}, eventError("unknown source of records %q", r.EventSource)
 	}
-	e, err := parse([]byte(r.Body))
-	if err == nil && (e.Action != nil || e.Request != nil) {
-		err = eventError("a message in a queue holds what is no S3 notification")
+	ev, err := parse([]byte(r.Body))
+	if err == nil && (ev.Action != nil || ev.Request != nil) {
+		err = eventError("the message is not an S3 notification")
 	}
-	return e, err
+	return ev, err
 }
 
-// object tells what a record of S3 asks for. eventName has no "s3:" in front as S3 sends it; some S3-compatible servers
-// write one.
+// object returns the task of a record of S3. S3 sends an eventName without the prefix "s3:", some S3-compatible servers
+// with the prefix.
 func (r *record) object() (invocation.Event, error) {
 	if !strings.HasPrefix(strings.TrimPrefix(r.EventName, "s3:"), "ObjectCreated:") {
 		return invocation.Event{}, nil
 	}
 	bucket, key := r.S3.Bucket.Name, r.S3.Object.Key
 	if bucket == "" || key == "" {
-		return invocation.Event{}, eventError("a record of S3 names no object")
+		return invocation.Event{}, eventError("the record of S3 has no bucket or key")
 	}
-	return invocation.Event{Objects: []invocation.Object{{Bucket: bucket, Keys: escaped(key)}}}, nil
+	return invocation.Event{Objects: []invocation.Object{{Bucket: bucket, Keys: unescaped(key)}}}, nil
 }
 
 func (p *payload) eventBridge() (invocation.Event, error) {
@@ -157,23 +167,39 @@ func (p *payload) eventBridge() (invocation.Event, error) {
 		} `json:"object"`
 	}
 	if err := json.Unmarshal(p.Detail, &d, lax); err != nil {
-		return invocation.Event{}, eventError("the detail of the event cannot be read (%v)", err)
+		return invocation.Event{}, eventError("cannot read the detail of the event (%v)", err)
 	}
 	if d.Bucket.Name == "" || d.Object.Key == "" {
-		return invocation.Event{}, eventError("the detail of the event names no object")
+		return invocation.Event{}, eventError("the detail of the event has no bucket or key")
 	}
-	// Unlike the notifications, these hold the key as it is.
-	keys := escaped(d.Object.Key)
+	// EventBridge does not escape keys.
+	keys := unescaped(d.Object.Key)
 	slices.Reverse(keys)
 	return invocation.Event{Objects: []invocation.Object{{Bucket: d.Bucket.Name, Keys: keys}}}, nil
 }
 
-// escaped returns the keys that an escaped one may mean: S3 escapes those of its notifications as in the
-// query of a URL, servers of its kind do not always.
-func escaped(key string) []string {
+// unescaped returns the possible keys of an object, most likely first. S3 escapes keys in notifications as in the query
+// of a URL; compatible servers do not always.
+func unescaped(key string) []string {
 	plain, err := url.QueryUnescape(key)
 	if err != nil || plain == key {
 		return []string{key}
 	}
 	return []string{plain, key}
+}
+
+// batchResponse is the response to a batch of SQS: docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html.
+// The event source mapping must have FunctionResponseTypes: [ReportBatchItemFailures]. Without it Lambda ignores the
+// response and deletes all messages; the schedule then finds the exports.
+func batchResponse(failed []string) any {
+	type failure struct {
+		ID string `json:"itemIdentifier"`
+	}
+	response := struct {
+		Failures []failure `json:"batchItemFailures"`
+	}{Failures: []failure{}}
+	for _, id := range failed {
+		response.Failures = append(response.Failures, failure{id})
+	}
+	return response
 }

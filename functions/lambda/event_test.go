@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,7 +17,7 @@ import (
 	"groupimport/pkg/scheduler"
 )
 
-func TestEventsAreToldApartByTheirShape(t *testing.T) {
+func TestParse_KindsOfEvents(t *testing.T) {
 	resume, retry := scheduler.Action{Resume: true, Retry: true}, scheduler.Action{Retry: true}
 	s3 := func(key string) string {
 		return `{"Records":[{"eventSource":"aws:s3","eventName":"ObjectCreated:Put","s3":{"bucket":{"name":"b"},"object":{"key":"` + key + `"}}}]}`
@@ -54,11 +55,17 @@ func TestEventsAreToldApartByTheirShape(t *testing.T) {
 		},
 		{"another event of S3 through EventBridge", `{"detail-type":"Object Deleted","source":"aws.s3","detail":{}}`, invocation.Event{}, ""},
 		{
-			"in SQS", `{"Records":[{"eventSource":"aws:sqs","messageId":"1","body":` + text(s3("x.jsonl")) + `},{"eventSource":"aws:sqs","body":` + text(s3("y.jsonl")) + `}]}`,
-			invocation.Event{Objects: []invocation.Object{{Bucket: "b", Keys: []string{"x.jsonl"}}, {Bucket: "b", Keys: []string{"y.jsonl"}}}},
+			"in SQS", `{"Records":[{"eventSource":"aws:sqs","messageId":"1","body":` + text(s3("x.jsonl")) + `},{"eventSource":"aws:sqs","messageId":"2","body":` + text(s3("y.jsonl")) + `}]}`,
+			invocation.Event{IsBatch: true, Objects: []invocation.Object{
+				{Bucket: "b", Keys: []string{"x.jsonl"}, Message: "1"}, {Bucket: "b", Keys: []string{"y.jsonl"}, Message: "2"},
+			}},
 			"",
 		},
-		{"the test event in SQS", `{"Records":[{"eventSource":"aws:sqs","body":"{\"Event\":\"s3:TestEvent\"}"}]}`, invocation.Event{}, ""},
+		{
+			"the test event in SQS", `{"Records":[{"eventSource":"aws:sqs","messageId":"1","body":"{\"Event\":\"s3:TestEvent\"}"}]}`,
+			invocation.Event{IsBatch: true},
+			"",
+		},
 		{
 			"through SNS", `{"Records":[{"EventSource":"aws:sns","Sns":{"Type":"Notification","Message":` + text(s3("x.jsonl")) + `}}]}`,
 			invocation.Event{},
@@ -68,29 +75,39 @@ func TestEventsAreToldApartByTheirShape(t *testing.T) {
 		{"retry", `{"action":"retry"}`, invocation.Event{Action: &retry}, ""},
 		{"another action", `{"action":"remove"}`, invocation.Event{}, `unknown action "remove"`},
 		{
-			"strange records beside a good one",
+			"invalid records beside a valid one",
 			`{"Records":[5,{"eventSource":"aws:dynamodb"},{"eventSource":"aws:s3","eventName":"ObjectCreated:Put","s3":{"bucket":{"name":"b"},"object":{"key":{}}}},` +
-				`{"eventSource":"aws:s3","eventName":"ObjectCreated:Put","s3":{"object":{"key":"x.jsonl"}}},{"eventSource":"aws:sqs","body":"hello"},` +
+				`{"eventSource":"aws:s3","eventName":"ObjectCreated:Put","s3":{"object":{"key":"x.jsonl"}}},` +
 				s3("x.jsonl")[len(`{"Records":[`):],
-			invocation.Event{Objects: []invocation.Object{{Bucket: "b", Keys: []string{"x.jsonl"}}}, Skipped: []string{
-				"record 1 of the event: a record cannot be read", `record 2 of the event: unknown source of records "aws:dynamodb"`,
-				"record 3 of the event: a record cannot be read", "record 4 of the event: a record of S3 names no object",
-				"record 5 of the event: the event cannot be read",
+			invocation.Event{Objects: []invocation.Object{{Bucket: "b", Keys: []string{"x.jsonl"}}}, Skipped: []invocation.Skipped{
+				{Reason: "record 1 of the event: cannot read the record"},
+				{Reason: `record 2 of the event: unknown source of records "aws:dynamodb"`},
+				{Reason: "record 3 of the event: cannot read the record"},
+				{Reason: "record 4 of the event: the record of S3 has no bucket or key"},
 			}},
 			"",
 		},
 		{
-			"a strange record in a message of SQS, beside a good one",
-			`{"Records":[{"eventSource":"aws:sqs","body":` + text(`{"Records":[{},`+s3("x.jsonl")[len(`{"Records":[`):]) + `}]}`,
+			"a batch of SQS: invalid messages, and an invalid record beside a valid one",
+			`{"Records":[{"eventSource":"aws:sqs","messageId":"m1","body":"hello"},` +
+				`{"eventSource":"aws:sqs","messageId":"m2","body":` + text(`{"Records":[{},`+s3("x.jsonl")[len(`{"Records":[`):]) + `},` +
+				`{"eventSource":"aws:sqs","messageId":"m3","body":` + text(s3("y.jsonl")) + `}]}`,
 			invocation.Event{
-				Objects: []invocation.Object{{Bucket: "b", Keys: []string{"x.jsonl"}}}, Skipped: []string{`record 1 of the event: unknown source of records ""`},
+				IsBatch: true,
+				Objects: []invocation.Object{
+					{Bucket: "b", Keys: []string{"x.jsonl"}, Message: "m2"}, {Bucket: "b", Keys: []string{"y.jsonl"}, Message: "m3"},
+				},
+				Skipped: []invocation.Skipped{
+					{Reason: "record 1 of the event: cannot read the event", Message: "m1"},
+					{Reason: `record 1 of the event: unknown source of records ""`, Message: "m2"},
+				},
 			},
 			"",
 		},
 		{
-			"a strange record beside one of what was removed",
+			"an invalid record beside one about a removed object",
 			`{"Records":[5,{"eventSource":"aws:s3","eventName":"ObjectRemoved:Delete"}]}`,
-			invocation.Event{Skipped: []string{"record 1 of the event: a record cannot be read"}},
+			invocation.Event{Skipped: []invocation.Skipped{{Reason: "record 1 of the event: cannot read the record"}}},
 			"",
 		},
 		{"a key that is not UTF-8", s3("%FF%0A.jsonl"), invocation.Event{Objects: []invocation.Object{{Bucket: "b", Keys: []string{"\xff\n.jsonl", "%FF%0A.jsonl"}}}}, ""},
@@ -100,20 +117,20 @@ func TestEventsAreToldApartByTheirShape(t *testing.T) {
 			invocation.Event{Objects: []invocation.Object{{Bucket: "b", Keys: []string{"\uFFFD.jsonl"}}}},
 			"",
 		},
-		{"EventBridge without a key", `{"detail-type":"Object Created","source":"aws.s3","detail":{"bucket":{"name":"b"}}}`, invocation.Event{}, "names no object"},
-		{"an action in SQS", `{"Records":[{"eventSource":"aws:sqs","body":"{\"action\":\"retry\"}"}]}`, invocation.Event{}, "no S3 notification"},
-		{"a text in SQS", `{"Records":[{"eventSource":"aws:sqs","body":"hello"}]}`, invocation.Event{}, "cannot be read"},
-		{"nothing", `{}`, invocation.Event{}, "no shape that is known"},
-		{"not an object", `[1]`, invocation.Event{}, "cannot be read"},
-		{"null", `null`, invocation.Event{}, "no shape that is known"},
-		{"not JSON", `x`, invocation.Event{}, "cannot be read"},
+		{"EventBridge without a key", `{"detail-type":"Object Created","source":"aws.s3","detail":{"bucket":{"name":"b"}}}`, invocation.Event{}, "no bucket or key"},
+		{"an action in SQS", `{"Records":[{"eventSource":"aws:sqs","body":"{\"action\":\"retry\"}"}]}`, invocation.Event{}, "not an S3 notification"},
+		{"a text in SQS", `{"Records":[{"eventSource":"aws:sqs","body":"hello"}]}`, invocation.Event{}, "cannot read"},
+		{"nothing", `{}`, invocation.Event{}, "unknown kind of event"},
+		{"not an object", `[1]`, invocation.Event{}, "cannot read"},
+		{"null", `null`, invocation.Event{}, "unknown kind of event"},
+		{"not JSON", `x`, invocation.Event{}, "cannot read"},
 		{"records of another service", `{"Records":[{"eventSource":"aws:dynamodb"}]}`, invocation.Event{}, `unknown source of records "aws:dynamodb"`},
 	} {
 		got, err := parse([]byte(c.raw))
 		if c.wrong == "" {
-			for n, reason := range got.Skipped { // their ends are words of the JSON package
-				if n < len(c.want.Skipped) && strings.HasPrefix(reason, c.want.Skipped[n]) {
-					got.Skipped[n] = c.want.Skipped[n]
+			for n, skipped := range got.Skipped { // the JSON package words the ends
+				if n < len(c.want.Skipped) && strings.HasPrefix(skipped.Reason, c.want.Skipped[n].Reason) {
+					got.Skipped[n].Reason = c.want.Skipped[n].Reason
 				}
 			}
 			if err != nil || !reflect.DeepEqual(got, c.want) {
@@ -127,8 +144,8 @@ func TestEventsAreToldApartByTheirShape(t *testing.T) {
 	}
 }
 
-// The test data of aws-lambda-go holds events that were captured from AWS.
-func TestCapturedEvents(t *testing.T) {
+// The test data of aws-lambda-go has events that were captured from AWS.
+func TestParse_CapturedEvents(t *testing.T) {
 	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/aws/aws-lambda-go").Output()
 	if err != nil {
 		t.Fatal(err)
@@ -177,17 +194,34 @@ func TestCapturedEvents(t *testing.T) {
 	}
 }
 
+// FuzzParse: every event has a task or an EventError, every object has a bucket and a key, and reasons are texts.
 func FuzzParse(f *testing.F) {
-	f.Add([]byte(`{"Records":[{"eventSource":"aws:sqs","body":"{\"Records\":[]}"}]}`))
-	f.Add([]byte(`{"Type":"Notification","Message":"{\"Type\":\"Notification\",\"Message\":\"{}\"}"}`))
+	for _, seed := range []string{
+		`{"Records":[{"eventSource":"aws:sqs","messageId":"1","body":"{\"Records\":[]}"},{}]}`,
+		`{"Records":[{"eventSource":"aws:s3","eventName":"ObjectCreated:Put","s3":{"bucket":{"name":"b"},"object":{"key":"a+%E7%BE%A4.jsonl"}}}]}`,
+		`{"detail-type":"Object Created","source":"aws.s3","detail":{"bucket":{"name":"b"},"object":{"key":"a+b.jsonl"}}}`,
+		`{"Service":"Amazon S3","Event":"s3:TestEvent"}`,
+		`{"requestContext":{"http":{"method":"GET"}},"rawPath":"/"}`,
+		`{"action":"resume"}`,
+	} {
+		f.Add([]byte(seed))
+	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		ev, err := parse(raw)
 		if _, ok := errors.AsType[*invocation.EventError](err); err != nil && !ok {
 			t.Errorf("got %v, want an EventError or none", err)
 		}
+		if err != nil && !reflect.DeepEqual(ev, invocation.Event{}) {
+			t.Errorf("got %+v with an error", ev)
+		}
 		for _, o := range ev.Objects {
-			if len(o.Keys) == 0 {
-				t.Errorf("got an object without a key: %+v", ev)
+			if o.Bucket == "" || len(o.Keys) == 0 || slices.Contains(o.Keys, "") {
+				t.Errorf("got an object without a bucket or a key: %+v", ev)
+			}
+		}
+		for _, s := range ev.Skipped {
+			if s.Reason == "" {
+				t.Errorf("got a record skipped without a reason: %+v", ev)
 			}
 		}
 	})

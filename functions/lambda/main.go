@@ -1,13 +1,13 @@
-// Command lambda is the program as a function of AWS Lambda: it turns the events of the platform into
-// what package importer does, and the outcome into an answer or an error. One binary serves the S3
-// trigger, the schedule and the function URL; which of them an event is, its shape tells.
+// Command lambda is the program as a function of AWS Lambda: it turns events of the platform into calls of package
+// scheduler, and the results into responses or errors. One binary handles S3 notifications, the schedule and the
+// function URL; it tells events apart by their format.
 //
-// Build it with -tags lambda.norpc, and name it bootstrap, for the runtime provided.al2023:
-// scripts/build does.
+// Build it with -tags lambda.norpc and the name bootstrap for the runtime provided.al2023, as scripts/build does.
 package main
 
 import (
 	"context"
+	"log"
 	"os"
 
 	"github.com/aws/aws-lambda-go/lambda"
@@ -22,15 +22,18 @@ import (
 
 func main() {
 	frugal.Limit()
-	log := invocation.NewLog(os.Stderr)
-	stdlog.Redirect(log)
+	logger := newLog(os.Stderr)
+	stdlog.Redirect(logger)
+	failures := &failureFilter{w: log.Writer()}
+	log.SetOutput(failures)
 	metrics := &metrics{w: os.Stdout}
-	lambda.StartWithOptions(&handler{invocation.Handler{
+	lambda.StartWithOptions(&handler{failures, invocation.Handler{
+		Batch:    batchResponse,
 		Getenv:   os.Getenv,
-		Log:      log,
+		Log:      logger,
 		Parse:    parse,
-		Open:     func(bucket string) (blob.Bucket, error) { return s3blob.Open(os.Getenv, bucket, log) },
-		Secret:   newSecrets(os.Getenv, log).get,
+		Open:     func(bucket string) (blob.Bucket, error) { return s3blob.Open(os.Getenv, bucket, logger) },
+		Secret:   newSecrets(os.Getenv, logger).get,
 		Serve:    serveURL,
 		OnRunEnd: metrics.run,
 		OnPass:   metrics.pass,
@@ -38,14 +41,23 @@ func main() {
 	}})
 }
 
-// A handler takes events from the platform.
-type handler struct{ invocation.Handler }
+// A handler receives events from the platform.
+type handler struct {
+	failures *failureFilter
+	invocation.Handler
+}
 
-// Invoke does what one event asks for. The platform shows the type of its error, and retries.
+// Invoke handles one event. The platform shows the type of the error, and retries.
 func (h *handler) Invoke(ctx context.Context, raw []byte) ([]byte, error) {
-	id := ""
+	var id invocation.ID
 	if lc, ok := lambdacontext.FromContext(ctx); ok {
-		id = lc.AwsRequestID
+		id.Request = lc.AwsRequestID
 	}
-	return h.Do(ctx, id, raw)
+	// The library also sets _X_AMZN_TRACE_ID, but only if the process handles one event at a time.
+	id.Trace, _ = ctx.Value("x-amzn-trace-id").(string)
+	response, err := h.Do(ctx, id, raw)
+	if err != nil {
+		h.failures.logged.Add(1)
+	}
+	return response, err
 }

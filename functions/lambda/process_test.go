@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"groupimport/functions/internal/functest"
 	"groupimport/functions/lambda/lambdatest"
@@ -37,7 +38,7 @@ const (
 	secretKey  = functest.SecretKey
 )
 
-// A cloud is a bucket on a real S3 server, an IM service behind TLS, and the function between them.
+// A cloud has a bucket on a real S3 server, an IM service behind TLS, and the environment of the function.
 type cloud struct {
 	t       *testing.T
 	s3      *versitygw.Server
@@ -45,7 +46,7 @@ type cloud struct {
 	service *emulator.Service
 	env     map[string]string
 	log     functest.Log
-	events  chan []byte // what the store says of changes
+	events  chan []byte // of the store, about changed objects
 }
 
 func newCloud(t *testing.T) *cloud {
@@ -91,7 +92,7 @@ func (c *cloud) put(key string, lines ...string) {
 	functest.Put(c.t, c.bucket, key, lines...)
 }
 
-// event returns the store's event about the object, as S3 would have sent it.
+// event returns the store's event about the object.
 func (c *cloud) event(key string) []byte {
 	c.t.Helper()
 	late := time.After(30 * time.Second)
@@ -103,7 +104,8 @@ func (c *cloud) event(key string) []byte {
 					S3 struct{ Object struct{ Key string } }
 				}
 			}
-			if json.Unmarshal(event, &e, json.MatchCaseInsensitiveNames(true)) == nil && len(e.Records) == 1 && e.Records[0].S3.Object.Key == key {
+			err := json.Unmarshal(event, &e, json.MatchCaseInsensitiveNames(true))
+			if err == nil && len(e.Records) == 1 && e.Records[0].S3.Object.Key == key {
 				return event
 			}
 		case <-late:
@@ -112,11 +114,11 @@ func (c *cloud) event(key string) []byte {
 	}
 }
 
-// s3Event returns one as S3 sends it.
+// s3Event returns an event as S3 sends it.
 func s3Event(key string) []byte {
 	escaped := strings.ReplaceAll(url.QueryEscape(key), "%2F", "/")
-	return []byte(`{"Records":[{"eventVersion":"2.1","eventSource":"aws:s3","eventName":"ObjectCreated:Put","s3":{"bucket":{"name":"` +
-		bucketName + `"},"object":{"key":"` + escaped + `"}}}]}`)
+	return []byte(`{"Records":[{"eventVersion":"2.1","eventSource":"aws:s3","eventName":"ObjectCreated:Put",` +
+		`"s3":{"bucket":{"name":"` + bucketName + `"},"object":{"key":"` + escaped + `"}}}]}`)
 }
 
 // replyOf returns the reply of the function to an event.
@@ -220,7 +222,7 @@ func TestFunction_KeysOfAllKinds(t *testing.T) {
 	if s := c.service.Stats(); s.Imports != 8 {
 		t.Errorf("got %d calls, want one for each export", s.Imports)
 	}
-	// What the program writes has events too. A trigger would not let them through; if one does, nothing happens.
+	// The function ignores events about the objects that the program writes. Triggers do not send them.
 	before := c.service.Stats().Requests
 	for len(c.events) > 0 {
 		if _, failure := invoke(t, f, <-c.events); failure != nil {
@@ -293,23 +295,23 @@ func TestFunction_ErrorTypes(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t)
 	c.put("exports/acme.jsonl", functest.Records(3)...)
+	acme := s3Event("exports/acme.jsonl")
 	for _, x := range []struct {
-		name           string
-		env            map[string]string
-		payload        []byte
-		kind, says     string
-		fixed, noError bool
+		name       string
+		env        map[string]string
+		payload    []byte
+		kind, says string // of the error; "" without an error
 	}{
-		{"an unknown shape", nil, []byte(`{"hello":"world"}`), "EventError", `{"action":"retry"}`, false, false},
-		{"another bucket", map[string]string{"EXPORT_BUCKET": "other"}, s3Event("exports/acme.jsonl"), "ConfigError", "other", false, false},
-		{"settings that are missing", map[string]string{"TIM_SDKAPPID": "", "TIM_RATE": "x"}, resumeEvent, "ConfigError", "TIM_SDKAPPID", false, false},
-		{"no bucket for the schedule", map[string]string{"EXPORT_BUCKET": ""}, resumeEvent, "ConfigError", "EXPORT_BUCKET", false, false},
-		{"no region", map[string]string{"AWS_REGION": ""}, resumeEvent, "ConfigError", "AWS_REGION", false, false},
-		{"a bucket that is not there", map[string]string{"EXPORT_BUCKET": "nowhere"}, resumeEvent, "RunError", "nowhere", false, false},
-		{"credentials that are refused", map[string]string{"AWS_SECRET_ACCESS_KEY": "wrong"}, s3Event("exports/acme.jsonl"), "RunError", "", false, false},
-		{"a key that the service refuses", map[string]string{"TIM_SECRET_KEY": "wrong"}, s3Event("exports/acme.jsonl"), "StoppedError", "exports/acme.jsonl", false, false},
-		{"and mended", nil, s3Event("exports/acme.jsonl"), "", "", true, true},
-		{"the schedule with nothing to do", nil, retryEvent, "", "", true, true},
+		{"an unknown format", nil, []byte(`{"hello":"world"}`), "EventError", `{"action":"retry"}`},
+		{"another bucket", map[string]string{"EXPORT_BUCKET": "other"}, acme, "ConfigError", "other"},
+		{"missing settings", map[string]string{"TIM_SDKAPPID": "", "TIM_RATE": "x"}, resumeEvent, "ConfigError", "TIM_SDKAPPID"},
+		{"no bucket for the schedule", map[string]string{"EXPORT_BUCKET": ""}, resumeEvent, "ConfigError", "EXPORT_BUCKET"},
+		{"no region", map[string]string{"AWS_REGION": ""}, resumeEvent, "ConfigError", "AWS_REGION"},
+		{"a bucket that does not exist", map[string]string{"EXPORT_BUCKET": "nowhere"}, resumeEvent, "RunError", "nowhere"},
+		{"wrong credentials", map[string]string{"AWS_SECRET_ACCESS_KEY": "wrong"}, acme, "RunError", ""},
+		{"a wrong key", map[string]string{"TIM_SECRET_KEY": "wrong"}, acme, "StoppedError", "exports/acme.jsonl"},
+		{"fixed", nil, acme, "", ""},
+		{"the schedule without work", nil, retryEvent, "", ""},
 	} {
 		saved := map[string]string{}
 		for name, value := range x.env {
@@ -319,18 +321,64 @@ func TestFunction_ErrorTypes(t *testing.T) {
 		p, failure := invoke(t, c.function(time.Minute), x.payload)
 		maps.Copy(c.env, saved)
 		switch {
-		case x.noError && failure != nil:
+		case x.kind == "" && failure != nil:
 			t.Errorf("%s: got %+v, want no error", x.name, failure)
-		case !x.noError && (failure == nil || failure.ErrorType != x.kind || !strings.Contains(failure.Message, x.says)):
+		case x.kind != "" &&
+			(failure == nil || failure.ErrorType != x.kind || !strings.Contains(failure.Message, x.says)):
 			t.Errorf("%s: got %+v, %+v, want a %s with %q", x.name, p, failure, x.kind, x.says)
 		}
 	}
+	c.checkLog(`"error_type":"*invocation.ConfigError"`, `"cold_start":true`, `"trace_id":"`+lambdatest.TraceID+`"`)
+}
+
+// checkLog checks that every line is a JSON object, with a time that Lambda can read unless it holds metrics, and that
+// the log has these texts.
+func (c *cloud) checkLog(texts ...string) {
+	c.t.Helper()
+	for line := range strings.Lines(c.log.String()) {
+		var fields struct {
+			Timestamp time.Time      `json:"timestamp"`
+			Metrics   jsontext.Value `json:"_aws"`
+		}
+		if err := json.Unmarshal([]byte(line), &fields); err != nil || fields.Timestamp.IsZero() && fields.Metrics == nil {
+			c.t.Errorf("got log line %q, %v, want JSON with a timestamp", line, err)
+		}
+	}
+	for _, text := range texts {
+		if !strings.Contains(c.log.String(), text) {
+			c.t.Errorf("got no %s in the log", text)
+		}
+	}
+}
+
+func TestFunction_BatchOfSQS(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	c.put("exports/acme.jsonl", functest.Records(3)...)
+	foreign := strings.ReplaceAll(string(s3Event("exports/acme.jsonl")), `"`+bucketName+`"`, `"another"`)
+	var records []string
+	for id, body := range []string{"hello", string(s3Event("exports/acme.jsonl")), foreign} {
+		text, err := json.Marshal(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		records = append(records, fmt.Sprintf(`{"eventSource":"aws:sqs","messageId":"m%d","body":%s}`, id, text))
+	}
+	r := replyOf(t, c.function(time.Minute), []byte(`{"Records":[`+strings.Join(records, ",")+`]}`))
+	const want = `{"batchItemFailures":[{"itemIdentifier":"m0"},{"itemIdentifier":"m2"}]}`
+	if string(r.Response) != want || r.ErrorType != "" {
+		t.Errorf("got %s, %s %s, want %s", r.Response, r.ErrorType, r.Message, want)
+	}
+	if got := len(c.outcomes("exports/acme.jsonl")); got != 3 {
+		t.Errorf("got %d outcomes, want the valid message imported", got)
+	}
+	c.checkLog(`"message_ids":["m0","m2"]`, `"message_id":"m0"`, `"message_id":"m2"`)
 }
 
 func TestFunction_HTTPRequests(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t)
-	c.env["HTTP_AUTH"] = "platform"
+	c.env["HTTP_AUTH"], c.env["LOG_LEVEL"] = "platform", "debug"
 	c.put("exports/acme.jsonl", functest.Records(2)...)
 	f := c.function(30 * time.Second)
 	request := func(method, path, body, identity string) (status int, text string) {
@@ -339,51 +387,58 @@ func TestFunction_HTTPRequests(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := f.Invoke(t.Context(), []byte(`{"version":"2.0","rawPath":"`+path+`","rawQueryString":"","headers":{"content-type":"application/json"},`+
-			`"requestContext":{`+identity+`"http":{"method":"`+method+`","path":"`+path+`","sourceIp":"10.0.0.1"}},"body":`+string(b)+`,"isBase64Encoded":false}`))
-		if err != nil || r.Error != nil {
-			t.Fatalf("got %+v, %v", r.Error, err)
+		r := replyOf(t, f, []byte(`{"version":"2.0","rawPath":"`+path+`","rawQueryString":"",`+
+			`"headers":{"content-type":"application/json"},"requestContext":{`+identity+
+			`"http":{"method":"`+method+`","path":"`+path+`","sourceIp":"10.0.0.1"}},"body":`+string(b)+`,"isBase64Encoded":false}`))
+		if r.ErrorType != "" {
+			t.Fatalf("got %+v", r)
 		}
-		var answer struct {
-			StatusCode int    `json:"statusCode"`
-			Body       string `json:"body"`
-		}
+		var answer urlAnswer
 		if err := json.Unmarshal(r.Response, &answer); err != nil {
-			t.Fatalf("the answer is %q: %v", r.Response, err)
+			t.Fatalf("got response %q: %v", r.Response, err)
 		}
 		return answer.StatusCode, answer.Body
 	}
-	const checked = `"authorizer":{"iam":{"userArn":"arn:aws:iam::111122223333:user/x"}},`
+	const authenticated = `"authorizer":{"iam":{"userArn":"arn:aws:iam::111122223333:user/x"}},`
+	const group = `{"Type":"Public","Name":"x","GroupId":"x"}`
 	for _, x := range []struct {
 		method, path, body, identity string
 		status                       int
 		says                         string
 	}{
 		{"GET", "/healthz", "", "", 200, ""},
-		{"POST", "/groups", `{"Type":"Public","Name":"x","GroupId":"x"}`, "", 403, "AWS_IAM"},
-		{"POST", "/groups", `{"Type":"Public","Name":"x","GroupId":"x"}`, checked, 201, `"imported"`},
-		{"POST", "/groups", `{"Type":"Public","Name":"x","GroupId":"x"}`, checked, 200, `"exists"`},
-		{"POST", "/groups", `{"Type":"None","Name":"x"}`, checked, 422, "Type"},
-		{"GET", "/imports/exports/acme.jsonl", "", checked, 200, `"waiting"`},
+		{"POST", "/groups", group, "", 403, "AWS_IAM"},
+		{"POST", "/groups", group, authenticated, 201, `"imported"`},
+		{"POST", "/groups", group, authenticated, 200, `"exists"`},
+		{"POST", "/groups", `{"Type":"None","Name":"x"}`, authenticated, 422, "Type"},
+		{"GET", "/imports/exports/acme.jsonl", "", authenticated, 200, `"waiting"`},
 	} {
 		if status, text := request(x.method, x.path, x.body, x.identity); status != x.status || !strings.Contains(text, x.says) {
 			t.Errorf("%s %s: got %d %s, want %d with %s", x.method, x.path, status, text, x.status, x.says)
 		}
 	}
-	c.service.SetFaults(emulator.Faults{})
 	if got := c.service.Stats().Created; got != 1 {
 		t.Errorf("got %d groups, want one", got)
 	}
-	// Without any configuration it answers all the same, and says to nobody in particular what is missing.
+	for line := range strings.Lines(c.log.String()) {
+		isRefusal := strings.Contains(line, `"msg":"http request"`) && strings.Contains(line, `"status":422`)
+		if isRefusal && (!strings.Contains(line, `"detail":"`) || !strings.Contains(line, `"request_id":"`)) {
+			t.Errorf("got log line %s, want the detail and the ID of the request", line)
+		}
+	}
+	c.checkLog(`"msg":"http request"`, `"status":422`)
+	// Without a configuration the response does not say what is missing to a caller without credentials.
 	delete(c.env, "HTTP_AUTH")
 	f = c.function(30 * time.Second)
-	if status, text := request("GET", "/healthz", "", checked); status != 503 || strings.Contains(text, "HTTP_TOKEN") || !strings.Contains(c.log.String(), "HTTP_TOKEN") {
+	status, text := request("GET", "/healthz", "", authenticated)
+	if status != 503 || strings.Contains(text, "HTTP_TOKEN") || !strings.Contains(c.log.String(), "HTTP_TOKEN") {
 		t.Errorf("got %d %s, want a 503, and HTTP_TOKEN named in the log only", status, text)
 	}
 	c.env = map[string]string{"HTTP_AUTH": "platform"}
 	f = c.function(30 * time.Second)
-	for identity, told := range map[string]bool{"": false, checked: true} {
-		if status, text := request("GET", "/healthz", "", identity); status != 503 || strings.Contains(text, "TIM_SDKAPPID") != told {
+	for identity, told := range map[string]bool{"": false, authenticated: true} {
+		status, text := request("GET", "/healthz", "", identity)
+		if status != 503 || strings.Contains(text, "TIM_SDKAPPID") != told {
 			t.Errorf("got %d %s, want a 503, told what is missing: %v", status, text, told)
 		}
 	}

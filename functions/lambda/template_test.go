@@ -675,7 +675,6 @@ func TestTemplate_EveryVariableIsSet(t *testing.T) {
 		"HTTP_TOKEN":           "HTTP_TOKEN_PARAMETER leads to it",
 		"HTTP_TOKEN_PARAMETER": "of the HTTP function",
 		"HTTP_AUTH":            "of the HTTP function",
-		"ONE_AT_A_TIME":        "of those that import exports",
 		"MAPPING":              "of those that import exports",
 	}
 	tp := loadTemplate(t, nil)
@@ -725,27 +724,20 @@ func TestTemplate_RatesAddUpToTheServicesLimit(t *testing.T) {
 		tp := loadTemplate(t, map[string]any{"ReserveConcurrency": reserve})
 		tp.parameters["Rate"] = tp.at("Parameters", "Rate", "MaxValue")
 		tp = loadTemplate(t, map[string]any{"ReserveConcurrency": reserve, "Rate": tp.parameters["Rate"]})
-		var turns, sum float64 // of those that take turns the highest counts
+		var imports, http float64 // import and schedule function share one rate, all instances over HTTP another
 		for _, function := range tp.functions() {
-			env := tp.env(function)
-			rate, err := strconv.ParseFloat(env["TIM_RATE"], 64)
-			if err != nil {
-				t.Fatalf("%s: %v", function, err)
+			c := tp.config(function)
+			switch {
+			case !c.OneAtATime:
+				t.Errorf("%s does not share a rate", function)
+			case function == "HttpFunction":
+				http = c.Rate
+			default:
+				imports = max(imports, c.Rate)
 			}
-			if env["ONE_AT_A_TIME"] == "true" {
-				turns = max(turns, rate)
-				continue
-			}
-			instances := 5.0 // what the reservation limits it to
-			if n := tp.at("Resources", function, "Properties", "ReservedConcurrentExecutions"); n != nil {
-				instances = float64(n.(int))
-			} else if reserve == "true" {
-				t.Errorf("%s neither takes turns nor is limited", function)
-			}
-			sum += rate * instances
 		}
-		if sum+turns > 200 || turns < 100 {
-			t.Errorf("got %v for imports and %v for others, want at most 200 together and most of it for imports", turns, sum)
+		if imports+http > 200 || imports < 100 {
+			t.Errorf("got %v for imports and %v over HTTP, want at most 200 together and most of it for imports", imports, http)
 		}
 	}
 }
@@ -873,7 +865,7 @@ func TestTemplate_Settings(t *testing.T) {
 		{"import", []string{"Resources", "ImportFunction", "Properties"}, imports},
 		{"schedule", []string{"Resources", "ScheduleFunction", "Properties"}, imports},
 		{"HTTP", []string{"Resources", "HttpFunction", "Properties"}, map[string]string{
-			"TIM_RATE": "2", "HTTP_AUTH": "[TokenAuth, token, platform]",
+			"TIM_RATE": "10", "ONE_AT_A_TIME": "true", "HTTP_AUTH": "[TokenAuth, token, platform]",
 			"HTTP_TOKEN_PARAMETER": "[TokenAuth, !Ref HttpTokenParameter, ]",
 		}},
 	} {
@@ -894,7 +886,7 @@ func TestTemplate_Settings(t *testing.T) {
 
 		"ImportFunction Properties ReservedConcurrentExecutions":   "1",
 		"ScheduleFunction Properties ReservedConcurrentExecutions": "3",
-		"HttpFunction Properties ReservedConcurrentExecutions":     "5",
+		"HttpFunction Properties ReservedConcurrentExecutions":     "10",
 
 		"ImportFunction Properties Policies":   "[ImportPolicy]",
 		"ScheduleFunction Properties Policies": "[ImportPolicy]",

@@ -12,18 +12,16 @@ import (
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-lambda-go/lambdaurl"
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 
 	"groupimport/pkg/httpapi"
 )
 
-// serveURL answers the event of a function URL with h. The platform names the caller that it has authenticated
-// (AuthType AWS_IAM). The error is about an event that is no request.
+// serveURL serves a request of a function URL with h. The platform names the caller that it has authenticated (AuthType
+// AWS_IAM). The error says that the event is not a request.
 //
 // Responses are whole and not streamed (InvokeMode BUFFERED): the same function answers events of S3 and the schedule.
 func serveURL(ctx context.Context, h http.Handler, raw []byte) ([]byte, error) {
 	var e events.LambdaFunctionURLRequest
-	lax := json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	if err := json.Unmarshal(raw, &e, lax); err != nil {
 		return nil, errors.New("the event is not a request of a function URL") // err would quote it
 	}
@@ -31,7 +29,7 @@ func serveURL(ctx context.Context, h http.Handler, raw []byte) ([]byte, error) {
 		ctx = httpapi.Authenticated(ctx, principal(a.IAM.UserARN))
 	}
 	streamed, err := lambdaurl.Wrap(h)(ctx, &e)
-	if err != nil { // it would quote the path
+	if err != nil { // err would quote the path
 		refuse := httpapi.BadRequest("the event's method or path is not valid")
 		streamed, err = lambdaurl.Wrap(refuse)(ctx, &events.LambdaFunctionURLRequest{})
 	}

@@ -13,7 +13,7 @@ import (
 	"groupimport/pkg/httpapi"
 )
 
-// The members are those of the example at docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html.
+// The fields are those of the example at docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html.
 const urlEvent = `{"version":"2.0","routeKey":"$default","rawPath":%q,"rawQueryString":%q,"cookies":["a=b"],` +
 	`"headers":{"content-type":"application/json","x-two":"1, 2"},"requestContext":{"accountId":"anonymous","apiId":"urlid",` +
 	`"authorizer":%s,"domainName":"urlid.lambda-url.eu-west-1.on.aws","domainPrefix":"urlid","http":{"method":%q,"path":"/",` +
@@ -27,7 +27,7 @@ type urlAnswer struct {
 	Base64     bool              `json:"isBase64Encoded"`
 }
 
-// echo answers with what it was asked.
+// echo responds with the request.
 var echo = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	w.Header().Set("X-Query", r.URL.RawQuery)
@@ -74,7 +74,7 @@ func TestServeURL_RequestsAndResponses(t *testing.T) {
 	}
 }
 
-func TestServeURL_WhatIsNoRequest(t *testing.T) {
+func TestServeURL_InvalidRequests(t *testing.T) {
 	if _, err := serveURL(t.Context(), echo, []byte(`["a secret"]`)); err == nil || strings.Contains(err.Error(), "secret") {
 		t.Errorf("got %v, want an error that does not quote the event", err)
 	}
@@ -85,14 +85,14 @@ func TestServeURL_WhatIsNoRequest(t *testing.T) {
 			t.Errorf("got %+v, want a problem with status 400", got)
 		}
 	}
-	// The body is read by the handler, and fails there.
+	// The handler reads the body, and fails there.
 	got := answerOf(t, echo, fmt.Sprintf(urlEvent, "/", "", "null", "POST", "****", true))
 	if !strings.Contains(got.Body, "illegal base64") {
 		t.Errorf("got %+v, want a body that cannot be read", got)
 	}
 }
 
-func TestServeURL_CallersThatAWSHasAuthenticated(t *testing.T) {
+func TestServeURL_AuthenticatedCallers(t *testing.T) {
 	h := httpapi.Unavailable(httpapi.Config{Config: config.Config{HTTPPlatform: true}}, "for authenticated callers")
 	const iam = `{"iam":{"accessKey":"AKIA","accountId":"111122223333","callerId":"AIDA","userArn":"arn:aws:iam::111122223333:user/x"}}`
 	for authorizer, told := range map[string]bool{"null": false, "{}": false, iam: true} {
@@ -103,7 +103,7 @@ func TestServeURL_CallersThatAWSHasAuthenticated(t *testing.T) {
 	}
 }
 
-func TestServeURL_SessionsOfARoleAreOneCaller(t *testing.T) {
+func TestServeURL_SessionsOfARole(t *testing.T) {
 	for arn, want := range map[string]string{
 		"arn:aws:iam::111122223333:user/team/x":                   "arn:aws:iam::111122223333:user/team/x",
 		"arn:aws:sts::111122223333:assumed-role/app/i-0a":         "arn:aws:sts::111122223333:assumed-role/app",
@@ -117,7 +117,7 @@ func TestServeURL_SessionsOfARoleAreOneCaller(t *testing.T) {
 	}
 }
 
-// FuzzServeURL: every event gets a response that can be read, or an error that does not quote it.
+// FuzzServeURL: every event gets a valid response, or an error.
 func FuzzServeURL(f *testing.F) {
 	f.Add(fmt.Appendf(nil, urlEvent, "/groups", "a=1", "null", "POST", "e30=", true))
 	f.Add([]byte(`{}`))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"slices"
@@ -13,15 +14,16 @@ import (
 	"groupimport/pkg/scheduler"
 )
 
-// known names the shapes of events that this function knows.
-const known = `: this function knows COS triggers, requests of its function URL, and timers whose message is resume or retry`
+// known ends the errors about events: it lists the kinds of events that this function handles.
+const known = `: this function handles COS triggers, requests of its function URL, ` +
+	`and timers whose message is resume or retry`
 
-// eventError never quotes an event: those of COS carry a signed header.
+// eventError never quotes an event: events of COS contain a signed header.
 func eventError(format string, args ...any) error {
 	return &invocation.EventError{Text: fmt.Sprintf(format, args...) + known}
 }
 
-// A payload has the fields by which shapes are told apart and those that are needed of each.
+// A payload has the fields that tell the kinds of events apart, and the fields that are needed of each.
 type payload struct {
 	Records []jsontext.Value `json:"Records"` // each a record
 
@@ -47,15 +49,15 @@ type record struct {
 	} `json:"event"`
 }
 
-// lax reads what comes, which is not ours to be strict with.
+// lax are the options for JSON of the platform, which this program does not validate.
 var lax = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 
-// parse tells what an event asks for. Shapes: cloud.tencent.com/document/product/583/9707 (COS), 583/9708
-// (timer), 583/96099 (function URL) and 583/12513 (API Gateway), as of 2024 and 2025.
+// parse returns the task of an event. Formats: cloud.tencent.com/document/product/583/9707 (COS), 583/9708 (timer),
+// 583/96099 (function URL) and 583/12513 (API Gateway), as of 2024 and 2025.
 func parse(raw []byte) (invocation.Event, error) {
 	var p payload
 	if json.Unmarshal(raw, &p, lax) != nil {
-		return invocation.Event{}, eventError("the event cannot be read")
+		return invocation.Event{}, eventError("cannot read the event")
 	}
 	switch {
 	case p.Method != "":
@@ -63,48 +65,53 @@ func parse(raw []byte) (invocation.Event, error) {
 	case p.Type == "Timer":
 		return timer(p.Message)
 	case len(p.Records) == 0:
-		return invocation.Event{}, eventError("the event has no shape that is known")
+		return invocation.Event{}, eventError("unknown kind of event")
 	}
 	return objects(p.Records)
 }
 
-// objects tells which objects the records of a COS trigger name. A record that cannot be read does not keep the
-// others from being imported; an event of such records alone is an error.
+// objects returns the task of the records of a COS trigger. It skips a record that it cannot read. If it can read no
+// record, it returns an error.
 func objects(records []jsontext.Value) (invocation.Event, error) {
 	var ev invocation.Event
-	for _, raw := range records {
-		object, wrong := created(raw)
+	first := "" // problem
+	for n, raw := range records {
+		object, problem := created(raw)
 		switch {
-		case wrong != "":
-			ev.Skipped = append(ev.Skipped, wrong)
+		case problem != "":
+			first = cmp.Or(first, problem)
+			reason := fmt.Sprintf("record %d of the event: %s", n+1, problem)
+			ev.Skipped = append(ev.Skipped, invocation.Skipped{Reason: reason})
 		case object.Bucket != "":
 			ev.Objects = append(ev.Objects, object)
 		}
 	}
 	if len(ev.Skipped) == len(records) {
-		return invocation.Event{}, eventError("%s", ev.Skipped[0])
+		return invocation.Event{}, eventError("%s", first)
 	}
 	return ev, nil
 }
 
-// created returns the object that a record tells of, none if it was not created, or what is wrong with the record.
-func created(raw jsontext.Value) (object invocation.Object, wrong string) {
+// created returns the object that a record names, the zero Object if the record is not about a new object, or the
+// problem of the record.
+func created(raw jsontext.Value) (object invocation.Object, problem string) {
 	var r record
 	switch err := json.Unmarshal(raw, &r, lax); {
 	case err != nil, r.COS == nil:
-		return object, "a record of the event is none of COS"
+		return object, "not a record of COS"
 	case !strings.HasPrefix(r.Event.Name, "cos:ObjectCreated:"):
 		return object, ""
 	}
 	appID := strings.Trim(string(r.COS.Bucket.AppID), `"`)
 	short := strings.TrimSuffix(r.COS.Bucket.Name, "-"+appID)
-	if short == "" || appID == "" || appID == "null" || r.COS.Object.Key == "" {
-		return object, "a record of the event does not name its bucket and key"
+	all := keys(r.COS.Object.Key, appID, short)
+	if short == "" || appID == "" || appID == "null" || all[0] == "" {
+		return object, "the record has no bucket or key"
 	}
-	return invocation.Object{Bucket: short + "-" + appID, Keys: keys(r.COS.Object.Key, appID, short)}, ""
+	return invocation.Object{Bucket: short + "-" + appID, Keys: all}, ""
 }
 
-// timer tells what a timer asks for by its message, which is a word, or as on other platforms JSON.
+// timer returns the task of a timer. Its message is a word, or JSON as on other platforms.
 func timer(message jsontext.Value) (invocation.Event, error) {
 	var text string
 	var object struct {
@@ -122,11 +129,11 @@ func timer(message jsontext.Value) (invocation.Event, error) {
 	case "retry":
 		return invocation.Event{Action: &scheduler.Action{Retry: true}}, nil
 	}
-	return invocation.Event{}, eventError("unknown message of a timer, %q", text)
+	return invocation.Event{}, eventError("unknown message %q of a timer", text)
 }
 
-// keys returns the keys that the key of an event may mean. It begins with the APPID and the bucket, once.
-// Whether it is escaped is documented nowhere: vendor's examples take it as it is, others unescape it.
+// keys returns the possible keys of an object, most likely first. The key in an event begins with the APPID and the
+// bucket, once. Whether it is escaped is not documented: examples of the vendor use it as it is, others unescape it.
 func keys(key, appID, bucket string) []string {
 	for _, name := range []string{bucket, bucket + "-" + appID} {
 		if rest, ok := strings.CutPrefix(key, "/"+appID+"/"+name+"/"); ok {

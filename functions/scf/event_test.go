@@ -2,7 +2,9 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,14 +24,15 @@ func cosEvent(key string) []byte {
 
 const headerSecret = "the-header-that-nobody-may-see"
 
-func TestEventsAreToldApartByTheirShape(t *testing.T) {
+func TestParse_KindsOfEvents(t *testing.T) {
 	resume, retry := scheduler.Action{Resume: true, Retry: true}, scheduler.Action{Retry: true}
 	object := func(keys ...string) invocation.Event {
 		return invocation.Event{Objects: []invocation.Object{{Bucket: "groups-1250000000", Keys: keys}}}
 	}
-	skipping := func(ev invocation.Event, n int) invocation.Event {
-		for range n {
-			ev.Skipped = append(ev.Skipped, "a record of the event is none of COS")
+	skipping := func(ev invocation.Event, records ...int) invocation.Event {
+		for _, n := range records {
+			reason := fmt.Sprintf("record %d of the event: not a record of COS", n)
+			ev.Skipped = append(ev.Skipped, invocation.Skipped{Reason: reason})
 		}
 		return ev
 	}
@@ -58,17 +61,17 @@ func TestEventsAreToldApartByTheirShape(t *testing.T) {
 		{"a timer with JSON", `{"Type":"Timer","TriggerName":"retry","Time":"2019-02-21T11:49:00Z","Message":"{\"action\":\"retry\"}"}`, invocation.Event{Action: &retry}, ""},
 		{"a timer with another message", `{"Type":"Timer","Message":"user define msg body"}`, invocation.Event{}, `"user define msg body"`},
 		{"a timer without one", `{"Type":"Timer"}`, invocation.Event{}, "unknown message"},
-		{"a record that is not of COS", `{"Records":[{"CMQ":{}}]}`, invocation.Event{}, "none of COS"},
-		{"a record without a bucket", `{"Records":[{"cos":{"cosObject":{"key":"x"}},"event":{"eventName":"cos:ObjectCreated:Put"}}]}`, invocation.Event{}, "does not name its bucket"},
-		{"a record without a key", `{"Records":[` + record("groups", `"1250000000"`, "", "cos:ObjectCreated:Put") + `]}`, invocation.Event{}, "bucket and key"},
+		{"a record that is not of COS", `{"Records":[{"CMQ":{}}]}`, invocation.Event{}, "not a record of COS"},
+		{"a record without a bucket", `{"Records":[{"cos":{"cosObject":{"key":"x"}},"event":{"eventName":"cos:ObjectCreated:Put"}}]}`, invocation.Event{}, "no bucket or key"},
+		{"a record without a key", `{"Records":[` + record("groups", `"1250000000"`, "", "cos:ObjectCreated:Put") + `]}`, invocation.Event{}, "no bucket or key"},
 		{
-			"strange records among good ones", `{"Records":[5,{"CMQ":{}},{"cos":7},` + record("groups", `"1250000000"`, "/1250000000/groups/a.jsonl", "cos:ObjectCreated:Put") + `]}`,
-			skipping(object("a.jsonl"), 3), "",
+			"invalid records among valid ones", `{"Records":[5,{"CMQ":{}},{"cos":7},` + record("groups", `"1250000000"`, "/1250000000/groups/a.jsonl", "cos:ObjectCreated:Put") + `]}`,
+			skipping(object("a.jsonl"), 1, 2, 3), "",
 		},
-		{"strange records alone", `{"Records":[5,{"cos":"x"}]}`, invocation.Event{}, "none of COS"},
-		{"nothing", `{}`, invocation.Event{}, "no shape that is known"},
-		{"null", `null`, invocation.Event{}, "no shape that is known"},
-		{"not JSON", `x`, invocation.Event{}, "cannot be read"},
+		{"invalid records alone", `{"Records":[5,{"cos":"x"}]}`, invocation.Event{}, "not a record of COS"},
+		{"nothing", `{}`, invocation.Event{}, "unknown kind of event"},
+		{"null", `null`, invocation.Event{}, "unknown kind of event"},
+		{"not JSON", `x`, invocation.Event{}, "cannot read"},
 	} {
 		got, err := parse([]byte(c.raw))
 		if c.wrong == "" {
@@ -83,7 +86,7 @@ func TestEventsAreToldApartByTheirShape(t *testing.T) {
 	}
 }
 
-func TestRequestsAreTold(t *testing.T) {
+func TestParse_Requests(t *testing.T) {
 	for _, raw := range []string{
 		`{"body":"","headers":{"x-scf-remote-addr":"10.0.0.1"},"httpMethod":"GET","path":"/healthz","queryString":{}}`,
 		`{"requestContext":{"serviceId":"service-f94sy04v","path":"/test/{path}","httpMethod":"POST"},"headers":{},"body":"{}","httpMethod":"POST","path":"/groups","queryString":{},"isBase64Encoded":false}`,
@@ -94,17 +97,29 @@ func TestRequestsAreTold(t *testing.T) {
 	}
 }
 
+// FuzzParse: every event has a task or an EventError, every object has a bucket and a key, and no error quotes an event.
 func FuzzParse(f *testing.F) {
 	f.Add(cosEvent("/1250000000/groups/a%20b.jsonl"))
-	f.Add([]byte(`{"Type":"Timer","Message":"\"resume\""}`))
+	for _, seed := range []string{
+		`{"Records":[5,{"cos":{"cosObject":{"key":"/1/b/x"},"cosBucket":{"name":"b","appid":1}},"event":{"eventName":"cos:ObjectCreated:Post"}}]}`,
+		`{"Records":[{"cos":{"cosObject":{"key":"/"},"cosBucket":{"name":"b","appid":"1"}},"event":{"eventName":"cos:ObjectCreated:Put"}}]}`,
+		`{"Type":"Timer","Message":"\"resume\""}`,
+		`{"Type":"Timer","Message":"{\"action\":\"retry\"}"}`,
+		`{"httpMethod":"GET","path":"/","headers":{}}`,
+	} {
+		f.Add([]byte(seed))
+	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		ev, err := parse(raw)
 		if _, ok := errors.AsType[*invocation.EventError](err); err != nil && !ok {
 			t.Errorf("got %v, want an EventError or none", err)
 		}
+		if err != nil && strings.Contains(err.Error(), headerSecret) && !strings.Contains(err.Error(), "of a timer") {
+			t.Errorf("got %v, want no quote of the event", err)
+		}
 		for _, o := range ev.Objects {
-			if len(o.Keys) == 0 || o.Bucket == "" {
-				t.Errorf("got an object without a key or a bucket: %+v", ev)
+			if o.Bucket == "" || len(o.Keys) == 0 || slices.Contains(o.Keys, "") {
+				t.Errorf("got an object without a bucket or a key: %+v", ev)
 			}
 		}
 	})

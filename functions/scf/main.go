@@ -1,8 +1,8 @@
-// Command scf is the program as a function of Tencent Cloud SCF: it turns the events of the platform into
-// what package importer does, and the outcome into an answer or an error. One binary serves the COS
-// trigger, the timer and the function URL; which of them an event is, its shape tells.
+// Command scf is the program as a function of Tencent Cloud SCF: it turns events of the platform into calls of package
+// scheduler, and the results into responses or errors. One binary handles COS triggers, the timers and the function
+// URL; it tells events apart by their format.
 //
-// Build it as main, static and for linux/amd64, for the runtime Go1: scripts/build does.
+// Build it as main, static and for linux/amd64, for the runtime Go1, as scripts/build does.
 package main
 
 import (
@@ -21,37 +21,39 @@ import (
 )
 
 func main() {
-	// Without it the library would listen somewhere and wait in silence.
+	// Without the variable the library would listen on a random port and wait without a message.
 	if os.Getenv("_LAMBDA_SERVER_PORT") == "" {
-		fmt.Fprintln(os.Stderr, "scf: this is a function of Tencent Cloud SCF, and _LAMBDA_SERVER_PORT is missing; "+
-			"go run ./scripts/scf runs it on this machine, go run ./functions/local works on a folder")
+		fmt.Fprintln(os.Stderr, "scf: _LAMBDA_SERVER_PORT is missing: this program is a function of Tencent Cloud SCF; "+
+			"go run ./scripts/scf DIR runs it locally, and groupimport works on a folder")
 		os.Exit(2)
 	}
 	frugal.Limit()
-	log := invocation.NewLog(os.Stdout)
+	log := invocation.NewLog(os.Stdout, "time")
 	stdlog.Redirect(log)
 	cloudfunction.StartHandler(&handler{invocation.Handler{
-		Getenv: os.Getenv,
-		Log:    log,
-		Parse:  parse,
-		Serve:  serveURL,
-		Open:   func(bucket string) (blob.Bucket, error) { return open(os.Getenv, bucket, log) },
+		Getenv:       os.Getenv,
+		Log:          log,
+		Parse:        parse,
+		Serve:        serveURL,
+		HidesCallers: true,
+		Open:         func(bucket string) (blob.Bucket, error) { return open(os.Getenv, bucket, log) },
 	}})
 }
 
-// A handler takes events from the platform, which gives one instance one at a time.
+// A handler receives events from the platform, which sends an instance one at a time.
 type handler struct{ invocation.Handler }
 
-// Invoke does what one event asks for. The platform logs its error, and retries.
+// Invoke handles one event. The platform logs the error, and retries.
 func (h *handler) Invoke(ctx context.Context, raw []byte) ([]byte, error) {
-	id := ""
+	var id invocation.ID
 	if fc, ok := functioncontext.FromContext(ctx); ok {
-		id = fc.RequestID
-		// Whether the platform always sends the deadline is documented nowhere. Without it the library takes
-		// 1970 for it, and ctx is done.
+		id.Request = fc.RequestID
+		// Whether the platform always sends the deadline is not documented. Without one the library assumes 1970, and
+		// ctx has ended.
 		if deadline, _ := ctx.Deadline(); deadline.Unix() <= 0 && fc.TimeLimitInMs > 0 {
 			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), time.Duration(fc.TimeLimitInMs)*time.Millisecond)
+			limit := time.Duration(fc.TimeLimitInMs) * time.Millisecond
+			ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), limit)
 			defer cancel()
 		}
 	}

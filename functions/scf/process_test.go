@@ -223,7 +223,7 @@ func TestFunction_InvalidRecordsInAnEvent(t *testing.T) {
 	f := c.function(time.Minute, nil)
 	good := strings.TrimSuffix(strings.TrimPrefix(string(cosEvent(acme)), `{"Records":[`), `]}`)
 	p, failure := invoke(t, f, []byte(`{"Records":[{"CMQ":{}},`+good+`,7]}`))
-	if failure != nil || len(p.Done) != 3 || p.Done[0].State != results.Finished || p.Done[1].What != "skip" || !strings.Contains(p.Done[2].Reason, "none of COS") {
+	if failure != nil || len(p.Done) != 3 || p.Done[0].State != results.Finished || p.Done[1].What != "skip" || !strings.Contains(p.Done[2].Reason, "not a record of COS") {
 		t.Errorf("got %+v, %+v, want the good one finished, and the others skipped with a reason", p, failure)
 	}
 	// The same with an object in another bucket.

@@ -343,10 +343,10 @@ func TestServerless_EveryVariableIsSet(t *testing.T) {
 	}
 	http := d.environment("http")
 	for variable, want := range map[string]string{
-		"HTTP_AUTH": "token", "ONE_AT_A_TIME": "false", "TIM_RATE": "2", "COS_REGION": "ap-guangzhou",
+		"HTTP_AUTH": "token", "ONE_AT_A_TIME": "true", "TIM_RATE": "10", "COS_REGION": "ap-guangzhou",
 	} {
 		if http[variable] != want {
-			t.Errorf("%s: got %q, want %q: a token, since the URL is public, and a share of the rate for each instance",
+			t.Errorf("%s: got %q, want %q: a token, since the URL is public, and a rate that the instances share",
 				variable, http[variable], want)
 		}
 	}
@@ -408,21 +408,23 @@ func TestServerless_EveryVariableIsSet(t *testing.T) {
 
 func TestServerless_RatesAddUpToTheServicesLimit(t *testing.T) {
 	d := load(t, parameters(t))
-	var turns, sum float64 // of those that take turns the highest counts
+	var imports, http float64 // import and schedule function share one rate, all instances over HTTP another
 	for name := range d.Inputs.Functions {
 		env := d.environment(name)
 		rate, err := strconv.ParseFloat(env["TIM_RATE"], 64)
-		if err != nil {
+		switch {
+		case err != nil:
 			t.Fatalf("%s: %v", name, err)
+		case env["ONE_AT_A_TIME"] != "true":
+			t.Errorf("%s does not share a rate", name)
+		case name == "http":
+			http = rate
+		default:
+			imports = max(imports, rate)
 		}
-		if env["ONE_AT_A_TIME"] == "true" {
-			turns = max(turns, rate)
-			continue
-		}
-		sum += 5 * rate // instances, as README.md says to reserve
 	}
-	if sum+turns > 200 || turns < 100 {
-		t.Errorf("got %v for imports and %v for others, want at most 200 together and most of it for imports", turns, sum)
+	if imports+http > 200 || imports < 100 {
+		t.Errorf("got %v for imports and %v over HTTP, want at most 200 together and most of it for imports", imports, http)
 	}
 }
 

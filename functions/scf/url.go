@@ -18,7 +18,7 @@ import (
 )
 
 // A urlRequest is the event of a function URL (cloud.tencent.com/document/product/583/96099, 2025-08-12). Whether the
-// platform encodes bodies is not documented; if it says so, it is believed.
+// platform encodes bodies is not documented; isBase64Encoded decides.
 type urlRequest struct {
 	Method  string                    `json:"httpMethod"`
 	Path    string                    `json:"path"`
@@ -28,7 +28,7 @@ type urlRequest struct {
 	Base64  jsontext.Value            `json:"isBase64Encoded"`
 }
 
-// A urlResponse is what a function URL takes.
+// A urlResponse is the response of a function to its URL.
 type urlResponse struct {
 	StatusCode int               `json:"statusCode"`
 	Headers    map[string]string `json:"headers"`
@@ -36,16 +36,13 @@ type urlResponse struct {
 	Base64     bool              `json:"isBase64Encoded"`
 }
 
-// serveURL answers the event of a function URL with h. Events do not tell whether the platform has authenticated the
-// caller (AuthType CAM), so that the setting HTTP_AUTH=platform alone says so. The error is about an event that is no
-// request.
+// serveURL serves a request of a function URL with h. Requests do not show whether the platform has authenticated the
+// caller (authType CAM). The error says that the event is not a request.
 func serveURL(ctx context.Context, h http.Handler, raw []byte) ([]byte, error) {
 	var e urlRequest
-	lax := json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	if err := json.Unmarshal(raw, &e, lax); err != nil {
 		return nil, errors.New("the event is not a request of a function URL") // err would quote it
 	}
-	ctx = httpapi.Authenticated(ctx, "") // events do not name the caller either
 	r, err := e.request(ctx)
 	if err != nil {
 		h, r = httpapi.BadRequest(err.Error()), httptest.NewRequestWithContext(ctx, http.MethodPost, "/", nil)
@@ -65,14 +62,14 @@ func serveURL(ctx context.Context, h http.Handler, raw []byte) ([]byte, error) {
 // request returns the request of the event.
 func (e *urlRequest) request(ctx context.Context) (*http.Request, error) {
 	if e.Method == "" {
-		return nil, errors.New("the event names no method")
+		return nil, errors.New("the event has no method")
 	}
 	query := url.Values{}
 	for name, v := range e.Query {
 		query.Set(name, text(v))
 	}
 	u := &url.URL{Path: e.Path, RawQuery: query.Encode()}
-	// Whether paths come escaped is documented nowhere.
+	// Whether paths are escaped is not documented.
 	if plain, err := url.PathUnescape(e.Path); err == nil {
 		u.Path, u.RawPath = plain, e.Path
 	}
@@ -80,12 +77,12 @@ func (e *urlRequest) request(ctx context.Context) (*http.Request, error) {
 	if text(e.Base64) == "true" {
 		var err error
 		if body, err = base64.StdEncoding.DecodeString(string(body)); err != nil {
-			return nil, errors.New("the event's body is not the base64 that it says it is")
+			return nil, errors.New("the body of the event is not valid base64")
 		}
 	}
 	r, err := http.NewRequestWithContext(ctx, e.Method, "/", bytes.NewReader(body))
 	if err != nil {
-		return nil, errors.New("the event names a method that is none") // err would quote it
+		return nil, errors.New("the method of the event is not valid") // err would quote it
 	}
 	r.URL = u
 	for name, v := range e.Headers {
@@ -95,7 +92,7 @@ func (e *urlRequest) request(ctx context.Context) (*http.Request, error) {
 	return r, nil
 }
 
-// text returns the text of a JSON string, or another value as it is written.
+// text returns the text of a JSON string, or the JSON of another value.
 func text(v jsontext.Value) string {
 	switch v.Kind() {
 	case '"':

@@ -13,7 +13,7 @@ import (
 	"groupimport/pkg/httpapi"
 )
 
-// echo answers with what it was asked.
+// echo responds with the request.
 var echo = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	w.Header().Add("X-Two", "1")
@@ -35,7 +35,7 @@ func answerOf(t *testing.T, h http.Handler, event string) urlResponse {
 	return a
 }
 
-// The members are those at cloud.tencent.com/document/product/583/96099 (2025-08-12).
+// The fields are those at cloud.tencent.com/document/product/583/96099 (2025-08-12).
 func TestServeURL_RequestsAndResponses(t *testing.T) {
 	for _, test := range []struct{ name, event, want string }{
 		{
@@ -62,7 +62,7 @@ func TestServeURL_RequestsAndResponses(t *testing.T) {
 	}
 }
 
-func TestServeURL_WhatIsNoRequest(t *testing.T) {
+func TestServeURL_InvalidRequests(t *testing.T) {
 	if _, err := serveURL(t.Context(), echo, []byte(`["a secret"]`)); err == nil || strings.Contains(err.Error(), "secret") {
 		t.Errorf("got %v, want an error that does not quote the event", err)
 	}
@@ -77,14 +77,15 @@ func TestServeURL_WhatIsNoRequest(t *testing.T) {
 	}
 }
 
-func TestServeURL_CallersCountAsAuthenticated(t *testing.T) {
+func TestServeURL_CallersAreNotAuthenticated(t *testing.T) {
 	h := httpapi.Unavailable(httpapi.Config{Config: config.Config{HTTPPlatform: true}}, "for authenticated callers")
-	if got := answerOf(t, h, `{"httpMethod":"GET","path":"/imports"}`); !strings.Contains(got.Body, "for authenticated callers") {
-		t.Errorf("got %s, want the caller told", got.Body)
+	request := `{"httpMethod":"GET","path":"/imports","headers":{"authorization":"TC3-HMAC-SHA256 Credential=x"}}`
+	if got := answerOf(t, h, request); strings.Contains(got.Body, "for authenticated callers") {
+		t.Errorf("got %s, want the caller not told", got.Body)
 	}
 }
 
-// FuzzServeURL: every event gets a response that can be read, or an error.
+// FuzzServeURL: every event gets a valid response, or an error.
 func FuzzServeURL(f *testing.F) {
 	f.Add([]byte(`{"httpMethod":"POST","path":"/groups","queryString":{"a":1,"b":[]},"headers":{"Accept":"x"},"body":"e30=","isBase64Encoded":true}`))
 	f.Add([]byte(`{}`))

@@ -46,6 +46,7 @@ type Config struct {
 	HTTPToken          string // never logged
 	HTTPTokenParameter string // where the token is kept if it is not in the environment; whoever reads it sets HTTPToken
 	HTTPPlatform       bool   // the platform authenticates callers over HTTP, and they send no token
+	HTTPUnverified     bool   // of HTTPPlatform: also if requests do not show that
 	LogLevel           slog.Level
 }
 
@@ -183,7 +184,9 @@ var fields = []Field{
 		},
 	},
 	{
-		Name: "ONE_AT_A_TIME", Default: "false", Help: "Runs of all processes with this bucket and prefix take turns, so that they share one rate.",
+		Name: "ONE_AT_A_TIME", Default: "false",
+		Help: "Runs of all processes with this bucket and prefix take turns, so that they share one rate. " +
+			"The instances of an HTTP function share theirs.",
 		parse: flag(func(c *Config) *bool { return &c.OneAtATime }),
 	},
 	{
@@ -203,10 +206,18 @@ var fields = []Field{
 		parse: text(func(c *Config) *string { return &c.HTTPTokenParameter }),
 	},
 	{
-		Name: "HTTP_AUTH", Default: "token", Help: "token, or platform: the platform authenticates callers, and there is no token.",
+		Name: "HTTP_AUTH", Default: "token",
+		Help: "token, or platform: the platform authenticates callers, and there is no token. " +
+			"platform-unverified: also if its requests do not show that, as those of SCF.",
 		parse: func(c *Config, v string) error {
-			if c.HTTPPlatform = v == "platform"; v != "token" && v != "platform" {
-				return fmt.Errorf("is %q, it must be token or platform", v)
+			switch v {
+			case "token":
+			case "platform-unverified":
+				c.HTTPPlatform, c.HTTPUnverified = true, true
+			case "platform":
+				c.HTTPPlatform = true
+			default:
+				return fmt.Errorf("is %q, it must be token, platform or platform-unverified", v)
 			}
 			return nil
 		},

@@ -68,6 +68,7 @@ type Config struct {
 	Bucket  blob.Bucket                 // of the exports
 	Folder  string                      // local folder of Bucket, for the commands in pages; empty for an object store
 	Clients func() (*tim.Client, error) // returns clients that share one rate limiter, see [config.Config.Clients]
+	Share   *Share                      // that Clients applies; nil if the process has the rate alone
 	Log     *slog.Logger                // nil discards
 
 	// OnDenied is called for each request with wrong credentials. It must be safe for concurrent use. It may be nil.
@@ -112,7 +113,7 @@ func New(c Config) (http.Handler, error) {
 	}
 	i := &importer.Importer{Config: c.Config, Bucket: c.Bucket, Log: c.Log}
 	a := &api{
-		config: c.Config, bucket: c.Bucket, folder: c.Folder, dialer: &dialer{dial: c.Clients, client: client},
+		config: c.Config, bucket: c.Bucket, folder: c.Folder, dialer: &dialer{dial: c.Clients, share: c.Share, client: client},
 		scheduler: &scheduler.Scheduler{Importer: i},
 		token:     sha256.Sum256([]byte(c.Config.HTTPToken)), platform: c.Config.HTTPPlatform, log: c.Log,
 		onDenied: c.OnDenied, denied: occasional{interval: deniedInterval}, cleanup: occasional{interval: cleanupInterval},

@@ -169,6 +169,9 @@ func (a *api) single(ctx context.Context, rec *group.Record, keyed bool) (resp r
 	working, cancel := context.WithDeadline(ctx, deadline.Add(-min(keepTime, time.Until(deadline)/2)))
 	defer cancel()
 	o, err := a.dialer.importGroup(working, rec)
+	if errors.Is(err, errNoShare) {
+		a.log.WarnContext(ctx, "no share of the rate", "err", err)
+	}
 	if err != nil {
 		return undone(err, rec), false
 	}
@@ -233,6 +236,10 @@ func undone(err error, rec *group.Record) response {
 		p.Code = e.Code
 		p.Outcome = outcome.Unknown
 		p.Detail += "; the group has a GroupId, so it is safe to send the request again"
+		return p.response().later(time.Second)
+	}
+	if errors.Is(err, errNoShare) {
+		p.Status, p.Detail = http.StatusServiceUnavailable, errNoShare.Error()+"; the group was not sent"
 		return p.response().later(time.Second)
 	}
 	p.Status, p.Detail = http.StatusInternalServerError, "internal error"

@@ -61,7 +61,8 @@ func isConflict(o *outcome.Outcome) bool {
 
 // A dialer holds the client that requests share. It replaces the client some time after a fatal error.
 type dialer struct {
-	dial func() (*tim.Client, error)
+	dial  func() (*tim.Client, error)
+	share *Share // may be nil
 
 	mu     sync.Mutex
 	client *tim.Client
@@ -70,7 +71,7 @@ type dialer struct {
 }
 
 // importGroup imports one record until ctx's deadline, or for up to singleTime. N and Line of the outcome are zero.
-// Without an outcome the error is a [*rateError], a [*haltError] or a [*lostError]. If the response for a record
+// Without an outcome the error is a [*rateError], a [*haltError] or a [*lostError], or wraps errNoShare. If the response for a record
 // without a GroupId is lost, the outcome is Unknown.
 //
 // Calls may be concurrent and share the rate. Nothing else may use the client. After a fatal error, a new client
@@ -88,6 +89,11 @@ func (d *dialer) importGroup(ctx context.Context, rec *group.Record) (outcome.Ou
 	left := min(singleReserve, time.Until(until)/2)
 	working, stop := context.WithDeadlineCause(ctx, until.Add(-left), importer.ErrTimeUp)
 	defer stop()
+	if err := d.share.reserve(working); errors.Is(err, errNoLane) {
+		return outcome.Outcome{}, &rateError{Reason: err.Error(), After: d.share.after()}
+	} else if err != nil {
+		return outcome.Outcome{}, err
+	}
 	client.SetDrainTimeout(singleReserve)
 	call := client.Try(working, rec)
 	end := time.NewTimer(time.Until(until))
@@ -119,7 +125,7 @@ func (d *dialer) outcome(client *tim.Client, rec *group.Record, r tim.Result) (o
 	case r.Lost:
 		return outcome.Outcome{}, &lostError{r.Code, r.Message}
 	case r.RateLimited:
-		return outcome.Outcome{}, &rateError{r.Code, r.Message, client.Ahead()}
+		return outcome.Outcome{}, &rateError{r.Code, r.Message, max(client.Ahead(), d.share.after())}
 	case client.Fatal() != nil:
 		_, err := d.usable()
 		if halt, ok := errors.AsType[*haltError](err); ok {

@@ -330,14 +330,20 @@ func (c *Client) acquire(ctx context.Context) (*permit, error) {
 	}
 }
 
-// acquireSlot waits for an in-flight slot, and then for a permit of the pacer.
+// acquireSlot waits for an in-flight slot, and then for a permit of the pacer and of the Config.
 func (c *Client) acquireSlot(ctx context.Context) (*pacer.Permit, error) {
 	if err := c.limit.acquire(ctx, c.done); err != nil {
 		return nil, err
 	}
 	p, err := c.cfg.Pacer.Acquire(ctx, c.done)
+	if err == nil && c.cfg.Permit != nil {
+		if err = c.cfg.Permit(ctx); err != nil {
+			p.Sent()
+		}
+	}
 	if err != nil {
 		c.limit.release(0)
+		return nil, err
 	}
-	return p, err
+	return p, nil
 }

@@ -58,15 +58,20 @@ const (
 
 // Config has the settings of a Client.
 type Config struct {
-	SDKAppID    int
-	Admin       string       // identifier: an app administrator
-	SecretKey   string       `json:"-"` // never logged
-	Endpoint    string       // base URL without a slash at its end, see [Endpoint]
-	Backup      string       // used if no connection to Endpoint succeeds, see [Backup]; empty for none
-	Insecure    bool         // allows http to a host that is not this machine, see [CheckEndpoint]
-	Pacer       *pacer.Pacer // every attempt acquires a permit of it
-	Rate        float64      // of the pacer, attempts a second
-	MaxAttempts int          // a call, and one more if nobody got a response meanwhile; zero means 5
+	SDKAppID  int
+	Admin     string       // identifier: an app administrator
+	SecretKey string       `json:"-"` // never logged
+	Endpoint  string       // base URL without a slash at its end, see [Endpoint]
+	Backup    string       // used if no connection to Endpoint succeeds, see [Backup]; empty for none
+	Insecure  bool         // allows http to a host that is not this machine, see [CheckEndpoint]
+	Pacer     *pacer.Pacer // every attempt acquires a permit of it
+	Rate      float64      // of the pacer, attempts a second
+
+	// Permit waits until an attempt may start, after the permit of the Pacer, if several processes share a rate. The call
+	// ends with its error. Nil means that no other process counts.
+	Permit func(context.Context) error
+
+	MaxAttempts int // a call, and one more if nobody got a response meanwhile; zero means 5
 
 	// MaxInFlight limits the attempts in flight. Zero means what the rate needs while the service responds within 3 s,
 	// at most 900. A benchmark without a rate sets it: a server nearby responds as soon as processors let it, so that

@@ -1,10 +1,10 @@
-// Command lambda runs functions/lambda on this machine as AWS does: versitygw is the S3 server over a
-// folder, package lambdatest the platform, and an emulated IM service takes the groups.
+// Command lambda runs functions/lambda locally as AWS does: versitygw is the S3 server over a folder, package
+// lambdatest is the platform, and an emulated IM service creates the groups.
 //
 //	go run ./scripts/lambda [-timeout 1m] DIR
 //
-// What is put into the bucket through the server is imported; files that are copied into DIR are no objects
-// to it. Ctrl-C ends everything.
+// Put exports into the bucket through the server: files that are copied into DIR have no events. Ctrl-C ends
+// everything.
 package main
 
 import (
@@ -54,7 +54,7 @@ func main() {
 }
 
 func run(ctx context.Context, dir string, timeout time.Duration) error {
-	dir, err := filepath.Abs(dir) // versitygw changes its own
+	dir, err := filepath.Abs(dir) // versitygw changes its working directory
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,8 @@ func run(ctx context.Context, dir string, timeout time.Duration) error {
 	}
 	program := filepath.Join(os.TempDir(), fmt.Sprintf("bootstrap-%d", os.Getpid()))
 	defer os.Remove(program)
-	build := exec.CommandContext(ctx, "go", "build", "-tags", "lambda.norpc,nethttpomithttp2", "-o", program, "./functions/lambda") //nolint:gosec // our own
+	args := []string{"build", "-tags", "lambda.norpc,nethttpomithttp2", "-o", program, "./functions/lambda"}
+	build := exec.CommandContext(ctx, "go", args...) //nolint:gosec // constant arguments but for a temporary file
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w\n%s", err, out)
 	}
@@ -86,15 +87,16 @@ func run(ctx context.Context, dir string, timeout time.Duration) error {
 		return err
 	}
 	env := []string{
-		"AWS_REGION=us-east-1", "AWS_ACCESS_KEY_ID=" + accessKey, "AWS_SECRET_ACCESS_KEY=" + storeSecret, "AWS_ENDPOINT_URL=" + store,
+		"AWS_REGION=us-east-1", "AWS_ACCESS_KEY_ID=" + accessKey, "AWS_SECRET_ACCESS_KEY=" + storeSecret,
+		"AWS_ENDPOINT_URL=" + store,
 	}
 	fmt.Printf("the bucket is s3://%s at %s, in %s\n", bucket, store, filepath.Join(dir, bucket))
 	fmt.Printf("put an export there:  %s aws s3 cp acme.jsonl s3://%s/%s\n", strings.Join(env, " "), bucket, prefix)
-	fmt.Printf("groups that are in:   curl %s/emulator/groups\n", service)
+	fmt.Printf("imported groups:      curl %s/emulator/groups\n", service)
 
 	config := lambdatest.Config{Binary: program, Timeout: timeout, Log: os.Stderr, Env: append([]string{
-		"EXPORT_BUCKET=" + bucket, "EXPORT_PREFIX=" + prefix, "ONE_AT_A_TIME=true", "TIM_SDKAPPID=1400000000", "TIM_SECRET_KEY=local-key",
-		"TIM_ENDPOINT=" + service,
+		"EXPORT_BUCKET=" + bucket, "EXPORT_PREFIX=" + prefix, "ONE_AT_A_TIME=true", "TIM_SDKAPPID=1400000000",
+		"TIM_SECRET_KEY=local-key", "TIM_ENDPOINT=" + service,
 	}, env...)}
 	imports, schedule := lambdatest.New(config), lambdatest.New(config)
 	defer imports.Close()
@@ -124,7 +126,7 @@ func run(ctx context.Context, dir string, timeout time.Duration) error {
 	}
 }
 
-// triggers leaves out the events that the filter of the trigger would.
+// triggers reports whether the filter of the trigger passes an event.
 func triggers(event []byte) bool {
 	var e struct {
 		Records []struct {
@@ -135,7 +137,11 @@ func triggers(event []byte) bool {
 			} `json:"s3"`
 		}
 	}
-	return json.Unmarshal(event, &e) == nil && len(e.Records) == 1 && export.IsExport(e.Records[0].S3.Object.Key) && !results.IsOutput(e.Records[0].S3.Object.Key)
+	if json.Unmarshal(event, &e) != nil || len(e.Records) != 1 {
+		return false
+	}
+	key := e.Records[0].S3.Object.Key
+	return export.IsExport(key) && !results.IsOutput(key)
 }
 
 func invoke(ctx context.Context, what string, f *lambdatest.Runtime, payload []byte) {
@@ -162,7 +168,7 @@ func serve(ctx context.Context, h http.Handler) (string, error) {
 	return "http://" + listener.Addr().String(), nil
 }
 
-// storeServer starts versitygw and returns its base URL once it answers.
+// storeServer starts versitygw and returns its base URL once it responds.
 func storeServer(ctx context.Context, dir, hook string) (string, error) {
 	path, err := exec.LookPath("versitygw")
 	if err != nil {
@@ -174,7 +180,8 @@ func storeServer(ctx context.Context, dir, hook string) (string, error) {
 	}
 	addr := listener.Addr().String()
 	listener.Close()
-	cmd := exec.CommandContext(ctx, path, "--port", addr, "--quiet", "--health", "/health", "--event-webhook-url", hook, "posix", dir) //nolint:gosec // found by name
+	args := []string{"--port", addr, "--quiet", "--health", "/health", "--event-webhook-url", hook, "posix", dir}
+	cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // versitygw and the folder that the user named
 	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY_ID="+accessKey, "ROOT_SECRET_ACCESS_KEY="+storeSecret)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
@@ -192,5 +199,5 @@ func storeServer(ctx context.Context, dir, hook string) (string, error) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	return "", errors.New("versitygw does not answer")
+	return "", errors.New("versitygw does not respond")
 }

@@ -1,5 +1,5 @@
-// Command scf runs functions/scf on this machine as Tencent Cloud does: package costest speaks COS's protocol
-// over a folder, package scftest is the platform, and an emulated IM service takes the groups.
+// Command scf runs functions/scf locally as Tencent Cloud does: package costest serves a folder by the protocol of COS,
+// package scftest is the platform, and an emulated IM service creates the groups.
 //
 //	go run ./scripts/scf [-timeout 1m] DIR
 //
@@ -60,7 +60,9 @@ func run(ctx context.Context, dir string, timeout time.Duration) error {
 	}
 	program := filepath.Join(os.TempDir(), fmt.Sprintf("main-%d", os.Getpid()))
 	defer os.Remove(program)
-	if out, err := exec.CommandContext(ctx, "go", "build", "-tags", "nethttpomithttp2", "-o", program, "./functions/scf").CombinedOutput(); err != nil { //nolint:gosec // our own
+	args := []string{"build", "-tags", "nethttpomithttp2", "-o", program, "./functions/scf"}
+	build := exec.CommandContext(ctx, "go", args...) //nolint:gosec // constant arguments but for a temporary file
+	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w\n%s", err, out)
 	}
 	key := costest.Key{ID: "AKID-local", Secret: "local-secret", Token: "local-token"}
@@ -75,21 +77,23 @@ func run(ctx context.Context, dir string, timeout time.Duration) error {
 		return err
 	}
 	fmt.Printf("drop an export into %s\n", filepath.Join(dir, prefix))
-	fmt.Printf("groups that are in: curl %s/emulator/groups\n", service)
+	fmt.Printf("imported groups: curl %s/emulator/groups\n", service)
 
 	config := scftest.Config{Binary: program, Timeout: timeout, Log: os.Stderr, Environment: func() map[string]string {
 		return map[string]string{
 			"EXPORT_BUCKET": bucket + "-" + appID, "EXPORT_PREFIX": prefix, "ONE_AT_A_TIME": "true", "COS_ENDPOINT": store,
 			"TIM_SDKAPPID": "1400000000", "TIM_SECRET_KEY": "local-key", "TIM_ENDPOINT": service,
-			"TENCENTCLOUD_SECRETID": key.ID, "TENCENTCLOUD_SECRETKEY": key.Secret, "TENCENTCLOUD_SESSIONTOKEN": key.Token, "TENCENTCLOUD_REGION": "ap-guangzhou",
+			"TENCENTCLOUD_SECRETID": key.ID, "TENCENTCLOUD_SECRETKEY": key.Secret,
+			"TENCENTCLOUD_SESSIONTOKEN": key.Token, "TENCENTCLOUD_REGION": "ap-guangzhou",
 		}
 	}}
 	imports, schedule := scftest.New(config), scftest.New(config)
 	defer imports.Close()
 	defer schedule.Close()
 	go watch(ctx, objects, func(key string) {
-		invoke(ctx, "event", imports, fmt.Sprintf(`{"Records":[{"cos":{"cosObject":{"key":%q},"cosBucket":{"name":%q,"appid":%q}},"event":{"eventName":"cos:ObjectCreated:Put"}}]}`,
-			"/"+appID+"/"+bucket+"/"+key, bucket, appID))
+		const event = `{"Records":[{"cos":{"cosObject":{"key":%q},"cosBucket":{"name":%q,"appid":%q}},` +
+			`"event":{"eventName":"cos:ObjectCreated:Put"}}]}`
+		invoke(ctx, "event", imports, fmt.Sprintf(event, "/"+appID+"/"+bucket+"/"+key, bucket, appID))
 	})
 	resume, retry := time.NewTicker(time.Minute), time.NewTicker(5*time.Minute)
 	for {
@@ -104,12 +108,14 @@ func run(ctx context.Context, dir string, timeout time.Duration) error {
 	}
 }
 
-// watch calls created for each export that comes or changes, as COS has an event for it.
+// watch calls created for each new or changed export, as COS sends an event.
 func watch(ctx context.Context, objects *dirblob.Bucket, created func(key string)) {
 	told := map[string]time.Time{}
 	for ctx.Err() == nil {
 		for info, err := range objects.List(ctx, prefix, "") {
-			if err != nil || !export.IsExport(info.Key) || results.IsOutput(info.Key) || told[info.Key].Equal(info.Modified) || time.Since(info.Modified) < 2*time.Second {
+			isExport := err == nil && export.IsExport(info.Key) && !results.IsOutput(info.Key)
+			isComplete := time.Since(info.Modified) >= 2*time.Second
+			if !isExport || !isComplete || told[info.Key].Equal(info.Modified) {
 				continue
 			}
 			told[info.Key] = info.Modified

@@ -3,12 +3,16 @@
 package invocation
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -17,6 +21,7 @@ import (
 	"groupimport/pkg/config"
 	"groupimport/pkg/httpapi"
 	"groupimport/pkg/importer"
+	"groupimport/pkg/results"
 	"groupimport/pkg/scheduler"
 )
 
@@ -26,14 +31,31 @@ type Event struct {
 	Action  *scheduler.Action
 	Request []byte // event of an HTTP request, in the platform's format
 
-	// Skipped has the reason for each record of the event that names no object. The other records are imported.
-	Skipped []string
+	// Skipped has the records of the event that name no object. The other records are imported.
+	Skipped []Skipped
+
+	// IsBatch says that messages of a queue name the objects: the response names the messages that failed, see
+	// [Handler.Batch].
+	IsBatch bool
 }
 
 // An Object is an object that was created in a bucket.
 type Object struct {
-	Bucket string
-	Keys   []string // possible keys, most likely first
+	Bucket  string
+	Keys    []string // possible keys, most likely first
+	Message string   // ID of the message that names the object, in a batch
+}
+
+// A Skipped is a record that names no object.
+type Skipped struct {
+	Reason  string
+	Message string // ID of the message that holds the record, in a batch
+}
+
+// An ID identifies an invocation in the log.
+type ID struct {
+	Request string
+	Trace   string // "" if the platform has none
 }
 
 // An EventError says that the event has an unknown format.
@@ -64,6 +86,14 @@ type Handler struct {
 	// no store of secrets.
 	Secret func(ctx context.Context, name string) (string, error)
 
+	// Batch returns the response to a batch of messages of which these failed, perhaps none. It is nil if no event of the
+	// platform is a batch.
+	Batch func(failed []string) any
+
+	// HidesCallers says that the requests of the platform do not show whether it has authenticated the caller. Then
+	// HTTP_AUTH=platform is refused, and with platform-unverified every caller counts as authenticated.
+	HidesCallers bool
+
 	// Serve serves an HTTP request with the handler; see package httpapi.
 	Serve func(ctx context.Context, handler http.Handler, request []byte) ([]byte, error)
 
@@ -81,16 +111,19 @@ type Handler struct {
 	apiMu sync.Mutex // held while api is created, so that concurrent first requests share one rate limiter
 	api   http.Handler
 	apiOf config.Config // what api was created with
+
+	warm atomic.Bool // the process has begun an invocation
 }
 
 // Do handles an event in the invocation with this ID, until ctx's deadline. It returns a [scheduler.Result] as JSON,
-// or the response to an HTTP request. The platform counts, retries and alarms on the error: a [*ConfigError], an
-// [*EventError], an error of Secret, or an error of [scheduler.Result.Err].
+// the response to an HTTP request, or that to a batch. The platform counts, retries and alarms on the error: a
+// [*ConfigError], an [*EventError], an error of Secret, or an error of [scheduler.Result.Err].
 //
 // An HTTP request always gets a response, a 503 if the configuration is invalid or the key cannot be read. The error
-// is only logged, because some platforms show the error of a function to any caller.
-func (h *Handler) Do(ctx context.Context, id string, raw []byte) ([]byte, error) {
-	ctx = withRequest(ctx, id)
+// is only logged, because some platforms show the error of a function to any caller. A batch has an error only if all
+// of its messages failed.
+func (h *Handler) Do(ctx context.Context, id ID, raw []byte) ([]byte, error) {
+	ctx = withInvocation(ctx, id, !h.warm.Swap(true))
 	response, err := h.do(ctx, id, raw)
 	if err != nil {
 		h.logFailure(ctx, err)
@@ -102,7 +135,7 @@ func (h *Handler) logFailure(ctx context.Context, err error) {
 	h.Log.ErrorContext(ctx, "invocation fails", "error_type", fmt.Sprintf("%T", err), "err", err)
 }
 
-func (h *Handler) do(ctx context.Context, id string, raw []byte) ([]byte, error) {
+func (h *Handler) do(ctx context.Context, id ID, raw []byte) ([]byte, error) {
 	ev, err := h.Parse(raw)
 	if err != nil {
 		return nil, err
@@ -124,7 +157,7 @@ func (h *Handler) do(ctx context.Context, id string, raw []byte) ([]byte, error)
 	if config, err = h.withKey(ctx, config); err != nil {
 		return nil, err
 	}
-	s, err := h.scheduler(config, id)
+	s, err := h.scheduler(config, id.Request)
 	if err != nil {
 		return nil, err
 	}
@@ -144,8 +177,51 @@ func (h *Handler) do(ctx context.Context, id string, raw []byte) ([]byte, error)
 	}
 	h.Log.InfoContext(ctx, "invocation ends",
 		"imports", pass.Imports, "done", pass.Done, "left", pass.Left, "reason", pass.Reason)
-	return response, pass.Err()
+	failure := pass.Err()
+	if !ev.IsBatch {
+		return response, failure
+	}
+	failed, all := ev.failed(config.Bucket, &pass)
+	if slices.Contains(failed, "") {
+		failure = cmp.Or[error](failure, &EventError{"a record that failed has no message ID"})
+		all = true
+	}
+	if all && failure != nil {
+		return nil, failure
+	}
+	if failed != nil {
+		h.Log.ErrorContext(ctx, "messages fail", "message_ids", failed, "err", failure)
+	}
+	return json.Marshal(h.Batch(failed))
 }
+
+// failed returns the messages of a batch that failed, in the order of their IDs, and whether all did. A message failed
+// if it holds a record that names no object, or an object in another bucket, or if an import of it failed.
+func (ev *Event) failed(bucket string, pass *scheduler.Result) (failed []string, all bool) {
+	failures := map[string]bool{} // of imports, by key
+	for _, d := range pass.Done {
+		failures[d.Key] = failures[d.Key] || d.Error != "" || d.State == results.Stopped
+	}
+	messages := map[string]bool{} // whether each failed
+	for _, skipped := range ev.Skipped {
+		messages[skipped.Message] = true
+	}
+	for _, o := range ev.Objects {
+		isFailure := o.Bucket != bucket || slices.ContainsFunc(o.Keys, func(key string) bool { return failures[key] })
+		messages[o.Message] = messages[o.Message] || isFailure
+	}
+	for _, id := range slices.Sorted(maps.Keys(messages)) {
+		if messages[id] {
+			failed = append(failed, id)
+		}
+	}
+	return failed, len(failed) == len(messages)
+}
+
+var errUnverified = &ConfigError{errors.New("HTTP_AUTH is platform, but the requests of this platform do not show " +
+	"whether it has authenticated the caller: set HTTP_AUTH=token and HTTP_TOKEN. If the function URL authenticates all " +
+	"callers (authType CAM), set HTTP_AUTH=platform-unverified instead: with authType NONE anybody could then create " +
+	"groups")}
 
 var errNoBucket = &ConfigError{errors.New("EXPORT_BUCKET is missing: the bucket that holds the exports")}
 
@@ -199,26 +275,45 @@ func (h *Handler) schedule(ctx context.Context, s *scheduler.Scheduler, a schedu
 	return pass, err
 }
 
-// objects imports the objects of an event. It skips objects in another bucket. If all objects are in another bucket,
-// the configuration is wrong.
+// objects imports the objects of an event. It skips objects in another bucket, and records that name no object. If
+// all objects are in another bucket, the configuration is wrong.
 func (h *Handler) objects(ctx context.Context, s *scheduler.Scheduler, ev *Event) (scheduler.Result, error) {
 	var names [][]string
 	var skipped []scheduler.JobResult
+	skip := func(key, reason, message string) {
+		skipped = append(skipped, scheduler.JobResult{Key: key, What: scheduler.Skip, Reason: reason})
+		attrs := []any{"reason", reason}
+		if key != "" {
+			attrs = append(attrs, "key", key)
+		}
+		if message != "" {
+			attrs = append(attrs, "message_id", message)
+		}
+		h.Log.WarnContext(ctx, "record skipped", attrs...)
+	}
 	for _, o := range ev.Objects {
 		if o.Bucket == s.Importer.BucketName {
 			names = append(names, o.Keys)
 			continue
 		}
-		reason := fmt.Sprintf("the event is of bucket %q, but EXPORT_BUCKET is %q", o.Bucket, s.Importer.BucketName)
-		skipped = append(skipped, scheduler.JobResult{Key: o.Keys[0], What: scheduler.Skip, Reason: reason})
+		skip(o.Keys[0], fmt.Sprintf("the event is of bucket %q, but EXPORT_BUCKET is %q", o.Bucket, s.Importer.BucketName),
+			o.Message)
 	}
 	if names == nil && skipped != nil {
 		return scheduler.Result{}, &ConfigError{errors.New(skipped[0].Reason)}
 	}
-	for _, reason := range ev.Skipped {
-		skipped = append(skipped, scheduler.JobResult{What: scheduler.Skip, Reason: reason})
+	for _, record := range ev.Skipped {
+		skip("", record.Reason, record.Message)
 	}
 	pass := s.HandleEvent(ctx, names...)
+	for _, d := range pass.Done {
+		switch {
+		case d.Error != "":
+			h.Log.ErrorContext(ctx, "import fails", "key", d.Key, "err", d.Error)
+		case d.What == scheduler.Skip:
+			h.Log.WarnContext(ctx, "object skipped", "key", d.Key, "reason", d.Reason)
+		}
+	}
 	pass.Done = append(pass.Done, skipped...)
 	return pass, nil
 }
@@ -233,8 +328,15 @@ func (h *Handler) serve(ctx context.Context, request []byte) ([]byte, error) {
 	}
 	var api http.Handler
 	config, err := h.configure(ctx, getenv, nil)
-	if err == nil {
+	switch {
+	case err != nil:
+	case h.HidesCallers && config.HTTPPlatform && !config.HTTPUnverified:
+		err = errUnverified
+	default:
 		api, err = h.handler(ctx, config)
+	}
+	if h.HidesCallers && config.HTTPUnverified {
+		ctx = httpapi.Authenticated(ctx, "") // its requests do not name the caller either
 	}
 	if err != nil {
 		h.logFailure(ctx, err)
@@ -286,7 +388,10 @@ func (h *Handler) handler(ctx context.Context, config config.Config) (http.Handl
 	if err != nil {
 		return nil, &ConfigError{err}
 	}
-	c := httpapi.Config{Config: config, Bucket: b, Clients: config.Clients(h.Log, nil), Log: h.Log}
+	share := httpapi.NewShare(config, b)
+	c := httpapi.Config{
+		Config: config, Bucket: b, Clients: config.Clients(h.Log, share.Apply), Share: share, Log: h.Log,
+	}
 	if h.OnDenied != nil {
 		c.OnDenied = func() { h.OnDenied(config.Bucket) }
 	}

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -61,7 +62,7 @@ func newPlatform(t *testing.T) *platform {
 			defer p.mu.Unlock()
 			return p.env[name]
 		},
-		Log:   invocation.NewLog(&p.log),
+		Log:   invocation.NewLog(&p.log, "time"),
 		Parse: func([]byte) (invocation.Event, error) { return p.event, nil },
 		Open:  func(string) (blob.Bucket, error) { return p.store, nil },
 		Serve: func(ctx context.Context, h http.Handler, request []byte) ([]byte, error) {
@@ -77,7 +78,7 @@ func newPlatform(t *testing.T) *platform {
 func (p *platform) do() ([]byte, error) {
 	ctx, cancel := context.WithTimeout(p.t.Context(), time.Minute)
 	defer cancel()
-	return p.Do(ctx, "request-1", nil)
+	return p.Do(ctx, invocation.ID{Request: "request-1"}, nil)
 }
 
 // pass does what the event asks for, which is not a request.
@@ -166,7 +167,7 @@ func TestHandler_ConcurrentFirstRequests(t *testing.T) {
 	}
 }
 
-func TestHandler_ConfigErrorIsTriedAgain(t *testing.T) {
+func TestHandler_ConfigErrorThenFixed(t *testing.T) {
 	p := newPlatform(t)
 	opened := errors.New("no region")
 	open := p.Open
@@ -176,11 +177,20 @@ func TestHandler_ConfigErrorIsTriedAgain(t *testing.T) {
 		open     error
 		mentions string
 	}{
-		{"nothing is set", map[string]string{"TIM_SDKAPPID": "", "TIM_SECRET_KEY": "", "EXPORT_BUCKET": ""}, nil, "TIM_SDKAPPID"},
+		{
+			"no settings",
+			map[string]string{"TIM_SDKAPPID": "", "TIM_SECRET_KEY": "", "EXPORT_BUCKET": ""},
+			nil,
+			"TIM_SDKAPPID",
+		},
 		{"no bucket", map[string]string{"EXPORT_BUCKET": ""}, nil, "EXPORT_BUCKET"},
 		{"a bucket that cannot be opened", nil, opened, "no region"},
 		{"a wrong mapping", map[string]string{"MAPPING": "telegram"}, nil, "MAPPING"},
-		{"a key that the platform keeps nowhere", map[string]string{"TIM_SECRET_KEY": "", "TIM_SECRET_KEY_PARAMETER": "/k"}, nil, "TIM_SECRET_KEY"},
+		{
+			"a platform without a store of secrets",
+			map[string]string{"TIM_SECRET_KEY": "", "TIM_SECRET_KEY_PARAMETER": "/k"},
+			nil, "TIM_SECRET_KEY",
+		},
 	} {
 		good := maps.Clone(p.env)
 		maps.Copy(p.env, c.set)
@@ -198,7 +208,7 @@ func TestHandler_ConfigErrorIsTriedAgain(t *testing.T) {
 	}
 }
 
-func TestHandler_SecretIsReadByEachInvocation(t *testing.T) {
+func TestHandler_SecretOfEachInvocation(t *testing.T) {
 	p := newPlatform(t)
 	p.env["TIM_SECRET_KEY"], p.env["TIM_SECRET_KEY_PARAMETER"] = "", "/k"
 	secret, failure := "first", error(nil)
@@ -232,7 +242,7 @@ func TestHandler_SecretIsReadByEachInvocation(t *testing.T) {
 	}
 }
 
-func TestHandler_TokenIsReadFromTheStoreOfSecrets(t *testing.T) {
+func TestHandler_TokenOfEachInvocation(t *testing.T) {
 	p := newPlatform(t)
 	p.env["HTTP_TOKEN"], p.env["HTTP_TOKEN_PARAMETER"] = "", "/t"
 	stored, failure := token, error(nil)
@@ -266,7 +276,7 @@ func TestHandler_TokenIsReadFromTheStoreOfSecrets(t *testing.T) {
 	}
 }
 
-func TestHandler_RequestsWithABrokenConfiguration(t *testing.T) {
+func TestHandler_RequestsWithInvalidConfiguration(t *testing.T) {
 	for _, c := range []struct {
 		name          string
 		set           map[string]string
@@ -314,7 +324,7 @@ func TestHandler_RequestsNeedNoMapping(t *testing.T) {
 	}
 }
 
-func TestHandler_OnPassIsCalledByEachPass(t *testing.T) {
+func TestHandler_OnPass(t *testing.T) {
 	p := newPlatform(t)
 	var passes []scheduler.Action
 	p.OnPass = func(_ string, a scheduler.Action, _ scheduler.Result) { passes = append(passes, a) }
@@ -329,7 +339,7 @@ func TestHandler_OnPassIsCalledByEachPass(t *testing.T) {
 	}
 }
 
-func TestHandler_EventThatIsNoRequest(t *testing.T) {
+func TestHandler_EventThatIsNotARequest(t *testing.T) {
 	p := newPlatform(t)
 	p.event = invocation.Event{Request: []byte("x")}
 	_, err := p.do()
@@ -338,7 +348,7 @@ func TestHandler_EventThatIsNoRequest(t *testing.T) {
 	}
 }
 
-func TestHandler_StrangeObjectsDoNotRefuseTheGoodOnes(t *testing.T) {
+func TestHandler_InvalidObjectsBesideValidOnes(t *testing.T) {
 	p := newPlatform(t)
 	if err := p.store.Put(t.Context(), "exports/a.jsonl", strings.NewReader(`{"Type":"Public","Name":"x"}`)); err != nil {
 		t.Fatal(err)
@@ -352,7 +362,8 @@ func TestHandler_StrangeObjectsDoNotRefuseTheGoodOnes(t *testing.T) {
 		objects = append(objects, invocation.Object{Bucket: bucketName, Keys: []string{name}})
 	}
 	objects = append(objects, invocation.Object{Bucket: bucketName, Keys: []string{"exports/a.jsonl"}})
-	pass, err := p.pass(invocation.Event{Objects: objects, Skipped: []string{"record 3 of the event: unknown"}})
+	skipped := []invocation.Skipped{{Reason: "record 3 of the event: unknown"}}
+	pass, err := p.pass(invocation.Event{Objects: objects, Skipped: skipped})
 	if err != nil {
 		t.Fatalf("got %v, want no error", err)
 	}
@@ -373,7 +384,12 @@ func TestHandler_StrangeObjectsDoNotRefuseTheGoodOnes(t *testing.T) {
 		t.Errorf("got %+v, want what lies in another bucket skipped", d)
 	}
 	if d := seen[""]; d.What != "skip" || d.Reason != "record 3 of the event: unknown" {
-		t.Errorf("got %+v, want the strange record skipped", d)
+		t.Errorf("got %+v, want the unreadable record skipped", d)
+	}
+	logged := strings.Count(p.log.String(), `"msg":"record skipped"`)
+	logged += strings.Count(p.log.String(), `"msg":"object skipped"`)
+	if want := len(strange) + 2; logged != want {
+		t.Errorf("got %d log lines about skipped records, want %d:\n%s", logged, want, p.log.String())
 	}
 	pass, err = p.pass(invocation.Event{Objects: objects[:1]})
 	if _, ok := errors.AsType[*invocation.ConfigError](err); !ok {
@@ -381,7 +397,7 @@ func TestHandler_StrangeObjectsDoNotRefuseTheGoodOnes(t *testing.T) {
 	}
 }
 
-func TestHandler_NothingToDo(t *testing.T) {
+func TestHandler_NoTask(t *testing.T) {
 	p := newPlatform(t)
 	if pass, err := p.pass(invocation.Event{}); err != nil || pass.Imports != 0 || len(pass.Done) != 0 {
 		t.Errorf("got %+v, %v", pass, err)
@@ -389,17 +405,92 @@ func TestHandler_NothingToDo(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	p.event = resume
-	if _, err := p.Do(ctx, "request-2", nil); !strings.Contains(fmt.Sprint(err), "time is up") {
+	if _, err := p.Do(ctx, invocation.ID{Request: "request-2"}, nil); !strings.Contains(fmt.Sprint(err), "time is up") {
 		t.Errorf("got %v, want that the time is up", err)
 	}
 }
 
-func TestDo_ClearTextEndpoint(t *testing.T) {
+func TestHandler_ClearTextEndpoint(t *testing.T) {
 	t.Parallel()
 	p := newPlatform(t)
 	p.env["TIM_ENDPOINT"] = "http://192.0.2.1"
 	_, err := p.pass(invocation.Event{Action: &scheduler.Action{}})
 	if _, ok := errors.AsType[*invocation.ConfigError](err); !ok || !strings.Contains(err.Error(), "clear text") {
 		t.Errorf("got %v, want a *ConfigError about clear text", err)
+	}
+}
+
+func TestHandler_Batch(t *testing.T) {
+	object := func(message, bucket, key string) invocation.Object {
+		return invocation.Object{Bucket: bucket, Keys: []string{key}, Message: message}
+	}
+	good, next := object("good", bucketName, "exports/a.jsonl"), object("next", bucketName, "exports/b.jsonl")
+	foreign := object("foreign", "another", "exports/a.jsonl")
+	unreadable := []invocation.Skipped{{Reason: "record 2 of the event: unreadable", Message: "unreadable"}}
+	down, gone := object("down", bucketName, "exports/down.jsonl"), object("gone", bucketName, "exports/gone.jsonl")
+	for _, c := range []struct {
+		name    string
+		objects []invocation.Object
+		skipped []invocation.Skipped
+		want    string // response
+		fails   bool
+	}{
+		{"all messages succeed", []invocation.Object{good, next}, nil, `[]`, false},
+		{"a message that cannot be read", []invocation.Object{good}, unreadable, `["unreadable"]`, false},
+		{"an object in another bucket", []invocation.Object{foreign, good}, nil, `["foreign"]`, false},
+		{"an import that fails", []invocation.Object{good, down, next}, nil, `["down"]`, false},
+		{"an object that was removed", []invocation.Object{gone}, nil, `[]`, false},
+		{"every message fails", []invocation.Object{down}, unreadable, ``, true},
+		{"a message without an ID", []invocation.Object{good}, []invocation.Skipped{{Reason: "unreadable"}}, ``, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := newPlatform(t)
+			p.Batch = func(failed []string) any { return append([]string{}, failed...) }
+			for _, key := range []string{"exports/a.jsonl", "exports/b.jsonl", "exports/down.jsonl"} {
+				if err := p.store.Put(t.Context(), key, strings.NewReader(`{"Type":"Public","Name":"x"}`)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			p.store.Fail = func(op blobtest.Op) blobtest.Fault {
+				if op.Key == "exports/down.jsonl" {
+					return blobtest.Fault{Err: errors.New("the store is down")}
+				}
+				return blobtest.Fault{}
+			}
+			p.event = invocation.Event{Objects: c.objects, Skipped: c.skipped, IsBatch: true}
+			response, err := p.do()
+			if string(response) != c.want || (err != nil) != c.fails {
+				t.Errorf("got %s, %v, want %s, error: %v", response, err, c.want, c.fails)
+			}
+			hasGood := slices.ContainsFunc(c.objects, func(o invocation.Object) bool { return o.Message == "good" })
+			if hasGood && p.service.Stats().Created == 0 {
+				t.Error("got no group, want the good message imported")
+			}
+			if c.want != "" && c.want != "[]" && !strings.Contains(p.log.String(), `"message_ids":`+c.want) {
+				t.Errorf("got a log without the messages that failed:\n%s", p.log.String())
+			}
+		})
+	}
+}
+
+func TestHandler_PlatformThatHidesCallers(t *testing.T) {
+	for _, c := range []struct {
+		auth   string
+		status int
+		says   string // log
+	}{
+		{"platform", 503, "HTTP_AUTH=platform-unverified"},
+		{"platform-unverified", 404, ""},
+	} {
+		p := newPlatform(t)
+		p.HidesCallers = true
+		p.env["HTTP_TOKEN"], p.env["HTTP_AUTH"] = "", c.auth
+		status, body := p.get(request("/imports/exports/none.jsonl", "", false))
+		if status != c.status || !strings.Contains(p.log.String(), c.says) {
+			t.Errorf("%s: got %d %s, want %d, and %q in the log:\n%s", c.auth, status, body, c.status, c.says, p.log.String())
+		}
+		if strings.Contains(body, "HTTP_AUTH") {
+			t.Errorf("%s: got %s, want the reason in the log only", c.auth, body)
+		}
 	}
 }

@@ -20,19 +20,31 @@ const maxLine = 8000
 // level is the LOG_LEVEL of the latest invocation: some platforms send the environment with each event.
 var level slog.LevelVar
 
-// NewLog returns the logger of a function. It writes lines of JSON with the request ID of the invocation, from
-// LOG_LEVEL on. A line has at most 8,000 bytes: the logger truncates long values and lists them in the field cut.
-func NewLog(w io.Writer) *slog.Logger { return slog.New(&handler{out: &output{w: w}}) }
-
-type requestKey struct{}
-
-// withRequest returns a context that adds the request ID to log lines.
-func withRequest(ctx context.Context, id string) context.Context {
-	return context.WithValue(ctx, requestKey{}, id)
+// NewLog returns the logger of a function. It writes lines of JSON with the time in the field timeKey, from LOG_LEVEL
+// on. The lines of an invocation have request_id, trace_id if the platform has one, and cold_start if the process was
+// started for the invocation. A line has at most 8,000 bytes: the logger truncates long values and lists them in the
+// field cut.
+func NewLog(w io.Writer, timeKey string) *slog.Logger {
+	return slog.New(&handler{out: &output{w: w, timeKey: timeKey}})
 }
 
-// A handler adds the request ID and truncates long values. The ID is in the context, because some loggers, such as a
-// bucket's, outlive an invocation.
+type invocationKey struct{}
+
+// withInvocation returns a context that adds the ID of an invocation to log lines, and whether it is the first of its
+// process.
+func withInvocation(ctx context.Context, id ID, isFirst bool) context.Context {
+	attrs := []slog.Attr{slog.String("request_id", id.Request)}
+	if id.Trace != "" {
+		attrs = append(attrs, slog.String("trace_id", id.Trace))
+	}
+	if isFirst {
+		attrs = append(attrs, slog.Bool("cold_start", true))
+	}
+	return context.WithValue(ctx, invocationKey{}, attrs)
+}
+
+// A handler adds the ID of the invocation and truncates long values. The ID is in the context, because some loggers,
+// such as a bucket's, outlive an invocation.
 type handler struct {
 	out   *output
 	outer []slog.Attr // of the logger
@@ -64,13 +76,13 @@ func (h *handler) Handle(ctx context.Context, r slog.Record) error {
 			attrs = []slog.Attr{slog.GroupAttrs(at.group, attrs...)}
 		}
 	}
-	if id, ok := ctx.Value(requestKey{}).(string); ok {
-		attrs = append(attrs, slog.String("request_id", id))
+	if id, ok := ctx.Value(invocationKey{}).([]slog.Attr); ok {
+		attrs = append(attrs, id...)
 	}
-	line, err := encode(ctx, r, attrs)
+	line, err := h.out.encode(ctx, r, attrs)
 	for limit := maxLine / 2; err == nil && len(line) > maxLine && limit > 0; limit /= 2 {
 		var cut []string
-		line, err = encode(ctx, r, append(clip(attrs, limit, &cut), slog.Any("cut", cut)))
+		line, err = h.out.encode(ctx, r, append(clip(attrs, limit, &cut), slog.Any("cut", cut)))
 	}
 	if err != nil {
 		return err
@@ -83,16 +95,24 @@ func (h *handler) Handle(ctx context.Context, r slog.Record) error {
 
 // An output serializes the lines of all loggers.
 type output struct {
+	timeKey string
+
 	mu sync.Mutex
 	w  io.Writer
 }
 
 // encode returns the log line of a record with these attributes.
-func encode(ctx context.Context, r slog.Record, attrs []slog.Attr) ([]byte, error) {
+func (o *output) encode(ctx context.Context, r slog.Record, attrs []slog.Attr) ([]byte, error) {
 	var line bytes.Buffer
+	rename := func(groups []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey && len(groups) == 0 {
+			a.Key = o.timeKey
+		}
+		return a
+	}
 	with := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
 	with.AddAttrs(attrs...)
-	err := slog.NewJSONHandler(&line, nil).Handle(ctx, with)
+	err := slog.NewJSONHandler(&line, &slog.HandlerOptions{ReplaceAttr: rename}).Handle(ctx, with)
 	return line.Bytes(), err
 }
 

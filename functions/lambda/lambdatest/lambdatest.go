@@ -1,10 +1,9 @@
-// Package lambdatest runs the program of a Lambda function on this machine, as the platform does: it
-// serves the Runtime API on the loopback, starts the process, hands it one event after another, kills it
-// at its deadline and starts another one for the next event.
+// Package lambdatest runs the program of a Lambda function locally, as the platform does: it serves the Runtime API on
+// the loopback, starts the process, gives it one event after another, kills it at its deadline and starts another one
+// for the next event.
 //
-// The protocol: docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html. Not like the platform are the
-// speed of the processor and the memory, of which there is as much as this machine has; [Runtime.Usage]
-// tells what was used.
+// The protocol: docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html. Unlike on the platform, the process has all of
+// the CPU and memory of this machine; [Runtime.Usage] tells what it used.
 package lambdatest
 
 import (
@@ -25,16 +24,15 @@ import (
 	"groupimport/functions/internal/sandbox"
 )
 
-// A Config says what to run.
+// A Config is the configuration of a function.
 type Config struct {
 	Binary  string        // the program, named bootstrap on the platform
-	Env     []string      // as name=value; the process has no other than these and the platform's
+	Env     []string      // name=value, in addition to the variables of the platform
 	Timeout time.Duration // of an invocation, 1 s to 15 min on the platform
 	Log     io.Writer     // what the process writes to its standard outputs; nil discards
 }
 
-// A Runtime runs one instance of a function. Its methods may be called concurrently; one invocation is
-// under way at a time.
+// A Runtime runs one instance of a function. Its methods are safe for concurrent use; it runs one invocation at a time.
 type Runtime struct {
 	sandbox.Sandbox
 	config Config
@@ -43,13 +41,13 @@ type Runtime struct {
 	process  *process   // the latest; guarded by invoking
 }
 
-// A process is one life of the program. It has a server of its own, so that nothing that a dead one has
-// sent is taken for another's.
+// A process is one process of the program. It has its own server, so that late requests of a dead process do not reach
+// the next one.
 type process struct {
 	*sandbox.Process
 	ready  chan struct{} // receives each time the process asks for an event
 	events chan *invocation
-	gone   chan struct{} // closed once it has ended; the server has it before there is a process
+	gone   chan struct{} // closed once the process has exited; the server uses it before there is a process
 
 	mu      sync.Mutex
 	current *invocation
@@ -63,12 +61,12 @@ type invocation struct {
 	failure  *FunctionError
 }
 
-// A Result is what an invocation came to.
+// A Result is the result of an invocation.
 type Result struct {
-	Response []byte         // what the function answered; nil if it did not
-	Error    *FunctionError // what it reported, or what became of its process
+	Response []byte         // nil without a response
+	Error    *FunctionError // reported by the function, or about its process
 	Took     time.Duration
-	Start    time.Duration // from the start of the process to its first question; 0 if it ran already
+	Start    time.Duration // from the start of the process to its first request for an event; 0 if it ran already
 }
 
 // A FunctionError is the error of an invocation, as the platform shows it.
@@ -77,17 +75,20 @@ type FunctionError struct {
 	Type    string `json:"errorType"`
 }
 
-// The types of errors that the function does not report itself.
+// TraceID is the X-Ray trace ID of every invocation.
+const TraceID = "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=0"
+
+// The types of errors that the platform reports.
 const (
 	TimedOut = "Sandbox.Timedout"
 	Exited   = "Runtime.ExitError"
 )
 
-// New returns a Runtime. It starts the program when it is invoked. Close it.
+// New returns a Runtime. The first invocation starts the program. The caller must close the Runtime.
 func New(config Config) *Runtime { return &Runtime{config: config} }
 
-// Invoke gives the program an event and waits until it has done with it: until it asks for the next one,
-// exits, or is killed because its time is up. A done ctx kills it too, at any moment.
+// Invoke gives the program an event and waits until the program asks for the next one, exits, or is killed at its
+// deadline. If ctx ends, Invoke kills the program.
 func (r *Runtime) Invoke(ctx context.Context, payload []byte) (Result, error) {
 	r.invoking.Lock()
 	defer r.invoking.Unlock()
@@ -96,7 +97,7 @@ func (r *Runtime) Invoke(ctx context.Context, payload []byte) (Result, error) {
 	if err != nil {
 		return result, err
 	}
-	select { // on a process that has just answered this is immediate
+	select { // a process that has just responded is ready at once
 	case <-p.ready:
 	case <-p.Exited:
 		return Result{Error: &FunctionError{"the process exited before it asked for an event", Exited}}, nil
@@ -123,7 +124,8 @@ func (r *Runtime) Invoke(ctx context.Context, payload []byte) (Result, error) {
 		}
 	case <-killed.C:
 		p.End()
-		result.Error = &FunctionError{fmt.Sprintf("RequestId: %s Error: Task timed out after %.2f seconds", inv.id, r.config.Timeout.Seconds()), TimedOut}
+		message := fmt.Sprintf("RequestId: %s Error: Task timed out after %.2f seconds", inv.id, r.config.Timeout.Seconds())
+		result.Error = &FunctionError{message, TimedOut}
 	case <-ctx.Done():
 		p.End()
 		return result, context.Cause(ctx)
@@ -133,7 +135,7 @@ func (r *Runtime) Invoke(ctx context.Context, payload []byte) (Result, error) {
 	return result, nil
 }
 
-// running returns the process, which is started if there is none, with the server that it talks to.
+// running returns the process, and starts it and its server if there is none.
 func (r *Runtime) running() (p *process, fresh bool, err error) {
 	if r.Process() != nil {
 		return r.process, false, nil
@@ -165,7 +167,7 @@ func (r *Runtime) running() (p *process, fresh bool, err error) {
 	return p, true, nil
 }
 
-// next hands out the event of the invocation that comes next.
+// next responds with the event of the next invocation.
 func (p *process) next(w http.ResponseWriter, req *http.Request) {
 	p.mu.Lock()
 	p.current = nil
@@ -180,8 +182,9 @@ func (p *process) next(w http.ResponseWriter, req *http.Request) {
 		h.Set("Content-Type", "application/json")
 		h.Set("Lambda-Runtime-Aws-Request-Id", inv.id)
 		h.Set("Lambda-Runtime-Deadline-Ms", strconv.FormatInt(inv.deadline.UnixMilli(), 10))
+		h.Set("Lambda-Runtime-Trace-Id", TraceID)
 		h.Set("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-east-1:123456789012:function:local")
-		w.Write(inv.payload) //nolint:errcheck // a process that is gone reads nothing
+		_, _ = w.Write(inv.payload) // an error means that the process is gone
 	case <-p.gone:
 	case <-req.Context().Done():
 	}
@@ -200,12 +203,11 @@ func (p *process) failure(w http.ResponseWriter, req *http.Request) {
 	})
 }
 
-// answer takes what the process says about the invocation under way. The platform refuses what is about
-// another.
+// answer stores what the process reports about the current invocation. The platform refuses reports about others.
 func (p *process) answer(w http.ResponseWriter, req *http.Request, set func(*invocation, []byte)) {
-	body, err := io.ReadAll(io.LimitReader(req.Body, 6<<20+1)) // 6 MB is what the platform takes
+	body, err := io.ReadAll(io.LimitReader(req.Body, 6<<20+1)) // the limit of the platform is 6 MB
 	if err == nil && len(body) > 6<<20 {
-		err = errors.New("the answer has more than 6 MB")
+		err = errors.New("the response exceeds 6 MB")
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
