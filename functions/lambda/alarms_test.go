@@ -200,6 +200,13 @@ func TestTemplateAlarms_FireByWhatTheProgramLogs(t *testing.T) {
 			l.pass(scheduler.Action{Resume: true}, long)
 			l.pass(scheduler.Action{Retry: true}, long)
 		}, ""},
+		{"an import takes four hours, run after run", func(l *life) {
+			l.config.Rate = 0.5
+			l.put("a.jsonl", functest.Records(7200)...)
+			for range 16 {
+				l.pass(all, long)
+			}
+		}, ""},
 		{"the service takes no records", func(l *life) {
 			l.put("a.jsonl", plain)
 			l.service.SetFaults(emulator.Faults{Internal: 1})

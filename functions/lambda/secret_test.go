@@ -80,12 +80,6 @@ func TestAKeyIsAskedForAgainAndKeptWhileTheStoreIsDown(t *testing.T) {
 			t.Errorf("got %q, %v, want %q without its line break", got, err, value)
 		}
 	}
-	expire()
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if got, err := s.get(ctx, "/k"); got != "second" || err != nil {
-		t.Errorf("got %q, %v, want the key that is known", got, err)
-	}
 	// The token of callers is another parameter.
 	token := "a token"
 	if _, err := store.PutParameter(t.Context(), &ssm.PutParameterInput{
@@ -95,6 +89,12 @@ func TestAKeyIsAskedForAgainAndKeptWhileTheStoreIsDown(t *testing.T) {
 	}
 	if got, err := s.get(t.Context(), "/t"); got != token || err != nil {
 		t.Errorf("got %q, %v, want %q", got, err, token)
+	}
+	expire()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if got, err := s.get(ctx, "/k"); got != "second" || err != nil {
+		t.Errorf("got %q, %v, want the key that is known", got, err)
 	}
 	// It was taken away on purpose.
 	if _, err := store.DeleteParameter(t.Context(), &ssm.DeleteParameterInput{Name: aws.String("/k")}); err != nil {
