@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -526,6 +527,55 @@ func parts(t *testing.T, page []byte, tell func(string)) {
 		case html.CommentNode:
 			tell("comment " + n.Data)
 		}
+	}
+}
+
+// The command of a report works for any name: it finds the dead-letter file and writes a file of its rejected records.
+func TestReport_CommandWithUnusualNames(t *testing.T) {
+	t.Parallel()
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		t.Skip(err)
+	}
+	command := regexp.MustCompile(`<pre tabindex="0"><code>(.*?)</code>`)
+	for _, name := range []string{
+		"a.jsonl", "-rf.jsonl", "--help.jsonl", "a b.jsonl", "it's.jsonl", `"q".jsonl`, "a\nb.jsonl", "\n.jsonl", "$(touch x).jsonl",
+		"`touch x`.jsonl", "a;touch x.jsonl", `back\slash.jsonl`, `\n'` + "\n1.jsonl", "a\u202Eb.jsonl", "群组.jsonl", "a\xff1.jsonl", "*.jsonl",
+		"!!.jsonl", "~.jsonl", "a&b<c>d|e#.jsonl",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			for _, folder := range []string{"", dir} {
+				s := newStory()
+				s.names, s.options.Folder = results.Names{Export: name}, folder
+				s.add(outcome.Outcome{Status: outcome.Rejected, Error: "wrong"}, `{"Name":"first"}`)
+				s.add(outcome.Outcome{Status: outcome.Failed, Error: "down"}, `{"Name":"second"}`)
+				page := s.page(t)
+				var lines []byte
+				for _, status := range []string{"rejected", "failed"} {
+					lines = fmt.Appendf(lines, `{"n":1,"status":"%s"}`+"\n", status)
+				}
+				if err := os.WriteFile(filepath.Join(dir, s.names.Failures()), lines, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				text := html.UnescapeString(string(command.FindSubmatch(page)[1]))
+				cmd := exec.CommandContext(t.Context(), bash, "-c", text)
+				cmd.Dir, cmd.Env = dir, append(os.Environ(), "LC_ALL=C")
+				if out, err := cmd.CombinedOutput(); err != nil {
+					t.Errorf("%s: %v: %s", text, err, out)
+				}
+				fixed := name[:strings.IndexByte(name, '.')] + ".fixed.jsonl"
+				got, err := os.ReadFile(filepath.Join(dir, fixed))
+				if want := `{"n":1,"status":"rejected"}` + "\n"; err != nil || string(got) != want {
+					t.Errorf("%s: got %q, %v, want the rejected record", text, got, err)
+				}
+				os.Remove(filepath.Join(dir, fixed))
+			}
+			if files, err := os.ReadDir(dir); err != nil || len(files) != 1 {
+				t.Errorf("got %v, %v, want the dead-letter file only", files, err)
+			}
+		})
 	}
 }
 
