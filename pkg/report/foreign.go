@@ -130,12 +130,11 @@ func quote(name string) string {
 	}
 	if strings.ContainsFunc(name, isHidden) {
 		var b strings.Builder
-		for i, width := 0, 0; i < len(name); i += width {
-			var r rune
-			r, width = utf8.DecodeRuneInString(name[i:])
+		for name != "" {
+			r, width := utf8.DecodeRuneInString(name)
 			switch {
 			case isHidden(r):
-				for _, c := range []byte(name[i : i+width]) {
+				for _, c := range []byte(name[:width]) {
 					fmt.Fprintf(&b, `\%03o`, c)
 				}
 			case r == '\'' || r == '\\':
@@ -143,6 +142,7 @@ func quote(name string) string {
 			default:
 				b.WriteRune(r)
 			}
+			name = name[width:]
 		}
 		return "$'" + b.String() + "'"
 	}

@@ -343,7 +343,7 @@ func textOf(t *testing.T, page []byte, language string) string {
 	return strings.Join(strings.Fields(b.String()), " ")
 }
 
-func TestPagesSayWhatCameOfIt(t *testing.T) {
+func TestPages_Text(t *testing.T) {
 	t.Parallel()
 	all := pages(t)
 	for _, row := range []struct {
@@ -398,7 +398,7 @@ func TestPagesSayWhatCameOfIt(t *testing.T) {
 func clip(s string) string { return s[:min(len(s), 3000)] }
 
 // The policy's hashes are of what stands in the page.
-func TestPolicyAllowsThePagesOwnStyleAndScriptOnly(t *testing.T) {
+func TestPages_Policy(t *testing.T) {
 	t.Parallel()
 	for name, page := range pages(t) {
 		policy := regexp.MustCompile(`Content-Security-Policy" content="([^"]*)"`).FindSubmatch(page)
@@ -423,7 +423,7 @@ func TestPolicyAllowsThePagesOwnStyleAndScriptOnly(t *testing.T) {
 
 // What came from elsewhere makes no element, attribute, class or link in a page, whatever it looks like: there are only
 // those that pages about harmless text have, too.
-func TestNothingInAPageIsMadeOfData(t *testing.T) {
+func TestPages_NoMarkupFromData(t *testing.T) {
 	t.Parallel()
 	all := pages(t)
 	hostile := all["hostile"]
@@ -579,7 +579,7 @@ func TestReport_CommandWithUnusualNames(t *testing.T) {
 	}
 }
 
-func TestPageIsBelowItsSize(t *testing.T) {
+func TestPages_Size(t *testing.T) {
 	t.Parallel()
 	for name, page := range pages(t) {
 		if len(page) > 1_500_000 {
@@ -596,7 +596,7 @@ func TestPageIsBelowItsSize(t *testing.T) {
 }
 
 // However many kinds of mistakes there are, those that are frequent are told, and the counts add up.
-func TestFrequentMistakesStandOutAmongMany(t *testing.T) {
+func TestReport_FrequentKindsAmongMany(t *testing.T) {
 	t.Parallel()
 	s := newStory()
 	for i := range 20_000 {
@@ -628,7 +628,7 @@ func TestFrequentMistakesStandOutAmongMany(t *testing.T) {
 	}
 }
 
-func TestPlotsSayTheRate(t *testing.T) {
+func TestReport_PlotOfRate(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
 		name string
