@@ -35,7 +35,7 @@ func TestOpenAPI_IsValid(t *testing.T) {
 	}
 }
 
-// checkResponse checks that an answer has a status, and a body of the kind that it says.
+// checkResponse checks that a response has a status, and a body of its Content-Type.
 func checkResponse(t *testing.T, status int, header http.Header, body string) {
 	t.Helper()
 	if status < 200 || status > 599 || header.Get("X-Content-Type-Options") != "nosniff" {
@@ -62,7 +62,7 @@ func checkResponse(t *testing.T, status int, header http.Header, body string) {
 	}
 }
 
-// FuzzRequest: every request gets an answer that can be read.
+// FuzzRequest: every request gets a valid response.
 func FuzzRequest(f *testing.F) {
 	f.Add("POST", "/groups", "Bearer "+token, "application/json", `"k"`, "", []byte(one))
 	f.Add("GET", "/imports?limit=1&after=x", "Bearer "+token, "", "", "text/html", []byte(nil))
@@ -146,7 +146,7 @@ func FuzzClaim(f *testing.F) {
 	})
 }
 
-// BenchmarkGroup measures what this program adds to a call of the service, which answers at once here.
+// BenchmarkGroup measures what this program adds to a call of the service, which responds at once here.
 func BenchmarkGroup(b *testing.B) {
 	for name, key := range map[string]string{"bare": "", "with a key": "k"} {
 		b.Run(name, func(b *testing.B) {

@@ -158,7 +158,8 @@ func readBody(r *http.Request) (body []byte, refusal response, ok bool) {
 			Status: http.StatusRequestTimeout, Detail: "timeout while reading the body", Retry: retrySafe,
 		}.response(), false
 	case err != nil:
-		return nil, problem{Status: http.StatusBadRequest, Detail: "the body is incomplete", Retry: retrySafe}.response(), false
+		p := problem{Status: http.StatusBadRequest, Detail: "the body is incomplete", Retry: retrySafe}
+		return nil, p.response(), false
 	}
 	return body, response{}, true
 }

@@ -294,7 +294,7 @@ func TestImports_Paging(t *testing.T) {
 	})
 }
 
-func TestRoot_LeadsToImports(t *testing.T) {
+func TestHandler_RootRedirects(t *testing.T) {
 	t.Parallel()
 	over(t, func(t *testing.T, _ *world, c *caller) {
 		r := c.get("/")
@@ -304,7 +304,7 @@ func TestRoot_LeadsToImports(t *testing.T) {
 	})
 }
 
-func TestFilesBesideExport_AreServed(t *testing.T) {
+func TestImports_FilesBesideExport(t *testing.T) {
 	t.Parallel()
 	over(t, func(t *testing.T, w *world, c *caller) {
 		const key = "exports/群 组.jsonl"
@@ -403,7 +403,7 @@ func TestPages_HiddenCharactersAreVisible(t *testing.T) {
 
 // A compressed export that is half done says so on all pages and in JSON: by the bytes of the object, not by those
 // after decompression.
-func TestCompressedExport_HalfDone(t *testing.T) {
+func TestImports_CompressedHalfDone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -436,7 +436,7 @@ func TestCompressedExport_HalfDone(t *testing.T) {
 	})
 }
 
-func TestPagesHoldNothingThatABrowserWouldRun(t *testing.T) {
+func TestPages_NoScriptFromData(t *testing.T) {
 	t.Parallel()
 	over(t, func(t *testing.T, w *world, c *caller) {
 		const key = `exports/<script>alert(1)</script>"'.jsonl`
@@ -476,7 +476,7 @@ func TestPagesHoldNothingThatABrowserWouldRun(t *testing.T) {
 
 // What came from elsewhere makes no element, attribute, class or link in a page: there are only those that pages about
 // harmless text have, too.
-func TestNothingInAPageIsMadeOfData(t *testing.T) {
+func TestPages_NoMarkupFromData(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		pages := func(text string) (parts []string, say string) {

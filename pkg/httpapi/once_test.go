@@ -32,7 +32,7 @@ func TestOnce_Replay(t *testing.T) {
 					t.Errorf("%s: got  %d %s\nwant %d %s", about, again.status, again.body, first.status, first.body)
 				}
 				if again.Header.Get("Idempotency-Replayed") != "true" || first.Header.Get("Idempotency-Replayed") != "" {
-					t.Errorf("%s: got no word of which answer is the first", about)
+					t.Errorf("%s: got no word of which response is the first", about)
 				}
 			}
 			if got := w.service.Stats().Requests; got != requests {
@@ -151,7 +151,7 @@ func TestOnce_ClockSkew(t *testing.T) {
 		}
 		time.Sleep(22*time.Hour + 59*time.Minute)
 		if r := c.post(noID, "Idempotency-Key", "k"); r.Header.Get("Idempotency-Replayed") != "true" || w.service.Stats().Created != 1 {
-			t.Errorf("got %d and %d groups, want the first answer: %s", r.status, w.service.Stats().Created, r.body)
+			t.Errorf("got %d and %d groups, want the first response: %s", r.status, w.service.Stats().Created, r.body)
 		}
 		if n := len(w.store.Snapshot()); n != 1 {
 			t.Errorf("got %d objects, want the one", n)
@@ -237,7 +237,7 @@ func TestOnce_CallerDisconnects(t *testing.T) {
 		}
 		r := c.post(noID, "Idempotency-Key", "k")
 		if r.status != 201 || r.Header.Get("Idempotency-Replayed") != "true" || w.service.Stats().Created != 1 {
-			t.Errorf("got %d and %d groups, want the first answer: %s", r.status, w.service.Stats().Created, r.body)
+			t.Errorf("got %d and %d groups, want the first response: %s", r.status, w.service.Stats().Created, r.body)
 		}
 	})
 }
@@ -378,8 +378,8 @@ func TestOnce_OutdatedClaimsAreRemoved(t *testing.T) {
 		}
 		put(t, w, claim(4, 1), "{}")
 		for _, key := range []string{
-			claim(3, 1), claim(2, 1), claim(0, 1), "exports/.http/20200101/a.jsonl", "exports/.http/x", "exports/a.jsonl",
-			"exports/.http/2020/" + strings.Repeat("9f", 32), "other/.http/20200101/" + strings.Repeat("9f", 32),
+			claim(3, 1), claim(2, 1), claim(0, 1), "exports/.http/19990101/a.jsonl", "exports/.http/x", "exports/a.jsonl",
+			"exports/.http/1999/" + strings.Repeat("9f", 32), "other/.http/19990101/" + strings.Repeat("9f", 32),
 		} {
 			put(t, w, key, "{}")
 			kept = append(kept, key)

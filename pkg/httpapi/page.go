@@ -70,8 +70,8 @@ func status(im *scheduler.Status) report.Status {
 		Key: im.Key, Cause: im.Cause, Code: im.Code, Gone: im.Gone, Round: im.Round, Link: link(im.Key),
 		Finished: im.Finished, RetryAt: im.RetryAt, GivenUp: im.GivenUp,
 		Progress: results.Progress{
-			State: im.State, Reason: im.Reason, Export: results.Export{Key: im.Key, Size: im.Size}, Next: im.Next, Counts: im.Counts,
-			Ignored: im.Ignored, Run: im.Run, Runs: im.Runs, Updated: im.Updated, Again: im.Again,
+			State: im.State, Reason: im.Reason, Export: results.Export{Key: im.Key, Size: im.Size},
+			Next: im.Next, Counts: im.Counts, Ignored: im.Ignored, Run: im.Run, Runs: im.Runs, Updated: im.Updated, Again: im.Again,
 		},
 	}
 	if im.Work.Size > 0 { // in a round of retries, the position is one in the dead-letter file
@@ -86,7 +86,7 @@ func status(im *scheduler.Status) report.Status {
 	return s
 }
 
-// showFile answers GET /imports/{key} for a file that an import wrote beside its export.
+// showFile handles GET /imports/{key} for a file that an import wrote beside its export.
 func (a *api) showFile(ctx context.Context, key string) response {
 	body, kind, err := a.scheduler.File(ctx, key, maxFile)
 	switch {

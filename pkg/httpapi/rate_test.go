@@ -84,7 +84,7 @@ func TestGroups_SharedRate(t *testing.T) {
 		}
 		wg.Wait()
 		if made < 190 || made+later != 500 || w.service.Stats().Created != made {
-			t.Errorf("got %d made and %d sent away, want 20 s × 10 of them made and each answered", made, later)
+			t.Errorf("got %d made and %d sent away, want 20 s × 10 of them made and a response for each", made, later)
 		}
 		if got := w.service.Stats().BusiestSecond; got > 10 {
 			t.Errorf("got %d in the busiest second, want 10", got)
@@ -105,12 +105,12 @@ func TestGroups_Deadline(t *testing.T) {
 		member      string
 		value       string
 	}{
-		{"no answer, with an ID", one, emulator.Faults{HangAfter: 1}, 190, 504, "retry", "safe"},
-		{"no answer, without an ID", noID, emulator.Faults{HangAfter: 1}, 190, 504, "retry", "unsafe"},
-		{"lost answers, with an ID", one, emulator.Faults{DropBefore: 1}, 190, 504, "retry", "safe"},
-		{"a lost answer, without an ID", noID, emulator.Faults{DropAfter: 1}, 190, 504, "type", "urn:groupimport:unknown"},
+		{"no response, with an ID", one, emulator.Faults{HangAfter: 1}, 190, 504, "retry", "safe"},
+		{"no response, without an ID", noID, emulator.Faults{HangAfter: 1}, 190, 504, "retry", "unsafe"},
+		{"lost responses, with an ID", one, emulator.Faults{DropBefore: 1}, 190, 504, "retry", "safe"},
+		{"a lost response, without an ID", noID, emulator.Faults{DropAfter: 1}, 190, 504, "type", "urn:groupimport:unknown"},
 		{"faults of the service, with an ID", one, emulator.Faults{Internal: 1}, 190, 504, "outcome", "unknown"},
-		{"no turn", one, emulator.Faults{}, 0.1, 429, "retry", "safe"},
+		{"no permit", one, emulator.Faults{}, 0.1, 429, "retry", "safe"},
 	} {
 		t.Run(row.about, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -118,7 +118,7 @@ func TestGroups_Deadline(t *testing.T) {
 				w.config.Rate = row.rate
 				c := w.caller(direct)
 				if row.rate < 1 {
-					c.post(`{"Type":"Public","Name":"before","GroupId":"b"}`) // takes the turn
+					c.post(`{"Type":"Public","Name":"before","GroupId":"b"}`) // takes the permit
 				}
 				w.service.SetFaults(row.faults)
 				start := time.Now()
@@ -132,7 +132,7 @@ func TestGroups_Deadline(t *testing.T) {
 					t.Errorf("got %d %s, want %d with %s %s", r.status, r.body, row.want, row.member, row.value)
 				}
 				if took := time.Since(start); took > 5*time.Second {
-					t.Errorf("got the answer after %v, want it a second before the deadline", took)
+					t.Errorf("got the response after %v, want it a second before the deadline", took)
 				}
 				time.Sleep(time.Minute) // the attempt in flight ends
 			})

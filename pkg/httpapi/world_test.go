@@ -147,7 +147,7 @@ func (s recorded) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// A caller sends requests and holds every answer to the description.
+// A caller sends requests and checks every response against the description.
 type caller struct {
 	t  *testing.T
 	rt http.RoundTripper
@@ -158,7 +158,7 @@ func (w *world) caller(s server) *caller {
 	return &caller{w.t, s.open(w.t, w.handler())}
 }
 
-// A reply is an answer, read to its end.
+// A reply is a response with its whole body.
 type reply struct {
 	*http.Response
 
@@ -247,7 +247,7 @@ var description = sync.OnceValues(func() (validator.Validator, error) {
 	return v, nil
 })
 
-// check holds an answer to what all have, and to the description.
+// check checks a response against the description, and its headers.
 func (c *caller) check(r *http.Request, body string, resp *http.Response, text []byte) {
 	c.t.Helper()
 	h := resp.Header
@@ -281,7 +281,7 @@ func (c *caller) check(r *http.Request, body string, resp *http.Response, text [
 			again.URL.Path, again.URL.RawPath = "/imports/x", "" // the library takes a key for one segment
 		}
 		if ok, errs := v.ValidateHttpRequest(again); !ok {
-			c.t.Errorf("%s %s was taken, but does not fit the description: %v %s", r.Method, r.URL, errs[0].Message, errs[0].Reason)
+			c.t.Errorf("%s %s was accepted, but does not fit the description: %v %s", r.Method, r.URL, errs[0].Message, errs[0].Reason)
 		}
 	}
 	if resp.StatusCode == http.StatusMethodNotAllowed {
@@ -294,7 +294,7 @@ func (c *caller) check(r *http.Request, body string, resp *http.Response, text [
 	}
 	if ok, errs := v.ValidateHttpResponse(again, &copied); !ok {
 		for _, e := range errs {
-			c.t.Errorf("%s %s: the answer %d does not fit the description: %s %s %v\n%s", r.Method, r.URL, resp.StatusCode, e.Message, e.Reason, e.SchemaValidationErrors, text)
+			c.t.Errorf("%s %s: the response %d does not fit the description: %s %s %v\n%s", r.Method, r.URL, resp.StatusCode, e.Message, e.Reason, e.SchemaValidationErrors, text)
 		}
 	}
 }

@@ -122,23 +122,27 @@ func linkBeside(name string) string {
 	return string(b)
 }
 
-// quote quotes the name of a file for a shell, if it must be, so that no command takes it for an option. Hidden
-// characters are written as numbers, which bash and zsh understand.
+// quote quotes the name of a file for a shell, if it must be, so that no command takes it for an option. Bytes of
+// hidden characters are written as octal numbers, which bash, zsh and ksh understand in any locale.
 func quote(name string) string {
 	if strings.HasPrefix(name, "-") {
 		name = "./" + name
 	}
 	if strings.ContainsFunc(name, isHidden) {
 		var b strings.Builder
-		for _, r := range name {
+		for name != "" {
+			r, width := utf8.DecodeRuneInString(name)
 			switch {
 			case isHidden(r):
-				fmt.Fprintf(&b, `\U%08X`, r)
+				for _, c := range []byte(name[:width]) {
+					fmt.Fprintf(&b, `\%03o`, c)
+				}
 			case r == '\'' || r == '\\':
 				b.WriteString(`\` + string(r))
 			default:
 				b.WriteRune(r)
 			}
+			name = name[width:]
 		}
 		return "$'" + b.String() + "'"
 	}

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"groupimport/pkg/group"
@@ -80,19 +81,30 @@ func stateClass(s results.State) string {
 }
 
 // stateText returns the state of an import, and for a finished one how many records need attention.
-func stateText(s results.State, c *outcome.Counts) text {
+func stateText(s results.State, counts []tallied) text {
 	t := say("%s", "%s", stateLabels[s])
 	if s != results.Finished {
 		return t
 	}
-	for _, status := range []outcome.Status{outcome.Rejected, outcome.Failed, outcome.Unknown} {
-		for counted, n := range c.All() {
-			if counted == status && n > 0 {
-				t = join(", ", "，", t, say("%s %s", "%[2]s %[1]s", n, statusName(status)))
-			}
+	for _, c := range counts {
+		if c.count > 0 && needsAttention(c.status) {
+			t = join(", ", "，", t, say("%s %s", "%[2]s %[1]s", c.count, statusName(c.status)))
 		}
 	}
 	return t
+}
+
+func needsAttention(s outcome.Status) bool {
+	return s == outcome.Rejected || s == outcome.Failed || s == outcome.Unknown
+}
+
+// badgeClass returns the style class of the state of an import with these counts.
+func badgeClass(s results.State, counts []tallied) string {
+	isMissing := func(c tallied) bool { return c.count > 0 && needsAttention(c.status) }
+	if s == results.Finished && slices.ContainsFunc(counts, isMissing) {
+		return "missing"
+	}
+	return stateClass(s)
 }
 
 // causeLabels are what pages say of why an import is not running. With details, the message follows: it holds values.

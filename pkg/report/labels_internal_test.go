@@ -125,7 +125,7 @@ func TestCauseText_EveryCause(t *testing.T) {
 		t.Errorf("got %d labels for %d causes", len(causeLabels), len(results.Causes()))
 	}
 	for state := range stateLabels {
-		complete(t, string(state), stateText(state, &outcome.Counts{Rejected: 402}))
+		complete(t, string(state), stateText(state, []tallied{{outcome.Rejected, 402}}))
 	}
 	zh := htmlOf(t, causeText(results.CauseService, 70009, "code 70009: invalid usersig").ZH)
 	if !strings.Contains(zh, "UserSig 由其他应用的密钥生成") || !strings.Contains(zh, "invalid usersig") {
@@ -143,8 +143,8 @@ func TestQuote_NamesThatShellsMisread(t *testing.T) {
 		"-rf.jsonl":       "./-rf.jsonl",
 		"- x.jsonl":       "'./- x.jsonl'",
 		"it's.jsonl":      `'it'\''s.jsonl'`,
-		"a\u202Eb.jsonl":  `$'a\U0000202Eb.jsonl'`,
-		"-\n'.jsonl":      `$'./-\U0000000A\'.jsonl'`,
+		"a\u202Eb.jsonl":  `$'a\342\200\256b.jsonl'`,
+		"-\n'.jsonl":      `$'./-\012\'.jsonl'`,
 	} {
 		if got := quote(name); got != want {
 			t.Errorf("%q: got %s, want %s", name, got, want)

@@ -32,12 +32,10 @@ func listPage(imports []Status, next string, o Options) *page {
 }
 
 func importRow(s Status) g.Node {
-	class, state := stateClass(s.State), stateText(s.State, &s.Counts)
-	switch {
-	case s.State == results.Running:
+	counts := list(&s.Counts)
+	class, state := badgeClass(s.State, counts), stateText(s.State, counts)
+	if s.State == results.Running {
 		state = say("%s, %s", "%s，%s", state, foreign(fmt.Sprintf("%d%%", s.Work().Percent())))
-	case s.State == results.Finished && s.Counts.Missing() > 0:
-		class = "missing"
 	}
 	var why, gone, updated g.Node
 	if s.State == results.Stopped || s.State == results.Waiting {
@@ -49,7 +47,6 @@ func importRow(s Status) g.Node {
 	if !s.Updated.IsZero() {
 		updated = say("%s", "%s", s.Updated).node()
 	}
-	counts := list(&s.Counts)
 	all, imported := sum(counts)
 	files := g.Group{}
 	if s.Report != "" {

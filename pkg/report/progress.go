@@ -18,13 +18,13 @@ func progressPage(s *Status, o Options) *page {
 	work := s.Work()
 	percent := fmt.Sprintf("%d%%", work.Percent())
 	name := shown(baseOf(s.Key), maxText)
-	state := stateText(s.State, &s.Counts)
+	state := stateText(s.State, counts)
 	p := &page{
-		Options: o, class: stateClass(s.State), badge: state, key: shown(s.Key, maxText),
+		Options: o, class: badgeClass(s.State, counts), badge: state, key: shown(s.Key, maxText),
 		title: label{percent + " - " + name, percent + " - " + name},
 	}
 	r := &result{
-		class: p.class, counts: counts, left: 1 - work.Fraction(), updated: say("As of %s.", "截至 %s。", s.Updated),
+		class: stateClass(s.State), counts: counts, left: 1 - work.Fraction(), updated: say("As of %s.", "截至 %s。", s.Updated),
 		head: say(plural(imported, "%s group was imported so far.", "%s groups were imported so far."), "目前已导入 %s 个群组。", imported),
 	}
 	lead := []text{say("%s of the export is done.", "导出文件已处理 %s。", foreign(percent))}

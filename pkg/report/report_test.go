@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -342,7 +343,7 @@ func textOf(t *testing.T, page []byte, language string) string {
 	return strings.Join(strings.Fields(b.String()), " ")
 }
 
-func TestPagesSayWhatCameOfIt(t *testing.T) {
+func TestPages_Text(t *testing.T) {
 	t.Parallel()
 	all := pages(t)
 	for _, row := range []struct {
@@ -397,7 +398,7 @@ func TestPagesSayWhatCameOfIt(t *testing.T) {
 func clip(s string) string { return s[:min(len(s), 3000)] }
 
 // The policy's hashes are of what stands in the page.
-func TestPolicyAllowsThePagesOwnStyleAndScriptOnly(t *testing.T) {
+func TestPages_Policy(t *testing.T) {
 	t.Parallel()
 	for name, page := range pages(t) {
 		policy := regexp.MustCompile(`Content-Security-Policy" content="([^"]*)"`).FindSubmatch(page)
@@ -422,7 +423,7 @@ func TestPolicyAllowsThePagesOwnStyleAndScriptOnly(t *testing.T) {
 
 // What came from elsewhere makes no element, attribute, class or link in a page, whatever it looks like: there are only
 // those that pages about harmless text have, too.
-func TestNothingInAPageIsMadeOfData(t *testing.T) {
+func TestPages_NoMarkupFromData(t *testing.T) {
 	t.Parallel()
 	all := pages(t)
 	hostile := all["hostile"]
@@ -529,7 +530,56 @@ func parts(t *testing.T, page []byte, tell func(string)) {
 	}
 }
 
-func TestPageIsBelowItsSize(t *testing.T) {
+// The command of a report works for any name: it finds the dead-letter file and writes a file of its rejected records.
+func TestReport_CommandWithUnusualNames(t *testing.T) {
+	t.Parallel()
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		t.Skip(err)
+	}
+	command := regexp.MustCompile(`<pre tabindex="0"><code>(.*?)</code>`)
+	for _, name := range []string{
+		"a.jsonl", "-rf.jsonl", "--help.jsonl", "a b.jsonl", "it's.jsonl", `"q".jsonl`, "a\nb.jsonl", "\n.jsonl", "$(touch x).jsonl",
+		"`touch x`.jsonl", "a;touch x.jsonl", `back\slash.jsonl`, `\n'` + "\n1.jsonl", "a\u202Eb.jsonl", "群组.jsonl", "a\xff1.jsonl", "*.jsonl",
+		"!!.jsonl", "~.jsonl", "a&b<c>d|e#.jsonl",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			for _, folder := range []string{"", dir} {
+				s := newStory()
+				s.names, s.options.Folder = results.Names{Export: name}, folder
+				s.add(outcome.Outcome{Status: outcome.Rejected, Error: "wrong"}, `{"Name":"first"}`)
+				s.add(outcome.Outcome{Status: outcome.Failed, Error: "down"}, `{"Name":"second"}`)
+				page := s.page(t)
+				var lines []byte
+				for _, status := range []string{"rejected", "failed"} {
+					lines = fmt.Appendf(lines, `{"n":1,"status":"%s"}`+"\n", status)
+				}
+				if err := os.WriteFile(filepath.Join(dir, s.names.Failures()), lines, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				text := html.UnescapeString(string(command.FindSubmatch(page)[1]))
+				cmd := exec.CommandContext(t.Context(), bash, "-c", text)
+				cmd.Dir, cmd.Env = dir, append(os.Environ(), "LC_ALL=C")
+				if out, err := cmd.CombinedOutput(); err != nil {
+					t.Errorf("%s: %v: %s", text, err, out)
+				}
+				fixed := name[:strings.IndexByte(name, '.')] + ".fixed.jsonl"
+				got, err := os.ReadFile(filepath.Join(dir, fixed))
+				if want := `{"n":1,"status":"rejected"}` + "\n"; err != nil || string(got) != want {
+					t.Errorf("%s: got %q, %v, want the rejected record", text, got, err)
+				}
+				os.Remove(filepath.Join(dir, fixed))
+			}
+			if files, err := os.ReadDir(dir); err != nil || len(files) != 1 {
+				t.Errorf("got %v, %v, want the dead-letter file only", files, err)
+			}
+		})
+	}
+}
+
+func TestPages_Size(t *testing.T) {
 	t.Parallel()
 	for name, page := range pages(t) {
 		if len(page) > 1_500_000 {
@@ -546,7 +596,7 @@ func TestPageIsBelowItsSize(t *testing.T) {
 }
 
 // However many kinds of mistakes there are, those that are frequent are told, and the counts add up.
-func TestFrequentMistakesStandOutAmongMany(t *testing.T) {
+func TestReport_FrequentKindsAmongMany(t *testing.T) {
 	t.Parallel()
 	s := newStory()
 	for i := range 20_000 {
@@ -578,7 +628,7 @@ func TestFrequentMistakesStandOutAmongMany(t *testing.T) {
 	}
 }
 
-func TestPlotsSayTheRate(t *testing.T) {
+func TestReport_PlotOfRate(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
 		name string

@@ -23,7 +23,8 @@ func (b *Builder) page(names results.Names, m *results.Manifest, o Options) *pag
 	all, imported := sum(counts)
 	name := shown(baseOf(names.Export), maxText)
 	p := &page{
-		Options: o, class: "finished", badge: say("%s", "%s", stateLabels[results.Finished]), key: shown(names.Export, maxText),
+		Options: o, key: shown(names.Export, maxText),
+		class: badgeClass(results.Finished, counts), badge: stateText(results.Finished, counts),
 		title: label{
 			fmt.Sprintf("%s of %s imported - %s", thousands(imported), thousands(all), name),
 			fmt.Sprintf("已导入 %s/%s - %s", thousands(imported), thousands(all), name),
@@ -38,7 +39,8 @@ func (b *Builder) page(names results.Names, m *results.Manifest, o Options) *pag
 		lead: join(" ", "", without(restText(counts, !m.RetryAt.IsZero()), ignoredText(m.Ignored))...),
 	}
 	if m.Replaced {
-		p.class, p.badge = "replaced", say("replaced", "已被取代")
+		r.class = "replaced"
+		p.class, p.badge = r.class, say("replaced", "已被取代")
 		r.notes = append(r.notes, say(
 			"A newer version of the export has replaced this one. This page is about the older version. Its results are archived, "+
 				"because GroupIds that the service assigned are recorded nowhere else.",
@@ -51,7 +53,7 @@ func (b *Builder) page(names results.Names, m *results.Manifest, o Options) *pag
 			"此版本的导入未完成：其后的记录未处理。",
 		))
 	}
-	r.notes, r.class = append(r.notes, carryNotes(m.Carry)...), p.class
+	r.notes = append(r.notes, carryNotes(m.Carry)...)
 	limits := m.Settings.Limits
 	if limits == (group.Limits{}) { // version 1 did not keep them
 		limits = group.DocumentLimits
