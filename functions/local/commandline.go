@@ -267,7 +267,7 @@ needs TLS, or --insecure behind a proxy that has it.
 			listenFlag("127.0.0.1:8080"),
 			&cli.StringFlag{Name: flagTLSCert, Usage: "`FILE` with the certificate and its chain, PEM", TakesFile: true},
 			&cli.StringFlag{Name: flagTLSKey, Usage: "`FILE` with the key of the certificate, PEM", TakesFile: true},
-			&cli.BoolFlag{Name: flagInsecure, Usage: "serve other machines and call TIM_ENDPOINT without TLS: others can read along"},
+			&cli.BoolFlag{Name: flagInsecure, Usage: "allow other machines and TIM_ENDPOINT without TLS"},
 		},
 		Action: t.serve,
 	}

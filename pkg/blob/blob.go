@@ -214,7 +214,11 @@ func ListAfter(ctx context.Context, b Bucket, prefix, delimiter, after string) i
 	}
 }
 
-// ReadAll returns the object at key, all of one version. An object of more than limit bytes is an error.
+// ErrTooLarge is wrapped by errors of [ReadAll].
+var ErrTooLarge = errors.New("object too large")
+
+// ReadAll returns the object at key, all of one version. The error wraps [ErrTooLarge] if the object has more than
+// limit bytes.
 // It makes one request for an object of up to 8 MiB.
 //
 // Like [Reader] it survives failed requests, but gives up at the sixth failure in a row, after about as
@@ -233,7 +237,7 @@ func ReadAll(ctx context.Context, b Bucket, key string, limit int64) ([]byte, er
 
 func readAll(ctx context.Context, b Bucket, key string, limit int64) ([]byte, error) {
 	tooLarge := func(size int64) error {
-		return fmt.Errorf("read %q: object is %d bytes, limit %d", key, size, limit)
+		return fmt.Errorf("read %q: %w: %d bytes, limit %d", key, ErrTooLarge, size, limit)
 	}
 	if p, ok := b.(Peeker); ok { // the first range would read the whole object for its version
 		if info, err := p.Peek(ctx, key, 0); err == nil && info.Size > limit {

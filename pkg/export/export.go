@@ -339,7 +339,7 @@ func (r *Reader) unwrap(e *Entry, line []byte) (ok bool, err error) {
 		return false, nil
 	}
 	e.Failure, e.Raw, e.Problem, e.Changed, e.Source = &o, raw, problem, o.Changed, o.Source
-	if problem != nil {
+	if raw == nil { // a problem
 		return true, nil
 	}
 	if inner, ok := foreignOf(raw); ok {

@@ -16,14 +16,12 @@ func unwrap(line []byte) (o outcome.Outcome, raw []byte, ok bool, problem *group
 		return outcome.Outcome{}, nil, false, nil
 	}
 	o, raw, err := outcome.Parse(line)
-	if err != nil { // any other record
-		return o, nil, false, nil
-	}
-	if raw == nil {
+	isFailure := err == nil // not any other record
+	if isFailure && raw == nil {
 		problem = problemf(group.RuleSize, "the dead-letter line has no record: the record was too long to store")
 	}
 	bound(&o)
-	return o, raw, true, problem
+	return o, raw, isFailure, problem
 }
 
 // bound bounds the strings of an outcome. This program writes none that are longer, but anybody can edit a line.

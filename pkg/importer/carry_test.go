@@ -249,14 +249,32 @@ func TestCarry_ResultsOfVersion1(t *testing.T) {
 		state           results.State
 		groups          map[string]int
 	}{
-		{"records without GroupIds are refused", []string{named("a"), own}, []string{named("a"), own}, false,
-			results.Stopped, map[string]int{"a": 1, "own": 1}},
-		{"unless told to", []string{named("a"), own}, []string{named("a"), own}, true, results.Finished,
-			map[string]int{"a": 2, "own": 1}},
-		{"records with GroupIds are sent again", []string{own}, []string{own,
-			`{"Type":"Public","Name":"b","GroupId":"b"}`}, false, results.Finished, map[string]int{"own": 1, "b": 1}},
-		{"a new record without one is certainly new", []string{own}, []string{own, named("b")}, false, results.Finished,
-			map[string]int{"own": 1, "b": 1}},
+		{
+			"records without GroupIds are refused",
+			[]string{named("a"), own},
+			[]string{named("a"), own},
+			false,
+			results.Stopped,
+			map[string]int{"a": 1, "own": 1},
+		},
+		{
+			"unless told to",
+			[]string{named("a"), own},
+			[]string{named("a"), own},
+			true, results.Finished,
+			map[string]int{"a": 2, "own": 1},
+		},
+		{"records with GroupIds are sent again", []string{own}, []string{
+			own,
+			`{"Type":"Public","Name":"b","GroupId":"b"}`,
+		}, false, results.Finished, map[string]int{"own": 1, "b": 1}},
+		{
+			"a new record without one is certainly new",
+			[]string{own},
+			[]string{own, named("b")},
+			false, results.Finished,
+			map[string]int{"own": 1, "b": 1},
+		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -79,7 +79,7 @@ func newLargeImport(t *testing.T, parts int) *largeImport {
 		},
 		Settings: results.Settings{Mapping: "none", Limits: w.Config.Limits},
 	}
-	text, err := json.Marshal(cp)
+	text, err := json.Marshal(&cp) //nolint:musttag // its fields have tags
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,11 +88,11 @@ func newLargeImport(t *testing.T, parts int) *largeImport {
 	return l
 }
 
-// run imports with a process that dies after life, or ends before its deadline.
-func (l *largeImport) run(t *testing.T, life, deadline time.Duration) (importer.Summary, error) {
+// run imports with a process of a function with 60 s that dies after life.
+func (l *largeImport) run(t *testing.T, life time.Duration) (importer.Summary, error) {
 	t.Helper()
 	w := l.world
-	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	dead := &atomic.Bool{}
 	w.Store.Fail = func(blobtest.Op) blobtest.Fault {
@@ -107,7 +107,8 @@ func (l *largeImport) run(t *testing.T, life, deadline time.Duration) (importer.
 	})
 	defer timer.Stop()
 	i := &importer.Importer{
-		Config: w.Config, Bucket: w.Store, BucketName: "bucket", Owner: "a process", IsDead: func(string) bool { return true },
+		Config: w.Config, Bucket: w.Store, BucketName: "bucket", Owner: "a process",
+		IsDead: func(string) bool { return true },
 	}
 	if err := importertest.Dial(i, func(c *tim.Config) { c.Transport = w.Service }); err != nil {
 		t.Fatal(err)
@@ -119,7 +120,8 @@ func (l *largeImport) check(t *testing.T, m results.Manifest) {
 	t.Helper()
 	objects := l.world.Store.Snapshot()
 	if !bytes.Equal(objects[simNames.Results()], l.results) {
-		t.Errorf("got results of %d bytes, want those of the parts, %d bytes", len(objects[simNames.Results()]), len(l.results))
+		got := len(objects[simNames.Results()])
+		t.Errorf("got results of %d bytes, want those of the parts, %d bytes", got, len(l.results))
 	}
 	if !bytes.Equal(objects[simNames.Failures()], l.letters) {
 		t.Errorf("got a dead-letter file of %d bytes, want %d", len(objects[simNames.Failures()]), len(l.letters))
@@ -158,7 +160,7 @@ func TestFinish_KilledAtAnyMoment(t *testing.T) {
 					life = time.Second + time.Duration(r.Int64N(int64(25*time.Second)))
 				}
 				start := time.Now()
-				s, err := one.run(t, life, time.Minute)
+				s, err := one.run(t, life)
 				took := time.Since(start)
 				worked += min(took, life)
 				done = err == nil && s.State == results.Finished
@@ -213,7 +215,7 @@ func TestFinish_UploadForgotten(t *testing.T) {
 			},
 		} {
 			l := newLargeImport(t, 6000)
-			if s, err := l.run(t, 8*time.Second, time.Minute); err == nil && s.State == results.Finished {
+			if s, err := l.run(t, 8*time.Second); err == nil && s.State == results.Finished {
 				t.Fatal("finished before it was killed")
 			}
 			l.world.Store.Fail = nil
@@ -221,7 +223,7 @@ func TestFinish_UploadForgotten(t *testing.T) {
 				t.Fatal("got no upload of the killed run")
 			}
 			remove(l.world.Store)
-			s, err := l.run(t, time.Hour, time.Minute)
+			s, err := l.run(t, time.Hour)
 			if err != nil || s.State != results.Finished {
 				t.Fatalf("without %s: got %s %s, %v, want it finished", name, s.State, s.Reason, err)
 			}
@@ -239,13 +241,13 @@ func TestFinish_PartsRemoved(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		s, err := l.run(t, time.Hour, time.Minute)
+		s, err := l.run(t, time.Hour)
 		if err != nil || s.State != results.Stopped || l.world.Service.Stats().Imports != 0 {
 			t.Errorf("got %s %s, %v and %d calls, want it to stop before it sends anything",
 				s.State, s.Reason, err, l.world.Service.Stats().Imports)
 		}
 		for range 3 { // and no run makes it worse
-			if s, err = l.run(t, time.Hour, time.Minute); err != nil || s.State != results.Stopped {
+			if s, err = l.run(t, time.Hour); err != nil || s.State != results.Stopped {
 				t.Fatalf("got %s %s, %v, want it to stay stopped", s.State, s.Reason, err)
 			}
 		}

@@ -5,8 +5,8 @@
 // between.
 //
 // A run ends at the end of the export, when the working time is up, on an interrupt, when the service accepts no
-// request ([tim.FatalError]), or when the service rejects too large a share. The run then starts no further call, waits for
-// the calls in flight, and writes all outcomes. The next run resumes.
+// request ([tim.FatalError]), or when the service rejects too large a share. The run then starts no further call,
+// waits for the calls in flight, and writes all outcomes. The next run resumes.
 package importer
 
 import (

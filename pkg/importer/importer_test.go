@@ -67,7 +67,8 @@ func TestLeaseBusy_ConcurrentRuns(t *testing.T) {
 		w2 := *w.World
 		w2.Owner = "another"
 		_, err := w2.Run(t.Context())
-		if busy, ok := errors.AsType[*lease.BusyError](err); !ok || busy.Owner != "a test" || time.Until(busy.Until) > 16*time.Minute {
+		busy, ok := errors.AsType[*lease.BusyError](err)
+		if !ok || busy.Owner != "a test" || time.Until(busy.Until) > 16*time.Minute {
 			t.Errorf("got %v, want who is at work and until when", err)
 		}
 		if s := <-done; s.Counts.Imported != 1000 || w.Service.Stats().Imports != 1000 {
@@ -224,7 +225,8 @@ func TestImport_EmptyExport(t *testing.T) {
 
 func TestImport_FatalCodes(t *testing.T) {
 	for code, word := range map[emulator.Fault]string{
-		70009: "TIM_SECRET_KEY", 60026: "TIM_REGION", 60010: "TIM_ADMIN", 10007: "TIM_ADMIN", 10058: "upgrade", 60028: "wait", 60020: "arrears",
+		70009: "TIM_SECRET_KEY", 60026: "TIM_REGION", 60010: "TIM_ADMIN", 10007: "TIM_ADMIN",
+		10058: "upgrade", 60028: "wait", 60020: "arrears",
 		70003: "TIM_SECRET_KEY", 10006: "tomorrow",
 	} {
 		for name, lines := range map[string][]string{"with GroupIds": withIDs(500), "without": withoutIDs(500)} {
@@ -295,7 +297,8 @@ func TestImport_StopShare(t *testing.T) {
 				if err != nil || (s.State == results.Stopped) != row.stops {
 					t.Fatalf("got %v %q, %v, want stopped: %v", s.State, s.Reason, err, row.stops)
 				}
-				if calls := w.Service.Stats().Imports; row.stops && (calls < 1000 || calls > 1100 || !strings.Contains(s.Reason, "STOP_SHARE")) {
+				calls, says := w.Service.Stats().Imports, strings.Contains(s.Reason, "STOP_SHARE")
+				if row.stops && (calls < 1000 || calls > 1100 || !says) {
 					t.Errorf("got %d calls and %q, want 1000 and some, and STOP_SHARE named", calls, s.Reason)
 				}
 			})
@@ -311,7 +314,8 @@ func TestAssign_SameIDsAfterAKill(t *testing.T) {
 			w.Config.AssignGroupIDs = true
 			w.Config.MaxAttempts = 10
 			w.Service.Faults = emulator.Faults{Seed: 3, DropAfter: 0.1, BadGatewayAfter: 0.1, HangAfter: 0.02}
-			w.Put(append(withoutIDs(500), `{"Type":"Community","Name":"c"}`, `{"Type":"Public","Name":"own","GroupId":"own"}`)...)
+			w.Put(append(withoutIDs(500),
+				`{"Type":"Community","Name":"c"}`, `{"Type":"Public","Name":"own","GroupId":"own"}`)...)
 			s := w.Finish()
 			if s.Counts.Imported+s.Counts.Exists != 502 {
 				t.Errorf("got %+v, want all in", s.Counts)

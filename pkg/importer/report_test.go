@@ -41,7 +41,8 @@ func TestReport_AfterEachRun(t *testing.T) {
 		}
 		w.says(simNames, "groups were imported so far.", "Waiting: the working time ended.")
 		s := w.Finish()
-		w.says(simNames, fmt.Sprintf("%d,%03d of 3,001 groups were imported.", s.Counts.Imported/1000, s.Counts.Imported%1000),
+		n := s.Counts.Imported
+		w.says(simNames, fmt.Sprintf("%d,%03d of 3,001 groups were imported.", n/1000, n%1000),
 			"1 was rejected", "failed and will be retried", "<bdi>Name</bdi> is missing or empty",
 			"the budget: <bdi>190</bdi> attempts a second")
 		off()

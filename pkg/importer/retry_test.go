@@ -24,12 +24,15 @@ func TestRetry_KilledAtAnyInstant(t *testing.T) {
 		off()
 		before := w.Store.Clone()
 		for killAfter := int64(1); ; killAfter++ {
-			s := &sim{rand: rand.New(rand.NewPCG(1, 1)), killed: map[string]bool{}, attempts: map[string]int{}, store: before.Clone()}
+			s := &sim{
+				rand: rand.New(rand.NewPCG(1, 1)), killed: map[string]bool{}, attempts: map[string]int{}, store: before.Clone(),
+			}
 			s.service = &emulator.Service{SDKAppID: simApp, Key: simSign, Latency: 20 * time.Millisecond}
 			ended := false
 			for n := range 3 { // the first is killed
 				p := newProcess(s, fmt.Sprint("process ", n), map[bool]int64{true: killAfter}[n == 0])
-				i := &importer.Importer{Config: w.Config, Bucket: p, Owner: p.name, IsDead: func(h string) bool { return s.killed[h] }}
+				isDead := func(owner string) bool { return s.killed[owner] }
+				i := &importer.Importer{Config: w.Config, Bucket: p, Owner: p.name, IsDead: isDead}
 				if err := importertest.Dial(i, func(c *tim.Config) { c.Transport = p }); err != nil {
 					t.Fatal(err)
 				}

@@ -299,7 +299,8 @@ func (r *run) finishing(working context.Context) (context.Context, context.Cance
 	}
 }
 
-// saveStart writes the progress of a run that starts. If nothing replaces it, the run has died before its first outcome.
+// saveStart writes the progress of a run that starts. If nothing replaces it, the run has died before its first
+// outcome.
 func (r *run) saveStart(ctx context.Context, cp *results.Checkpoint) {
 	last, err := r.dir.LoadProgress(r.writing)
 	if err == nil || errors.Is(err, fs.ErrNotExist) {

@@ -67,7 +67,7 @@ func TestVersion1_FinishedStaysFinished(t *testing.T) {
 	if err != nil || len(r.Done) != 1 || r.Done[0].Key != "killed.jsonl" {
 		t.Errorf("got %+v, %v, want the killed import alone", r, err)
 	}
-	if r, err := importertest.Scheduler(i).Pass(t.Context(), scheduler.Action{Resume: true}); err != nil || len(r.Done) != 0 {
+	if r, err := importertest.Scheduler(i).Pass(t.Context(), resume); err != nil || len(r.Done) != 0 {
 		t.Errorf("got %+v, %v, want nothing left to do", r, err)
 	}
 	if n := service.Stats().Imports; n != 72 {

@@ -31,8 +31,10 @@ func TestAppendLine_FieldOrder(t *testing.T) {
 		},
 		{
 			"with an assigned ID",
-			outcome.Outcome{N: 1, Line: 2, Status: outcome.Exists, GroupID: "g-x", Assigned: true, Code: 10021, Attempts: 2,
-				At: at},
+			outcome.Outcome{
+				N: 1, Line: 2, Status: outcome.Exists, GroupID: "g-x", Assigned: true, Code: 10021, Attempts: 2,
+				At: at,
+			},
 			"", `{"n":1,"line":2,"status":"exists","GroupId":"g-x","assigned":true,"code":10021,"attempts":2,"ms":0,` +
 				`"at":"2026-11-22T10:00:00.123Z"}`,
 		},
@@ -44,22 +46,28 @@ func TestAppendLine_FieldOrder(t *testing.T) {
 		},
 		{
 			"carried over",
-			outcome.Outcome{N: 19, Line: 19, Status: outcome.Imported, GroupID: "g19", Carried: true, Differs: true, At: at,
-				ID: id, Sum: sum},
+			outcome.Outcome{
+				N: 19, Line: 19, Status: outcome.Imported, GroupID: "g19", Carried: true, Differs: true, At: at,
+				ID: id, Sum: sum,
+			},
 			"", `{"n":19,"line":19,"status":"imported","GroupId":"g19","code":0,"carried":true,"differs":true,` +
 				`"at":"2026-11-22T10:00:00.123Z","id":"` + id.String() + `","sum":"` + sum.String() + `"}`,
 		},
 		{
 			"changed by the mapping",
-			outcome.Outcome{N: 1, Line: 1, Status: outcome.Imported, GroupID: "g", Changed: []string{"GroupId", "Name"},
-				Source: "C024BE91L", Attempts: 1, At: at},
+			outcome.Outcome{
+				N: 1, Line: 1, Status: outcome.Imported, GroupID: "g", Changed: []string{"GroupId", "Name"},
+				Source: "C024BE91L", Attempts: 1, At: at,
+			},
 			"", `{"n":1,"line":1,"status":"imported","GroupId":"g","code":0,"changed":["GroupId","Name"],` +
 				`"source":"C024BE91L","attempts":1,"ms":0,"at":"2026-11-22T10:00:00.123Z"}`,
 		},
 		{
 			"rejected, the record before the error",
-			outcome.Outcome{N: 18, Line: 18, Status: outcome.Rejected, GroupID: "g18", Field: "Name", Rule: group.RuleLength,
-				Error: "Name is 31 bytes, limit 30", At: at},
+			outcome.Outcome{
+				N: 18, Line: 18, Status: outcome.Rejected, GroupID: "g18", Field: "Name", Rule: group.RuleLength,
+				Error: "Name is 31 bytes, limit 30", At: at,
+			},
 			`{"Name": "x","error":"mine"}`, `{"n":18,"line":18,"status":"rejected","GroupId":"g18","code":0,"field":"Name",` +
 				`"rule":"length","record":{"Name": "x","error":"mine"},"error":"Name is 31 bytes, limit 30","attempts":0,` +
 				`"at":"2026-11-22T10:00:00.123Z"}`,
@@ -147,8 +155,10 @@ func TestParse_LinesOfVersion1(t *testing.T) {
 }
 
 func TestParse_NoOutcome(t *testing.T) {
-	for _, line := range []string{"", "{}", "x", `{"n":1}`, `{"status":"failed"}`, `{"n":0,"status":"failed"}`,
-		`{"n":-1,"status":"failed"}`, `[1]`, `{"Name":"a","Type":"Public"}`} {
+	for _, line := range []string{
+		"", "{}", "x", `{"n":1}`, `{"status":"failed"}`, `{"n":0,"status":"failed"}`,
+		`{"n":-1,"status":"failed"}`, `[1]`, `{"Name":"a","Type":"Public"}`,
+	} {
 		if _, _, err := outcome.Parse([]byte(line)); !errors.Is(err, outcome.ErrNoOutcome) {
 			t.Errorf("Parse(%q): got %v, want %v", line, err, outcome.ErrNoOutcome)
 		}
@@ -220,8 +230,10 @@ func FuzzParse(f *testing.F) {
 
 func BenchmarkParse(b *testing.B) {
 	rec := record()
-	o := outcome.Outcome{N: 17, Line: 17, Status: outcome.Imported, GroupID: "@TGS#2J4SZEAEL", Attempts: 1, MS: 43,
-		At: at, ID: rec.Identity(), Sum: rec.Sum()}
+	o := outcome.Outcome{
+		N: 17, Line: 17, Status: outcome.Imported, GroupID: "@TGS#2J4SZEAEL", Attempts: 1, MS: 43,
+		At: at, ID: rec.Identity(), Sum: rec.Sum(),
+	}
 	line := o.AppendLine(nil)
 	b.SetBytes(int64(len(line)))
 	for b.Loop() {
@@ -233,8 +245,10 @@ func BenchmarkParse(b *testing.B) {
 
 func BenchmarkAppendLine(b *testing.B) {
 	rec := record()
-	o := outcome.Outcome{N: 17, Line: 17, Status: outcome.Imported, GroupID: "@TGS#2J4SZEAEL", Attempts: 1, MS: 43,
-		At: at, ID: rec.Identity(), Sum: rec.Sum()}
+	o := outcome.Outcome{
+		N: 17, Line: 17, Status: outcome.Imported, GroupID: "@TGS#2J4SZEAEL", Attempts: 1, MS: 43,
+		At: at, ID: rec.Identity(), Sum: rec.Sum(),
+	}
 	buf := make([]byte, 0, 1<<10)
 	for b.Loop() {
 		buf = o.AppendLine(buf[:0])

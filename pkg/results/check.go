@@ -115,7 +115,8 @@ func (c *checker) mapping(text string, s Settings) {
 	if s == (Settings{}) {
 		return
 	}
-	c.that((text == "") == (s.Mapping == NoMapping), "the mapping is not the one of the settings, %q", clipReason(s.Mapping))
+	isNone := s.Mapping == NoMapping
+	c.that((text == "") == isNone, "the mapping is not the one of the settings, %q", clipReason(s.Mapping))
 	if want, ok := strings.CutPrefix(s.Mapping, ProgramPrefix); ok {
 		sum := sha256.Sum256([]byte(text))
 		c.that(want == hex.EncodeToString(sum[:]), "the mapping was changed: its digest is not the one of the settings")

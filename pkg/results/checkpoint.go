@@ -131,17 +131,15 @@ type Run struct {
 func (d Dir) LoadCheckpoint(ctx context.Context, before int) (*Checkpoint, error) {
 	for n := before - 1; n > 0; n-- {
 		cp := &Checkpoint{}
-		err := readJSON(ctx, d.Bucket, d.checkpoint(n), cp)
-		if errors.Is(err, fs.ErrNotExist) {
+		err := readJSON(ctx, d.Bucket, d.checkpoint(n), cp, func() error { return cp.check(n) })
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
 			continue // the run died before its first checkpoint
-		}
-		if err == nil {
-			err = cp.check(n)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("the checkpoint %q is not usable: %w: restore it from an older version of the object or "+
-				"from a backup. To start over, move the folder %q away: records without a GroupId may then be created twice",
-				d.checkpoint(n), err, d.Work())
+		case errors.Is(err, ErrUnusable):
+			return nil, fmt.Errorf("the checkpoint %w: restore it from an older version of the object or from a backup. "+
+				"To start over, move the folder %q away: records without a GroupId may then be created twice", err, d.Work())
+		case err != nil:
+			return nil, err
 		}
 		for i := range cp.Runs {
 			cp.Runs[i].clip()
@@ -163,13 +161,23 @@ func (d Dir) LoadImportCheckpoint(ctx context.Context, m *Manifest) (*Checkpoint
 // maxSmall limits the bytes of an object that is read as a whole: checkpoints, manifests, progress.
 const maxSmall = 8 << 20
 
-func readJSON(ctx context.Context, b blob.Bucket, key string, v any) error {
+// ErrUnusable is wrapped by errors about a checkpoint, manifest or progress that cannot be what a run has written.
+var ErrUnusable = errors.New("not usable")
+
+// readJSON reads an object into v and checks it. The error wraps [ErrUnusable] if the object can be read, but not used.
+func readJSON(ctx context.Context, b blob.Bucket, key string, v any, check func() error) error {
 	data, err := blob.ReadAll(ctx, b, key, maxSmall)
-	if err != nil {
+	switch {
+	case errors.Is(err, blob.ErrTooLarge):
+	case err != nil:
 		return err
+	default:
+		if err = json.Unmarshal(data, v); err == nil {
+			err = check()
+		}
 	}
-	if err := json.Unmarshal(data, v); err != nil {
-		return fmt.Errorf("read %q: %w", key, err)
+	if err != nil {
+		return fmt.Errorf("%q is %w: %w", key, ErrUnusable, err)
 	}
 	return nil
 }

@@ -49,13 +49,10 @@ type File struct {
 // LoadManifest returns the manifest of the import. The error wraps [fs.ErrNotExist] if the import is not finished.
 func (d Dir) LoadManifest(ctx context.Context) (Manifest, error) {
 	var m Manifest
-	err := readJSON(ctx, d.Bucket, d.Manifest(), &m)
-	if err == nil {
-		err = m.check()
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return Manifest{}, fmt.Errorf("the manifest %q is not usable: %w: restore it, or remove it: the next run then "+
-			"carries the outcomes of the results file over", d.Manifest(), err)
+	err := readJSON(ctx, d.Bucket, d.Manifest(), &m, func() error { return m.check() })
+	if errors.Is(err, ErrUnusable) {
+		return Manifest{}, fmt.Errorf("the manifest %w: restore it, or remove it: the next run then carries the outcomes "+
+			"of the results file over", err)
 	}
 	return m, err
 }

@@ -124,7 +124,7 @@ func ParseMark(key string) (export string, m Mark, ok bool) {
 		return "", Mark{}, false
 	}
 	minutes, err := strconv.ParseUint(left[1:], markBase, 32)
-	m.left, m.due = left[:1], time.Unix(int64(minutes)*60, 0) //nolint:gosec // five digits
+	m.left, m.due = left[:1], time.Unix(int64(minutes)*60, 0)
 	return key[:i], m, err == nil
 }
 
@@ -208,7 +208,8 @@ func (n Names) Longest() []string {
 	return []string{
 		n.finished(retries),
 		old.Results(), old.Failures(), old.Report(), old.Manifest(), old.Progress(), old.earlier(),
-		lease.Key(n.Work(), maxNumber), n.checkpoint(maxNumber), n.part(partName{maxNumber, maxNumber, true}), n.ahead(maxNumber),
+		lease.Key(n.Work(), maxNumber), n.checkpoint(maxNumber), n.part(partName{maxNumber, maxNumber, true}),
+		n.ahead(maxNumber),
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"time"
 
 	"groupimport/pkg/backoff"
@@ -110,13 +109,9 @@ func (p *Progress) Pace(runs []Run) (rate float64, remaining time.Duration) {
 // LoadProgress returns the progress that the last run wrote.
 func (d Dir) LoadProgress(ctx context.Context) (Progress, error) {
 	var p Progress
-	err := readJSON(ctx, d.Bucket, d.Progress(), &p)
-	if err == nil {
-		err = p.check()
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return Progress{}, fmt.Errorf("the progress %q is not usable: %w: remove it, the next run writes it again",
-			d.Progress(), err)
+	err := readJSON(ctx, d.Bucket, d.Progress(), &p, func() error { return p.check() })
+	if errors.Is(err, ErrUnusable) {
+		return Progress{}, fmt.Errorf("the progress %w: remove it, the next run writes it again", err)
 	}
 	return p, err
 }

@@ -368,3 +368,31 @@ func TestScheduler_ExportReplacedDuringARound(t *testing.T) {
 		})
 	}
 }
+
+// TestList_DamagedWorkFiles plants unusable objects in the work folder of one import. The others must still be shown
+// and worked on.
+func TestList_DamagedWorkFiles(t *testing.T) {
+	for _, damage := range []string{"{}", "<html>", strings.Repeat(" ", 9<<20), `{"state":"finished","runs":-1}`} {
+		for _, key := range []string{importertest.Names.Progress(), importertest.Names.Manifest()} {
+			synctest.Test(t, func(t *testing.T) {
+				w := importertest.New(t)
+				w.Put(importertest.WithIDs(1)...)
+				w.Finish()
+				w.PutAt("exports/other.jsonl", `{"Type":"Public","Name":"other","GroupId":"other"}`)
+				w.PutAt(key, damage)
+				time.Sleep(scheduler.MissedAfter)
+				s := importertest.Scheduler(w.Importer())
+				all, _, err := s.List(t.Context(), "exports/", false, scheduler.Place{}, 10)
+				if err != nil || len(all) != 2 {
+					t.Fatalf("got %d imports, %v, want both", len(all), err)
+				}
+				if d := all[0]; d.State != results.Stopped || !strings.Contains(d.Reason, key+`" is not usable`) {
+					t.Errorf("got %s, %q, want it stopped because of %s", d.State, d.Reason, key)
+				}
+				if got, want := importertest.Text(w.Pass(resume)), "start exports/other.jsonl finished"; got != want {
+					t.Errorf("got %q, want %q", got, want)
+				}
+			})
+		}
+	}
+}

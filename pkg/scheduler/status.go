@@ -185,6 +185,9 @@ func (s *Scheduler) statusOf(ctx context.Context, f entry) (Status, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return im, nil
+	case errors.Is(err, results.ErrUnusable): // one import cannot hide the others
+		im.State, im.Cause, im.Reason = results.Stopped, results.CauseError, err.Error()
+		return im, nil
 	case err != nil:
 		return im, err
 	}
@@ -195,6 +198,9 @@ func (s *Scheduler) statusOf(ctx context.Context, f entry) (Status, error) {
 	m, err := dir.LoadManifest(ctx)
 	switch {
 	case errors.Is(err, fs.ErrNotExist): // an operator has deleted it
+		return im, nil
+	case errors.Is(err, results.ErrUnusable):
+		im.State, im.Cause, im.Reason = results.Stopped, results.CauseError, err.Error()
 		return im, nil
 	case err != nil:
 		return im, err

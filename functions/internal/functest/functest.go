@@ -110,8 +110,8 @@ func Service(t *testing.T) (service *emulator.Service, env map[string]string, ce
 	}, certificate
 }
 
-// An Unsolicited is a broken proxy. To each request it responds with Body, and then with a second response, which nobody
-// asked for and which quotes the request.
+// An Unsolicited is a broken proxy. To each request it responds with Body, and then with a second response, which no
+// one asked for and which quotes the request.
 type Unsolicited struct {
 	Body string // JSON
 

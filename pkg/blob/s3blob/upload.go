@@ -74,7 +74,7 @@ func (b *Bucket) CompleteUpload(ctx context.Context, key, id string, tags []stri
 	}
 	parts := make([]types.CompletedPart, len(tags))
 	for i, tag := range tags {
-		parts[i] = types.CompletedPart{ETag: aws.String(tag), PartNumber: aws.Int32(int32(i + 1))} //nolint:gosec // as above
+		parts[i] = types.CompletedPart{ETag: aws.String(tag), PartNumber: aws.Int32(int32(i + 1))}
 	}
 	_, err = b.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
 		Bucket: &b.name, Key: &key, UploadId: u.id, MultipartUpload: &types.CompletedMultipartUpload{Parts: parts},
