@@ -226,15 +226,15 @@ func policies(t *testing.T) (callers, key string) {
 func TestREADME_Policies(t *testing.T) {
 	callers, key := policies(t)
 	// Lambda guide, urls-auth: both actions are needed since October 2025, and the second only through the URL.
-	want := ""
+	var want strings.Builder
 	for _, action := range []string{
 		"InvokeFunctionUrl Condition:map[StringEquals:map[lambda:FunctionUrlAuthType:AWS_IAM]]",
 		"InvokeFunction Condition:map[Bool:map[lambda:InvokedViaFunctionUrl:true]]",
 	} {
-		want += "map[Action:lambda:" + action + " Effect:Allow Resource:FUNCTION_ARN]\n"
+		want.WriteString("map[Action:lambda:" + action + " Effect:Allow Resource:FUNCTION_ARN]\n")
 	}
-	if callers != want {
-		t.Errorf("got %s, want %s", callers, want)
+	if callers != want.String() {
+		t.Errorf("got %s, want %s", callers, want.String())
 	}
 	if got := loadTemplate(t, nil).at("Outputs", "HttpFunctionArn", "Value"); got != "HttpFunction.Arn" {
 		t.Errorf("got the output %v, want what the policy names", got)
