@@ -52,7 +52,7 @@ func newSecrets(getenv func(string) string, log *slog.Logger) *secrets {
 	return &secrets{getenv: getenv, log: log, known: map[string]secret{}}
 }
 
-// get returns the decrypted value of the parameter. One that was read before goes on to count while the
+// get returns the decrypted value of the parameter. A value that was read before stays valid while the
 // store does not answer, and not when it says that there is none, or that nobody may read it. Its error is a [*SecretError].
 func (s *secrets) get(ctx context.Context, name string) (string, error) {
 	s.mu.Lock()

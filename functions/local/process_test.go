@@ -375,7 +375,7 @@ func TestBar_InATerminal(t *testing.T) {
 		t.Fatal("got no bar in a narrow terminal")
 	}
 	if _, err := fmt.Sscanf(bars[0], "%d%%", &percent); err != nil || percent < 30 {
-		t.Errorf("got %q first after going on, want it to begin where the run before ended", bars[0])
+		t.Errorf("got %q first after resuming, want it to begin where the run before ended", bars[0])
 	}
 	d.checkOnce()
 }

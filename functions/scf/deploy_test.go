@@ -18,7 +18,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// An api stands in for Tencent's API of functions, version 2018-04-16. It keeps what it is told, and refuses what
+// An api stands in for Tencent's API of functions, version 2018-04-16. It keeps what it is sent, and refuses what
 // the documents rule out.
 type api struct {
 	t         *testing.T
@@ -319,7 +319,7 @@ func TestDeploy_SecondTimeChangesNothing(t *testing.T) {
 	a.actions = nil
 	a.deploy(parameters(t))
 	if after := a.snapshot(); after != before {
-		t.Errorf("got\n%s\nwant what stood there before:\n%s", after, before)
+		t.Errorf("got\n%s\nwant what was there before:\n%s", after, before)
 	}
 	for _, action := range a.actions {
 		if !strings.HasPrefix(action, "Update") {

@@ -290,7 +290,7 @@ func TestFunction_ErrorTypes(t *testing.T) {
 		{"a request that is none", map[string]string{"HTTP_TOKEN": "a-token-of-some-length"}, []byte(`{"httpMethod":"GET","path":"/","headers":5}`), "EventError", "not a request of a function URL"},
 		{"a secret key that is wrong", map[string]string{"TENCENTCLOUD_SECRETKEY": "wrong"}, cosEvent(acme), "RunError", ""},
 		{"a key that the service refuses", map[string]string{"TIM_SECRET_KEY": "wrong"}, cosEvent(acme), "StoppedError", "exports/acme.jsonl"},
-		{"and mended", nil, cosEvent(acme), "", ""},
+		{"and fixed", nil, cosEvent(acme), "", ""},
 	} {
 		saved := map[string]string{}
 		for name, value := range x.env {

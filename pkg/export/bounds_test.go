@@ -34,7 +34,7 @@ func TestReader_DroppedNames(t *testing.T) {
 	}
 }
 
-// Errors quote little of an export, whatever it holds.
+// Errors quote little of any export.
 func TestReader_ErrorsAreShort(t *testing.T) {
 	long := strings.Repeat("x", 60_000)
 	for name, row := range map[string]struct{ file, text, want string }{

@@ -7,7 +7,7 @@
 //	                 several such values may follow each other
 //	.csv             a header with field names, then one record per row
 //
-// For JSON, the first value determines the layout, whatever the name: one object per line, a sequence of multi-line
+// For JSON, the first value determines the layout, not the name: one object per line, a sequence of multi-line
 // objects, or arrays.
 //
 // An export may be compressed with gzip or zstd. The content takes precedence over a name ending in .gz or .zst.

@@ -92,7 +92,7 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-// FuzzBody: whatever the body is, the response says what is wrong with it, or the group was created.
+// FuzzBody: for any body, the response says what is wrong with it, or the group was created.
 func FuzzBody(f *testing.F) {
 	for _, body := range []string{
 		one, noID, "", "{", one + one, "[]", `{"Type":"Publ"}`, strings.Repeat("[", 20_000), strings.Repeat(`{"a":`, 9_000),
@@ -115,7 +115,7 @@ func FuzzBody(f *testing.F) {
 	})
 }
 
-// FuzzClaim: whatever the bucket has under the name of a claim, the response is valid and no group is created twice.
+// FuzzClaim: for any object under the name of a claim, the response is valid and no group is created twice.
 func FuzzClaim(f *testing.F) {
 	digest := fmt.Sprintf("%x", sha256.Sum256([]byte(noID)))
 	claim := func(more string) []byte {

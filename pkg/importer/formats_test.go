@@ -70,7 +70,7 @@ func TestMapping_RetryAndDeadLetterFile(t *testing.T) {
 			}
 		}
 
-		// A round of retries sends it as it was mapped, whatever mapping is set now.
+		// A round of retries sends it as it was mapped, even if another mapping is set now.
 		failing = false
 		time.Sleep(time.Hour)
 		if s, err = w.mapped(`error("not again")`).RetryRound(t.Context(), simKey, false); err != nil ||
@@ -78,10 +78,10 @@ func TestMapping_RetryAndDeadLetterFile(t *testing.T) {
 			t.Errorf("got %+v %v, want the failed record imported", s, err)
 		}
 
-		// The failures file, mended and dropped under another name, is an export, with a mapping set and without. What
+		// The dead-letter file, fixed and dropped under another name, is an export, with a mapping set and without. What
 		// could not be mapped is mapped again.
 		const again = "exports/again.ndjson"
-		text := strings.Replace(string(w.Store.Snapshot()[simNames.Failures()]), `"Name":""`, `"Name":"mended"`, 1)
+		text := strings.Replace(string(w.Store.Snapshot()[simNames.Failures()]), `"Name":""`, `"Name":"fixed"`, 1)
 		if err := w.Store.Put(t.Context(), again, strings.NewReader(text)); err != nil {
 			t.Fatal(err)
 		}
@@ -89,7 +89,7 @@ func TestMapping_RetryAndDeadLetterFile(t *testing.T) {
 		if err != nil || s.Counts != (outcome.Counts{Imported: 2}) {
 			t.Errorf("got %+v %v, want both imported", s, err)
 		}
-		if made := fmt.Sprint(w.Service.Names()); made != "map[a:1 down:1 mended:1 seven:1]" {
+		if made := fmt.Sprint(w.Service.Names()); made != "map[a:1 down:1 fixed:1 seven:1]" {
 			t.Errorf("got groups %s", made)
 		}
 	})

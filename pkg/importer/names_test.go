@@ -17,7 +17,7 @@ import (
 	"groupimport/pkg/scheduler"
 )
 
-// A name to which those of its results do not fit is refused before anything is written or sent, by whatever way the
+// A name to which those of its results do not fit is refused before anything is written or sent, by any way the
 // export comes. No pass calls that an error.
 func TestRun_NameTooLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -96,7 +96,7 @@ func TestRun_KeepsToItsEncoding(t *testing.T) {
 	})
 }
 
-// A dead-letter file is UTF-8, whatever the export was.
+// A dead-letter file is UTF-8 in any case.
 func TestRetry_IsNotDecoded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

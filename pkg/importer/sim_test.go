@@ -114,7 +114,7 @@ type sim struct {
 	uncertainty int  // records that were created twice for it
 
 	kills   int
-	freezes int // processes that stood still for a while
+	freezes int // processes that were frozen for a while
 	broke   int // runs that ended with an error, because the store failed: as good as killed
 	runs    int
 	unknown int
@@ -456,7 +456,7 @@ type process struct {
 
 	freezeAfter atomic.Int64 // operations until it is frozen; 0 at the start means never
 	freezeFor   time.Duration
-	thaw        atomic.Int64 // when it goes on, in Unix nanoseconds; 0 before it was frozen
+	thaw        atomic.Int64 // when it resumes, in Unix nanoseconds; 0 before it was frozen
 
 	errorf func(format string, args ...any) // of the test
 	number atomic.Int64                     // of its lease, 0 if it has none

@@ -9,7 +9,7 @@ func TestMomentSince_OneClockStandsStill(t *testing.T) {
 	then := moment{wall: time.Now().Round(0), steady: time.Hour}
 	for name, test := range map[string]struct{ wall, steady, want time.Duration }{
 		"both clocks run":                {time.Minute, time.Minute, time.Minute},
-		"the monotonic clock stood":      {time.Minute, time.Second, time.Minute},
+		"the monotonic clock stopped":    {time.Minute, time.Second, time.Minute},
 		"the wall clock was set back":    {-time.Hour, time.Minute, time.Minute},
 		"the wall clock was set forward": {time.Hour, time.Second, time.Hour},
 	} {

@@ -17,7 +17,7 @@ func (staleList) List(context.Context, string, string) iter.Seq2[blob.Info, erro
 	return func(func(blob.Info, error) bool) {}
 }
 
-// A late bucket responds to Put after a delay, whatever becomes of the context.
+// A late bucket responds to Put after a delay, even if the context ends.
 type late struct {
 	*blobtest.Bucket
 

@@ -174,7 +174,7 @@ func TestBuiltIn_SlackDeadLetter(t *testing.T) {
 	}
 }
 
-// A post does not affect other lines, whatever it contains. Invalid JSON is rejected.
+// The contents of a post do not affect other lines. Invalid JSON is rejected.
 func TestMattermost_OtherTypes(t *testing.T) {
 	program, _ := mapping.Builtin("mattermost")
 	long := strings.Repeat("x", export.MaxLine)

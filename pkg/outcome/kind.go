@@ -22,7 +22,7 @@ type Kind struct {
 }
 
 // Kind returns the kind of o. An outcome that the service decided has its code, one that a rule decided has field and
-// rule. Lines of version 1 have no rule: they are told apart by field and code.
+// rule. Lines of version 1 have no rule: field and code tell them apart.
 func (o *Outcome) Kind() Kind {
 	switch {
 	case o.Attempts > 0 && o.Code != 0:

@@ -31,7 +31,7 @@ func TestOutcomeKind(t *testing.T) {
 			outcome.Kind{Status: outcome.Rejected, Rule: group.RuleJSON},
 		},
 		{
-			"version 1: field and code, whatever the message",
+			"version 1: field and code, with any message",
 			outcome.Outcome{Status: outcome.Rejected, Code: 10007, Field: "Type", Error: "Type AVChatRoom cannot …"},
 			outcome.Kind{Status: outcome.Rejected, Code: 10007, Field: "Type"},
 		},

@@ -421,7 +421,7 @@ func TestPages_Policy(t *testing.T) {
 	}
 }
 
-// What came from elsewhere makes no element, attribute, class or link in a page, whatever it looks like: there are only
+// What came from elsewhere makes no element, attribute, class or link in a page: there are only
 // those that pages about harmless text have, too.
 func TestPages_NoMarkupFromData(t *testing.T) {
 	t.Parallel()
@@ -595,7 +595,7 @@ func TestPages_Size(t *testing.T) {
 	}
 }
 
-// However many kinds of mistakes there are, those that are frequent are told, and the counts add up.
+// However many kinds of mistakes there are, the frequent ones are shown, and the counts add up.
 func TestReport_FrequentKindsAmongMany(t *testing.T) {
 	t.Parallel()
 	s := newStory()

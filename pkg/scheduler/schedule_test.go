@@ -198,7 +198,7 @@ func TestRetry_DeadLetterFileEdited(t *testing.T) {
 		off()
 		lines := strings.Split(strings.TrimSpace(string(w.Store.Snapshot()[importertest.Names.Failures()])), "\n")
 		lines[0], lines[1] = lines[1], lines[0]                                 // out of order: the second waits
-		lines[2] = strings.Replace(lines[2], `"n-27"`, `"mended"`, 1)           // another name
+		lines[2] = strings.Replace(lines[2], `"n-27"`, `"fixed"`, 1)            // another name
 		lines[3] = "a note to myself"                                           // n 37 is gone
 		lines[10] = strings.Replace(lines[10], `"Name":""`, `"Name":"ok"`, 1)   // rejected ones are left alone
 		lines = append(lines, "", `{"Type":"Public","Name":"dropped in here"}`) // no outcome
@@ -210,7 +210,7 @@ func TestRetry_DeadLetterFileEdited(t *testing.T) {
 		if len(p.Done) != 1 || p.Done[0].Counts.Imported != 98 || p.Done[0].Counts.Failed != 2 || p.Done[0].Counts.Rejected != 1 {
 			t.Errorf("got %+v, want 98 imported, 2 failed and 1 rejected", p)
 		}
-		if w.Service.Names()["mended"] != 1 || w.Service.Names()["ok"] != 0 || w.Service.Names()["dropped in here"] != 0 {
+		if w.Service.Names()["fixed"] != 1 || w.Service.Names()["ok"] != 0 || w.Service.Names()["dropped in here"] != 0 {
 			t.Error("got other groups than the failures file has")
 		}
 		left := string(w.Store.Snapshot()[importertest.Names.Failures()])

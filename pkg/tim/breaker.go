@@ -31,7 +31,7 @@ var probeWaits = backoff.Exponential{Base: 500 * time.Millisecond, Max: 10 * tim
 
 func newBreaker() *breaker { return &breaker{changed: make(chan struct{})} }
 
-// responses returns the number of attempts with a readable response, whatever it said.
+// responses returns the number of attempts with a readable response, also of an error.
 func (b *breaker) responses() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()

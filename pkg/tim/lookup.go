@@ -43,7 +43,7 @@ type difference struct{ field, record, existing string }
 func (d differences) String() string {
 	texts := make([]string, len(d))
 	for i, f := range d {
-		existing := excerpt(Redact(f.existing)) // whatever the service sends: it goes into results
+		existing := excerpt(Redact(f.existing)) // text of the service that goes into results
 		texts[i] = fmt.Sprintf("%s is %q there and %q in the record", f.field, existing, f.record)
 	}
 	return strings.Join(texts, ", ")

@@ -7,7 +7,7 @@
 //
 // The component multi-scf 0.3.14 is not on npm. What it does before it calls the toolkit is small, and done here
 // after its src/formatter.ts and src/index.ts (github.com/serverless-components/tencent-multi-scf, 2022-05-11):
-// inputs are the defaults of each function; environments, a list, replaces whatever environment holds; a function
+// inputs are the defaults of each function; environments, a list, replaces what environment holds; a function
 // is named name-stage-app-key.
 'use strict';
 

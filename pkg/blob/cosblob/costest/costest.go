@@ -10,7 +10,7 @@
 //	7746, 7750    Initiate Multipart Upload, Upload Part; 7742 Complete, 7740 Abort
 //	7734, 19888   GET Bucket (list of objects), GET Bucket versioning
 //
-// It has one bucket, whatever the request's host is, and knows a request's key by its path.
+// It has one bucket for all hosts of requests, and knows a request's key by its path.
 package costest
 
 import (
@@ -88,7 +88,7 @@ type Key struct {
 	Expired           bool
 }
 
-// A Request is what [Options.Fail] is told of one.
+// A Request is what [Options.Fail] learns of one.
 type Request struct {
 	Action string // as in a policy, without name/cos:, for example PutObject
 	Key    string // of an object; of a list, its prefix
