@@ -16,7 +16,18 @@ import (
 //
 // Objects with the fencing token in their names are no exception but for half an hour: they are not those of a
 // successor, and the outcomes in them save a run whose lease ended while the store did not respond.
-func (l *Lease) Guard(b blob.Bucket) blob.Bucket { return &guarded{b, l} }
+//
+// The guarded bucket is a [blob.Uploader], and a [blob.Peeker] if b is one.
+func (l *Lease) Guard(b blob.Bucket) blob.Bucket {
+	g := &guarded{b, l}
+	if p, ok := b.(blob.Peeker); ok {
+		return &struct {
+			*guarded
+			blob.Peeker
+		}{g, p}
+	}
+	return g
+}
 
 // mayWrite returns an error if the owner must not write the object at key any more.
 func (l *Lease) mayWrite(key string) error {
@@ -61,6 +72,50 @@ func (g *guarded) Delete(ctx context.Context, key string) error {
 		return err
 	}
 	return g.Bucket.Delete(ctx, key)
+}
+
+// uploader returns the bucket for a step of an upload of the object at key.
+func (g *guarded) uploader(key string) (blob.Uploader, error) {
+	if err := g.lease.mayWrite(key); err != nil {
+		return nil, err
+	}
+	u, ok := g.Bucket.(blob.Uploader)
+	if !ok {
+		return nil, fmt.Errorf("write %q: the store has no uploads", key)
+	}
+	return u, nil
+}
+
+func (g *guarded) CreateUpload(ctx context.Context, key string) (string, error) {
+	u, err := g.uploader(key)
+	if err != nil {
+		return "", err
+	}
+	return u.CreateUpload(ctx, key)
+}
+
+func (g *guarded) UploadPart(ctx context.Context, key, id string, number int, data []byte) (string, error) {
+	u, err := g.uploader(key)
+	if err != nil {
+		return "", err
+	}
+	return u.UploadPart(ctx, key, id, number, data)
+}
+
+func (g *guarded) CompleteUpload(ctx context.Context, key, id string, tags []string) error {
+	u, err := g.uploader(key)
+	if err != nil {
+		return err
+	}
+	return u.CompleteUpload(ctx, key, id, tags)
+}
+
+func (g *guarded) AbortUpload(ctx context.Context, key, id string) error {
+	u, err := g.uploader(key)
+	if err != nil {
+		return err
+	}
+	return u.AbortUpload(ctx, key, id)
 }
 
 // FitsKey is that of the bucket, see [blob.KeyFitter].
