@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"compress/gzip"
 	"fmt"
 	"io"
 	"io/fs"
@@ -14,6 +15,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 // A trap is a file that somebody may put into a folder of exports.
@@ -26,6 +29,33 @@ type trap struct {
 // content returns the put of a trap that is a file with this content.
 func content(text string) func(string) error {
 	return func(name string) error { return os.WriteFile(name, []byte(text), 0o600) }
+}
+
+const good = `{"Type":"Public","Name":"N","GroupId":"n"}` + "\n"
+
+// planted returns the put of a trap that is a file in a work folder.
+func planted(text string) func(string) error {
+	return func(name string) error {
+		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+			return err
+		}
+		return content(text)(name)
+	}
+}
+
+// blank returns the put of a trap that is 1.5 GiB of blank lines in a few MB: the same compressed stream many times.
+func blank(compress func(io.Writer) io.WriteCloser) func(string) error {
+	return func(name string) error {
+		var stream bytes.Buffer
+		w := compress(&stream)
+		if _, err := w.Write(bytes.Repeat([]byte("\n"), 8<<20)); err != nil {
+			return err
+		}
+		if err := w.Close(); err != nil {
+			return err
+		}
+		return os.WriteFile(name, bytes.Repeat(stream.Bytes(), 192), 0o600)
+	}
 }
 
 const notRegular = "ignored: not a regular file"
@@ -70,6 +100,23 @@ var traps = []trap{
 	},
 	{"circle.jsonl", func(name string) error { return os.Symlink("circle.jsonl", name) }, ""},
 	{"report.jsonl.report.html", content("<script>"), ""},
+	{
+		"blank.jsonl.gz", blank(func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }),
+		"blank.jsonl.gz: start: cannot parse the export beyond line",
+	},
+	{"blank.jsonl.zst", blank(func(w io.Writer) io.WriteCloser {
+		z, err := zstd.NewWriter(w)
+		if err != nil {
+			panic(err)
+		}
+		return z
+	}), "blank.jsonl.zst: start: cannot parse the export beyond line"},
+	{"runs.jsonl", content(good), ""},
+	{"runs.jsonl.import/checkpoint/000001", planted(`{"runs":[]}`), "runs.jsonl.import/checkpoint/000001\" is not usable"},
+	{"progress.jsonl", content(good), "progress.jsonl: resume: "},
+	{"progress.jsonl.import/progress", planted(`{"state":"running","runs":-1}`), ""},
+	{"lease.jsonl", content(good), "lease.jsonl: x is working on it"},
+	{"lease.jsonl.import/lease/000001", planted(`{"number":1,"holder":"x","until":"2999-01-01T00:00:00Z"}`), ""},
 	{".cache.tmp", content("of another program"), ""},
 	{".0123456789abcdef.tmp", content("of another program"), ""},
 }
