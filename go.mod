@@ -23,7 +23,7 @@ require (
 	github.com/pb33f/libopenapi v0.42.3
 	github.com/pb33f/libopenapi-validator v0.16.2
 	github.com/rogpeppe/go-internal v1.16.0
-	github.com/tencentyun/cos-go-sdk-v5 v0.7.70
+	github.com/tencentyun/cos-go-sdk-v5 v0.7.75
 	github.com/tencentyun/scf-go-lib v0.0.0-20211123032342-f972dcd16ff6
 	github.com/tencentyun/tls-sig-api-v2-golang v1.4.0
 	github.com/urfave/cli/v3 v3.14.0
