@@ -80,8 +80,8 @@ func sendGroup(t *testing.T, client *http.Client, address, body string) (status 
 	return resp.StatusCode, string(text)
 }
 
+// Not parallel: it takes what processors there are.
 func TestServe_FiveHundredRequestsIn64MB(t *testing.T) {
-	t.Parallel()
 	d := newWorkspace(t, 1, true)
 	p, address := d.serve()
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 500}}
