@@ -18,7 +18,7 @@ const (
 )
 
 // A budget is a context that is done when a program exceeds a limit. gojq checks the context before each operation and
-// has no other hook. The bytes are those allocated by the whole process.
+// has no other hook. The bytes are those allocated by the whole process, so that a program is tried again.
 type budget struct {
 	context.Context //nolint:containedctx // a budget is a context
 	steps           int
@@ -27,6 +27,8 @@ type budget struct {
 	abandoned       *atomic.Bool
 	spent           error // the exceeded limit, nil if there is none
 }
+
+var errMemory = fmt.Errorf("more than %d MiB of memory", maxBytes>>20)
 
 var closed = func() <-chan struct{} {
 	c := make(chan struct{})
@@ -55,7 +57,7 @@ func (b *budget) Done() <-chan struct{} {
 	case b.steps > maxSteps:
 		b.spent = fmt.Errorf("more than %d operations", maxSteps)
 	case b.steps%sampleEvery == 0 && b.allocated() > b.bytes:
-		b.spent = fmt.Errorf("more than %d MiB of memory", maxBytes>>20)
+		b.spent = errMemory
 	default:
 		return nil
 	}

@@ -135,20 +135,42 @@ func Compile(text string, s Settings) (*Program, error) {
 	return &Program{text: text, settings: s, engine: e, maxTime: maxTime}, nil
 }
 
-// Map runs the program on one record. The first record that takes longer than 10 s is rejected, because it may be an
-// unusual one. The error of the second wraps [export.ErrStop]: such a program would take longer than the import may.
+// errSlow is the error of [Program.mapInTime].
+var errSlow = errors.New("the mapping took too long")
+
+// Map runs the program on one record. The first record that takes longer than 10 s twice is rejected, because it may be
+// an unusual one. The error of the second such record wraps [export.ErrStop]: the program would take longer than the
+// import may.
 func (p *Program) Map(raw []byte) (export.Mapped, error) {
-	e := p.engine
-	if len(e.only) > 0 {
-		if other, err := e.isOther(raw); other || err != nil {
+	if len(p.engine.only) > 0 {
+		if other, err := p.engine.isOther(raw); other || err != nil {
 			return export.Mapped{Ignored: other}, err
 		}
 	}
+	m, err := p.mapInTime(raw)
+	if errors.Is(err, errSlow) {
+		m, err = p.mapInTime(raw) // the process may have been frozen
+	}
+	if !errors.Is(err, errSlow) {
+		return m, err
+	}
+	err = fmt.Errorf("the mapping took longer than %v for one record of %d bytes", p.maxTime, len(raw))
+	if p.slow {
+		return export.Mapped{}, fmt.Errorf("%w: %w, for the second time: simplify the program, such as regular "+
+			"expressions on long strings, and start the import again", export.ErrStop, err)
+	}
+	p.slow = true
+	return export.Mapped{}, err
+}
+
+// mapInTime runs the program once, for at most maxTime.
+func (p *Program) mapInTime(raw []byte) (export.Mapped, error) {
 	type result struct {
 		mapped export.Mapped
 		err    error
 	}
 	done := make(chan result, 1)
+	e := p.engine
 	go func(raw []byte) {
 		m, err := e.convert(raw)
 		done <- result{m, err}
@@ -165,13 +187,7 @@ func (p *Program) Map(raw []byte) (export.Mapped, error) {
 	if p.engine, err = newEngine(p.text, p.settings); err != nil {
 		return export.Mapped{}, err // it has compiled before
 	}
-	err = fmt.Errorf("the mapping took longer than %v for one record of %d bytes", p.maxTime, len(raw))
-	if p.slow {
-		return export.Mapped{}, fmt.Errorf("%w: %w, for the second time: simplify the program, such as regular "+
-			"expressions on long strings, and start the import again", export.ErrStop, err)
-	}
-	p.slow = true
-	return export.Mapped{}, err
+	return export.Mapped{}, errSlow
 }
 
 // An engine runs a program. Only one goroutine may use it.
@@ -285,8 +301,18 @@ func invalid(err error) error {
 	return fmt.Errorf("not a JSON value: %w", err)
 }
 
-// run runs the program once. The error is a [*skipError] if the record is skipped and errIgnored if it is ignored.
+// run runs the program. The error is a [*skipError] if the record is skipped and errIgnored if it is ignored.
 func (p *engine) run(in any) (any, error) {
+	const tries = 3 // other goroutines of a busy process may allocate as much
+	for try := 1; ; try++ {
+		v, err := p.runOnce(in)
+		if try == tries || !errors.Is(err, errMemory) {
+			return v, err
+		}
+	}
+}
+
+func (p *engine) runOnce(in any) (any, error) {
 	p.altered = false
 	ctx := newBudget(&p.abandoned)
 	results := p.code.RunWithContext(ctx, in, p.variables...)
