@@ -364,6 +364,7 @@ func (s *sim) run(t *testing.T) {
 		}
 		var both sync.WaitGroup
 		replaced := false
+		size := float64(len(s.records)) // before they are replaced
 		if s.replacing > 0 && s.rand.IntN(3) == 0 {
 			replaced, finished = true, 0
 			at := time.Duration(s.rand.IntN(12000)) * time.Millisecond
@@ -379,13 +380,13 @@ func (s *sim) run(t *testing.T) {
 			kills := s.kills
 			s.mu.Unlock()
 			if kills < mostKills && s.rand.IntN(3) > 0 {
-				killAfter = 1 + int64(s.rand.ExpFloat64()*float64(len(s.records))/4)
+				killAfter = 1 + int64(s.rand.ExpFloat64()*size/4)
 			}
 			timeout := []time.Duration{4 * time.Second, time.Minute, 15 * time.Minute}[s.rand.IntN(3)]
 			late := time.Duration(s.rand.IntN(2000)) * time.Millisecond * time.Duration(i)
 			p := newProcess(s, fmt.Sprintf("process %d.%d", n, i), killAfter)
 			if s.rand.IntN(4) == 0 {
-				p.freezeAfter.Store(1 + int64(s.rand.ExpFloat64()*float64(len(s.records))/4))
+				p.freezeAfter.Store(1 + int64(s.rand.ExpFloat64()*size/4))
 				p.freezeFor = []time.Duration{
 					20 * time.Second, lease.Lifetime + time.Second, 5 * time.Minute, 3 * time.Hour,
 				}[s.rand.IntN(4)]
