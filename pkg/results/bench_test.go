@@ -107,6 +107,8 @@ func BenchmarkFinish(b *testing.B) {
 	store := &blobtest.Bucket{}
 	bucket := largeBucket{store, part}
 	l := held(b, store, 1)
+	ctx, stop := l.Keep(b.Context())
+	defer stop()
 	cp := results.Checkpoint{
 		Export: results.Export{Key: names.Export, Version: "v1"}, Done: true,
 		Runs:   []results.Run{{Lease: 1, Start: at}},
@@ -118,7 +120,7 @@ func BenchmarkFinish(b *testing.B) {
 		_ = syscall.Getrusage(syscall.RUSAGE_SELF, &before)
 		page := &reporter{Builder: report.New()}
 		d := results.Dir{Bucket: bucket, Names: names}
-		if _, err := d.Finish(b.Context(), l, names, cp, results.RetryPolicy{}, page); err != nil {
+		if _, err := d.Finish(ctx, l, names, cp, results.RetryPolicy{}, page); err != nil {
 			b.Fatal(err)
 		}
 		_ = syscall.Getrusage(syscall.RUSAGE_SELF, &after)
