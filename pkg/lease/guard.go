@@ -64,7 +64,14 @@ func (g *guarded) Put(ctx context.Context, key string, body io.Reader) error {
 	if err := g.lease.mayWrite(key); err != nil {
 		return err
 	}
-	return g.Bucket.Put(ctx, key, &guardedBody{body, g.lease, key})
+	guarded := &guardedBody{body, g.lease, key}
+	if s, ok := body.(sized); ok { // a store allocates no more than it needs
+		return g.Bucket.Put(ctx, key, &struct {
+			*guardedBody
+			sized
+		}{guarded, s})
+	}
+	return g.Bucket.Put(ctx, key, guarded)
 }
 
 func (g *guarded) Delete(ctx context.Context, key string) error {
@@ -123,6 +130,9 @@ func (g *guarded) FitsKey(key string) error { return blob.FitsKey(g.Bucket, key)
 
 // CheckKey is that of the bucket, see [blob.ValidKey].
 func (g *guarded) CheckKey(key string) error { return blob.ValidKey(g.Bucket, key) }
+
+// A sized body knows how many bytes are left to read.
+type sized interface{ Len() int }
 
 // A guardedBody asks the lease before each read and after the last.
 type guardedBody struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"groupimport/pkg/blob"
 	"groupimport/pkg/blob/blobtest"
 	"groupimport/pkg/lease"
 )
@@ -409,6 +411,68 @@ func TestLeaseGuard_FrozenDuringAPut(t *testing.T) {
 		err := l.Guard(b).Put(t.Context(), folder+"manifest", strings.NewReader("text"))
 		if _, ok := b.Snapshot()[folder+"manifest"]; ok || !errors.Is(err, lease.ErrLost) {
 			t.Errorf("got %v, written: %v, want it not written", err, ok)
+		}
+	})
+}
+
+// A peeker is a bucket that records whether bodies know their length, and that can peek.
+type peeker struct {
+	*blobtest.Bucket
+
+	lengths []int
+}
+
+func (p *peeker) Put(ctx context.Context, key string, body io.Reader) error {
+	length := -1
+	if sized, ok := body.(interface{ Len() int }); ok {
+		length = sized.Len()
+	}
+	p.lengths = append(p.lengths, length)
+	return p.Bucket.Put(ctx, key, body)
+}
+
+func (*peeker) Peek(context.Context, string, int64) (blob.Info, error) {
+	return blob.Info{Size: 42}, nil
+}
+
+func TestLeaseGuard_KeepsWhatTheBucketCan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		plain := &blobtest.Bucket{}
+		l := acquire(t, plain, "me")
+		if _, ok := l.Guard(plain).(blob.Peeker); ok {
+			t.Error("got a blob.Peeker of a bucket that is none: each read would cost a request more")
+		}
+		b := &peeker{Bucket: plain}
+		g := l.Guard(b)
+		if info, err := blob.Peek(t.Context(), g, "a", 0); err != nil || info.Size != 42 {
+			t.Errorf("got %+v, %v, want the bucket's own Peek", info, err)
+		}
+		for _, body := range []io.Reader{strings.NewReader("text"), io.MultiReader(strings.NewReader("text"))} {
+			if err := g.Put(t.Context(), "a", body); err != nil {
+				t.Error(err)
+			}
+		}
+		if !slices.Equal(b.lengths, []int{4, -1}) {
+			t.Errorf("got lengths %v, want those of the bodies, or the store allocates for the largest part", b.lengths)
+		}
+		u, ok := g.(blob.Uploader)
+		if !ok {
+			t.Fatal("got no blob.Uploader")
+		}
+		id, err := u.CreateUpload(t.Context(), "b")
+		if err != nil {
+			t.Fatal(err)
+		}
+		tag, err := u.UploadPart(t.Context(), "b", id, 1, []byte("text"))
+		if err == nil {
+			err = u.CompleteUpload(t.Context(), "b", id, []string{tag})
+		}
+		if got := string(plain.Snapshot()["b"]); err != nil || got != "text" {
+			t.Errorf("got %q, %v, want the upload written", got, err)
+		}
+		time.Sleep(lease.Lifetime)
+		if _, err := u.CreateUpload(t.Context(), "c"); !errors.Is(err, lease.ErrLost) {
+			t.Errorf("got %v after the end, want %v", err, lease.ErrLost)
 		}
 	})
 }
