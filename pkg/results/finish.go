@@ -211,12 +211,9 @@ func (f *finisher) write(ctx context.Context, rest [][]byte) error {
 	if f.state.IsEnd {
 		return nil
 	}
-	var sizes map[partName]int64
-	if f.state.Parts > slicesAhead {
-		var err error
-		if sizes, err = f.dir.partSizes(ctx); err != nil {
-			return err
-		}
+	sizes, err := f.dir.sizesAhead(ctx, f.cp.Parts)
+	if err != nil {
+		return err
 	}
 	first := f.state.Part
 	sources := f.dir.sources(parts(f.cp.Parts), first, f.state.Offset, sizes)

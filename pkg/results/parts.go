@@ -87,6 +87,15 @@ func (n Names) parsePart(key string) (p partName, ok bool) {
 	return p, tokenErr == nil && numberErr == nil && n.part(p) == key
 }
 
+// sizesAhead returns the sizes of the listed parts, so that they can be read ahead. It returns nil for a few parts,
+// which cost less than a list.
+func (d Dir) sizesAhead(ctx context.Context, all []Parts) (map[partName]int64, error) {
+	if count(all) <= slicesAhead {
+		return nil, nil //nolint:nilnil // see above
+	}
+	return d.partSizes(ctx)
+}
+
 // partSizes returns the sizes of the listed parts. A part that is not listed may exist all the same.
 func (d Dir) partSizes(ctx context.Context) (map[partName]int64, error) {
 	sizes := map[partName]int64{}
@@ -168,13 +177,10 @@ func (d Dir) sources(names iter.Seq[partName], skip int, offset int64, sizes map
 // PartLines yields the lines of all parts that cp counts, in order. A line is valid until the next iteration.
 func (d Dir) PartLines(ctx context.Context, cp *Checkpoint) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
-		var sizes map[partName]int64
-		if count(cp.Parts) > slicesAhead {
-			var err error
-			if sizes, err = d.partSizes(ctx); err != nil {
-				yield(nil, err)
-				return
-			}
+		sizes, err := d.sizesAhead(ctx, cp.Parts)
+		if err != nil {
+			yield(nil, err)
+			return
 		}
 		texts(readLines(ctx, d.Bucket, d.sources(parts(cp.Parts), 0, 0, sizes), false))(yield)
 	}
