@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"groupimport/pkg/backoff"
 	"groupimport/pkg/blob"
 	"groupimport/pkg/config"
 	"groupimport/pkg/results"
@@ -207,14 +208,10 @@ func (s *Share) sleep(ctx context.Context, wait time.Duration) error {
 	if deadline, ok := ctx.Deadline(); ok && !at.Before(deadline) {
 		return errNoLane
 	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
+	if backoff.Sleep(ctx, wait) != nil {
 		return errNoLane
 	}
+	return nil
 }
 
 // after returns how long to wait until a lane may be free.
