@@ -100,7 +100,7 @@ func (a *api) unread(ctx context.Context, err error, missing string) response {
 	switch {
 	case errors.Is(err, fs.ErrNotExist), isLink, errors.Is(err, syscall.ENAMETOOLONG):
 		return problem{Status: http.StatusNotFound, Detail: missing}.response()
-	case errors.Is(err, scheduler.ErrTooLarge):
+	case errors.Is(err, blob.ErrTooLarge):
 		return problem{
 			Status: http.StatusNotFound, Detail: "the file is too large: download it from the bucket",
 		}.response()

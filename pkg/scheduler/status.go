@@ -146,12 +146,9 @@ func (s *Scheduler) Status(ctx context.Context, key string) (Status, error) {
 	return im, err
 }
 
-// ErrTooLarge is wrapped by [Scheduler.File].
-var ErrTooLarge = errors.New("file too large")
-
 // File returns a file that an import wrote beside its export, and what it is: results, dead-letter file or report. The
 // error wraps [fs.ErrNotExist] if there is none, or key is not that of such a file below [config.Config.Prefix]; and
-// [ErrTooLarge] if it has more than limit bytes.
+// [blob.ErrTooLarge] if it has more than limit bytes.
 func (s *Scheduler) File(ctx context.Context, key string, limit int64) ([]byte, results.Kind, error) {
 	owner, kind := results.Sidecar(key)
 	isExport := export.IsExport(owner) || export.IsExport(results.ArchivedFrom(owner))
@@ -164,7 +161,7 @@ func (s *Scheduler) File(ctx context.Context, key string, limit int64) ([]byte, 
 	case err != nil:
 		return nil, kind, err
 	case info.Size > limit:
-		return nil, kind, fmt.Errorf("%w: %q has %d bytes, limit %d", ErrTooLarge, key, info.Size, limit)
+		return nil, kind, fmt.Errorf("%w: %q has %d bytes, limit %d", blob.ErrTooLarge, key, info.Size, limit)
 	}
 	body, err := blob.ReadAll(ctx, s.Importer.Bucket, key, limit)
 	return body, kind, err
@@ -185,11 +182,8 @@ func (s *Scheduler) statusOf(ctx context.Context, f entry) (Status, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return im, nil
-	case errors.Is(err, results.ErrUnusable): // one import cannot hide the others
-		im.State, im.Cause, im.Reason = results.Stopped, results.CauseError, err.Error()
-		return im, nil
 	case err != nil:
-		return im, err
+		return im, im.damaged(err)
 	}
 	im.addProgress(&p, dir.Names)
 	if im.State != results.Finished && im.Round == 0 {
@@ -199,11 +193,8 @@ func (s *Scheduler) statusOf(ctx context.Context, f entry) (Status, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist): // an operator has deleted it
 		return im, nil
-	case errors.Is(err, results.ErrUnusable):
-		im.State, im.Cause, im.Reason = results.Stopped, results.CauseError, err.Error()
-		return im, nil
 	case err != nil:
-		return im, err
+		return im, im.damaged(err)
 	}
 	im.addManifest(&m)
 	if !im.Gone {
@@ -213,6 +204,16 @@ func (s *Scheduler) statusOf(ctx context.Context, f entry) (Status, error) {
 		}
 	}
 	return im, nil
+}
+
+// damaged sets the state if err is about a damaged object, so that one import cannot hide the others. It returns other
+// errors.
+func (im *Status) damaged(err error) error {
+	if !errors.Is(err, results.ErrUnusable) {
+		return err
+	}
+	im.State, im.Cause, im.Reason = results.Stopped, results.CauseError, err.Error()
+	return nil
 }
 
 // isOther reports whether an export is certainly another version than the one that e names. It does not read a large
