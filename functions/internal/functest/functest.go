@@ -196,6 +196,15 @@ type Reply struct {
 	Message   string // of the error
 }
 
+// Pass returns what a scheduler pass or an event did, or the failure of the invocation.
+func (r *Reply) Pass(t *testing.T) (pass scheduler.Result, failure *Reply) {
+	t.Helper()
+	if r.ErrorType != "" {
+		return pass, r
+	}
+	return r.Result(t), nil
+}
+
 // Result returns the response as the result of a scheduler pass. It fails the test if the response is none.
 func (r *Reply) Result(t *testing.T) scheduler.Result {
 	t.Helper()
