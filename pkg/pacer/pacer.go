@@ -39,23 +39,24 @@ const (
 )
 
 // A Pacer hands out permits to send a request, spaced evenly, so that no second holds more requests than the service
-// allows. It decreases the rate of all callers when a request was throttled. It may be used concurrently, and hands out
-// permits in the order in which they were asked for.
+// allows. It decreases the rate of all callers when a request was throttled. It may be used concurrently. Callers of
+// [Pacer.Acquire] get their permits in the order in which they ask, and share them with each [Queue] in turn.
 type Pacer struct {
 	rate     float64       // requests a second
 	interval time.Duration // between permits at the full rate
 	window   time.Duration // in which at most cap(sent) requests are sent
 
-	head    chan struct{} // held by the one caller whose permit is next, for no longer than its wait
-	timer   *time.Timer   // of the caller that holds head
-	changed chan struct{} // tells the caller that holds head that a request was sent
+	turns   turns         // whose permit is next
+	own     Queue         // of callers without a Queue
+	timer   *time.Timer   // of the caller whose turn it is
+	changed chan struct{} // tells the caller whose turn it is that a request was sent
 
 	mu          sync.Mutex
 	next        time.Time   // when the schedule has the next permit
 	sent        []time.Time // ring: when the latest requests were sent
 	oldest      int         // index into sent
 	unsent      int         // permits whose requests have not been sent yet
-	full        bool        // the caller that holds head waits until one of these is sent
+	full        bool        // the caller whose turn it is waits until one of these is sent
 	share       float64     // of the full rate, at decreasedAt
 	decreasedAt time.Time   // when share was last set
 	decreases   int         // how often
@@ -66,15 +67,16 @@ type Pacer struct {
 func New(rate float64) *Pacer {
 	n := int(math.Ceil(rate))
 	period := time.Duration(float64(n) / rate * float64(time.Second)) // of n permits
-	return &Pacer{
+	p := &Pacer{
 		rate:     rate,
 		interval: (period + slack) / time.Duration(n),
 		window:   period + guard,
-		head:     make(chan struct{}, 1),
 		sent:     make([]time.Time, n),
 		changed:  make(chan struct{}, 1),
 		share:    1,
 	}
+	p.own.p = p
+	return p
 }
 
 // A Permit allows its owner to send one request.
@@ -103,15 +105,18 @@ func (p *Pacer) wasSent() {
 
 // Acquire waits for the next permit. The error is the cause of ctx or of stop, whichever ends first, and then no permit
 // was taken.
-func (p *Pacer) Acquire(ctx, stop context.Context) (*Permit, error) {
-	select {
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	case <-stop.Done():
-		return nil, context.Cause(stop)
-	case p.head <- struct{}{}:
+func (p *Pacer) Acquire(ctx, stop context.Context) (*Permit, error) { return p.own.Acquire(ctx, stop) }
+
+// Queue returns a new Queue, without callers.
+func (p *Pacer) Queue() *Queue { return &Queue{p: p} }
+
+// Acquire is [Pacer.Acquire] for a caller in this queue.
+func (q *Queue) Acquire(ctx, stop context.Context) (*Permit, error) {
+	p := q.p
+	if err := p.turns.wait(ctx, stop, q); err != nil {
+		return nil, err
 	}
-	defer func() { <-p.head }()
+	defer p.turns.pass()
 	for ctx.Err() == nil {
 		wait, ok := p.take()
 		if ok {
