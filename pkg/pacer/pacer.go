@@ -105,18 +105,24 @@ func (p *Pacer) wasSent() {
 
 // Acquire waits for the next permit. The error is the cause of ctx or of stop, whichever ends first, and then no permit
 // was taken.
-func (p *Pacer) Acquire(ctx, stop context.Context) (*Permit, error) { return p.own.Acquire(ctx, stop) }
+func (p *Pacer) Acquire(ctx, stop context.Context) (*Permit, error) { return p.own.Acquire(ctx, stop, nil) }
 
 // Queue returns a new Queue, without callers.
 func (p *Pacer) Queue() *Queue { return &Queue{p: p} }
 
-// Acquire is [Pacer.Acquire] for a caller in this queue.
-func (q *Queue) Acquire(ctx, stop context.Context) (*Permit, error) {
+// Acquire is [Pacer.Acquire] for a caller in this queue. If ready is not nil, it is called when the caller's turn has
+// come, before the permit; the next turn is when it has returned. Its error ends the call.
+func (q *Queue) Acquire(ctx, stop context.Context, ready func() error) (*Permit, error) {
 	p := q.p
 	if err := p.turns.wait(ctx, stop, q); err != nil {
 		return nil, err
 	}
 	defer p.turns.pass()
+	if ready != nil {
+		if err := ready(); err != nil {
+			return nil, err
+		}
+	}
 	for ctx.Err() == nil {
 		wait, ok := p.take()
 		if ok {

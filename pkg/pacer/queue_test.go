@@ -11,17 +11,12 @@ import (
 	"groupimport/pkg/pacer"
 )
 
-// acquirer is a Pacer or a Queue.
-type acquirer interface {
-	Acquire(ctx, stop context.Context) (*pacer.Permit, error)
-}
-
 // serve lets callers of a queue acquire permits one after another until ctx ends, and counts them.
-func serve(ctx context.Context, q acquirer, callers int, count *int, mu *sync.Mutex, working *sync.WaitGroup) {
+func serve(ctx context.Context, q *pacer.Queue, callers int, count *int, mu *sync.Mutex, working *sync.WaitGroup) {
 	for range callers {
 		working.Go(func() {
 			for {
-				permit, err := q.Acquire(ctx, context.Background())
+				permit, err := q.Acquire(ctx, context.Background(), nil)
 				if err != nil {
 					return
 				}
@@ -34,7 +29,7 @@ func serve(ctx context.Context, q acquirer, callers int, count *int, mu *sync.Mu
 	}
 }
 
-// A queue gets its share, however many callers wait in the others, and callers without a queue have one too.
+// A queue gets its share, however many callers wait in the others.
 func TestQueue_SharesAreEqual(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := pacer.New(190)
@@ -43,9 +38,8 @@ func TestQueue_SharesAreEqual(t *testing.T) {
 		counts := make([]int, 8)
 		var mu sync.Mutex
 		var working sync.WaitGroup
-		serve(ctx, p, 500, &counts[0], &mu, &working)
-		for i, callers := range []int{1, 1, 2, 3, 10, 100, 1000} {
-			serve(ctx, p.Queue(), callers, &counts[i+1], &mu, &working)
+		for i, callers := range []int{1, 1, 2, 3, 10, 100, 500, 1000} {
+			serve(ctx, p.Queue(), callers, &counts[i], &mu, &working)
 		}
 		working.Wait()
 		total := 0
@@ -72,7 +66,7 @@ func TestQueue_NewQueueDoesNotWaitForLines(t *testing.T) {
 		serve(ctx, p.Queue(), 100, &n, &mu, &working)
 		time.Sleep(10 * time.Second)
 		start := time.Now()
-		permit, err := p.Queue().Acquire(ctx, ctx)
+		permit, err := p.Queue().Acquire(ctx, ctx, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -94,8 +88,9 @@ func TestQueue_CallersLeave(t *testing.T) {
 		var waiting sync.WaitGroup
 		for i := range 50 {
 			ctx, leave := context.WithCancelCause(t.Context())
+			t.Cleanup(func() { leave(nil) })
 			waiting.Go(func() {
-				if permit, err := q.Acquire(ctx, t.Context()); err == nil {
+				if permit, err := q.Acquire(ctx, t.Context(), nil); err == nil {
 					permit.Sent()
 				} else if !errors.Is(err, errGone) {
 					t.Errorf("got %v, want %v", err, errGone)
@@ -107,7 +102,7 @@ func TestQueue_CallersLeave(t *testing.T) {
 		}
 		waiting.Wait()
 		start := time.Now()
-		permit, err := q.Acquire(t.Context(), t.Context())
+		permit, err := q.Acquire(t.Context(), t.Context(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -61,6 +61,7 @@ type attempt struct {
 // attempt makes one exchange and releases its slot.
 func (c *Client) attempt(ctx context.Context, p *permit, command string, body []byte) attempt {
 	c.attempts.Add(1)
+	c.share(ctx).attempts.Add(1)
 	sig, err := c.signer.sign()
 	if err != nil {
 		p.Sent()
@@ -132,7 +133,7 @@ func (c *Client) exchange(ctx context.Context, p *permit, command, sig string, b
 	attemptCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), AttemptTimeout)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() {
-		if backoff.Sleep(attemptCtx, time.Duration(c.drainTimeout.Load())) == nil {
+		if backoff.Sleep(attemptCtx, c.share(ctx).drain()) == nil {
 			cancel()
 		}
 	})

@@ -330,20 +330,22 @@ func (c *Client) acquire(ctx context.Context) (*permit, error) {
 	}
 }
 
-// acquireSlot waits for an in-flight slot, and then for a permit of the pacer and of the Config.
+// acquireSlot waits for the caller's turn in its [Share], then for an in-flight slot, and then for a permit of the pacer
+// and of the Config. Those that wait for their turn hold no slot: otherwise the retries of one import could hold all.
 func (c *Client) acquireSlot(ctx context.Context) (*pacer.Permit, error) {
-	if err := c.limit.acquire(ctx, c.done); err != nil {
-		return nil, err
-	}
-	p, err := c.cfg.Pacer.Acquire(ctx, c.done)
+	hasSlot := false
+	p, err := c.share(ctx).queue.Acquire(ctx, c.done, func() error {
+		err := c.limit.acquire(ctx, c.done)
+		hasSlot = err == nil
+		return err
+	})
 	if err == nil && c.cfg.Permit != nil {
 		if err = c.cfg.Permit(ctx); err != nil {
 			p.Sent()
 		}
 	}
-	if err != nil {
+	if err != nil && hasSlot {
 		c.limit.release(0)
-		return nil, err
 	}
-	return p, nil
+	return p, err
 }

@@ -4,8 +4,8 @@
 // # Calls and attempts
 //
 // A call is all that is done for one record, an attempt one HTTP exchange. Each attempt waits, in this order, for the
-// circuit breaker, for an in-flight slot (see inFlightLimit) and for a permit of the pacer, so that nothing delays its
-// first byte after the permit. The body alone decides about an attempt: the service responds to nearly everything with
+// circuit breaker, for its turn among the imports that share the rate (see Share), for an in-flight slot (see
+// inFlightLimit) and for a permit of the pacer, so that nothing delays its first byte after the permit. The body alone decides about an attempt: the service responds to nearly everything with
 // HTTP 200.
 //
 // An attempt ends in yes, no or unknown. Unknown is a time-out, a broken connection, a 5xx, an unreadable response, and
@@ -117,11 +117,11 @@ type Client struct {
 	done   context.Context //nolint:containedctx // it belongs to the client and not to a call
 	cancel context.CancelCauseFunc
 
+	own          *Share      // of calls without another one
 	authorized   atomic.Bool // the service has accepted a request of this caller
 	quota        quotaWatch
 	attempts     atomic.Int64
 	waiting      atomic.Int64 // for a permit
-	drainTimeout atomic.Int64 // a time.Duration
 	ambiguous    atomic.Int64 // records in a row with an ambiguous rejection while look-ups were accepted
 	accepted     atomic.Int64 // attempts that the service accepted, or rejected because the group already exists
 	created      time.Time
@@ -168,7 +168,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	c.route.hasBackup = cfg.Backup != ""
 	c.done, c.cancel = context.WithCancelCause(context.Background())
-	c.SetDrainTimeout(cmp.Or(cfg.DrainTimeout, AttemptTimeout))
+	c.own = c.NewShare(cmp.Or(cfg.DrainTimeout, AttemptTimeout))
 	return c, nil
 }
 
@@ -190,8 +190,8 @@ func commandURLs(endpoint string, insecure bool, query string) (map[string]*url.
 	return urls, nil
 }
 
-// SetDrainTimeout changes the DrainTimeout of the Config, for attempts whose context ends from now on.
-func (c *Client) SetDrainTimeout(d time.Duration) { c.drainTimeout.Store(int64(d)) }
+// SetDrainTimeout changes the DrainTimeout of the Config, for attempts without a [Share] whose context ends from now on.
+func (c *Client) SetDrainTimeout(d time.Duration) { c.own.drainTimeout.Store(int64(d)) }
 
 // AssumeFull sends nothing until a second after now, as if another process had just used up the rate.
 func (c *Client) AssumeFull() { c.cfg.Pacer.AssumeFull() }

@@ -148,7 +148,7 @@ func (c *Client) LookUp(ctx context.Context, id string) (Group, error) {
 	case <-ctx.Done():
 		var drained <-chan time.Time
 		if !c.lookups.leave(ctx, b) { // otherwise the batch ends by itself
-			timer := time.NewTimer(time.Duration(c.drainTimeout.Load()))
+			timer := time.NewTimer(c.share(ctx).drain())
 			defer timer.Stop()
 			drained = timer.C
 		}
