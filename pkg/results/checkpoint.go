@@ -95,7 +95,16 @@ type Checkpoint struct {
 	Finishing int `json:"finishing,omitzero"`
 
 	Runs []Run `json:"runs"` // in order; the last one may be in progress
+
+	held   []byte // outcomes that are counted but in no part, see [Writer.HoldLast]
+	isHeld bool
+
+	// isSaved is set if the run has written a checkpoint, to write ahead. A last one must then follow.
+	isSaved bool
 }
+
+// IsHeld reports whether the import's outcomes are in memory only, see [Writer.HoldLast].
+func (cp *Checkpoint) IsHeld() bool { return cp.isHeld }
 
 // Settings determine which records an export has and how they are validated.
 type Settings struct {

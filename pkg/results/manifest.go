@@ -96,10 +96,15 @@ func (d Dir) remove(ctx context.Context, keys []string) {
 
 // Mark creates the object whose name marks the version as finished, see [Mark]. It does not remove other marks.
 func (m *Manifest) Mark(ctx context.Context, d Dir) error {
-	key := d.finished(m)
-	if _, err := d.Bucket.Stat(ctx, key); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := d.Bucket.Stat(ctx, d.finished(m)); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	return m.putMark(ctx, d)
+}
+
+// putMark writes the mark.
+func (m *Manifest) putMark(ctx context.Context, d Dir) error {
+	key := d.finished(m)
 	if err := d.Bucket.Put(ctx, key, strings.NewReader("")); err != nil {
 		return fmt.Errorf("write %q: %w", key, err)
 	}
