@@ -303,9 +303,15 @@ func TestImport_KilledAtAnyRequest(t *testing.T) {
 							w.Put(row.lines...)
 							isKilled = (&mortal{World: w.World, left: at, applied: applied}).run()
 							time.Sleep(2 * time.Minute) // until the lease has expired
+							written := w.Outcomes(simNames)
 							(&mortal{World: w.World, left: again, applied: applied}).run()
 							time.Sleep(2 * time.Minute)
 							w.checkSmall(row, fmt.Sprint("killed at request ", at))
+							for n, o := range w.Outcomes(simNames) {
+								if n < len(written) && written[n].Status.HasGroup() && !o.Status.HasGroup() {
+									t.Errorf("killed at request %d: got %+v, want the written %+v", at, o, written[n])
+								}
+							}
 						})
 					}
 				})

@@ -106,6 +106,14 @@ type Checkpoint struct {
 // IsHeld reports whether the import's outcomes are in memory only, see [Writer.HoldLast].
 func (cp *Checkpoint) IsHeld() bool { return cp.isHeld }
 
+// mayHaveResults reports whether a run that was killed may have written results without a manifest: the first run of an
+// import, which has written ahead but no part, see [Writer.HoldLast]. There were no results before: otherwise there is
+// a Carry. Version 1 has no Settings.
+func (cp *Checkpoint) mayHaveResults() bool {
+	return cp.Round == 0 && !cp.Done && cp.Next == export.Start && cp.Sent > 0 && len(cp.Parts) == 0 && cp.Ahead == 0 &&
+		cp.Carry == nil && cp.Settings != (Settings{})
+}
+
 // Settings determine which records an export has and how they are validated.
 type Settings struct {
 	Mapping string       `json:"mapping"` // name of a built-in mapping, ProgramPrefix and a digest, or NoMapping
