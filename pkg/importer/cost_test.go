@@ -2,7 +2,10 @@ package importer_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"iter"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -357,4 +360,184 @@ func (w *world) checkSmall(row smallCase, when string) {
 	if again, err := w.Run(w.T.Context()); err != nil || !again.Already {
 		w.T.Errorf("%s: got %+v, %v, want nothing left to do", when, again, err)
 	}
+}
+
+// A blind bucket lists nothing below a prefix, as a store may that lists new objects late.
+type blind struct {
+	*blobtest.Bucket
+
+	prefix string
+}
+
+func (b blind) List(ctx context.Context, prefix, delimiter string) iter.Seq2[blob.Info, error] {
+	return func(yield func(blob.Info, error) bool) {
+		for info, err := range b.Bucket.List(ctx, prefix, delimiter) {
+			if (err != nil || !strings.HasPrefix(info.Key, b.prefix)) && !yield(info, err) {
+				return
+			}
+		}
+	}
+}
+
+// TestImport_OldList imports an export of which the list shows nothing that lies beside it.
+func TestImport_OldList(t *testing.T) {
+	const foreign = "of another program"
+	for name, row := range map[string]struct {
+		before func(w *world) // what is there
+		check  func(w *world, s importer.Summary, err error) bool
+	}{
+		"finished before": {func(w *world) { w.Finish() }, func(_ *world, s importer.Summary, err error) bool {
+			return err == nil && s.Already
+		}},
+		"interrupted before": {func(w *world) {
+			(&mortal{World: w.World, left: 10}).run()
+			time.Sleep(2 * time.Minute)
+		}, func(_ *world, s importer.Summary, err error) bool {
+			return err == nil && s.State == results.Finished && s.Counts.Unknown > 0 // of those that may have been sent
+		}},
+		"finished before, without its work folder": {func(w *world) {
+			w.Finish()
+			for key := range w.Store.Snapshot() {
+				if strings.HasPrefix(key, simNames.Work()) {
+					w.delete(key)
+				}
+			}
+		}, func(_ *world, s importer.Summary, err error) bool {
+			return err == nil && s.State == results.Finished && s.Manifest.Carry != nil && s.Manifest.Carry.Carried == 10
+		}},
+		"a report of another program": {func(w *world) { w.PutAt(simNames.Report(), foreign) },
+			func(w *world, s importer.Summary, err error) bool {
+				return err == nil && s.State == results.Finished && string(w.Store.Snapshot()[simNames.Report()]) == foreign
+			}},
+		"a dead-letter file of another program": {func(w *world) {
+			w.rejecting()
+			w.PutAt(simNames.Failures(), foreign)
+		}, func(w *world, s importer.Summary, err error) bool {
+			return err != nil && s.State == results.Stopped && strings.Contains(s.Reason, "move it away") &&
+				string(w.Store.Snapshot()[simNames.Failures()]) == foreign
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.Put(withoutIDs(10)...)
+				row.before(w)
+				i := w.Importer()
+				i.Bucket = blind{w.Store, simKey + "."}
+				s, err := i.Import(t.Context(), simKey)
+				if !row.check(w, s, err) {
+					t.Errorf("got %+v, %v", s, err)
+				}
+				for name, made := range w.Service.Names() {
+					if made > 1 {
+						t.Errorf("%s was created %d times", name, made)
+					}
+				}
+			})
+		})
+	}
+}
+
+func (w *world) delete(key string) {
+	w.T.Helper()
+	if err := w.Store.Delete(w.T.Context(), key); err != nil {
+		w.T.Fatal(err)
+	}
+}
+
+// TestImport_ResultsNotWritable lets the store refuse the results of a small import, or not respond: the outcomes must
+// then be durable as a part.
+func TestImport_ResultsNotWritable(t *testing.T) {
+	for name, fault := range map[string]blobtest.Fault{
+		"refused":     {Err: errors.New("the store fails")},
+		"no response": {Delay: time.Hour, Err: errors.New("the store fails")},
+		"once":        {Err: errors.New("the store fails"), Applied: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.Put(withoutIDs(10)...)
+				w.Store.Fail = func(op blobtest.Op) blobtest.Fault {
+					if op.Key == simNames.Results() && op.Method == blobtest.Put && (op.N == 1 || !fault.Applied) {
+						return fault
+					}
+					return blobtest.Fault{}
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				start := time.Now()
+				done := make(chan importer.Summary)
+				go func() {
+					s, _ := w.Run(ctx)
+					done <- s
+				}()
+				time.Sleep(5 * time.Second)
+				part := string(w.Store.Snapshot()[simNames.Work()+"parts/000001-000001"])
+				if lines := strings.Count(part, "\n"); lines != 10 && !fault.Applied {
+					t.Errorf("got %d outcomes in a part after 5 s, want 10", lines)
+				}
+				s := <-done
+				if (s.State == results.Finished) != fault.Applied {
+					t.Errorf("got %+v after %v, want it finished: %v", s, time.Since(start), fault.Applied)
+				}
+				w.Store.Fail = nil
+				time.Sleep(2 * time.Minute)
+				if s := w.Finish(); s.Counts.Imported != 10 || w.Service.Stats().Imports != 10 {
+					t.Errorf("got %+v and %d calls, want 10 imported by 10", s.Counts, w.Service.Stats().Imports)
+				}
+			})
+		})
+	}
+}
+
+// TestImport_ProgressOfTheFirstRun looks at an import before its first outcome is durable.
+func TestImport_ProgressOfTheFirstRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.Put(withoutIDs(3000)...)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			w.Finish()
+		}()
+		for _, row := range []struct {
+			after time.Duration
+			died  int // of the progress; negative without progress
+		}{{500 * time.Millisecond, -1}, {1500 * time.Millisecond, 1}, {5 * time.Second, 0}} {
+			time.Sleep(row.after - time.Since(synctestEpoch))
+			p, err := w.Dir(simKey).LoadProgress(t.Context())
+			isRight := p.State == results.Running && p.Died == row.died && time.Now().Before(p.Until)
+			if row.died < 0 {
+				isRight = errors.Is(err, fs.ErrNotExist)
+			}
+			if !isRight {
+				t.Errorf("after %v: got %+v, %v, want %d runs that died", row.after, p, err, row.died)
+			}
+		}
+		<-done
+	})
+}
+
+// TestImport_ProgressWithoutAnOutcome lets the service throttle every call: readers must not take the run for dead.
+func TestImport_ProgressWithoutAnOutcome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.Put(withIDs(100)...)
+		w.Service.SetFaults(emulator.Faults{Plan: func(emulator.Request) emulator.Fault { return emulator.Fault(60018) }})
+		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+		defer cancel()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_, _ = w.Run(ctx)
+		}()
+		for range 10 {
+			time.Sleep(20 * time.Second)
+			if p, err := w.Dir(simKey).LoadProgress(t.Context()); err != nil || p.State != results.Running ||
+				time.Now().After(p.Until) || p.Died != 1 {
+				t.Errorf("got %+v, %v, want a run in progress without an outcome", p, err)
+			}
+		}
+		<-done
+	})
 }
