@@ -46,6 +46,7 @@ type Reader struct {
 	offset       int64  // of the first byte that is not buffered
 	size         int64  // where to stop; negative until the first response if it is not known
 	full         int64  // bytes of the object, after the first response
+	modified     time.Time
 	rangeSize    int64
 	maxFailures  int
 	failures     int    // in a row
@@ -126,7 +127,7 @@ func (r *Reader) requestRange() error {
 	defer cancel()
 	data, info, err := r.bucket.ReadRange(ctx, r.key, r.version, r.offset, n, r.buffer[:0])
 	if info.Version != "" {
-		r.version, r.full = info.Version, info.Size
+		r.version, r.full, r.modified = info.Version, info.Size, info.Modified
 		if r.size < 0 {
 			r.size = info.Size
 		}

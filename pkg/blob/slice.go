@@ -29,5 +29,23 @@ func ReadSlice(
 	if r.err != nil && len(data) == 0 {
 		return nil, Info{}, r.err
 	}
-	return data, Info{Key: key, Version: r.version, Size: r.full}, nil
+	return data, r.info(), nil
+}
+
+// ReadHead describes the object at key and reads up to n bytes from its beginning: [Bucket.Stat] and the first range in
+// one request. It may read fewer bytes, if the response breaks off. It survives other failed requests like [ReadAll].
+func ReadHead(ctx context.Context, b Bucket, key string, n int64) ([]byte, Info, error) {
+	r := NewReader(ctx, b, key, "", 0, -1)
+	defer r.Close()
+	r.rangeSize, r.maxFailures = n, maxFailuresSmall
+	r.fillBuffer()
+	if len(r.buffered) == 0 && r.err != nil {
+		return nil, Info{}, r.err
+	}
+	return r.buffered, r.info(), nil
+}
+
+// info describes the object after the first response.
+func (r *Reader) info() Info {
+	return Info{Key: r.key, Version: r.version, Size: r.full, Modified: r.modified}
 }

@@ -156,28 +156,44 @@ type Summary struct {
 // lease ([*lease.BusyError]).
 func (i *Importer) Import(ctx context.Context, key string) (Summary, error) {
 	dir := i.Dir(key)
-	info, err := i.Bucket.Stat(ctx, key)
+	start, err := i.open(ctx, dir)
 	if err != nil {
-		return Summary{}, fmt.Errorf("find the export: %w", err)
-	}
-	manifest, err := dir.LoadManifest(ctx)
-	switch {
-	case err == nil && manifest.Export.Version == info.Version && i.isUnchanged(ctx, dir, &manifest):
-		if err := i.MarkFinished(ctx, dir, &manifest); err != nil {
-			return Summary{}, err
-		}
-		i.remakeReport(ctx, dir)
-		return Summary{State: results.Finished, Already: true, Counts: manifest.Counts, Manifest: manifest}, nil
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return Summary{}, err
 	}
-
+	if start.isNew != nil {
+		defer start.isNew() //nolint:errcheck // it only must not outlive the import
+	}
+	if !start.work.IsEmpty { // else whoever has lease 1 is the first
+		manifest, err := dir.LoadManifest(ctx)
+		switch {
+		case err == nil && manifest.Export.Version == start.exp.Version && i.isUnchanged(ctx, dir, &manifest):
+			if err := i.completeFinished(ctx, dir, &manifest); err != nil {
+				return Summary{}, err
+			}
+			return Summary{State: results.Finished, Already: true, Counts: manifest.Counts, Manifest: manifest}, nil
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
+			return Summary{}, err
+		}
+	}
 	if err := i.Fits(dir.Names); err != nil {
 		return Summary{}, err
 	}
-	return i.withLease(ctx, dir, func(ctx context.Context, r *run) (Summary, error) {
-		return r.importExport(ctx, results.Export{Key: key, Version: info.Version, Size: info.Size, Modified: info.Modified})
+	return i.withLease(ctx, dir, start.work, func(ctx context.Context, r *run) (Summary, error) {
+		return r.importExport(ctx, start)
 	})
+}
+
+// completeFinished writes what is missing of a finished import. It does not ask for the mark if the progress is right:
+// the scheduler, which needs the mark, writes it.
+func (i *Importer) completeFinished(ctx context.Context, dir results.Dir, m *results.Manifest) error {
+	p, err := i.saveFinished(ctx, dir, m)
+	if err == nil && !p.isRunning() && !p.isOf(m) {
+		err = m.Mark(ctx, dir)
+	}
+	if err == nil {
+		i.remakeReport(ctx, dir)
+	}
+	return err
 }
 
 // Dir returns the objects beside the export at key.
@@ -289,20 +305,32 @@ func (i *Importer) program(ctx context.Context) (string, error) {
 // MarkFinished writes the progress and the mark of a finished import, if they are missing or of another version: a
 // run may have died after the manifest, or another version of the export may have existed for a while.
 func (i *Importer) MarkFinished(ctx context.Context, dir results.Dir, m *results.Manifest) error {
-	p, err := dir.LoadProgress(ctx)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	p, err := i.saveFinished(ctx, dir, m)
+	if err != nil || p.isRunning() {
 		return err
 	}
-	if p.State == results.Running && time.Now().Before(p.Until) {
-		return nil
-	}
-	if p.State != results.Finished || p.Export.Version != m.Export.Version {
-		cp := results.Checkpoint{Export: m.Export, Counts: m.Counts, Runs: m.Runs}
-		if err := dir.SaveProgress(ctx, results.Finished, "", &cp); err != nil {
-			return err
-		}
-	}
 	return m.Mark(ctx, dir)
+}
+
+// A before is the progress of a finished import before it was made to say so.
+type before struct{ results.Progress }
+
+// isRunning reports whether a run is in progress.
+func (p *before) isRunning() bool { return p.State == results.Running && time.Now().Before(p.Until) }
+
+// isOf reports whether the progress says that the import of the manifest is finished.
+func (p *before) isOf(m *results.Manifest) bool {
+	return p.State == results.Finished && p.Export.Version == m.Export.Version
+}
+
+// saveFinished writes the progress of a finished import, unless it is right or a run is in progress.
+func (i *Importer) saveFinished(ctx context.Context, dir results.Dir, m *results.Manifest) (p before, err error) {
+	p.Progress, err = dir.LoadProgress(ctx)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) || p.isRunning() || p.isOf(m) {
+		return p, err
+	}
+	cp := results.Checkpoint{Export: m.Export, Counts: m.Counts, Runs: m.Runs}
+	return p, dir.SaveProgress(ctx, results.Finished, "", &cp)
 }
 
 func (i *Importer) setProgress(cp *results.Checkpoint) {

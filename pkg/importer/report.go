@@ -36,7 +36,7 @@ func (i *Importer) putReport(ctx context.Context, dir results.Dir, write func(io
 	var b bytes.Buffer // the report has a limited size
 	err := write(&b)
 	if err == nil {
-		err = i.Bucket.Put(ctx, dir.Report(), &b)
+		err = dir.PutReport(ctx, b.Bytes())
 	}
 	if err != nil {
 		i.log().WarnContext(ctx, "report not written", "key", dir.Report(), "err", err)

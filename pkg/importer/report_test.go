@@ -76,7 +76,8 @@ func TestReport_NotWritable(t *testing.T) {
 		w := newWorld(t)
 		w.Put(withIDs(10)...)
 		w.Store.Fail = func(op blobtest.Op) blobtest.Fault {
-			if op.Method == blobtest.Put && op.Key == simNames.Report() {
+			isWrite := op.Method == blobtest.Put || op.Method == blobtest.Create
+			if isWrite && op.Key == simNames.Report() {
 				return blobtest.Fault{Err: fs.ErrPermission}
 			}
 			return blobtest.Fault{}

@@ -8,6 +8,7 @@ import (
 	"math"
 
 	"groupimport/pkg/export"
+	"groupimport/pkg/lease"
 	"groupimport/pkg/results"
 )
 
@@ -33,7 +34,11 @@ func (i *Importer) RetryRound(ctx context.Context, key string, now bool) (Summar
 	case err != nil && !errors.Is(err, fs.ErrNotExist): // without the export, the dead-letter file has the records
 		return Summary{}, err
 	}
-	return i.withLease(ctx, dir, func(ctx context.Context, r *run) (Summary, error) { return r.retry(ctx, now) })
+	folder, err := lease.Look(ctx, i.Bucket, dir.Work(), dir.Work())
+	if err != nil {
+		return Summary{}, err
+	}
+	return i.withLease(ctx, dir, folder, func(ctx context.Context, r *run) (Summary, error) { return r.retry(ctx, now) })
 }
 
 // retry does one run of a round of retries.

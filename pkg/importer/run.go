@@ -32,6 +32,7 @@ type run struct {
 	writing context.Context //nolint:containedctx // of writes, which may continue after the working time
 
 	finishBy time.Time      // when to stop writing the results
+	head     []byte         // the object to read, if it is small and was read before
 	exp      results.Export // the object to read: the export, or the dead-letter file in a round of retries
 	round    int            // round of retries; 0 for the import itself
 	began    int64          // high-water mark of the previous run
@@ -163,6 +164,9 @@ func (r *run) replaced(ctx context.Context) error {
 // readAll starts a call for each record, in order, until the end of the export or until ctx ends.
 func (r *run) readAll(ctx context.Context, at export.Position) error {
 	src := export.Source{Name: r.exp.Key, Encoding: r.encoding, Open: func(offset int64) io.ReadCloser {
+		if r.head != nil && offset >= 0 && offset <= int64(len(r.head)) {
+			return io.NopCloser(bytes.NewReader(r.head[offset:]))
+		}
 		return blob.NewReader(ctx, r.imp.Bucket, r.exp.Key, r.exp.Version, offset, r.exp.Size)
 	}}
 	if r.program != nil {

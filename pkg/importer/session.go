@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/semaphore"
 
+	"groupimport/pkg/blob"
 	"groupimport/pkg/export"
 	"groupimport/pkg/group"
 	"groupimport/pkg/lease"
@@ -19,12 +21,72 @@ import (
 	"groupimport/pkg/tim"
 )
 
+// headBytes is how much of an export the first request reads: all of an export of some hundred records.
+const headBytes = 256 << 10
+
+// A start is what an importer knows of an import before it has the lease.
+type start struct {
+	exp  results.Export
+	head []byte // the export, if headBytes have all of it
+	work *lease.Folder
+
+	// isNew waits for the response to the question whether there are no results of an earlier import. It is nil if there
+	// are, or may be.
+	isNew func() (bool, error)
+}
+
+// open reads the beginning of the export, and lists the objects beside it.
+func (i *Importer) open(ctx context.Context, dir results.Dir) (start, error) {
+	var s start
+	// A folder would have to be listed with all its exports for the objects beside one. Requests cost nothing there.
+	isFolder := i.Folder != ""
+	prefix := dir.Export + "."
+	if isFolder {
+		prefix = dir.Work()
+	}
+	look := async(func() (*lease.Folder, error) { return lease.Look(ctx, i.Bucket, dir.Work(), prefix) })
+	head, info, err := blob.ReadHead(ctx, i.Bucket, dir.Export, headBytes)
+	var listErr error
+	if s.work, listErr = look(); err != nil {
+		return start{}, fmt.Errorf("find the export: %w", err)
+	} else if listErr != nil {
+		return start{}, listErr
+	}
+	s.exp = results.Export{Key: dir.Export, Version: info.Version, Size: info.Size, Modified: info.Modified}
+	if int64(len(head)) == info.Size {
+		s.head = head
+	}
+	hasOutputs := slices.ContainsFunc(s.work.Beside, func(key string) bool {
+		return key == dir.Results() || key == dir.Failures() || key == dir.Report()
+	})
+	if !s.work.IsEmpty || hasOutputs {
+		return s, nil
+	}
+	s.isNew = async(func() (bool, error) { return dir.CheckNew(ctx, s.work.Beside == nil) })
+	return s, nil
+}
+
+// async calls f in the background. The function that it returns waits for the result.
+func async[T any](f func() (T, error)) func() (T, error) {
+	var result T
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		result, err = f()
+	}()
+	return func() (T, error) {
+		<-done
+		return result, err
+	}
+}
+
 // withLease acquires the lease of an import, calls work, and releases the lease.
 func (i *Importer) withLease(
-	ctx context.Context, dir results.Dir, work func(context.Context, *run) (Summary, error),
+	ctx context.Context, dir results.Dir, folder *lease.Folder, work func(context.Context, *run) (Summary, error),
 ) (Summary, error) {
 	until := RunUntil(ctx)
-	held, err := lease.Acquire(ctx, i.Bucket, dir.Work(), i.OwnerName(), i.IsDead)
+	held, err := folder.Acquire(ctx, i.OwnerName(), i.IsDead)
 	if err != nil {
 		return Summary{}, err
 	}
@@ -53,8 +115,9 @@ func (i *Importer) withLease(
 }
 
 // importExport does one run of an import.
-func (r *run) importExport(ctx context.Context, exp results.Export) (Summary, error) {
-	cp, finished, err := r.begin(ctx, exp)
+func (r *run) importExport(ctx context.Context, s start) (Summary, error) {
+	r.head = s.head
+	cp, finished, err := r.begin(ctx, s)
 	if err != nil || finished != nil {
 		return summaryOf(finished), err
 	}
@@ -74,8 +137,19 @@ func summaryOf(m *results.Manifest) Summary {
 // begin returns the checkpoint that the run starts with: the latest checkpoint of this version of the export, or the
 // checkpoint of a new import after archiving the earlier one. The manifest is not nil if another run has finished the
 // version since Import read the manifest.
-func (r *run) begin(ctx context.Context, exp results.Export) (results.Checkpoint, *results.Manifest, error) {
+func (r *run) begin(ctx context.Context, s start) (results.Checkpoint, *results.Manifest, error) {
 	var none results.Checkpoint
+	exp := s.exp
+	if r.lease.IsFirst && s.isNew != nil {
+		isNew, err := s.isNew()
+		if err != nil {
+			return none, nil, err
+		}
+		if r.dir.IsNew = isNew; isNew {
+			program, err := r.imp.program(r.writing)
+			return r.first(exp, program, r.imp.settings(program)), nil, err
+		}
+	}
 	last, err := r.dir.LoadCheckpoint(r.writing, r.lease.Number)
 	if err != nil {
 		return none, nil, err
@@ -94,7 +168,8 @@ func (r *run) begin(ctx context.Context, exp results.Export) (results.Checkpoint
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return none, nil, err
 	}
-	if isLatest && last.Round == 0 && (programErr != nil || resumes(last, program, settings)) {
+	isFinished := err == nil && last != nil && m.Started.Equal(last.Runs[0].Start)
+	if isLatest && !isFinished && last.Round == 0 && (programErr != nil || resumes(last, program, settings)) {
 		if programErr != nil || program != last.Mapping {
 			r.log().WarnContext(ctx, "the mapping has changed: the import resumes with its first mapping")
 		}
@@ -105,12 +180,7 @@ func (r *run) begin(ctx context.Context, exp results.Export) (results.Checkpoint
 	if programErr != nil {
 		return none, nil, programErr
 	}
-	cp := results.Checkpoint{
-		Export: exp, Next: export.Start, Mapping: program, Encoding: r.imp.Config.Encoding, Settings: settings,
-	}
-	if r.imp.Config.AssignGroupIDs {
-		cp.Assign = newSeed(r.imp.BucketName, exp.Key)
-	}
+	cp := r.first(exp, program, settings)
 	if last == nil && err != nil { // there is no work folder
 		if err := r.dir.CheckForeign(r.writing); err != nil {
 			return none, nil, err
@@ -126,6 +196,17 @@ func (r *run) begin(ctx context.Context, exp results.Export) (results.Checkpoint
 		cp.Carry = carry
 	}
 	return cp, nil, nil
+}
+
+// first returns the checkpoint of an import that starts now.
+func (r *run) first(exp results.Export, program string, settings results.Settings) results.Checkpoint {
+	cp := results.Checkpoint{
+		Export: exp, Next: export.Start, Mapping: program, Encoding: r.imp.Config.Encoding, Settings: settings,
+	}
+	if r.imp.Config.AssignGroupIDs {
+		cp.Assign = newSeed(r.imp.BucketName, exp.Key)
+	}
+	return cp
 }
 
 // canResume reports whether all parts that the checkpoint counts exist. It updates the checkpoint for a run that
@@ -145,6 +226,10 @@ func (r *run) canResume(ctx context.Context, cp *results.Checkpoint, exp results
 	}
 	return !isMissing, err
 }
+
+// heldTime limits the time in which outcomes are in memory only while the results are written from them. With the time
+// in which [results.Writer] holds them, it is a few seconds.
+const heldTime = 2 * time.Second
 
 // A finisher writes the results once all records have outcomes.
 type finisher func(context.Context, results.Checkpoint) (results.Manifest, error)
@@ -256,8 +341,12 @@ func (r *run) execute(ctx context.Context, cp results.Checkpoint) (end ending) {
 	if cp.Round > 0 || cp.Counts.Imported > 0 && cp.Carry == nil {
 		i.Client.AssumeAuthorized()
 	}
-	r.saveStart(ctx, &cp)
+	died := r.saveStart(ctx, &cp)
 	r.writer = r.dir.NewWriter(r.writing, r.lease, cp, i.log())
+	r.writer.Progress(died, r.dir.IsNew)
+	if r.dir.IsNew {
+		r.writer.HoldLast()
+	}
 	r.room = semaphore.NewWeighted(maxAheadBytes)
 	r.queue = make(chan *item, maxAheadRecords)
 	attempts, slowed := i.Client.Attempts(), i.Client.RateDecreases()
@@ -299,18 +388,45 @@ func (r *run) finishing(working context.Context) (context.Context, context.Cance
 	}
 }
 
-// saveStart writes the progress of a run that starts. If nothing replaces it, the run has died before its first
-// outcome.
-func (r *run) saveStart(ctx context.Context, cp *results.Checkpoint) {
+// saveStart writes the progress of a run that starts, and returns [results.Progress.Died] of the run. If nothing
+// replaces the progress, the run has died before its first outcome. The first run of an import writes no progress: most
+// are over before anybody reads it. The [results.Writer] writes it after a second.
+func (r *run) saveStart(ctx context.Context, cp *results.Checkpoint) (died int) {
+	if r.dir.IsNew {
+		return 1
+	}
 	last, err := r.dir.LoadProgress(r.writing)
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		if died = last.Died + 1; last.Runs == 0 && r.lease.TookOver {
+			died++ // the first run has died before it wrote progress
+		}
 		p := results.ProgressOf(results.Running, "", cp)
-		p.Owner, p.Until, p.Died = r.lease.Owner, r.lease.Until(), last.Died+1
+		p.Owner, p.Until, p.Died = r.lease.Owner, r.lease.Until(), died
 		err = p.Save(r.writing, r.dir)
 	}
 	if err != nil {
 		r.log().WarnContext(ctx, "progress not written", "err", err) // the checkpoint is enough
 	}
+	return died
+}
+
+// finish writes the results. It writes the outcomes of cp that are in memory as a part if that fails, or takes longer
+// than heldTime.
+func (r *run) finish(ctx context.Context, cp *results.Checkpoint, finish finisher) (results.Manifest, error) {
+	if !cp.IsHeld() {
+		return finish(ctx, *cp)
+	}
+	short, cancel := context.WithTimeout(ctx, heldTime)
+	defer cancel()
+	m, err := finish(short, *cp)
+	if err == nil {
+		return m, nil
+	}
+	r.log().WarnContext(ctx, "results not written at once", "err", err)
+	if *cp, err = r.writer.Flush(r.writing); err != nil {
+		return m, err
+	}
+	return finish(ctx, *cp)
 }
 
 // conclude writes the results if all records have outcomes, else the progress.
@@ -323,11 +439,13 @@ func (r *run) conclude(ctx context.Context, end ending, finish finisher) (Summar
 	case err == nil && end.cp.Done:
 		finishing, cancel := r.finishing(ctx)
 		defer cancel()
-		summary.Manifest, err = finish(finishing, end.cp)
+		summary.Manifest, err = r.finish(finishing, &end.cp, finish)
 		switch {
 		case err == nil:
 			summary.Counts = summary.Manifest.Counts
-			r.dir.RemoveWork(finishing, &end.cp)
+			if !end.cp.IsHeld() {
+				r.dir.RemoveWork(finishing, &end.cp)
+			}
 		case finishing.Err() != nil:
 			// The next run continues to write the results.
 			summary.State, summary.Reason = results.Waiting, "the results are being written: the next run continues"

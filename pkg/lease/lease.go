@@ -34,6 +34,7 @@ const (
 
 	renewEvery = 15 * time.Second // so that two renewals may fail
 	renewAgain = 3 * time.Second  // after a renewal that failed
+	checkEvery = 5 * time.Second  // see [Lease.CheckAgain]
 
 	// margin is how much longer others wait than the lease lasts, by their clock. It covers the difference of two
 	// clocks, less than a second with NTP, and a request that a store's client was repeating when the lease ended: it
@@ -67,12 +68,17 @@ type Lease struct {
 	// of the current second.
 	TookOver bool
 
+	// IsFirst is set if no run has written to the folder before: the list showed nothing in the folder, and the owner
+	// created lease 1. A list that misses an object does not matter, because the create would have failed.
+	IsFirst bool
+
 	bucket blob.Bucket
 	folder string
 	token  string
 
-	mu    sync.Mutex
-	began moment // of the last renewal
+	mu      sync.Mutex
+	began   moment // of the last renewal
+	checked moment // when there was no successor
 }
 
 // A record is the content of a lease's object.
@@ -105,18 +111,25 @@ func (b *BusyError) Error() string {
 func Acquire(
 	ctx context.Context, b blob.Bucket, folder, owner string, isDead func(owner string) bool,
 ) (*Lease, error) {
-	l := &Lease{Owner: owner, bucket: b, folder: folder, token: rand.Text(), began: now()}
-	highest, leases, err := numbers(ctx, b, folder)
+	f, err := Look(ctx, b, folder, folder)
 	if err != nil {
-		return nil, fmt.Errorf("find the latest lease: %w", err)
+		return nil, err
 	}
+	return f.Acquire(ctx, owner, isDead)
+}
+
+// Acquire acquires the lease of the folder, see [Acquire]. It costs one request if no run has written to the folder
+// before, else two. It may remove old leases.
+func (f *Folder) Acquire(ctx context.Context, owner string, isDead func(owner string) bool) (*Lease, error) {
+	l := &Lease{Owner: owner, bucket: f.bucket, folder: f.name, token: rand.Text(), began: f.looked}
 	var last record
-	if len(leases) > 0 && leases[len(leases)-1].number == highest {
-		if last, err = readLease(ctx, b, folder, highest); err != nil {
+	if len(f.leases) > 0 && f.leases[len(f.leases)-1].number == f.highest {
+		var err error
+		if last, err = readLease(ctx, f.bucket, f.name, f.highest); err != nil {
 			return nil, fmt.Errorf("read the latest lease: %w", err)
 		}
 	} else {
-		last.Number, last.Released = highest, true // an operator or a lifecycle rule has removed it
+		last.Number, last.Released = f.highest, true // an operator or a lifecycle rule has removed it
 	}
 	for {
 		if !last.Released && time.Now().Before(last.Until.Add(margin)) && (isDead == nil || !isDead(last.Owner)) {
@@ -126,12 +139,13 @@ func Acquire(
 			return nil, fmt.Errorf("acquire the lease: the store took more than %v", Lifetime)
 		}
 		l.Number, l.TookOver = last.Number+1, !last.Released
+		l.checked = now()
 		err := l.create(ctx)
 		if err == nil {
 			break
 		}
 		// The list was stale, or the create has succeeded and its response was lost.
-		current, readErr := readLease(ctx, b, folder, l.Number)
+		current, readErr := readLease(ctx, f.bucket, f.name, l.Number)
 		if readErr != nil || current.Token == "" {
 			return nil, fmt.Errorf("acquire the lease: %w", err)
 		}
@@ -140,7 +154,8 @@ func Acquire(
 		}
 		last = current
 	}
-	l.removeOld(ctx, leases)
+	l.IsFirst = f.IsEmpty && l.Number == 1
+	l.removeOld(ctx, f.leases)
 	return l, nil
 }
 
@@ -193,14 +208,31 @@ func (l *Lease) Check(ctx context.Context) error {
 // CheckSuccessor returns an error that wraps [ErrLost] if another owner has taken the lease over. The lease may have
 // expired: see [Lease.Guard] for what its owner may still write.
 func (l *Lease) CheckSuccessor(ctx context.Context) error {
+	at := now()
 	_, err := l.bucket.Stat(ctx, Key(l.folder, l.Number+1))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.checked = at
 		return nil
 	case err != nil:
 		return fmt.Errorf("check the lease: %w", err)
 	}
 	return ErrLost
+}
+
+// CheckAgain is CheckSuccessor, but costs no request within checkEvery of the last check, or after the lease was
+// acquired. While the lease is valid there is no successor, unless two clocks differ by more than others wait: so it is
+// enough to look now and then. After the lease has ended, CheckAgain always looks.
+func (l *Lease) CheckAgain(ctx context.Context) error {
+	l.mu.Lock()
+	checked := l.checked
+	l.mu.Unlock()
+	if now().since(checked) < checkEvery && l.Valid() == nil {
+		return nil
+	}
+	return l.CheckSuccessor(ctx)
 }
 
 // Keep renews the lease in the background until stop is called. kept ends with ctx, or with a cause that wraps
@@ -293,27 +325,66 @@ type listed struct {
 	modified time.Time
 }
 
-// numbers returns the highest fencing token in the names of a work folder, 0 if there is none, and the leases in the
-// order of their numbers. An operator or a lifecycle rule may have removed any of the objects.
-func numbers(ctx context.Context, b blob.Bucket, folder string) (highest int, leases []listed, err error) {
+// A Folder is what a list showed of a work folder.
+type Folder struct {
+	// IsEmpty is set if the list showed no object in the folder but perhaps the progress, which the scheduler writes for
+	// an export that waits.
+	IsEmpty bool
+
+	// Beside are the listed keys that begin with the prefix of [Look] and are not in the folder. It is nil unless the
+	// list had all of them.
+	Beside []string
+
+	bucket  blob.Bucket
+	name    string
+	looked  moment
+	highest int      // fencing token in a name, 0 if there is none
+	leases  []listed // in the order of their numbers
+}
+
+// maxBeside limits the entries of a list of a folder and of the objects beside it: one request on S3 and COS.
+const maxBeside = 1000
+
+// Look lists a work folder. folder ends in a slash, and begins with prefix: the list also has the keys beside the
+// folder that begin with prefix. If they are too many for one request, it lists the folder alone.
+func Look(ctx context.Context, b blob.Bucket, folder, prefix string) (*Folder, error) {
+	f := &Folder{IsEmpty: true, bucket: b, name: folder, looked: now()}
+	isAlone := prefix == folder
+	n := 0
 	// The names of parts are TOKEN-NUMBER. The delimiter makes one entry of all parts of a run.
-	for info, err := range b.List(ctx, folder, "-") {
+	for info, err := range b.List(ctx, prefix, "-") {
 		if err != nil {
-			return 0, nil, err
+			return nil, fmt.Errorf("find the latest lease: %w", err)
 		}
-		kind, name, _ := strings.Cut(strings.TrimPrefix(info.Key, folder), "/")
-		token, _, _ := strings.Cut(name, "-")
-		number, err := strconv.Atoi(token)
-		if err != nil || !slices.Contains([]string{"lease", "checkpoint", "parts"}, kind) {
+		if n++; !isAlone && n >= maxBeside {
+			return Look(ctx, b, folder, folder)
+		}
+		if !strings.HasPrefix(info.Key, folder) {
+			f.Beside = append(f.Beside, info.Key)
 			continue
 		}
-		highest = max(highest, number)
-		if kind == "lease" {
-			leases = append(leases, listed{number, info.Modified})
-		}
+		f.IsEmpty = f.IsEmpty && info.Key == folder+"progress"
+		f.add(info)
 	}
-	slices.SortFunc(leases, func(a, b listed) int { return cmp.Compare(a.number, b.number) })
-	return highest, leases, nil
+	if !isAlone && f.Beside == nil {
+		f.Beside = []string{}
+	}
+	slices.SortFunc(f.leases, func(a, b listed) int { return cmp.Compare(a.number, b.number) })
+	return f, nil
+}
+
+// add adds an object of the folder. An operator or a lifecycle rule may have removed any other.
+func (f *Folder) add(info blob.Info) {
+	kind, name, _ := strings.Cut(strings.TrimPrefix(info.Key, f.name), "/")
+	token, _, _ := strings.Cut(name, "-")
+	number, err := strconv.Atoi(token)
+	if err != nil || !slices.Contains([]string{"lease", "checkpoint", "parts"}, kind) {
+		return
+	}
+	f.highest = max(f.highest, number)
+	if kind == "lease" {
+		f.leases = append(f.leases, listed{number, info.Modified})
+	}
 }
 
 // readLease returns a lease. A lease that was removed counts as released. A lease that cannot be read, or whose end is

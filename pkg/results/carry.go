@@ -262,6 +262,12 @@ func (d Dir) Archive(ctx context.Context, l *lease.Lease, last *Checkpoint) (Nam
 			return Names{}, nil, err
 		}
 	}
+	if hasParts && last.mayHaveResults() {
+		_, err := d.Bucket.Stat(ctx, d.Results())
+		if hasParts = errors.Is(err, fs.ErrNotExist); err != nil && !hasParts {
+			return Names{}, nil, err
+		}
+	}
 	var archived Names
 	carry := &Carry{Sources: []Source{{File: fileResults}}}
 	switch {
@@ -287,7 +293,7 @@ func (d Dir) Archive(ctx context.Context, l *lease.Lease, last *Checkpoint) (Nam
 			lost := last.Counts.Records() + m.ahead - m.Counts.Records() // outcomes in parts that were removed
 			carry.InDoubt, carry.Assign = max(0, last.Sent-last.Next.N+1)+lost, last.Assign
 		}
-	default: // the work folder or its manifest was removed: archive the results file alone
+	default: // the work folder or its manifest was removed, or not yet written: archive the results file alone
 		archived, err = d.archiveBare(ctx)
 		if err == nil && archived == (Names{}) {
 			if last == nil || last.Counts.Records() == 0 {

@@ -95,6 +95,23 @@ type Checkpoint struct {
 	Finishing int `json:"finishing,omitzero"`
 
 	Runs []Run `json:"runs"` // in order; the last one may be in progress
+
+	held   []byte // outcomes that are counted but in no part, see [Writer.HoldLast]
+	isHeld bool
+
+	// isSaved is set if the run has written a checkpoint, to write ahead. A last one must then follow.
+	isSaved bool
+}
+
+// IsHeld reports whether the import's outcomes are in memory only, see [Writer.HoldLast].
+func (cp *Checkpoint) IsHeld() bool { return cp.isHeld }
+
+// mayHaveResults reports whether a run that was killed may have written results without a manifest: the first run of an
+// import, which has written ahead but no part, see [Writer.HoldLast]. There were no results before: otherwise there is
+// a Carry. Version 1 has no Settings.
+func (cp *Checkpoint) mayHaveResults() bool {
+	return cp.Round == 0 && !cp.Done && cp.Next == export.Start && cp.Sent > 0 && len(cp.Parts) == 0 && cp.Ahead == 0 &&
+		cp.Carry == nil && cp.Settings != (Settings{})
 }
 
 // Settings determine which records an export has and how they are validated.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"golang.org/x/sync/errgroup"
 
 	"groupimport/pkg/blob"
 	"groupimport/pkg/lease"
@@ -45,8 +46,11 @@ type Reporter interface {
 // names of to. If to differs from the names of d, Finish archives an older version. page may be nil. Finish is
 // idempotent.
 //
-// Finish reads each part once. Files of more than 8 MiB are written by uploads, whose state it saves every few seconds
-// under the name of l's fencing token. Another run resumes from the state of cp.
+// Finish writes the files and the report at the same time, then the manifest, and then the progress and the mark.
+//
+// Finish reads each part once, and takes outcomes that are in no part from cp. Files of more than 8 MiB are written by
+// uploads, whose state it saves every few seconds under the name of l's fencing token. Another run resumes from the
+// state of cp.
 func (d Dir) Finish(
 	ctx context.Context, l *lease.Lease, to Names, cp Checkpoint, p RetryPolicy, page Reporter,
 ) (Manifest, error) {
@@ -55,7 +59,8 @@ func (d Dir) Finish(
 		Ignored: cp.Ignored, Settings: cp.Settings, Carry: cp.Carry, Started: cp.Runs[0].Start, Finished: time.Now().UTC(),
 	}
 	archiving := d.Names != to
-	dst := Dir{d.Bucket, to}
+	dst := d
+	dst.Names = to
 	outOfOrder, err := d.LoadAhead(ctx, &cp)
 	if err != nil {
 		return m, err
@@ -89,20 +94,39 @@ func (d Dir) Finish(
 		return m, fmt.Errorf("the parts of %q have %d outcomes, the checkpoint counts %d: was a part changed?",
 			d.Export, counts.Records(), m.Counts.Records())
 	}
-	if m.Files, err = f.complete(ctx); err != nil {
-		return m, err
-	}
+	m.Files = f.files()
 	m.schedule(p)
+	completing := errgroup.Group{}
+	completing.Go(func() error { return f.complete(ctx) })
 	if page != nil {
-		page.Report(ctx, m)
+		page.Report(ctx, m) // in this goroutine, whose caller recovers from a panic
+	}
+	if err := completing.Wait(); err != nil {
+		return m, err
 	}
 	if err := writeJSON(ctx, d.Bucket, to.Manifest(), m); err != nil {
 		return m, err
 	}
-	if err := dst.SaveProgress(ctx, Finished, "", &cp); err != nil || archiving {
-		return m, err
+	return m, dst.saveFinished(ctx, &m, &cp)
+}
+
+// saveFinished writes what follows the manifest: the progress and, unless m is archived, the mark. If the outcomes of cp
+// are in no part, it replaces the run's checkpoint, if there is one. The last checkpoint names a part that does not
+// exist, like every checkpoint whose parts were removed: it says how many outcomes there were, should an operator
+// remove the results.
+func (d Dir) saveFinished(ctx context.Context, m *Manifest, cp *Checkpoint) error {
+	saving := errgroup.Group{}
+	if cp.isHeld && cp.isSaved {
+		last := *cp
+		token := cp.Runs[len(cp.Runs)-1].Lease
+		last.Parts = appendPart(nil, partName{token: token, number: 1})
+		saving.Go(func() error { return writeJSON(ctx, d.Bucket, d.checkpoint(token), last) })
 	}
-	return m, m.Mark(ctx, dst)
+	saving.Go(func() error { return d.SaveProgress(ctx, Finished, "", cp) })
+	if !m.Replaced {
+		saving.Go(func() error { return m.putMark(ctx, d) })
+	}
+	return saving.Wait()
 }
 
 // A finisher writes the results and the dead-letter file.
@@ -232,6 +256,11 @@ func (f *finisher) write(ctx context.Context, rest [][]byte) error {
 			}
 		}
 	}
+	for text := range bytes.Lines(bytes.Clone(f.cp.held)) {
+		if err := f.add(ctx, bytes.TrimSuffix(text, []byte("\n"))); err != nil {
+			return err
+		}
+	}
 	for _, text := range rest {
 		if err := f.add(ctx, text); err != nil {
 			return err
@@ -314,21 +343,33 @@ func (f *finisher) save(ctx context.Context) (err error) {
 	return nil
 }
 
-// complete completes the files. If every record is imported, it removes the dead-letter file of an earlier version or
-// round instead.
-func (f *finisher) complete(ctx context.Context) ([]File, error) {
-	results, err := f.results.complete(ctx)
-	if err != nil {
-		return nil, err
+// files describes the files, before or after they are completed.
+func (f *finisher) files() []File {
+	files := []File{f.results.file()}
+	if f.state.Counts.Missing() > 0 {
+		files = append(files, f.letters.file())
 	}
-	if f.state.Counts.Missing() == 0 {
-		if err := f.dst.Bucket.Delete(ctx, f.dst.Failures()); err != nil {
-			return nil, fmt.Errorf("remove %q: %w", f.dst.Failures(), err)
+	return files
+}
+
+// complete completes the files at the same time. If every record is imported, it removes the dead-letter file of an
+// earlier version or round instead.
+func (f *finisher) complete(ctx context.Context) error {
+	completing := errgroup.Group{}
+	completing.Go(func() error { return f.results.complete(ctx, f.results.put) })
+	completing.Go(func() error {
+		switch {
+		case f.state.Counts.Missing() > 0:
+			return f.letters.complete(ctx, f.dst.putLetters)
+		case f.dst.IsNew:
+			return nil
 		}
-		return []File{results}, nil
-	}
-	letters, err := f.letters.complete(ctx)
-	return []File{results, letters}, err
+		if err := f.dst.Bucket.Delete(ctx, f.dst.Failures()); err != nil {
+			return fmt.Errorf("remove %q: %w", f.dst.Failures(), err)
+		}
+		return nil
+	})
+	return completing.Wait()
 }
 
 // An output is a file that is written by lines: by one request if it is small, else by an upload.
@@ -427,20 +468,29 @@ func (o *output) seal(ctx context.Context) error {
 	return o.upload(ctx, len(o.pending))
 }
 
-// complete writes the file.
-func (o *output) complete(ctx context.Context) (File, error) {
+// file describes the file. No line may be added any more.
+func (o *output) file() File {
+	o.hash.Write(o.pending)
+	size := o.state.Size + int64(len(o.pending))
+	return File{Key: o.key, Size: size, SHA256: hex.EncodeToString(o.hash.Sum(nil))}
+}
+
+// complete completes the upload, or writes a small file with put.
+func (o *output) complete(ctx context.Context, put func(ctx context.Context, data []byte) error) error {
 	var err error
 	if u, ok := o.bucket.(blob.Uploader); ok && o.state.Upload != "" {
 		err = u.CompleteUpload(ctx, o.key, o.state.Upload, o.state.Tags)
 	} else {
-		err = o.bucket.Put(ctx, o.key, bytes.NewReader(o.pending))
+		err = put(ctx, o.pending)
 	}
 	if err != nil {
-		return File{}, fmt.Errorf("write %q: %w", o.key, err)
+		return fmt.Errorf("write %q: %w", o.key, err)
 	}
-	o.hash.Write(o.pending)
-	size := o.state.Size + int64(len(o.pending))
-	return File{Key: o.key, Size: size, SHA256: hex.EncodeToString(o.hash.Sum(nil))}, nil
+	return nil
+}
+
+func (o *output) put(ctx context.Context, data []byte) error {
+	return o.bucket.Put(ctx, o.key, bytes.NewReader(data))
 }
 
 // abort aborts the upload, if there is one.

@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
 
 	"groupimport/pkg/blob"
 	"groupimport/pkg/outcome"
@@ -42,6 +45,61 @@ func (d Dir) CheckForeign(ctx context.Context) error {
 		err = foreignError(d.Report())
 	}
 	return err
+}
+
+// CheckNew reports whether there are neither results nor, with all, a dead-letter file or a report. It asks for all of
+// them at the same time.
+func (d Dir) CheckNew(ctx context.Context, all bool) (isNew bool, err error) {
+	keys := []string{d.Results()}
+	if all {
+		keys = append(keys, d.Failures(), d.Report())
+	}
+	var found atomic.Bool
+	group := errgroup.Group{}
+	for _, key := range keys {
+		group.Go(func() error {
+			_, err := d.Bucket.Stat(ctx, key)
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			found.Store(true)
+			return err
+		})
+	}
+	err = group.Wait()
+	return !found.Load(), err
+}
+
+// PutReport writes the report. If d is new, the error says so if the object at its key is of another program.
+func (d Dir) PutReport(ctx context.Context, page []byte) error {
+	return d.put(ctx, d.Report(), page, func(data []byte) bool { return bytes.Contains(data, []byte(reportMark)) })
+}
+
+// putLetters writes the dead-letter file like [Dir.PutReport].
+func (d Dir) putLetters(ctx context.Context, lines []byte) error {
+	return d.put(ctx, d.Failures(), lines, func(data []byte) bool {
+		first, _, _ := bytes.Cut(data, []byte("\n"))
+		n, _ := outcome.Scan(first)
+		return n > 0
+	})
+}
+
+// put writes an output. If d is new, it replaces only an output that this program wrote: the list of the objects
+// beside the export may have missed another one.
+func (d Dir) put(ctx context.Context, key string, data []byte, isOwn func([]byte) bool) error {
+	if d.IsNew {
+		if err := d.Bucket.Create(ctx, key, data); !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		found, _, err := blob.ReadSlice(ctx, d.Bucket, key, "", 0, maxReport, nil)
+		switch {
+		case err != nil:
+			return err
+		case !isOwn(found):
+			return foreignError(key)
+		}
+	}
+	return d.Bucket.Put(ctx, key, bytes.NewReader(data))
 }
 
 func foreignError(key string) error {

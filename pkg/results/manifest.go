@@ -96,10 +96,15 @@ func (d Dir) remove(ctx context.Context, keys []string) {
 
 // Mark creates the object whose name marks the version as finished, see [Mark]. It does not remove other marks.
 func (m *Manifest) Mark(ctx context.Context, d Dir) error {
-	key := d.finished(m)
-	if _, err := d.Bucket.Stat(ctx, key); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := d.Bucket.Stat(ctx, d.finished(m)); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	return m.putMark(ctx, d)
+}
+
+// putMark writes the mark.
+func (m *Manifest) putMark(ctx context.Context, d Dir) error {
+	key := d.finished(m)
 	if err := d.Bucket.Put(ctx, key, strings.NewReader("")); err != nil {
 		return fmt.Errorf("write %q: %w", key, err)
 	}
@@ -215,10 +220,14 @@ func failuresOnly(line []byte) []byte {
 	return line
 }
 
-// LoadAhead returns the out-of-order outcomes of an earlier run, as lines by ordinal. Some may be before the
-// checkpoint's Next.
+// LoadAhead returns the outcomes of an earlier run that the checkpoint does not count, as lines by ordinal: the
+// out-of-order outcomes, some of which may be before the checkpoint's Next; or those of a run that was killed after it
+// had written the results from memory, see [Writer.HoldLast].
 func (d Dir) LoadAhead(ctx context.Context, cp *Checkpoint) (map[int64][]byte, error) {
 	ahead := map[int64][]byte{}
+	if cp.mayHaveResults() {
+		return ahead, d.loadWritten(ctx, ahead)
+	}
 	if cp.Ahead == 0 {
 		return ahead, nil
 	}
@@ -230,4 +239,21 @@ func (d Dir) LoadAhead(ctx context.Context, cp *Checkpoint) (map[int64][]byte, e
 		ahead[n] = bytes.Clone(line)
 	}
 	return ahead, nil
+}
+
+// loadWritten adds the outcomes of results without a manifest to ahead. Those of records that are not imported are in
+// the dead-letter file, with their records.
+func (d Dir) loadWritten(ctx context.Context, ahead map[int64][]byte) error {
+	for _, key := range []string{d.Results(), d.Failures()} {
+		for line, err := range ignoreMissing(Lines(ctx, d.Bucket, key)) {
+			if err != nil {
+				return fmt.Errorf("read the results of a run that was killed: %w", err)
+			}
+			n, status := outcome.Scan(line)
+			if n > 0 && status.IsDone() == (key == d.Results()) {
+				ahead[n] = bytes.Clone(line)
+			}
+		}
+	}
+	return nil
 }

@@ -167,6 +167,10 @@ func (n Names) finished(m *Manifest) string {
 type Dir struct {
 	Bucket blob.Bucket
 	Names
+
+	// IsNew is set if nothing lies beside the export but what the run in progress writes. The dead-letter file and the
+	// report are then created, not replaced, and no older dead-letter file is removed.
+	IsNew bool
 }
 
 // Names are the keys of the objects that belong to one export.

@@ -134,13 +134,10 @@ func (d Dir) Merge(ctx context.Context, m Manifest, cp Checkpoint, p RetryPolicy
 	}
 	last := cp
 	last.Export, last.Counts = m.Export, m.Counts
-	if err := d.SaveProgress(ctx, Finished, "", &last); err != nil {
-		return m, err
-	}
 	if err := before.removeMarks(ctx, d); err != nil {
 		return m, err
 	}
-	return m, m.Mark(ctx, d)
+	return m, d.saveFinished(ctx, &m, &last)
 }
 
 // ignoreMissing treats a removed dead-letter file as empty.

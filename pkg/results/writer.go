@@ -33,6 +33,9 @@ const (
 
 	// A write that the store refuses is repeated for patience.
 	patience = 2 * time.Minute
+
+	// A held-back first progress is written after this time, see [Writer.HoldProgress].
+	progressAfter = time.Second
 )
 
 var retryWaits = backoff.Exponential{Base: time.Second, Max: 30 * time.Second}
@@ -58,6 +61,9 @@ type Writer struct {
 	asked   int64         // the last record that WriteAhead was called for
 	closing bool
 	err     error
+	died    int       // see [Progress.Died], until the first outcome of the run is durable
+	holds   bool      // see [Writer.HoldLast]
+	pending time.Time // when to write the first progress; zero if it is written
 
 	progressAt time.Time // when the progress was last written; used by the flusher only
 	written    int       // parts that this run has written; used by the flusher only
@@ -72,7 +78,7 @@ func (d Dir) NewWriter(ctx context.Context, lease *lease.Lease, cp Checkpoint, l
 	w := &Writer{
 		dir: d, lease: lease, log: log, cancel: cancel, began: cp.Sent, cp: cp,
 		kick: make(chan struct{}, 1), ended: make(chan struct{}), changed: make(chan struct{}),
-		sent: cp.Sent, flushed: time.Now(),
+		sent: cp.Sent, flushed: time.Now(), progressAt: time.Now().Add(-progressEvery),
 	}
 	w.merger = merger{
 		sizes: map[partName]int64{}, kick: make(chan struct{}, 1), ended: make(chan struct{}), listed: len(cp.Parts) == 0,
@@ -80,6 +86,26 @@ func (d Dir) NewWriter(ctx context.Context, lease *lease.Lease, cp Checkpoint, l
 	go w.flushing(ctx)
 	go w.merging(ctx)
 	return w
+}
+
+// Progress sets [Progress.Died] of the run. It applies until an outcome of the run is durable. If isHeld is set, the
+// first progress is not written yet: the Writer writes it after a second, unless it is closed before.
+func (w *Writer) Progress(died int, isHeld bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.died = died
+	if isHeld {
+		w.pending = time.Now().Add(progressAfter)
+	}
+}
+
+// HoldLast makes Close leave the outcomes in memory if they are all outcomes of the import, and fit in one part. The
+// caller must then call [Dir.Finish] with the checkpoint and, if that fails, Flush. It is for an import that no run has
+// worked on before: a run that resumes takes results without a manifest for those of an earlier import.
+func (w *Writer) HoldLast() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.holds = true
 }
 
 // Append adds the outcome of the next record. raw is the record as it is in the export; a line without a group has
@@ -256,7 +282,7 @@ func (w *Writer) flush(ctx context.Context) error {
 func (w *Writer) save(ctx context.Context, cp Checkpoint) error {
 	err := w.persist(ctx, "checkpoint", func() error {
 		// The name has the fencing token, so the lease may have expired while the store did not respond.
-		if err := w.lease.CheckSuccessor(ctx); err != nil {
+		if err := w.lease.CheckAgain(ctx); err != nil {
 			return err
 		}
 		return writeJSON(ctx, w.dir.Bucket, w.dir.checkpoint(w.lease.Number), cp)
@@ -264,8 +290,9 @@ func (w *Writer) save(ctx context.Context, cp Checkpoint) error {
 	if err != nil {
 		return fmt.Errorf("write checkpoint: %w", err)
 	}
-	if time.Since(w.progressAt) < progressEvery || !cp.Runs[len(cp.Runs)-1].End.IsZero() {
-		return nil // the importer writes the progress at the end of the run
+	last := &cp.Runs[len(cp.Runs)-1]
+	if time.Since(w.progressAt) < progressEvery || !last.End.IsZero() || last.Counts.Records() == 0 {
+		return nil // the importer writes the progress at the start and the end of the run
 	}
 	w.saveProgress(ctx, &cp)
 	return nil
@@ -274,19 +301,31 @@ func (w *Writer) save(ctx context.Context, cp Checkpoint) error {
 // refreshProgress writes the progress of a run that has had no outcome for a while, because it is throttled or the
 // service does not respond. Otherwise readers would take the run for dead once the lease in the progress has ended.
 func (w *Writer) refreshProgress(ctx context.Context) {
-	if w.progressAt.IsZero() || time.Since(w.progressAt) < refreshEvery {
+	w.mu.Lock()
+	isPending := !w.pending.IsZero() && !time.Now().Before(w.pending)
+	if !isPending && time.Since(w.progressAt) < refreshEvery {
+		w.mu.Unlock()
 		return
 	}
-	w.mu.Lock()
 	cp := w.cp.clone()
 	w.mu.Unlock()
+	before := w.progressAt
 	w.saveProgress(ctx, &cp)
+	if isPending {
+		w.progressAt = before // the first durable outcome is written at once
+	}
 }
 
 func (w *Writer) saveProgress(ctx context.Context, cp *Checkpoint) {
 	w.progressAt = time.Now()
 	p := ProgressOf(Running, "", cp)
 	p.Owner, p.Until = w.lease.Owner, w.lease.Until()
+	w.mu.Lock()
+	if w.written == 0 {
+		p.Died = w.died
+	}
+	w.pending = time.Time{}
+	w.mu.Unlock()
 	if err := writeJSON(ctx, w.dir.Bucket, w.dir.Progress(), p); err != nil {
 		w.log.WarnContext(ctx, "progress not written", "err", err) // the checkpoint is enough
 	}
@@ -337,6 +376,16 @@ func (w *Writer) Close(ctx context.Context, ahead []byte, finish func(*Checkpoin
 	w.cp.Sent = max(w.cp.Next.N-1, w.began)
 	finish(&w.cp)
 	w.cp.Runs[len(w.cp.Runs)-1].clip()
+	if w.holds && w.cp.Done && len(w.cp.Parts) == 0 && len(ahead) == 0 && len(w.held) <= partBytes {
+		cp := w.cp.clone()
+		cp.held, cp.isHeld, cp.isSaved = w.held, true, w.sent > 0
+		return cp, nil
+	}
+	return w.Flush(ctx)
+}
+
+// Flush writes the outcomes that Close has left in memory, and the last checkpoint.
+func (w *Writer) Flush(ctx context.Context) (Checkpoint, error) {
 	if err := w.flush(ctx); err != nil {
 		return w.cp, err
 	}

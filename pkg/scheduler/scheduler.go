@@ -389,7 +389,8 @@ func (s *Scheduler) unfinished(ctx context.Context, f entry, a Action) (due, err
 	resume.since = latest(f.info.Modified, p.Again, p.Updated)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return resume, nil // the first run died before it wrote any progress
+		resume.died = 1 // the first run died before it wrote any progress
+		return resume, nil
 	case err != nil:
 		return resume, err
 	case p.State != results.Finished:
