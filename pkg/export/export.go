@@ -146,6 +146,10 @@ type Source struct {
 	// Encoding is a result of [ParseEncoding], empty for UTF-8. The content takes precedence. Positions refer to the
 	// UTF-8 text, so a Reader that resumes must have the same Encoding.
 	Encoding string
+
+	// Window is called before zstd data is decompressed, with the size in bytes of the window that its first frame needs
+	// in memory. It may wait for the memory, and its error ends the reading. Nil does nothing.
+	Window func(ctx context.Context, size uint64) error
 }
 
 // A Reader reads the records of one export. Its memory is bounded: a buffer of [MaxLine] bytes, the decompressor (up to

@@ -70,7 +70,7 @@ func openText(ctx context.Context, src Source) (*text, error) {
 		stopped: func() error { return context.Cause(ctx) }, blanks: defaultBlanks,
 	}
 	magic, _ := in.Peek(sniffSize) // the next read returns the error again
-	if err := t.decompress(src.Name, in, magic); err != nil {
+	if err := t.decompress(ctx, src, in, magic); err != nil {
 		return t, err
 	}
 	if len(magic) == 0 && object.err != nil {
@@ -93,7 +93,8 @@ func IsCompressed(name string) bool {
 }
 
 // decompress makes t decompress the object, if the object's first bytes, magic, are those of compressed data.
-func (t *text) decompress(name string, in *bufio.Reader, magic []byte) error {
+func (t *text) decompress(ctx context.Context, src Source, in *bufio.Reader, magic []byte) error {
+	name := src.Name
 	isCut := func(whole string) bool {
 		return len(magic) > 0 && len(magic) < len(whole) && strings.HasPrefix(whole, string(magic))
 	}
@@ -112,6 +113,11 @@ func (t *text) decompress(name string, in *bufio.Reader, magic []byte) error {
 	case bytes.HasPrefix(magic, []byte(zstdMagic)),
 		isSkippable(magic) && strings.HasSuffix(strings.ToLower(name), ".zst"):
 		t.name = "zstd"
+		if src.Window != nil {
+			if err := src.Window(ctx, windowSize(in)); err != nil {
+				return err
+			}
+		}
 		r, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
 			zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
@@ -128,6 +134,20 @@ func (t *text) decompress(name string, in *bufio.Reader, magic []byte) error {
 		return t.explain(io.ErrUnexpectedEOF)
 	}
 	return nil
+}
+
+// windowSize returns the size in bytes of the window of the zstd frame that in starts with, or the maximum if it does
+// not tell.
+func windowSize(in *bufio.Reader) uint64 {
+	first, _ := in.Peek(zstd.HeaderMaxSize) // a short frame has less
+	var h zstd.Header
+	if err := h.Decode(first); err != nil || h.Skippable {
+		return maxWindow
+	}
+	if h.SingleSegment {
+		return h.FrameContentSize
+	}
+	return h.WindowSize
 }
 
 // A members reads gzip data of one or more members (RFC 1952, 2.2). Like gzip itself, it skips zero padding after the

@@ -19,6 +19,8 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -69,7 +71,7 @@ var (
 	errUndone = errors.New("a record has no outcome")
 )
 
-// An Importer imports exports from one bucket.
+// An Importer imports exports from one bucket. It may import several at the same time.
 type Importer struct {
 	Config config.Config
 	Bucket blob.Bucket
@@ -95,11 +97,24 @@ type Importer struct {
 	// OnRunEnd is called with the metrics of each run; it may be nil.
 	OnRunEnd func(Metrics)
 
-	Client *tim.Client  // the importer sets its drain timeout
+	Client *tim.Client
 	Log    *slog.Logger // nil discards
 
+	// Memory is shared with the other importers of the process. If it is nil, the importer has its own.
+	Memory *Memory
+
 	mu       sync.Mutex
-	progress Progress
+	progress map[string]*Progress // by key
+}
+
+// memory returns the Memory of the importer.
+func (i *Importer) memory() *Memory {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.Memory == nil {
+		i.Memory = NewMemory()
+	}
+	return i.Memory
 }
 
 // Work returns the part of the export that has outcomes.
@@ -126,13 +141,50 @@ type Progress struct {
 	Counts outcome.Counts  // of all runs
 	Run    outcome.Counts  // of this run
 	Began  time.Time
+
+	Attempts int64 // of this run
+
+	share *tim.Share // nil if the run has ended
 }
 
-// Progress returns the progress of the run in progress, or of the last run. It is safe for concurrent use.
-func (i *Importer) Progress() Progress {
+// maxEnded is for how many runs that have ended an Importer keeps the progress.
+const maxEnded = 100
+
+// Progress returns the progress of the run for the export at key, or of its last run. The zero Progress is that of no
+// run. Progress is safe for concurrent use.
+func (i *Importer) Progress(key string) Progress {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return i.progress
+	p := i.progress[key]
+	if p == nil {
+		return Progress{}
+	}
+	return p.now()
+}
+
+// Running returns the progress of all runs in progress, the first one first. It is safe for concurrent use.
+func (i *Importer) Running() []Progress {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	var all []Progress
+	for _, p := range i.progress {
+		if p.share != nil {
+			all = append(all, p.now())
+		}
+	}
+	slices.SortFunc(all, func(a, b Progress) int {
+		return cmp.Or(a.Began.Compare(b.Began), cmp.Compare(a.Export.Key, b.Export.Key))
+	})
+	return all
+}
+
+// now returns the progress at this moment.
+func (p *Progress) now() Progress {
+	now := *p
+	if p.share != nil {
+		now.Attempts = p.share.Attempts()
+	}
+	return now
 }
 
 // A Summary is the result of a run.
@@ -198,7 +250,7 @@ func (i *Importer) completeFinished(ctx context.Context, dir results.Dir, m *res
 
 // Dir returns the objects beside the export at key.
 func (i *Importer) Dir(key string) results.Dir {
-	return results.Dir{Bucket: i.Bucket, Names: results.Names{Export: key}}
+	return results.Dir{Bucket: i.Bucket, Names: results.Names{Export: key}, Memory: i.memory().writing}
 }
 
 // isUnchanged reports whether a finished import has the settings of an import that starts now.
@@ -333,18 +385,45 @@ func (i *Importer) saveFinished(ctx context.Context, dir results.Dir, m *results
 	return p, dir.SaveProgress(ctx, results.Finished, "", &cp)
 }
 
-func (i *Importer) setProgress(cp *results.Checkpoint) {
+// begin begins the progress of a run.
+func (i *Importer) begin(key string, cp *results.Checkpoint, share *tim.Share) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.progress = Progress{
+	ended := 0
+	for _, p := range i.progress {
+		if p.share == nil {
+			ended++
+		}
+	}
+	if ended >= maxEnded {
+		maps.DeleteFunc(i.progress, func(_ string, p *Progress) bool { return p.share == nil })
+	}
+	if i.progress == nil {
+		i.progress = map[string]*Progress{}
+	}
+	i.progress[key] = &Progress{
 		Export: cp.Export, Next: cp.Next, Counts: cp.Counts, Run: cp.Runs[len(cp.Runs)-1].Counts, Began: time.Now(),
+		share: share,
 	}
 }
 
-func (i *Importer) count(s outcome.Status, next export.Position) {
+// end ends the progress of a run. cp is its last checkpoint, or zero if the run panics.
+func (i *Importer) end(key string, cp *results.Checkpoint) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.progress.Counts.Add(s)
-	i.progress.Run.Add(s)
-	i.progress.Next = next
+	p := i.progress[key]
+	if len(cp.Runs) > 0 {
+		p.Next, p.Counts, p.Run = cp.Next, cp.Counts, cp.Runs[len(cp.Runs)-1].Counts
+	}
+	p.Attempts, p.share = p.share.Attempts(), nil
+}
+
+// count counts an outcome of a run.
+func (i *Importer) count(key string, s outcome.Status, next export.Position) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	p := i.progress[key]
+	p.Counts.Add(s)
+	p.Run.Add(s)
+	p.Next = next
 }

@@ -12,8 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	"groupimport/pkg/blob"
 	"groupimport/pkg/export"
 	"groupimport/pkg/group"
@@ -29,6 +27,7 @@ type run struct {
 	imp     *Importer
 	dir     results.Dir
 	lease   *lease.Lease
+	share   *tim.Share
 	writing context.Context //nolint:containedctx // of writes, which may continue after the working time
 
 	finishBy time.Time      // when to stop writing the results
@@ -46,7 +45,8 @@ type run struct {
 	dropped  map[string]int64 // see [export.Reader.Dropped]
 	assigned bool             // this run has assigned a GroupId
 	ahead    map[int64][]byte // out-of-order outcomes of earlier runs, by ordinal
-	room     *semaphore.Weighted
+	room     *room
+	isHeavy  bool // see [run.reserve]
 	queue    chan *item
 	stop     context.CancelCauseFunc // ends the run
 
@@ -163,7 +163,7 @@ func (r *run) replaced(ctx context.Context) error {
 
 // readAll starts a call for each record, in order, until the end of the export or until ctx ends.
 func (r *run) readAll(ctx context.Context, at export.Position) error {
-	src := export.Source{Name: r.exp.Key, Encoding: r.encoding, Open: func(offset int64) io.ReadCloser {
+	src := export.Source{Name: r.exp.Key, Encoding: r.encoding, Window: r.reserveWindow, Open: func(offset int64) io.ReadCloser {
 		if r.head != nil && offset >= 0 && offset <= int64(len(r.head)) {
 			return io.NopCloser(bytes.NewReader(r.head[offset:]))
 		}
@@ -224,7 +224,7 @@ func (r *run) readAll(ctx context.Context, at export.Position) error {
 		}
 		it.raw, it.changed, it.source = bytes.Clone(e.Raw), e.Changed, e.Source
 		it.sameID = e.SameID
-		if r.room.Acquire(ctx, it.cost) != nil || !r.start(ctx, it, &e) {
+		if r.room.acquire(ctx, it.cost) != nil || !r.start(ctx, it, &e) {
 			return nil
 		}
 		if r.guard.Doubts() {
@@ -420,12 +420,12 @@ func (r *run) write(ctx context.Context) error {
 				r.stop(err)
 				break
 			}
-			r.imp.count(o.Status, it.next)
+			r.imp.count(r.dir.Export, o.Status, it.next)
 			if reason := share.add(o); reason != nil {
 				r.stop(reason)
 			}
 		}
-		r.room.Release(it.cost)
+		r.room.release(it.cost)
 	}
 	return err
 }

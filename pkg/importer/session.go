@@ -9,8 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	"groupimport/pkg/blob"
 	"groupimport/pkg/export"
 	"groupimport/pkg/group"
@@ -100,9 +98,10 @@ func (i *Importer) withLease(
 	defer cancel()
 	working, stop := context.WithDeadlineCause(ctx, until.Add(-reserve), ErrTimeUp)
 	defer stop()
-	i.Client.SetDrainTimeout(min(cmp.Or(i.Grace, tim.AttemptTimeout), reserve-min(writeTime, reserve/2)))
+	share := i.Client.NewShare(min(cmp.Or(i.Grace, tim.AttemptTimeout), reserve-min(writeTime, reserve/2)))
+	working = tim.WithShare(working, share)
 	summary, err := work(working, &run{
-		imp: i, dir: dir, lease: held, writing: writing, finishBy: until.Add(-min(writeTime, reserve/2)),
+		imp: i, dir: dir, lease: held, share: share, writing: writing, finishBy: until.Add(-min(writeTime, reserve/2)),
 	})
 	stopRenewing()
 	if errors.Is(err, lease.ErrLost) && held.CheckSuccessor(writing) == nil {
@@ -236,18 +235,23 @@ type finisher func(context.Context, results.Checkpoint) (results.Manifest, error
 
 // work does a run from cp on.
 func (r *run) work(ctx context.Context, cp results.Checkpoint, finish finisher) (Summary, error) {
-	if err := r.prepare(&cp); err != nil {
+	defer r.unreserve()
+	if err := r.prepare(ctx, &cp); err != nil {
+		if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
+			return Summary{State: results.Waiting, Reason: err.Error(), Counts: cp.Counts}, nil
+		}
 		return Summary{}, err
 	}
 	if r.earlier != nil {
 		defer r.earlier.close()
 	}
 	end := r.execute(ctx, cp)
+	r.unreserve()
 	return r.conclude(ctx, end, finish)
 }
 
 // prepare prepares the run for its first record.
-func (r *run) prepare(cp *results.Checkpoint) (err error) {
+func (r *run) prepare(ctx context.Context, cp *results.Checkpoint) (err error) {
 	if len(cp.Runs) > maxRuns {
 		cp.Runs = append(cp.Runs[:1:1], cp.Runs[len(cp.Runs)-maxRuns/2:]...)
 	}
@@ -273,16 +277,19 @@ func (r *run) prepare(cp *results.Checkpoint) (err error) {
 	if cp.Round > 0 || cp.Done {
 		return nil
 	}
-	if err := r.openEarlier(cp); err != nil {
+	if err := r.openEarlier(ctx, cp); err != nil {
 		return err
 	}
 	return r.openAssigner(cp)
 }
 
 // openEarlier opens the outcomes of earlier versions, if there are any.
-func (r *run) openEarlier(cp *results.Checkpoint) (err error) {
+func (r *run) openEarlier(ctx context.Context, cp *results.Checkpoint) (err error) {
 	if cp.Carry == nil {
 		return nil
+	}
+	if err := r.reserveEarlier(ctx, cp.Carry); err != nil {
+		return err
 	}
 	if r.earlier, err = openEarlier(r.writing, r.dir, cp.Carry, r.imp.Config.CreateUnmatched); err != nil {
 		return err
@@ -335,7 +342,8 @@ type leaving struct {
 // execute imports records until the end of the export or of the run, and writes all outcomes.
 func (r *run) execute(ctx context.Context, cp results.Checkpoint) (end ending) {
 	i := r.imp
-	i.setProgress(&cp)
+	i.begin(r.dir.Export, &cp, r.share)
+	defer func() { i.end(r.dir.Export, &end.cp) }()
 	r.log().InfoContext(ctx, "run starts",
 		"records_done", cp.Counts.Records(), "offset", cp.Next.Offset, "size", cp.Export.Size)
 	if cp.Round > 0 || cp.Counts.Imported > 0 && cp.Carry == nil {
@@ -347,9 +355,10 @@ func (r *run) execute(ctx context.Context, cp results.Checkpoint) (end ending) {
 	if r.dir.IsNew {
 		r.writer.HoldLast()
 	}
-	r.room = semaphore.NewWeighted(maxAheadBytes)
+	r.room = i.memory().newRoom()
+	defer r.room.close()
 	r.queue = make(chan *item, maxAheadRecords)
-	attempts, slowed := i.Client.Attempts(), i.Client.RateDecreases()
+	slowed := i.Client.RateDecreases()
 	var why error
 	if !cp.Done {
 		why, end.err = r.importRecords(ctx, cp.Next)
@@ -362,14 +371,13 @@ func (r *run) execute(ctx context.Context, cp results.Checkpoint) (end ending) {
 		if end.state == results.Stopped {
 			last.Stop = end.reason
 		}
-		last.Attempts, last.Slowed = i.Client.Attempts()-attempts, i.Client.RateDecreases()-slowed
+		last.Attempts, last.Slowed = r.share.Attempts(), i.Client.RateDecreases()-slowed
 		cp.Done = end.state == results.Finished
 	})
 	if closeErr != nil {
 		// Outcomes that were not written do not count.
 		end.state, end.reason, end.err = results.Stopped, closeErr.Error(), cmp.Or(end.err, closeErr)
 	}
-	i.setProgress(&end.cp)
 	return end
 }
 

@@ -74,6 +74,12 @@ func (d Dir) Finish(
 			m.ahead++
 		}
 	}
+	if isLarge(cp.Parts) {
+		if err := d.waitMemory(ctx); err != nil {
+			return m, err
+		}
+		defer d.freeMemory()
+	}
 	f, err := d.newFinisher(ctx, l, dst, cp, page)
 	if err != nil {
 		return m, err
@@ -127,6 +133,19 @@ func (d Dir) saveFinished(ctx context.Context, m *Manifest, cp *Checkpoint) erro
 		saving.Go(func() error { return m.putMark(ctx, d) })
 	}
 	return saving.Wait()
+}
+
+// isLarge reports whether results from these parts need much memory to write.
+func isLarge(parts []Parts) bool {
+	const maxSmall = 4 // MiB at most: a part that is not merged has up to 1 MiB
+	total := 0
+	for _, p := range parts {
+		total += p.Count
+		if p.Merged {
+			return true
+		}
+	}
+	return total > maxSmall
 }
 
 // A finisher writes the results and the dead-letter file.

@@ -1,9 +1,6 @@
 package results
 
-import (
-	"context"
-	"sync"
-)
+import "context"
 
 // Parts of less than half of mergedBytes are merged when there are enough for mergedBytes, or maxSmallParts. So an
 // import of any size has a few hundred parts, and each outcome is merged once: 8 MiB are 40,000 outcomes. Tests lower
@@ -12,9 +9,6 @@ var (
 	mergedBytes   int64 = 8 << 20
 	maxSmallParts       = 512
 )
-
-// mergeSlot is held during a merge: a merge needs up to 16 MiB, and one process works on several imports.
-var mergeSlot sync.Mutex
 
 // A merger merges the parts of a Writer while it runs.
 //
@@ -85,10 +79,10 @@ func (w *Writer) merge(ctx context.Context) error {
 		sizes[p] = m.sizes[p]
 	}
 	w.mu.Unlock()
-	if len(names) == 0 || !mergeSlot.TryLock() {
+	if len(names) == 0 || !w.dir.tryMemory() {
 		return nil
 	}
-	defer mergeSlot.Unlock()
+	defer w.dir.freeMemory()
 	to := partName{w.lease.Number, m.merged + 1, true}
 	size, err := w.dir.mergeParts(ctx, names, sizes, to)
 	if err != nil {

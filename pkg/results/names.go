@@ -1,6 +1,7 @@
 package results
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 	"groupimport/pkg/blob"
 	"groupimport/pkg/lease"
 	"groupimport/pkg/outcome"
+
+	"golang.org/x/sync/semaphore"
 )
 
 // Suffixes of the objects beside an export. Triggers must not match them: they match .jsonl, .json and .csv, each
@@ -171,6 +174,27 @@ type Dir struct {
 	// IsNew is set if nothing lies beside the export but what the run in progress writes. The dead-letter file and the
 	// report are then created, not replaced, and no older dead-letter file is removed.
 	IsNew bool
+
+	// Memory is held while parts are merged and while large results are written, because each needs up to 16 MiB. The
+	// imports of a process share it. Nil does not limit them.
+	Memory *semaphore.Weighted
+}
+
+// tryMemory acquires Memory if nobody holds it.
+func (d Dir) tryMemory() bool { return d.Memory == nil || d.Memory.TryAcquire(1) }
+
+// waitMemory waits for Memory. The error is the cause of ctx.
+func (d Dir) waitMemory(ctx context.Context) error {
+	if d.Memory != nil && d.Memory.Acquire(ctx, 1) != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+func (d Dir) freeMemory() {
+	if d.Memory != nil {
+		d.Memory.Release(1)
+	}
 }
 
 // Names are the keys of the objects that belong to one export.
