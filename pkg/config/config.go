@@ -43,6 +43,7 @@ type Config struct {
 	Bucket             string
 	Prefix             string // "" or a folder with its slash
 	OneAtATime         bool
+	ParallelImports    int
 	HTTPToken          string // never logged
 	HTTPTokenParameter string // where the token is kept if it is not in the environment; whoever reads it sets HTTPToken
 	HTTPPlatform       bool   // the platform authenticates callers over HTTP, and they send no token
@@ -188,6 +189,11 @@ var fields = []Field{
 		Help: "Runs of all processes with this bucket and prefix take turns, so that they share one rate. " +
 			"The instances of an HTTP function share theirs.",
 		parse: flag(func(c *Config) *bool { return &c.OneAtATime }),
+	},
+	{
+		Name: "PARALLEL_IMPORTS", Default: "8",
+		Help:  "Imports that one process works on at the same time, 1 to 32. They share the rate.",
+		parse: whole(func(c *Config) *int { return &c.ParallelImports }, 1, 32),
 	},
 	{
 		Name: "HTTP_TOKEN", Help: "Bearer token of callers over HTTP, 16 characters or more. It appears in no log.",
