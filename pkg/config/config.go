@@ -34,6 +34,7 @@ type Config struct {
 	Limits             group.Limits
 	AssignGroupIDs     bool
 	MaxAttempts        int     // of a call
+	ParallelImports    int     // of one process at once, 1 to 32; zero means 8
 	StopShare          float64 // 0 to 1; 1 means never
 	RetryUnknown       bool
 	CreateUnmatched    bool
@@ -43,7 +44,6 @@ type Config struct {
 	Bucket             string
 	Prefix             string // "" or a folder with its slash
 	OneAtATime         bool
-	ParallelImports    int
 	HTTPToken          string // never logged
 	HTTPTokenParameter string // where the token is kept if it is not in the environment; whoever reads it sets HTTPToken
 	HTTPPlatform       bool   // the platform authenticates callers over HTTP, and they send no token
@@ -143,6 +143,10 @@ var fields = []Field{
 		parse: whole(func(c *Config) *int { return &c.MaxAttempts }, 1, 20),
 	},
 	{
+		Name: "PARALLEL_IMPORTS", Default: "8", Help: "Imports that one process works on at once, 1 to 32. They share the rate.",
+		parse: whole(func(c *Config) *int { return &c.ParallelImports }, 1, 32),
+	},
+	{
 		Name: "RETRY_UNKNOWN", Default: "false", Help: "Send unknown records again, though their groups may be created twice.",
 		parse: flag(func(c *Config) *bool { return &c.RetryUnknown }),
 	},
@@ -189,11 +193,6 @@ var fields = []Field{
 		Help: "Runs of all processes with this bucket and prefix take turns, so that they share one rate. " +
 			"The instances of an HTTP function share theirs.",
 		parse: flag(func(c *Config) *bool { return &c.OneAtATime }),
-	},
-	{
-		Name: "PARALLEL_IMPORTS", Default: "8",
-		Help:  "Imports that one process works on at the same time, 1 to 32. They share the rate.",
-		parse: whole(func(c *Config) *int { return &c.ParallelImports }, 1, 32),
 	},
 	{
 		Name: "HTTP_TOKEN", Help: "Bearer token of callers over HTTP, 16 characters or more. It appears in no log.",

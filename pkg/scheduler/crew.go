@@ -49,6 +49,7 @@ type endedJob struct {
 
 	result  JobResult
 	already bool
+	tell    func(JobResult, bool) // or nil
 }
 
 // runJobs runs the jobs of a pass or of an event, and those that come meanwhile, while it has the shared rate. It leaves
@@ -156,9 +157,13 @@ func (c *crew) startNext(ctx context.Context) bool {
 	c.queue = slices.Delete(c.queue, next, next+1)
 	c.running[j.key] = true
 	c.started++
+	var tell func(JobResult, bool)
+	if c.OnJob != nil {
+		tell = c.OnJob(j.key)
+	}
 	go func() {
 		result, already := c.runJob(ctx, j, c.Action)
-		c.ended <- endedJob{j, result, already}
+		c.ended <- endedJob{j, result, already, tell}
 	}()
 	return true
 }
@@ -174,6 +179,9 @@ func (c *crew) finish(e endedJob) {
 		c.seen[e.key] = s
 	}
 	c.removeMarkers(c.known, e.markers)
+	if e.tell != nil {
+		e.tell(e.result, e.already)
+	}
 	if e.already {
 		if !c.isEvent || e.markers != nil {
 			return // another process was faster
@@ -183,9 +191,6 @@ func (c *crew) finish(e endedJob) {
 	c.pass.Done = append(c.pass.Done, e.result)
 	if e.result.State == results.Stopped && !c.isEvent {
 		c.pass.Stopped++
-	}
-	if c.Report != nil {
-		c.Report(e.result)
 	}
 }
 
@@ -209,18 +214,18 @@ func (c *crew) look(ctx context.Context) {
 	if c.Importer.Config.OneAtATime {
 		c.addWaiting(ctx)
 	}
-	if !c.Rescan {
+	if c.Join == nil {
 		return
 	}
 	var pass Result
-	found, _, err := c.find(ctx, c.Action, &pass)
+	found, _, err := c.find(ctx, c.Join(), &pass)
 	if err != nil {
 		c.log().WarnContext(ctx, "no look at the folder", "err", err)
 		return
 	}
-	if c.Report != nil {
+	if c.OnJob != nil {
 		for _, d := range pass.Done {
-			c.Report(d)
+			c.OnJob(d.Key)(d, false)
 		}
 	}
 	c.add(slices.DeleteFunc(found, func(j job) bool {

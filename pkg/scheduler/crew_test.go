@@ -24,7 +24,7 @@ import (
 func lines(name string, n int) []string {
 	all := make([]string, n)
 	for i := range all {
-		all[i] = fmt.Sprintf(`{"Type":"Public","Name":"n","GroupId":"%s-%d"}`, name, i)
+		all[i] = fmt.Sprintf(`{"Type":"Public","Name":"n","GroupId":"%s-%d"}`, name, i+1)
 	}
 	return all
 }

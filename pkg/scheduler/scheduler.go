@@ -69,12 +69,13 @@ type Action struct {
 	// export that cannot is left for a later pass.
 	Whole func(key string) bool
 
-	// Rescan looks for further jobs while jobs run, as the pass did at its beginning. It is for a local folder: in an
-	// object store, a list costs money, and events leave markers.
-	Rescan bool
+	// Join returns an Action by which the pass looks for further jobs while jobs run. It is for a local folder: in an
+	// object store, a list costs money, and events leave markers. Nil does not look.
+	Join func() Action
 
-	// Report is called with the result of each job when the job has ended. It may be nil.
-	Report func(JobResult)
+	// OnJob is called when a job starts. The function that it returns is called when the job has ended; already says that
+	// there was nothing to do. Calls do not overlap. OnJob may be nil.
+	OnJob func(key string) (ended func(done JobResult, already bool))
 
 	isEvent bool // the jobs are those of an event
 }
