@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,10 +48,11 @@ func (t *tool) commandLine() *cli.Command {
 			c.ArgsUsage, c.Action = "SHELL", unknownSubcommand
 			handleErrors(c)
 		},
-		Commands: []*cli.Command{
-			t.demoCommand(), t.importCommand(), t.validateCommand(), t.watchCommand(), t.retryCommand(),
+		Commands: slices.Concat([]*cli.Command{
+			t.demoCommand(), t.importCommand(), t.validateCommand(), t.watchCommand(), t.retryCommand(), t.statusCommand(),
+		}, t.controlCommands(), []*cli.Command{
 			t.reportCommand(), t.serveCommand(), t.emulatorCommand(), t.helpCommand(),
-		},
+		}),
 		Action: unknownSubcommand,
 	}
 	handleErrors(root)
