@@ -95,6 +95,11 @@ func parameters() map[string]parameter {
 			[]string{"1", "9", "10", "19", "20"},
 			[]string{"", "0", "21", "2.5", "-1", "05"},
 		},
+		"ParallelImports": {
+			"PARALLEL_IMPORTS",
+			[]string{"1", "8", "9", "10", "29", "32"},
+			[]string{"", "0", "33", "2.5", "-1", "05"},
+		},
 		"StopShare":          {"STOP_SHARE", []string{"0", "0.25", "1"}, []string{"", "-0.1", "1.1", "50%"}},
 		"RetryUnknown":       {"RETRY_UNKNOWN", yesNo, notYesNo},
 		"CreateUnmatched":    {"CREATE_UNMATCHED", yesNo, notYesNo},

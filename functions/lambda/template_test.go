@@ -501,7 +501,7 @@ func TestTemplateRules_NothingTheProgramWritesStartsIt(t *testing.T) {
 				n.Results(), n.Failures(), n.Report(), n.Manifest(), n.Progress(), n.Work() + "lease/000001",
 				n.Work() + "checkpoint/000012", n.Work() + "parts/000001-000001", n.Work() + "parts/000001-ahead",
 				old.Results(), old.Failures(), old.Report(), old.Manifest(),
-				results.RateNames(prefix).Work() + "lease/000001", response(prefix),
+				results.RateNames(prefix).Work() + "lease/000001", results.WaitingFolder(prefix) + "ABCD2345", response(prefix),
 			}
 			for _, key := range own {
 				if !results.IsOutput(key) || tp.triggers("groups", key) {
@@ -857,7 +857,7 @@ func TestTemplate_Settings(t *testing.T) {
 			"TIM_SDKAPPID": "!Ref SdkAppId", "TIM_ADMIN": "!Ref Admin", "TIM_REGION": "!Ref TimRegion",
 			"TIM_SECRET_KEY_PARAMETER": "!Ref SecretKeyParameter", "TIM_ENDPOINT": "!Ref TimEndpoint",
 			"FIELD_LIMITS": "!Ref FieldLimits", "ASSIGN_GROUP_IDS": "!Ref AssignGroupIds",
-			"MAX_ATTEMPTS": "!Ref MaxAttempts", "STOP_SHARE": "!Ref StopShare", "RETRY_UNKNOWN": "!Ref RetryUnknown",
+			"MAX_ATTEMPTS": "!Ref MaxAttempts", "PARALLEL_IMPORTS": "!Ref ParallelImports", "STOP_SHARE": "!Ref StopShare", "RETRY_UNKNOWN": "!Ref RetryUnknown",
 			"CREATE_UNMATCHED": "!Ref CreateUnmatched",
 			"INCLUDE_ARCHIVED": "!Ref IncludeArchived", "EXPORT_ENCODING": "!Ref ExportEncoding",
 			"EXPORT_BUCKET": "!Ref BucketName", "EXPORT_PREFIX": "!Ref ExportPrefix", "LOG_LEVEL": "!Ref LogLevel",

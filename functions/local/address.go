@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -22,10 +21,11 @@ import (
 )
 
 // addressHelp explains the addresses of buckets.
-const addressHelp = `ADDRESS is s3://BUCKET/KEY or cos://BUCKET/KEY, or a folder there that ends
-in a slash. s3: reads AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and
-AWS_SESSION_TOKEN, cos: COS_REGION, TENCENTCLOUD_SECRETID,
-TENCENTCLOUD_SECRETKEY and TENCENTCLOUD_SESSIONTOKEN.
+const addressHelp = `ADDRESS is s3://BUCKET/KEY or cos://BUCKET/KEY, or a folder there that
+ends in a slash. s3 reads AWS_REGION, AWS_ACCESS_KEY_ID,
+AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN; cos reads COS_REGION,
+TENCENTCLOUD_SECRETID, TENCENTCLOUD_SECRETKEY and
+TENCENTCLOUD_SESSIONTOKEN.
 `
 
 // A place is what an argument names: an export, or a folder with exports.

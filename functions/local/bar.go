@@ -8,6 +8,7 @@ import (
 	"github.com/cheggaaa/pb/v3"
 
 	"groupimport/pkg/importer"
+	"groupimport/pkg/outcome"
 )
 
 const minBarWidth = 60 // columns; in fewer the numbers are more use than a bar
@@ -44,6 +45,15 @@ func (v view) bar(width int) string {
 		}
 	}
 	return clip(done, width)
+}
+
+// totalText describes n imports together in at most width columns. rate is empty if it is not known.
+func totalText(n int, counts outcome.Counts, rate string, width int) string {
+	text := fmt.Sprintf("total of %d imports: %s", n, countsText(counts))
+	if rate != "" {
+		text += ", " + rate
+	}
+	return clip(text, max(0, width))
 }
 
 // clip shortens text to width columns by cutting out its middle: names differ at their ends. A Chinese character

@@ -93,8 +93,8 @@ func newImporter(cfg config.Config, mapping string, client *tim.Client, log *slo
 	}
 }
 
-// importAll imports files one after another, with the text of a mapping or none, and writes a summary of each. Its
-// error has the worst of their exit statuses.
+// importAll imports files, several at once, with the text of a mapping or none, and writes a summary of each. Its error
+// has the worst of their exit statuses.
 func (t *tool) importAll(
 	ctx context.Context, cfg config.Config, level slog.Level, mapping string, files []string, meter *meter,
 ) error {
@@ -106,17 +106,52 @@ func (t *tool) importAll(
 	defer client.Close() // one for all files, which share the rate
 
 	defer announceInterrupt(ctx, meter)()
+	memory := importer.NewMemory()
+	mayStart := func() bool { return ctx.Err() == nil && client.Fatal() == nil }
 	worst := exitOK
-	for n, file := range files {
-		worst = worse(worst, t.importFile(ctx, newImporter(cfg, mapping, client, log), file, meter))
-		if ctx.Err() != nil || client.Fatal() != nil {
-			if rest := files[n+1:]; len(rest) > 0 {
-				fmt.Fprintf(meter, "%s: not started: %s\n", program, strings.Join(shownAll(rest), " "))
-			}
-			break
-		}
+	rest := eachFile(files, cfg.ParallelImports, mayStart, func(file string) int {
+		i := newImporter(cfg, mapping, client, log)
+		i.Memory = memory
+		return t.importFile(ctx, i, file, meter)
+	}, func(status int) { worst = worse(worst, status) })
+	if len(rest) > 0 {
+		fmt.Fprintf(meter, "%s: not started: %s\n", program, strings.Join(shownAll(rest), " "))
+		worst = worse(worst, exitUnfinished)
 	}
 	return exitWith(worst)
+}
+
+// eachFile calls do for each file, in order and for up to n files at once, while mayStart returns true, and ended with
+// each result. Calls of ended do not overlap. It returns the files that were not started. A file that is named twice
+// waits.
+func eachFile(
+	files []string, n int, mayStart func() bool, do func(file string) int, ended func(status int),
+) (rest []string) {
+	type result struct {
+		file   string
+		status int
+	}
+	rest = slices.Clone(files)
+	results := make(chan result)
+	running := map[string]bool{}
+	for {
+		for len(running) < max(1, n) && mayStart() {
+			next := slices.IndexFunc(rest, func(file string) bool { return !running[filepath.Clean(file)] })
+			if next < 0 {
+				break
+			}
+			file := rest[next]
+			rest = slices.Delete(rest, next, next+1)
+			running[filepath.Clean(file)] = true
+			go func() { results <- result{file, do(file)} }()
+		}
+		if len(running) == 0 {
+			return rest
+		}
+		r := <-results
+		delete(running, filepath.Clean(r.file))
+		ended(r.status)
+	}
 }
 
 // announceInterrupt writes a message once ctx ends, unless the caller calls cancel before.
@@ -163,10 +198,13 @@ func (t *tool) importFile(ctx context.Context, i *importer.Importer, file string
 		return exitError
 	}
 	if s.State == results.Paused || s.State == results.Cancelled {
+		if meter.json {
+			meter.print(func() { t.summarize(file, s, time.Since(start), true) })
+		}
 		say("%s. To continue it: %s resume %s", s.Reason, program, shellFile(file))
 		return exitUnfinished
 	}
-	t.summarize(file, s, time.Since(start), meter.json)
+	meter.print(func() { t.summarize(file, s, time.Since(start), meter.json) })
 	switch {
 	case s.State == results.Stopped:
 		say("stopped: %s. Progress is saved. Fix the cause and run the same command again.", trimStop(s.Reason))
@@ -210,7 +248,7 @@ func openExport(i *importer.Importer, file, dir, key string) (*dirblob.Bucket, e
 // runs imports the export at key in as many runs as it takes, and shows its progress under a name.
 func runs(ctx context.Context, i *importer.Importer, key, name string, meter *meter) (importer.Summary, error) {
 	for {
-		stop := meter.watch(i, func(importer.Progress) string { return name })
+		stop := meter.watch(i, key, name)
 		s, err := (&scheduler.Scheduler{Importer: i}).Import(ctx, key)
 		stop()
 		if err != nil || s.State != results.Waiting || ctx.Err() != nil {

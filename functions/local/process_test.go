@@ -188,6 +188,7 @@ func TestImport_SignalStopsGracefullyAndTheSameCommandResumes(t *testing.T) {
 				signal.Notify(make(chan os.Signal, 1), sig)
 			}
 			d := newWorkspace(t, 300, false)
+			d.env = append(d.env, "PARALLEL_IMPORTS=1")
 			p := d.start("import", "a.jsonl", "b.jsonl")
 			d.waitFor(100)
 			p.signal(t, sig)

@@ -22,7 +22,7 @@ const statusEvery = 5 * time.Second
 func (t *tool) statusCommand() *cli.Command {
 	return &cli.Command{
 		Name: "status", ArgsUsage: "FILE|DIR|ADDRESS…",
-		Usage: "list imports with their state, counts, rate and time left",
+		Usage: "list imports: state, counts, rate, time left",
 		Description: `A folder stands for all exports in it. With --json each line is an import, as
 GET /imports of serve has it.
 

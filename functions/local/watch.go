@@ -28,11 +28,16 @@ func (t *tool) watch(ctx context.Context, c *cli.Command) error {
 	s.resumed = "It is resumed automatically."
 	fmt.Fprintf(s.meter, "%s: watching %s: drop exports into it; Ctrl-C stops gracefully\n", program, shown(s.dir))
 	var retried time.Time
-	for {
+	next := func() scheduler.Action {
 		action := scheduler.Action{Resume: true, Missed: settled, Whole: s.isReady(ctx)}
 		if time.Since(retried) >= retryEvery {
 			action.Retry, retried = true, time.Now()
 		}
+		return action
+	}
+	for {
+		action := next()
+		action.Join = next // what is dropped meanwhile is imported at once
 		if _, err := s.pass(ctx, action); err != nil && ctx.Err() == nil {
 			s.sayOnce("", fmt.Sprintf("%s: %v\n", program, err)) // it may pass: a folder on a network
 		}

@@ -119,14 +119,25 @@ func (s *watcher) pass(ctx context.Context, a scheduler.Action) (scheduler.Resul
 	if err != nil {
 		return scheduler.Result{}, err
 	}
-	stop := s.meter.watch(sched.Importer, keyName)
-	pass, err := sched.Pass(ctx, a)
-	stop()
-	if ctx.Err() != nil {
-		s.resumed = "Run the same command again to resume."
+	told := map[string]bool{}
+	a.OnJob = func(key string) func(scheduler.JobResult, bool) {
+		stop := s.meter.watch(sched.Importer, key, keyName(key))
+		return func(done scheduler.JobResult, already bool) {
+			stop()
+			if ctx.Err() != nil {
+				s.resumed = "Run the same command again to resume."
+			}
+			if !already {
+				told[done.Key] = true
+				s.tell(done)
+			}
+		}
 	}
+	pass, err := sched.Pass(ctx, a)
 	for _, d := range pass.Done {
-		s.tell(d)
+		if !told[d.Key] { // it had no job
+			s.tell(d)
+		}
 	}
 	if err != nil {
 		return pass, err
@@ -156,14 +167,14 @@ func (s *watcher) tell(d scheduler.JobResult) {
 		delete(s.said, d.Key)
 		s.finished[d.Key] = true
 		if s.meter.json {
-			writeLine(s.stdout, d)
+			s.meter.print(func() { writeLine(s.stdout, d) })
 			return
 		}
 		counts := countsText(d.Counts)
 		if d.Counts.Records() == 0 {
 			counts = "the export is empty, there is no record in it"
 		}
-		fmt.Fprintf(s.stdout, "%s: %s: finished: %s\n", s.file(d.Key), d.What, counts)
+		s.meter.print(func() { fmt.Fprintf(s.stdout, "%s: %s: finished: %s\n", s.file(d.Key), d.What, counts) })
 	default:
 		s.say(d.Key, "%s: stopped: %s. Progress is saved. %s", d.What, trimStop(d.Reason), s.resumed)
 	}

@@ -335,7 +335,8 @@ func TestDeploy_ChangedParametersReplaceTheOldOnes(t *testing.T) {
 		"BucketName": "others-1250000000", "Region": "ap-singapore", "ExportPrefix": "a/b/", "Role": "other",
 		"HttpRole": "other-http", "SdkAppId": "1400000001", "Admin": "admin2", "SecretKey": "k2",
 		"TimRegion": "singapore", "Rate": "100", "FieldLimits": "extended", "AssignGroupIds": "true", "MaxAttempts": "3",
-		"StopShare": "1", "RetryUnknown": "true", "CreateUnmatched": "true", "ExportEncoding": "gbk",
+		"ParallelImports": "4",
+		"StopShare":       "1", "RetryUnknown": "true", "CreateUnmatched": "true", "ExportEncoding": "gbk",
 		"IncludeArchived": "true", "LogLevel": "debug", "HttpToken": "fedcba9876543210fedc",
 	} {
 		if _, ok := changed[name]; !ok {

@@ -299,7 +299,7 @@ func TestServerless_NothingTheProgramWritesStartsIt(t *testing.T) {
 				n.Results(), n.Failures(), n.Report(), n.Manifest(), n.Progress(), mark, mark + "-retry", mark + "_hsp2q",
 				n.Work() + "lease/000001", n.Work() + "checkpoint/000012", n.Work() + "parts/000001-000001",
 				n.Work() + "parts/000001-ahead", old.Results(), old.Failures(), old.Report(), old.Manifest(),
-				results.RateNames(prefix).Work() + "lease/000001",
+				results.RateNames(prefix).Work() + "lease/000001", results.WaitingFolder(prefix) + "ABCD2345",
 				results.ResponsesFolder(prefix) + "20261122/" + strings.Repeat("9f", 32),
 			} {
 				if !results.IsOutput(key) || d.starts(bucketName, key) {

@@ -34,6 +34,7 @@ type Config struct {
 	Limits             group.Limits
 	AssignGroupIDs     bool
 	MaxAttempts        int     // of a call
+	ParallelImports    int     // of one process at once, 1 to 32; zero means 8
 	StopShare          float64 // 0 to 1; 1 means never
 	RetryUnknown       bool
 	CreateUnmatched    bool
@@ -140,6 +141,10 @@ var fields = []Field{
 	{
 		Name: "MAX_ATTEMPTS", Default: "5", Help: "Attempts a call, 1 to 20, with exponential backoff.",
 		parse: whole(func(c *Config) *int { return &c.MaxAttempts }, 1, 20),
+	},
+	{
+		Name: "PARALLEL_IMPORTS", Default: "8", Help: "Imports that one process works on at once, 1 to 32. They share the rate.",
+		parse: whole(func(c *Config) *int { return &c.ParallelImports }, 1, 32),
 	},
 	{
 		Name: "RETRY_UNKNOWN", Default: "false", Help: "Send unknown records again, though their groups may be created twice.",

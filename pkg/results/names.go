@@ -24,6 +24,8 @@ const (
 	reportSuffix   = ".report.html"
 	workSuffix     = WorkSuffix
 	httpSuffix     = ".http/"
+
+	fileWaiting = "waiting" // folder of markers, in the work folder of the rate
 )
 
 // WorkSuffix ends the key of a work folder.
@@ -51,7 +53,7 @@ func IsOutput(key string) bool {
 	switch folder {
 	case "progress", "manifest", controlName, fileEarlier:
 		return name == ""
-	case "lease", "checkpoint", "parts":
+	case "lease", "checkpoint", "parts", fileWaiting:
 		return name != "" && !strings.Contains(name, ".")
 	}
 	return false
@@ -258,6 +260,9 @@ func ArchivedFrom(name string) string {
 
 // RateNames returns the names for the lease on the rate that all runs below a prefix share.
 func RateNames(prefix string) Names { return Names{Export: prefix + ".rate"} }
+
+// WaitingFolder returns the folder of the markers of exports that wait for the rate, with its slash.
+func WaitingFolder(prefix string) string { return RateNames(prefix).Work() + fileWaiting + "/" }
 
 // ResponsesFolder returns the folder of the saved responses to requests with an Idempotency-Key, with its slash.
 func ResponsesFolder(prefix string) string { return prefix + httpSuffix }

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"path"
 	"strings"
-	"time"
 
 	"groupimport/pkg/blob"
 	"groupimport/pkg/export"
@@ -15,99 +14,75 @@ import (
 	"groupimport/pkg/results"
 )
 
-// HandleEvent imports the exports that an event names, one after another, until ctx ends. The escaping of a key in an
+// HandleEvent imports the exports that an event names, and those that come meanwhile, until ctx ends. The escaping of a key in an
 // event may be ambiguous: each element of names lists the possible keys, most likely first. HandleEvent imports the
 // first key at which an object exists.
 //
 // HandleEvent skips an object that is not an export, or is not below [config.Config.Prefix]. The Result gives the
-// reason. An export that remains when time is up, or while another process uses the rate, is marked as waiting: the
-// next scheduler pass starts it.
+// reason. For an export that remains when time is up, or while another process uses the rate, it leaves a marker: that
+// process or the next scheduler pass starts it.
 func (s *Scheduler) HandleEvent(ctx context.Context, names ...[]string) Result {
 	pass := Result{Imports: len(names)}
 	var todo []job
 	for _, keys := range names {
-		key, reason, err := s.resolve(ctx, keys)
+		info, reason, err := s.resolve(ctx, keys)
 		switch {
 		case err != nil:
-			pass.Done = append(pass.Done, JobResult{Key: key, What: doStart, Error: err.Error()})
+			pass.Done = append(pass.Done, JobResult{Key: info.Key, What: doStart, Error: err.Error()})
 		case reason != "":
-			pass.Done = append(pass.Done, skipped(key, reason))
+			pass.Done = append(pass.Done, skipped(info.Key, reason))
 		default:
-			todo = append(todo, job{entry: entry{key: key}, due: due{what: doStart}})
+			todo = append(todo, job{entry: entry{key: info.Key, info: info}, due: due{what: doStart}})
 		}
 	}
-	s.runJobs(ctx, &pass, todo, func(ctx context.Context, j job) {
-		done, already := s.runJob(ctx, j, Action{})
-		if already {
-			done.Reason = "already imported"
-		}
-		pass.Done = append(pass.Done, done)
-	})
-	for _, j := range todo[len(todo)-pass.Left:] {
-		s.markWaiting(ctx, j.key, pass.Reason)
-	}
+	s.runJobs(ctx, &pass, todo, false, Action{isEvent: true})
 	return pass
 }
 
-const markTimeout = 5 * time.Second // to write the progress of a waiting export
-
-// markWaiting marks an export as waiting, so that the next scheduler pass starts it without waiting for MissedAfter.
-func (s *Scheduler) markWaiting(ctx context.Context, key, reason string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTimeout)
-	defer cancel()
-	dir := s.Importer.Dir(key)
-	info, err := s.Importer.Bucket.Stat(ctx, key)
-	if err != nil {
-		return // the export was removed, or the store does not respond
-	}
-	p, err := dir.LoadProgress(ctx)
-	isFinished := p.State == results.Finished && p.Export.Version != info.Version // an earlier version
-	if !errors.Is(err, fs.ErrNotExist) && (err != nil || !isFinished) {
-		return
-	}
-	p = results.Progress{
-		State: results.Waiting, Reason: reason, Next: export.Start, Updated: time.Now().UTC(),
-		Export: results.Export{Key: key, Version: info.Version, Size: info.Size, Modified: info.Modified},
-	}
-	if err := p.Save(ctx, dir); err != nil {
-		s.log().WarnContext(ctx, "cannot mark the import as waiting", "key", key, "err", err)
-	}
-}
-
-// resolve returns the first of keys at which an object exists. reason is why none of the keys can be imported, else
-// empty.
-func (s *Scheduler) resolve(ctx context.Context, keys []string) (key, reason string, err error) {
+// resolve returns the first object that exists at one of keys. reason is why none of the keys can be imported, else
+// empty; then only the key of the object is set.
+func (s *Scheduler) resolve(ctx context.Context, keys []string) (info blob.Info, reason string, err error) {
 	var denied error
 	for _, key := range keys {
-		switch bad := s.unreadable(key); {
-		case bad != "":
+		if bad := s.unfit(key); bad != "" {
 			reason = cmp.Or(reason, bad)
-		case results.IsOutput(key):
-			reason = cmp.Or(reason, "this program wrote the object")
-		case !export.IsExport(key):
-			reason = cmp.Or(reason, "the name must end in one of: "+strings.Join(export.Formats, " "))
-		case strings.HasPrefix(path.Base(key), "."):
-			reason = cmp.Or(reason, "the name starts with a dot: hidden objects are never imported")
-		case !strings.HasPrefix(key, s.Importer.Config.Prefix):
-			reason = cmp.Or(reason, "the key is not below EXPORT_PREFIX, "+s.Importer.Config.Prefix)
-		default:
-			if err := s.Importer.Fits(results.Names{Export: key}); err != nil {
-				reason = cmp.Or(reason, err.Error())
-				continue
-			}
-			_, err := s.Importer.Bucket.Stat(ctx, key)
-			switch {
-			case errors.Is(err, fs.ErrPermission): // perhaps another of keys is the right one
-				denied = cmp.Or(denied, err)
-			case !errors.Is(err, fs.ErrNotExist):
-				return key, "", err
-			}
+			continue
+		}
+		info, err := s.Importer.Bucket.Stat(ctx, key)
+		switch {
+		case errors.Is(err, fs.ErrPermission): // perhaps another of keys is the right one
+			denied = cmp.Or(denied, err)
+		case !errors.Is(err, fs.ErrNotExist):
+			info.Key = key
+			return info, "", err
 		}
 	}
+	info.Key = keys[0]
 	if denied != nil || reason != "" {
-		return keys[0], reason, denied
+		return info, reason, denied
 	}
-	return keys[0], "object not found: it was removed after the event", nil
+	return info, "object not found: it was removed after the event", nil
+}
+
+// unfit returns why the object at key cannot be imported, by its key. It returns "" if it can.
+func (s *Scheduler) unfit(key string) string {
+	if bad := s.unreadable(key); bad != "" {
+		return bad
+	}
+	switch {
+	case results.IsOutput(key):
+		return "this program wrote the object"
+	case !export.IsExport(key):
+		return "the name must end in one of: " + strings.Join(export.Formats, " ")
+	case strings.HasPrefix(path.Base(key), "."):
+		return "the name starts with a dot: hidden objects are never imported"
+	case !strings.HasPrefix(key, s.Importer.Config.Prefix):
+		return "the key is not below EXPORT_PREFIX, " + s.Importer.Config.Prefix
+	}
+	if err := s.Importer.Fits(results.Names{Export: key}); err != nil {
+		return err.Error()
+	}
+	return ""
 }
 
 // superseded reports whether a run ended with err because its export was replaced or removed, or the dead-letter file

@@ -28,12 +28,12 @@ import (
 	"groupimport/pkg/results"
 )
 
-// A Scheduler imports the exports of one importer's bucket, one after another. HandleEvent, Import and Pass are not
-// safe for concurrent use.
+// A Scheduler imports the exports of one importer's bucket, up to [config.Config.ParallelImports] at the same time. It
+// may be used concurrently.
 type Scheduler struct {
 	Importer *importer.Importer
 
-	rate *lease.Lease // nil unless acquired, see [Scheduler.acquireRate]
+	rate sharedRate
 }
 
 func (s *Scheduler) log() *slog.Logger {
@@ -68,6 +68,16 @@ type Action struct {
 	// Whole reports whether an export has been written to its end and can be worked on now. Nil means that all can. An
 	// export that cannot is left for a later pass.
 	Whole func(key string) bool
+
+	// Join returns an Action by which the pass looks for further jobs while jobs run. It is for a local folder: in an
+	// object store, a list costs money, and events leave markers. Nil does not look.
+	Join func() Action
+
+	// OnJob is called when a job starts. The function that it returns is called when the job has ended; already says that
+	// there was nothing to do. Calls do not overlap. OnJob may be nil.
+	OnJob func(key string) (ended func(done JobResult, already bool))
+
+	isEvent bool // the jobs are those of an event
 }
 
 // A Result is the result of one pass or one event.
@@ -122,6 +132,8 @@ func (f *entry) isGone() bool { return f.info.Key == "" }
 type job struct {
 	entry
 	due
+
+	markers []string // keys of its markers, see [marker]
 }
 
 // A due says what is to be done for an import.
@@ -130,6 +142,8 @@ type due struct {
 	since   time.Time // when it became due, or a run last worked on it; zero if unknown
 	stopped bool      // the import is stopped, and its next attempt is not due yet
 	died    int       // see [results.Progress.Died]
+	running bool      // a run works on it, as far as the progress tells
+	young   bool      // an event is on its way, or was turned away
 }
 
 // maxDied is the number of runs in a row that die before their first outcome after which an import is stopped for
@@ -148,14 +162,27 @@ const (
 // The error is a [*RunError] about the list. The Result has the errors of single imports.
 func (s *Scheduler) Pass(ctx context.Context, a Action) (Result, error) {
 	var pass Result
-	var todo []job
+	todo, isAnyYoung, err := s.find(ctx, a, &pass)
+	if err != nil {
+		return pass, err
+	}
+	s.runJobs(ctx, &pass, todo, isAnyYoung, a)
+	s.log().InfoContext(ctx, "schedule pass", "resume", a.Resume, "retry", a.Retry,
+		"imports", pass.Imports, "done", len(pass.Done), "left", pass.Left, "stopped", pass.Stopped,
+		"oldest_due_seconds", pass.OldestDue)
+	return pass, nil
+}
+
+// find returns the jobs that are due, the oldest first, and adds to pass what else it finds. isAnyYoung says that there is
+// an export without an import that is not due yet: there may be a marker for it.
+func (s *Scheduler) find(ctx context.Context, a Action, pass *Result) (todo []job, isAnyYoung bool, err error) {
 	group := errgroup.Group{}
 	group.SetLimit(maxConcurrent)
 	var mu sync.Mutex
 	for f, err := range s.exports(ctx, s.Importer.Config.Prefix) {
 		if err != nil {
 			_ = group.Wait() // its functions return no error
-			return pass, &RunError{fmt.Errorf("list exports: %w", err)}
+			return nil, false, &RunError{fmt.Errorf("list exports: %w", err)}
 		}
 		pass.Imports++
 		if reason := s.unreadable(f.key); reason != "" {
@@ -176,6 +203,7 @@ func (s *Scheduler) Pass(ctx context.Context, a Action) (Result, error) {
 			if d.stopped {
 				pass.Stopped++
 			}
+			isAnyYoung = isAnyYoung || d.young
 			starts := d.what == doStart || d.what == doResume
 			switch long := s.Importer.Fits(results.Names{Export: f.key}); {
 			case err != nil:
@@ -183,7 +211,7 @@ func (s *Scheduler) Pass(ctx context.Context, a Action) (Result, error) {
 			case starts && long != nil: // in every pass until the export is renamed
 				pass.Done = append(pass.Done, JobResult{Key: f.key, What: Skip, Reason: long.Error()})
 			case d.what != "":
-				todo = append(todo, job{f, d})
+				todo = append(todo, job{entry: f, due: d})
 				if !d.since.IsZero() {
 					pass.OldestDue = max(pass.OldestDue, math.Round(time.Since(d.since).Seconds()))
 				}
@@ -197,55 +225,7 @@ func (s *Scheduler) Pass(ctx context.Context, a Action) (Result, error) {
 		return cmp.Or(
 			cmp.Compare(min(a.died, 1), min(b.died, 1)), a.info.Modified.Compare(b.info.Modified), cmp.Compare(a.key, b.key))
 	})
-	s.runJobs(ctx, &pass, todo, func(ctx context.Context, j job) {
-		if done, already := s.runJob(ctx, j, a); !already {
-			pass.Done = append(pass.Done, done)
-			if done.State == results.Stopped {
-				pass.Stopped++
-			}
-		}
-	})
-	s.log().InfoContext(ctx, "schedule pass", "resume", a.Resume, "retry", a.Retry,
-		"imports", pass.Imports, "done", len(pass.Done), "left", pass.Left, "stopped", pass.Stopped,
-		"oldest_due_seconds", pass.OldestDue)
-	return pass, nil
-}
-
-// runJobs calls do for each job, one after another, while there is time for another job.
-func (s *Scheduler) runJobs(ctx context.Context, pass *Result, todo []job, do func(context.Context, job)) {
-	if len(todo) == 0 {
-		return
-	}
-	left := func(n int, reason string) { pass.Left, pass.Reason = len(todo)-n, reason }
-	if ctx.Err() != nil {
-		left(0, "time is up")
-		return
-	}
-	ctx, release, err := s.acquireRate(ctx)
-	if busy, ok := errors.AsType[*RateBusyError](err); ok {
-		left(0, busy.Error())
-		return
-	} else if err != nil {
-		pass.Done = append(pass.Done, JobResult{Key: todo[0].key, What: todo[0].what, Error: err.Error()})
-		left(0, err.Error())
-		return
-	}
-	defer release()
-	for n, j := range todo {
-		deadline, ok := ctx.Deadline()
-		switch stop := s.Importer.Client.Fatal(); {
-		case stop != nil:
-			left(n, stop.Reason)
-			return
-		case errors.Is(context.Cause(ctx), lease.ErrLost):
-			left(n, "the lease of the shared rate could not be renewed")
-			return
-		case ctx.Err() != nil, n > 0 && ok && time.Until(deadline) < 2*importer.Reserve:
-			left(n, "time is up")
-			return
-		}
-		do(ctx, j)
-	}
+	return todo, isAnyYoung, nil
 }
 
 // runJob runs one job. already is true if there was nothing left to do.
@@ -312,7 +292,7 @@ func (a *Action) isWhole(f entry) bool { return a.Whole == nil || f.isGone() || 
 func (s *Scheduler) due(ctx context.Context, f entry, a Action) (due, error) {
 	if a.Resume && !f.isGone() && !f.finished {
 		d, err := s.unfinished(ctx, f, a)
-		if d.what != "" || d.stopped || err != nil {
+		if d.what != "" || d.stopped || d.young || err != nil {
 			return d, err
 		}
 	}
@@ -349,6 +329,7 @@ func (s *Scheduler) next(ctx context.Context, f entry, p *results.Progress, d du
 	}
 	d.died = p.Died
 	hasEnded := p.State == results.Running && time.Now().After(p.Until)
+	d.running = p.State == results.Running && !hasEnded
 	if hasEnded && p.Died >= maxDied && !a.Now {
 		p.State, p.Again = results.Stopped, time.Now().Add(diedWait).UTC()
 		p.Reason = fmt.Sprintf("%d runs in a row died before their first outcome: the log says why, perhaps there was "+
@@ -372,7 +353,7 @@ func (s *Scheduler) unfinished(ctx context.Context, f entry, a Action) (due, err
 		if ok && missed {
 			return due{what: doStart, since: f.info.Modified}, nil
 		}
-		return due{}, nil
+		return due{young: ok}, nil
 	}
 	if !f.work {
 		return start(true) // an import carries over the outcomes of existing results

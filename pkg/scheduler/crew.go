@@ -1,0 +1,245 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"groupimport/pkg/blob"
+	"groupimport/pkg/importer"
+	"groupimport/pkg/lease"
+	"groupimport/pkg/results"
+)
+
+const (
+	// smallExport is the size in bytes up to which an export counts as small. The last free place is kept for such an
+	// export, so that it does not wait until a large one is done. 64 KiB are some 300 records, which take less than 15 s
+	// at an eighth of 190 a second.
+	smallExport = 64 << 10
+
+	// againAfter is how long after the end of its job the same version of an export is not looked at again by a rescan.
+	againAfter = time.Minute
+)
+
+// A crew works on up to [config.Config.ParallelImports] jobs at the same time. Only the goroutine that calls work uses
+// it.
+type crew struct {
+	*Scheduler
+	Action
+
+	pass    *Result
+	queue   []job // oldest first
+	running map[string]bool
+	started int
+	ended   chan endedJob
+	known   map[string]bool // keys of the markers of the jobs
+	seen    map[string]seen // exports of the jobs
+}
+
+// A seen is the version of an export that had a job, as the list showed it.
+type seen struct {
+	info  blob.Info
+	ended time.Time // zero before
+}
+
+// An endedJob is a job that has ended. already is true if there was nothing left to do.
+type endedJob struct {
+	job
+
+	result  JobResult
+	already bool
+	tell    func(JobResult, bool) // or nil
+}
+
+// runJobs runs the jobs of a pass or of an event, and those that come meanwhile, while it has the shared rate. It leaves
+// markers for the jobs that it does not start. lookFirst says that there may be markers of other jobs.
+func (s *Scheduler) runJobs(ctx context.Context, pass *Result, todo []job, lookFirst bool, a Action) {
+	c := &crew{
+		Scheduler: s, Action: a, pass: pass, running: map[string]bool{}, ended: make(chan endedJob),
+		known: map[string]bool{}, seen: map[string]seen{},
+	}
+	c.add(todo)
+	if lookFirst {
+		c.addWaiting(ctx)
+	}
+	if len(c.queue) == 0 {
+		return
+	}
+	pass.Reason = c.workWithRate(ctx)
+	pass.Left = len(c.queue)
+	if a.isEvent {
+		s.leave(ctx, c.queue, a)
+	}
+	if pass.Left == 0 {
+		pass.Reason = ""
+	}
+}
+
+// workWithRate works while it has the shared rate. It returns why jobs are left.
+func (c *crew) workWithRate(ctx context.Context) (reason string) {
+	if ctx.Err() != nil {
+		return "time is up"
+	}
+	for hasLeft := false; ; {
+		held, release, err := c.acquireRate(ctx)
+		busy, isBusy := errors.AsType[*RateBusyError](err)
+		switch {
+		case isBusy && hasLeft:
+			return busy.Error()
+		case isBusy:
+			c.leave(ctx, c.queue, c.Action)
+			hasLeft = true
+			continue
+		case err != nil:
+			first := c.queue[0]
+			c.finish(endedJob{job: first, result: JobResult{Key: first.key, What: first.what, Error: err.Error()}})
+			return err.Error()
+		}
+		reason = c.work(held)
+		release()
+		if reason != "" || !c.Importer.Config.OneAtATime {
+			return reason
+		}
+		if c.addWaiting(ctx); len(c.queue) == 0 || c.stopped(ctx) != "" {
+			return c.stopped(ctx)
+		}
+	}
+}
+
+// work runs the jobs in the queue and those that come meanwhile, until there are none or until no job may start any
+// more. It returns why jobs are left in the queue.
+func (c *crew) work(ctx context.Context) (reason string) {
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	for {
+		for reason = c.stopped(ctx); reason == "" && c.startNext(ctx); {
+			reason = c.stopped(ctx)
+		}
+		if len(c.running) == 0 {
+			return reason
+		}
+		select {
+		case e := <-c.ended:
+			c.finish(e)
+		case <-look.C:
+			if c.stopped(ctx) == "" {
+				c.look(ctx)
+			}
+		}
+	}
+}
+
+// stopped returns why no further job may start, or "".
+func (c *crew) stopped(ctx context.Context) string {
+	deadline, ok := ctx.Deadline()
+	switch fatal := c.Importer.Client.Fatal(); {
+	case fatal != nil:
+		return fatal.Reason
+	case errors.Is(context.Cause(ctx), lease.ErrLost):
+		return "the lease of the shared rate could not be renewed"
+	case ctx.Err() != nil, c.started > 0 && ok && time.Until(deadline) < 2*importer.Reserve:
+		return "time is up"
+	}
+	return ""
+}
+
+// startNext starts the next job, if there is a place for one.
+func (c *crew) startNext(ctx context.Context) bool {
+	places := max(c.Importer.Config.ParallelImports, 1)
+	next := slices.IndexFunc(c.queue, func(j job) bool {
+		return !c.running[j.key] && (len(c.running) < places-1 || places == 1 || j.isSmall())
+	})
+	if len(c.running) >= places || next < 0 {
+		return false
+	}
+	j := c.queue[next]
+	c.queue = slices.Delete(c.queue, next, next+1)
+	c.running[j.key] = true
+	c.started++
+	var tell func(JobResult, bool)
+	if c.OnJob != nil {
+		tell = c.OnJob(j.key)
+	}
+	go func() {
+		result, already := c.runJob(ctx, j, c.Action)
+		c.ended <- endedJob{j, result, already, tell}
+	}()
+	return true
+}
+
+// isSmall reports whether the export is known to be small.
+func (j *job) isSmall() bool { return j.info.Key != "" && j.info.Size <= smallExport }
+
+// finish reports a job that has ended, and removes its markers.
+func (c *crew) finish(e endedJob) {
+	delete(c.running, e.key)
+	if s, ok := c.seen[e.key]; ok {
+		s.ended = time.Now()
+		c.seen[e.key] = s
+	}
+	c.removeMarkers(c.known, e.markers)
+	if e.tell != nil {
+		e.tell(e.result, e.already)
+	}
+	if e.already {
+		if !c.isEvent || e.markers != nil {
+			return // another process was faster
+		}
+		e.result.Reason = "already imported"
+	}
+	c.pass.Done = append(c.pass.Done, e.result)
+	if e.result.State == results.Stopped && !c.isEvent {
+		c.pass.Stopped++
+	}
+}
+
+// add adds jobs to the queue. A job that is in the queue already gets the markers of the other one.
+func (c *crew) add(jobs []job) {
+	for _, j := range jobs {
+		n := slices.IndexFunc(c.queue, func(q job) bool { return q.key == j.key && q.what == j.what })
+		if n >= 0 {
+			c.queue[n].markers = append(c.queue[n].markers, j.markers...)
+			continue
+		}
+		c.queue = append(c.queue, j)
+		if j.info.Key != "" {
+			c.seen[j.key] = seen{info: j.info}
+		}
+	}
+}
+
+// look adds the jobs that have come since the last look.
+func (c *crew) look(ctx context.Context) {
+	if c.Importer.Config.OneAtATime {
+		c.addWaiting(ctx)
+	}
+	if c.Join == nil {
+		return
+	}
+	var pass Result
+	found, _, err := c.find(ctx, c.Join(), &pass)
+	if err != nil {
+		c.log().WarnContext(ctx, "no look at the folder", "err", err)
+		return
+	}
+	if c.OnJob != nil {
+		for _, d := range pass.Done {
+			c.OnJob(d.Key)(d, false)
+		}
+	}
+	c.add(slices.DeleteFunc(found, func(j job) bool {
+		s, ok := c.seen[j.key]
+		isSame := s.info.Size == j.info.Size && s.info.Modified.Equal(j.info.Modified)
+		return c.running[j.key] || ok && isSame && (s.ended.IsZero() || time.Since(s.ended) < againAfter)
+	}))
+}
+
+// addWaiting adds the jobs of new markers.
+func (c *crew) addWaiting(ctx context.Context) {
+	jobs, err := c.waiting(ctx, c.known)
+	if err != nil {
+		c.log().WarnContext(ctx, "no look at the markers of waiting exports", "err", err)
+	}
+	c.add(jobs)
+}
