@@ -247,8 +247,9 @@ status is about the imports that were due or are stopped.
 
 func (t *tool) reportCommand() *cli.Command {
 	return &cli.Command{
-		Name: "report", ArgsUsage: "FILE|DIR…",
-		Usage: "write the HTML report of an import again",
+		Name: "report", ArgsUsage: "FILE|DIR|ADDRESS…",
+		Usage:       "write the HTML report of an import again",
+		Description: addressHelp,
 		Flags: []cli.Flag{&cli.StringFlag{
 			Name: "o", Usage: "`FILE` for the report of the one export, default beside it", TakesFile: true,
 		}},
