@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,10 +48,11 @@ func (t *tool) commandLine() *cli.Command {
 			c.ArgsUsage, c.Action = "SHELL", unknownSubcommand
 			handleErrors(c)
 		},
-		Commands: []*cli.Command{
-			t.demoCommand(), t.importCommand(), t.validateCommand(), t.watchCommand(), t.retryCommand(),
+		Commands: slices.Concat([]*cli.Command{
+			t.demoCommand(), t.importCommand(), t.validateCommand(), t.watchCommand(), t.retryCommand(), t.statusCommand(),
+		}, t.controlCommands(), []*cli.Command{
 			t.reportCommand(), t.serveCommand(), t.emulatorCommand(), t.helpCommand(),
-		},
+		}),
 		Action: unknownSubcommand,
 	}
 	handleErrors(root)
@@ -245,8 +247,9 @@ status is about the imports that were due or are stopped.
 
 func (t *tool) reportCommand() *cli.Command {
 	return &cli.Command{
-		Name: "report", ArgsUsage: "FILE|DIR…",
-		Usage: "write the HTML report of an import again",
+		Name: "report", ArgsUsage: "FILE|DIR|ADDRESS…",
+		Usage:       "write the HTML report of an import again",
+		Description: addressHelp,
 		Flags: []cli.Flag{&cli.StringFlag{
 			Name: "o", Usage: "`FILE` for the report of the one export, default beside it", TakesFile: true,
 		}},

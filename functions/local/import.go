@@ -197,6 +197,13 @@ func (t *tool) importFile(ctx context.Context, i *importer.Importer, file string
 		say("%v", err)
 		return exitError
 	}
+	if s.State == results.Paused || s.State == results.Cancelled {
+		if meter.json {
+			meter.print(func() { t.summarize(file, s, time.Since(start), true) })
+		}
+		say("%s. To continue it: %s resume %s", s.Reason, program, shellFile(file))
+		return exitUnfinished
+	}
 	meter.print(func() { t.summarize(file, s, time.Since(start), meter.json) })
 	switch {
 	case s.State == results.Stopped:

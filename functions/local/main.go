@@ -5,7 +5,9 @@
 //	groupimport validate FILE|DIR…    dry run: check every record, send nothing
 //	groupimport watch DIR             import what is dropped into a folder, retry what failed
 //	groupimport retry DIR             run the scheduler once: resume, start missed, retry
-//	groupimport report FILE|DIR…      write the HTML report of an import again
+//	groupimport status FILE|DIR|ADDRESS…       list imports with state, counts, rate and time left
+//	groupimport pause|resume|cancel FILE|ADDRESS…   control one import, wherever it runs
+//	groupimport report FILE|DIR|ADDRESS…   write the HTML report of an import again
 //	groupimport serve DIR             import single groups over HTTP, show all imports
 //	groupimport emulator              serve an emulated IM service on this machine
 //	groupimport help [COMMAND]        help on a command; "help config" lists the variables

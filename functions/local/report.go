@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,7 +28,7 @@ func (t *tool) report(ctx context.Context, c *cli.Command) error {
 	out := c.String("o")
 	var files []string
 	for _, arg := range args {
-		found, err := imports(arg)
+		found, err := t.imports(ctx, arg)
 		if err != nil {
 			return fmt.Errorf("%s: %w", shown(arg), err)
 		}
@@ -38,20 +39,26 @@ func (t *tool) report(ctx context.Context, c *cli.Command) error {
 	}
 	worst := exitOK
 	for _, file := range files {
-		page, err := reportFile(ctx, file, out)
+		page, err := t.reportFile(ctx, file, out)
 		if err != nil {
 			fmt.Fprintf(t.stderr, "%s: %s: %s\n", program, shown(file), oneLine(err.Error()))
 			worst = exitError
 			continue
 		}
-		fmt.Fprintln(t.stdout, fileURL(page))
+		if !isAddress(page) {
+			page = fileURL(page)
+		}
+		fmt.Fprintln(t.stdout, page)
 	}
 	return exitWith(worst)
 }
 
 // imports returns the exports that name stands for, which may themselves be gone: itself, or those whose results are
 // in this folder or the folders below it.
-func imports(name string) ([]string, error) {
+func (t *tool) imports(ctx context.Context, name string) ([]string, error) {
+	if isAddress(name) {
+		return t.importsAt(ctx, name)
+	}
 	if info, err := os.Stat(name); err != nil || !info.IsDir() {
 		if owner, kind := results.Sidecar(name); kind != results.NotSidecar && kind != results.SidecarWork {
 			return []string{owner}, nil // the user names a file of the import
@@ -87,7 +94,10 @@ func imports(name string) ([]string, error) {
 
 // reportFile writes the HTML report of the import of file, to out or beside the export, and returns its name. out is
 // for the user only, as it may lie anywhere.
-func reportFile(ctx context.Context, file, out string) (page string, err error) {
+func (t *tool) reportFile(ctx context.Context, file, out string) (page string, err error) {
+	if isAddress(file) {
+		return t.reportAt(ctx, file, out)
+	}
 	dir, key := filepath.Split(file)
 	bucket, absolute, err := openFolder(dir)
 	if err != nil {
@@ -104,4 +114,48 @@ func reportFile(ctx context.Context, file, out string) (page string, err error) 
 		return out, os.WriteFile(out, html.Bytes(), 0o600)
 	}
 	return filepath.Join(absolute, names.Report()), bucket.Put(ctx, names.Report(), &html)
+}
+
+// importsAt is imports for an address.
+func (t *tool) importsAt(ctx context.Context, address string) ([]string, error) {
+	p, err := t.openPlace(address, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	defer p.close()
+	if p.isOne {
+		return []string{p.name(p.key)}, nil
+	}
+	all, err := p.statuses(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var found []string
+	for _, im := range all {
+		if im.Runs > 0 {
+			found = append(found, p.name(im.Key))
+		}
+	}
+	if len(found) == 0 {
+		return nil, errors.New("there are no results of an import in this folder")
+	}
+	return found, nil
+}
+
+// reportAt is reportFile for an address. The report is written beside the export in the bucket.
+func (t *tool) reportAt(ctx context.Context, address, out string) (page string, err error) {
+	p, err := t.openPlace(address, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return "", err
+	}
+	defer p.close()
+	beside := results.Dir{Bucket: p.bucket, Names: results.Names{Export: p.key}}
+	var html bytes.Buffer // bounded
+	if err := importer.WriteReport(ctx, beside, &html, report.Options{}); err != nil {
+		return "", err
+	}
+	if out != "" {
+		return out, os.WriteFile(out, html.Bytes(), 0o600)
+	}
+	return p.name(beside.Report()), p.bucket.Put(ctx, beside.Report(), &html)
 }

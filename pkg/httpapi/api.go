@@ -6,6 +6,7 @@
 //	GET  /imports          lists the status of imports, page by page, as JSON or HTML
 //	GET  /imports/{key}    shows the status of one import, as JSON or HTML. With the key of a report, a results file
 //	                       or a dead-letter file: returns the file, up to 4 MB
+//	POST /imports/{key}/pause, /resume and /cancel: pause, resume or cancel one import
 //	GET  /healthz          reports that the handler runs; it calls neither the service nor the bucket.
 //	                       503 if the configuration is incomplete, see [Unavailable]
 //	GET  /openapi.json     describes this API as OpenAPI 3.1
@@ -259,6 +260,7 @@ type route struct {
 func (a *api) route(path string) (route, bool) {
 	read := []string{http.MethodGet, http.MethodHead}
 	key, one := strings.CutPrefix(path, "/imports/")
+	controlKey, action, isControl := controlOf(key)
 	switch {
 	case path == "/groups":
 		return route{pattern: path, methods: []string{http.MethodPost}, do: a.importGroup}, true
@@ -266,6 +268,12 @@ func (a *api) route(path string) (route, bool) {
 		return route{pattern: path, methods: read, open: true, do: toImports}, true
 	case path == listPath:
 		return route{pattern: path, methods: read, do: a.listImports}, true
+	case one && isControl:
+		pattern := listPath + "/{key}/" + string(action)
+		do := func(ctx context.Context, r *http.Request) response {
+			return a.controlImport(ctx, r, controlKey, action)
+		}
+		return route{pattern: pattern, methods: []string{http.MethodPost}, do: do}, true
 	case one && key != "":
 		return route{pattern: listPath + "/{key}", methods: read, do: func(ctx context.Context, r *http.Request) response {
 			return a.showImport(ctx, r, key)

@@ -247,6 +247,16 @@ var description = sync.OnceValues(func() (validator.Validator, error) {
 	return v, nil
 })
 
+// actionOf returns the last segment of the path of a request that controls an import, with its slash, else "".
+func actionOf(r *http.Request) string {
+	for _, action := range []string{"/pause", "/resume", "/cancel"} {
+		if strings.HasSuffix(r.URL.Path, ".jsonl"+action) {
+			return action
+		}
+	}
+	return ""
+}
+
 // check checks a response against the description, and its headers.
 func (c *caller) check(r *http.Request, body string, resp *http.Response, text []byte) {
 	c.t.Helper()
@@ -278,7 +288,7 @@ func (c *caller) check(r *http.Request, body string, resp *http.Response, text [
 		}
 		again.RequestURI = again.URL.RequestURI()
 		if strings.HasPrefix(again.URL.Path, "/imports/") {
-			again.URL.Path, again.URL.RawPath = "/imports/x", "" // the library takes a key for one segment
+			again.URL.Path, again.URL.RawPath = "/imports/x"+actionOf(r), "" // the library takes a key for one segment
 		}
 		if ok, errs := v.ValidateHttpRequest(again); !ok {
 			c.t.Errorf("%s %s was accepted, but does not fit the description: %v %s", r.Method, r.URL, errs[0].Message, errs[0].Reason)
@@ -290,7 +300,7 @@ func (c *caller) check(r *http.Request, body string, resp *http.Response, text [
 	copied := *resp
 	copied.Body = io.NopCloser(bytes.NewReader(text))
 	if strings.HasPrefix(again.URL.Path, "/imports/") {
-		again.URL.Path, again.URL.RawPath = "/imports/x", ""
+		again.URL.Path, again.URL.RawPath = "/imports/x"+actionOf(r), ""
 	}
 	if ok, errs := v.ValidateHttpResponse(again, &copied); !ok {
 		for _, e := range errs {

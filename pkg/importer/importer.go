@@ -230,7 +230,12 @@ func (i *Importer) Import(ctx context.Context, key string) (Summary, error) {
 	if err := i.Fits(dir.Names); err != nil {
 		return Summary{}, err
 	}
+	control, obeyed, err := i.control(ctx, dir, &start)
+	if err != nil || obeyed != nil {
+		return summaryOfControl(obeyed), err
+	}
 	return i.withLease(ctx, dir, start.work, func(ctx context.Context, r *run) (Summary, error) {
+		r.control, r.found = control, infoOf(&start.exp)
 		return r.importExport(ctx, start)
 	})
 }

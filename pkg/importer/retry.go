@@ -34,6 +34,13 @@ func (i *Importer) RetryRound(ctx context.Context, key string, now bool) (Summar
 	case err != nil && !errors.Is(err, fs.ErrNotExist): // without the export, the dead-letter file has the records
 		return Summary{}, err
 	}
+	control, err := dir.LoadControl(ctx, info)
+	if err != nil {
+		return Summary{}, err
+	}
+	if control != nil {
+		return Summary{State: control.State(), Reason: control.Reason(), Counts: m.Counts, Manifest: m}, nil
+	}
 	folder, err := lease.Look(ctx, i.Bucket, dir.Work(), dir.Work())
 	if err != nil {
 		return Summary{}, err

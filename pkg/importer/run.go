@@ -49,6 +49,8 @@ type run struct {
 	isHeavy  bool // see [run.reserve]
 	queue    chan *item
 	stop     context.CancelCauseFunc // ends the run
+	found    blob.Info               // of the export when the run began; zero in a round of retries
+	control  *results.Control        // that the run begins with; nil unless the import is paused or cancelled
 
 	read      int64           // the last record read
 	end       export.Position // after the last entry that is not a record
@@ -97,6 +99,10 @@ func (r *run) importRecords(ctx context.Context, at export.Position) (why, err e
 	writing.Go(func() { writeErr = r.write(working) })
 	done := make(chan struct{})
 	watching.Go(func() { r.watch(working, done) })
+	watching.Go(func() { r.watchControl(working, done) })
+	if r.control != nil {
+		stop(&controlError{r.control})
+	}
 	readErr := func() error {
 		defer close(r.queue) // readAll may panic
 		return r.readAll(working, at)
@@ -505,7 +511,10 @@ func (r *run) ended(why, err error) leaving {
 	rejected, _ := errors.AsType[*shareError](why)
 	reordered, _ := errors.AsType[*reorderedError](why)
 	stopped := func(cause results.Cause, reason string) leaving { return leaving{results.Stopped, cause, 0, reason} }
+	control, _ := errors.AsType[*controlError](why)
 	switch {
+	case control != nil && err == nil:
+		return leaving{control.State(), control.Cause(), 0, control.Reason()}
 	case r.round > 0 && (errors.Is(err, blob.ErrChanged) || errors.Is(err, fs.ErrNotExist)):
 		return leaving{
 			results.Waiting, results.CauseEdited, 0,

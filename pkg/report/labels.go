@@ -70,6 +70,9 @@ var stateLabels = map[results.State]label{
 	results.Waiting:  {"waiting", "等待中"},
 	results.Stopped:  {"stopped", "已停止"},
 	results.Finished: {"finished", "已完成"},
+
+	results.Paused:    {"paused", "已暂停"},
+	results.Cancelled: {"cancelled", "已取消"},
 }
 
 // stateClass returns the style class of a state.
@@ -136,7 +139,9 @@ var causeLabels = map[results.Cause]struct {
 		"the import of a new version has not begun; the counts are those of the earlier version",
 		"新版本尚未开始导入；以下数字属于此前版本",
 	}},
-	results.CauseDied: {label: label{"the last run died; the next one resumes", "上一次运行异常终止；下一次运行会继续"}},
+	results.CausePaused:    {label{"an operator paused the import", "操作员已暂停导入"}, true},
+	results.CauseCancelled: {label{"an operator cancelled the import", "操作员已取消导入"}, true},
+	results.CauseDied:      {label: label{"the last run died; the next one resumes", "上一次运行异常终止；下一次运行会继续"}},
 }
 
 // causeText returns why an import is not running. message is the same in English; runs of version 1 have only that.

@@ -38,7 +38,7 @@ func importRow(s Status) g.Node {
 		state = say("%s, %s", "%s，%s", state, foreign(fmt.Sprintf("%d%%", s.Work().Percent())))
 	}
 	var why, gone, updated g.Node
-	if s.State == results.Stopped || s.State == results.Waiting {
+	if s.State != results.Running && s.State != results.Finished {
 		why = h.Div(quiet, s.why().node())
 	}
 	if s.Gone {

@@ -41,6 +41,10 @@ func progressPage(s *Status, o Options) *page {
 	switch {
 	case s.State == results.Stopped:
 		r.notes = append(r.notes, say("Stopped: %s", "已停止：%s", why))
+	case s.State == results.Paused:
+		r.notes = append(r.notes, say("Paused: %s.", "已暂停：%s。", why))
+	case s.State == results.Cancelled:
+		r.notes = append(r.notes, say("Cancelled: %s.", "已取消：%s。", why))
 	case s.State == results.Waiting && !why.isEmpty() && s.Reason != "":
 		r.notes = append(r.notes, say("Waiting: %s.", "等待中：%s。", why))
 	}
@@ -124,6 +128,17 @@ func (s *Status) steps(o Options) []step {
 			)
 		}
 		return []step{fix}
+	case s.State == results.Paused, s.State == results.Cancelled:
+		if o.Folder != "" {
+			resume = "groupimport resume " + quote(path.Join(o.Folder, s.Key))
+		}
+		return []step{{
+			class: "imported", title: say("Resume the import", "继续导入"), command: resume,
+			body: say(
+				"Nothing is sent until the import is resumed. The results so far are kept.",
+				"在恢复之前不会发送任何请求。已有的结果会保留。",
+			),
+		}}
 	case s.State == results.Running:
 		nothing.body = say(
 			"The import is running. If the run dies, the next one resumes after the last checkpoint.",

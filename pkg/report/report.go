@@ -164,6 +164,9 @@ type File struct {
 
 // why returns why the import is not running.
 func (s *Status) why() text {
+	if cause := results.CauseOf(s.State); cause != "" {
+		return causeText(cause, 0, s.Reason)
+	}
 	if s.Cause == "" && s.Reason == s.Run.Why {
 		return causeText(s.Run.Cause, s.Run.Code, s.Reason)
 	}

@@ -19,12 +19,14 @@ const (
 	CauseNotBegun    Cause = "not-begun"   // no run has begun the import
 	CauseNewVersion  Cause = "new-version" // no run has begun the import of the new version
 	CauseDied        Cause = "died"        // the last run ended without writing how; the next one resumes
+	CausePaused      Cause = "paused"      // an operator paused the import, see [Control]
+	CauseCancelled   Cause = "cancelled"   // an operator cancelled the import
 )
 
 // Causes returns all causes.
 func Causes() []Cause {
 	return []Cause{
 		CauseTimeUp, CauseInterrupted, CauseUndone, CauseEdited, CauseReplaced, CauseRemoved, CauseService, CauseRefused,
-		CauseReordered, CauseError, CauseNotBegun, CauseNewVersion, CauseDied,
+		CauseReordered, CauseError, CauseNotBegun, CauseNewVersion, CauseDied, CausePaused, CauseCancelled,
 	}
 }

@@ -184,7 +184,7 @@ func (m *Manifest) check() error {
 func (p *Progress) check() error {
 	c := &checker{}
 	switch p.State {
-	case Running, Waiting, Stopped, Finished:
+	case Running, Waiting, Stopped, Finished, Paused, Cancelled:
 	default:
 		c.err = errors.New("the state is unknown")
 	}

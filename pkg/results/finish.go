@@ -116,6 +116,41 @@ func (d Dir) Finish(
 	return m, dst.saveFinished(ctx, &m, &cp)
 }
 
+// FinishPart writes the results and the dead-letter file of a cancelled import from the outcomes so far, without a
+// manifest: the import is not finished, and may be resumed. It returns the counts of the results.
+func (d Dir) FinishPart(ctx context.Context, l *lease.Lease, cp Checkpoint) (outcome.Counts, error) {
+	outOfOrder, err := d.LoadAhead(ctx, &cp)
+	if err != nil {
+		return outcome.Counts{}, err
+	}
+	var rest [][]byte
+	for _, n := range slices.Sorted(maps.Keys(outOfOrder)) {
+		if n >= cp.Next.N {
+			rest = append(rest, outOfOrder[n])
+		}
+	}
+	if isLarge(cp.Parts) {
+		if err := d.waitMemory(ctx); err != nil {
+			return outcome.Counts{}, err
+		}
+		defer d.freeMemory()
+	}
+	cp.Finishing = 0
+	f, err := d.newFinisher(ctx, l, d, cp, nil)
+	if err != nil {
+		return outcome.Counts{}, err
+	}
+	f.isPart = true
+	if err = f.write(ctx, rest); err == nil {
+		_ = f.files()
+		err = f.complete(ctx)
+	}
+	if err != nil {
+		f.discard(ctx)
+	}
+	return f.state.Counts, err
+}
+
 // saveFinished writes what follows the manifest: the progress and, unless m is archived, the mark. If the outcomes of
 // cp are in no part, it replaces the run's checkpoint, if there is one. The last checkpoint names a part that does not
 // exist, like every checkpoint whose parts were removed: it says how many outcomes there were, should an operator
@@ -155,6 +190,9 @@ type finisher struct {
 	lease *lease.Lease
 	cp    Checkpoint
 	page  Reporter // or nil
+
+	// isPart is set if the import may resume: the state is not saved, because the next one is of other parts.
+	isPart bool
 
 	state   finishState
 	results *output
@@ -292,7 +330,7 @@ func (f *finisher) write(ctx context.Context, rest [][]byte) error {
 	if err := f.results.seal(ctx); err != nil {
 		return err
 	}
-	if err := f.letters.seal(ctx); err != nil {
+	if err := f.letters.seal(ctx); err != nil || f.isPart {
 		return err
 	}
 	return f.save(ctx)
@@ -320,7 +358,7 @@ func (f *finisher) add(ctx context.Context, text []byte) error {
 // isSaveDue reports whether to save the state now. After an upload of the results, few bytes are pending.
 func (f *finisher) isSaveDue() bool {
 	since := time.Since(f.saved)
-	return since >= saveEvery && f.hasUpload() && (len(f.results.pending) < 1<<20 || since >= 2*saveEvery)
+	return !f.isPart && since >= saveEvery && f.hasUpload() && (len(f.results.pending) < 1<<20 || since >= 2*saveEvery)
 }
 
 func (f *finisher) hasUpload() bool {

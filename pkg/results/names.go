@@ -51,7 +51,7 @@ func IsOutput(key string) bool {
 	// The names in a work folder have no suffix. The name of an export in a folder of the same name has one.
 	folder, name, _ := strings.Cut(key[i+len(workSuffix):], "/")
 	switch folder {
-	case "progress", "manifest", fileEarlier:
+	case "progress", "manifest", controlName, fileEarlier:
 		return name == ""
 	case "lease", "checkpoint", "parts", fileWaiting:
 		return name != "" && !strings.Contains(name, ".")

@@ -20,6 +20,9 @@ const (
 	Waiting  State = "waiting"  // the next run starts or resumes the import
 	Stopped  State = "stopped"  // an operator must act; see Reason
 	Finished State = "finished" // the results are written
+
+	Paused    State = "paused"    // an operator paused the import, see [Control]
+	Cancelled State = "cancelled" // an operator cancelled the import; the results so far are written
 )
 
 // progressEvery is the shortest time between two writes of the progress during a run.

@@ -312,11 +312,18 @@ func (s *Scheduler) due(ctx context.Context, f entry, a Action) (due, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return due{what: doRetry}, err
 	}
-	return s.next(ctx, f.key, &p, due{what: doRetry, since: latest(m.RetryAt, m.Finished, p.Again, p.Updated)}, a)
+	return s.next(ctx, f, &p, due{what: doRetry, since: latest(m.RetryAt, m.Finished, p.Again, p.Updated)}, a)
 }
 
-// next returns d, or that the import is stopped. It stops an import whose runs die again and again.
-func (s *Scheduler) next(ctx context.Context, key string, p *results.Progress, d due, a Action) (due, error) {
+// next returns d, or that the import is stopped, or nothing if it is paused or cancelled. It stops an import whose runs die again and again.
+func (s *Scheduler) next(ctx context.Context, f entry, p *results.Progress, d due, a Action) (due, error) {
+	if p.State == results.Paused || p.State == results.Cancelled {
+		// The control object decides: it may have been removed while the run wrote the state.
+		c, err := s.Importer.Dir(f.key).LoadControl(ctx, f.info)
+		if c != nil || err != nil {
+			return due{}, err
+		}
+	}
 	d.died = p.Died
 	hasEnded := p.State == results.Running && time.Now().After(p.Until)
 	d.running = p.State == results.Running && !hasEnded
@@ -324,7 +331,7 @@ func (s *Scheduler) next(ctx context.Context, key string, p *results.Progress, d
 		p.State, p.Again = results.Stopped, time.Now().Add(diedWait).UTC()
 		p.Reason = fmt.Sprintf("%d runs in a row died before their first outcome: the log says why, perhaps there was "+
 			"not enough memory. The next run is in an hour. To give up, remove the export", p.Died)
-		if err := p.Save(ctx, s.Importer.Dir(key)); err != nil {
+		if err := p.Save(ctx, s.Importer.Dir(f.key)); err != nil {
 			return due{}, err
 		}
 	}
@@ -372,7 +379,7 @@ func (s *Scheduler) unfinished(ctx context.Context, f entry, a Action) (due, err
 	case err != nil:
 		return resume, err
 	case p.State != results.Finished:
-		return s.next(ctx, f.key, &p, resume, a)
+		return s.next(ctx, f, &p, resume, a)
 	}
 	same, err := s.isOf(ctx, &p.Export, f, a)
 	if err != nil {

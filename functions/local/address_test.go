@@ -1,0 +1,115 @@
+package main
+
+import (
+	"bytes"
+	"log/slog"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"groupimport/pkg/blob/blobtest"
+	"groupimport/pkg/blob/blobtest/versitygw"
+	"groupimport/pkg/blob/cosblob/costest"
+	"groupimport/pkg/config"
+	"groupimport/pkg/emulator"
+	"groupimport/pkg/group"
+	"groupimport/pkg/importer"
+	"groupimport/pkg/importer/importertest"
+	"groupimport/pkg/results"
+	"groupimport/pkg/tim"
+)
+
+// addresses returns a folder in each kind of bucket, and the variables that lead there.
+func addresses(t *testing.T) map[string]func(t *testing.T) (address string, getenv func(string) string) {
+	t.Helper()
+	return map[string]func(t *testing.T) (string, func(string) string){
+		"s3": func(t *testing.T) (string, func(string) string) {
+			s := versitygw.Start(t)
+			s.MakeBucket("exports-of-acme")
+			return "s3://exports-of-acme/", s.Getenv
+		},
+		"cos": func(t *testing.T) (string, func(string) string) {
+			key := costest.Key{ID: "AKID-user", Secret: "user-secret", Token: "user-token"}
+			cos := costest.New(costest.Options{Objects: &blobtest.Bucket{}, Keys: []costest.Key{key}})
+			t.Cleanup(func() { cos.Close() })
+			store := httptest.NewServer(cos)
+			t.Cleanup(store.Close)
+			env := map[string]string{
+				"TENCENTCLOUD_SECRETID": key.ID, "TENCENTCLOUD_SECRETKEY": key.Secret, "TENCENTCLOUD_SESSIONTOKEN": key.Token,
+				"COS_REGION": "ap-guangzhou", "COS_ENDPOINT": store.URL,
+			}
+			return "cos://groups-1250000000/", func(name string) string { return env[name] }
+		},
+	}
+}
+
+// The commands see and control what a function imports from the same bucket.
+func TestAddress_StatusControlReport(t *testing.T) {
+	t.Parallel()
+	for name, open := range addresses(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			root, getenv := open(t)
+			env := func(name string) string {
+				if name == "USER" {
+					return "li"
+				}
+				return getenv(name)
+			}
+			var out bytes.Buffer
+			run := func(want string, args ...string) {
+				t.Helper()
+				out.Reset()
+				tool := newTool(env, strings.NewReader(""), &out, &out)
+				status := tool.status(tool.run(t.Context(), args))
+				if !strings.Contains(out.String(), want) {
+					t.Errorf("%v: got status %d and %q, want %q", args, status, out.String(), want)
+				}
+			}
+			file := root + "exports/a.jsonl"
+			run("there is no export", "status", root+"exports/")
+			run("there is no such export", "pause", file)
+
+			tool := newTool(env, nil, &out, &out)
+			p, err := tool.openPlace(file, slog.New(slog.DiscardHandler))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.close()
+			if err := p.bucket.Put(t.Context(), p.key, strings.NewReader(strings.Join(importertest.WithIDs(3), "\n"))); err != nil {
+				t.Fatal(err)
+			}
+			service := &emulator.Service{SDKAppID: importertest.App, Key: importertest.Sign}
+			function := func() importer.Summary {
+				t.Helper()
+				i := &importer.Importer{Bucket: p.bucket, Config: config.Config{
+					SDKAppID: importertest.App, Admin: "administrator", SecretKey: importertest.Sign, Rate: 190,
+					Endpoint: "https://im.invalid", Limits: group.DocumentLimits, MaxAttempts: 5, StopShare: 0.5,
+				}}
+				if err := importertest.Dial(i, func(c *tim.Config) { c.Transport = service }); err != nil {
+					t.Fatal(err)
+				}
+				defer i.Client.Close()
+				s, err := i.Import(t.Context(), p.key)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return s
+			}
+			run(file+"  waiting", "status", root)
+			run(file+": paused\n", "pause", file)
+			if s := function(); s.State != results.Paused || service.Stats().Imports != 0 {
+				t.Errorf("got %+v and %d calls, want it paused", s, service.Stats().Imports)
+			}
+			run("paused by li@", "status", root+"exports/")
+			run(`"state":"paused"`, "status", "--json", file)
+			run(": resumed", "resume", file)
+			if s := function(); s.State != results.Finished || s.Counts.Imported != 3 {
+				t.Errorf("got %+v, want it finished", s)
+			}
+			run("finished  100%  3 imported", "status", file)
+			run(file+".report.html\n", "report", root+"exports/")
+			run("the import is finished", "cancel", file)
+		})
+	}
+}
