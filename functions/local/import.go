@@ -41,6 +41,10 @@ func (t *tool) importFiles(ctx context.Context, c *cli.Command) error {
 		return err
 	}
 	m := newMeter(t.stderr, mannerOf(c))
+	args, err = t.expandAddresses(ctx, cfg, args)
+	if err != nil {
+		return err
+	}
 	files, err := expand(ctx, m, args)
 	if err != nil {
 		return err
@@ -109,9 +113,16 @@ func (t *tool) importAll(
 	memory := importer.NewMemory()
 	mayStart := func() bool { return ctx.Err() == nil && client.Fatal() == nil }
 	worst := exitOK
-	rest := eachFile(files, cfg.ParallelImports, mayStart, func(file string) int {
+	stores := &stores{tool: t, log: log, newImporter: func() *importer.Importer {
 		i := newImporter(cfg, mapping, client, log)
 		i.Memory = memory
+		return i
+	}}
+	rest := eachFile(files, cfg.ParallelImports, mayStart, func(file string) int {
+		if isAddress(file) {
+			return t.importAddress(ctx, stores, file, meter)
+		}
+		i := stores.newImporter()
 		return t.importFile(ctx, i, file, meter)
 	}, func(status int) { worst = worse(worst, status) })
 	if len(rest) > 0 {
@@ -178,7 +189,17 @@ func (t *tool) importFile(ctx context.Context, i *importer.Importer, file string
 	start := time.Now()
 	var s importer.Summary
 	if err = identifyNow(ctx, bucket, key, name, meter); err == nil {
-		s, err = runs(ctx, i, key, name, meter)
+		s, err = runs(ctx, &scheduler.Scheduler{Importer: i}, key, name, meter)
+	}
+	return t.conclude(ctx, file, s, err, start, meter)
+}
+
+// conclude says how the import of a file that began at start ended, and returns the exit status.
+func (t *tool) conclude(
+	ctx context.Context, file string, s importer.Summary, err error, start time.Time, meter *meter,
+) int {
+	say := func(format string, args ...any) {
+		fmt.Fprintf(meter, "%s: %s: %s\n", program, shown(file), oneLine(fmt.Sprintf(format, args...)))
 	}
 	if busy, ok := errors.AsType[*lease.BusyError](err); ok {
 		say("%s is working on it. Wait, or stop that process and run this command again", ownerName(busy.Owner))
@@ -189,7 +210,7 @@ func (t *tool) importFile(ctx context.Context, i *importer.Importer, file string
 		say("stopped: %v. %s", err, resumeHint)
 		return exitUnfinished
 	}
-	if errors.Is(err, fs.ErrPermission) {
+	if errors.Is(err, fs.ErrPermission) && !isAddress(file) {
 		err = fmt.Errorf("%w: results are written beside the export, so its folder must be writable. "+
 			"Copy the export to a folder that is", err)
 	}
@@ -246,10 +267,12 @@ func openExport(i *importer.Importer, file, dir, key string) (*dirblob.Bucket, e
 }
 
 // runs imports the export at key in as many runs as it takes, and shows its progress under a name.
-func runs(ctx context.Context, i *importer.Importer, key, name string, meter *meter) (importer.Summary, error) {
+func runs(
+	ctx context.Context, sched *scheduler.Scheduler, key, name string, meter *meter,
+) (importer.Summary, error) {
 	for {
-		stop := meter.watch(i, key, name)
-		s, err := (&scheduler.Scheduler{Importer: i}).Import(ctx, key)
+		stop := meter.watch(sched.Importer, key, name)
+		s, err := sched.Import(ctx, key)
 		stop()
 		if err != nil || s.State != results.Waiting || ctx.Err() != nil {
 			return s, err

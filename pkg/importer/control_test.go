@@ -111,7 +111,9 @@ func TestControl_RunInProgress(t *testing.T) {
 }
 
 func TestControl_CancelledThenDroppedAgain(t *testing.T) {
-	for name, lines := range map[string][]string{"same": withoutIDs(6000), "other": append(withoutIDs(6000), withIDs(1)...)} {
+	for name, lines := range map[string][]string{
+		"same": withoutIDs(6000), "other": append(withoutIDs(6000), withIDs(1)...),
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
