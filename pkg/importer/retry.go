@@ -54,7 +54,7 @@ func (r *run) retry(ctx context.Context, now bool) (Summary, error) {
 	if err != nil {
 		return Summary{}, err
 	}
-	last, err := r.dir.LoadCheckpoint(r.writing, r.lease.Number)
+	last, err := r.dir.LoadLast(r.writing, r.lease)
 	if err != nil {
 		return Summary{}, err
 	}

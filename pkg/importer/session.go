@@ -144,12 +144,12 @@ func (r *run) begin(ctx context.Context, s start) (results.Checkpoint, *results.
 		if err != nil {
 			return none, nil, err
 		}
-		if r.dir.IsNew = isNew; isNew {
+		if r.dir.IsNew, r.dir.IsListed = isNew, s.work.Beside != nil; isNew {
 			program, err := r.imp.program(r.writing)
 			return r.first(exp, program, r.imp.settings(program)), nil, err
 		}
 	}
-	last, err := r.dir.LoadCheckpoint(r.writing, r.lease.Number)
+	last, err := r.dir.LoadLast(r.writing, r.lease)
 	if err != nil {
 		return none, nil, err
 	}

@@ -75,6 +75,7 @@ type Lease struct {
 	bucket blob.Bucket
 	folder string
 	token  string
+	found  *Folder // before the lease was acquired
 
 	mu      sync.Mutex
 	began   moment // of the last renewal
@@ -121,7 +122,7 @@ func Acquire(
 // Acquire acquires the lease of the folder, see [Acquire]. It costs one request if no run has written to the folder
 // before, else two. It may remove old leases.
 func (f *Folder) Acquire(ctx context.Context, owner string, isDead func(owner string) bool) (*Lease, error) {
-	l := &Lease{Owner: owner, bucket: f.bucket, folder: f.name, token: rand.Text(), began: f.looked}
+	l := &Lease{Owner: owner, bucket: f.bucket, folder: f.name, token: rand.Text(), found: f, began: f.looked}
 	var last record
 	if len(f.leases) > 0 && f.leases[len(f.leases)-1].number == f.highest {
 		var err error
@@ -303,13 +304,13 @@ func (l *Lease) Release(ctx context.Context) error {
 	return nil
 }
 
-// removeOld removes leases that are older than keepFor, except the two highest. It ignores errors: the next owner
-// removes the rest.
+// removeOld removes leases that are older than keepFor, except the two highest, and the latest of the old ones, which
+// [Lease.LeftNothing] needs. It ignores errors: the next owner removes the rest.
 func (l *Lease) removeOld(ctx context.Context, leases []listed) {
 	removed := 0
-	for _, old := range leases {
-		isOld := !old.modified.IsZero() && time.Since(old.modified) > keepFor
-		if removed == maxRemoved || old.number >= l.Number-1 || !isOld {
+	for i, old := range leases {
+		isLast := i == len(leases)-1 || !leases[i+1].isOld()
+		if removed == maxRemoved || old.number >= l.Number-1 || !old.isOld() || isLast {
 			return
 		}
 		if l.bucket.Delete(ctx, Key(l.folder, old.number)) != nil {
@@ -325,6 +326,9 @@ type listed struct {
 	modified time.Time
 }
 
+// isOld reports whether the lease was last written more than keepFor ago.
+func (l *listed) isOld() bool { return !l.modified.IsZero() && time.Since(l.modified) > keepFor }
+
 // A Folder is what a list showed of a work folder.
 type Folder struct {
 	// IsEmpty is set if the list showed no object in the folder but perhaps the progress, which the scheduler writes for
@@ -338,8 +342,9 @@ type Folder struct {
 	bucket  blob.Bucket
 	name    string
 	looked  moment
-	highest int      // fencing token in a name, 0 if there is none
-	leases  []listed // in the order of their numbers
+	highest int          // fencing token in a name, 0 if there is none
+	leases  []listed     // in the order of their numbers
+	states  map[int]bool // fencing tokens of checkpoints
 }
 
 // maxBeside limits the entries of a list of a folder and of the objects beside it: one request on S3 and COS.
@@ -348,7 +353,7 @@ const maxBeside = 1000
 // Look lists a work folder. folder ends in a slash, and begins with prefix: the list also has the keys beside the
 // folder that begin with prefix. If they are too many for one request, it lists the folder alone.
 func Look(ctx context.Context, b blob.Bucket, folder, prefix string) (*Folder, error) {
-	f := &Folder{IsEmpty: true, bucket: b, name: folder, looked: now()}
+	f := &Folder{IsEmpty: true, bucket: b, name: folder, looked: now(), states: map[int]bool{}}
 	isAlone := prefix == folder
 	n := 0
 	// The names of parts are TOKEN-NUMBER. The delimiter makes one entry of all parts of a run.
@@ -382,9 +387,27 @@ func (f *Folder) add(info blob.Info) {
 		return
 	}
 	f.highest = max(f.highest, number)
-	if kind == "lease" {
+	switch kind {
+	case "lease":
 		f.leases = append(f.leases, listed{number, info.Modified})
+	case "checkpoint":
+		f.states[number] = true
 	}
+}
+
+// LeftNothing reports whether an earlier owner, with this number, has left no checkpoint: the list of the folder showed
+// none, and the owner's lease ended so long ago that a list shows everything that the owner wrote. An owner that is not
+// known to have left nothing may have left nothing all the same.
+func (l *Lease) LeftNothing(number int) bool {
+	if l.found.states[number] {
+		return false
+	}
+	for _, later := range l.found.leases { // an owner ends before the next one begins
+		if later.number >= number && later.isOld() {
+			return true
+		}
+	}
+	return false
 }
 
 // readLease returns a lease. A lease that was removed counts as released. A lease that cannot be read, or whose end is

@@ -476,3 +476,81 @@ func TestLeaseGuard_KeepsWhatTheBucketCan(t *testing.T) {
 		}
 	})
 }
+
+// TestLeaseCheckAgain_LooksNowAndThen lets a process whose clock is wrong take over a valid lease.
+func TestLeaseCheckAgain_LooksNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &blobtest.Bucket{}
+		ctx := t.Context()
+		l := acquire(t, b, "me")
+		check := func(when string, requests int, want error) {
+			t.Helper()
+			before := b.Counts().Calls[blobtest.Stat]
+			err := l.CheckAgain(ctx)
+			if got := b.Counts().Calls[blobtest.Stat] - before; got != requests || !errors.Is(err, want) {
+				t.Errorf("%s: got %d requests and %v, want %d and %v", when, got, err, requests, want)
+			}
+		}
+		check("at first", 0, nil)
+		time.Sleep(6 * time.Second)
+		check("later", 1, nil)
+		check("at once again", 0, nil)
+		put(t, b, lease.Key(folder, 2), "{}")
+		time.Sleep(6 * time.Second)
+		check("with a successor", 1, lease.ErrLost)
+		check("again", 1, lease.ErrLost)
+		time.Sleep(lease.Lifetime)
+		check("after the end", 1, lease.ErrLost)
+	})
+}
+
+// TestLook_BesideTheFolder lists what lies beside a folder, unless that is too much.
+func TestLook_BesideTheFolder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const prefix = "dir/a-b.jsonl."
+		for others, most := range map[int]int{0: 1, 10: 1, 5000: 2} {
+			b := &blobtest.Bucket{}
+			for n := range others {
+				put(t, b, fmt.Sprintf("%s%06d", prefix, n), "")
+			}
+			put(t, b, folder+"progress", "{}")
+			before := b.Counts().Calls[blobtest.List]
+			f, err := lease.Look(t.Context(), b, folder, prefix)
+			if err != nil || !f.IsEmpty || (f.Beside == nil) != (others > 1000) || others == 10 && len(f.Beside) != 10 {
+				t.Errorf("%d others: got %+v, %v", others, f, err)
+			}
+			if got := b.Counts().Calls[blobtest.List] - before; got > most {
+				t.Errorf("%d others: got %d lists, want %d at most", others, got, most)
+			}
+			first, err := f.Acquire(t.Context(), "me", nil)
+			if err != nil || !first.IsFirst {
+				t.Errorf("%d others: got %+v, %v, want the first owner", others, first, err)
+			}
+			if second, err := f.Acquire(t.Context(), "you", func(string) bool { return true }); err != nil || second.IsFirst {
+				t.Errorf("%d others: got %+v, %v, want the second owner, although the list is old", others, second, err)
+			}
+		}
+	})
+}
+
+func TestLeaseLeftNothing_OnlyWhatIsOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &blobtest.Bucket{}
+		for n := range 4 {
+			l := acquire(t, b, "x")
+			if n == 0 {
+				put(t, b, folder+"checkpoint/000001", "{}")
+			}
+			if err := l.Release(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(40 * time.Minute)
+		}
+		l := acquire(t, b, "me") // the leases before are 160, 120, 80 and 40 minutes old
+		for number, want := range map[int]bool{1: false, 2: true, 3: true, 4: false} {
+			if got := l.LeftNothing(number); got != want {
+				t.Errorf("got %v for number %d, want %v", got, number, want)
+			}
+		}
+	})
+}

@@ -16,6 +16,7 @@ import (
 	"groupimport/pkg/blob"
 	"groupimport/pkg/export"
 	"groupimport/pkg/group"
+	"groupimport/pkg/lease"
 	"groupimport/pkg/outcome"
 )
 
@@ -146,7 +147,20 @@ type Run struct {
 
 // LoadCheckpoint returns the latest checkpoint of a run whose fencing token is below before, or nil if there is none.
 func (d Dir) LoadCheckpoint(ctx context.Context, before int) (*Checkpoint, error) {
+	return d.loadCheckpoint(ctx, before, func(int) bool { return false })
+}
+
+// LoadLast returns the latest checkpoint before the run with the lease l, or nil if there is none. It costs one request
+// for each run of the last hour that left no checkpoint, and one for the checkpoint.
+func (d Dir) LoadLast(ctx context.Context, l *lease.Lease) (*Checkpoint, error) {
+	return d.loadCheckpoint(ctx, l.Number, l.LeftNothing)
+}
+
+func (d Dir) loadCheckpoint(ctx context.Context, before int, skips func(token int) bool) (*Checkpoint, error) {
 	for n := before - 1; n > 0; n-- {
+		if skips(n) {
+			continue
+		}
 		cp := &Checkpoint{}
 		err := readJSON(ctx, d.Bucket, d.checkpoint(n), cp, func() error { return cp.check(n) })
 		switch {

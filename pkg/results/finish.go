@@ -151,8 +151,8 @@ func (d Dir) FinishPart(ctx context.Context, l *lease.Lease, cp Checkpoint) (out
 	return f.state.Counts, err
 }
 
-// saveFinished writes what follows the manifest: the progress and, unless m is archived, the mark. If the outcomes of cp
-// are in no part, it replaces the run's checkpoint, if there is one. The last checkpoint names a part that does not
+// saveFinished writes what follows the manifest: the progress and, unless m is archived, the mark. If the outcomes of
+// cp are in no part, it replaces the run's checkpoint, if there is one. The last checkpoint names a part that does not
 // exist, like every checkpoint whose parts were removed: it says how many outcomes there were, should an operator
 // remove the results.
 func (d Dir) saveFinished(ctx context.Context, m *Manifest, cp *Checkpoint) error {
@@ -490,9 +490,9 @@ func (o *output) add(ctx context.Context, text []byte) error {
 
 // upload uploads the first n pending bytes as a part.
 func (o *output) upload(ctx context.Context, n int) error {
-	u, ok := o.bucket.(blob.Uploader)
-	if !ok {
-		return fmt.Errorf("write %q: the store has no uploads", o.key)
+	u, err := o.uploader()
+	if err != nil {
+		return err
 	}
 	if len(o.state.Tags) >= blob.MaxUploadParts {
 		return fmt.Errorf("write %q: the file has more than %d MiB: split the export",
@@ -517,6 +517,15 @@ func (o *output) upload(ctx context.Context, n int) error {
 	return nil
 }
 
+// uploader returns the bucket for a step of an upload.
+func (o *output) uploader() (blob.Uploader, error) {
+	u, ok := o.bucket.(blob.Uploader)
+	if !ok {
+		return nil, fmt.Errorf("write %q: the store has no uploads", o.key)
+	}
+	return u, nil
+}
+
 // seal uploads the last part of an upload.
 func (o *output) seal(ctx context.Context) error {
 	if o.state.Upload == "" || len(o.pending) == 0 {
@@ -534,13 +543,17 @@ func (o *output) file() File {
 
 // complete completes the upload, or writes a small file with put.
 func (o *output) complete(ctx context.Context, put func(ctx context.Context, data []byte) error) error {
-	var err error
-	if u, ok := o.bucket.(blob.Uploader); ok && o.state.Upload != "" {
-		err = u.CompleteUpload(ctx, o.key, o.state.Upload, o.state.Tags)
-	} else {
-		err = put(ctx, o.pending)
+	if o.state.Upload == "" {
+		if err := put(ctx, o.pending); err != nil {
+			return fmt.Errorf("write %q: %w", o.key, err)
+		}
+		return nil
 	}
+	u, err := o.uploader()
 	if err != nil {
+		return err
+	}
+	if err := u.CompleteUpload(ctx, o.key, o.state.Upload, o.state.Tags); err != nil {
 		return fmt.Errorf("write %q: %w", o.key, err)
 	}
 	return nil
@@ -552,7 +565,7 @@ func (o *output) put(ctx context.Context, data []byte) error {
 
 // abort aborts the upload, if there is one.
 func (o *output) abort(ctx context.Context) {
-	if u, ok := o.bucket.(blob.Uploader); ok && o.state.Upload != "" {
+	if u, err := o.uploader(); err == nil && o.state.Upload != "" {
 		_ = u.AbortUpload(ctx, o.key, o.state.Upload) // see [finisher.discard]
 	}
 }

@@ -70,7 +70,7 @@ func (d Dir) CheckNew(ctx context.Context, all bool) (isNew bool, err error) {
 	return !found.Load(), err
 }
 
-// PutReport writes the report. If d is new, the error says so if the object at its key is of another program.
+// PutReport writes the report. With [Dir.IsListed], the error says so if the object at its key is of another program.
 func (d Dir) PutReport(ctx context.Context, page []byte) error {
 	return d.put(ctx, d.Report(), page, func(data []byte) bool { return bytes.Contains(data, []byte(reportMark)) })
 }
@@ -84,10 +84,9 @@ func (d Dir) putLetters(ctx context.Context, lines []byte) error {
 	})
 }
 
-// put writes an output. If d is new, it replaces only an output that this program wrote: the list of the objects
-// beside the export may have missed another one.
+// put writes an output. With [Dir.IsListed], it replaces only an output that this program wrote.
 func (d Dir) put(ctx context.Context, key string, data []byte, isOwn func([]byte) bool) error {
-	if d.IsNew {
+	if d.IsNew && d.IsListed {
 		if err := d.Bucket.Create(ctx, key, data); !errors.Is(err, fs.ErrExist) {
 			return err
 		}

@@ -173,9 +173,10 @@ type Dir struct {
 	Bucket blob.Bucket
 	Names
 
-	// IsNew is set if nothing lies beside the export but what the run in progress writes. The dead-letter file and the
-	// report are then created, not replaced, and no older dead-letter file is removed.
-	IsNew bool
+	// IsNew is set if nothing lies beside the export but what the run in progress writes: no older dead-letter file is
+	// removed. With IsListed, only a list showed that there is no dead-letter file and no report. They are then created,
+	// so that an object which the list has missed is not replaced.
+	IsNew, IsListed bool
 
 	// Memory is held while parts are merged and while large results are written, because each needs up to 16 MiB. The
 	// imports of a process share it. Nil does not limit them.

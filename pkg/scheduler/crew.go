@@ -53,14 +53,14 @@ type endedJob struct {
 }
 
 // runJobs runs the jobs of a pass or of an event, and those that come meanwhile, while it has the shared rate. It leaves
-// markers for the jobs that it does not start. lookFirst says that there may be markers of other jobs.
-func (s *Scheduler) runJobs(ctx context.Context, pass *Result, todo []job, lookFirst bool, a Action) {
+// markers for the jobs that it does not start.
+func (s *Scheduler) runJobs(ctx context.Context, pass *Result, todo []job, a Action) {
 	c := &crew{
 		Scheduler: s, Action: a, pass: pass, running: map[string]bool{}, ended: make(chan endedJob),
 		known: map[string]bool{}, seen: map[string]seen{},
 	}
 	c.add(todo)
-	if lookFirst {
+	if a.Resume {
 		c.addWaiting(ctx)
 	}
 	if len(c.queue) == 0 {
@@ -218,7 +218,7 @@ func (c *crew) look(ctx context.Context) {
 		return
 	}
 	var pass Result
-	found, _, err := c.find(ctx, c.Join(), &pass)
+	found, err := c.find(ctx, c.Join(), &pass)
 	if err != nil {
 		c.log().WarnContext(ctx, "no look at the folder", "err", err)
 		return

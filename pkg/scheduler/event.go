@@ -35,7 +35,7 @@ func (s *Scheduler) HandleEvent(ctx context.Context, names ...[]string) Result {
 			todo = append(todo, job{entry: entry{key: info.Key, info: info}, due: due{what: doStart}})
 		}
 	}
-	s.runJobs(ctx, &pass, todo, false, Action{isEvent: true})
+	s.runJobs(ctx, &pass, todo, Action{isEvent: true})
 	return pass
 }
 

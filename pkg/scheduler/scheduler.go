@@ -143,7 +143,6 @@ type due struct {
 	stopped bool      // the import is stopped, and its next attempt is not due yet
 	died    int       // see [results.Progress.Died]
 	running bool      // a run works on it, as far as the progress tells
-	young   bool      // an event is on its way, or was turned away
 }
 
 // maxDied is the number of runs in a row that die before their first outcome after which an import is stopped for
@@ -162,27 +161,26 @@ const (
 // The error is a [*RunError] about the list. The Result has the errors of single imports.
 func (s *Scheduler) Pass(ctx context.Context, a Action) (Result, error) {
 	var pass Result
-	todo, isAnyYoung, err := s.find(ctx, a, &pass)
+	todo, err := s.find(ctx, a, &pass)
 	if err != nil {
 		return pass, err
 	}
-	s.runJobs(ctx, &pass, todo, isAnyYoung, a)
+	s.runJobs(ctx, &pass, todo, a)
 	s.log().InfoContext(ctx, "schedule pass", "resume", a.Resume, "retry", a.Retry,
 		"imports", pass.Imports, "done", len(pass.Done), "left", pass.Left, "stopped", pass.Stopped,
 		"oldest_due_seconds", pass.OldestDue)
 	return pass, nil
 }
 
-// find returns the jobs that are due, the oldest first, and adds to pass what else it finds. isAnyYoung says that there is
-// an export without an import that is not due yet: there may be a marker for it.
-func (s *Scheduler) find(ctx context.Context, a Action, pass *Result) (todo []job, isAnyYoung bool, err error) {
+// find returns the jobs that are due, the oldest first, and adds to pass what else it finds.
+func (s *Scheduler) find(ctx context.Context, a Action, pass *Result) (todo []job, err error) {
 	group := errgroup.Group{}
 	group.SetLimit(maxConcurrent)
 	var mu sync.Mutex
 	for f, err := range s.exports(ctx, s.Importer.Config.Prefix) {
 		if err != nil {
 			_ = group.Wait() // its functions return no error
-			return nil, false, &RunError{fmt.Errorf("list exports: %w", err)}
+			return nil, &RunError{fmt.Errorf("list exports: %w", err)}
 		}
 		pass.Imports++
 		if reason := s.unreadable(f.key); reason != "" {
@@ -203,7 +201,6 @@ func (s *Scheduler) find(ctx context.Context, a Action, pass *Result) (todo []jo
 			if d.stopped {
 				pass.Stopped++
 			}
-			isAnyYoung = isAnyYoung || d.young
 			starts := d.what == doStart || d.what == doResume
 			switch long := s.Importer.Fits(results.Names{Export: f.key}); {
 			case err != nil:
@@ -225,7 +222,7 @@ func (s *Scheduler) find(ctx context.Context, a Action, pass *Result) (todo []jo
 		return cmp.Or(
 			cmp.Compare(min(a.died, 1), min(b.died, 1)), a.info.Modified.Compare(b.info.Modified), cmp.Compare(a.key, b.key))
 	})
-	return todo, isAnyYoung, nil
+	return todo, nil
 }
 
 // runJob runs one job. already is true if there was nothing left to do.
@@ -292,7 +289,7 @@ func (a *Action) isWhole(f entry) bool { return a.Whole == nil || f.isGone() || 
 func (s *Scheduler) due(ctx context.Context, f entry, a Action) (due, error) {
 	if a.Resume && !f.isGone() && !f.finished {
 		d, err := s.unfinished(ctx, f, a)
-		if d.what != "" || d.stopped || d.young || err != nil {
+		if d.what != "" || d.stopped || err != nil {
 			return d, err
 		}
 	}
@@ -353,7 +350,7 @@ func (s *Scheduler) unfinished(ctx context.Context, f entry, a Action) (due, err
 		if ok && missed {
 			return due{what: doStart, since: f.info.Modified}, nil
 		}
-		return due{young: ok}, nil
+		return due{}, nil
 	}
 	if !f.work {
 		return start(true) // an import carries over the outcomes of existing results

@@ -12,6 +12,7 @@
 //	validate  speed of validate on one core                                                         1 minute
 //	retry     a round of retries over many records                                                  5 minutes
 //	pass      a scheduler pass over 10,000 finished imports                                         2 minutes
+//	many      1,000 small exports, and 8 large ones; beside 8 processes of the version before      15 minutes
 //
 // Without a PART it measures all. The figures of the Go benchmarks are in scripts/benchmarks.txt, for benchstat
 // (golang.org/x/perf/cmd/benchstat). This makes them:
@@ -60,6 +61,7 @@ var parts = []part{
 	{"validate", validate},
 	{"retry", retry},
 	{"pass", pass},
+	{"many", many},
 }
 
 func main() {
