@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"cmp"
+	"fmt"
 	"log/slog"
 	"net/http/httptest"
 	"strings"
@@ -15,6 +17,7 @@ import (
 	"groupimport/pkg/group"
 	"groupimport/pkg/importer"
 	"groupimport/pkg/importer/importertest"
+	"groupimport/pkg/lease"
 	"groupimport/pkg/results"
 	"groupimport/pkg/tim"
 )
@@ -110,6 +113,65 @@ func TestAddress_StatusControlReport(t *testing.T) {
 			run("finished  100%  3 imported", "status", file)
 			run(file+".report.html\n", "report", root+"exports/")
 			run("the import is finished", "cancel", file)
+		})
+	}
+}
+
+// The command and a function take turns at one export, and each resumes what the other left.
+func TestAddress_Import(t *testing.T) {
+	t.Parallel()
+	for name, open := range addresses(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			root, getenv := open(t)
+			service := &emulator.Service{SDKAppID: 1400000000, Key: "key", Limit: -1}
+			url, stop, err := serveEmulator(t.Context(), service, "127.0.0.1:0", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(stop)
+			settings := map[string]string{
+				"TIM_ENDPOINT": url, "TIM_SDKAPPID": "1400000000", "TIM_SECRET_KEY": "key", "EXPORT_PREFIX": "exports/",
+				"ONE_AT_A_TIME": "true", "USER": "li",
+			}
+			env := func(name string) string { return cmp.Or(settings[name], getenv(name)) }
+			run := func(want int, text string, args ...string) {
+				t.Helper()
+				var out bytes.Buffer
+				tool := newTool(env, strings.NewReader(""), &out, &out)
+				if got := tool.status(tool.run(t.Context(), args)); got != want || !strings.Contains(out.String(), text) {
+					t.Errorf("%v: got status %d and %q, want %d and %q", args, got, out.String(), want, text)
+				}
+			}
+			var out bytes.Buffer
+			p, err := newTool(env, nil, &out, &out).openPlace(root, slog.New(slog.DiscardHandler))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.close()
+			for n, key := range []string{"exports/a.jsonl", "exports/sub/b.jsonl"} {
+				line := fmt.Sprintf(`{"Type":"Public","Name":"n","GroupId":"g-%d"}`, n)
+				if err := p.bucket.Put(t.Context(), key, strings.NewReader(line)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			run(exitUsage, "not below EXPORT_PREFIX", "import", root+"elsewhere/a.jsonl")
+			run(exitError, "find the export", "import", "--quiet", root+"exports/none.jsonl")
+
+			// A function has the lease.
+			l, err := lease.Acquire(t.Context(), p.bucket, results.Names{Export: "exports/a.jsonl"}.Work(), "invocation 1", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			run(exitUnfinished, "invocation 1 is working on it", "import", "--quiet", root+"exports/a.jsonl")
+			if err := l.Release(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			run(exitOK, "exports/a.jsonl.results.ndjson", "import", "--quiet", root+"exports/")
+			run(exitOK, "already imported", "import", "--quiet", root+"exports/sub/b.jsonl")
+			if got := service.Stats().Created; got != 2 {
+				t.Errorf("got %d groups, want 2", got)
+			}
 		})
 	}
 }

@@ -188,12 +188,14 @@ func (t *tool) demoCommand() *cli.Command {
 
 func (t *tool) importCommand() *cli.Command {
 	return &cli.Command{
-		Name: "import", ArgsUsage: "FILE|DIR…",
+		Name: "import", ArgsUsage: "FILE|DIR|ADDRESS…",
 		Usage: "import exports now; Ctrl-C stops gracefully",
 		Description: `A folder stands for all exports in it. Run the same command again to resume.
-An export that is imported already is not imported again.
+An export that is imported already is not imported again. Exports of an
+ADDRESS must be below EXPORT_PREFIX. If a function works on the same bucket,
+set ONE_AT_A_TIME as the function has it, or TIM_RATE to a share.
 
-` + readingHelp() + variablesHelp,
+` + addressHelp + "\n" + readingHelp() + variablesHelp,
 		Flags:  append(outputFlags(), readingFlags()...),
 		Action: t.importFiles,
 	}

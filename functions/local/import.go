@@ -42,6 +42,10 @@ func (t *tool) importFiles(ctx context.Context, c *cli.Command) error {
 		return err
 	}
 	m := newMeter(t.stderr, mannerOf(c))
+	args, err = t.expandAddresses(ctx, cfg, args)
+	if err != nil {
+		return err
+	}
 	files, err := expand(ctx, m, args)
 	if err != nil {
 		return err
@@ -116,7 +120,11 @@ func (t *tool) importAll(
 	defer folders.close()
 	mayStart := func() bool { return ctx.Err() == nil && client.Fatal() == nil }
 	worst := exitOK
+	stores := &stores{tool: t, log: log, newImporter: folders.importer}
 	rest := eachFile(files, cfg.ParallelImports, mayStart, func(file string) int {
+		if isAddress(file) {
+			return t.importAddress(ctx, stores, file, meter)
+		}
 		return t.importFile(ctx, folders, file, meter)
 	}, func(status int) { worst = worse(worst, status) })
 	if len(rest) > 0 {
@@ -184,6 +192,16 @@ func (t *tool) importFile(ctx context.Context, folders *folders, file string, me
 	if err = identifyNow(ctx, f.bucket, key, name, meter); err == nil {
 		s, err = runs(ctx, f.scheduler, key, name, meter)
 	}
+	return t.conclude(ctx, file, s, err, start, meter)
+}
+
+// conclude says how the import of a file that began at start ended, and returns the exit status.
+func (t *tool) conclude(
+	ctx context.Context, file string, s importer.Summary, err error, start time.Time, meter *meter,
+) int {
+	say := func(format string, args ...any) {
+		fmt.Fprintf(meter, "%s: %s: %s\n", program, shown(file), oneLine(fmt.Sprintf(format, args...)))
+	}
 	if busy, ok := errors.AsType[*lease.BusyError](err); ok {
 		say("%s is working on it. Wait, or stop that process and run this command again", ownerName(busy.Owner))
 		return exitUnfinished
@@ -193,7 +211,7 @@ func (t *tool) importFile(ctx context.Context, folders *folders, file string, me
 		say("stopped: %v. %s", err, resumeHint)
 		return exitUnfinished
 	}
-	if errors.Is(err, fs.ErrPermission) {
+	if errors.Is(err, fs.ErrPermission) && !isAddress(file) {
 		err = fmt.Errorf("%w: results are written beside the export, so its folder must be writable. "+
 			"Copy the export to a folder that is", err)
 	}

@@ -1,7 +1,7 @@
 // Command groupimport works on a folder as on a bucket, for people and scripts.
 //
 //	groupimport demo                  import a sample export into an emulated IM service
-//	groupimport import FILE|DIR…      import exports now; Ctrl-C stops gracefully
+//	groupimport import FILE|DIR|ADDRESS…   import exports now; Ctrl-C stops gracefully
 //	groupimport validate FILE|DIR…    dry run: check every record, send nothing
 //	groupimport watch DIR             import what is dropped into a folder, retry what failed
 //	groupimport retry DIR             run the scheduler once: resume, start missed, retry

@@ -148,7 +148,10 @@ func writtenBeside(file string, m results.Manifest) []written {
 		// The folder may have been opened further up or down when the key was written; the file is here.
 		f := written{name: dir + path.Base(key)}
 		_, f.kind = results.Sidecar(key)
-		_, err := os.Lstat(f.name)
+		var err error
+		if !isAddress(file) {
+			_, err = os.Lstat(f.name)
+		}
 		f.gone = errors.Is(err, fs.ErrNotExist)
 		if must || !f.gone {
 			all = append(all, f)

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strings"
 
-	"groupimport/pkg/export"
 	"groupimport/pkg/results"
 )
 
@@ -20,7 +19,7 @@ type controlled struct {
 // export is never an action, because it ends in a suffix.
 func controlOf(path string) (key string, a results.Action, ok bool) {
 	for _, a := range []results.Action{results.Pause, results.Resume, results.Cancel} {
-		if key, ok := strings.CutSuffix(path, "/"+string(a)); ok && export.IsExport(key) {
+		if key, ok := strings.CutSuffix(path, "/"+string(a)); ok {
 			return key, a, true
 		}
 	}

@@ -3,6 +3,7 @@ package importer_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -203,4 +204,68 @@ func TestControl_RoundOfRetries(t *testing.T) {
 			t.Errorf("got %+v of a pass, want all imported", p)
 		}
 	})
+}
+
+// The results so far are large enough to be uploaded in parts, and the next ones are of other parts.
+func TestControl_CancelledWithLargeResults(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		const large, small = 300, 4000
+		lines := slices.Repeat([]string{`{"Type":"Public","Name":"` + strings.Repeat("x", 40_000) + `"}`}, large)
+		w.Put(append(lines, withoutIDs(small)...)...)
+		s, _ := w.until(results.Cancel)
+		letters := w.Store.Snapshot()[simNames.Failures()]
+		if s.State != results.Cancelled || s.Counts.Rejected != large || len(letters) < 40_000*large {
+			t.Fatalf("got %+v and a dead-letter file of %d bytes, want %d records in it", s, len(letters), large)
+		}
+		if got := len(w.Outcomes(simNames)); got != int(s.Counts.Records()) {
+			t.Errorf("got %d results, want %d", got, s.Counts.Records())
+		}
+		w.control(results.Resume)
+		if s := w.Finish(); s.Counts.Imported != small || s.Counts.Rejected != large {
+			t.Errorf("got %+v, want %d imported and %d rejected", s.Counts, small, large)
+		}
+		if got := len(w.Outcomes(simNames)); got != large+small || w.Service.Stats().Created != small {
+			t.Errorf("got %d results and %d groups, want %d and %d", got, w.Service.Stats().Created, large+small, small)
+		}
+	})
+}
+
+// A process is killed at one of its next operations after the operator has cancelled its import. The next run obeys.
+func TestControl_KilledWhileItObeys(t *testing.T) {
+	for left := range 14 {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.Put(withIDs(3500)...)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			i := w.Importer()
+			const after = 1 << 20
+			k := &killer{Bucket: i.Bucket, after: after, die: cancel}
+			i.Bucket = k
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				_, _ = i.Import(ctx, simKey)
+			}()
+			time.Sleep(10 * time.Second)
+			w.control(results.Cancel)
+			k.n.Store(int64(after - left - 1))
+			<-ended
+			time.Sleep(time.Hour)
+			sent := w.Service.Stats().Imports
+			w.Pass(scheduler.Action{Resume: true})
+			p, err := w.Dir(simKey).LoadProgress(t.Context())
+			if err != nil || p.State != results.Cancelled || w.Service.Stats().Imports != sent {
+				t.Fatalf("killed at operation %d: got %+v, %v, want it cancelled without a call", left, p, err)
+			}
+			if got := len(w.Outcomes(simNames)); got == 0 || got != int(p.Counts.Records()) {
+				t.Errorf("killed at operation %d: got %d results, want %d", left, got, p.Counts.Records())
+			}
+			w.control(results.Resume)
+			if s := w.Finish(); s.Counts.Imported+s.Counts.Exists != 3500 || w.Service.Stats().Created != 3500 {
+				t.Errorf("killed at operation %d: got %+v and %d groups, want 3500", left, s.Counts, w.Service.Stats().Created)
+			}
+		})
+	}
 }

@@ -124,9 +124,9 @@ func (c *Control) check() error {
 
 // Control pauses, resumes or cancels the import for who, and returns its state now.
 //
-// A run in progress obeys within some seconds; until then the state is Running. Other imports are paused at once. So are
-// imports cancelled that have no outcome. The others are cancelled by the next run, which only writes the results so
-// far. A resumed import waits for the next run.
+// A run in progress obeys within some seconds; until then the state is Running. Other imports are paused at once. An
+// import without a run in progress is cancelled at once if it has no outcome, else by the next run, which only writes
+// the results so far. A resumed import waits for the next run.
 //
 // The error is [ErrFinished], or [ErrNotPaused] with Resume. It wraps [fs.ErrNotExist] if there is no export.
 func (d Dir) Control(ctx context.Context, a Action, who string) (State, error) {
