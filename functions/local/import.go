@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/urfave/cli/v3"
@@ -111,19 +112,20 @@ func (t *tool) importAll(
 
 	defer announceInterrupt(ctx, meter)()
 	memory := importer.NewMemory()
-	mayStart := func() bool { return ctx.Err() == nil && client.Fatal() == nil }
-	worst := exitOK
-	stores := &stores{tool: t, log: log, newImporter: func() *importer.Importer {
+	folders := &folders{open: map[string]*folder{}, importer: func() *importer.Importer {
 		i := newImporter(cfg, mapping, client, log)
 		i.Memory = memory
 		return i
 	}}
+	defer folders.close()
+	mayStart := func() bool { return ctx.Err() == nil && client.Fatal() == nil }
+	worst := exitOK
+	stores := &stores{tool: t, log: log, newImporter: folders.importer}
 	rest := eachFile(files, cfg.ParallelImports, mayStart, func(file string) int {
 		if isAddress(file) {
 			return t.importAddress(ctx, stores, file, meter)
 		}
-		i := stores.newImporter()
-		return t.importFile(ctx, i, file, meter)
+		return t.importFile(ctx, folders, file, meter)
 	}, func(status int) { worst = worse(worst, status) })
 	if len(rest) > 0 {
 		fmt.Fprintf(meter, "%s: not started: %s\n", program, strings.Join(shownAll(rest), " "))
@@ -173,23 +175,22 @@ func announceInterrupt(ctx context.Context, w io.Writer) (cancel func() bool) {
 }
 
 // importFile imports one file, in as many runs as it takes, and returns the exit status.
-func (t *tool) importFile(ctx context.Context, i *importer.Importer, file string, meter *meter) int {
+func (t *tool) importFile(ctx context.Context, folders *folders, file string, meter *meter) int {
 	dir, key := filepath.Split(file)
 	name := shown(file)
 	say := func(format string, args ...any) {
 		fmt.Fprintf(meter, "%s: %s: %s\n", program, name, oneLine(fmt.Sprintf(format, args...)))
 	}
-	bucket, err := openExport(i, file, dir, key)
+	f, err := folders.openExport(file, dir, key)
 	if err != nil {
 		say("%v", err)
 		return exitError
 	}
-	defer bucket.Close()
 
 	start := time.Now()
 	var s importer.Summary
-	if err = identifyNow(ctx, bucket, key, name, meter); err == nil {
-		s, err = runs(ctx, &scheduler.Scheduler{Importer: i}, key, name, meter)
+	if err = identifyNow(ctx, f.bucket, key, name, meter); err == nil {
+		s, err = runs(ctx, f.scheduler, key, name, meter)
 	}
 	return t.conclude(ctx, file, s, err, start, meter)
 }
@@ -245,8 +246,29 @@ const resumeHint = "Progress is saved. Run the same command again to resume."
 // trimStop cuts the full stop from a reason, which another sentence follows.
 func trimStop(reason string) string { return strings.TrimSuffix(reason, ".") }
 
-// openExport checks that a file is an export and opens its folder for the importer.
-func openExport(i *importer.Importer, file, dir, key string) (*dirblob.Bucket, error) {
+// folders are the folders of the files that a command imports. All files of one folder have one scheduler, because they
+// share its lease on the rate, see [config.Config.OneAtATime].
+type folders struct {
+	importer func() *importer.Importer // returns one without a bucket
+
+	mu   sync.Mutex
+	open map[string]*folder // by absolute path
+}
+
+// A folder is open.
+type folder struct {
+	bucket    *dirblob.Bucket
+	scheduler *scheduler.Scheduler
+}
+
+func (f *folders) close() {
+	for _, open := range f.open {
+		open.bucket.Close()
+	}
+}
+
+// openExport checks that a file is an export and returns its folder.
+func (f *folders) openExport(file, dir, key string) (*folder, error) {
 	if err := checkFile(file); err != nil {
 		return nil, err
 	}
@@ -258,24 +280,29 @@ func openExport(i *importer.Importer, file, dir, key string) (*dirblob.Bucket, e
 	if err != nil {
 		return nil, err
 	}
-	if err := checkLink(absolute, key); err != nil {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if open := f.open[absolute]; open != nil {
 		bucket.Close()
-		return nil, err
+		return open, checkLink(absolute, key)
 	}
+	i := f.importer()
 	i.Bucket, i.BucketName, i.Folder = bucket, absolute, absolute
-	return bucket, nil
+	open := &folder{bucket, &scheduler.Scheduler{Importer: i}}
+	f.open[absolute] = open
+	return open, checkLink(absolute, key)
 }
 
 // runs imports the export at key in as many runs as it takes, and shows its progress under a name.
 func runs(
-	ctx context.Context, sched *scheduler.Scheduler, key, name string, meter *meter,
+	ctx context.Context, s *scheduler.Scheduler, key, name string, meter *meter,
 ) (importer.Summary, error) {
 	for {
-		stop := meter.watch(sched.Importer, key, name)
-		s, err := sched.Import(ctx, key)
+		stop := meter.watch(s.Importer, key, name)
+		sum, err := s.Import(ctx, key)
 		stop()
-		if err != nil || s.State != results.Waiting || ctx.Err() != nil {
-			return s, err
+		if err != nil || sum.State != results.Waiting || ctx.Err() != nil {
+			return sum, err
 		}
 	}
 }

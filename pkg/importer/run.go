@@ -169,12 +169,13 @@ func (r *run) replaced(ctx context.Context) error {
 
 // readAll starts a call for each record, in order, until the end of the export or until ctx ends.
 func (r *run) readAll(ctx context.Context, at export.Position) error {
-	src := export.Source{Name: r.exp.Key, Encoding: r.encoding, Window: r.reserveWindow, Open: func(offset int64) io.ReadCloser {
+	src := export.Source{Name: r.exp.Key, Encoding: r.encoding, Window: r.reserveWindow}
+	src.Open = func(offset int64) io.ReadCloser {
 		if r.head != nil && offset >= 0 && offset <= int64(len(r.head)) {
 			return io.NopCloser(bytes.NewReader(r.head[offset:]))
 		}
 		return blob.NewReader(ctx, r.imp.Bucket, r.exp.Key, r.exp.Version, offset, r.exp.Size)
-	}}
+	}
 	if r.program != nil {
 		src.Map = r.program
 	}

@@ -105,7 +105,9 @@ func (p *Pacer) wasSent() {
 
 // Acquire waits for the next permit. The error is the cause of ctx or of stop, whichever ends first, and then no permit
 // was taken.
-func (p *Pacer) Acquire(ctx, stop context.Context) (*Permit, error) { return p.own.Acquire(ctx, stop, nil) }
+func (p *Pacer) Acquire(ctx, stop context.Context) (*Permit, error) {
+	return p.own.Acquire(ctx, stop, nil)
+}
 
 // Queue returns a new Queue, without callers.
 func (p *Pacer) Queue() *Queue { return &Queue{p: p} }

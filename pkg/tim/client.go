@@ -117,15 +117,15 @@ type Client struct {
 	done   context.Context //nolint:containedctx // it belongs to the client and not to a call
 	cancel context.CancelCauseFunc
 
-	own          *Share      // of calls without another one
-	authorized   atomic.Bool // the service has accepted a request of this caller
-	quota        quotaWatch
-	attempts     atomic.Int64
-	waiting      atomic.Int64 // for a permit
-	ambiguous    atomic.Int64 // records in a row with an ambiguous rejection while look-ups were accepted
-	accepted     atomic.Int64 // attempts that the service accepted, or rejected because the group already exists
-	created      time.Time
-	lostAt       atomic.Int64 // nanoseconds after created when a response for a record with a GroupId was last lost
+	own        *Share      // of calls without another one
+	authorized atomic.Bool // the service has accepted a request of this caller
+	quota      quotaWatch
+	attempts   atomic.Int64
+	waiting    atomic.Int64 // for a permit
+	ambiguous  atomic.Int64 // records in a row with an ambiguous rejection while look-ups were accepted
+	accepted   atomic.Int64 // attempts that the service accepted, or rejected because the group already exists
+	created    time.Time
+	lostAt     atomic.Int64 // nanoseconds after created when a response for a record with a GroupId was last lost
 
 	useMu   sync.Mutex
 	lastUse time.Time // of the connections

@@ -98,12 +98,12 @@ func manyFigures(u *usage, stats *emulator.Stats) []figure {
 func (b *bench) buildBefore() error {
 	source := b.path("before-source")
 	check(os.MkdirAll(source, 0o750))
-	archive := exec.CommandContext(b.ctx, "git", "archive", beforeMany) //nolint:gosec // a constant
+	archive := exec.CommandContext(b.ctx, "git", "archive", beforeMany)
 	text, err := archive.Output()
 	if err != nil {
 		return err
 	}
-	untar := exec.CommandContext(b.ctx, "tar", "-x", "-C", source)
+	untar := exec.CommandContext(b.ctx, "tar", "-x", "-C", source) //nolint:gosec // a folder of this program
 	untar.Stdin = strings.NewReader(string(text))
 	check(untar.Run())
 	b.build("before", "-C", source, "./functions/local")
