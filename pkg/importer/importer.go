@@ -282,8 +282,11 @@ func (i *Importer) Hold(ctx context.Context, l *lease.Lease) (held context.Conte
 		i.Client.AssumeFull()
 	}
 	held, stop = l.Keep(ctx)
-	return tim.WithGate(held, l.Valid), stop
+	return Gated(held, l), stop
 }
+
+// Gated returns a context for calls that are sent only while a lease is valid, see [tim.WithGate].
+func Gated(ctx context.Context, l *lease.Lease) context.Context { return tim.WithGate(ctx, l.Valid) }
 
 // RunUntil returns the latest end of a run that starts now.
 func RunUntil(ctx context.Context) time.Time {

@@ -9,11 +9,11 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"groupimport/pkg/blob"
 	"groupimport/pkg/lease"
 	"groupimport/pkg/outcome"
-
-	"golang.org/x/sync/semaphore"
 )
 
 // Suffixes of the objects beside an export. Triggers must not match them: they match .jsonl, .json and .csv, each

@@ -9,7 +9,6 @@ import (
 	"groupimport/pkg/importer"
 	"groupimport/pkg/lease"
 	"groupimport/pkg/results"
-	"groupimport/pkg/tim"
 )
 
 // A RateBusyError says that another process uses the shared rate, see [config.Config.OneAtATime].
@@ -58,7 +57,7 @@ func (s *Scheduler) acquireRate(ctx context.Context) (held context.Context, rele
 		r.held, r.stop = s.Importer.Hold(context.WithoutCancel(ctx), l)
 	}
 	r.users++
-	held, cancel := context.WithCancelCause(tim.WithGate(ctx, r.lease.Valid))
+	held, cancel := context.WithCancelCause(importer.Gated(ctx, r.lease))
 	lost := r.held
 	stop := context.AfterFunc(lost, func() { cancel(context.Cause(lost)) })
 	until := importer.RunUntil(ctx)
