@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os/user"
 
 	"github.com/urfave/cli/v3"
 
@@ -76,10 +77,19 @@ func (t *tool) controlOne(ctx context.Context, arg string, a results.Action) (re
 	if !p.isOne {
 		return "", errors.New("it is a folder: name the exports")
 	}
-	who := cmp.Or(t.getenv("USER"), t.getenv("LOGNAME"), unknown) + "@" + hostname()
+	who := cmp.Or(t.getenv("USER"), t.getenv("LOGNAME"), userName(), unknown) + "@" + hostname()
 	state, err := p.scheduler().Control(ctx, p.key, a, who)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = errors.New("there is no such export")
 	}
 	return state, err
+}
+
+// userName returns the name of the user of this process, empty if the system does not tell.
+func userName() string {
+	u, err := user.Current()
+	if err != nil {
+		return ""
+	}
+	return u.Username
 }

@@ -175,6 +175,8 @@ func (s *watcher) tell(d scheduler.JobResult) {
 			counts = "the export is empty, there is no record in it"
 		}
 		s.meter.print(func() { fmt.Fprintf(s.stdout, "%s: %s: finished: %s\n", s.file(d.Key), d.What, counts) })
+	case d.State == results.Paused, d.State == results.Cancelled:
+		s.say(d.Key, "%s. To continue it: %s resume %s", d.Reason, program, s.file(d.Key))
 	default:
 		s.say(d.Key, "%s: stopped: %s. Progress is saved. %s", d.What, trimStop(d.Reason), s.resumed)
 	}
