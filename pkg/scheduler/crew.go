@@ -52,8 +52,8 @@ type endedJob struct {
 	tell    func(JobResult, bool) // or nil
 }
 
-// runJobs runs the jobs of a pass or of an event, and those that come meanwhile, while it has the shared rate. It leaves
-// markers for the jobs that it does not start.
+// runJobs runs the jobs of a pass or of an event, and those that come meanwhile, while it has the shared rate. For the
+// jobs of an event that it does not start, it leaves markers.
 func (s *Scheduler) runJobs(ctx context.Context, pass *Result, todo []job, a Action) {
 	c := &crew{
 		Scheduler: s, Action: a, pass: pass, running: map[string]bool{}, ended: make(chan endedJob),
@@ -67,12 +67,21 @@ func (s *Scheduler) runJobs(ctx context.Context, pass *Result, todo []job, a Act
 		return
 	}
 	pass.Reason = c.workWithRate(ctx)
-	pass.Left = len(c.queue)
-	if a.isEvent {
-		s.leave(ctx, c.queue, a)
-	}
-	if pass.Left == 0 {
+	c.queue = slices.DeleteFunc(c.queue, func(j job) bool { return j.joined }) // their markers remain
+	if pass.Left = len(c.queue); pass.Left == 0 {
 		pass.Reason = ""
+	} else if a.isEvent {
+		c.leaveMarkers(ctx)
+	}
+}
+
+// leaveMarkers writes markers for the jobs in the queue that have none.
+func (c *crew) leaveMarkers(ctx context.Context) {
+	c.leave(ctx, c.queue, c.Action)
+	for _, j := range c.queue {
+		for _, key := range j.markers {
+			c.known[key] = true
+		}
 	}
 }
 
@@ -88,7 +97,7 @@ func (c *crew) workWithRate(ctx context.Context) (reason string) {
 		case isBusy && hasLeft:
 			return busy.Error()
 		case isBusy:
-			c.leave(ctx, c.queue, c.Action)
+			c.leaveMarkers(ctx)
 			hasLeft = true
 			continue
 		case err != nil:
@@ -183,7 +192,7 @@ func (c *crew) finish(e endedJob) {
 		e.tell(e.result, e.already)
 	}
 	if e.already {
-		if !c.isEvent || e.markers != nil {
+		if !c.isEvent || e.joined {
 			return // another process was faster
 		}
 		e.result.Reason = "already imported"

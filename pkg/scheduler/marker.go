@@ -45,8 +45,9 @@ const (
 	leaveWithin = 5 * time.Second
 )
 
-// leave writes markers for jobs that have none, unless a run works on them. The jobs of an event get markers with new names; those of a pass, which
-// finds the same jobs every minute, the same names again, and only the first ones.
+// leave writes markers for jobs that have none, unless a run works on them, and adds their keys to the jobs. The jobs of
+// an event get markers with new names; those of a pass, which finds the same jobs every minute, the same names again,
+// and only the first ones.
 func (s *Scheduler) leave(ctx context.Context, jobs []job, a Action) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveWithin)
 	defer cancel()
@@ -55,7 +56,8 @@ func (s *Scheduler) leave(ctx context.Context, jobs []job, a Action) {
 	if !a.isEvent {
 		jobs = jobs[:min(len(jobs), maxFromPass)]
 	}
-	for _, j := range jobs {
+	for n := range jobs {
+		j := &jobs[n]
 		if j.markers != nil || j.running {
 			continue
 		}
@@ -70,9 +72,11 @@ func (s *Scheduler) leave(ctx context.Context, jobs []job, a Action) {
 			if err == nil {
 				err = s.Importer.Bucket.Create(ctx, name, data)
 			}
-			if err != nil && !errors.Is(err, fs.ErrExist) {
-				s.log().WarnContext(ctx, "no marker written: the scheduler finds the export later", "key", j.key, "err", err)
+			if err == nil || errors.Is(err, fs.ErrExist) {
+				j.markers = []string{name}
+				return nil
 			}
+			s.log().WarnContext(ctx, "no marker written: the scheduler finds the export later", "key", j.key, "err", err)
 			return nil
 		})
 	}
@@ -100,7 +104,7 @@ func (s *Scheduler) waiting(ctx context.Context, known map[string]bool) ([]job, 
 		known[info.Key] = true
 		jobs = append(jobs, job{
 			entry: entry{key: m.Key, info: blob.Info{Key: m.Key, Size: m.Size}}, due: due{what: m.What},
-			markers: []string{info.Key},
+			markers: []string{info.Key}, joined: true,
 		})
 	}
 	return jobs, nil

@@ -134,6 +134,7 @@ type job struct {
 	due
 
 	markers []string // keys of its markers, see [marker]
+	joined  bool     // another process left a marker for it
 }
 
 // A due says what is to be done for an import.
