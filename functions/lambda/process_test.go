@@ -454,3 +454,11 @@ func TestLog_UnsolicitedResponses(t *testing.T) {
 	}
 	hostile.Check(t, &c.log)
 }
+
+func TestFunction_ManyExportsAtOnce(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	functest.Together(t, c.bucket, c.service, func(key string) functest.Reply {
+		return replyOf(t, c.function(time.Minute), s3Event(key))
+	})
+}

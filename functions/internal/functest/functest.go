@@ -414,3 +414,55 @@ func (l *Log) Check(t *testing.T, secrets ...string) {
 		}
 	}
 }
+
+// Together drops exports at the same moment, and one later, with an event each, which other instances of the function
+// handle. It checks that all are imported without the schedule, although only one instance has the rate at a time.
+// invoke invokes a new instance with the event of an export.
+func Together(t *testing.T, bucket blob.Bucket, service *emulator.Service, invoke func(key string) Reply) {
+	t.Helper()
+	const large, small = 1500, 10
+	var invocations sync.WaitGroup
+	drop := func(key string, n int) {
+		records := make([]string, n)
+		for i := range records {
+			records[i] = fmt.Sprintf(`{"Type":"Public","Name":"n","GroupId":"%s-%d"}`, filepath.Base(key), i)
+		}
+		Put(t, bucket, key, records...)
+		invocations.Go(func() {
+			if r := invoke(key); r.ErrorType != "" {
+				t.Errorf("%s: got %s: %s, want no error of an event that is turned away", key, r.ErrorType, r.Message)
+			}
+		})
+	}
+	keys := []string{"exports/large.jsonl"}
+	drop(keys[0], large)
+	for n := range 4 {
+		keys = append(keys, fmt.Sprintf("exports/small-%d.jsonl", n))
+		drop(keys[n+1], small)
+	}
+	for service.Stats().Imports < large/4 {
+		time.Sleep(10 * time.Millisecond)
+	}
+	late := "exports/late.jsonl"
+	drop(late, small)
+	start, took := time.Now(), time.Duration(0)
+	dir := results.Dir{Bucket: bucket, Names: results.Names{Export: late}}
+	for took == 0 && time.Since(start) < time.Minute {
+		if _, err := dir.LoadManifest(t.Context()); err == nil {
+			took = time.Since(start)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	duringLarge := service.Stats().Imports < large
+	invocations.Wait()
+	t.Logf("the late export was finished after %v, during the large one: %v", took, duringLarge)
+	for _, key := range append(keys, late) {
+		dir.Names.Export = key
+		if _, err := dir.LoadManifest(t.Context()); err != nil {
+			t.Errorf("%s is not finished after all invocations: %v", key, err)
+		}
+	}
+	if s := service.Stats(); s.Created != large+5*small || s.Imports != s.Created {
+		t.Errorf("got %d groups of %d calls, want %d of each", s.Created, s.Imports, large+5*small)
+	}
+}
