@@ -34,7 +34,7 @@ type Config struct {
 	Limits             group.Limits
 	AssignGroupIDs     bool
 	MaxAttempts        int     // of a call
-	ParallelImports    int     // of one process at once, 1 to 32; zero means 8
+	ParallelImports    int     // of one process at the same time; zero means 1
 	StopShare          float64 // 0 to 1; 1 means never
 	RetryUnknown       bool
 	CreateUnmatched    bool
