@@ -172,6 +172,21 @@ func TestAddress_Import(t *testing.T) {
 			if got := service.Stats().Created; got != 2 {
 				t.Errorf("got %d groups, want 2", got)
 			}
+
+			run(exitOK, "1 valid, 0 invalid", "validate", root+"exports/a.jsonl")
+			run(exitUsage, "name its folder", "retry", root+"exports/a.jsonl")
+			run(exitUsage, "EXPORT_PREFIX is exports/", "retry", root+"exports/sub/")
+			run(exitOK, "nothing is due", "retry", "--quiet", root+"exports/")
+			reject := emulator.Faults{Plan: func(emulator.Request) emulator.Fault { return emulator.Internal }}
+			service.SetFaults(reject)
+			if err := p.bucket.Put(t.Context(), "exports/c.jsonl", strings.NewReader(
+				`{"Type":"Public","Name":"n","GroupId":"c"}`)); err != nil {
+				t.Fatal(err)
+			}
+			settings["MAX_ATTEMPTS"] = "1"
+			run(exitNotImported, "1", "import", "--quiet", root+"exports/c.jsonl")
+			service.SetFaults(emulator.Faults{})
+			run(exitOK, "exports/c.jsonl: retry: finished 1 imported", "retry", "--now", "--quiet", root+"exports/")
 		})
 	}
 }

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"log/slog"
 	"path/filepath"
 
+	"groupimport/pkg/blob"
 	"groupimport/pkg/export"
 	"groupimport/pkg/mapping"
 )
@@ -36,7 +38,7 @@ type verdict struct {
 // check reads a file to its end. The verdict is about what was read, also after an error.
 func (v *validation) check(ctx context.Context, file string) (*verdict, error) {
 	c := &verdict{File: file}
-	src, guard, err := v.source(file)
+	src, guard, err := v.source(ctx, file)
 	if err != nil {
 		return c, err
 	}
@@ -137,12 +139,25 @@ func (k *checker) conclude(r *export.Reader) {
 }
 
 // source returns a file as an export, with the mapping for it and the guard of its first records.
-func (v *validation) source(file string) (export.Source, *mapping.Guard, error) {
+func (v *validation) source(ctx context.Context, file string) (export.Source, *mapping.Guard, error) {
 	src := export.Source{Name: file, Encoding: v.encoding}
-	if file == standardInput {
+	switch {
+	case file == standardInput:
 		src.Name = "standard input." + v.format
 		src.Open = func(int64) io.ReadCloser { return io.NopCloser(v.stdin) } // called once, see [export.Source]
-	} else {
+	case isAddress(file):
+		p, err := v.openPlace(file, slog.New(slog.DiscardHandler))
+		if err != nil {
+			return src, nil, err
+		}
+		info, err := p.bucket.Stat(ctx, p.key)
+		if err != nil {
+			return src, nil, err
+		}
+		src.Open = func(offset int64) io.ReadCloser {
+			return blob.NewReader(ctx, p.bucket, p.key, info.Version, offset, info.Size)
+		}
+	default:
 		if err := checkFile(file); err != nil {
 			return src, nil, err
 		}

@@ -208,12 +208,12 @@ func (t *tool) validateCommand() *cli.Command {
 		&cli.StringFlag{Name: flagFormat, Usage: "of standard input (-): `NAME` jsonl, json, csv, csv.gz, …"},
 	}
 	return &cli.Command{
-		Name: "validate", ArgsUsage: "FILE|DIR…",
+		Name: "validate", ArgsUsage: "FILE|DIR|ADDRESS…",
 		Usage: "dry run: check every record, send nothing",
 		Description: `A folder stands for all exports in it, - for standard input. Nothing is sent
 and nothing is written. --live looks GroupIds up, 50 a call within TIM_RATE.
 
-` + readingHelp() + variablesHelp,
+` + addressHelp + "\n" + readingHelp() + variablesHelp,
 		Flags:  append(flags, readingFlags()...),
 		Action: t.validate,
 	}
@@ -236,12 +236,13 @@ Ctrl-C stops gracefully.
 func (t *tool) retryCommand() *cli.Command {
 	now := &cli.BoolFlag{Name: flagNow, Usage: "skip the delays before failed records and stopped imports"}
 	return &cli.Command{
-		Name: "retry", ArgsUsage: "DIR",
+		Name: "retry", ArgsUsage: "DIR|ADDRESS",
 		Usage: "run the scheduler once: resume, start missed, retry",
 		Description: `It does once what watch does all the time, for example from cron. The exit
-status is about the imports that were due or are stopped.
+status is about the imports that were due or are stopped. An ADDRESS must be
+the folder that EXPORT_PREFIX names, if it is set.
 
-` + readingHelp() + variablesHelp,
+` + addressHelp + "\n" + readingHelp() + variablesHelp,
 		Flags:  append(append([]cli.Flag{now}, outputFlags()...), readingFlags()...),
 		Action: t.retry,
 	}

@@ -12,6 +12,9 @@ import (
 
 // retry runs the scheduler once.
 func (t *tool) retry(ctx context.Context, c *cli.Command) error {
+	if args := c.Args().Slice(); len(args) == 1 && isAddress(args[0]) {
+		return t.retryAddress(ctx, c, args[0])
+	}
 	s, err := t.newWatcher(c)
 	if err != nil {
 		return err

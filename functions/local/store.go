@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -11,6 +12,8 @@ import (
 	"groupimport/pkg/config"
 	"groupimport/pkg/importer"
 	"groupimport/pkg/scheduler"
+
+	"github.com/urfave/cli/v3"
 )
 
 // stores opens each bucket of a command once, so that all its imports share the leases and the rate.
@@ -98,4 +101,60 @@ func (t *tool) expandAddresses(ctx context.Context, cfg config.Config, args []st
 		}
 	}
 	return all, nil
+}
+
+// retryAddress runs the scheduler once over a folder of a bucket, as a function does each minute.
+func (t *tool) retryAddress(ctx context.Context, c *cli.Command, address string) error {
+	cfg, level, mapping, err := t.readingConfig(c)
+	if err != nil {
+		return err
+	}
+	m := newMeter(t.stderr, mannerOf(c))
+	log := m.logger(level)
+	p, err := t.openPlace(address, log)
+	if err != nil {
+		return err
+	}
+	if p.isOne {
+		return usageError("%s: it is one export: name its folder, or import it", shown(address))
+	}
+	if t.getenv("EXPORT_PREFIX") != "" && cfg.Prefix != p.key {
+		return usageError("%s: EXPORT_PREFIX is %s: name that folder, where the leases on the rate are", shown(address),
+			cfg.Prefix)
+	}
+	cfg.Prefix = p.key
+	client, err := cfg.Clients(log, nil)()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	defer announceInterrupt(ctx, m)()
+	i := newImporter(cfg, mapping, client, log)
+	i.Bucket, i.BucketName = p.bucket, bucketOf(p.root)
+	action := scheduler.Action{Resume: true, Retry: true, Now: c.Bool(flagNow)}
+	action.OnJob = func(key string) func(scheduler.JobResult, bool) {
+		stop := m.watch(i, key, keyName(key))
+		return func(scheduler.JobResult, bool) { stop() }
+	}
+	pass, err := (&scheduler.Scheduler{Importer: i}).Pass(ctx, action)
+	if err != nil {
+		return err
+	}
+	worked := tally{}
+	worked.add(pass)
+	for _, d := range pass.Done {
+		if m.json {
+			writeLine(t.stdout, d)
+			continue
+		}
+		reason := cmp.Or(d.Error, d.Reason, countsText(d.Counts))
+		fmt.Fprintf(t.stdout, "%s: %s: %s %s\n", shown(p.name(d.Key)), d.What, d.State, oneLine(reason))
+	}
+	switch {
+	case pass.Left > 0:
+		fmt.Fprintf(m, "%s: %d more are due: %s\n", program, pass.Left, trimStop(leftReason(ctx, pass)))
+	case len(pass.Done) == 0 && !m.json:
+		fmt.Fprintf(t.stdout, "%s: nothing is due\n", shown(address))
+	}
+	return exitWith(worked.worst())
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v3"
 
+	"groupimport/pkg/config"
 	"groupimport/pkg/export"
 	"groupimport/pkg/group"
 	"groupimport/pkg/tim"
@@ -41,6 +42,9 @@ func (t *tool) validate(ctx context.Context, c *cli.Command) error {
 		defer v.client.Close()
 	}
 	m := newMeter(t.stderr, manner{quiet: true, json: c.Bool(flagJSON)})
+	if args, err = t.expandAddresses(ctx, config.Config{}, args); err != nil {
+		return err
+	}
 	files, err := expand(ctx, m, args)
 	if err != nil {
 		return err

@@ -462,7 +462,7 @@ func TestCarry_KilledAtAnyInstant(t *testing.T) {
 				i.Owner = fmt.Sprint("process ", n)
 				i.IsDead = func(owner string) bool { return owner == dead }
 				if n == 0 {
-					i.Bucket = &killer{Bucket: i.Bucket, after: 1 + kill, die: func() { dead = i.Owner; cancel() }}
+					i.Bucket = newKiller(i.Bucket, 1+kill, func() { dead = i.Owner; cancel() })
 				}
 				_, _ = i.Import(ctx, simKey)
 				cancel()
@@ -482,17 +482,23 @@ func TestCarry_KilledAtAnyInstant(t *testing.T) {
 // A killer is a store whose user dies at its after-th operation: nothing of it reaches the store any more.
 type killer struct {
 	blob.Bucket
-	after int
+	after atomic.Int64
 	die   func()
 	n     atomic.Int64
 }
 
+func newKiller(b blob.Bucket, after int, die func()) *killer {
+	k := &killer{Bucket: b, die: die}
+	k.after.Store(int64(after))
+	return k
+}
+
 func (k *killer) step() error {
-	switch n := int(k.n.Add(1)); {
-	case n == k.after:
+	switch n, after := k.n.Add(1), k.after.Load(); {
+	case n == after:
 		k.die()
 		return errKilled
-	case n > k.after:
+	case n > after:
 		return errKilled
 	}
 	return nil
@@ -559,12 +565,12 @@ func TestLeaseTakeover_PausesForASecond(t *testing.T) {
 		w.Put(withIDs(1000)...)
 		first := w.Importer()
 		ctx, cancel := context.WithCancel(t.Context())
-		k := &killer{Bucket: first.Bucket, after: 1 << 30, die: cancel}
+		k := newKiller(first.Bucket, 1<<30, cancel)
 		first.Bucket = k
 		done := make(chan struct{})
 		go func() { defer close(done); _, _ = first.Import(ctx, simKey) }()
 		time.Sleep(2500 * time.Millisecond)
-		k.after = int(k.n.Load()) + 1 // it dies at its next write
+		k.after.Store(k.n.Load() + 1) // it dies at its next write
 		<-done
 		took := time.Now()
 		var sent time.Time

@@ -185,7 +185,7 @@ func TestControl_RoundOfRetries(t *testing.T) {
 			s, _ := w.Importer().RetryRound(t.Context(), simKey, true)
 			done <- s
 		}()
-		time.Sleep(4 * time.Second)
+		time.Sleep(time.Second) // the run looks after 3 s, and its retries take longer
 		w.control(results.Pause)
 		if s := <-done; s.State != results.Paused {
 			t.Fatalf("got %q, want %q", s.State, results.Paused)
@@ -241,7 +241,7 @@ func TestControl_KilledWhileItObeys(t *testing.T) {
 			defer cancel()
 			i := w.Importer()
 			const after = 1 << 20
-			k := &killer{Bucket: i.Bucket, after: after, die: cancel}
+			k := newKiller(i.Bucket, after, cancel)
 			i.Bucket = k
 			ended := make(chan struct{})
 			go func() {
