@@ -14,9 +14,10 @@ import (
 )
 
 const (
-	// Objects are read ahead in slices. At 20 ms a request, 8 slices at once are 200 MB/s. They hold up to 4 MiB.
-	sliceBytes  = 512 << 10
-	slicesAhead = 8
+	// Objects are read ahead in slices. At 20 ms a request, 16 slices at once are 200 MB/s, or 800 small parts a second.
+	// They hold up to 4 MiB.
+	sliceBytes  = 256 << 10
+	slicesAhead = 16
 )
 
 // A source is an object to read, from byte from on. size is the size of the object, 0 if it is not known.
