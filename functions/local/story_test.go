@@ -64,6 +64,7 @@ func TestStories(t *testing.T) {
 		UpdateScripts:       *update,
 		Setup: func(env *testscript.Env) error {
 			s := &story{}
+			env.Setenv("PARALLEL_IMPORTS", "1") // so that the order of what is written is always the same
 			env.Values[storyKey{}] = s
 			env.Defer(s.down)
 			return s.serve(env.Setenv, &emulator.Service{SDKAppID: 1400000000, Key: "key"})
