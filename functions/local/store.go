@@ -9,11 +9,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/urfave/cli/v3"
+
 	"groupimport/pkg/config"
 	"groupimport/pkg/importer"
 	"groupimport/pkg/scheduler"
-
-	"github.com/urfave/cli/v3"
 )
 
 // stores opens each bucket of a command once, so that all its imports share the leases and the rate.

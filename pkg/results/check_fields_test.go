@@ -46,7 +46,7 @@ func edit(t *testing.T, text, path, value string) string {
 	return string(edited)
 }
 
-// Each value that no run writes is found, whatever object and member it is in.
+// Each value that no run writes is found.
 func TestLoad_ImpossibleValues(t *testing.T) {
 	type row struct{ path, value, want string }
 	const late = `"9999-12-31T23:59:59-01:00"` // Go reads it, and cannot write it in UTC

@@ -142,7 +142,7 @@ func TestHandleEvent_SmallBesideLarge(t *testing.T) {
 	})
 }
 
-// An event that comes while the owner of the rate ends is not forgotten, whatever the moment.
+// An event that comes at any moment while the owner of the rate ends is not forgotten.
 func TestHandleEvent_AtTheEndOfAnother(t *testing.T) {
 	world := func(t *testing.T) *importertest.World {
 		t.Helper()
