@@ -334,6 +334,7 @@ func readingHelp() string {
 type manner struct {
 	quiet bool // no progress
 	json  bool // progress, messages and summaries are JSON, one object a line
+	brief bool // summaries for people are one line each
 }
 
 func mannerOf(c *cli.Command) manner { return manner{quiet: c.Bool(flagQuiet), json: c.Bool(flagJSON)} }

@@ -98,6 +98,9 @@ func newImporter(cfg config.Config, mapping string, client *tim.Client, log *slo
 	}
 }
 
+// maxSummaries is how many files a command imports at most to write a whole summary of each.
+const maxSummaries = 5
+
 // importAll imports files, several at once, with the text of a mapping or none, and writes a summary of each. Its error
 // has the worst of their exit statuses.
 func (t *tool) importAll(
@@ -118,6 +121,7 @@ func (t *tool) importAll(
 		return i
 	}}
 	defer folders.close()
+	meter.brief = len(files) > maxSummaries
 	mayStart := func() bool { return ctx.Err() == nil && client.Fatal() == nil }
 	worst := exitOK
 	stores := &stores{tool: t, log: log, newImporter: folders.importer}
@@ -221,12 +225,12 @@ func (t *tool) conclude(
 	}
 	if s.State == results.Paused || s.State == results.Cancelled {
 		if meter.json {
-			meter.print(func() { t.summarize(file, s, time.Since(start), true) })
+			meter.print(func() { t.summarize(file, s, time.Since(start), meter.manner) })
 		}
 		say("%s. To continue it: %s resume %s", s.Reason, program, shellFile(file))
 		return exitUnfinished
 	}
-	meter.print(func() { t.summarize(file, s, time.Since(start), meter.json) })
+	meter.print(func() { t.summarize(file, s, time.Since(start), meter.manner) })
 	switch {
 	case s.State == results.Stopped:
 		say("stopped: %s. Progress is saved. Fix the cause and run the same command again.", trimStop(s.Reason))

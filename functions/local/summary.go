@@ -20,9 +20,13 @@ import (
 )
 
 // summarize writes the summary of a file's import, for people or as a line of JSON.
-func (t *tool) summarize(file string, s importer.Summary, took time.Duration, asJSON bool) {
-	if asJSON {
+func (t *tool) summarize(file string, s importer.Summary, took time.Duration, how manner) {
+	switch {
+	case how.json:
 		writeSummaryLine(t.stdout, file, s, took)
+		return
+	case how.brief:
+		fmt.Fprintf(t.stdout, "%s: %s: %s\n", shown(file), headline(s, took), countsText(s.Counts))
 		return
 	}
 	writeSummary(t.stdout, file, s, took)
