@@ -20,7 +20,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -160,22 +159,6 @@ func (i *Importer) Progress(key string) Progress {
 		return Progress{}
 	}
 	return p.now()
-}
-
-// Running returns the progress of all runs in progress, the first one first. It is safe for concurrent use.
-func (i *Importer) Running() []Progress {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	var all []Progress
-	for _, p := range i.progress {
-		if p.share != nil {
-			all = append(all, p.now())
-		}
-	}
-	slices.SortFunc(all, func(a, b Progress) int {
-		return cmp.Or(a.Began.Compare(b.Began), cmp.Compare(a.Export.Key, b.Export.Key))
-	})
-	return all
 }
 
 // now returns the progress at this moment.

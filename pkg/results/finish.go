@@ -65,14 +65,11 @@ func (d Dir) Finish(
 	if err != nil {
 		return m, err
 	}
-	var rest [][]byte // out-of-order outcomes of an import that will not resume
-	for _, n := range slices.Sorted(maps.Keys(outOfOrder)) {
-		if n >= cp.Next.N {
-			rest = append(rest, outOfOrder[n])
-			_, status := outcome.Scan(outOfOrder[n])
-			m.Counts.Add(status)
-			m.ahead++
-		}
+	rest := cp.following(outOfOrder) // of an import that will not resume
+	for _, line := range rest {
+		_, status := outcome.Scan(line)
+		m.Counts.Add(status)
+		m.ahead++
 	}
 	if isLarge(cp.Parts) {
 		if err := d.waitMemory(ctx); err != nil {
@@ -123,12 +120,7 @@ func (d Dir) FinishPart(ctx context.Context, l *lease.Lease, cp Checkpoint) (out
 	if err != nil {
 		return outcome.Counts{}, err
 	}
-	var rest [][]byte
-	for _, n := range slices.Sorted(maps.Keys(outOfOrder)) {
-		if n >= cp.Next.N {
-			rest = append(rest, outOfOrder[n])
-		}
-	}
+	rest := cp.following(outOfOrder)
 	if isLarge(cp.Parts) {
 		if err := d.waitMemory(ctx); err != nil {
 			return outcome.Counts{}, err
@@ -149,6 +141,16 @@ func (d Dir) FinishPart(ctx context.Context, l *lease.Lease, cp Checkpoint) (out
 		f.discard(ctx)
 	}
 	return f.state.Counts, err
+}
+
+// following returns the out-of-order outcomes that cp does not count, in order.
+func (cp *Checkpoint) following(outOfOrder map[int64][]byte) (lines [][]byte) {
+	for _, n := range slices.Sorted(maps.Keys(outOfOrder)) {
+		if n >= cp.Next.N {
+			lines = append(lines, outOfOrder[n])
+		}
+	}
+	return lines
 }
 
 // saveFinished writes what follows the manifest: the progress and, unless m is archived, the mark. If the outcomes of

@@ -34,7 +34,7 @@ const (
 	// A write that the store refuses is repeated for patience.
 	patience = 2 * time.Minute
 
-	// A held-back first progress is written after this time, see [Writer.HoldProgress].
+	// A held-back first progress is written after this time, see [Writer.Progress].
 	progressAfter = time.Second
 )
 

@@ -61,13 +61,15 @@ func TestPass_EightLargeExportsShareTheRate(t *testing.T) {
 		})
 		time.Sleep(10 * time.Second)
 		before := map[string]int64{}
-		for _, p := range i.Running() {
+		for n := range 8 {
+			p := i.Progress(fmt.Sprintf("exports/%d.jsonl", n))
 			before[p.Export.Key] = p.Attempts
 		}
 		const seconds = 100
 		time.Sleep(seconds * time.Second)
 		total := int64(0)
-		for _, p := range i.Running() {
+		for export := range 8 {
+			p := i.Progress(fmt.Sprintf("exports/%d.jsonl", export))
 			n := p.Attempts - before[p.Export.Key]
 			total += n
 			if want := int64(importertest.Rate * seconds / 8); n < want*9/10 || n > want*11/10 {

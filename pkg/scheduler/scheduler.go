@@ -316,7 +316,8 @@ func (s *Scheduler) due(ctx context.Context, f entry, a Action) (due, error) {
 	return s.next(ctx, f, &p, due{what: doRetry, since: latest(m.RetryAt, m.Finished, p.Again, p.Updated)}, a)
 }
 
-// next returns d, or that the import is stopped, or nothing if it is paused or cancelled. It stops an import whose runs die again and again.
+// next returns d, or that the import is stopped, or nothing if it is paused or cancelled. It stops an import whose runs
+// die again and again.
 func (s *Scheduler) next(ctx context.Context, f entry, p *results.Progress, d due, a Action) (due, error) {
 	if p.State == results.Paused || p.State == results.Cancelled {
 		// The control object decides: it may have been removed while the run wrote the state.
