@@ -57,6 +57,10 @@ type Position struct {
 	// In says where in JSON arrays a blank [Entry] ends, because a Reader that resumes there must know: "array" before
 	// the first record, "comma" after the comma that follows a record, "between" two arrays. It is empty elsewhere.
 	In string `json:"in,omitzero"`
+
+	// Sub is the number of records that precede this one in the next record of the text, which a mapping has made
+	// several records of.
+	Sub int `json:"sub,omitzero"`
 }
 
 // Done returns the number of bytes read from the object.
@@ -167,6 +171,13 @@ type Reader struct {
 	scratch []byte
 	members []byte // the MemberList of a get_group_info response
 
+	more    []Mapped // further records of the one that was read, see [Mapped.More]
+	sub     int      // records of it that have been yielded, or that a Reader that resumes must leave out
+	resumes bool     // the next record is the one of sub
+	first   Entry    // the entry of the first of these records
+	before  Position // where to resume to read it once more
+	after   Position // the end of the record
+
 	blanks blankLimits // defaultBlanks, except in tests
 }
 
@@ -251,7 +262,8 @@ func (r *Reader) open(ctx context.Context) (*text, finder, error) {
 		}
 		records.resume(r.at.In)
 	}
-	t.at.N = r.at.N
+	t.at.N, t.at.Sub = r.at.N, 0
+	r.before, r.sub, r.resumes = r.at, r.at.Sub, r.at.Sub > 0
 	return t, records, nil
 }
 
@@ -266,6 +278,12 @@ func (r *Reader) begin(t *text) (finder, error) {
 
 // next returns the next entry.
 func (r *Reader) next(t *text, records finder) (Entry, error) {
+	if len(r.more) > 0 {
+		e := Entry{Pos: r.first.Pos, Failure: r.first.Failure}
+		e.Pos.N = t.at.N
+		r.further(&e)
+		return r.located(t, e), nil
+	}
 	f, err := records.next(t)
 	if err != nil {
 		return Entry{}, t.explain(err)
@@ -273,7 +291,8 @@ func (r *Reader) next(t *text, records finder) (Entry, error) {
 	t.paused = t.at.Offset
 	if f.isBlank {
 		e := Entry{Pos: t.at, Next: t.position(), Blank: true}
-		e.Next.In = f.in
+		e.Next.In, e.Next.Sub = f.in, r.sub
+		r.before = e.Next
 		return e, nil
 	}
 	t.record = t.at.Offset
@@ -286,10 +305,32 @@ func (r *Reader) next(t *text, records finder) (Entry, error) {
 	case f.head != nil && r.src.Map != nil && r.src.Map.Ignores(f.head):
 		e.Problem, e.Ignored = nil, true
 	}
+	if r.resumes && len(r.more) >= r.sub {
+		r.more = r.more[r.sub-1:]
+		r.further(&e)
+	}
+	r.resumes = false
+	r.first, r.after = Entry{Pos: e.Pos, Failure: e.Failure}, t.position()
+	r.after.In = f.in
+	return r.located(t, e), nil
+}
+
+// located completes an entry: its positions and what depends on other entries.
+func (r *Reader) located(t *text, e Entry) Entry {
 	if !e.Ignored {
 		t.at.N++
 	}
-	e.Next = t.position()
+	if len(r.more) > 0 {
+		r.sub++
+		e.Next = r.before
+		e.Next.Sub = r.sub
+	} else {
+		r.sub = 0
+		r.before = r.after
+		e.Next = r.after
+	}
+	e.Next.N = t.at.N
+	r.before.N, r.before.Sub = t.at.N, 0
 	if e.Problem == nil && e.Skipped == "" && !e.Ignored && !e.Record.IsMember {
 		e.SameID = r.ids.note(e.Record.GroupID, e.Pos.Line)
 	}
@@ -300,7 +341,7 @@ func (r *Reader) next(t *text, records finder) (Entry, error) {
 			}
 		}
 	}
-	return e, nil
+	return e
 }
 
 // fill sets the record of an entry. It returns an error that wraps [ErrStop].
