@@ -31,20 +31,20 @@ func entriesOf(t *testing.T, program, name, text string, at export.Position) (li
 		if err != nil {
 			t.Fatal(err)
 		}
-		line := fmt.Sprintf("%d %d %s", e.Pos.N, e.Pos.Line, lineOf(&e))
+		line := fmt.Appendf(nil, "%d %d %s", e.Pos.N, e.Pos.Line, lineOf(&e))
 		if !e.Record.IsMember && e.Problem == nil {
 			for i := range e.Record.Members {
 				m := &e.Record.Members[i]
-				line += " " + string(m.AppendJSON(nil))
+				line = m.AppendJSON(append(line, ' '))
 				if m.Problem != nil {
-					line += ": " + m.Problem.Message
+					line = append(append(line, ": "...), m.Problem.Message...)
 				}
 			}
 			if e.Record.HasOwner {
-				line += " and the owner"
+				line = append(line, " and the owner"...)
 			}
 		}
-		lines, next = append(lines, line), append(next, e.Next)
+		lines, next = append(lines, string(line)), append(next, e.Next)
 	}
 	return lines, next
 }
