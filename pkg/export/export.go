@@ -84,7 +84,7 @@ type Entry struct {
 
 	// Raw is the record in import_group's format: the original JSON, the mapping's result, a JSON object of the CSV
 	// cells, or the record of a dead-letter line. A record that could not be mapped is {"foreign": …}, or the original
-	// bytes if it is not JSON. Raw is valid until the next entry is read. It is nil for a record longer than [MaxLine].
+	// bytes if it is not JSON. A record with unknown accounts is {"untranslated": …} if [Source.StrictUsers] is set. Raw is valid until the next entry is read. It is nil for a record longer than [MaxLine].
 	Raw []byte
 
 	// SameID is the line of an earlier valid record of a group with the same GroupId, 0 if there is none, and 0 for a
@@ -103,8 +103,10 @@ type Entry struct {
 	// a blank one has no ordinal. Only Pos and Next are set.
 	Blank bool
 
-	Changed []string // fields whose values the mapping truncated, altered or dropped, in the order of [group.Fields]
-	Source  string   // the group's ID in its source system, empty if unknown
+	// Changed are the fields whose values the mapping truncated, altered or dropped, and Owner_Account or MemberList if
+	// [Source.Users] does not have the owner or a member. They are in the order of [group.Fields].
+	Changed []string
+	Source  string // the group's ID in its source system, empty if unknown
 }
 
 // ErrFormat is wrapped by errors about exports in an unsupported format.
@@ -149,6 +151,12 @@ type Source struct {
 
 	Map Mapping // for records of another system; nil for import_group's format
 
+	// Users translates the accounts of owners and members after the mapping, nil leaves them. Records of a dead-letter
+	// file are translated already. An unknown owner or member is left out, see [Entry.Changed] and [Entry.Skipped]; if
+	// StrictUsers is set, its record is invalid.
+	Users       Users
+	StrictUsers bool
+
 	// Encoding is a result of [ParseEncoding], empty for UTF-8. The content takes precedence. Positions refer to the
 	// UTF-8 text, so a Reader that resumes must have the same Encoding.
 	Encoding string
@@ -170,6 +178,8 @@ type Reader struct {
 	ids     recentIDs
 	scratch []byte
 	members []byte // the MemberList of a get_group_info response
+
+	translated, wrapped []byte // see decodeTranslated
 
 	more    []Mapped // further records of the one that was read, see [Mapped.More]
 	sub     int      // records of it that have been yielded, or that a Reader that resumes must leave out
@@ -354,6 +364,17 @@ func (r *Reader) fill(e *Entry, f found) error {
 		}
 		return r.translate(e)
 	}
+	if r.src.Users != nil {
+		if f.isLine {
+			if ok, err := r.unwrap(e, f.raw); ok || err != nil {
+				return err
+			}
+		}
+		if !f.isResponse {
+			r.decodeTranslated(e)
+			return nil
+		}
+	}
 	if f.isResponse {
 		r.convertResponse(e)
 		return nil
@@ -388,6 +409,16 @@ func (r *Reader) unwrap(e *Entry, line []byte) (ok bool, err error) {
 	}
 	e.Failure, e.Raw, e.Problem, e.Changed, e.Source = &o, raw, problem, o.Changed, o.Source
 	if raw == nil { // a problem
+		return true, nil
+	}
+	if inner, ok := untranslatedOf(raw); ok {
+		if r.src.Users == nil {
+			e.Problem = problemf(group.RuleMapping, "accounts of the record were not in the table of users: select a table "+
+				"that has them")
+			return true, nil
+		}
+		e.Raw = inner
+		r.decodeTranslated(e)
 		return true, nil
 	}
 	if inner, ok := foreignOf(raw); ok {

@@ -53,7 +53,7 @@ func (r *Reader) translate(e *Entry) error {
 		e.Skipped = m.Skipped
 	default:
 		e.Raw, e.Changed, e.Source = m.Record, m.Changed, m.Source
-		r.decode(e)
+		r.decodeTranslated(e)
 		r.more = m.More
 	}
 	return nil
@@ -64,8 +64,8 @@ func (r *Reader) translate(e *Entry) error {
 func (r *Reader) further(e *Entry) {
 	m := r.more[0]
 	r.more = r.more[1:]
-	e.Raw, e.Changed, e.Source, e.Problem, e.SameID = m.Record, m.Changed, m.Source, nil, 0
-	r.decode(e)
+	e.Raw, e.Changed, e.Source, e.Problem, e.Skipped, e.SameID = m.Record, m.Changed, m.Source, nil, "", 0
+	r.decodeTranslated(e)
 }
 
 // tolerant allows duplicate names and lone surrogates. A mapping rejects them only where it uses them.
