@@ -125,6 +125,7 @@ func (d *Decoder) Decode(raw []byte) (Record, error) {
 	for _, s := range d.spans {
 		*s.to = text[s.start:s.end]
 	}
+	clear(d.spans)                                    // they would keep the record in memory
 	r.AppDefinedData = slices.Clone(r.AppDefinedData) // the Decoder reuses its array
 	switch {
 	case !whole:
