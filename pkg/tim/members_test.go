@@ -153,7 +153,7 @@ func TestImportMembers_LostResponses(t *testing.T) {
 // Groups and members each have their own rate: neither waits for the other, and no second holds more than either.
 func TestImportMembers_RatePerCommand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const seconds = 30
+		const seconds = 10
 		s := newMemberService(1)
 		s.OnlyAccounts = true
 		s.AddAccounts("leckie")
@@ -204,7 +204,7 @@ func TestImportMembers_InFlight(t *testing.T) {
 		s.Latency = 9 * time.Second
 		rec := &recorder{next: s}
 		c := newClient(t, rec)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		var work sync.WaitGroup
 		work.Go(func() {
@@ -386,7 +386,8 @@ func TestImportMembers_UserSigExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newMemberService(1)
 		s.Faults = first(1, 70001)
-		if r := newClient(t, s).ImportMembers(t.Context(), "g0", memberList(2)).Wait(); r.End != tim.Imported || r.Attempts != 1 {
+		r := newClient(t, s).ImportMembers(t.Context(), "g0", memberList(2)).Wait()
+		if r.End != tim.Imported || r.Attempts != 1 {
 			t.Errorf("got %s in %d attempts", shortMembers(r), r.Attempts)
 		}
 	})
@@ -485,8 +486,10 @@ func TestImportMembers_HostileResponses(t *testing.T) {
 		{"as documented", `[{"Member_Account":"u0","Result":1},{"Member_Account":"u1","Result":1}]`, added},
 		{"another order", `[{"Member_Account":"u1","Result":1},{"Member_Account":"u0","Result":1}]`, added},
 		{"other fields", `[{"Member_Account":"u1","Result":1,"X":{}},{"Member_Account":"u0","Result":1}]`, added},
-		{"an unknown account",
-			`[{"Member_Account":"u1","Result":1},{"Member_Account":"u0","Result":1},{"Member_Account":"x","Result":0}]`, added},
+		{
+			"an unknown account",
+			`[{"Member_Account":"u1","Result":1},{"Member_Account":"u0","Result":1},{"Member_Account":"x","Result":0}]`, added,
+		},
 		{"said twice", `[{"Member_Account":"u0","Result":1},{"Member_Account":"u0","Result":1},
 			{"Member_Account":"u1","Result":1}]`, added},
 		{"contradictory", `[{"Member_Account":"u0","Result":1},{"Member_Account":"u0","Result":0},
@@ -713,7 +716,7 @@ func says(status int, body []byte, account string) bool {
 	var re struct {
 		MemberList []struct {
 			Account string `json:"Member_Account"`
-		}
+		} `json:"MemberList"`
 	}
 	if !saysOK(status, body) || json.Unmarshal(body, &re) != nil {
 		return false
