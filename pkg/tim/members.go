@@ -442,3 +442,7 @@ func (m *memberImport) took(d time.Duration) {
 	defer m.mu.Unlock()
 	m.result.Took = d
 }
+
+// MembersPerCall returns how many members a batch may have: [Config.MembersPerCall], or fewer once the service has
+// rejected as many.
+func (c *Client) MembersPerCall() int { return int(c.membersPerCall.Load()) }
