@@ -5,6 +5,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -31,9 +32,9 @@ type Config struct {
 	Endpoint           string  // base URL without a slash at its end
 	Insecure           bool    // allows an http Endpoint on another machine, see [tim.CheckEndpoint]; not a variable
 	Rate               float64 // attempts a second of this process
-	MemberRate         float64 // attempts of import_group_member a second of this process
-	MembersPerCall     int     // of import_group_member, at most
-	Members            bool    // groups get the members of their records
+	MemberRate         float64 // attempts of import_group_member a second of this process; zero means 190
+	MembersPerCall     int     // of import_group_member, at most; zero means 20
+	NoMembers          bool    // leaves out the members of records
 	Limits             group.Limits
 	AssignGroupIDs     bool
 	MaxAttempts        int     // of a call
@@ -139,7 +140,11 @@ var fields = []Field{
 	},
 	{
 		Name: "MEMBERS", Default: "true", Help: "Add the members of records to their groups. With false they are left out.",
-		parse: flag(func(c *Config) *bool { return &c.Members }),
+		parse: func(c *Config, v string) error {
+			err := flag(func(c *Config) *bool { return &c.NoMembers })(c, v)
+			c.NoMembers = err == nil && !c.NoMembers
+			return err
+		},
 	},
 	{
 		Name: "FIELD_LIMITS", Default: "document",
@@ -369,7 +374,7 @@ func whole(field func(*Config) *int, low, high float64) func(*Config, string) er
 // Clients returns a function that makes clients with these settings, all of which share the rate limiters. change may
 // adjust the settings of each; it may be nil.
 func (c Config) Clients(log *slog.Logger, change func(*tim.Config)) func() (*tim.Client, error) {
-	limiter, members := pacer.New(c.Rate), tim.NewMemberPacers(c.MemberRate)
+	limiter, members := pacer.New(c.Rate), tim.NewMemberPacers(cmp.Or(c.MemberRate, tim.DefaultMemberRate))
 	return func() (*tim.Client, error) {
 		if c.SecretKey == "" && c.SecretKeyParameter != "" {
 			return nil, errors.New("TIM_SECRET_KEY_PARAMETER is not read here: set TIM_SECRET_KEY")

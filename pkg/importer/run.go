@@ -311,6 +311,9 @@ func (r *run) start(ctx context.Context, it *item, e *export.Entry) bool {
 		}
 		return true
 	}
+	if r.imp.Config.NoMembers && leaveOut(it, &e.Record) {
+		return true
+	}
 	it.members, it.membersSum = pendingOf(&e.Record), e.Record.MembersSum()
 	switch done, err := r.carryOver(it, e); {
 	case err != nil:
