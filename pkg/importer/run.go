@@ -311,6 +311,9 @@ func (r *run) start(ctx context.Context, it *item, e *export.Entry) bool {
 		}
 		return true
 	}
+	if r.imp.Config.NoMembers && leaveOut(it, &e.Record) {
+		return true
+	}
 	if e.Record.IsMember {
 		it.groupID, it.member = e.Record.GroupID, e.Record.Members[0].Account
 	} else {
