@@ -121,7 +121,7 @@ func (v *validation) validateFile(ctx context.Context, file string, m *meter) in
 		status = exitUnfinished
 	case err != nil:
 		status = exitError
-	case c.Invalid > 0 || c.Live != nil && c.Live.Others > 0:
+	case c.Invalid > 0 || c.Live != nil && c.Live.Others > 0 || c.Members.isLacking():
 		status = exitNotImported
 	}
 	if err != nil {
