@@ -430,7 +430,9 @@ func (r *Reader) unwrap(e *Entry, line []byte) (ok bool, err error) {
 		e.Raw = inner
 		return true, r.translate(e)
 	}
+	r.group.AnyGroupID = o.Status.HasGroup() // then the record has only the members that the group lacks
 	r.decode(e)
+	r.group.AnyGroupID = false
 	return true, nil
 }
 
