@@ -44,7 +44,10 @@ type Config struct {
 	CreateUnmatched    bool
 	Mapping            string // name of a built-in mapping or key of a jq program, "" for none
 	IncludeArchived    bool
-	Encoding           string // as [export.ParseEncoding] names it, "" for UTF-8
+	Users              string         // key of a table of users, "" for none
+	UsersStrict        bool           // of Users: refuse records with an unknown account
+	UserTable          *mapping.Users // replaces Users; not a variable
+	Encoding           string         // as [export.ParseEncoding] names it, "" for UTF-8
 	Bucket             string
 	Prefix             string // "" or a folder with its slash
 	OneAtATime         bool
@@ -192,6 +195,17 @@ var fields = []Field{
 		parse: flag(func(c *Config) *bool { return &c.IncludeArchived }),
 	},
 	{
+		Name: "USERS",
+		Help: "Table of users, CSV with two columns: ID in the other system, account of the app. It translates the accounts of " +
+			"owners and members. In the cloud the key of an object, not named like an export; locally a file.",
+		parse: text(func(c *Config) *string { return &c.Users }),
+	},
+	{
+		Name: "USERS_STRICT", Default: "false",
+		Help:  "Refuse records with accounts that USERS does not have, instead of leaving these accounts out.",
+		parse: flag(func(c *Config) *bool { return &c.UsersStrict }),
+	},
+	{
 		Name: "EXPORT_ENCODING", Help: "Encoding of exports that are not UTF-8, for example gbk. Default: UTF-8.",
 		parse: func(c *Config, v string) (err error) {
 			c.Encoding, err = export.ParseEncoding(v)
@@ -315,6 +329,9 @@ func FromEnv(getenv func(string) string) (Config, error) {
 		if rate > maxRate && strings.TrimSpace(getenv("TIM_ENDPOINT")) == "" {
 			wrong(name, "is %q, it must be a number from %v to %v", strings.TrimSpace(getenv(name)), 0.1, float64(maxRate))
 		}
+	}
+	if c.Bucket != "" && export.IsExport(c.Users) {
+		wrong("USERS", "is %q, the name of an export, which would be imported: give it another ending, for example .users", c.Users)
 	}
 	if c.HTTPToken != "" && c.HTTPTokenParameter != "" {
 		wrong("HTTP_TOKEN", "and HTTP_TOKEN_PARAMETER are both set: unset one, so that it is clear which token counts")
