@@ -19,7 +19,7 @@ type memberRow struct {
 func memberRows(m *outcome.Members) []memberRow {
 	all := []memberRow{
 		{"imported", label{"added", "已添加"}, label{"added to their groups; owners in the list count", "已添加到群组；列表中的群主计入"}, m.Added},
-		{"exists", label{"already members", "已是成员"}, label{"were members of their groups before", "此前已是群成员"}, m.Already},
+		{"exists", label{"already", "已是成员"}, label{"were members of their groups before", "此前已是群成员"}, m.Already},
 		{
 			"failed", label{"no account", "账号不存在"},
 			label{"the account does not exist: import the accounts first, then the members again", "账号不存在：请先导入账号，再重新导入成员"}, m.NoAccount,

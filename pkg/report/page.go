@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -224,6 +225,9 @@ func (r *result) node() g.Node {
 			h.Td(h.Class("meaning"), meaning.node()),
 		)
 	}
+	rows := slices.DeleteFunc(slices.Clone(r.counts), func(c tallied) bool {
+		return c.status == outcome.Pending && c.count == 0 // most imports have no member records
+	})
 	var lead g.Node
 	if !r.lead.isEmpty() {
 		lead = h.P(h.Class("lead"), r.lead.node())
@@ -238,7 +242,7 @@ func (r *result) node() g.Node {
 				column(label{"Outcome", "结果"}), column(label{"Records", "记录数"}), column(label{"Share", "占比"}),
 				column(label{"Meaning", "含义"}),
 			)),
-			h.TBody(each(r.counts, row)),
+			h.TBody(each(rows, row)),
 			h.TFoot(h.Tr(
 				h.Th(ofRow, words("records", "记录")), h.Td(numeric, g.Text(thousands(all))), h.Td(),
 				h.Td(h.Class("meaning quiet"), r.updated.node()),

@@ -449,7 +449,7 @@ func TestPages_Text(t *testing.T) {
 			"finished, 3 failed, 46 members missing", "the group was created, or the member was added",
 			"Add the 46 missing members", "20 have no account: import the accounts first.", "23 break a rule or were rejected by the service: fix them.",
 			`grep -E '"status":"(imported|exists)"' acme.jsonl.failures.ndjson > acme.fixed.jsonl`,
-			"added 99,934 >99.9%", "already members 20", "no account 20 <0.1% the account does not exist: import the accounts first", "invalid 20", "refused 3", "no reason given 3",
+			"added 99,934 >99.9%", "already 20", "no account 20 <0.1% the account does not exist: import the accounts first", "invalid 20", "refused 3", "no reason given 3",
 			"980 Admins of Private groups were sent as members", "300 member records: 291 members were added, 6 were members before. 3 are not members",
 			"21 groups exist and lack members. These are the first 6:", "line 8 · g7", `[{"Member_Account":"user-7"},`, "2 of 50 members are missing: user-7 (the account",
 			"3 the member could not be added", "If the account does not exist, import the account first.", "late-2",
