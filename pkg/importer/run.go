@@ -311,7 +311,14 @@ func (r *run) start(ctx context.Context, it *item, e *export.Entry) bool {
 		}
 		return true
 	}
-	it.members, it.membersSum = pendingOf(&e.Record), e.Record.MembersSum()
+	if r.imp.Config.NoMembers && leaveOut(it, &e.Record) {
+		return true
+	}
+	if e.Record.IsMember {
+		it.groupID, it.member = e.Record.GroupID, e.Record.Members[0].Account
+	} else {
+		it.members, it.membersSum = pendingOf(&e.Record), e.Record.MembersSum()
+	}
 	switch done, err := r.carryOver(it, e); {
 	case err != nil:
 		r.stop(err)
@@ -321,7 +328,6 @@ func (r *run) start(ctx context.Context, it *item, e *export.Entry) bool {
 	}
 	rec := e.Record
 	if rec.IsMember {
-		it.groupID, it.member = rec.GroupID, rec.Members[0].Account
 		it.outcome = &outcome.Outcome{Status: outcome.Pending, At: time.Now()}
 		return true
 	}

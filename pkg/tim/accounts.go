@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 
 	"github.com/go-json-experiment/json"
@@ -43,9 +44,7 @@ func (c *Client) CheckAccounts(ctx context.Context, ids []string) (missing []str
 			found, callErr := c.checkAccounts(ctx, unique[from:min(from+maxAccounts, len(unique))])
 			mu.Lock()
 			defer mu.Unlock()
-			for id, ok := range found {
-				exist[id] = ok
-			}
+			maps.Copy(exist, found)
 			if err == nil {
 				err = callErr
 			}

@@ -38,8 +38,8 @@ var services = map[string]string{
 var header = http.Header{"Content-Type": {"application/json"}}
 
 // Limits of the body of a response in bytes. The bodies of all responses in flight share the memory of a function, 900
-// of import_group at most. The service may send up to 1 MB (10018), but not for these requests: an import's response has
-// four short fields, a look-up's five short fields of 50 groups.
+// of import_group at most. The service may send up to 1 MB (10018), but not for these requests: an import's response
+// has four short fields, a look-up's five short fields of 50 groups.
 const (
 	maxImportResponse = 16 << 10
 	maxLookUpResponse = 256 << 10

@@ -77,13 +77,13 @@ func (m *MembersCall) Done() <-chan struct{} { return m.done }
 // end of the call, must not name the group's owner, and none of them may have a Problem.
 //
 // Batches of at most [Config.MembersPerCall] members are sent in the order of the list and overlap, in the rate and the
-// in-flight limit of this command. Like [Client.ImportGroup], ImportMembers returns when the first batch has its permit,
-// or when the call has ended without one. ctx, its [Share] and its gate mean what they mean to ImportGroup.
+// in-flight limit of this command. Like [Client.ImportGroup], ImportMembers returns when the first batch has its
+// permit, or when the call has ended without one. ctx, its [Share] and its gate mean what they mean to ImportGroup.
 //
-// A batch whose response is lost is sent again: the service names members that it has added already. If the service says
-// that a batch has too many members (10005), the client sends batches of half as many from then on. If it rejects a batch
-// because of one member, the client halves the batch until it has found the member. For members that the service does
-// not add, account_check says whether the account exists.
+// A batch whose response is lost is sent again: the service names members that it has added already. If the service
+// says that a batch has too many members (10005), the client sends batches of half as many from then on. If it rejects
+// a batch because of one member, the client halves the batch until it has found the member. For members that the
+// service does not add, account_check says whether the account exists.
 func (c *Client) ImportMembers(ctx context.Context, groupID string, members []group.Member) *MembersCall {
 	call := &MembersCall{done: make(chan struct{})}
 	call.result = MembersResult{End: Imported, Members: make([]MemberResult, len(members))}
@@ -213,8 +213,8 @@ func (m *memberImport) send(ctx context.Context, batch []int, p *permit) {
 }
 
 // isOutage is called when the attempts of a batch are used up and nobody got a response meanwhile. It reports whether
-// the service accepts a harmless look-up now, so that another attempt is due. If it does not respond to that either, the
-// error is fatal.
+// the service accepts a harmless look-up now, so that another attempt is due. If it does not respond to that either,
+// the error is fatal.
 func (m *memberImport) isOutage(ctx context.Context, a attempt, since int64) bool {
 	_, err := m.c.lookUp(ctx, []string{harmlessID})
 	if err != nil && ctx.Err() == nil && m.c.Fatal() == nil && m.c.breaker.responses() == since {
