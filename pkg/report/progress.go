@@ -25,7 +25,8 @@ func progressPage(s *Status, o Options) *page {
 	}
 	r := &result{
 		class: stateClass(s.State), counts: counts, left: 1 - work.Fraction(), updated: say("As of %s.", "截至 %s。", s.Updated),
-		head: say(plural(imported, "%s group was imported so far.", "%s groups were imported so far."), "目前已导入 %s 个群组。", imported),
+		head: say(plural(imported, "%s group was imported so far.", "%s groups were imported so far."), "目前已导入 %s 个群组。",
+			imported),
 	}
 	lead := []text{say("%s of the export is done.", "导出文件已处理 %s。", foreign(percent))}
 	switch {
@@ -68,13 +69,15 @@ func (s *Status) reportSection() g.Node {
 	if s.Report == "" {
 		return nil
 	}
-	return h.P(h.Class("lead"), h.A(h.Href(s.Report), words("Open the report: what is wrong, and all runs", "打开报告：问题所在与全部运行记录")))
+	return h.P(h.Class("lead"),
+		h.A(h.Href(s.Report), words("Open the report: what is wrong, and all runs", "打开报告：问题所在与全部运行记录")))
 }
 
 func (s *Status) figures(runs []results.Run, all int64) []figure {
 	var figures []figure
 	if rate, left := s.Pace(runs); s.State == results.Running && rate > 0 {
-		figures = append(figures, figure{say("records a second", "每秒记录数"), say("%s", "%s", foreign(fmt.Sprintf("%.1f", rate)))})
+		figures = append(figures,
+			figure{say("records a second", "每秒记录数"), say("%s", "%s", foreign(fmt.Sprintf("%.1f", rate)))})
 		if left > 0 {
 			figures = append(figures, figure{say("time left, at this rate", "按此速度的剩余时间"), say("%s", "%s", left)})
 		}
