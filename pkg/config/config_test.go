@@ -21,7 +21,8 @@ func TestConfigNamesEveryMistake(t *testing.T) {
 	}
 	lines := strings.Split(err.Error(), "\n")
 	for _, name := range []string{
-		"TIM_SDKAPPID", "TIM_SECRET_KEY", "TIM_REGION", "TIM_RATE", "FIELD_LIMITS", "ASSIGN_GROUP_IDS", "MAX_ATTEMPTS", "STOP_SHARE", "LOG_LEVEL", "ONE_AT_A_TIME", "HTTP_TOKEN", "HTTP_AUTH", "MAPPING",
+		"TIM_SDKAPPID", "TIM_SECRET_KEY", "TIM_REGION", "TIM_RATE", "FIELD_LIMITS", "ASSIGN_GROUP_IDS", "MAX_ATTEMPTS",
+		"STOP_SHARE", "LOG_LEVEL", "ONE_AT_A_TIME", "HTTP_TOKEN", "HTTP_AUTH", "MAPPING",
 	} {
 		found := false
 		for _, line := range lines {
@@ -35,13 +36,15 @@ func TestConfigNamesEveryMistake(t *testing.T) {
 
 func TestConfigPrefix_IsAFolder(t *testing.T) {
 	for prefix, wrong := range map[string]string{
-		"": "", "exports/": "", "a/b/": "", "exports": "slash at its end", "2026/ex": "slash at its end", "/exports/": "begin with a slash",
+		"": "", "exports/": "", "a/b/": "", "exports": "slash at its end", "2026/ex": "slash at its end",
+		"/exports/": "begin with a slash",
 		"undefined": "lacks its parameter",
 	} {
 		env := map[string]string{"TIM_SDKAPPID": "1400000000", "TIM_SECRET_KEY": "k", "EXPORT_PREFIX": prefix}
 		got, err := config.FromEnv(func(name string) string { return env[name] })
 		if wrong == "" && (err != nil || got.Prefix != prefix) ||
-			wrong != "" && (err == nil || !strings.Contains(err.Error(), "EXPORT_PREFIX") || !strings.Contains(err.Error(), wrong)) {
+			wrong != "" &&
+				(err == nil || !strings.Contains(err.Error(), "EXPORT_PREFIX") || !strings.Contains(err.Error(), wrong)) {
 			t.Errorf("%q: got %q, %v, want an error with %q", prefix, got.Prefix, err, wrong)
 		}
 	}
@@ -104,7 +107,10 @@ func TestConfigRate_Bounds(t *testing.T) {
 		{"50001", "http://127.0.0.1:8080", false},
 		{"0", "http://127.0.0.1:8080", false},
 	} {
-		env := map[string]string{"TIM_SDKAPPID": "1", "TIM_SECRET_KEY": "k", "TIM_RATE": row.rate, "TIM_ENDPOINT": row.endpoint}
+		env := map[string]string{
+			"TIM_SDKAPPID": "1", "TIM_SECRET_KEY": "k", "TIM_RATE": row.rate,
+			"TIM_ENDPOINT": row.endpoint,
+		}
 		if _, err := config.FromEnv(func(name string) string { return env[name] }); (err == nil) != row.ok {
 			t.Errorf("rate %s at %q: got %v, want it accepted: %v", row.rate, row.endpoint, err, row.ok)
 		}
@@ -126,8 +132,10 @@ func TestRemoved_NamesVariablesThatAreSet(t *testing.T) {
 
 func TestConfigEndpoints(t *testing.T) {
 	for endpoint, ok := range map[string]bool{
-		"https://im.example.com": true, "http://127.0.0.1:8080/": true, "https://proxy.example.com/im": true, "im.example.com": false,
-		"ftp://im.example.com": false, "https://user:secret@im.example.com": false, "https://im.example.com?x=1": false, "https://%zz": false,
+		"https://im.example.com": true, "http://127.0.0.1:8080/": true, "https://proxy.example.com/im": true,
+		"im.example.com":       false,
+		"ftp://im.example.com": false, "https://user:secret@im.example.com": false, "https://im.example.com?x=1": false,
+		"https://%zz": false,
 	} {
 		env := map[string]string{"TIM_SDKAPPID": "1", "TIM_SECRET_KEY": "k", "TIM_ENDPOINT": endpoint, "TIM_RATE": "1000"}
 		_, err := config.FromEnv(func(name string) string { return env[name] })
