@@ -330,8 +330,9 @@ func (c *Client) acquire(ctx context.Context) (*permit, error) {
 	}
 }
 
-// acquireSlot waits for the caller's turn in its [Share], then for an in-flight slot, and then for a permit of the pacer
-// and of the Config. Those that wait for their turn hold no slot: otherwise the retries of one import could hold all.
+// acquireSlot waits for the caller's turn in its [Share], then for an in-flight slot, and then for a permit of the
+// pacer and of the Config. Those that wait for their turn hold no slot: otherwise the retries of one import could hold
+// all.
 func (c *Client) acquireSlot(ctx context.Context) (*pacer.Permit, error) {
 	hasSlot := false
 	p, err := c.share(ctx).queue.Acquire(ctx, c.done, func() error {

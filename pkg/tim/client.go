@@ -5,8 +5,8 @@
 //
 // A call is all that is done for one record, an attempt one HTTP exchange. Each attempt waits, in this order, for the
 // circuit breaker, for its turn among the imports that share the rate (see Share), for an in-flight slot (see
-// inFlightLimit) and for a permit of the pacer, so that nothing delays its first byte after the permit. The body alone decides about an attempt: the service responds to nearly everything with
-// HTTP 200.
+// inFlightLimit) and for a permit of the pacer, so that nothing delays its first byte after the permit. The body alone
+// decides about an attempt: the service responds to nearly everything with HTTP 200.
 //
 // An attempt ends in yes, no or unknown. Unknown is a time-out, a broken connection, a 5xx, an unreadable response, and
 // also the codes of class Transient, because the service does not say whether it created the group before it failed.
@@ -190,7 +190,8 @@ func commandURLs(endpoint string, insecure bool, query string) (map[string]*url.
 	return urls, nil
 }
 
-// SetDrainTimeout changes the DrainTimeout of the Config, for attempts without a [Share] whose context ends from now on.
+// SetDrainTimeout changes the DrainTimeout of the Config, for attempts without a [Share] whose context ends from now
+// on.
 func (c *Client) SetDrainTimeout(d time.Duration) { c.own.drainTimeout.Store(int64(d)) }
 
 // AssumeFull sends nothing until a second after now, as if another process had just used up the rate.
