@@ -857,7 +857,8 @@ func TestTemplate_Settings(t *testing.T) {
 			"TIM_SDKAPPID": "!Ref SdkAppId", "TIM_ADMIN": "!Ref Admin", "TIM_REGION": "!Ref TimRegion",
 			"TIM_SECRET_KEY_PARAMETER": "!Ref SecretKeyParameter", "TIM_ENDPOINT": "!Ref TimEndpoint",
 			"FIELD_LIMITS": "!Ref FieldLimits", "ASSIGN_GROUP_IDS": "!Ref AssignGroupIds",
-			"MAX_ATTEMPTS": "!Ref MaxAttempts", "PARALLEL_IMPORTS": "!Ref ParallelImports", "STOP_SHARE": "!Ref StopShare", "RETRY_UNKNOWN": "!Ref RetryUnknown",
+			"MAX_ATTEMPTS": "!Ref MaxAttempts", "PARALLEL_IMPORTS": "!Ref ParallelImports", "STOP_SHARE": "!Ref StopShare",
+			"RETRY_UNKNOWN":    "!Ref RetryUnknown",
 			"CREATE_UNMATCHED": "!Ref CreateUnmatched",
 			"INCLUDE_ARCHIVED": "!Ref IncludeArchived", "EXPORT_ENCODING": "!Ref ExportEncoding",
 			"EXPORT_BUCKET": "!Ref BucketName", "EXPORT_PREFIX": "!Ref ExportPrefix", "LOG_LEVEL": "!Ref LogLevel",
@@ -906,7 +907,8 @@ func TestTemplate_Settings(t *testing.T) {
 		"ScheduleFunction Properties Events Resume Properties State":         "<nil>",
 
 		"ScheduleFunction Properties Events Resume Properties ScheduleExpression": "rate(1 minute)",
-		"ScheduleFunction Properties Events Resume Properties OmitName":           "true", // a stack's name may be too long for one
+		// The name of a stack may be too long for the name of a schedule.
+		"ScheduleFunction Properties Events Resume Properties OmitName": "true",
 
 		"Bucket Properties NotificationConfiguration EventBridgeConfiguration EventBridgeEnabled": "true",
 		"FailureQueue Properties MessageRetentionPeriod":                                          "1209600",
