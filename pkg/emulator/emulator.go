@@ -41,6 +41,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -91,6 +92,8 @@ type Service struct {
 	groups store
 	second window
 	stats  Stats
+
+	lastSig atomic.Pointer[parsedSig] // a client sends the same UserSig for a long time
 }
 
 // Stats are the statistics of a [Service].
@@ -437,7 +440,7 @@ func (s *Service) checkQuery(raw string) error {
 	if sig == "" {
 		return codeErrorf(70002, "usersig is missing")
 	}
-	if err := checkUserSig(sig, s.SDKAppID, identifier, s.Key, time.Now()); err != nil {
+	if err := s.parseUserSig(sig).check(s.SDKAppID, identifier, s.Key, time.Now()); err != nil {
 		return err
 	}
 	if identifier != s.admin() {
