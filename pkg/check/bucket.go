@@ -12,6 +12,7 @@ import (
 
 	"groupimport/pkg/backoff"
 	"groupimport/pkg/blob"
+	"groupimport/pkg/lease"
 )
 
 const (
@@ -23,8 +24,18 @@ const (
 
 	maxObject = 1 << 10 // bytes of an object of the checks; the largest has some 30
 
-	doAccess = "give this user or role the permissions of the bucket that the README of the platform lists"
-	doStore  = "do not import from this bucket: use a bucket of AWS S3 or Tencent COS, without a proxy or cache before it"
+	httpListWait = 5 * time.Second // an HTTP request has little time
+)
+
+var (
+	doAccess = Words{
+		"give this user or role the permissions of the bucket that the README of the platform lists",
+		"请按平台 README 所列授予该用户或角色存储桶权限",
+	}
+	doStore = Words{
+		"do not import from this bucket: use a bucket of AWS S3 or Tencent COS, without a proxy or cache before it",
+		"请勿从该存储桶导入：请使用 AWS S3 或腾讯云 COS 存储桶，且前面没有代理或缓存",
+	}
 )
 
 // read returns an object of the checks, or a finding if it cannot be read.
@@ -61,7 +72,10 @@ func checkList(ctx context.Context, s *session) finding {
 	if err := s.Bucket.Put(ctx, key, strings.NewReader("list")); err != nil {
 		return failed(doAccess, "write: %v", err)
 	}
-	start := time.Now()
+	start, limit := time.Now(), listWait
+	if s.Place == HTTP {
+		limit = httpListWait
+	}
 	for {
 		found, err := s.lists(ctx, key)
 		took := time.Since(start)
@@ -71,11 +85,19 @@ func checkList(ctx context.Context, s *session) finding {
 		case found && took < listPoll:
 			return ok("a new object was listed at once")
 		case found:
-			return warning("nothing, if it is below a minute: exports whose event is lost start that much later",
-				"a new object was listed after %v", took.Round(listPoll))
-		case took >= listWait:
-			return failed("ask the provider of the store: the scheduler finds exports by the list",
-				"a new object was not listed within %v", listWait)
+			return warning(Words{
+				"nothing, if it is below a minute: exports whose event is lost start that much later",
+				"若小于一分钟则无需处理：丢失事件的导出文件会相应推迟开始",
+			}, "a new object was listed after %v", took.Round(listPoll))
+		case took >= limit && s.Place == HTTP:
+			return warning(Words{
+				"look at the check of the schedule function, which waits longer", "请查看定时函数的检查结果，其等待时间更长",
+			}, "a new object was not listed within %v", limit)
+		case took >= limit:
+			return failed(Words{
+				"ask the provider of the store: the scheduler finds exports by the list",
+				"请咨询存储服务商：调度器通过列表查找导出文件",
+			}, "a new object was not listed within %v", limit)
 		}
 		if err := backoff.Sleep(ctx, listPoll); err != nil {
 			return failed(doStore, "list: %v", err)
@@ -85,7 +107,7 @@ func checkList(ctx context.Context, s *session) finding {
 
 // lists reports whether the list shows key.
 func (s *session) lists(ctx context.Context, key string) (bool, error) {
-	for info, err := range s.Bucket.List(ctx, s.folder, "") {
+	for info, err := range s.Bucket.List(ctx, key, "") {
 		if err != nil {
 			return false, err
 		}
@@ -145,8 +167,11 @@ func checkCreate(ctx context.Context, s *session) finding {
 }
 
 // doCreate is what to do if conditional writes do not work.
-const doCreate = "do not import from this bucket: leases need conditional writes, and two runs could work on one " +
-	"import. On COS use a bucket that never had versioning, and allow name/cos:GetBucketVersioning"
+var doCreate = Words{
+	"do not import from this bucket: leases need conditional writes, and two runs could work on one import. On COS use a " +
+		"bucket that never had versioning, and allow name/cos:GetBucketVersioning",
+	"请勿从该存储桶导入：租约依赖条件写，否则两次运行可能处理同一导入。COS 请使用从未开启版本控制的存储桶，并授予 name/cos:GetBucketVersioning",
+}
 
 func checkRaces(ctx context.Context, s *session) finding {
 	for race := range races {
@@ -203,12 +228,15 @@ func checkCreateAfterDelete(ctx context.Context, s *session) finding {
 	return ok("a key was created, deleted and created again")
 }
 
-const doUpload = "allow multipart uploads and their abort: results of large exports need them"
+var doUpload = Words{
+	"allow multipart uploads and their abort: results of large exports need them",
+	"请授予分块上传及中止分块上传的权限：大型导出文件的结果需要",
+}
 
 func checkUpload(ctx context.Context, s *session) finding {
 	u, isUploader := s.Bucket.(blob.Uploader)
 	if !isUploader {
-		return warning("nothing: results are written in one piece", "the store has no multipart uploads")
+		return warning(Words{"nothing: results are written in one piece", "无需处理：结果将整体写入"}, "the store has no multipart uploads")
 	}
 	done, aborted := s.key("completed"), s.key("aborted")
 	for _, key := range []string{done, aborted} {
@@ -216,11 +244,13 @@ func checkUpload(ctx context.Context, s *session) finding {
 		if err != nil {
 			return failed(doUpload, "begin an upload: %v", err)
 		}
+		s.uploads[key] = id
 		tag, err := u.UploadPart(ctx, key, id, 1, []byte("part"))
 		if err == nil && key == done {
 			err = u.CompleteUpload(ctx, key, id, []string{tag})
 		}
 		if key == done && err == nil {
+			delete(s.uploads, key)
 			continue
 		}
 		if abortErr := u.AbortUpload(ctx, key, id); err == nil && abortErr != nil {
@@ -231,7 +261,6 @@ func checkUpload(ctx context.Context, s *session) finding {
 		}
 		switch _, err := u.UploadPart(ctx, key, id, 1, []byte("part")); {
 		case err == nil:
-			_ = u.AbortUpload(ctx, key, id) // once more; the finding says the rest
 			return failed(doUpload, "an aborted upload accepted another part")
 		case !errors.Is(err, blob.ErrNoUpload):
 			return failed(doUpload, "a part of an aborted upload was refused in another way: %v", err)
@@ -243,17 +272,20 @@ func checkUpload(ctx context.Context, s *session) finding {
 	if _, err := s.Bucket.Stat(ctx, aborted); !errors.Is(err, fs.ErrNotExist) {
 		return failed(doUpload, "the aborted upload left an object, error %v", err)
 	}
+	clear(s.uploads)
 	return ok("one upload was completed, another aborted")
 }
 
+var oddNames = []string{"a b", "a+b", "a%20b", "群组", "a&b=c#d?e"}
+
 func checkKeys(ctx context.Context, s *session) finding {
-	for _, name := range []string{"a b", "a+b", "a%20b", "群组", "a&b=c#d?e"} {
+	for _, name := range oddNames {
 		key := s.key(name)
 		if err := s.Bucket.Put(ctx, key, strings.NewReader(name)); err != nil {
 			return failed(doStore, "write %q: %v", name, err)
 		}
 	}
-	for _, name := range []string{"a b", "a+b", "a%20b", "群组", "a&b=c#d?e"} { // now that one may have replaced another
+	for _, name := range oddNames { // now that one may have replaced another
 		if got, err := s.read(ctx, s.key(name)); err != nil || got != name {
 			return failed(doStore, "read %q: %q, error %v", name, got, err)
 		}
@@ -261,19 +293,77 @@ func checkKeys(ctx context.Context, s *session) finding {
 	return ok("five such keys were written and read, each with its own object")
 }
 
+// doRemove is what to do if something of the check is left.
+func (s *session) doRemove() Words {
+	return Words{"remove what lies below " + s.folder + s.token, "请删除 " + s.folder + s.token + " 下的对象"}
+}
+
 func checkDelete(ctx context.Context, s *session) finding {
 	key := s.key("delete")
 	if err := s.Bucket.Put(ctx, key, bytes.NewReader([]byte("delete"))); err != nil {
 		return failed(doAccess, "write: %v", err)
 	}
-	for key := range s.written {
+	for _, key := range s.keys() {
 		if err := s.Bucket.Delete(ctx, key); err != nil {
-			return failed(doAccess+", and remove what is below "+s.folder, "delete: %v", err)
+			return failed(doAccess.after(s.doRemove()), "delete: %v", err)
 		}
 		if _, err := s.Bucket.Stat(ctx, key); !errors.Is(err, fs.ErrNotExist) {
-			return failed("remove what is below "+s.folder, "the object %q was deleted and is still there, error %v", key, err)
+			return failed(s.doRemove(), "the object %q was deleted and is still there, error %v", key, err)
 		}
 	}
 	clear(s.written)
 	return ok("nothing of this check is left")
+}
+
+// A versioned store can have versions of objects.
+type versioned interface {
+	// CheckVersioning returns an error unless the bucket never had versioning.
+	CheckVersioning(ctx context.Context) error
+}
+
+func checkVersioning(ctx context.Context, s *session) finding {
+	v, isVersioned := s.Bucket.(versioned)
+	if !isVersioned {
+		return ok("conditional writes of this store do not depend on versioning")
+	}
+	if err := v.CheckVersioning(ctx); err != nil {
+		return failed(doCreate, "%v", err)
+	}
+	return ok("the bucket never had versioning")
+}
+
+func checkLease(ctx context.Context, s *session) finding {
+	first, err := s.acquire(ctx, "first")
+	if err != nil {
+		return failed(doCreate, "acquire: %v", err)
+	}
+	if _, err := s.acquire(ctx, "second"); err == nil {
+		return failed(doCreate, "two owners have the lease at once")
+	} else if busy, isBusy := errors.AsType[*lease.BusyError](err); !isBusy || busy.Owner != "first" {
+		return failed(doCreate, "the second owner was not refused for the first: %v", err)
+	}
+	if err := first.Release(ctx); err != nil {
+		return failed(doCreate, "release: %v", err)
+	}
+	second, err := s.acquire(ctx, "second")
+	if err == nil {
+		err = second.Release(ctx)
+	}
+	if err != nil || second.Number != first.Number+1 {
+		return failed(doCreate, "acquire after the release: %v", err)
+	}
+	return ok("a second owner was refused, and got the lease after its release")
+}
+
+// leases is how many leases the checks of one run acquire at most: three here, and one each of the invocations of
+// checkTrigger.
+const leases = 6
+
+// acquire acquires a lease in a folder of this run alone.
+func (s *session) acquire(ctx context.Context, owner string) (*lease.Lease, error) {
+	folder := s.folder + s.token + "/"
+	for n := range leases {
+		s.written[lease.Key(folder, n+1)] = true
+	}
+	return lease.Acquire(ctx, s.Bucket, folder, owner, nil)
 }

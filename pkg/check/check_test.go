@@ -8,8 +8,14 @@ import (
 	"io"
 	"io/fs"
 	"iter"
+	"maps"
+	"net"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,7 +35,8 @@ type world struct {
 	check.Env
 
 	t       *testing.T
-	store   *blobtest.Bucket
+	s       *store
+	store   *blobtest.Bucket // below s
 	service *emulator.Service
 }
 
@@ -37,14 +44,78 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, store: &blobtest.Bucket{}, service: &emulator.Service{SDKAppID: 1400000000, Key: secretKey}}
 	w.service.Latency = 50 * time.Millisecond
+	w.s = &store{Bucket: w.store}
 	cfg, err := config.FromEnv(func(name string) string {
 		return map[string]string{"TIM_SDKAPPID": "1400000000", "TIM_SECRET_KEY": secretKey}[name]
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.Env = check.Env{Config: cfg, Bucket: w.store, Prefix: "exports/", Transport: w.dated(0)}
+	w.Env = check.Env{
+		Place: check.Local, Config: cfg, Bucket: w.s, Prefix: "exports/", Transport: w.dated(0),
+		Sample: &check.Sample{Name: "a.jsonl", Records: 3}, Dial: w.dial(nil),
+	}
 	return w
+}
+
+// dial returns a dialer that connects, unless refuse returns an error for the network and the address.
+func (*world) dial(refuse func(network, address string) error) func(context.Context, string, string) (net.Conn, error) {
+	return func(_ context.Context, network, address string) (net.Conn, error) {
+		if refuse != nil {
+			if err := refuse(network, address); err != nil {
+				return nil, err
+			}
+		}
+		here, there := net.Pipe()
+		there.Close()
+		return here, nil
+	}
+}
+
+// inFunction makes the world that of a function with all that it needs, whose triggers work.
+func (w *world) inFunction() {
+	w.Place, w.Sample = check.Function, nil
+	w.Platform = &check.Platform{
+		Name: "a cloud", Function: "schedule", Invoked: "one", Memory: 192, TimeLimit: 15 * time.Minute, HasDeadline: true,
+		Region: "ap-guangzhou", TempDir: w.t.TempDir(), Secret: "/groupimport/secret-key",
+		Role: func(context.Context) (string, error) { return "arn:aws:sts::1:assumed-role/schedule", nil },
+		CPU:  func() (float64, error) { return 0.109, nil },
+	}
+	w.trigger(&triggers{starts: isExport, bucket: w.s})
+}
+
+func isExport(key string) bool { return strings.HasSuffix(key, ".jsonl") }
+
+// triggers say which objects start an invocation, and what it gets.
+type triggers struct {
+	starts func(key string) bool
+	raw    func(key string) string // key in events; nil for that of the object
+	bucket blob.Bucket             // of the invocation
+}
+
+// trigger invokes another instance of the function three seconds after an object was written.
+func (w *world) trigger(tr *triggers) {
+	var invocations sync.WaitGroup
+	w.t.Cleanup(invocations.Wait)
+	w.s.written = func(ctx context.Context, key string) {
+		if !tr.starts(key) {
+			return
+		}
+		invocations.Go(func() {
+			time.Sleep(3 * time.Second)
+			raw := key
+			if tr.raw != nil {
+				raw = tr.raw(key)
+			}
+			keys := []string{raw}
+			if plain, err := url.QueryUnescape(raw); err == nil {
+				keys = append(keys, plain)
+			}
+			if _, err := check.Answer(context.WithoutCancel(ctx), tr.bucket, "exports/", raw, keys, "two"); err != nil {
+				w.t.Errorf("answer: %v", err)
+			}
+		})
+	}
 }
 
 // A transport is a function that sends requests.
@@ -76,12 +147,12 @@ func (w *world) to(host string, f transport) {
 
 func (w *world) run() map[string]check.Result {
 	w.t.Helper()
-	all, err := check.Run(w.t.Context(), w.Env)
+	report, err := check.Run(w.t.Context(), w.Env)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	found := map[string]check.Result{}
-	for _, r := range all {
+	for _, r := range report.Checks {
 		found[r.Name] = r
 		if r.Seen == "" || r.Proves == "" || (r.Do == "") != (r.State == check.OK) {
 			w.t.Errorf("incomplete result: %+v", r)
@@ -90,44 +161,86 @@ func (w *world) run() map[string]check.Result {
 			w.t.Errorf("%s shows a secret: %+v", r.Name, r)
 		}
 	}
-	if len(found) != len(check.Checks()) {
-		w.t.Errorf("got %d results, want %d", len(found), len(check.Checks()))
+	if worst := worst(report.Checks); report.State != worst {
+		w.t.Errorf("got the state %s, want %s", report.State, worst)
 	}
 	return found
 }
 
-func TestRun_AllHolds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		for _, r := range w.run() {
-			if r.State != check.OK {
-				t.Errorf("got %+v", r)
-			}
-		}
-		if left := w.store.Snapshot(); len(left) > 0 || w.store.Uploads() > 0 {
-			t.Errorf("left behind: %v and %d uploads", left, w.store.Uploads())
-		}
-		if n := w.service.Stats().Created; n != 0 {
-			t.Errorf("%d groups were created", n)
-		}
-	})
+// places are the places with a world in which all holds.
+var places = map[string]func(w *world){
+	"local":    func(*world) {},
+	"function": (*world).inFunction,
+	"HTTP": func(w *world) {
+		w.inFunction()
+		w.Place, w.Platform.TimeLimit = check.HTTP, 30*time.Second
+	},
 }
 
-// Every key that a check writes is an output: it starts no import.
-func TestRun_WritesOutputsOnly(t *testing.T) {
-	for _, prefix := range []string{"", "exports/", "a/b/"} {
-		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(t)
-			w.Prefix = prefix
-			w.store.Fail = func(op blobtest.Op) blobtest.Fault {
-				isInFolder := strings.HasPrefix(op.Key, check.Folder(prefix))
-				if !isInFolder || op.Method != blobtest.List && !results.IsOutput(op.Key) {
-					t.Errorf("%s of %q", op.Method, op.Key)
+// Each check runs in some place and is ok where all holds, and nothing is left.
+func TestRun_AllHolds(t *testing.T) {
+	ran := map[string]bool{}
+	for name, set := range places {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				set(w)
+				start := time.Now()
+				for _, r := range w.run() {
+					ran[r.Name] = true
+					if r.State != check.OK {
+						t.Errorf("got %+v", r)
+					}
 				}
-				return blobtest.Fault{}
-			}
-			w.run()
+				if took := time.Since(start); w.Place == check.HTTP && took > 20*time.Second {
+					t.Errorf("it took %v, and a request over HTTP has 26 s", took)
+				}
+				w.checkClean()
+				if n := w.service.Stats().Created; n != 0 {
+					t.Errorf("%d groups were created", n)
+				}
+			})
 		})
+	}
+	for _, c := range check.Checks() {
+		if !ran[c.Name] {
+			t.Errorf("%s runs nowhere", c.Name)
+		}
+	}
+}
+
+// checkClean checks that nothing of a check is left in the store.
+func (w *world) checkClean() {
+	w.t.Helper()
+	synctest.Wait()
+	if left := w.store.Snapshot(); len(left) > 0 || w.store.Uploads() > 0 {
+		w.t.Errorf("left behind: %v and %d uploads", slices.Sorted(maps.Keys(left)), w.store.Uploads())
+	}
+}
+
+// Every key that a check writes is an output: it starts no import. Over HTTP it is one that the door's role may write.
+func TestRun_WritesOutputsOnly(t *testing.T) {
+	for name, set := range places {
+		for _, prefix := range []string{"", "exports/", "a/b/"} {
+			t.Run(name+" "+prefix, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w := newWorld(t)
+					set(w)
+					w.Prefix = prefix
+					folder := results.CheckFolder(prefix)
+					if w.Place == check.HTTP {
+						folder = results.ResponsesFolder(prefix)
+					}
+					w.store.Fail = func(op blobtest.Op) blobtest.Fault {
+						if !strings.HasPrefix(op.Key, folder) || op.Method != blobtest.List && !results.IsOutput(op.Key) {
+							t.Errorf("%s of %q", op.Method, op.Key)
+						}
+						return blobtest.Fault{}
+					}
+					w.run()
+				})
+			})
+		}
 	}
 }
 
@@ -141,6 +254,23 @@ type store struct {
 	list   func() bool // whether objects are listed
 	remove func(key string) error
 	abort  func() error
+
+	written func(ctx context.Context, key string) // called after each Put
+}
+
+// A versioned store has had versioning.
+type versioned struct{ *store }
+
+func (versioned) CheckVersioning(context.Context) error { return errors.New("versioning is Suspended") }
+
+// forgetful returns a store of the same objects in which two can have the same lease: its list misses leases, and its
+// conditional writes replace objects.
+func (s *store) forgetful() *store {
+	lost := &store{Bucket: s.Bucket, list: func() bool { return false }}
+	lost.create = func(ctx context.Context, key string, data []byte) error {
+		return s.Bucket.Put(ctx, key, bytes.NewReader(data))
+	}
+	return lost
 }
 
 func (s *store) Put(ctx context.Context, key string, body io.Reader) error {
@@ -154,7 +284,13 @@ func (s *store) Put(ctx context.Context, key string, body io.Reader) error {
 	if err != nil {
 		return err
 	}
-	return s.Bucket.Put(ctx, key, bytes.NewReader(data))
+	if err := s.Bucket.Put(ctx, key, bytes.NewReader(data)); err != nil {
+		return err
+	}
+	if s.written != nil {
+		s.written(ctx, key)
+	}
+	return nil
 }
 
 // errIgnored makes an operation succeed without an effect.
@@ -330,19 +466,108 @@ func TestRun_Misbehaviour(t *testing.T) {
 				return emulator.None
 			}
 		}},
-		{"rate", check.Warning, "leaves 2 of 200", "the rate leaves nothing to HTTP", func(w *world, _ *store) {
-			w.Config.Rate = 198
+		{"im addresses", check.Failed, "IPv4 does not connect", "no route", func(w *world, _ *store) {
+			w.Dial = w.dial(func(string, string) error { return errors.New("no route to host") })
+		}},
+		{"im addresses", check.Warning, "IPv6 does not connect", "no route for IPv6", func(w *world, _ *store) {
+			w.Dial = w.dial(func(network, _ string) error {
+				if network == "tcp6" {
+					return errors.New("no route to host")
+				}
+				return nil
+			})
+		}},
+		{"im addresses", check.OK, "no address of IPv6", "no IPv6 addresses", func(w *world, _ *store) {
+			w.Dial = w.dial(func(network, _ string) error {
+				if network == "tcp6" {
+					return &net.DNSError{Err: "no such host"}
+				}
+				return nil
+			})
+		}},
+		{"im commands", check.Failed, "10007", "the account may not import", func(w *world, _ *store) {
+			w.onCommand("import_group", `{"ActionStatus":"FAIL","ErrorCode":10007,"ErrorInfo":"no permission"}`)
+		}},
+		{"im commands", check.Failed, "10026", "the command is not enabled", func(w *world, _ *store) {
+			w.onCommand("import_group", `{"ActionStatus":"FAIL","ErrorCode":10026,"ErrorInfo":"disabled"}`)
+		}},
+		{"im commands", check.Warning, "10002", "the service has internal errors", func(w *world, _ *store) {
+			w.onCommand("import_group", `{"ActionStatus":"FAIL","ErrorCode":10002,"ErrorInfo":"internal"}`)
+		}},
+		{"im commands", check.Failed, "unreadable", "a proxy responds", func(w *world, _ *store) {
+			w.onCommand("import_group", `<html>`)
+		}},
+		{"rate", check.Failed, "together 205", "the rates of the deployment are above the limit", func(w *world, _ *store) {
+			w.Config.Rate, w.Config.OtherRates = 195, 10
 		}},
 		{"rate", check.Warning, "the service allows 200", "the rate is above the limit", func(w *world, _ *store) {
 			w.Config.Rate = 250
 		}},
+		{"export custom fields", check.Warning, "not checked", "an export has custom fields", func(w *world, _ *store) {
+			w.Sample.CustomFields = []string{"department"}
+		}},
+		{"bucket versioning", check.Failed, "Suspended", "the bucket had versioning", func(w *world, s *store) {
+			w.Bucket = versioned{s}
+		}},
+		{"bucket lease", check.Failed, "two owners", "leases are lost", func(w *world, s *store) { w.Bucket = s.forgetful() }},
+		{"function memory", check.Failed, "32 MB", "too little memory", func(w *world, _ *store) { w.Platform.Memory = 32 }},
+		{"function memory", check.Warning, "does not tell", "unknown memory", func(w *world, _ *store) { w.Platform.Memory = 0 }},
+		{"function time", check.Warning, "3s", "the default time limit", func(w *world, _ *store) {
+			w.Platform.TimeLimit = 3 * time.Second
+		}},
+		{"function deadline", check.Warning, "sent none", "no deadline", func(w *world, _ *store) {
+			w.Platform.HasDeadline = false
+		}},
+		{"function temporary folder", check.Warning, "no such file", "no temporary folder", func(w *world, _ *store) {
+			w.Platform.TempDir = "/nowhere"
+		}},
+		{"function region", check.Warning, "does not tell", "no region", func(w *world, _ *store) { w.Platform.Region = "" }},
+		{"function region", check.Warning, "the bucket in ap-beijing", "two regions", func(w *world, _ *store) {
+			w.Platform.BucketRegion = "ap-beijing"
+		}},
+		{"function role", check.Warning, "no role", "no role", func(w *world, _ *store) {
+			w.Platform.Role = func(context.Context) (string, error) { return "", errors.New("the function has no role") }
+		}},
+		{"function secret", check.Failed, "denied", "the key cannot be read", func(w *world, _ *store) {
+			w.Config.SecretKey, w.Config.SecretKeyParameter = "", "/groupimport/secret-key"
+			w.Platform.SecretErr = errors.New("access denied to /groupimport/secret-key")
+		}},
+		{"function cpu", check.Warning, "5 % of a processor", "too small a share", func(w *world, _ *store) {
+			w.Platform.CPU = func() (float64, error) { return 0.05, nil }
+		}},
+		{"function cpu", check.Warning, "not measured", "no measurement", func(w *world, _ *store) {
+			w.Platform.CPU = func() (float64, error) { return 0, errors.ErrUnsupported }
+		}},
+		{"trigger export", check.Warning, "no event", "no trigger", func(w *world, s *store) { s.written = nil }},
+		{"trigger export", check.OK, "escaped: \"exports%2F", "escaped keys", func(w *world, s *store) {
+			w.trigger(&triggers{starts: isExport, bucket: s, raw: url.QueryEscape})
+		}},
+		{"trigger export", check.Failed, "the event said", "keys without what stands behind an &", func(w *world, s *store) {
+			w.trigger(&triggers{starts: isExport, bucket: s, raw: func(key string) string {
+				return strings.ReplaceAll(strings.ReplaceAll(key, "+", " "), "%20", " ")
+			}})
+		}},
+		{"trigger own objects", check.Failed, "which the program wrote", "a trigger without a suffix", func(w *world, s *store) {
+			w.trigger(&triggers{starts: func(string) bool { return true }, bucket: s})
+		}},
+		{"trigger own objects", check.Warning, "not seen", "no trigger", func(w *world, s *store) { s.written = nil }},
+		{"trigger two invocations", check.Failed, "got the lease", "leases are lost", func(w *world, s *store) {
+			w.trigger(&triggers{starts: isExport, bucket: s.forgetful()})
+		}},
+		{"trigger two invocations", check.Failed, "no lists today", "the other instance may not list", func(w *world, s *store) {
+			w.trigger(&triggers{starts: isExport, bucket: denied{s}})
+		}},
+		{"trigger two invocations", check.Warning, "not seen", "no trigger", func(w *world, s *store) { s.written = nil }},
 	} {
 		t.Run(test.check+": "+test.what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
-				s := &store{Bucket: w.store}
-				w.Bucket = s
-				test.set(w, s)
+				for _, subject := range []string{"function", "trigger"} {
+					if strings.HasPrefix(test.check, subject) {
+						w.inFunction()
+					}
+				}
+				test.set(w, w.s)
 				got := w.run()[test.check]
 				if got.State != test.want || !strings.Contains(got.Seen, test.seen) {
 					t.Errorf("got %+v, want %s with %q", got, test.want, test.seen)
@@ -350,6 +575,26 @@ func TestRun_Misbehaviour(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A denied store cannot be listed.
+type denied struct{ *store }
+
+func (denied) List(context.Context, string, string) iter.Seq2[blob.Info, error] {
+	return func(yield func(blob.Info, error) bool) { yield(blob.Info{}, errors.New("no lists today")) }
+}
+
+// onCommand makes the service respond to a command with a body.
+func (w *world) onCommand(command, body string) {
+	next := w.dated(0)
+	w.Transport = transport(func(r *http.Request) (*http.Response, error) {
+		resp, err := next(r)
+		if err == nil && strings.HasSuffix(r.URL.Path, "/"+command) {
+			resp.Body.Close()
+			resp.Body, resp.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
+		}
+		return resp, err
+	})
 }
 
 // rewritten returns a transport whose responses have another text.
@@ -366,41 +611,119 @@ func (w *world) rewritten(before, after string) transport {
 	}
 }
 
-// Objects are removed also if the context ends before the last check.
-func TestRun_RemovesAfterFailures(t *testing.T) {
+// Whenever the check is interrupted, it removes what it wrote.
+func TestRun_RemovesAfterInterrupts(t *testing.T) {
+	for name, set := range places {
+		t.Run(name, func(t *testing.T) {
+			for n := 0; ; n += 3 {
+				isInterrupted := false
+				synctest.Test(t, func(t *testing.T) {
+					w := newWorld(t)
+					set(w)
+					ctx, cancel := context.WithCancelCause(t.Context())
+					interrupt := errors.New("interrupted")
+					var operations atomic.Int64
+					w.store.Fail = func(blobtest.Op) blobtest.Fault {
+						if operations.Add(1) == int64(n) {
+							cancel(interrupt)
+						}
+						return blobtest.Fault{}
+					}
+					report, err := check.Run(ctx, w.Env)
+					isInterrupted = errors.Is(err, interrupt)
+					if isInterrupted && report.State == check.OK {
+						t.Errorf("interrupted at operation %d, and all is ok", n)
+					}
+					w.store.Fail = nil
+					w.checkClean()
+				})
+				if n > 0 && !isInterrupted {
+					return
+				}
+			}
+		})
+	}
+}
+
+// An upload that was begun when the check was interrupted is aborted.
+func TestRun_AbortsUploadAfterInterrupt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		ctx, cancel := context.WithCancel(t.Context())
-		w.store.Fail = func(op blobtest.Op) blobtest.Fault {
-			if op.Method == blobtest.Create && strings.Contains(op.Key, "race-3") {
-				cancel()
-			}
-			return blobtest.Fault{}
-		}
+		w.Bucket = interrupting{w.s, cancel}
 		if _, err := check.Run(ctx, w.Env); !errors.Is(err, context.Canceled) {
-			t.Errorf("got %v", err)
+			t.Errorf("got %v, want it interrupted", err)
 		}
-		if left := w.store.Snapshot(); len(left) > 0 || w.store.Uploads() > 0 {
-			t.Errorf("left behind: %v and %d uploads", left, w.store.Uploads())
+		w.checkClean()
+	})
+}
+
+// An interrupting store interrupts the check once an upload has begun.
+type interrupting struct {
+	*store
+
+	interrupt func()
+}
+
+func (s interrupting) UploadPart(ctx context.Context, _, _ string, _ int, _ []byte) (string, error) {
+	s.interrupt()
+	return "", context.Cause(ctx)
+}
+
+func (s interrupting) AbortUpload(ctx context.Context, key, id string) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return s.store.AbortUpload(ctx, key, id)
+}
+
+// A check removes what a killed one left an hour ago, and nothing of one that is running.
+func TestRun_RemovesWhatAKilledCheckLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		for _, name := range []string{"old", "young"} {
+			if err := w.store.Put(t.Context(), results.CheckFolder("exports/")+name, strings.NewReader("x")); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(59 * time.Minute)
+		}
+		w.run()
+		if left := slices.Collect(maps.Keys(w.store.Snapshot())); len(left) != 1 || !strings.HasSuffix(left[0], "young") {
+			t.Errorf("got %v, want the younger object only", left)
 		}
 	})
 }
 
-func TestWorst_States(t *testing.T) {
-	for _, test := range []struct {
-		states []check.State
-		want   check.State
-	}{
-		{nil, check.OK},
-		{[]check.State{check.OK, check.Warning, check.OK}, check.Warning},
-		{[]check.State{check.Warning, check.Failed, check.Warning}, check.Failed},
+// An event that comes after the check has ended leaves nothing, and an event about anything else is none of a check.
+func TestAnswer_OtherEvents(t *testing.T) {
+	folder := results.CheckFolder("exports/")
+	for key, want := range map[string]bool{
+		folder + "ABCDEFGHIJ-quiet":                      true, // the object is gone
+		folder + "ABCDEFGHIJ-loud a+b%20c&群组.jsonl":      true,
+		folder + "ABCDEFGHIJ-seen-loud":                  false, // it would answer itself
+		folder + "abc-quiet":                             false,
+		"exports/ABCDEFGHIJ-quiet":                       false,
+		"elsewhere/.check.import/parts/ABCDEFGHIJ-quiet": false,
+		"exports/acme.jsonl":                             false,
 	} {
-		var all []check.Result
-		for _, s := range test.states {
-			all = append(all, check.Result{State: s})
+		b := &blobtest.Bucket{}
+		got, err := check.Answer(t.Context(), b, "exports/", key, []string{"x", key}, "one")
+		if got != want || err != nil {
+			t.Errorf("%s: got %v, %v, want %v", key, got, err, want)
 		}
-		if got := check.Worst(all); got != test.want {
-			t.Errorf("%v: got %s, want %s", test.states, got, test.want)
+		if left := b.Snapshot(); len(left) > 0 {
+			t.Errorf("%s: left behind: %v", key, left)
 		}
 	}
+}
+
+// worst returns the worst state of results.
+func worst(all []check.Result) check.State {
+	worst := check.OK
+	for _, r := range all {
+		if r.State == check.Failed || r.State == check.Warning && worst == check.OK {
+			worst = r.State
+		}
+	}
+	return worst
 }

@@ -31,6 +31,7 @@ type Config struct {
 	Endpoint           string  // base URL without a slash at its end
 	Insecure           bool    // allows an http Endpoint on another machine, see [tim.CheckEndpoint]; not a variable
 	Rate               float64 // attempts a second of this process
+	OtherRates         float64 // attempts a second of other processes that call the app's service, for package check
 	Limits             group.Limits
 	AssignGroupIDs     bool
 	MaxAttempts        int     // of a call
@@ -122,6 +123,11 @@ var fields = []Field{
 	{
 		Name: "TIM_RATE", Default: "190", Help: "Attempts a second, 0.1 to 200; more only with TIM_ENDPOINT. Tencent's alert begins at 160.",
 		parse: number(func(c *Config) *float64 { return &c.Rate }, 0.1, maxRateEndpoint),
+	},
+	{
+		Name: "TIM_RATE_OTHERS", Default: "0",
+		Help:  "Attempts a second that others of the app may make, such as another function. Only the check adds them up.",
+		parse: number(func(c *Config) *float64 { return &c.OtherRates }, 0, maxRateEndpoint),
 	},
 	{
 		Name: "FIELD_LIMITS", Default: "document",
