@@ -140,7 +140,7 @@ func action(word string) (invocation.Event, error) {
 	case "check":
 		return invocation.Event{Check: true}, nil
 	}
-	return invocation.Event{}, eventError("unknown action %q", word)
+	return invocation.Event{}, eventError("unknown message %q of a timer, or unknown action", word)
 }
 
 // keys returns the possible keys of an object, most likely first. The key in an event begins with the APPID and the
