@@ -42,6 +42,8 @@ func TestTemplatePolicies_CoverTheCheck(t *testing.T) {
 			starting := map[string]bool{}
 			seen := map[string]bool{}
 			var mu sync.Mutex
+			var events sync.WaitGroup
+			defer events.Wait()
 			l.store.Fail = func(op blobtest.Op) blobtest.Fault {
 				mu.Lock()
 				defer mu.Unlock()
@@ -51,6 +53,14 @@ func TestTemplatePolicies_CoverTheCheck(t *testing.T) {
 					resource = "arn:aws:s3:::groups"
 				} else if tp.triggers("groups", op.Key) {
 					starting[op.Key] = true
+					if op.Method == blobtest.Put {
+						events.Go(func() {
+							time.Sleep(time.Second)
+							if _, err := check.Answer(t.Context(), l.store, l.config.Prefix, op.Key, []string{op.Key}, "two"); err != nil {
+								t.Error(err)
+							}
+						})
+					}
 				}
 				for _, function := range functions {
 					if !tp.allowed(function, actions[op.Method], resource) {
@@ -62,7 +72,7 @@ func TestTemplatePolicies_CoverTheCheck(t *testing.T) {
 			report, err := check.Run(t.Context(), check.Env{
 				Place: place, Config: l.config, Bucket: l.store, Prefix: l.config.Prefix, Transport: l.service,
 				Platform: &check.Platform{CPU: func() (float64, error) { return 1, nil }},
-				Dial: func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no network here") },
+				Dial:     func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no network here") },
 			})
 			if err != nil || len(seen) < 5 || place == check.Function && len(seen) != len(actions) {
 				t.Errorf("got %v and only %v", err, seen)
@@ -112,7 +122,9 @@ func TestFunction_Check(t *testing.T) {
 				return
 			case event := <-c.events:
 				var e struct {
-					Records []struct{ S3 struct{ Object struct{ Key string } } }
+					Records []struct {
+						S3 struct{ Object struct{ Key string } }
+					}
 				}
 				err := json.Unmarshal(event, &e, json.MatchCaseInsensitiveNames(true))
 				if err == nil && len(e.Records) == 1 && tp.triggers(bucketName, e.Records[0].S3.Object.Key) {
