@@ -282,11 +282,15 @@ type command struct {
 	body func(random string) string
 }
 
-// commands are the commands whose use is checked. To add one, name it in [tim.Probes] and give it a body that the
-// service rejects for its content alone, or that only reads.
+// commands are the commands whose use is checked. To add one, add it to those of [tim.Client.Probe], and give it a body
+// that the service rejects for its content alone, or that only reads.
 var commands = []command{
 	{"get_group_info", func(random string) string { return `{"GroupIdList":["groupimport-check-` + random + `"]}` }},
 	{"import_group", func(string) string { return `{}` }}, // without Type and Name there is nothing to create
+	{"import_group_member", func(random string) string { // no such group, no such account
+		return `{"GroupId":"groupimport-check-` + random + `","MemberList":[{"Member_Account":"check-` + random + `"}]}`
+	}},
+	{"account_check", func(random string) string { return `{"CheckItem":[{"UserID":"check-` + random + `"}]}` }},
 }
 
 func checkCommands(ctx context.Context, s *session) finding {
