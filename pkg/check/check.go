@@ -188,10 +188,13 @@ func Run(ctx context.Context, env Env) (Report, error) {
 	return report, context.Cause(ctx)
 }
 
+// IsIn reports whether the check runs in the place.
+func (c *Check) IsIn(p Place) bool { return c.places&p != 0 }
+
 // isFor reports whether the check is of use for what is checked.
 func (c *Check) isFor(env *Env) bool {
 	subject, _, _ := strings.Cut(c.Name, " ")
-	return c.places&env.Place != 0 && (subject != "function" || env.Platform != nil) &&
+	return c.IsIn(env.Place) && (subject != "function" || env.Platform != nil) &&
 		(subject != "export" || env.Sample != nil)
 }
 

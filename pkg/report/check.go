@@ -1,7 +1,9 @@
 package report
 
 import (
+	"cmp"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,6 +52,7 @@ func checkPage(where string, at time.Time, findings []Finding, o Options) *page 
 			body: join("", "", say("%s.", "%s。", label{capital(f.Do), f.DoZH}), say(" (Seen: %s)", "（所见：%s）", english(f.Seen))),
 		})
 	}
+	slices.SortStableFunc(steps, func(a, b step) int { return cmp.Compare(b.class, a.class) }) // rejected before failed
 	head, worst := label{"All checks are ok", "检查全部正常"}, "ok"
 	switch {
 	case counts["failed"] > 0:
