@@ -300,7 +300,8 @@ func TestServerless_NothingTheProgramWritesStartsIt(t *testing.T) {
 				n.Work() + "lease/000001", n.Work() + "checkpoint/000012", n.Work() + "parts/000001-000001",
 				n.Work() + "parts/000001-ahead", old.Results(), old.Failures(), old.Report(), old.Manifest(),
 				results.RateNames(prefix).Work() + "lease/000001", results.WaitingFolder(prefix) + "ABCD2345",
-				results.ResponsesFolder(prefix) + "20261122/" + strings.Repeat("9f", 32),
+				results.ResponsesFolder(prefix) + "20261122/" + strings.Repeat("9f", 32), results.CheckPage(prefix),
+				results.CheckFolder(prefix) + "ABCDEFGHIJ-quiet", results.CheckFolder(prefix) + "ABCDEFGHIJ/lease/000001",
 			} {
 				if !results.IsOutput(key) || d.starts(bucketName, key) {
 					t.Errorf("%s: the program writes it, so it is no export and must not start the function", key)
@@ -355,8 +356,13 @@ func TestServerless_EveryVariableIsSet(t *testing.T) {
 		t.Errorf("import and schedule differ: %+v and %+v", configs[0], configs[1])
 	}
 	ofHTTP := configs[2]
+	if ofHTTP.OtherRates != configs[0].Rate || configs[0].OtherRates != ofHTTP.Rate {
+		t.Errorf("got the other rates %v and %v of functions with %v and %v", configs[0].OtherRates, ofHTTP.OtherRates,
+			configs[0].Rate, ofHTTP.Rate)
+	}
 	ofHTTP.Rate, ofHTTP.OneAtATime, ofHTTP.HTTPToken = configs[0].Rate, configs[0].OneAtATime, ""
 	ofHTTP.MemberRate = configs[0].MemberRate
+	ofHTTP.OtherRates = configs[0].OtherRates
 	if ofHTTP != configs[0] {
 		t.Errorf("import and http differ: %+v and %+v", configs[0], configs[2])
 	}
@@ -367,7 +373,8 @@ func TestServerless_EveryVariableIsSet(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := configs[0]
-	got.Bucket, got.Prefix, got.OneAtATime, got.Rate, got.MemberRate = "", "", false, 190, 190
+	got.Bucket, got.Prefix, got.OneAtATime = "", "", false
+	got.Rate, got.MemberRate, got.OtherRates = 190, 190, 0
 	if got != defaults {
 		t.Errorf("got  %+v\nwant %+v, the defaults", got, defaults)
 	}

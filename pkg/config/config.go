@@ -35,6 +35,7 @@ type Config struct {
 	MemberRate         float64 // attempts of import_group_member a second of this process; zero means 190
 	MembersPerCall     int     // of import_group_member, at most; zero means 20
 	NoMembers          bool    // leaves out the members of records
+	OtherRates         float64 // attempts a second of other processes that call the app's service, for package check
 	Limits             group.Limits
 	AssignGroupIDs     bool
 	MaxAttempts        int     // of a call
@@ -152,6 +153,11 @@ var fields = []Field{
 			c.NoMembers = err == nil && !c.NoMembers
 			return err
 		},
+	},
+	{
+		Name: "TIM_RATE_OTHERS", Default: "0",
+		Help:  "Attempts a second that others of the app may make, such as another function. Only the check adds them up.",
+		parse: number(func(c *Config) *float64 { return &c.OtherRates }, 0, maxRateEndpoint),
 	},
 	{
 		Name: "FIELD_LIMITS", Default: "document",
