@@ -35,6 +35,7 @@ func main() {
 		Log:          log,
 		Parse:        parse,
 		Serve:        serveURL,
+		Secret:       newSecrets(os.Getenv, log).get,
 		HidesCallers: true,
 		Open:         func(bucket string) (blob.Bucket, error) { return open(os.Getenv, bucket, log) },
 	}})

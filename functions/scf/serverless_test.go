@@ -314,8 +314,8 @@ func TestServerless_EveryVariableIsSet(t *testing.T) {
 	known := map[string]bool{"COS_REGION": true}
 	config.FromEnv(func(name string) string { known[name] = true; return "" })
 	elsewhere := map[string]string{
-		"TIM_SECRET_KEY_PARAMETER": "of AWS",
-		"HTTP_TOKEN_PARAMETER":     "of AWS",
+		"TIM_SECRET_KEY_PARAMETER": "instead of the secret itself, and an empty one may not be taken",
+		"HTTP_TOKEN_PARAMETER":     "instead of the secret itself, and an empty one may not be taken",
 		"TIM_ENDPOINT":             "for tests and proxies, and an empty one may not be taken",
 		"MAPPING":                  "for exports of other systems, and an empty one may not be taken",
 		"HTTP_TOKEN":               "of the HTTP function",
