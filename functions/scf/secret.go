@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strings"
 	"sync"
@@ -38,7 +40,9 @@ func (e *SecretError) Error() string {
 
 func (e *SecretError) Unwrap() error { return e.err }
 
-// secrets reads secrets of Secrets Manager (SSM, version 2019-09-23) with the temporary keys of the function's role.
+// secrets reads secrets of Secrets Manager (SSM, version 2019-09-23, action GetSecretValue: parameters and errors by
+// tencentcloud/ssm/v20190923 of github.com/TencentCloud/tencentcloud-sdk-go v1.3.166) with the temporary keys of the
+// function's role. SSM_ENDPOINT is another base URL, for tests and proxies.
 type secrets struct {
 	getenv    func(string) string
 	log       *slog.Logger
@@ -88,6 +92,11 @@ func (s *secrets) read(ctx context.Context, name string) (string, error) {
 	p := profile.NewClientProfile()
 	p.HttpProfile.ReqTimeout = 10 // seconds
 	p.DisableRegionBreaker = true
+	if endpoint := s.getenv("SSM_ENDPOINT"); endpoint != "" {
+		if err := setEndpoint(p.HttpProfile, endpoint); err != nil {
+			return "", err
+		}
+	}
 	// The keys are renewed with each event.
 	keys := common.NewTokenCredential(
 		s.getenv("TENCENTCLOUD_SECRETID"), s.getenv("TENCENTCLOUD_SECRETKEY"), s.getenv("TENCENTCLOUD_SESSIONTOKEN"))
@@ -117,6 +126,19 @@ func (s *secrets) read(ctx context.Context, name string) (string, error) {
 		return "", errors.New("it holds no text")
 	}
 	return value, nil
+}
+
+// setEndpoint sets another base URL than https://ssm.tencentcloudapi.com: https, or http on this machine, with a host, an
+// optional port, and nothing else.
+func setEndpoint(p *profile.HttpProfile, endpoint string) error {
+	base, err := url.Parse(endpoint)
+	isLocal := err == nil && base.Scheme == "http" && (base.Hostname() == "localhost" || net.ParseIP(base.Hostname()).IsLoopback())
+	if err != nil || base.Scheme != "https" && !isLocal || base.Host == "" || base.User != nil ||
+		strings.Trim(base.Path, "/") != "" || base.RawQuery != "" || base.Fragment != "" {
+		return errors.New("SSM_ENDPOINT must be https://HOST, or http://HOST:PORT on this machine") // it may hold a password
+	}
+	p.Endpoint, p.Scheme = base.Host, base.Scheme
+	return nil
 }
 
 // isUnavailable reports whether the service has not decided about the request.

@@ -42,7 +42,7 @@ func (m *secretsManager) RoundTrip(r *http.Request) (*http.Response, error) {
 	case m.failure != "":
 		response = map[string]any{"Error": map[string]any{"Code": m.failure, "Message": "x"}, "RequestId": "1"}
 	case !ok:
-		response = map[string]any{"Error": map[string]any{"Code": "ResourceNotFound", "Message": "x"}, "RequestId": "1"}
+		response = map[string]any{"Error": map[string]any{"Code": "ResourceNotFound.SecretNotExist", "Message": "x"}, "RequestId": "1"}
 	}
 	raw, err := json.Marshal(map[string]any{"Response": response})
 	if err != nil {
@@ -89,7 +89,7 @@ func TestSecrets_ReadWithTheRenewedKeysOfTheRole(t *testing.T) {
 		expire("key")
 		get("key", "third")
 	}
-	for _, failure := range []string{"UnauthorizedOperation", "ResourceNotFound", "ResourceUnavailable.ResourceDisabled"} {
+	for _, failure := range []string{"UnauthorizedOperation", "ResourceNotFound.SecretNotExist", "ResourceUnavailable.ResourceDisabled"} {
 		m.failure = ""
 		get("key", "third")
 		m.failure = failure
@@ -101,6 +101,15 @@ func TestSecrets_ReadWithTheRenewedKeysOfTheRole(t *testing.T) {
 		}
 	}
 	m.failure = ""
+	for _, endpoint := range []string{
+		"http://ssm.tencentcloudapi.com", "ftp://127.0.0.1", "https://u:p@x.example", "https://x.example/path", "://",
+	} {
+		env["SSM_ENDPOINT"] = endpoint
+		if got, err := s.get(t.Context(), "other"); err == nil || !strings.Contains(err.Error(), "SSM_ENDPOINT") {
+			t.Errorf("%s: got %q, %v, want an error with SSM_ENDPOINT", endpoint, got, err)
+		}
+	}
+	env["SSM_ENDPOINT"] = ""
 	for _, name := range []string{"empty:v1", "missing", "/x", "a:b:c"} {
 		if got, err := s.get(t.Context(), name); err == nil {
 			t.Errorf("%s: got %q, want an error", name, got)

@@ -1,17 +1,22 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+
+	"groupimport/pkg/blob/cosblob"
 )
 
 const (
@@ -22,28 +27,47 @@ const (
 // pause is the time between two polls, and after a failure, where it doubles with each further failure.
 var pause = 500 * time.Millisecond
 
-// mark begins the description of each role and policy that this command made.
-const mark = "Made by groupimport's scripts/deploy"
+// maxRepeats is how often one run makes the same change: more often means that the service does not keep it.
+const maxRepeats = 3
+
+// mark begins the description of each role, policy and log topic that this command made.
+const mark = "Made by the deploy command of groupimport"
 
 // A change is one call that brings the account nearer to the target.
 type change struct {
+	scope           string // the function it is about, or empty
 	text            string // for the operator, without secrets
 	service, action string
 	parameters      map[string]any
+	do              func(context.Context) error // instead of an action
+
+	// settles says that what follows in the scope, or with an empty scope at all, depends on the state after it.
+	settles bool
 }
 
 type deployer struct {
 	api    *api
+	bucket *cosblob.Bucket
 	target *target
 	out    io.Writer
-	sent   map[string]bool // functions whose code this process has updated
+
+	isChecked     bool              // checkAccount has found nothing wrong
+	secrets       map[string]string // resources by name, from checkAccount
+	logset, topic string            // IDs, empty for none
+
+	sent    map[string]bool // functions whose code this process has updated
+	deleted map[string]bool // functions that this process has deleted to create them anew
+	made    map[string]int  // changes by their text
+	noted   map[string]bool // roles that this command did not make
+	count   int             // of changes
 }
 
-// converge reads the state, makes the first change and repeats that until there is none. So it heals lost responses,
-// and what a killed deployment left. With plan it only prints the changes that it knows now.
+// converge reads the state, makes the changes that it asks for, and repeats that until there are none. So it heals lost
+// responses, and what a killed deployment left. With plan it only prints the changes that it knows now.
 func (d *deployer) converge(ctx context.Context, changes func(context.Context) ([]change, error), plan bool) error {
-	failures, made := 0, 0
+	failures := 0
 	for {
+		before := d.count
 		list, err := changes(ctx)
 		switch {
 		case err != nil:
@@ -56,18 +80,16 @@ func (d *deployer) converge(ctx context.Context, changes func(context.Context) (
 			}
 			return nil
 		case len(list) == 0:
-			fmt.Fprintf(d.out, "done, %d changes\n", made)
+			fmt.Fprintf(d.out, "done, %d changes\n", d.count)
 			return nil
 		default:
-			fmt.Fprintln(d.out, list[0].text)
-			if err = d.api.call(ctx, list[0].service, list[0].action, list[0].parameters, nil); err == nil {
-				failures = 0
-				made++
-				if name, ok := list[0].parameters["FunctionName"].(string); ok && list[0].action == "UpdateFunctionCode" {
-					d.sent[name] = true
-				}
-				continue
-			}
+			err = d.apply(ctx, list)
+		}
+		if d.count > before {
+			failures = 0
+		}
+		if err == nil {
+			continue
 		}
 		if failures++; ctx.Err() != nil || !isTransient(err) || failures == maxFailures {
 			return fmt.Errorf("%w\nRun the same command again to resume.", err) //nolint:revive,staticcheck // a sentence of its own
@@ -77,6 +99,47 @@ func (d *deployer) converge(ctx context.Context, changes func(context.Context) (
 			return err
 		}
 	}
+}
+
+// apply makes the changes that do not depend on the state after another one.
+func (d *deployer) apply(ctx context.Context, list []change) error {
+	settled := map[string]bool{}
+	for _, c := range list {
+		if settled[c.scope] && c.scope != "" {
+			continue
+		}
+		if d.made[c.text]++; d.made[c.text] > maxRepeats {
+			return fmt.Errorf("%s: made %d times, and the service still returns the state before: see the console, and "+
+				"report this", c.text, maxRepeats)
+		}
+		fmt.Fprintln(d.out, c.text)
+		if err := d.make(ctx, c); err != nil {
+			return err
+		}
+		d.count++
+		if c.settles && c.scope == "" {
+			return nil
+		}
+		settled[c.scope] = settled[c.scope] || c.settles
+	}
+	return nil
+}
+
+func (d *deployer) make(ctx context.Context, c change) error {
+	if c.do != nil {
+		return c.do(ctx)
+	}
+	if err := d.api.call(ctx, c.service, c.action, c.parameters, nil); err != nil {
+		d.made[c.text]-- // the loop has its own limit of failures
+		return err
+	}
+	switch c.action {
+	case "UpdateFunctionCode":
+		d.sent[c.scope] = true
+	case "DeleteFunction":
+		d.deleted[c.scope] = true
+	}
+	return nil
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -109,7 +172,7 @@ func (d *deployer) function(ctx context.Context, name string) (*functionState, e
 		case err != nil:
 			return nil, err
 		}
-		switch f.Status {
+		switch f.Status { // tencentcloud.com/document/product/583/37883, 2021-01-12
 		case "Creating", "Updating", "Publishing", "Deleting":
 			if err := sleep(ctx, pause); err != nil {
 				return nil, err
@@ -129,9 +192,70 @@ func (d *deployer) named(name string, parameters map[string]any) map[string]any 
 	return p
 }
 
+// checkAccount returns an error about what must exist before a deployment. It asks once.
+func (d *deployer) checkAccount(ctx context.Context) error {
+	if d.isChecked {
+		return nil
+	}
+	t := d.target
+	var account struct {
+		OwnerUin string
+		AppId    int64 //nolint:staticcheck,revive // the API's name
+	}
+	if err := d.api.call(ctx, "cam", "GetUserAppId", nil, &account); err != nil {
+		return err
+	}
+	if id := strconv.FormatInt(account.AppId, 10); id != t.appID() {
+		return fmt.Errorf("the keys are of an account with APPID %s, but BucketName ends in %s", id, t.appID())
+	}
+	// SCF reads the code, writes the triggers into the bucket and the logs into CLS by this role
+	// (tencentcloud.com/document/product/583/31444).
+	err := d.api.call(ctx, "cam", "GetRole", map[string]any{"RoleName": "SCF_QcsRole"}, nil)
+	if isMissing(err) {
+		return errors.New("the service role SCF_QcsRole does not exist: open the SCF console once and confirm the authorization, " +
+			"which creates it")
+	}
+	if err != nil {
+		return err
+	}
+	// Any key tells whether the bucket exists.
+	if _, err := d.bucket.Stat(ctx, codeFolder+"none"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("bucket %s in %s: %w", t.bucket, t.region, err)
+	}
+	d.secrets = map[string]string{}
+	for _, f := range t.functions {
+		for _, name := range f.secrets {
+			if d.secrets[name] != "" {
+				continue
+			}
+			var secret struct {
+				Status    string
+				CreateUin int64
+			}
+			err := d.api.call(ctx, "ssm", "DescribeSecret", map[string]any{"SecretName": name}, &secret)
+			if isMissing(err) {
+				return fmt.Errorf("the secret %s does not exist in %s: create it in the Secrets Manager console", name, t.region)
+			}
+			if err != nil {
+				return err
+			}
+			if secret.Status != "Enabled" {
+				return fmt.Errorf("the secret %s is %s: enable it in the Secrets Manager console", name, secret.Status)
+			}
+			// tencentcloud.com/document/product/1078/38612, 2024-01-02
+			d.secrets[name] = fmt.Sprintf("qcs::ssm:%s:uin/%s:secret/creatorUin/%d/%s", t.region, account.OwnerUin, secret.CreateUin, name)
+		}
+	}
+	d.isChecked = true
+	return nil
+}
+
 // changes returns what differs from the target, in the order in which to change it.
 func (d *deployer) changes(ctx context.Context) ([]change, error) {
-	roles, err := d.target.roles()
+	if err := d.checkAccount(ctx); err != nil {
+		return nil, err
+	}
+	roles, err := d.target.roles(d.secrets)
 	if err != nil {
 		return nil, err
 	}
@@ -143,12 +267,48 @@ func (d *deployer) changes(ctx context.Context) ([]change, error) {
 		}
 		list = append(list, more...)
 	}
+	logs, err := d.logChanges(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list = append(list, logs...)
+	var functions []change
 	for _, f := range d.target.functions {
 		more, err := d.functionChanges(ctx, f)
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, more...)
+		functions = append(functions, more...)
+	}
+	if !d.target.throughCOS() {
+		return append(list, functions...), nil
+	}
+	needed := slices.ContainsFunc(functions, func(c change) bool {
+		return c.action == "CreateFunction" || c.action == "UpdateFunctionCode"
+	})
+	return d.codeChanges(ctx, list, functions, needed)
+}
+
+// codeChanges puts the zip into the bucket before functions that need it, and removes it after them.
+func (d *deployer) codeChanges(ctx context.Context, before, functions []change, needed bool) ([]change, error) {
+	key := d.target.codeKey()
+	info, err := d.bucket.Stat(ctx, key)
+	exists := err == nil && info.Size == int64(len(d.target.zip))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if needed && !exists {
+		before = append(before, change{
+			text: "put the code into the bucket, as " + key,
+			do:   func(ctx context.Context) error { return d.bucket.Put(ctx, key, bytes.NewReader(d.target.zip)) },
+		})
+	}
+	list := append(before, functions...)
+	if !needed && exists {
+		list = append(list, change{
+			text: "remove the code from the bucket",
+			do:   func(ctx context.Context) error { return d.bucket.Delete(ctx, key) },
+		})
 	}
 	return list, nil
 }
@@ -159,46 +319,44 @@ func (d *deployer) functionChanges(ctx context.Context, f function) ([]change, e
 	if err != nil {
 		return nil, err
 	}
-	description := f.description + codeMark + t.digest + "]"
-	variables := []map[string]string{}
-	for _, key := range slices.Sorted(maps.Keys(f.variables)) {
-		variables = append(variables, map[string]string{"Key": key, "Value": f.variables[key]})
-	}
-	settings := d.named(f.name, map[string]any{
-		"Description": description, "MemorySize": f.memory, "Timeout": f.timeout, "Role": f.role,
-		"Environment": map[string]any{"Variables": variables},
-	})
-	if t.topic != "" {
-		settings["ClsLogsetId"], settings["ClsTopicId"] = t.logset, t.topic
-	}
+	description := f.description + codeMark + t.digest + "."
 	var list []change
 	add := func(action, text string, p map[string]any) {
-		list = append(list, change{f.name + ": " + text, "scf", action, p})
+		settles := action != "PutReservedConcurrencyConfig" && action != "DeleteReservedConcurrencyConfig"
+		list = append(list, change{
+			scope: f.name, text: f.name + ": " + text, service: "scf", action: action, parameters: p, settles: settles,
+		})
+	}
+	reason := ""
+	if state != nil && len(state.StatusReasons) > 0 {
+		reason = ", " + state.StatusReasons[0].ErrorMessage
 	}
 	var triggers []triggerState
 	var reserved int64
 	switch {
 	case state == nil:
+		settings := d.settings(f, description)
 		settings["Runtime"], settings["Handler"], settings["Type"] = t.runtime, f.handler, "Event"
 		settings["Code"] = t.code()
 		add("CreateFunction", "create", settings)
-	case strings.HasSuffix(state.Status, "Failed"):
-		reason := state.Status
-		if len(state.StatusReasons) > 0 {
-			reason += ", " + state.StatusReasons[0].ErrorMessage
-		}
-		return nil, fmt.Errorf("function %s: %s: delete it in the SCF console and run this again", f.name, reason)
+	case state.Status == "CreateFailed" && isOurs(state) && !d.deleted[f.name]:
+		add("DeleteFunction", "delete, since its creation failed"+reason, d.named(f.name, nil))
+		return list, nil
+	case strings.HasSuffix(state.Status, "Failed") && (state.Status != "UpdateFailed" || d.sent[f.name]):
+		return nil, fmt.Errorf("function %s: %s%s: see the SCF console; delete the function there and run this again", f.name,
+			state.Status, reason)
 	case state.Runtime != t.runtime:
 		return nil, fmt.Errorf("function %s has runtime %s, want %s, which cannot be changed: delete the function",
 			f.name, state.Runtime, t.runtime)
 	default:
 		// The code first: its digest in the description says that it is there.
-		isCurrent := d.sent[f.name] || strings.HasSuffix(state.Description, codeMark+t.digest+"]")
-		if !isCurrent || state.Handler != f.handler {
+		isCurrent := strings.HasSuffix(state.Description, codeMark+t.digest+".") && state.Handler == f.handler &&
+			state.Status != "UpdateFailed"
+		if !isCurrent && !d.sent[f.name] {
 			add("UpdateFunctionCode", "update the code", d.named(f.name, map[string]any{"Handler": f.handler, "Code": t.code()}))
 		}
-		if diff := settingsDiff(state, f, description, t); len(diff) > 0 {
-			add("UpdateFunctionConfiguration", "change "+strings.Join(diff, ", "), settings)
+		if diff := d.settingsDiff(state, f, description); len(diff) > 0 {
+			add("UpdateFunctionConfiguration", "change "+strings.Join(diff, ", "), d.settings(f, description))
 		}
 		if triggers, err = d.triggers(ctx, f.name); err != nil {
 			return nil, err
@@ -221,11 +379,33 @@ func (d *deployer) functionChanges(ctx context.Context, f function) ([]change, e
 	return list, nil
 }
 
-// codeMark begins the digest of the code at the end of a function's description.
-const codeMark = " [code "
+// settings returns the parameters that CreateFunction and UpdateFunctionConfiguration have in common.
+func (d *deployer) settings(f function, description string) map[string]any {
+	variables := []map[string]string{}
+	for _, key := range slices.Sorted(maps.Keys(f.variables)) {
+		variables = append(variables, map[string]string{"Key": key, "Value": f.variables[key]})
+	}
+	settings := d.named(f.name, map[string]any{
+		"Description": description, "MemorySize": f.memory, "Timeout": f.timeout, "Role": f.role,
+		"Environment": map[string]any{"Variables": variables},
+	})
+	if d.topic != "" {
+		settings["ClsLogsetId"], settings["ClsTopicId"] = d.logset, d.topic
+	}
+	return settings
+}
+
+// codeMark begins the digest of the code at the end of a function's description, which takes letters, digits, spaces,
+// commas and full stops (CreateFunction, Description).
+const codeMark = " Code "
+
+var madeDescription = regexp.MustCompile(codeMark + `[0-9a-f]{16}\.$`)
+
+// isOurs reports whether this command made the function, or took it over.
+func isOurs(state *functionState) bool { return madeDescription.MatchString(state.Description) }
 
 // settingsDiff names the settings that differ. It names variables without their values, which may be secrets.
-func settingsDiff(state *functionState, f function, description string, t *target) (diff []string) {
+func (d *deployer) settingsDiff(state *functionState, f function, description string) (diff []string) {
 	if state.Description != description {
 		diff = append(diff, "description")
 	}
@@ -238,7 +418,8 @@ func settingsDiff(state *functionState, f function, description string, t *targe
 	if state.Role != f.role {
 		diff = append(diff, fmt.Sprintf("role from %s to %s", state.Role, f.role))
 	}
-	if t.topic != "" && (state.ClsLogsetId != t.logset || state.ClsTopicId != t.topic) {
+	hasTopic := d.target.topic != "" || d.target.logDays > 0
+	if hasTopic && (d.topic == "" || state.ClsLogsetId != d.logset || state.ClsTopicId != d.topic) {
 		diff = append(diff, "log topic")
 	}
 	variables := map[string]string{}
@@ -281,14 +462,16 @@ func (d *deployer) reserved(ctx context.Context, name string) (int64, error) {
 	return r.ReservedMem, err
 }
 
-// triggerChanges deletes before it creates, since filters of one bucket may not overlap. It updates timers and the URL,
-// which so keeps its address. It leaves triggers of other types alone.
+// triggerChanges deletes before it creates, since filters of one bucket may not overlap. UpdateTrigger takes timers and
+// function URLs, which so keep their addresses; UpdateTriggerStatus takes COS triggers. A function has one URL, whose
+// name may be one that the platform chose. It leaves triggers of other types alone.
 func (d *deployer) triggerChanges(f function, state []triggerState) (list []change) {
 	add := func(action, text string, tr trigger, qualifier string, more map[string]any) {
 		p := d.named(f.name, map[string]any{"Type": tr.kind, "TriggerName": tr.name, "Qualifier": qualifier})
 		maps.Copy(p, more)
 		list = append(list, change{
-			fmt.Sprintf("%s: %s trigger %s %s %s", f.name, text, tr.kind, tr.name, tr.description), "scf", action, p,
+			scope: f.name, text: fmt.Sprintf("%s: %s trigger %s %s %s", f.name, text, tr.kind, tr.name, tr.description),
+			service: "scf", action: action, parameters: p,
 		})
 	}
 	wanted := slices.Clone(f.triggers)
@@ -297,7 +480,7 @@ func (d *deployer) triggerChanges(f function, state []triggerState) (list []chan
 			continue
 		}
 		i := slices.IndexFunc(wanted, func(w trigger) bool {
-			return w.kind == s.Type && w.name == s.TriggerName && (s.Type != "cos" || holds(s.TriggerDesc, w.description))
+			return w.kind == s.Type && (s.Type == "http" || w.name == s.TriggerName && (s.Type != "cos" || holds(s.TriggerDesc, w.description)))
 		})
 		if i < 0 {
 			tr := trigger{s.Type, s.TriggerName, s.TriggerDesc, ""}
@@ -306,7 +489,12 @@ func (d *deployer) triggerChanges(f function, state []triggerState) (list []chan
 		}
 		w := wanted[i]
 		wanted = slices.Delete(wanted, i, i+1)
-		if !w.isSame(s) {
+		w.name = s.TriggerName
+		switch {
+		case w.isSame(s):
+		case w.kind == "cos":
+			add("UpdateTriggerStatus", "enable", w, s.Qualifier, map[string]any{"TriggerDesc": s.TriggerDesc, "Enable": "OPEN"})
+		default:
 			add("UpdateTrigger", "update", w, s.Qualifier, w.settings())
 		}
 	}
@@ -406,11 +594,18 @@ func (d *deployer) role(ctx context.Context, name string) (s roleState, err erro
 // roleChanges leaves a role alone that this command did not make.
 func (d *deployer) roleChanges(ctx context.Context, name, policy string) (list []change, err error) {
 	s, err := d.role(ctx, name)
-	if err != nil || s.exists && !s.isOurs {
+	if err != nil {
 		return nil, err
 	}
+	if s.exists && !s.isOurs {
+		if !d.noted[name] {
+			d.noted[name] = true
+			fmt.Fprintf(d.out, "role %s: not made by this command, so its policies stay as they are\n", name)
+		}
+		return nil, nil
+	}
 	add := func(action, text string, p map[string]any) {
-		list = append(list, change{"role " + name + ": " + text, "cam", action, p})
+		list = append(list, change{text: "role " + name + ": " + text, service: "cam", action: action, parameters: p})
 	}
 	if !s.exists {
 		add("CreateRole", "create", map[string]any{"RoleName": name, "PolicyDocument": trustPolicy, "Description": mark})
@@ -426,24 +621,24 @@ func (d *deployer) roleChanges(ctx context.Context, name, policy string) (list [
 	case !holds(s.policy.PolicyDocument, policy):
 		add("UpdatePolicy", "update its policy", map[string]any{"PolicyId": s.policy.PolicyId, "PolicyDocument": policy})
 	}
-	if !s.attached {
-		p := map[string]any{"AttachRoleName": name}
-		if s.policy != nil { // otherwise the ID is known once the policy exists
-			p["PolicyId"] = s.policy.PolicyId
-		}
-		add("AttachRolePolicy", "attach its policy", p)
+	if !s.attached { // by name, since the ID of a new policy is not known yet
+		add("AttachRolePolicy", "attach its policy", map[string]any{"AttachRoleName": name, "PolicyName": name})
 	}
 	return list, nil
 }
 
 // removal returns what is left to remove: what this command made, and never the bucket.
 func (d *deployer) removal(ctx context.Context) (list []change, err error) {
+	var roles []string
 	for _, f := range d.target.functions {
+		if !slices.Contains(roles, f.role) {
+			roles = append(roles, f.role)
+		}
 		state, err := d.function(ctx, f.name)
 		if err != nil {
 			return nil, err
 		}
-		if state == nil || !strings.Contains(state.Description, codeMark) {
+		if state == nil || !isOurs(state) {
 			continue
 		}
 		triggers, err := d.triggers(ctx, f.name)
@@ -453,38 +648,36 @@ func (d *deployer) removal(ctx context.Context) (list []change, err error) {
 		none := f
 		none.triggers = nil
 		list = append(list, d.triggerChanges(none, triggers)...)
-		list = append(list, change{f.name + ": delete", "scf", "DeleteFunction", d.named(f.name, nil)})
+		list = append(list, change{
+			scope: f.name, text: f.name + ": delete", service: "scf", action: "DeleteFunction", parameters: d.named(f.name, nil),
+		})
 	}
-	roles, err := d.target.roles()
+	logs, err := d.logRemoval(ctx)
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range slices.Sorted(maps.Keys(roles)) {
+	list = append(list, logs...)
+	for _, name := range roles {
 		s, err := d.role(ctx, name)
 		if err != nil {
 			return nil, err
 		}
+		add := func(action, text string, p map[string]any) {
+			list = append(list, change{text: "role " + name + ": " + text, service: "cam", action: action, parameters: p})
+		}
 		isOurs := s.policy != nil && strings.HasPrefix(s.policy.Description, mark)
 		if isOurs && s.isOurs && s.attached {
-			list = append(list, change{
-				"role " + name + ": detach its policy", "cam", "DetachRolePolicy",
-				map[string]any{"PolicyId": s.policy.PolicyId, "DetachRoleName": name},
-			})
+			add("DetachRolePolicy", "detach its policy", map[string]any{"PolicyId": s.policy.PolicyId, "DetachRoleName": name})
 		}
 		if s.isOurs {
-			list = append(list, change{"role " + name + ": delete", "cam", "DeleteRole", map[string]any{"RoleName": name}})
+			add("DeleteRole", "delete", map[string]any{"RoleName": name})
 		}
 		if isOurs {
-			list = append(list, change{
-				"role " + name + ": delete its policy", "cam", "DeletePolicy",
-				map[string]any{"PolicyId": []int64{s.policy.PolicyId}},
-			})
+			add("DeletePolicy", "delete its policy", map[string]any{"PolicyId": []int64{s.policy.PolicyId}})
 		}
 	}
 	return list, nil
 }
-
-var urlPattern = regexp.MustCompile(`https://[A-Za-z0-9.-]+\.tencentscf\.com`)
 
 // printURL prints the address of the HTTP function and a request to try.
 func (d *deployer) printURL(ctx context.Context) error {
@@ -496,18 +689,26 @@ func (d *deployer) printURL(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		url := ""
-		for _, tr := range triggers {
-			if tr.Type == "http" && url == "" {
-				url = urlPattern.FindString(tr.TriggerDesc)
+		// The form is that of an example of ListTriggers.
+		var url struct {
+			NetConfig struct {
+				ExtranetUrl string //nolint:staticcheck,revive // the API's name
 			}
 		}
-		if url == "" {
-			fmt.Fprintf(d.out, "The SCF console shows the URL of %s, under Trigger Management.\n", f.name)
-			continue
+		for _, tr := range triggers {
+			if tr.Type == "http" && url.NetConfig.ExtranetUrl == "" {
+				_ = json.Unmarshal([]byte(tr.TriggerDesc), &url)
+			}
 		}
-		fmt.Fprintf(d.out, "%s\nTry it, with the value of HttpToken:\n  curl -H \"Authorization: Bearer $HTTP_TOKEN\" %s/imports\n",
-			url, url)
+		switch address := url.NetConfig.ExtranetUrl; {
+		case address == "":
+			fmt.Fprintf(d.out, "The SCF console shows the URL of %s, under Trigger Management.\n", f.name)
+		case d.target.auth == "CAM":
+			fmt.Fprintf(d.out, "%s\nCallers sign requests by TC3-HMAC-SHA256, as functions/scf/README.md says.\n", address)
+		default:
+			fmt.Fprintf(d.out, "%s\nTry it, with the value of HttpToken:\n  curl -H \"Authorization: Bearer $HTTP_TOKEN\" %s/imports\n",
+				address, address)
+		}
 	}
 	return nil
 }

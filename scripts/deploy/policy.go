@@ -6,22 +6,39 @@ import "strings"
 const trustPolicy = `{"version":"2.0","statement":[{"action":"name/sts:AssumeRole","effect":"allow",` +
 	`"principal":{"service":["scf.qcloud.com"]}}]}`
 
-// deployerPolicy has the rights that the deploying account needs: the actions that this command calls, and PassRole.
-const deployerPolicy = `{"version": "2.0", "statement": [
+// rights returns the policy that the deploying account needs: the actions that this command calls; cam:PassRole, without
+// which no function gets a role; and what SCF or its service role does on the bucket for triggers. SCF and CAM are asked
+// for actions by their names in the API (as an error of SCF does: cloud.tencent.com/document/product/1154, "not
+// authorized to perform operation (scf:CreateFunction)"), while SCF's list of 2020-09-21 (tencentcloud.com/document/
+// product/583/18014) has UpdateFunction and SetTrigger for several: both are here. The names of CLS are in its policy
+// templates (614/45004), those of SSM in 1078/38612, those of COS in 598/57092, those of its notifications in
+// CloudAudit's list of COS. bucket is a name with its APPID; empty for any.
+func rights(bucket, region string) string {
+	code := `["*"]`
+	if bucket != "" {
+		code = `["qcs::cos:` + region + `:uid/` + bucket[strings.LastIndexByte(bucket, '-')+1:] + `:` + bucket + `/*"]`
+	}
+	return strings.ReplaceAll(`{"version": "2.0", "statement": [
   {"effect": "allow", "resource": ["*"],
    "action": ["scf:GetFunction", "scf:CreateFunction", "scf:UpdateFunctionCode", "scf:UpdateFunctionConfiguration",
-              "scf:DeleteFunction", "scf:ListTriggers", "scf:CreateTrigger", "scf:UpdateTrigger", "scf:DeleteTrigger",
-              "scf:GetReservedConcurrencyConfig", "scf:PutReservedConcurrencyConfig",
-              "scf:DeleteReservedConcurrencyConfig",
-              "cam:GetRole", "cam:CreateRole", "cam:DeleteRole", "cam:PassRole",
+              "scf:UpdateFunction", "scf:DeleteFunction", "scf:ListTriggers", "scf:CreateTrigger", "scf:UpdateTrigger",
+              "scf:UpdateTriggerStatus", "scf:SetTrigger", "scf:DeleteTrigger", "scf:GetReservedConcurrencyConfig",
+              "scf:PutReservedConcurrencyConfig", "scf:DeleteReservedConcurrencyConfig",
+              "cam:GetUserAppId", "cam:GetRole", "cam:CreateRole", "cam:DeleteRole", "cam:PassRole",
               "cam:ListPolicies", "cam:GetPolicy", "cam:CreatePolicy", "cam:UpdatePolicy", "cam:DeletePolicy",
-              "cam:ListAttachedRolePolicies", "cam:AttachRolePolicy", "cam:DetachRolePolicy"]}]}`
+              "cam:ListAttachedRolePolicies", "cam:AttachRolePolicy", "cam:DetachRolePolicy",
+              "cls:DescribeLogsets", "cls:CreateLogset", "cls:DeleteLogset", "cls:DescribeTopics", "cls:CreateTopic",
+              "cls:DeleteTopic", "cls:CreateIndex", "ssm:DescribeSecret"]},
+  {"effect": "allow", "resource": BUCKET,
+   "action": ["cos:HeadBucket", "cos:GetBucketNotification", "cos:PutBucketNotification", "cos:HeadObject",
+              "cos:GetObject", "cos:PutObject", "cos:InitiateMultipartUpload", "cos:UploadPart",
+              "cos:CompleteMultipartUpload", "cos:AbortMultipartUpload", "cos:DeleteObject"]}]}`, "BUCKET", code)
+}
 
-// policy returns the policy of the role of the HTTP function, or of the other functions. functions/scf/README.md
-// explains both.
-func (t *target) policy(isHTTP bool) string {
-	appID := t.bucket[strings.LastIndexByte(t.bucket, '-')+1:]
-	bucket := "qcs::cos:" + t.region + ":uid/" + appID + ":" + t.bucket + "/"
+// policy returns the policy of the role of the HTTP function, or of the other functions, who read these secrets.
+// functions/scf/README.md explains both.
+func (t *target) policy(isHTTP bool, secrets []string) string {
+	bucket := "qcs::cos:" + t.region + ":uid/" + t.appID() + ":" + t.bucket + "/"
 	type statement struct {
 		Action   []string `json:"action"`
 		Effect   string   `json:"effect"`
@@ -49,5 +66,8 @@ func (t *target) policy(isHTTP bool) string {
 			allow([]string{"DeleteObject"}, p+"*.failures.ndjson", p+"*.finished-*", p+"*.import/*"))
 	}
 	statements = append(statements, allow([]string{"GetBucket", "GetBucketVersioning"}, "*"))
+	if len(secrets) > 0 {
+		statements = append(statements, statement{[]string{"ssm:GetSecretValue"}, "allow", secrets})
+	}
 	return compact(map[string]any{"version": "2.0", "statement": statements})
 }
