@@ -151,6 +151,19 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// read calls an action that changes nothing, and repeats it while the response is lost or the service throttles.
+func (d *deployer) read(ctx context.Context, service, action string, parameters map[string]any, result any) error {
+	for failures := 0; ; failures++ {
+		err := d.api.call(ctx, service, action, parameters, result)
+		if ctx.Err() != nil || failures == maxFailures || isMissing(err) || !isTransient(err) {
+			return err
+		}
+		if err := sleep(ctx, pause<<failures); err != nil {
+			return err
+		}
+	}
+}
+
 // A functionState is the response of GetFunction.
 type functionState struct {
 	Status, Runtime, Handler, Role, Description, ClsLogsetId, ClsTopicId string //nolint:staticcheck // the API's names
@@ -165,7 +178,7 @@ type functionState struct {
 func (d *deployer) function(ctx context.Context, name string) (*functionState, error) {
 	for range maxPolls {
 		var f functionState
-		err := d.api.call(ctx, "scf", "GetFunction", d.named(name, map[string]any{"ShowCode": "FALSE"}), &f)
+		err := d.read(ctx, "scf", "GetFunction", d.named(name, map[string]any{"ShowCode": "FALSE"}), &f)
 		switch {
 		case isMissing(err):
 			return nil, nil //nolint:nilnil // nil says that there is none
@@ -202,7 +215,7 @@ func (d *deployer) checkAccount(ctx context.Context) error {
 		OwnerUin string
 		AppId    int64 //nolint:staticcheck,revive // the API's name
 	}
-	if err := d.api.call(ctx, "cam", "GetUserAppId", nil, &account); err != nil {
+	if err := d.read(ctx, "cam", "GetUserAppId", nil, &account); err != nil {
 		return err
 	}
 	if id := strconv.FormatInt(account.AppId, 10); id != t.appID() {
@@ -210,7 +223,7 @@ func (d *deployer) checkAccount(ctx context.Context) error {
 	}
 	// SCF reads the code, writes the triggers into the bucket and the logs into CLS by this role
 	// (tencentcloud.com/document/product/583/31444).
-	err := d.api.call(ctx, "cam", "GetRole", map[string]any{"RoleName": "SCF_QcsRole"}, nil)
+	err := d.read(ctx, "cam", "GetRole", map[string]any{"RoleName": "SCF_QcsRole"}, nil)
 	if isMissing(err) {
 		return errors.New("the service role SCF_QcsRole does not exist: open the SCF console once and confirm the authorization, " +
 			"which creates it")
@@ -232,7 +245,7 @@ func (d *deployer) checkAccount(ctx context.Context) error {
 				Status    string
 				CreateUin int64
 			}
-			err := d.api.call(ctx, "ssm", "DescribeSecret", map[string]any{"SecretName": name}, &secret)
+			err := d.read(ctx, "ssm", "DescribeSecret", map[string]any{"SecretName": name}, &secret)
 			if isMissing(err) {
 				return fmt.Errorf("the secret %s does not exist in %s: create it in the Secrets Manager console", name, t.region)
 			}
@@ -445,7 +458,7 @@ type triggerState struct {
 func (d *deployer) triggers(ctx context.Context, name string) (all []triggerState, err error) {
 	for {
 		var page struct{ Triggers []triggerState }
-		err := d.api.call(ctx, "scf", "ListTriggers", d.named(name, map[string]any{"Offset": len(all), "Limit": 100}), &page)
+		err := d.read(ctx, "scf", "ListTriggers", d.named(name, map[string]any{"Offset": len(all), "Limit": 100}), &page)
 		if err != nil {
 			return nil, err
 		}
@@ -458,7 +471,7 @@ func (d *deployer) triggers(ctx context.Context, name string) (all []triggerStat
 
 func (d *deployer) reserved(ctx context.Context, name string) (int64, error) {
 	var r struct{ ReservedMem int64 }
-	err := d.api.call(ctx, "scf", "GetReservedConcurrencyConfig", d.named(name, nil), &r)
+	err := d.read(ctx, "scf", "GetReservedConcurrencyConfig", d.named(name, nil), &r)
 	return r.ReservedMem, err
 }
 
@@ -557,7 +570,7 @@ func (d *deployer) role(ctx context.Context, name string) (s roleState, err erro
 	var r struct {
 		RoleInfo struct{ Description string }
 	}
-	err = d.api.call(ctx, "cam", "GetRole", map[string]any{"RoleName": name}, &r)
+	err = d.read(ctx, "cam", "GetRole", map[string]any{"RoleName": name}, &r)
 	if err != nil && !isMissing(err) {
 		return s, err
 	}
@@ -565,7 +578,7 @@ func (d *deployer) role(ctx context.Context, name string) (s roleState, err erro
 	s.isOurs = s.exists && strings.HasPrefix(r.RoleInfo.Description, mark)
 	for page := 1; s.policy == nil; page++ {
 		var p struct{ List []policyState }
-		if err := d.api.call(ctx, "cam", "ListPolicies",
+		if err := d.read(ctx, "cam", "ListPolicies",
 			map[string]any{"Page": page, "Rp": 200, "Scope": "Local", "Keyword": name}, &p); err != nil {
 			return s, err
 		}
@@ -576,13 +589,13 @@ func (d *deployer) role(ctx context.Context, name string) (s roleState, err erro
 		}
 	}
 	if s.policy != nil {
-		if err := d.api.call(ctx, "cam", "GetPolicy", map[string]any{"PolicyId": s.policy.PolicyId}, s.policy); err != nil {
+		if err := d.read(ctx, "cam", "GetPolicy", map[string]any{"PolicyId": s.policy.PolicyId}, s.policy); err != nil {
 			return s, err
 		}
 	}
 	if s.exists && s.policy != nil {
 		var p struct{ List []policyState }
-		if err := d.api.call(ctx, "cam", "ListAttachedRolePolicies",
+		if err := d.read(ctx, "cam", "ListAttachedRolePolicies",
 			map[string]any{"Page": 1, "Rp": 200, "RoleName": name}, &p); err != nil {
 			return s, err
 		}

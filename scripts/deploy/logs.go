@@ -52,7 +52,7 @@ func (d *deployer) logs(ctx context.Context) (s logsState, err error) {
 				TopicCount, MetricTopicCount int64
 			}
 		}
-		if err := d.api.call(ctx, "cls", "DescribeLogsets", map[string]any{
+		if err := d.read(ctx, "cls", "DescribeLogsets", map[string]any{
 			"Filters": []any{filter("logsetName", name)}, "Offset": offset, "Limit": 100,
 		}, &page); err != nil {
 			return s, err
@@ -75,7 +75,7 @@ func (d *deployer) logs(ctx context.Context) (s logsState, err error) {
 			Index                         bool
 		}
 	}
-	if err := d.api.call(ctx, "cls", "DescribeTopics", map[string]any{
+	if err := d.read(ctx, "cls", "DescribeTopics", map[string]any{
 		"Filters":       []any{filter("logsetId", s.logset), filter("topicName", name)},
 		"PreciseSearch": 1, "Offset": 0, "Limit": 100,
 	}, &page); err != nil {
