@@ -63,9 +63,9 @@ var notRun = map[string]string{
 	"aws lambda":              "AWS account",
 	"aws logs":                "AWS account",
 	"scf deploy":              "Tencent Cloud account",
-	"go run ./scripts/deploy": "Tencent Cloud account; its own tests cover it",
+	"go run ./scripts/deploy": "Tencent Cloud account; its own test runs each line against the API of its tests",
 	"coscli cp":               "Tencent Cloud account",
-	"cp .env.example":         "part of the deployment with scf",
+	"cp .env.example":         "part of the deployment on Tencent Cloud",
 	"\"${EDITOR:-vi}\"":       "interactive",
 
 	// They take minutes, install software, or run this test.

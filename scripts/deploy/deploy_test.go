@@ -22,14 +22,19 @@ import (
 
 func TestMain(m *testing.M) {
 	if os.Getenv("DEPLOY_TEST_RUN") != "" { // the command itself, for the test of kills
-		pause = 5 * time.Millisecond
+		pause, maxZip = 5*time.Millisecond, testMaxZip
 		os.Args = append(os.Args[:1], strings.Split(os.Getenv("DEPLOY_TEST_RUN"), "\n")...)
 		main()
 		os.Exit(0)
 	}
-	pause = time.Millisecond
+	if maxZip*4/3 > 9_500_000 {
+		panic("a request has at most 10 MB")
+	}
+	pause, maxZip = time.Millisecond, testMaxZip
 	os.Exit(m.Run())
 }
+
+const testMaxZip = 10_000 // so that a large program costs no time
 
 const (
 	secretKey  = "the-key-of-the-app"
@@ -193,7 +198,11 @@ func TestDeploy_RepairsDrift(t *testing.T) {
 		"attachment":   func() { delete(a.attached, "groupimport-http") },
 		"instances":    func() { delete(a.reserved, httpFunction) },
 		"update fails": func() { f["Status"] = "UpdateFailed" },
-		"function":     func() { delete(a.functions, httpFunction); delete(a.triggers, httpFunction); delete(a.reserved, httpFunction) },
+		"function": func() {
+			delete(a.functions, httpFunction)
+			delete(a.triggers, httpFunction)
+			delete(a.reserved, httpFunction)
+		},
 	} {
 		change()
 		if a.snapshot() == want {

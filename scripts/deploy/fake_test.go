@@ -408,7 +408,7 @@ func (f *fake) scf(action string, p map[string]any) (map[string]any, string) {
 		if code := firstOf(wrongFunction(p), f.wrongCode(p), f.wrongTopic(p), f.wrongRole(p)); code != "" {
 			return nil, code
 		}
-		if p["ClsTopicId"] == nil { // SCF's own, "Default delivery" of 583/39778
+		if p["ClsTopicId"] == nil { // SCF's own: "default delivery" of "Log Delivery Configuration"
 			p["ClsLogsetId"], p["ClsTopicId"] = "SCF_logset", "SCF_logtopic"
 		}
 		p["Status"] = "Active"

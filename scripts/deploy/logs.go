@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// indexFields are the fields of a line of the log that SCF writes to CLS, with their types, and with statistics on
-// (tencentcloud.com/document/product/583/39778, "Configuring index"). The queries of functions/scf/README.md need them.
+// indexFields are the fields of a line of the log that SCF writes to CLS, with their types and with statistics, by "Log
+// Delivery Configuration", section "Configuring index", in github.com/tencentyun/intlcloud-documents of 2024-12-24. The
+// queries of functions/scf/README.md need them.
 var indexFields = []struct{ name, kind string }{
 	{"SCF_FunctionName", "text"}, {"SCF_Namespace", "text"}, {"SCF_StartTime", "long"}, {"SCF_LogTime", "long"},
 	{"SCF_RequestId", "text"}, {"SCF_Duration", "long"}, {"SCF_Alias", "text"}, {"SCF_Qualifier", "text"},

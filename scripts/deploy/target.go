@@ -19,7 +19,7 @@ import (
 
 // maxZip is the size of a zip, in bytes, that a request holds in base64: signed by TC3-HMAC-SHA256 a request has at
 // most 10 MB (tencentcloud.com/document/api/608/33031, 2021-08-16). A larger one goes through COS.
-const maxZip = 7_000_000
+var maxZip = 7_000_000
 
 // maxCode is the size of a zip that SCF takes (data type Code).
 const maxCode = 50_000_000
