@@ -42,7 +42,7 @@ func main() {
 }
 
 // environment returns getenv, except that HTTP_AUTH may also have a word of the function URL's authType, so that one
-// parameter sets both: NONE means token, and CAM means platform-unverified, since requests do not show that the platform
+// parameter sets both: NONE means token. CAM means platform-unverified, since requests do not show that the platform
 // has authenticated the caller.
 func environment(getenv func(string) string) func(string) string {
 	return func(name string) string {

@@ -116,7 +116,9 @@ func (s *secrets) read(ctx context.Context, name string) (string, error) {
 		return "", err
 	}
 	var body struct {
-		Response struct{ SecretString string }
+		Response struct {
+			SecretString string `json:"SecretString"`
+		} `json:"Response"`
 	}
 	if err := json.Unmarshal(response.GetBody(), &body); err != nil {
 		return "", errors.New("the response of Secrets Manager is no JSON") // err might hold a part of the secret
@@ -128,11 +130,12 @@ func (s *secrets) read(ctx context.Context, name string) (string, error) {
 	return value, nil
 }
 
-// setEndpoint sets another base URL than https://ssm.tencentcloudapi.com: https, or http on this machine, with a host, an
-// optional port, and nothing else.
+// setEndpoint sets another base URL than https://ssm.tencentcloudapi.com: https, or http on this machine, with a host,
+// an optional port, and nothing else.
 func setEndpoint(p *profile.HttpProfile, endpoint string) error {
 	base, err := url.Parse(endpoint)
-	isLocal := err == nil && base.Scheme == "http" && (base.Hostname() == "localhost" || net.ParseIP(base.Hostname()).IsLoopback())
+	isLocal := err == nil && base.Scheme == "http" &&
+		(base.Hostname() == "localhost" || net.ParseIP(base.Hostname()).IsLoopback())
 	if err != nil || base.Scheme != "https" && !isLocal || base.Host == "" || base.User != nil ||
 		strings.Trim(base.Path, "/") != "" || base.RawQuery != "" || base.Fragment != "" {
 		return errors.New("SSM_ENDPOINT must be https://HOST, or http://HOST:PORT on this machine") // it may hold a password

@@ -74,7 +74,8 @@ func TestFunction_SecretsOfSecretsManager(t *testing.T) {
 
 	c.put("exports/acme.jsonl", functest.Records(3)...)
 	f := c.function(time.Minute, nil)
-	if p, failure := invoke(t, f, cosEvent(acme)); failure != nil || len(p.Done) != 1 || p.Done[0].State != results.Finished {
+	p, failure := invoke(t, f, cosEvent(acme))
+	if failure != nil || len(p.Done) != 1 || p.Done[0].State != results.Finished {
 		t.Fatalf("got %+v, %+v, want it finished with the key of Secrets Manager", p, failure)
 	}
 	if _, failure := invoke(t, f, resumeEvent); failure != nil || m.count() != 1 {
@@ -99,8 +100,9 @@ func TestFunction_SecretsOfSecretsManager(t *testing.T) {
 	m.mu.Unlock()
 	c.put("exports/next.jsonl", functest.Records(3)...)
 	before := c.service.Stats().Requests
-	_, failure := invoke(t, c.function(time.Minute, nil), cosEvent("/1250000000/groups/exports/next.jsonl"))
-	if failure == nil || failure.ErrorType != "SecretError" || !strings.Contains(failure.Message, "AuthFailure.TokenFailure") {
+	_, failure = invoke(t, c.function(time.Minute, nil), cosEvent("/1250000000/groups/exports/next.jsonl"))
+	if failure == nil || failure.ErrorType != "SecretError" ||
+		!strings.Contains(failure.Message, "AuthFailure.TokenFailure") {
 		t.Errorf("got %+v, want a SecretError", failure)
 	}
 	if n := c.service.Stats().Requests; n != before {

@@ -30,19 +30,26 @@ func (m *secretsManager) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Host != "ssm.tencentcloudapi.com" || r.URL.Scheme != "https" {
 		m.t.Errorf("got a request to %s", r.URL)
 	}
-	var p struct{ SecretName, VersionId string }
+	var p struct {
+		SecretName string `json:"SecretName"`
+		VersionID  string `json:"VersionId"`
+	}
 	if err := json.NewDecoder(r.Body).Decode(&p); err != nil {
 		m.t.Error(err)
 	}
-	value, ok := m.values[p.SecretName+":"+p.VersionId]
-	response := map[string]any{"SecretName": p.SecretName, "VersionId": p.VersionId, "SecretString": value, "RequestId": "1"}
+	value, ok := m.values[p.SecretName+":"+p.VersionID]
+	response := map[string]any{
+		"SecretName": p.SecretName, "VersionId": p.VersionID, "SecretString": value, "RequestId": "1",
+	}
 	switch {
 	case m.failure == "none":
 		return nil, errors.New("connection reset")
 	case m.failure != "":
 		response = map[string]any{"Error": map[string]any{"Code": m.failure, "Message": "x"}, "RequestId": "1"}
 	case !ok:
-		response = map[string]any{"Error": map[string]any{"Code": "ResourceNotFound.SecretNotExist", "Message": "x"}, "RequestId": "1"}
+		response = map[string]any{
+			"Error": map[string]any{"Code": "ResourceNotFound.SecretNotExist", "Message": "x"}, "RequestId": "1",
+		}
 	}
 	raw, err := json.Marshal(map[string]any{"Response": response})
 	if err != nil {
@@ -89,7 +96,9 @@ func TestSecrets_ReadWithTheRenewedKeysOfTheRole(t *testing.T) {
 		expire("key")
 		get("key", "third")
 	}
-	for _, failure := range []string{"UnauthorizedOperation", "ResourceNotFound.SecretNotExist", "ResourceUnavailable.ResourceDisabled"} {
+	for _, failure := range []string{
+		"UnauthorizedOperation", "ResourceNotFound.SecretNotExist", "ResourceUnavailable.ResourceDisabled",
+	} {
 		m.failure = ""
 		get("key", "third")
 		m.failure = failure

@@ -96,7 +96,10 @@ var hints = []struct {
 }{
 	{
 		nil,
-		[]string{"AuthFailure.SecretIdNotFound", "AuthFailure.SignatureFailure", "AuthFailure.TokenFailure", "AuthFailure.InvalidSecretId"},
+		[]string{
+			"AuthFailure.SecretIdNotFound", "AuthFailure.SignatureFailure", "AuthFailure.TokenFailure",
+			"AuthFailure.InvalidSecretId",
+		},
 		"The keys are wrong or have expired: check TENCENTCLOUD_SECRET_ID, TENCENTCLOUD_SECRET_KEY and TENCENTCLOUD_TOKEN.",
 	},
 	{
@@ -133,7 +136,9 @@ var hints = []struct {
 	},
 	{
 		nil,
-		[]string{"FailedOperation.AccountInsufficient", "FailedOperation.InsufficientBalance", "OperationDenied.AccountIsolate"},
+		[]string{
+			"FailedOperation.AccountInsufficient", "FailedOperation.InsufficientBalance", "OperationDenied.AccountIsolate",
+		},
 		"The account is in arrears: top it up.",
 	},
 	{
@@ -150,10 +155,11 @@ func startsWith(code string, prefixes ...string) bool {
 
 // code returns the error code of the service, or "" if there was no response.
 func (e *callError) code() string {
-	if failure, ok := errors.AsType[*sdkerrors.TencentCloudSDKError](e.err); ok && !strings.HasPrefix(failure.Code, "ClientError") {
-		return failure.Code
+	failure, ok := errors.AsType[*sdkerrors.TencentCloudSDKError](e.err)
+	if !ok || strings.HasPrefix(failure.Code, "ClientError") {
+		return ""
 	}
-	return ""
+	return failure.Code
 }
 
 // isMissing reports whether the service says that something does not exist. CAM says so of a role by

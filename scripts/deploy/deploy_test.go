@@ -192,7 +192,8 @@ func TestDeploy_RepairsDrift(t *testing.T) {
 		"timer":       func() { a.triggers[scheduleFunction][0]["Enable"] = "CLOSE" },
 		"cron":        func() { a.triggers[scheduleFunction][0]["TriggerDesc"] = "0 0 * * * * *" },
 		"url": func() {
-			a.triggers[httpFunction][0]["TriggerDesc"] = `{"AuthType":"NONE","NetConfig":{"EnableIntranet":true,"EnableExtranet":false}}`
+			tr := a.triggers[httpFunction][0]
+			tr["TriggerDesc"] = strings.Replace(tr["TriggerDesc"].(string), `"EnableExtranet":true`, `"EnableExtranet":false`, 1)
 		},
 		"policy":       func() { a.policies["groupimport"]["PolicyDocument"] = `{}` },
 		"attachment":   func() { delete(a.attached, "groupimport-http") },
@@ -223,13 +224,15 @@ func TestDeploy_KeepsTheNameOfAURL(t *testing.T) {
 	a.changes = nil
 	text := a.mustDeploy()
 	if got := a.triggers[httpFunction]; len(got) != 1 || got[0]["TriggerName"] != "hulrzrbh9f" ||
-		!strings.Contains(got[0]["TriggerDesc"].(string), `"AuthType":"CAM"`) || !slices.Contains(a.changes, "UpdateTrigger") {
+		!strings.Contains(got[0]["TriggerDesc"].(string), `"AuthType":"CAM"`) ||
+		!slices.Contains(a.changes, "UpdateTrigger") {
 		t.Errorf("got %v by %v, want the same URL for callers that sign", got, a.changes)
 	}
 	if strings.Contains(text, "Bearer") || !strings.Contains(text, "TC3-HMAC-SHA256") {
 		t.Errorf("got %s, want no curl with a token", text)
 	}
-	if env := fmt.Sprint(a.functions[httpFunction]["Environment"]); !strings.Contains(env, "HTTP_AUTH Value:CAM") || strings.Contains(env, "HTTP_TOKEN") {
+	env := fmt.Sprint(a.functions[httpFunction]["Environment"])
+	if !strings.Contains(env, "HTTP_AUTH Value:CAM") || strings.Contains(env, "HTTP_TOKEN") {
 		t.Errorf("got %s", env)
 	}
 }
@@ -280,7 +283,8 @@ func TestDeploy_LargeProgramGoesThroughTheBucket(t *testing.T) {
 	a.write("scf.zip", strings.Repeat("large ", maxZip/6+1))
 	a.mustDeploy()
 	code := a.functions[importFunction]["Code"].(map[string]any)
-	if name, _ := code["CosObjectName"].(string); !strings.HasPrefix(name, "/groupimport-code/") || code["ZipFile"] != nil {
+	name, _ := code["CosObjectName"].(string)
+	if !strings.HasPrefix(name, "/groupimport-code/") || code["ZipFile"] != nil {
 		t.Errorf("got code %v, want it from the bucket", code)
 	}
 	if n := strings.Count(fmt.Sprint(a.changes), "PUT object"); n != 1 {
@@ -304,7 +308,8 @@ func TestDeploy_SecretsOfSecretsManager(t *testing.T) {
 	a.setEnv(map[string]string{
 		"SecretKey": "", "SecretKeyParameter": "im-key:v1", "HttpToken": "", "HttpTokenParameter": "http-token",
 	})
-	if text, err := a.deploy(); err == nil || !strings.Contains(text, "the secret im-key does not exist") || len(a.changes) > 0 {
+	text, err := a.deploy()
+	if err == nil || !strings.Contains(text, "the secret im-key does not exist") || len(a.changes) > 0 {
 		t.Errorf("got %s and %v, want an error before any change", text, a.changes)
 	}
 	a.secrets["im-key"], a.secrets["http-token"] = "Enabled", "Disabled"
@@ -328,7 +333,8 @@ func TestDeploy_SecretsOfSecretsManager(t *testing.T) {
 	}
 	for name, want := range map[string]bool{importFunction: false, httpFunction: true} {
 		env := fmt.Sprint(a.functions[name]["Environment"])
-		if !strings.Contains(env, "TIM_SECRET_KEY_PARAMETER Value:im-key:v1") || strings.Contains(env, "Key:TIM_SECRET_KEY ") ||
+		if !strings.Contains(env, "TIM_SECRET_KEY_PARAMETER Value:im-key:v1") ||
+			strings.Contains(env, "Key:TIM_SECRET_KEY ") ||
 			strings.Contains(env, "HTTP_TOKEN_PARAMETER Value:http-token") != want {
 			t.Errorf("%s: got %s", name, env)
 		}
@@ -364,7 +370,8 @@ func TestPolicy_IsThatOfTheREADME(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		blocks := regexp.MustCompile("(?s)`(groupimport(?:-http)?)` (?:is the role|是).*?```json\n(.*?)```").FindAllStringSubmatch(string(raw), -1)
+		policies := regexp.MustCompile("(?s)`(groupimport(?:-http)?)` (?:is the role|是).*?```json\n(.*?)```")
+		blocks := policies.FindAllStringSubmatch(string(raw), -1)
 		if len(blocks) != 2 {
 			t.Fatalf("%s: got %d policies, want 2", name, len(blocks))
 		}
@@ -417,7 +424,8 @@ func TestRights_AreTheActionsCalled(t *testing.T) {
 	}
 	// What calls need besides: of SCF and COS for a trigger, and of cosblob for an object.
 	for _, action := range []string{
-		"cam:PassRole", "scf:UpdateFunction", "scf:SetTrigger", "cos:HeadBucket", "cos:GetBucketNotification", "cos:PutBucketNotification",
+		"cam:PassRole", "scf:UpdateFunction", "scf:SetTrigger",
+		"cos:HeadBucket", "cos:GetBucketNotification", "cos:PutBucketNotification",
 		"cos:HeadObject", "cos:GetObject", "cos:PutObject", "cos:InitiateMultipartUpload", "cos:UploadPart",
 		"cos:CompleteMultipartUpload", "cos:AbortMultipartUpload", "cos:DeleteObject",
 	} {
@@ -437,7 +445,10 @@ func TestRights_AreTheActionsCalled(t *testing.T) {
 func TestDeploy_SurvivesFaults(t *testing.T) {
 	want := newOperator(t)
 	want.mustDeploy()
-	for _, fault := range []string{"drop", "kill", "RequestLimitExceeded", "RequestLimitExceeded.UinLimitExceeded", "InternalError.System", "FailedOperation"} {
+	for _, fault := range []string{
+		"drop", "kill", "RequestLimitExceeded", "RequestLimitExceeded.UinLimitExceeded", "InternalError.System",
+		"FailedOperation",
+	} {
 		t.Run(fault, func(t *testing.T) {
 			a := newOperator(t)
 			a.fault = everySecondChange(fault)
@@ -579,7 +590,8 @@ func TestDeploy_RemovesOnlyWhatItMade(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := a.snapshot()
-	if text := a.mustDeploy(); a.attached["groupimport"] != "mine" || !strings.Contains(text, "role groupimport: not made by this command") {
+	text := a.mustDeploy()
+	if a.attached["groupimport"] != "mine" || !strings.Contains(text, "role groupimport: not made by this command") {
 		t.Errorf("a role of the operator was changed, or nothing is said: %s", text)
 	}
 	a.changes = nil
@@ -618,6 +630,9 @@ func TestDeploy_SaysWhatToDo(t *testing.T) {
 			}
 		}
 	}
+	set := func(name, value string) func(*operator) {
+		return func(a *operator) { a.setEnv(map[string]string{name: value}) }
+	}
 	for name, tt := range map[string]struct {
 		prepare func(*operator)
 		args    []string
@@ -630,24 +645,30 @@ func TestDeploy_SaysWhatToDo(t *testing.T) {
 		"no rights of it":    {refuse("CreateTrigger", "UnauthorizedOperation.Role"), nil, "SCF_QcsRole"},
 		"no CLS":             {refuse("DescribeLogsets", "OperationDenied.AccountNotExists"), nil, "--log-days 0"},
 		"no money":           {refuse("CreateFunction", "FailedOperation.AccountInsufficient"), nil, "arrears"},
-		"another's trigger":  {refuse("CreateTrigger", "InvalidParameterValue.CosNotifyRuleConflict"), nil, "Another function"},
+		"another's trigger": {
+			refuse("CreateTrigger", "InvalidParameterValue.CosNotifyRuleConflict"), nil, "Another function",
+		},
 		"no room for memory": {func(*operator) {}, []string{"--http-memory", "128000"}, "smaller --http-memory"},
-		"no bucket":          {func(a *operator) { a.setCOS(costest.Options{NoBucket: true}) }, nil, "there is no bucket groups-1250000000"},
-		"another account":    {func(a *operator) { a.setEnv(map[string]string{"BucketName": "groups-1250000001"}) }, nil, "APPID 1250000000"},
-		"no APPID":           {func(a *operator) { a.setEnv(map[string]string{"BucketName": "groups"}) }, nil, "APPID"},
-		"a role for both":    {func(a *operator) { a.setEnv(map[string]string{"HttpRole": "groupimport"}) }, nil, "role of its own"},
-		"no key":             {func(a *operator) { a.setEnv(map[string]string{"SecretKey": ""}) }, nil, "SecretKeyParameter"},
-		"two keys":           {func(a *operator) { a.setEnv(map[string]string{"SecretKeyParameter": "x"}) }, nil, "are both set"},
-		"no token":           {func(a *operator) { a.setEnv(map[string]string{"HttpToken": ""}) }, nil, "openssl rand"},
-		"a token for CAM":    {func(a *operator) { a.setEnv(map[string]string{"HttpAuth": "CAM"}) }, nil, "empty HttpToken"},
-		"unknown auth":       {func(a *operator) { a.setEnv(map[string]string{"HttpAuth": "token"}) }, nil, "want NONE or CAM"},
-		"no app":             {func(a *operator) { a.setEnv(map[string]string{"SdkAppId": ""}) }, nil, "SDKAppID"},
-		"a parameter lacks":  {func(a *operator) { a.write(".env", "TENCENT_SECRET_ID=a\nTENCENT_SECRET_KEY="+accountKey) }, nil, ".env lacks"},
-		"no equals sign":     {func(a *operator) { a.write(".env", "Region ap-guangzhou") }, nil, "line 1"},
-		"no account":         {func(a *operator) { a.setEnv(map[string]string{"TENCENT_SECRET_ID": ""}) }, nil, "TENCENTCLOUD_SECRET_ID"},
-		"half a topic":       {func(*operator) {}, []string{"--topic", "x"}, "--logset"},
-		"odd memory":         {func(*operator) {}, []string{"--http-memory", "100"}, "multiple of 128"},
-		"an argument":        {func(*operator) {}, []string{"plan"}, "unknown argument"},
+		"no bucket": {
+			func(a *operator) { a.setCOS(costest.Options{NoBucket: true}) }, nil, "there is no bucket groups-1250000000",
+		},
+		"another account": {set("BucketName", "groups-1250000001"), nil, "APPID 1250000000"},
+		"no APPID":        {set("BucketName", "groups"), nil, "APPID"},
+		"a role for both": {set("HttpRole", "groupimport"), nil, "role of its own"},
+		"no key":          {set("SecretKey", ""), nil, "SecretKeyParameter"},
+		"two keys":        {set("SecretKeyParameter", "x"), nil, "are both set"},
+		"no token":        {set("HttpToken", ""), nil, "openssl rand"},
+		"a token for CAM": {set("HttpAuth", "CAM"), nil, "empty HttpToken"},
+		"unknown auth":    {set("HttpAuth", "token"), nil, "want NONE or CAM"},
+		"no app":          {set("SdkAppId", ""), nil, "SDKAppID"},
+		"a parameter lacks": {func(a *operator) {
+			a.write(".env", "TENCENT_SECRET_ID=a\nTENCENT_SECRET_KEY="+accountKey)
+		}, nil, ".env lacks"},
+		"no equals sign": {func(a *operator) { a.write(".env", "Region ap-guangzhou") }, nil, "line 1"},
+		"no account":     {set("TENCENT_SECRET_ID", ""), nil, "TENCENTCLOUD_SECRET_ID"},
+		"half a topic":   {func(*operator) {}, []string{"--topic", "x"}, "--logset"},
+		"odd memory":     {func(*operator) {}, []string{"--http-memory", "100"}, "multiple of 128"},
+		"an argument":    {func(*operator) {}, []string{"plan"}, "unknown argument"},
 		"a policy by hand": {func(a *operator) {
 			a.policies["groupimport"] = map[string]any{"PolicyName": "groupimport", "PolicyId": 1.0, "Description": "mine"}
 		}, nil, "rename it"},

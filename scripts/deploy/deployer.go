@@ -9,11 +9,8 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"reflect"
-	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"groupimport/pkg/blob/cosblob"
@@ -92,7 +89,8 @@ func (d *deployer) converge(ctx context.Context, changes func(context.Context) (
 			continue
 		}
 		if failures++; ctx.Err() != nil || !isTransient(err) || failures == maxFailures {
-			return fmt.Errorf("%w\nRun the same command again to resume.", err) //nolint:revive,staticcheck // a sentence of its own
+			//nolint:revive,staticcheck // a sentence of its own
+			return fmt.Errorf("%w\nRun the same command again to resume.", err)
 		}
 		fmt.Fprintf(d.out, "  reads the state once more: %v\n", err)
 		if err := sleep(ctx, pause<<(failures-1)); err != nil {
@@ -164,40 +162,6 @@ func (d *deployer) read(ctx context.Context, service, action string, parameters 
 	}
 }
 
-// A functionState is the response of GetFunction.
-type functionState struct {
-	Status, Runtime, Handler, Role, Description, ClsLogsetId, ClsTopicId string //nolint:staticcheck // the API's names
-	MemorySize, Timeout                                                  int64
-	Environment                                                          struct {
-		Variables []struct{ Key, Value string }
-	}
-	StatusReasons []struct{ ErrorMessage string }
-}
-
-// function returns the state of a function that is not being changed, or nil if there is none.
-func (d *deployer) function(ctx context.Context, name string) (*functionState, error) {
-	for range maxPolls {
-		var f functionState
-		err := d.read(ctx, "scf", "GetFunction", d.named(name, map[string]any{"ShowCode": "FALSE"}), &f)
-		switch {
-		case isMissing(err):
-			return nil, nil //nolint:nilnil // nil says that there is none
-		case err != nil:
-			return nil, err
-		}
-		switch f.Status { // tencentcloud.com/document/product/583/37883, 2021-01-12
-		case "Creating", "Updating", "Publishing", "Deleting":
-			if err := sleep(ctx, pause); err != nil {
-				return nil, err
-			}
-		default:
-			return &f, nil
-		}
-	}
-	return nil, fmt.Errorf("function %s is still being changed after %v: look at it in the SCF console",
-		name, maxPolls*pause)
-}
-
 // named adds the names of a function to parameters.
 func (d *deployer) named(name string, parameters map[string]any) map[string]any {
 	p := map[string]any{"FunctionName": name, "Namespace": d.target.namespace}
@@ -213,7 +177,7 @@ func (d *deployer) checkAccount(ctx context.Context) error {
 	t := d.target
 	var account struct {
 		OwnerUin string
-		AppId    int64 //nolint:staticcheck,revive // the API's name
+		AppId    int64 //nolint:staticcheck // the API's name
 	}
 	if err := d.read(ctx, "cam", "GetUserAppId", nil, &account); err != nil {
 		return err
@@ -225,8 +189,8 @@ func (d *deployer) checkAccount(ctx context.Context) error {
 	// (tencentcloud.com/document/product/583/31444).
 	err := d.read(ctx, "cam", "GetRole", map[string]any{"RoleName": "SCF_QcsRole"}, nil)
 	if isMissing(err) {
-		return errors.New("the service role SCF_QcsRole does not exist: open the SCF console once and confirm the authorization, " +
-			"which creates it")
+		return errors.New("the service role SCF_QcsRole does not exist: open the SCF console once and confirm the " +
+			"authorization, which creates it")
 	}
 	if err != nil {
 		return err
@@ -256,7 +220,8 @@ func (d *deployer) checkAccount(ctx context.Context) error {
 				return fmt.Errorf("the secret %s is %s: enable it in the Secrets Manager console", name, secret.Status)
 			}
 			// tencentcloud.com/document/product/1078/38612, 2024-01-02
-			d.secrets[name] = fmt.Sprintf("qcs::ssm:%s:uin/%s:secret/creatorUin/%d/%s", t.region, account.OwnerUin, secret.CreateUin, name)
+			d.secrets[name] = fmt.Sprintf("qcs::ssm:%s:uin/%s:secret/creatorUin/%d/%s",
+				t.region, account.OwnerUin, secret.CreateUin, name)
 		}
 	}
 	d.isChecked = true
@@ -326,372 +291,6 @@ func (d *deployer) codeChanges(ctx context.Context, before, functions []change, 
 	return list, nil
 }
 
-func (d *deployer) functionChanges(ctx context.Context, f function) ([]change, error) {
-	t := d.target
-	state, err := d.function(ctx, f.name)
-	if err != nil {
-		return nil, err
-	}
-	description := f.description + codeMark + t.digest + "."
-	var list []change
-	add := func(action, text string, p map[string]any) {
-		settles := action != "PutReservedConcurrencyConfig" && action != "DeleteReservedConcurrencyConfig"
-		list = append(list, change{
-			scope: f.name, text: f.name + ": " + text, service: "scf", action: action, parameters: p, settles: settles,
-		})
-	}
-	reason := ""
-	if state != nil && len(state.StatusReasons) > 0 {
-		reason = ", " + state.StatusReasons[0].ErrorMessage
-	}
-	var triggers []triggerState
-	var reserved int64
-	switch {
-	case state == nil:
-		settings := d.settings(f, description)
-		settings["Runtime"], settings["Handler"], settings["Type"] = t.runtime, f.handler, "Event"
-		settings["Code"] = t.code()
-		add("CreateFunction", "create", settings)
-	case state.Status == "CreateFailed" && isOurs(state) && !d.deleted[f.name]:
-		add("DeleteFunction", "delete, since its creation failed"+reason, d.named(f.name, nil))
-		return list, nil
-	case strings.HasSuffix(state.Status, "Failed") && (state.Status != "UpdateFailed" || d.sent[f.name]):
-		return nil, fmt.Errorf("function %s: %s%s: see the SCF console; delete the function there and run this again", f.name,
-			state.Status, reason)
-	case state.Runtime != t.runtime:
-		return nil, fmt.Errorf("function %s has runtime %s, want %s, which cannot be changed: delete the function",
-			f.name, state.Runtime, t.runtime)
-	default:
-		// The code first: its digest in the description says that it is there.
-		isCurrent := strings.HasSuffix(state.Description, codeMark+t.digest+".") && state.Handler == f.handler &&
-			state.Status != "UpdateFailed"
-		if !isCurrent && !d.sent[f.name] {
-			add("UpdateFunctionCode", "update the code", d.named(f.name, map[string]any{"Handler": f.handler, "Code": t.code()}))
-		}
-		if diff := d.settingsDiff(state, f, description); len(diff) > 0 {
-			add("UpdateFunctionConfiguration", "change "+strings.Join(diff, ", "), d.settings(f, description))
-		}
-		if triggers, err = d.triggers(ctx, f.name); err != nil {
-			return nil, err
-		}
-		if f.key == "http" {
-			if reserved, err = d.reserved(ctx, f.name); err != nil {
-				return nil, err
-			}
-		}
-	}
-	list = append(list, d.triggerChanges(f, triggers)...)
-	if f.key == "http" && reserved != t.httpMemory {
-		if t.httpMemory == 0 {
-			add("DeleteReservedConcurrencyConfig", "remove the limit of instances", d.named(f.name, nil))
-		} else {
-			add("PutReservedConcurrencyConfig", fmt.Sprintf("reserve %d MB, %d before", t.httpMemory, reserved),
-				d.named(f.name, map[string]any{"ReservedConcurrencyMem": t.httpMemory}))
-		}
-	}
-	return list, nil
-}
-
-// settings returns the parameters that CreateFunction and UpdateFunctionConfiguration have in common.
-func (d *deployer) settings(f function, description string) map[string]any {
-	variables := []map[string]string{}
-	for _, key := range slices.Sorted(maps.Keys(f.variables)) {
-		variables = append(variables, map[string]string{"Key": key, "Value": f.variables[key]})
-	}
-	settings := d.named(f.name, map[string]any{
-		"Description": description, "MemorySize": f.memory, "Timeout": f.timeout, "Role": f.role,
-		"Environment": map[string]any{"Variables": variables},
-	})
-	if d.topic != "" {
-		settings["ClsLogsetId"], settings["ClsTopicId"] = d.logset, d.topic
-	}
-	return settings
-}
-
-// codeMark begins the digest of the code at the end of a function's description, which takes letters, digits, spaces,
-// commas and full stops (CreateFunction, Description).
-const codeMark = " Code "
-
-var madeDescription = regexp.MustCompile(codeMark + `[0-9a-f]{16}\.$`)
-
-// isOurs reports whether this command made the function, or took it over.
-func isOurs(state *functionState) bool { return madeDescription.MatchString(state.Description) }
-
-// settingsDiff names the settings that differ. It names variables without their values, which may be secrets.
-func (d *deployer) settingsDiff(state *functionState, f function, description string) (diff []string) {
-	if state.Description != description {
-		diff = append(diff, "description")
-	}
-	if state.MemorySize != f.memory {
-		diff = append(diff, fmt.Sprintf("memory from %d to %d MB", state.MemorySize, f.memory))
-	}
-	if state.Timeout != f.timeout {
-		diff = append(diff, fmt.Sprintf("timeout from %d to %d s", state.Timeout, f.timeout))
-	}
-	if state.Role != f.role {
-		diff = append(diff, fmt.Sprintf("role from %s to %s", state.Role, f.role))
-	}
-	hasTopic := d.target.topic != "" || d.target.logDays > 0
-	if hasTopic && (d.topic == "" || state.ClsLogsetId != d.logset || state.ClsTopicId != d.topic) {
-		diff = append(diff, "log topic")
-	}
-	variables := map[string]string{}
-	for _, v := range state.Environment.Variables {
-		variables[v.Key] = v.Value
-	}
-	names := maps.Clone(variables)
-	maps.Copy(names, f.variables)
-	for _, name := range slices.Sorted(maps.Keys(names)) {
-		if variables[name] != f.variables[name] {
-			diff = append(diff, "variable "+name)
-		}
-	}
-	return diff
-}
-
-// A triggerState is one of the Triggers of ListTriggers.
-type triggerState struct {
-	Type, TriggerName, TriggerDesc, CustomArgument, Qualifier string
-	Enable                                                    int64
-}
-
-func (d *deployer) triggers(ctx context.Context, name string) (all []triggerState, err error) {
-	for {
-		var page struct{ Triggers []triggerState }
-		err := d.read(ctx, "scf", "ListTriggers", d.named(name, map[string]any{"Offset": len(all), "Limit": 100}), &page)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, page.Triggers...)
-		if len(page.Triggers) < 100 {
-			return all, nil
-		}
-	}
-}
-
-func (d *deployer) reserved(ctx context.Context, name string) (int64, error) {
-	var r struct{ ReservedMem int64 }
-	err := d.read(ctx, "scf", "GetReservedConcurrencyConfig", d.named(name, nil), &r)
-	return r.ReservedMem, err
-}
-
-// triggerChanges deletes before it creates, since filters of one bucket may not overlap. UpdateTrigger takes timers and
-// function URLs, which so keep their addresses; UpdateTriggerStatus takes COS triggers. A function has one URL, whose
-// name may be one that the platform chose. It leaves triggers of other types alone.
-func (d *deployer) triggerChanges(f function, state []triggerState) (list []change) {
-	add := func(action, text string, tr trigger, qualifier string, more map[string]any) {
-		p := d.named(f.name, map[string]any{"Type": tr.kind, "TriggerName": tr.name, "Qualifier": qualifier})
-		maps.Copy(p, more)
-		list = append(list, change{
-			scope: f.name, text: fmt.Sprintf("%s: %s trigger %s %s %s", f.name, text, tr.kind, tr.name, tr.description),
-			service: "scf", action: action, parameters: p,
-		})
-	}
-	wanted := slices.Clone(f.triggers)
-	for _, s := range state {
-		if s.Type != "cos" && s.Type != "timer" && s.Type != "http" {
-			continue
-		}
-		i := slices.IndexFunc(wanted, func(w trigger) bool {
-			return w.kind == s.Type && (s.Type == "http" || w.name == s.TriggerName && (s.Type != "cos" || holds(s.TriggerDesc, w.description)))
-		})
-		if i < 0 {
-			tr := trigger{s.Type, s.TriggerName, s.TriggerDesc, ""}
-			add("DeleteTrigger", "delete", tr, s.Qualifier, map[string]any{"TriggerDesc": s.TriggerDesc})
-			continue
-		}
-		w := wanted[i]
-		wanted = slices.Delete(wanted, i, i+1)
-		w.name = s.TriggerName
-		switch {
-		case w.isSame(s):
-		case w.kind == "cos":
-			add("UpdateTriggerStatus", "enable", w, s.Qualifier, map[string]any{"TriggerDesc": s.TriggerDesc, "Enable": "OPEN"})
-		default:
-			add("UpdateTrigger", "update", w, s.Qualifier, w.settings())
-		}
-	}
-	for _, w := range wanted {
-		add("CreateTrigger", "create", w, "$DEFAULT", w.settings())
-	}
-	return list
-}
-
-func (w trigger) settings() map[string]any {
-	p := map[string]any{"TriggerDesc": w.description, "Enable": "OPEN"}
-	if w.argument != "" {
-		p["CustomArgument"] = w.argument
-	}
-	return p
-}
-
-// isSame reports whether the trigger is as wanted. The service returns a timer's description as JSON.
-func (w trigger) isSame(s triggerState) bool {
-	if s.Enable != 1 || s.CustomArgument != w.argument {
-		return false
-	}
-	if w.kind == "timer" {
-		return s.TriggerDesc == w.description || holds(s.TriggerDesc, compact(map[string]string{"cron": w.description}))
-	}
-	return holds(s.TriggerDesc, w.description)
-}
-
-// holds reports whether the JSON object got has all values of want. The service adds values of its own.
-func holds(got, want string) bool {
-	var g, w any
-	return json.Unmarshal([]byte(got), &g) == nil && json.Unmarshal([]byte(want), &w) == nil && includes(g, w)
-}
-
-func includes(got, want any) bool {
-	w, ok := want.(map[string]any)
-	if !ok {
-		return reflect.DeepEqual(got, want)
-	}
-	g, ok := got.(map[string]any)
-	for key, value := range w {
-		ok = ok && includes(g[key], value)
-	}
-	return ok
-}
-
-// A policyState is a policy of CAM, as ListPolicies and GetPolicy return it.
-type policyState struct {
-	PolicyId                                int64 //nolint:staticcheck // the API's name
-	PolicyName, Description, PolicyDocument string
-}
-
-// A roleState is what exists of a role and of the policy with the role's name.
-type roleState struct {
-	exists, isOurs, attached bool
-	policy                   *policyState // nil if there is none
-}
-
-func (d *deployer) role(ctx context.Context, name string) (s roleState, err error) {
-	var r struct {
-		RoleInfo struct{ Description string }
-	}
-	err = d.read(ctx, "cam", "GetRole", map[string]any{"RoleName": name}, &r)
-	if err != nil && !isMissing(err) {
-		return s, err
-	}
-	s.exists = err == nil
-	s.isOurs = s.exists && strings.HasPrefix(r.RoleInfo.Description, mark)
-	for page := 1; s.policy == nil; page++ {
-		var p struct{ List []policyState }
-		if err := d.read(ctx, "cam", "ListPolicies",
-			map[string]any{"Page": page, "Rp": 200, "Scope": "Local", "Keyword": name}, &p); err != nil {
-			return s, err
-		}
-		if i := slices.IndexFunc(p.List, func(p policyState) bool { return p.PolicyName == name }); i >= 0 {
-			s.policy = &p.List[i]
-		} else if len(p.List) < 200 {
-			break
-		}
-	}
-	if s.policy != nil {
-		if err := d.read(ctx, "cam", "GetPolicy", map[string]any{"PolicyId": s.policy.PolicyId}, s.policy); err != nil {
-			return s, err
-		}
-	}
-	if s.exists && s.policy != nil {
-		var p struct{ List []policyState }
-		if err := d.read(ctx, "cam", "ListAttachedRolePolicies",
-			map[string]any{"Page": 1, "Rp": 200, "RoleName": name}, &p); err != nil {
-			return s, err
-		}
-		s.attached = slices.ContainsFunc(p.List, func(p policyState) bool { return p.PolicyName == name })
-	}
-	return s, nil
-}
-
-// roleChanges leaves a role alone that this command did not make.
-func (d *deployer) roleChanges(ctx context.Context, name, policy string) (list []change, err error) {
-	s, err := d.role(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	if s.exists && !s.isOurs {
-		if !d.noted[name] {
-			d.noted[name] = true
-			fmt.Fprintf(d.out, "role %s: not made by this command, so its policies stay as they are\n", name)
-		}
-		return nil, nil
-	}
-	add := func(action, text string, p map[string]any) {
-		list = append(list, change{text: "role " + name + ": " + text, service: "cam", action: action, parameters: p})
-	}
-	if !s.exists {
-		add("CreateRole", "create", map[string]any{"RoleName": name, "PolicyDocument": trustPolicy, "Description": mark})
-	}
-	switch {
-	case s.policy == nil:
-		add("CreatePolicy", "create its policy", map[string]any{
-			"PolicyName": name, "PolicyDocument": policy, "Description": mark,
-		})
-	case !strings.HasPrefix(s.policy.Description, mark):
-		return nil, errors.New("the policy " + name + " exists, but not by this command: rename it, or choose other names " +
-			"for Role and HttpRole")
-	case !holds(s.policy.PolicyDocument, policy):
-		add("UpdatePolicy", "update its policy", map[string]any{"PolicyId": s.policy.PolicyId, "PolicyDocument": policy})
-	}
-	if !s.attached { // by name, since the ID of a new policy is not known yet
-		add("AttachRolePolicy", "attach its policy", map[string]any{"AttachRoleName": name, "PolicyName": name})
-	}
-	return list, nil
-}
-
-// removal returns what is left to remove: what this command made, and never the bucket.
-func (d *deployer) removal(ctx context.Context) (list []change, err error) {
-	var roles []string
-	for _, f := range d.target.functions {
-		if !slices.Contains(roles, f.role) {
-			roles = append(roles, f.role)
-		}
-		state, err := d.function(ctx, f.name)
-		if err != nil {
-			return nil, err
-		}
-		if state == nil || !isOurs(state) {
-			continue
-		}
-		triggers, err := d.triggers(ctx, f.name)
-		if err != nil {
-			return nil, err
-		}
-		none := f
-		none.triggers = nil
-		list = append(list, d.triggerChanges(none, triggers)...)
-		list = append(list, change{
-			scope: f.name, text: f.name + ": delete", service: "scf", action: "DeleteFunction", parameters: d.named(f.name, nil),
-		})
-	}
-	logs, err := d.logRemoval(ctx)
-	if err != nil {
-		return nil, err
-	}
-	list = append(list, logs...)
-	for _, name := range roles {
-		s, err := d.role(ctx, name)
-		if err != nil {
-			return nil, err
-		}
-		add := func(action, text string, p map[string]any) {
-			list = append(list, change{text: "role " + name + ": " + text, service: "cam", action: action, parameters: p})
-		}
-		isOurs := s.policy != nil && strings.HasPrefix(s.policy.Description, mark)
-		if isOurs && s.isOurs && s.attached {
-			add("DetachRolePolicy", "detach its policy", map[string]any{"PolicyId": s.policy.PolicyId, "DetachRoleName": name})
-		}
-		if s.isOurs {
-			add("DeleteRole", "delete", map[string]any{"RoleName": name})
-		}
-		if isOurs {
-			add("DeletePolicy", "delete its policy", map[string]any{"PolicyId": []int64{s.policy.PolicyId}})
-		}
-	}
-	return list, nil
-}
-
 // printURL prints the address of the HTTP function and a request to try.
 func (d *deployer) printURL(ctx context.Context) error {
 	for _, f := range d.target.functions {
@@ -705,22 +304,22 @@ func (d *deployer) printURL(ctx context.Context) error {
 		// The form is that of an example of ListTriggers.
 		var url struct {
 			NetConfig struct {
-				ExtranetUrl string //nolint:staticcheck,revive // the API's name
-			}
+				ExtranetURL string `json:"ExtranetUrl"`
+			} `json:"NetConfig"`
 		}
 		for _, tr := range triggers {
-			if tr.Type == "http" && url.NetConfig.ExtranetUrl == "" {
+			if tr.Type == "http" && url.NetConfig.ExtranetURL == "" {
 				_ = json.Unmarshal([]byte(tr.TriggerDesc), &url)
 			}
 		}
-		switch address := url.NetConfig.ExtranetUrl; {
+		switch address := url.NetConfig.ExtranetURL; {
 		case address == "":
 			fmt.Fprintf(d.out, "The SCF console shows the URL of %s, under Trigger Management.\n", f.name)
 		case d.target.auth == "CAM":
 			fmt.Fprintf(d.out, "%s\nCallers sign requests by TC3-HMAC-SHA256, as functions/scf/README.md says.\n", address)
 		default:
-			fmt.Fprintf(d.out, "%s\nTry it, with the value of HttpToken:\n  curl -H \"Authorization: Bearer $HTTP_TOKEN\" %s/imports\n",
-				address, address)
+			fmt.Fprintf(d.out, "%s\nTry it, with the value of HttpToken:\n"+
+				"  curl -H \"Authorization: Bearer $HTTP_TOKEN\" %s/imports\n", address, address)
 		}
 	}
 	return nil

@@ -43,11 +43,14 @@ type fake struct {
 	failCreation int // so many creations of functions end in CreateFailed
 	failUpdate   int // so many updates of code end in UpdateFailed
 
-	problems []string                              // requests that the documents rule out
-	changes  []string                              // actions that changed something
-	called   map[string]bool                       // service:action
-	fault    func(n int, action string) (f string) // "drop" loses the response; "kill" the request; else the code of an error
+	problems []string        // requests that the documents rule out
+	changes  []string        // actions that changed something
+	called   map[string]bool // service:action
 	requests int
+
+	// fault returns what goes wrong with the n-th request: "drop" loses its response, "kill" the request itself, and
+	// anything else is the code of an error.
+	fault func(n int, action string) string
 }
 
 const (
@@ -76,19 +79,22 @@ func (f *fake) setCOS(o costest.Options) {
 // string, n an integer, b a boolean, o:X an object X, a:X a list of those, as and an lists of strings and integers.
 var actions = map[string]struct{ service, parameters string }{
 	"GetFunction": {"scf", "FunctionName:s Qualifier:s Namespace:s ShowCode:s"},
-	"CreateFunction": {"scf", "FunctionName!s Code!o:Code Handler:s Description:s MemorySize:n Timeout:n Environment:o:Environment " +
-		"Runtime:s Namespace:s Role:s ClsLogsetId:s ClsTopicId:s Type:s CodeSource:s"},
-	"UpdateFunctionCode": {"scf", "FunctionName!s Handler:s CosBucketName:s CosObjectName:s ZipFile:s Namespace:s Code:o:Code CodeSource:s"},
-	"UpdateFunctionConfiguration": {"scf", "FunctionName!s Description:s MemorySize:n Timeout:n Runtime:s Environment:o:Environment " +
-		"Namespace:s Role:s ClsLogsetId:s ClsTopicId:s"},
+	"CreateFunction": {"scf", "FunctionName!s Code!o:Code Handler:s Description:s MemorySize:n Timeout:n " +
+		"Environment:o:Environment Runtime:s Namespace:s Role:s ClsLogsetId:s ClsTopicId:s Type:s CodeSource:s"},
+	"UpdateFunctionCode": {"scf", "FunctionName!s Handler:s CosBucketName:s CosObjectName:s ZipFile:s Namespace:s " +
+		"Code:o:Code CodeSource:s"},
+	"UpdateFunctionConfiguration": {"scf", "FunctionName!s Description:s MemorySize:n Timeout:n Runtime:s " +
+		"Environment:o:Environment Namespace:s Role:s ClsLogsetId:s ClsTopicId:s"},
 	"DeleteFunction": {"scf", "FunctionName!s Namespace:s Qualifier:s"},
 	"ListTriggers":   {"scf", "FunctionName!s Namespace:s Offset:n Limit:n OrderBy:s Order:s"},
-	"CreateTrigger": {"scf", "FunctionName!s TriggerName!s Type!s TriggerDesc:s Namespace:s Qualifier:s Enable:s CustomArgument:s " +
-		"Description:s"},
-	"UpdateTrigger": {"scf", "FunctionName!s TriggerName!s Type!s Enable:s Qualifier:s Namespace:s TriggerDesc:s Description:s " +
-		"CustomArgument:s"},
-	"UpdateTriggerStatus":             {"scf", "Enable!s FunctionName!s TriggerName!s Type!s Qualifier:s Namespace:s TriggerDesc:s"},
-	"DeleteTrigger":                   {"scf", "FunctionName!s TriggerName!s Type!s Namespace:s TriggerDesc:s Qualifier:s"},
+	"CreateTrigger": {"scf", "FunctionName!s TriggerName!s Type!s TriggerDesc:s Namespace:s Qualifier:s Enable:s " +
+		"CustomArgument:s Description:s"},
+	"UpdateTrigger": {"scf", "FunctionName!s TriggerName!s Type!s Enable:s Qualifier:s Namespace:s TriggerDesc:s " +
+		"Description:s CustomArgument:s"},
+	"UpdateTriggerStatus": {"scf", "Enable!s FunctionName!s TriggerName!s Type!s Qualifier:s Namespace:s " +
+		"TriggerDesc:s"},
+	"DeleteTrigger": {"scf", "FunctionName!s TriggerName!s Type!s Namespace:s TriggerDesc:s Qualifier:s"},
+
 	"GetReservedConcurrencyConfig":    {"scf", "FunctionName!s Namespace:s"},
 	"PutReservedConcurrencyConfig":    {"scf", "FunctionName!s ReservedConcurrencyMem!n Namespace:s"},
 	"DeleteReservedConcurrencyConfig": {"scf", "FunctionName!s Namespace:s"},
@@ -110,8 +116,8 @@ var actions = map[string]struct{ service, parameters string }{
 	"CreateLogset":    {"cls", "LogsetName!s LogsetId:s"},
 	"DeleteLogset":    {"cls", "LogsetId!s"},
 	"DescribeTopics":  {"cls", "Filters:a:Filter Offset:n Limit:n PreciseSearch:n BizType:n"},
-	"CreateTopic": {"cls", "LogsetId!s TopicName!s PartitionCount:n AutoSplit:b MaxSplitPartitions:n StorageType:s Period:n Describes:s " +
-		"HotPeriod:n BizType:n TopicId:s"},
+	"CreateTopic": {"cls", "LogsetId!s TopicName!s PartitionCount:n AutoSplit:b MaxSplitPartitions:n StorageType:s " +
+		"Period:n Describes:s HotPeriod:n BizType:n TopicId:s"},
 	"DeleteTopic": {"cls", "TopicId!s"},
 	"CreateIndex": {"cls", "TopicId!s Rule!o:RuleInfo Status:b IncludeInternalFields:b MetadataFlag:n CoverageField:s"},
 
@@ -210,7 +216,8 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil || !ok || known.service == "" || r.Header.Get("X-TC-Version") != fakeVersions[known.service] ||
 		!strings.HasPrefix(r.Header.Get("Authorization"), "TC3-HMAC-SHA256 Credential=id/") ||
 		!strings.Contains(r.Header.Get("Authorization"), "/"+known.service+"/tc3_request") ||
-		r.Header.Get("X-TC-Region") != "ap-guangzhou" || !strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
+		r.Header.Get("X-TC-Region") != "ap-guangzhou" ||
+		!strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
 		f.problems = append(f.problems, fmt.Sprintf("%s: version %s, %v", action, r.Header.Get("X-TC-Version"), err))
 	}
 	f.called[known.service+":"+action] = true
@@ -540,11 +547,13 @@ func (r cosRule) overlaps(o cosRule) bool {
 	return prefix && suffix
 }
 
+var authType = regexp.MustCompile(`"AuthType":"(NONE|CAM)"`)
+
 func (f *fake) trigger(action, name string, p map[string]any) (code string) {
 	kind, _ := p["Type"].(string)
 	allowed := map[string][]string{
-		"CreateTrigger": {"cos", "timer", "http"}, "DeleteTrigger": {"cos", "timer", "http"}, "UpdateTrigger": {"timer", "http"},
-		"UpdateTriggerStatus": {"timer", "cos"},
+		"CreateTrigger": {"cos", "timer", "http"}, "DeleteTrigger": {"cos", "timer", "http"},
+		"UpdateTrigger": {"timer", "http"}, "UpdateTriggerStatus": {"timer", "cos"},
 	}
 	if !slices.Contains(allowed[action], kind) {
 		return "InvalidParameterValue.Type"
@@ -560,7 +569,7 @@ func (f *fake) trigger(action, name string, p map[string]any) (code string) {
 		return "InvalidParameterValue.TriggerDesc"
 	case kind == "timer" && action != "DeleteTrigger" && len(strings.Fields(text)) != 7:
 		return "InvalidParameterValue.TriggerDesc"
-	case kind == "http" && action != "DeleteTrigger" && !strings.Contains(text, `"AuthType":"NONE"`) && !strings.Contains(text, `"AuthType":"CAM"`):
+	case kind == "http" && action != "DeleteTrigger" && !authType.MatchString(text):
 		return "InvalidParameterValue.TriggerDesc"
 	case p["CustomArgument"] != nil && kind != "timer":
 		return "InvalidParameterValue.CustomArgument"
@@ -638,7 +647,8 @@ func (o *oneOrMore) UnmarshalJSON(raw []byte) error {
 	return json.Unmarshal(raw, (*[]string)(o))
 }
 
-var resource = regexp.MustCompile(`^(\*|qcs::(cos:ap-[a-z]+:uid/\d+:[a-z]+-\d+/|ssm:ap-[a-z]+:uin/\d+:secret/creatorUin/\d+/).+)$`)
+var resource = regexp.MustCompile(
+	`^(\*|qcs::(cos:ap-[a-z]+:uid/\d+:[a-z]+-\d+/|ssm:ap-[a-z]+:uin/\d+:secret/creatorUin/\d+/).+)$`)
 
 func wrongPolicy(text string, isTrust bool) string {
 	var d policyDocument
@@ -826,7 +836,8 @@ func (f *fake) cls(action string, p map[string]any) (map[string]any, string) {
 		list := []any{}
 		by := filters(p)
 		for _, t := range f.topics {
-			matches := t["TopicName"] == by["topicName"] || p["PreciseSearch"] != 1.0 && strings.Contains(t["TopicName"].(string), by["topicName"])
+			name := t["TopicName"].(string)
+			matches := name == by["topicName"] || p["PreciseSearch"] != 1.0 && strings.Contains(name, by["topicName"])
 			if t["LogsetId"] == by["logsetId"] && matches {
 				list = append(list, t)
 			}
@@ -879,7 +890,8 @@ func wrongIndex(rule map[string]any) string {
 		value := field["Value"].(map[string]any)
 		kind, tokens := value["Type"], value["Tokenizer"]
 		isNumber := kind == "long" || kind == "double"
-		if !indexKey.MatchString(field["Key"].(string)) || !isNumber && kind != "text" || isNumber && tokens != nil && tokens != "" {
+		hasTokens := tokens != nil && tokens != ""
+		if !indexKey.MatchString(field["Key"].(string)) || !isNumber && kind != "text" || isNumber && hasTokens {
 			return "InvalidParameter"
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -62,7 +61,7 @@ func TestGuides_CommandsRun(t *testing.T) {
 					if strings.HasSuffix(line, "--plan") && len(a.changes) > 0 {
 						t.Errorf("%s: made %v", line, a.changes)
 					}
-				case command != "coscli":
+				case line != "" && command != "coscli" && line != "go run ./scripts/scf DIR":
 					t.Errorf("the test does not know how to run %q", line)
 				}
 			}
@@ -91,8 +90,7 @@ func (a *operator) copy(from, to string) {
 // fillIn fills in what the guide says, and nothing else. The keys of the account are in the environment.
 func (a *operator) fillIn(guide string) {
 	a.t.Helper()
-	i := slices.IndexFunc(strings.Split(guide, "\n"), func(line string) bool { return strings.Contains(line, "cp .env.example") })
-	said := strings.Join(strings.Split(guide, "\n")[:i], "\n")
+	said, _, _ := strings.Cut(guide, "cp .env.example")
 	raw, err := os.ReadFile(".env")
 	if err != nil {
 		a.t.Fatal(err)
@@ -116,7 +114,9 @@ func TestOptions_AreInBothGuides(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, option := range []string{"plan", "remove", "rights", "one-rule", "http-memory", "log-days", "logset", "topic", "domain"} {
+		for _, option := range []string{
+			"plan", "remove", "rights", "one-rule", "http-memory", "log-days", "logset", "topic", "domain",
+		} {
 			if !strings.Contains(string(raw), "--"+option) {
 				t.Errorf("%s lacks --%s", name, option)
 			}

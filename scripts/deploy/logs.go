@@ -11,26 +11,36 @@ import (
 // Delivery Configuration", section "Configuring index", in github.com/tencentyun/intlcloud-documents of 2024-12-24. The
 // queries of functions/scf/README.md need them.
 var indexFields = []struct{ name, kind string }{
-	{"SCF_FunctionName", "text"}, {"SCF_Namespace", "text"}, {"SCF_StartTime", "long"}, {"SCF_LogTime", "long"},
-	{"SCF_RequestId", "text"}, {"SCF_Duration", "long"}, {"SCF_Alias", "text"}, {"SCF_Qualifier", "text"},
-	{"SCF_MemUsage", "double"}, {"SCF_Level", "text"}, {"SCF_Message", "text"}, {"SCF_Type", "text"},
-	{"SCF_StatusCode", "long"}, {"SCF_RetryNum", "long"},
+	{"SCF_FunctionName", "text"},
+	{"SCF_Namespace", "text"},
+	{"SCF_StartTime", "long"},
+	{"SCF_LogTime", "long"},
+	{"SCF_RequestId", "text"},
+	{"SCF_Duration", "long"},
+	{"SCF_Alias", "text"},
+	{"SCF_Qualifier", "text"},
+	{"SCF_MemUsage", "double"},
+	{"SCF_Level", "text"},
+	{"SCF_Message", "text"},
+	{"SCF_Type", "text"},
+	{"SCF_StatusCode", "long"},
+	{"SCF_RetryNum", "long"},
 }
 
-// tokenizer has the characters between words, as in an example of CreateIndex.
-const tokenizer = "@&?|#()='\",;:<>[]{}/ \n\t\r\\"
+// delimiters are the characters between words, as in an example of CreateIndex.
+const delimiters = "@&?|#()='\",;:<>[]{}/ \n\t\r\\"
 
 func indexRule() map[string]any {
 	fields := []map[string]any{}
 	for _, f := range indexFields {
 		value := map[string]any{"Type": f.kind, "SqlFlag": true}
 		if f.kind == "text" {
-			value["Tokenizer"] = tokenizer
+			value["Tokenizer"] = delimiters
 		}
 		fields = append(fields, map[string]any{"Key": f.name, "Value": value})
 	}
 	return map[string]any{
-		"FullText": map[string]any{"CaseSensitive": false, "Tokenizer": tokenizer},
+		"FullText": map[string]any{"CaseSensitive": false, "Tokenizer": delimiters},
 		"KeyValue": map[string]any{"CaseSensitive": true, "KeyValues": fields},
 	}
 }
@@ -49,7 +59,7 @@ func (d *deployer) logs(ctx context.Context) (s logsState, err error) {
 	for offset := 0; s.logset == ""; offset += 100 { // the filter may also find names that contain this one
 		var page struct {
 			Logsets []struct {
-				LogsetId, LogsetName         string //nolint:staticcheck,revive // the API's names
+				LogsetId, LogsetName         string //nolint:staticcheck // the API's names
 				TopicCount, MetricTopicCount int64
 			}
 		}
@@ -72,7 +82,7 @@ func (d *deployer) logs(ctx context.Context) (s logsState, err error) {
 	}
 	var page struct {
 		Topics []struct {
-			TopicId, TopicName, Describes string //nolint:staticcheck,revive // the API's names
+			TopicId, TopicName, Describes string //nolint:staticcheck // the API's names
 			Index                         bool
 		}
 	}

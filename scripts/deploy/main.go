@@ -1,5 +1,5 @@
-// Command deploy makes the functions on Tencent Cloud as serverless.yml and .env describe them, by the public API of SCF
-// (version 2018-04-16), CAM (2019-01-16) and CLS (2020-10-16).
+// Command deploy makes the functions on Tencent Cloud as serverless.yml and .env describe them, by the public API of
+// SCF (version 2018-04-16), CAM (2019-01-16) and CLS (2020-10-16).
 //
 //	go run ./scripts/deploy [--plan | --remove | --rights] [options]
 //
@@ -46,19 +46,22 @@ type command struct {
 func parse(args []string) (c command, err error) {
 	flags := flag.NewFlagSet("deploy", flag.ContinueOnError)
 	flags.BoolVar(&c.plan, "plan", false, "only print what would change")
-	flags.BoolVar(&c.remove, "remove", false, "remove what this command made: functions, log topic, roles, policies; never the bucket")
+	flags.BoolVar(&c.remove, "remove", false,
+		"remove what this command made: functions, log topic, roles, policies; never the bucket")
 	flags.BoolVar(&c.rights, "rights", false, "print the policy that the deploying account needs")
 	flags.StringVar(&c.file, "file", "serverless.yml", "the description of the functions")
 	flags.StringVar(&c.env, "env", ".env", "the parameters")
 	flags.StringVar(&c.program, "zip", "dist/scf.zip", "the program, as scripts/build writes it")
-	flags.BoolVar(&c.options.oneRule, "one-rule", false, "one COS trigger with the prefix alone, instead of one for each suffix")
+	flags.BoolVar(&c.options.oneRule, "one-rule", false,
+		"one COS trigger with the prefix alone, instead of one for each suffix")
 	flags.Int64Var(&c.options.httpMemory, "http-memory", 2560,
 		"MB reserved for the HTTP function, which limits its instances: 2560 is ten of 256 MB; 0 for no limit")
 	flags.Int64Var(&c.options.logDays, "log-days", 30,
 		"days that the log topic which this command creates keeps logs; 0 creates none and leaves the logs to SCF")
 	flags.StringVar(&c.options.logset, "logset", "", "ID of a CLS logset of your own for the functions' logs")
 	flags.StringVar(&c.options.topic, "topic", "", "ID of a CLS topic in the logset")
-	flags.StringVar(&c.domain, "domain", "", "domain of the API, for example intl.tencentcloudapi.com; empty for tencentcloudapi.com")
+	flags.StringVar(&c.domain, "domain", "",
+		"domain of the API, for example intl.tencentcloudapi.com; empty for tencentcloudapi.com")
 	flags.StringVar(&c.endpoint, "endpoint", "", "HOST:PORT of another API and COS, by plain HTTP, for tests and proxies")
 	if err := flags.Parse(args); err != nil {
 		return c, err

@@ -6,13 +6,15 @@ import "strings"
 const trustPolicy = `{"version":"2.0","statement":[{"action":"name/sts:AssumeRole","effect":"allow",` +
 	`"principal":{"service":["scf.qcloud.com"]}}]}`
 
-// rights returns the policy that the deploying account needs: the actions that this command calls; cam:PassRole, without
-// which no function gets a role; and what SCF or its service role does on the bucket for triggers. SCF and CAM are asked
-// for actions by their names in the API (as an error of SCF does: cloud.tencent.com/document/product/1154, "not
-// authorized to perform operation (scf:CreateFunction)"), while SCF's list of 2020-09-21 (tencentcloud.com/document/
-// product/583/18014) has UpdateFunction and SetTrigger for several: both are here. The names of CLS are in its policy
-// templates (614/45004), those of SSM in 1078/38612, those of COS in 598/57092, those of its notifications in
-// CloudAudit's list of COS. bucket is a name with its APPID; empty for any.
+// rights returns the policy that the deploying account needs: the actions that this command calls, cam:PassRole,
+// without which no function gets a role, and what SCF does on the bucket for a trigger. bucket is a name with its
+// APPID; empty for any.
+//
+// Actions have their names in the API, as in an error of SCF that Serverless Framework's FAQ quotes ("not authorized to
+// perform operation (scf:CreateFunction)"). SCF's own list of 2020-09-21 (tencentcloud.com/document/product/583/18014)
+// has UpdateFunction and SetTrigger instead of several: the policy has both. The names of CLS are in its policy
+// templates (614/45004), those of SSM in 1078/38612, those of COS in 598/57092, and those of COS's notifications in
+// CloudAudit's list of COS.
 func rights(bucket, region string) string {
 	code := `["*"]`
 	if bucket != "" {

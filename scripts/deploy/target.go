@@ -172,9 +172,9 @@ func readTarget(name string, parameters map[string]string, o options) (*target, 
 			case "timer":
 				w = trigger{"timer", p.Name, p.CronExpression, p.Argument}
 			case "http":
-				w = trigger{"http", "url-trigger", compact(map[string]any{"AuthType": fill(p.AuthType), "NetConfig": map[string]bool{
-					"EnableIntranet": p.NetConfig.Intranet, "EnableExtranet": p.NetConfig.Extranet,
-				}}), ""}
+				network := map[string]bool{"EnableIntranet": p.NetConfig.Intranet, "EnableExtranet": p.NetConfig.Extranet}
+				description := compact(map[string]any{"AuthType": fill(p.AuthType), "NetConfig": network})
+				w = trigger{"http", "url-trigger", description, ""}
 			default:
 				return nil, fmt.Errorf("%s: trigger of unknown type %q", name, tr.Type)
 			}
@@ -233,7 +233,8 @@ func (t *target) check(parameters map[string]string) error {
 	case t.auth != "NONE" && t.auth != "CAM":
 		wrong("HttpAuth is %q: want NONE or CAM", t.auth)
 	case t.auth == "NONE" && !hasToken:
-		wrong("HttpToken is empty: set one (openssl rand -hex 24), or the name of a secret in HttpTokenParameter, or HttpAuth=CAM")
+		wrong("HttpToken is empty: set one (openssl rand -hex 24), or the name of a secret in HttpTokenParameter, or " +
+			"HttpAuth=CAM")
 	case t.auth == "CAM" && hasToken:
 		wrong("HttpAuth is CAM: empty HttpToken and HttpTokenParameter, since a request has room for one authorization")
 	}
@@ -264,8 +265,8 @@ const codeFolder = "groupimport-code/"
 
 func (t *target) codeKey() string { return codeFolder + t.digest + ".zip" }
 
-// code returns the parameter Code. COS needs the bucket's name without its APPID, a slash before the key, and the region
-// for Beijing alone (data type Code).
+// code returns the parameter Code. From COS it takes the bucket's name without its APPID, a slash before the key, and
+// the region for Beijing alone (data type Code).
 func (t *target) code() map[string]any {
 	if !t.throughCOS() {
 		return map[string]any{"ZipFile": base64.StdEncoding.EncodeToString(t.zip)}
@@ -291,7 +292,8 @@ func (t *target) roles(secrets map[string]string) (map[string]string, error) {
 		}
 		policy := t.policy(f.key == "http", resources)
 		if old, ok := roles[f.role]; ok && old != policy {
-			return nil, errors.New("Role and HttpRole are the same: give the HTTP function a role of its own") //nolint:staticcheck // names of parameters
+			//nolint:staticcheck // names of parameters
+			return nil, errors.New("Role and HttpRole are the same: give the HTTP function a role of its own")
 		}
 		roles[f.role] = policy
 	}
