@@ -22,7 +22,10 @@ import (
 var versions = map[string]string{"scf": "2018-04-16", "cam": "2019-01-16", "cls": "2020-10-16", "ssm": "2019-09-23"}
 
 // An api calls actions of Tencent Cloud by name.
-type api struct{ client *common.Client }
+type api struct {
+	client *common.Client
+	redact *strings.Replacer // of errors: a message of the service may quote a parameter
+}
 
 // access has the keys of an account, and the addresses of the API.
 type access struct {
@@ -31,7 +34,8 @@ type access struct {
 	endpoint       string // HOST:PORT instead, by plain HTTP, for the API and for COS
 }
 
-func newAPI(a access, region string) *api {
+// newAPI returns an api whose errors hold none of these secrets.
+func newAPI(a access, region string, secrets []string) *api {
 	p := profile.NewClientProfile()
 	p.HttpProfile.ReqTimeout = 60 // seconds
 	p.HttpProfile.RootDomain = a.domain
@@ -39,7 +43,14 @@ func newAPI(a access, region string) *api {
 		p.HttpProfile.Endpoint, p.HttpProfile.Scheme = a.endpoint, "HTTP"
 	}
 	p.DisableRegionBreaker = true
-	return &api{common.NewCommonClient(common.NewTokenCredential(a.id, a.key, a.token), region, p)}
+	var pairs []string
+	for _, secret := range append(secrets, a.key, a.token) {
+		if secret != "" {
+			pairs = append(pairs, secret, "…")
+		}
+	}
+	client := common.NewCommonClient(common.NewTokenCredential(a.id, a.key, a.token), region, p)
+	return &api{client, strings.NewReplacer(pairs...)}
 }
 
 // call calls an action, and decodes its response into result, which may be nil. It makes one attempt.
@@ -54,7 +65,7 @@ func (a *api) call(ctx context.Context, service, action string, parameters map[s
 	}
 	response := tchttp.NewCommonResponse()
 	if err := a.client.Send(request, response); err != nil {
-		return &callError{action, err}
+		return &callError{action, err, a.redact}
 	}
 	if result == nil {
 		return nil
@@ -63,7 +74,7 @@ func (a *api) call(ctx context.Context, service, action string, parameters map[s
 		Response any `json:"Response"`
 	}{result}
 	if err := json.Unmarshal(response.GetBody(), &body); err != nil {
-		return &callError{action, err}
+		return &callError{action, err, a.redact}
 	}
 	return nil
 }
@@ -72,10 +83,11 @@ func (a *api) call(ctx context.Context, service, action string, parameters map[s
 type callError struct {
 	action string
 	err    error
+	redact *strings.Replacer
 }
 
 func (e *callError) Error() string {
-	text := e.action + ": " + e.err.Error()
+	text := e.action + ": " + e.redact.Replace(e.err.Error())
 	for _, hint := range hints {
 		if slices.Contains(hint.actions, e.action) || len(hint.actions) == 0 {
 			if startsWith(e.code(), hint.codes...) {

@@ -664,11 +664,12 @@ func TestDeploy_SaysWhatToDo(t *testing.T) {
 		"a parameter lacks": {func(a *operator) {
 			a.write(".env", "TENCENT_SECRET_ID=a\nTENCENT_SECRET_KEY="+accountKey)
 		}, nil, ".env lacks"},
-		"no equals sign": {func(a *operator) { a.write(".env", "Region ap-guangzhou") }, nil, "line 1"},
-		"no account":     {set("TENCENT_SECRET_ID", ""), nil, "TENCENTCLOUD_SECRET_ID"},
-		"half a topic":   {func(*operator) {}, []string{"--topic", "x"}, "--logset"},
-		"odd memory":     {func(*operator) {}, []string{"--http-memory", "100"}, "multiple of 128"},
-		"an argument":    {func(*operator) {}, []string{"plan"}, "unknown argument"},
+		"no equals sign":  {func(a *operator) { a.write(".env", "Region ap-guangzhou") }, nil, "line 1"},
+		"no account":      {set("TENCENT_SECRET_ID", ""), nil, "TENCENTCLOUD_SECRET_ID"},
+		"half a topic":    {func(*operator) {}, []string{"--topic", "x"}, "--logset"},
+		"odd memory":      {func(*operator) {}, []string{"--http-memory", "100"}, "multiple of 128"},
+		"another machine": {func(*operator) {}, []string{"--endpoint", "192.0.2.1:80"}, "this machine"},
+		"an argument":     {func(*operator) {}, []string{"plan"}, "unknown argument"},
 		"a policy by hand": {func(a *operator) {
 			a.policies["groupimport"] = map[string]any{"PolicyName": "groupimport", "PolicyId": 1.0, "Description": "mine"}
 		}, nil, "rename it"},

@@ -53,7 +53,7 @@ type deployer struct {
 	logset, topic string            // IDs, empty for none
 
 	sent    map[string]bool // functions whose code this process has updated
-	deleted map[string]bool // functions that this process has deleted to create them anew
+	deleted map[string]bool // functions that this process has deleted to create them once more
 	made    map[string]int  // changes by their text
 	noted   map[string]bool // roles that this command did not make
 	count   int             // of changes

@@ -254,7 +254,7 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		response = map[string]any{}
 	}
 	if code != "" {
-		response = map[string]any{"Error": map[string]any{"Code": code, "Message": "of the fake"}}
+		response = map[string]any{"Error": map[string]any{"Code": code, "Message": "refused: " + string(raw)}}
 	}
 	response["RequestId"] = "1"
 	_ = json.NewEncoder(w).Encode(map[string]any{"Response": response}) //nolint:errchkjson // maps of JSON values

@@ -16,6 +16,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
 
@@ -62,7 +63,7 @@ func parse(args []string) (c command, err error) {
 	flags.StringVar(&c.options.topic, "topic", "", "ID of a CLS topic in the logset")
 	flags.StringVar(&c.domain, "domain", "",
 		"domain of the API, for example intl.tencentcloudapi.com; empty for tencentcloudapi.com")
-	flags.StringVar(&c.endpoint, "endpoint", "", "HOST:PORT of another API and COS, by plain HTTP, for tests and proxies")
+	flags.StringVar(&c.endpoint, "endpoint", "", "HOST:PORT of an API and COS on this machine, by plain HTTP, for tests and proxies")
 	if err := flags.Parse(args); err != nil {
 		return c, err
 	}
@@ -74,10 +75,17 @@ func parse(args []string) (c command, err error) {
 		return c, errors.New("--logset and --topic belong together: give both or neither")
 	case o.logDays < 0 || o.logDays > 3600: // CreateTopic, Period
 		return c, fmt.Errorf("--log-days is %d, want 0 to 3600", o.logDays)
+	case c.endpoint != "" && !isLocal(c.endpoint): // variables would cross a network in plain text
+		return c, errors.New("--endpoint must be HOST:PORT of this machine")
 	case o.httpMemory < 0 || o.httpMemory%128 != 0:
 		return c, fmt.Errorf("--http-memory is %d, want 0 or a multiple of 128", o.httpMemory)
 	}
 	return c, nil
+}
+
+func isLocal(endpoint string) bool {
+	host, _, err := net.SplitHostPort(endpoint)
+	return err == nil && (host == "localhost" || net.ParseIP(host).IsLoopback())
 }
 
 func run(ctx context.Context, args []string, getenv func(string) string, out io.Writer) error {
@@ -138,7 +146,7 @@ func newDeployer(a access, t *target, out io.Writer) (*deployer, error) {
 		return nil, err
 	}
 	return &deployer{
-		api: newAPI(a, t.region), bucket: bucket, target: t, out: out,
+		api: newAPI(a, t.region, t.values()), bucket: bucket, target: t, out: out,
 		sent: map[string]bool{}, deleted: map[string]bool{}, made: map[string]int{}, noted: map[string]bool{},
 	}, nil
 }

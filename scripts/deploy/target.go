@@ -280,6 +280,14 @@ func (t *target) code() map[string]any {
 	return code
 }
 
+// values returns the values of variables that are secrets.
+func (t *target) values() (all []string) {
+	for _, f := range t.functions {
+		all = append(all, f.variables["TIM_SECRET_KEY"], f.variables["HTTP_TOKEN"])
+	}
+	return all
+}
+
 func (t *target) appID() string { return t.bucket[strings.LastIndexByte(t.bucket, '-')+1:] }
 
 // roles returns the policies of the roles. secrets has the resource of each secret.
