@@ -1,4 +1,4 @@
-// Package export reads exports: files with one record for each group.
+// Package export reads exports: files with one record for each group, or for each member of a group.
 //
 // The name determines the format:
 //
@@ -24,6 +24,7 @@
 package export
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -38,7 +39,8 @@ import (
 )
 
 // MaxLine is the maximum length of a record in bytes. Longer records are rejected and not kept in memory. A valid body
-// of import_group has at most 31 KB, with every byte of its custom values escaped.
+// of import_group has at most 31 KB, with every byte of its custom values escaped. The rest has room for a MemberList of
+// 10,000 to 40,000 members.
 const MaxLine = 1 << 20
 
 // A Position is the start of a record.
@@ -81,8 +83,8 @@ type Entry struct {
 	// bytes if it is not JSON. Raw is valid until the next entry is read. It is nil for a record longer than [MaxLine].
 	Raw []byte
 
-	// SameID is the line of an earlier valid record with the same GroupId, 0 if there is none. The Reader remembers
-	// the most recent 50,000 GroupIds.
+	// SameID is the line of an earlier valid record of a group with the same GroupId, 0 if there is none, and 0 for a
+	// member record. The Reader remembers the most recent 50,000 GroupIds.
 	SameID int64
 
 	Record  group.Record // valid if Problem is nil, Skipped is empty, Ignored and Blank are false
@@ -163,6 +165,7 @@ type Reader struct {
 	notes   []string
 	ids     recentIDs
 	scratch []byte
+	members []byte // the MemberList of a get_group_info response
 
 	blanks blankLimits // defaultBlanks, except in tests
 }
@@ -287,7 +290,7 @@ func (r *Reader) next(t *text, records finder) (Entry, error) {
 		t.at.N++
 	}
 	e.Next = t.position()
-	if e.Problem == nil && e.Skipped == "" && !e.Ignored {
+	if e.Problem == nil && e.Skipped == "" && !e.Ignored && !e.Record.IsMember {
 		e.SameID = r.ids.note(e.Record.GroupID, e.Pos.Line)
 	}
 	if e.Problem != nil && t.encoded != "" {
@@ -374,10 +377,17 @@ func problemf(rule group.Rule, format string, args ...any) *group.Error {
 	return &group.Error{Problems: []group.Problem{{Rule: rule, Message: fmt.Sprintf(format, args...)}}}
 }
 
-// tooLong returns the problem of a record longer than MaxLine.
-func tooLong(what string, size int64) *group.Error {
-	return problemf(group.RuleSize, "the %s is %d bytes, limit %d", what, size, MaxLine)
+// tooLong returns the problem of a record longer than MaxLine, which starts with head.
+func tooLong(what string, size int64, head []byte) *group.Error {
+	advice := ""
+	if bytes.Contains(head, []byte(memberList)) {
+		advice = ": leave out MemberList, and write each member as a record of its own, with GroupId and Member_Account"
+	}
+	return problemf(group.RuleSize, "the %s is %d bytes, limit %d%s", what, size, MaxLine, advice)
 }
+
+// memberList is the field of a group's members.
+const memberList = "MemberList"
 
 // Arrays are the names of members that contain the records of an export. GroupInfo is from a get_group_info response;
 // channels, group_channels and rooms are from other systems.

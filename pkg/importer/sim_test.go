@@ -749,7 +749,7 @@ func (s *sim) check(t *testing.T) {
 			t.Fatalf("%s: %v", line, err)
 		}
 		rec := s.records[i]
-		counts.Add(o.Status)
+		counts.Add(&o)
 		exists := made[rec.name] > 0
 		switch {
 		case o.N != int64(i+1) || o.Line != o.N+s.before:
