@@ -528,7 +528,7 @@ func TestDeploy_EndsIfAChangeIsNotKept(t *testing.T) {
 }
 
 // TestDeploy_KilledAnywhereIsHealed kills the command, as a process, at each request: before it arrives and, if the
-// request changes something, once more after it.
+// request changes something, once more after it. So for a new deployment, an update and a removal.
 func TestDeploy_KilledAnywhereIsHealed(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts many processes")
@@ -537,29 +537,44 @@ func TestDeploy_KilledAnywhereIsHealed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	large := func(t *testing.T) *operator {
+	large := func(t *testing.T) *operator { // with a program that goes through the bucket
 		a := newOperator(t)
 		a.write("scf.zip", strings.Repeat("large ", maxZip/6+1))
 		return a
 	}
-	want := large(t)
-	var all []string
-	want.fault = func(_ int, action string) string { all = append(all, action); return "" }
-	want.mustDeploy()
-	kills := 0
-	t.Run("all", func(t *testing.T) {
+	for name, tt := range map[string]struct {
+		prepare func(*testing.T) *operator
+		args    []string
+	}{
+		"new": {large, nil},
+		"update": {func(t *testing.T) *operator {
+			a := newOperator(t)
+			a.mustDeploy()
+			a.write("scf.zip", "a new program")
+			a.setEnv(map[string]string{"ExportPrefix": "a/", "Rate": "100"})
+			return a
+		}, []string{"--one-rule", "--http-memory", "1280"}},
+		"removal": {func(t *testing.T) *operator {
+			a := newOperator(t)
+			a.mustDeploy()
+			return a
+		}, []string{"--remove"}},
+	} {
+		want := tt.prepare(t)
+		var all []string
+		want.requests, want.fault = 0, func(_ int, action string) string { all = append(all, action); return "" }
+		want.mustDeploy(tt.args...)
 		for n, action := range all {
 			for _, fault := range []string{"kill", "drop"} {
-				if fault == "drop" && !isChange(action) {
+				if !isChange(action) && (fault == "drop" || name != "new") {
 					continue
 				}
-				kills++
-				t.Run(fmt.Sprintf("%s %d %s", fault, n+1, action), func(t *testing.T) {
+				t.Run(fmt.Sprintf("%s %s %d %s", name, fault, n+1, action), func(t *testing.T) {
 					t.Parallel()
-					a := large(t)
+					a := tt.prepare(t)
 					cmd := exec.CommandContext(t.Context(), exe)
-					cmd.Env = append(os.Environ(), "DEPLOY_TEST_RUN="+strings.Join(a.args(), "\n"))
-					a.fault = func(request int, _ string) string {
+					cmd.Env = append(os.Environ(), "DEPLOY_TEST_RUN="+strings.Join(a.args(tt.args...), "\n"))
+					a.requests, a.fault = 0, func(request int, _ string) string {
 						if request == n+1 {
 							_ = cmd.Process.Kill()
 							return fault
@@ -570,15 +585,14 @@ func TestDeploy_KilledAnywhereIsHealed(t *testing.T) {
 						t.Fatalf("it was not killed: %s", out)
 					}
 					a.fault = nil
-					a.mustDeploy()
+					a.mustDeploy(tt.args...)
 					if got := a.snapshot(); got != want.snapshot() {
 						t.Errorf("got\n%s\nwant\n%s", got, want.snapshot())
 					}
 				})
 			}
 		}
-	})
-	t.Logf("%d kills", kills)
+	}
 }
 
 func TestDeploy_RemovesOnlyWhatItMade(t *testing.T) {
