@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -542,28 +543,33 @@ func TestDeploy_KilledAnywhereIsHealed(t *testing.T) {
 		a.write("scf.zip", strings.Repeat("large ", maxZip/6+1))
 		return a
 	}
+	deployed := func(t *testing.T) *operator {
+		a := newOperator(t)
+		a.mustDeploy()
+		return a
+	}
+	changed := func(a *operator) *operator {
+		a.write("scf.zip", "a new program")
+		a.setEnv(map[string]string{"ExportPrefix": "a/", "Rate": "100"})
+		return a
+	}
+	update := []string{"--one-rule", "--http-memory", "1280"}
+	fresh := changed(newOperator(t))
+	fresh.mustDeploy(update...)
 	for name, tt := range map[string]struct {
 		prepare func(*testing.T) *operator
 		args    []string
+		want    string // if it is known without the run that is killed
 	}{
-		"new": {large, nil},
-		"update": {func(t *testing.T) *operator {
-			a := newOperator(t)
-			a.mustDeploy()
-			a.write("scf.zip", "a new program")
-			a.setEnv(map[string]string{"ExportPrefix": "a/", "Rate": "100"})
-			return a
-		}, []string{"--one-rule", "--http-memory", "1280"}},
-		"removal": {func(t *testing.T) *operator {
-			a := newOperator(t)
-			a.mustDeploy()
-			return a
-		}, []string{"--remove"}},
+		"new":     {large, nil, ""},
+		"update":  {func(t *testing.T) *operator { return changed(deployed(t)) }, update, fresh.snapshot()},
+		"removal": {deployed, []string{"--remove"}, newOperator(t).snapshot()},
 	} {
-		want := tt.prepare(t)
+		whole := tt.prepare(t)
 		var all []string
-		want.requests, want.fault = 0, func(_ int, action string) string { all = append(all, action); return "" }
-		want.mustDeploy(tt.args...)
+		whole.requests, whole.fault = 0, func(_ int, action string) string { all = append(all, action); return "" }
+		whole.mustDeploy(tt.args...)
+		want := cmp.Or(tt.want, whole.snapshot())
 		for n, action := range all {
 			for _, fault := range []string{"kill", "drop"} {
 				if !isChange(action) && (fault == "drop" || name != "new") {
@@ -586,8 +592,8 @@ func TestDeploy_KilledAnywhereIsHealed(t *testing.T) {
 					}
 					a.fault = nil
 					a.mustDeploy(tt.args...)
-					if got := a.snapshot(); got != want.snapshot() {
-						t.Errorf("got\n%s\nwant\n%s", got, want.snapshot())
+					if got := a.snapshot(); got != want {
+						t.Errorf("got\n%s\nwant\n%s", got, want)
 					}
 				})
 			}
