@@ -45,8 +45,12 @@ func newAPI(a access, region string, secrets []string) *api {
 	p.DisableRegionBreaker = true
 	var pairs []string
 	for _, secret := range append(secrets, a.key, a.token) {
-		if secret != "" {
-			pairs = append(pairs, secret, "…")
+		if secret == "" {
+			continue
+		}
+		pairs = append(pairs, secret, "…")
+		if quoted := strings.Trim(compact(secret), `"`); quoted != secret { // as in a request
+			pairs = append(pairs, quoted, "…")
 		}
 	}
 	client := common.NewCommonClient(common.NewTokenCredential(a.id, a.key, a.token), region, p)

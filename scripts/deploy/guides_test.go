@@ -121,6 +121,9 @@ func TestOptions_AreInBothGuides(t *testing.T) {
 				t.Errorf("%s lacks --%s", name, option)
 			}
 		}
+		if n := suffixes(t); n != 8 {
+			t.Errorf("%s says that eight suffixes take a rule each, and serverless.yml has %d", name, n)
+		}
 	}
 	if _, err := parse([]string{"--log-days", "4000"}); err == nil {
 		t.Error("a topic that keeps logs for 4,000 days is accepted")
