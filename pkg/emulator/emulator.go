@@ -127,6 +127,7 @@ type Stats struct {
 	BusiestSecond int         // maximum number of requests to these two commands in any sliding second [t, t+1s)
 	Codes         map[int]int // responses by ErrorCode
 	First, Last   time.Time   // arrival of the first and the last request
+	LastImport    time.Time   // arrival of the last request to import_group
 
 	Members  int                // members added by import_group_member
 	Commands map[string]Command `json:",omitzero"` // the other commands
@@ -137,6 +138,8 @@ type Command struct {
 	Requests      int
 	Throttled     int // requests over the limit, without faults
 	BusiestSecond int // maximum number of requests in any sliding second [t, t+1s)
+
+	First, Last time.Time // arrival of the first and the last request
 }
 
 // Stats returns the current statistics.
@@ -398,6 +401,7 @@ func (s *Service) arrive(command string) (ordinal int, throttled bool, f Faults)
 	switch command {
 	case "import_group":
 		s.stats.Imports++
+		s.stats.LastImport = now
 	case "get_group_info":
 		s.stats.Lookups++
 	}
@@ -426,7 +430,10 @@ func (s *Service) arrive(command string) (ordinal int, throttled bool, f Faults)
 		throttled = true
 	}
 	if other {
-		c.Requests++
+		if c.Requests++; c.First.IsZero() {
+			c.First = now
+		}
+		c.Last = now
 		if s.stats.Commands == nil {
 			s.stats.Commands = map[string]Command{}
 		}
