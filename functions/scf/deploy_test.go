@@ -337,7 +337,7 @@ func TestDeploy_ChangedParametersReplaceTheOldOnes(t *testing.T) {
 		"TimRegion": "singapore", "Rate": "100", "Members": "false", "MembersPerCall": "50", "MemberRate": "110", "FieldLimits": "extended", "AssignGroupIds": "true", "MaxAttempts": "3",
 		"ParallelImports": "4",
 		"StopShare":       "1", "RetryUnknown": "true", "CreateUnmatched": "true", "ExportEncoding": "gbk",
-		"IncludeArchived": "true", "LogLevel": "debug", "HttpToken": "fedcba9876543210fedc", "HttpAuth": "CAM",
+		"IncludeArchived": "true", "UsersStrict": "true", "LogLevel": "debug", "HttpToken": "fedcba9876543210fedc", "HttpAuth": "CAM",
 		// read by scripts/deploy alone
 		"SecretKeyParameter": "im-key", "HttpTokenParameter": "http-token",
 	} {
