@@ -920,7 +920,8 @@ func TestTemplate_Settings(t *testing.T) {
 		"ScheduleFunction Properties Events Resume Properties State":         "<nil>",
 
 		"ScheduleFunction Properties Events Resume Properties ScheduleExpression": "rate(1 minute)",
-		"ScheduleFunction Properties Events Resume Properties OmitName":           "true", // a stack's name may be too long for one
+		// The name of a stack may be too long for the name of a schedule.
+		"ScheduleFunction Properties Events Resume Properties OmitName": "true",
 
 		"Bucket Properties NotificationConfiguration EventBridgeConfiguration EventBridgeEnabled": "true",
 		"FailureQueue Properties MessageRetentionPeriod":                                          "1209600",

@@ -43,6 +43,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -114,6 +115,8 @@ type Service struct {
 	second   window             // of import_group, get_group_info and unknown commands
 	seconds  map[string]*window // of the other commands
 	stats    Stats
+
+	lastSig atomic.Pointer[parsedSig] // a client sends the same UserSig for a long time
 }
 
 // Stats are the statistics of a [Service].
@@ -529,7 +532,7 @@ func (s *Service) checkQuery(raw string) error {
 	if sig == "" {
 		return codeErrorf(70002, "usersig is missing")
 	}
-	if err := checkUserSig(sig, s.SDKAppID, identifier, s.Key, time.Now()); err != nil {
+	if err := s.parseUserSig(sig).check(s.SDKAppID, identifier, s.Key, time.Now()); err != nil {
 		return err
 	}
 	if identifier != s.admin() {
