@@ -104,7 +104,7 @@ var fields = []Field{
 		parse: text(func(c *Config) *string { return &c.SecretKey }),
 	},
 	{
-		Name: "TIM_SECRET_KEY_PARAMETER", Help: "On AWS, the SSM parameter that holds the key, instead of TIM_SECRET_KEY.",
+		Name: "TIM_SECRET_KEY_PARAMETER", Help: "The secret of the cloud (SSM) that holds the key, instead of TIM_SECRET_KEY.",
 		parse: text(func(c *Config) *string { return &c.SecretKeyParameter }),
 	},
 	{
@@ -263,7 +263,7 @@ var fields = []Field{
 		},
 	},
 	{
-		Name: "HTTP_TOKEN_PARAMETER", Help: "On AWS, the SSM parameter that holds the token, instead of HTTP_TOKEN.",
+		Name: "HTTP_TOKEN_PARAMETER", Help: "The secret of the cloud (SSM) that holds the token, instead of HTTP_TOKEN.",
 		parse: text(func(c *Config) *string { return &c.HTTPTokenParameter }),
 	},
 	{
