@@ -889,7 +889,7 @@ func TestTemplate_Settings(t *testing.T) {
 		{"schedule", []string{"Resources", "ScheduleFunction", "Properties"}, imports},
 		{"HTTP", []string{"Resources", "HttpFunction", "Properties"}, map[string]string{
 			"TIM_RATE": "10", "TIM_RATE_OTHERS": "!Ref Rate", "TIM_MEMBER_RATE": "10", "ONE_AT_A_TIME": "true",
-			"HTTP_AUTH": "[TokenAuth, token, platform]",
+			"HTTP_AUTH":            "[TokenAuth, token, platform]",
 			"HTTP_TOKEN_PARAMETER": "[TokenAuth, !Ref HttpTokenParameter, ]",
 		}},
 	} {
