@@ -861,6 +861,7 @@ func TestTemplate_Settings(t *testing.T) {
 			"CREATE_UNMATCHED": "!Ref CreateUnmatched",
 			"INCLUDE_ARCHIVED": "!Ref IncludeArchived", "EXPORT_ENCODING": "!Ref ExportEncoding",
 			"EXPORT_BUCKET": "!Ref BucketName", "EXPORT_PREFIX": "!Ref ExportPrefix", "LOG_LEVEL": "!Ref LogLevel",
+			"NOTIFY_URL": "!Ref NotifyUrl", "NOTIFY_SECRET": "!Ref NotifySecret", "NOTIFY_FORMAT": "!Ref NotifyFormat",
 		}},
 		{"import", []string{"Resources", "ImportFunction", "Properties"}, imports},
 		{"schedule", []string{"Resources", "ScheduleFunction", "Properties"}, imports},

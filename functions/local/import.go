@@ -19,6 +19,7 @@ import (
 	"groupimport/pkg/config"
 	"groupimport/pkg/importer"
 	"groupimport/pkg/lease"
+	"groupimport/pkg/notify"
 	"groupimport/pkg/results"
 	"groupimport/pkg/scheduler"
 	"groupimport/pkg/tim"
@@ -115,9 +116,11 @@ func (t *tool) importAll(
 
 	defer announceInterrupt(ctx, meter)()
 	memory := importer.NewMemory()
+	notifier := notify.New(cfg.NotifyURL, cfg.NotifySecret, cfg.NotifyFormat, log)
+	defer waitFor(notifier)
 	folders := &folders{open: map[string]*folder{}, importer: func() *importer.Importer {
 		i := newImporter(cfg, mapping, client, log)
-		i.Memory = memory
+		i.Memory, i.OnChange = memory, telling(notifier, i)
 		return i
 	}}
 	defer folders.close()
@@ -136,6 +139,26 @@ func (t *tool) importAll(
 		worst = worse(worst, exitUnfinished)
 	}
 	return exitWith(worst)
+}
+
+// telling returns what sends the changes of an importer's imports to a webhook, nil without one.
+func telling(n *notify.Notifier, i *importer.Importer) func(importer.Change) {
+	if n == nil {
+		return nil
+	}
+	return func(c importer.Change) {
+		n.Send(notify.Message{
+			State: string(c.State), Bucket: i.BucketName, Key: c.Key, Reason: c.Reason, Counts: c.Counts, GivenUp: c.GivenUp,
+			Report: results.Names{Export: c.Key}.Report(), At: time.Now().UTC(),
+		})
+	}
+}
+
+// waitFor waits for notifications that are not sent, for as long as a user may wait.
+func waitFor(n *notify.Notifier) {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	n.Wait(ctx)
 }
 
 // eachFile calls do for each file, in order and for up to n files at once, while mayStart returns true, and ended with

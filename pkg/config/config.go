@@ -17,6 +17,7 @@ import (
 	"groupimport/pkg/export"
 	"groupimport/pkg/group"
 	"groupimport/pkg/mapping"
+	"groupimport/pkg/notify"
 	"groupimport/pkg/pacer"
 	"groupimport/pkg/tim"
 )
@@ -48,6 +49,9 @@ type Config struct {
 	HTTPTokenParameter string // where the token is kept if it is not in the environment; whoever reads it sets HTTPToken
 	HTTPPlatform       bool   // the platform authenticates callers over HTTP, and they send no token
 	HTTPUnverified     bool   // of HTTPPlatform: also if requests do not show that
+	NotifyURL          string // of a webhook, see package notify; "" for none; never logged
+	NotifySecret       string // signs notifications; never logged
+	NotifyFormat       string // see [notify.Formats]
 	LogLevel           slog.Level
 }
 
@@ -193,6 +197,30 @@ var fields = []Field{
 		Help: "Runs of all processes with this bucket and prefix take turns, so that they share one rate. " +
 			"The instances of an HTTP function share theirs.",
 		parse: flag(func(c *Config) *bool { return &c.OneAtATime }),
+	},
+	{
+		Name: "NOTIFY_URL", Help: "Webhook that is told when an import finishes, stops or is cancelled.",
+		parse: func(c *Config, v string) error {
+			if err := notify.CheckURL(v); err != nil { // the URL may hold a secret: it is not quoted
+				return err
+			}
+			c.NotifyURL = v
+			return nil
+		},
+	},
+	{
+		Name: "NOTIFY_SECRET", Help: "Signs notifications with HMAC-SHA256. It appears in no log.",
+		parse: text(func(c *Config) *string { return &c.NotifySecret }),
+	},
+	{
+		Name: "NOTIFY_FORMAT", Default: notify.Formats()[0],
+		Help: "Body of notifications: " + strings.Join(notify.Formats(), ", ") + ".",
+		parse: func(c *Config, v string) error {
+			if c.NotifyFormat = v; !slices.Contains(notify.Formats(), v) {
+				return fmt.Errorf("is %q, it must be one of %s", v, strings.Join(notify.Formats(), ", "))
+			}
+			return nil
+		},
 	},
 	{
 		Name: "HTTP_TOKEN", Help: "Bearer token of callers over HTTP, 16 characters or more. It appears in no log.",

@@ -96,6 +96,10 @@ type Importer struct {
 	// OnRunEnd is called with the metrics of each run; it may be nil.
 	OnRunEnd func(Metrics)
 
+	// OnChange is called when an import finishes, stops or is cancelled, and not again while that stays the same. A round
+	// of retries counts when no other round follows. It may be nil.
+	OnChange func(Change)
+
 	Client *tim.Client
 	Log    *slog.Logger // nil discards
 

@@ -26,6 +26,32 @@ type Metrics struct {
 	P50, P95, P99 float64
 }
 
+// A Change is a new state of an import that people may want to know.
+type Change struct {
+	Key     string
+	State   results.State
+	Reason  string         // why the State is not Finished
+	Counts  outcome.Counts // of the whole import
+	GivenUp int64          // records that are not retried any more
+}
+
+// changed calls OnChange if the state of the import is news.
+func (r *run) changed(s *Summary, round int) {
+	switch {
+	case r.imp.OnChange == nil:
+		return
+	case s.State == results.Finished && round > 0 && !s.Manifest.RetryAt.IsZero():
+		return // another round follows
+	case s.State == results.Stopped && r.before.State == results.Stopped && r.before.Reason == s.Reason:
+		return // it was tried again in vain
+	case s.State != results.Finished && s.State != results.Stopped && s.State != results.Cancelled:
+		return
+	}
+	r.imp.OnChange(Change{
+		Key: r.dir.Export, State: s.State, Reason: s.Reason, Counts: s.Counts, GivenUp: s.Manifest.GivenUp,
+	})
+}
+
 // LogValue returns the metrics as fields of a log line.
 func (n Metrics) LogValue() slog.Value {
 	return slog.GroupValue(

@@ -28,6 +28,7 @@ type run struct {
 	dir     results.Dir
 	lease   *lease.Lease
 	share   *tim.Share
+	before  results.Progress // of the run before; zero if it is unknown
 	writing context.Context //nolint:containedctx // of writes, which may continue after the working time
 
 	finishBy time.Time      // when to stop writing the results

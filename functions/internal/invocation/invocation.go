@@ -13,6 +13,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -21,6 +22,7 @@ import (
 	"groupimport/pkg/config"
 	"groupimport/pkg/httpapi"
 	"groupimport/pkg/importer"
+	"groupimport/pkg/notify"
 	"groupimport/pkg/results"
 	"groupimport/pkg/scheduler"
 )
@@ -157,11 +159,13 @@ func (h *Handler) do(ctx context.Context, id ID, raw []byte) ([]byte, error) {
 	if config, err = h.withKey(ctx, config); err != nil {
 		return nil, err
 	}
-	s, err := h.scheduler(config, id.Request)
+	notifier := notify.New(config.NotifyURL, config.NotifySecret, config.NotifyFormat, h.Log)
+	s, err := h.scheduler(config, id.Request, notifier)
 	if err != nil {
 		return nil, err
 	}
 	defer s.Importer.Client.Close()
+	defer waitFor(ctx, notifier)
 	var pass scheduler.Result
 	if ev.Action != nil {
 		pass, err = h.schedule(ctx, s, *ev.Action)
@@ -349,9 +353,26 @@ func (h *Handler) serve(ctx context.Context, request []byte) ([]byte, error) {
 	return response, nil
 }
 
+// waitFor waits for notifications that are not sent, because the platform freezes the process after an invocation. It
+// ends a second before the deadline.
+func waitFor(ctx context.Context, n *notify.Notifier) {
+	deadline, ok := ctx.Deadline()
+	if limit := time.Now().Add(maxNotify); !ok || deadline.Add(-time.Second).After(limit) {
+		deadline = limit
+	} else {
+		deadline = deadline.Add(-time.Second)
+	}
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
+	defer cancel()
+	n.Wait(ctx)
+}
+
+// maxNotify is how long the end of an invocation waits for notifications.
+const maxNotify = 10 * time.Second
+
 // scheduler returns a scheduler for this invocation. It has a new client, because a client does not recover from a
 // fatal error.
-func (h *Handler) scheduler(config config.Config, id string) (*scheduler.Scheduler, error) {
+func (h *Handler) scheduler(config config.Config, id string, n *notify.Notifier) (*scheduler.Scheduler, error) {
 	b, err := h.bucket(config.Bucket)
 	if err != nil {
 		return nil, &ConfigError{err}
@@ -359,6 +380,14 @@ func (h *Handler) scheduler(config config.Config, id string) (*scheduler.Schedul
 	i := &importer.Importer{Config: config, Bucket: b, BucketName: config.Bucket, Owner: "invocation " + id, Log: h.Log}
 	if h.OnRunEnd != nil {
 		i.OnRunEnd = func(n importer.Metrics) { h.OnRunEnd(config.Bucket, n) }
+	}
+	if n != nil {
+		i.OnChange = func(c importer.Change) {
+			n.Send(notify.Message{
+				State: string(c.State), Bucket: config.Bucket, Key: c.Key, Reason: c.Reason, Counts: c.Counts, GivenUp: c.GivenUp,
+				Report: results.Names{Export: c.Key}.Report(), At: time.Now().UTC(),
+			})
+		}
 	}
 	if i.Client, err = config.Clients(h.Log, nil)(); err != nil {
 		return nil, &ConfigError{err}
