@@ -108,12 +108,11 @@ func parameters() map[string]parameter {
 		"Memory":             {"", []string{"128", "10240"}, []string{"", "127", "10241", "x"}},
 		"HttpAuth":           {"", []string{"AWS_IAM", "NONE"}, []string{"", "iam"}},
 		"HttpTokenParameter": {"HTTP_TOKEN_PARAMETER", []string{"/groupimport/http-token", "/t"}, ofSSM},
-		"NotifyUrl": {
-			"NOTIFY_URL",
-			[]string{"", "https://hooks.example.com", "https://hooks.example.com:8443/services/T0/B0?a=b"},
-			[]string{"hooks", "http://hooks.example.com/", "https://", "https:///path", "https://a b/", "ftp://a"},
+		"NotifyParameter": {
+			"NOTIFY_PARAMETER",
+			[]string{"", "/groupimport/notify", "/n"},
+			append(slices.Clone(ofSSM[1:]), "/"+strings.Repeat("a", 512)),
 		},
-		"NotifySecret":     {"NOTIFY_SECRET", []string{"", "a secret"}, []string{strings.Repeat("x", 257)}},
 		"NotifyFormat":     {"NOTIFY_FORMAT", []string{"json", "slack", "wecom", "dingtalk", "feishu"}, []string{"", "xml"}},
 		"LogLevel":         {"LOG_LEVEL", []string{"debug", "info", "warn", "error"}, []string{"", "trace"}},
 		"LogRetentionDays": {"", []string{"1", "3653"}, []string{"", "2", "0"}},

@@ -676,6 +676,10 @@ func TestTemplate_EveryVariableIsSet(t *testing.T) {
 		"HTTP_TOKEN_PARAMETER": "of the HTTP function",
 		"HTTP_AUTH":            "of the HTTP function",
 		"MAPPING":              "of those that import exports",
+		"NOTIFY_URL":           "NOTIFY_PARAMETER leads to it",
+		"NOTIFY_SECRET":        "NOTIFY_PARAMETER leads to it",
+		"NOTIFY_PARAMETER":     "of those that import exports",
+		"NOTIFY_FORMAT":        "of those that import exports",
 	}
 	tp := loadTemplate(t, nil)
 	for _, function := range tp.functions() {
@@ -847,7 +851,10 @@ func TestTemplate_Settings(t *testing.T) {
 		}
 		return m
 	}
-	imports := map[string]string{"TIM_RATE": "!Ref Rate", "MAPPING": "!Ref Mapping", "ONE_AT_A_TIME": "true"}
+	imports := map[string]string{
+		"TIM_RATE": "!Ref Rate", "MAPPING": "!Ref Mapping", "ONE_AT_A_TIME": "true",
+		"NOTIFY_PARAMETER": "!Ref NotifyParameter", "NOTIFY_FORMAT": "!Ref NotifyFormat",
+	}
 	for _, c := range []struct {
 		name string
 		path []string
@@ -861,7 +868,6 @@ func TestTemplate_Settings(t *testing.T) {
 			"CREATE_UNMATCHED": "!Ref CreateUnmatched",
 			"INCLUDE_ARCHIVED": "!Ref IncludeArchived", "EXPORT_ENCODING": "!Ref ExportEncoding",
 			"EXPORT_BUCKET": "!Ref BucketName", "EXPORT_PREFIX": "!Ref ExportPrefix", "LOG_LEVEL": "!Ref LogLevel",
-			"NOTIFY_URL": "!Ref NotifyUrl", "NOTIFY_SECRET": "!Ref NotifySecret", "NOTIFY_FORMAT": "!Ref NotifyFormat",
 		}},
 		{"import", []string{"Resources", "ImportFunction", "Properties"}, imports},
 		{"schedule", []string{"Resources", "ScheduleFunction", "Properties"}, imports},

@@ -19,7 +19,6 @@ import (
 	"groupimport/pkg/config"
 	"groupimport/pkg/importer"
 	"groupimport/pkg/lease"
-	"groupimport/pkg/notify"
 	"groupimport/pkg/results"
 	"groupimport/pkg/scheduler"
 	"groupimport/pkg/tim"
@@ -69,6 +68,9 @@ func (t *tool) config(c *cli.Command) (config.Config, slog.Level, error) {
 		return cfg, level, usageError("the configuration is wrong; %q explains the variables:\n  %s",
 			program+" help config", mistakes)
 	}
+	if cfg.NotifyParameter != "" {
+		return cfg, level, usageError("NOTIFY_PARAMETER is not read here: set NOTIFY_URL and NOTIFY_SECRET")
+	}
 	cfg.Insecure = c.Bool(flagInsecure)
 	switch err := tim.CheckEndpoint(cfg.Endpoint, cfg.Insecure); {
 	case errors.Is(err, tim.ErrClearText):
@@ -116,11 +118,11 @@ func (t *tool) importAll(
 
 	defer announceInterrupt(ctx, meter)()
 	memory := importer.NewMemory()
-	notifier := notify.New(cfg.NotifyURL, cfg.NotifySecret, cfg.NotifyFormat, log)
-	defer waitFor(notifier)
-	folders := &folders{open: map[string]*folder{}, importer: func() *importer.Importer {
+	notifier := newNotifier(cfg, log)
+	defer waitFor(ctx, notifier)
+	folders := &folders{open: map[string]*folder{}, importer: func(root string) *importer.Importer {
 		i := newImporter(cfg, mapping, client, log)
-		i.Memory, i.OnChange = memory, telling(notifier, i)
+		i.Memory, i.OnChange = memory, telling(notifier, root)
 		return i
 	}}
 	defer folders.close()
@@ -139,26 +141,6 @@ func (t *tool) importAll(
 		worst = worse(worst, exitUnfinished)
 	}
 	return exitWith(worst)
-}
-
-// telling returns what sends the changes of an importer's imports to a webhook, nil without one.
-func telling(n *notify.Notifier, i *importer.Importer) func(importer.Change) {
-	if n == nil {
-		return nil
-	}
-	return func(c importer.Change) {
-		n.Send(notify.Message{
-			State: string(c.State), Bucket: i.BucketName, Key: c.Key, Reason: c.Reason, Counts: c.Counts, GivenUp: c.GivenUp,
-			Report: results.Names{Export: c.Key}.Report(), At: time.Now().UTC(),
-		})
-	}
-}
-
-// waitFor waits for notifications that are not sent, for as long as a user may wait.
-func waitFor(n *notify.Notifier) {
-	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
-	defer cancel()
-	n.Wait(ctx)
 }
 
 // eachFile calls do for each file, in order and for up to n files at once, while mayStart returns true, and ended with
@@ -276,7 +258,7 @@ func trimStop(reason string) string { return strings.TrimSuffix(reason, ".") }
 // folders are the folders of the files that a command imports. All files of one folder have one scheduler, because they
 // share its lease on the rate, see [config.Config.OneAtATime].
 type folders struct {
-	importer func() *importer.Importer // returns one without a bucket
+	importer func(root string) *importer.Importer // returns one without a bucket, see telling
 
 	mu   sync.Mutex
 	open map[string]*folder // by absolute path
@@ -313,7 +295,7 @@ func (f *folders) openExport(file, dir, key string) (*folder, error) {
 		bucket.Close()
 		return open, checkLink(absolute, key)
 	}
-	i := f.importer()
+	i := f.importer(absolute)
 	i.Bucket, i.BucketName, i.Folder = bucket, absolute, absolute
 	open := &folder{bucket, &scheduler.Scheduler{Importer: i}}
 	f.open[absolute] = open

@@ -84,14 +84,15 @@ func (t *tool) watcherOver(dir string, cfg config.Config, m *meter, level slog.L
 	log := m.logger(level)
 	return &watcher{
 		tool: t, dir: dir, cfg: cfg, log: log, clients: cfg.Clients(log, nil), meter: m,
-		notifier: notify.New(cfg.NotifyURL, cfg.NotifySecret, cfg.NotifyFormat, log),
+		notifier: newNotifier(cfg, log),
 		resumed:  "Run the same command again.",
 		said:     map[string]string{}, saying: map[string]string{}, finished: map[string]bool{},
 	}
 }
 
-func (s *watcher) close() {
-	waitFor(s.notifier)
+// close ends the watcher. ctx is that of the command.
+func (s *watcher) close(ctx context.Context) {
+	waitFor(ctx, s.notifier)
 	s.reading.wait() // it ends with the context of the passes
 	if s.client != nil {
 		s.client.Close()
@@ -113,7 +114,7 @@ func (s *watcher) scheduler() (*scheduler.Scheduler, error) {
 	}
 	i := newImporter(s.cfg, s.mapping, s.client, s.log)
 	i.Bucket, i.BucketName, i.Folder = s.bucket, absolute, absolute
-	i.OnChange = telling(s.notifier, i)
+	i.OnChange = telling(s.notifier, absolute)
 	return &scheduler.Scheduler{Importer: i}, nil
 }
 

@@ -36,6 +36,7 @@ func main() {
 		Parse:        parse,
 		Serve:        serveURL,
 		HidesCallers: true,
+		Scheme:       "cos",
 		Open:         func(bucket string) (blob.Bucket, error) { return open(os.Getenv, bucket, log) },
 	}})
 }

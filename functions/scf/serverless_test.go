@@ -321,6 +321,7 @@ func TestServerless_EveryVariableIsSet(t *testing.T) {
 		"NOTIFY_URL":               "for webhooks, and an empty one may not be taken",
 		"NOTIFY_SECRET":            "of NOTIFY_URL",
 		"NOTIFY_FORMAT":            "of NOTIFY_URL",
+		"NOTIFY_PARAMETER":         "of AWS",
 		"HTTP_TOKEN":               "of the HTTP function",
 		"HTTP_AUTH":                "of the HTTP function",
 	}

@@ -51,6 +51,7 @@ type Config struct {
 	HTTPUnverified     bool   // of HTTPPlatform: also if requests do not show that
 	NotifyURL          string // of a webhook, see package notify; "" for none; never logged
 	NotifySecret       string // signs notifications; never logged
+	NotifyParameter    string // where both are kept if they are not in the environment, see [notify.ParseTarget]
 	NotifyFormat       string // see [notify.Formats]
 	LogLevel           slog.Level
 }
@@ -199,7 +200,7 @@ var fields = []Field{
 		parse: flag(func(c *Config) *bool { return &c.OneAtATime }),
 	},
 	{
-		Name: "NOTIFY_URL", Help: "Webhook that is told when an import finishes, stops or is cancelled.",
+		Name: "NOTIFY_URL", Help: "Webhook that is told when an import finishes, stops or is cancelled. It appears in no log.",
 		parse: func(c *Config, v string) error {
 			if err := notify.CheckURL(v); err != nil { // the URL may hold a secret: it is not quoted
 				return err
@@ -211,6 +212,11 @@ var fields = []Field{
 	{
 		Name: "NOTIFY_SECRET", Help: "Signs notifications with HMAC-SHA256. It appears in no log.",
 		parse: text(func(c *Config) *string { return &c.NotifySecret }),
+	},
+	{
+		Name:  "NOTIFY_PARAMETER",
+		Help:  "On AWS, the SSM parameter that holds NOTIFY_URL in its first line and NOTIFY_SECRET, if any, in the second.",
+		parse: text(func(c *Config) *string { return &c.NotifyParameter }),
 	},
 	{
 		Name: "NOTIFY_FORMAT", Default: notify.Formats()[0],
@@ -318,6 +324,12 @@ func FromEnv(getenv func(string) string) (Config, error) {
 	}
 	if c.Rate > maxRate && strings.TrimSpace(getenv("TIM_ENDPOINT")) == "" {
 		wrong("TIM_RATE", "is %q, it must be a number from %v to %v", strings.TrimSpace(getenv("TIM_RATE")), 0.1, float64(maxRate))
+	}
+	switch {
+	case c.NotifyParameter != "" && (c.NotifyURL != "" || c.NotifySecret != ""):
+		wrong("NOTIFY_PARAMETER", "and NOTIFY_URL or NOTIFY_SECRET are both set: unset one, so that it is clear which counts")
+	case c.NotifySecret != "" && c.NotifyURL == "":
+		wrong("NOTIFY_SECRET", "is set, but NOTIFY_URL is missing: nothing is sent")
 	}
 	if c.HTTPToken != "" && c.HTTPTokenParameter != "" {
 		wrong("HTTP_TOKEN", "and HTTP_TOKEN_PARAMETER are both set: unset one, so that it is clear which token counts")

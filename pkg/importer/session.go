@@ -487,6 +487,6 @@ func (r *run) conclude(ctx context.Context, end ending, finish finisher) (Summar
 	if r.imp.OnRunEnd != nil {
 		r.imp.OnRunEnd(metrics)
 	}
-	r.changed(&summary, end.cp.Round)
+	r.changed(&summary, &end.cp)
 	return summary, err
 }

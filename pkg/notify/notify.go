@@ -1,21 +1,17 @@
-// Package notify tells a webhook what became of an import.
+// Package notify tells a webhook what became of imports. README.md describes the requests.
 //
-// A notification is sent at most once: it is retried while the process lives, and lost if the process is killed. It
-// never holds up an import. The states of all imports are in the bucket, see package scheduler.
+// # Promise
 //
-// # Signature
-//
-// With a secret, a request has the headers X-Groupimport-Timestamp, the seconds since 1970, and X-Groupimport-Signature:
-// "sha256=" and the HMAC-SHA256 (RFC 2104), in hex, of the timestamp, a full stop and the body. A receiver computes the
-// same, compares both in constant time, and rejects old timestamps.
+// Each change of an import is sent while the process lives, with retries, and never holds up an import. It is lost if
+// the process is killed before, or if the webhook fails for longer than the retries last: at most once, but for one
+// case. If the response to a request is lost, the webhook gets the same request again, with the same Message.ID. The
+// states of all imports are in the bucket, see package scheduler.
 package notify
 
 import (
 	"bytes"
+	"cmp"
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -36,36 +32,21 @@ import (
 
 // A Message says what became of an import.
 type Message struct {
+	ID      string         `json:"id"`    // the same in repeated requests, and unique otherwise
 	State   string         `json:"state"` // finished, stopped or cancelled
 	Bucket  string         `json:"bucket"`
-	Key     string         `json:"key"` // of the export
-	Reason  string         `json:"reason,omitzero"`
-	Counts  outcome.Counts `json:"counts"` // of the whole import
-	GivenUp int64          `json:"givenUp,omitzero"`
-	Report  string         `json:"report"` // key of the HTML report
+	Key     string         `json:"key"`              // of the export
+	Reason  string         `json:"reason,omitzero"`  // why the import is not finished
+	Counts  outcome.Counts `json:"counts"`           // of the whole import
+	GivenUp int64          `json:"givenUp,omitzero"` // records that are not retried any more
+	Export  string         `json:"export"`           // address, like s3://bucket/key, or name of a local file
+	Report  string         `json:"report,omitzero"`  // address of the HTML report; empty if there is none
 	At      time.Time      `json:"at"`
 	Text    string         `json:"text"` // all this for people; Send sets it
 }
 
-// The formats of a body, for the webhooks of chats. Their documents: api.slack.com/messaging/webhooks,
-// developer.work.weixin.qq.com/document/path/91770, open.dingtalk.com/document/orgapp/custom-robot-access,
-// open.feishu.cn/document/client-docs/bot-v3/add-custom-bot.
-var formats = map[string]func(Message) any{
-	"json":  func(m Message) any { return m },
-	"slack": func(m Message) any { return map[string]string{"text": m.Text} },
-	"wecom": func(m Message) any {
-		return map[string]any{"msgtype": "text", "text": map[string]string{"content": m.Text}}
-	},
-	"dingtalk": func(m Message) any {
-		return map[string]any{"msgtype": "text", "text": map[string]string{"content": m.Text}}
-	},
-	"feishu": func(m Message) any {
-		return map[string]any{"msg_type": "text", "content": map[string]string{"text": m.Text}}
-	},
-}
-
-// Formats returns the names of the formats, the default first.
-func Formats() []string { return []string{"json", "slack", "wecom", "dingtalk", "feishu"} }
+// isFine reports whether nobody has to act.
+func (m *Message) isFine() bool { return m.State == "finished" && m.Counts.Missing() == 0 }
 
 // CheckURL returns an error if messages to a URL would be sent in clear text to another machine. The error does not
 // quote the URL: the path of a webhook is a secret.
@@ -81,89 +62,132 @@ func CheckURL(address string) error {
 	return nil
 }
 
+// A Target is where messages go, and how.
+type Target struct {
+	URL    string // must pass [CheckURL]
+	Secret string // signs requests; empty for none
+}
+
+// ParseTarget parses the content of a secret: the URL in the first line, and the secret, if any, in the second. The
+// error quotes neither.
+func ParseTarget(content string) (Target, error) {
+	address, secret, _ := strings.Cut(strings.TrimSpace(content), "\n")
+	t := Target{URL: strings.TrimSpace(address), Secret: strings.TrimSpace(secret)}
+	if err := CheckURL(t.URL); err != nil {
+		return Target{}, fmt.Errorf("the first line %w", err)
+	}
+	if strings.Contains(t.Secret, "\n") {
+		return Target{}, errors.New("must have two lines at most, the URL and the secret")
+	}
+	return t, nil
+}
+
 const (
 	maxAttempts    = 5
 	attemptTimeout = 5 * time.Second
-	maxPending     = 100 // messages that are not sent; further ones are dropped
-	maxText        = 1000
+	maxRetryAfter  = 30 * time.Second
+	maxPending     = 1000 // messages that are not sent; further ones are dropped
+	maxResponse    = 64 << 10
+
+	// repeatAfter is how long a message that an import is stopped is not repeated by one process.
+	repeatAfter = time.Hour
 )
 
 var waits = backoff.Exponential{Base: time.Second, Max: 8 * time.Second}
 
-// A Notifier sends messages to one URL. It may be used concurrently. A nil Notifier sends nothing.
+// A Notifier sends messages to one webhook. It may be used concurrently. A nil Notifier sends nothing.
 type Notifier struct {
-	url    string
-	secret string
-	body   func(Message) any
+	load   func(context.Context) (Target, error)
+	format format
 	client *http.Client
 	log    *slog.Logger
-
-	slots chan struct{} // of requests at the same time
+	limit  time.Duration // of an attempt
+	pause  time.Duration // between two requests
+	waits  backoff.Exponential
 
 	mu      sync.Mutex
-	pending int
-	idle    chan struct{} // closed when nothing is pending; nil without waiters
+	queue   []Message
+	workers int
+	idle    chan struct{}        // closed when nothing is pending; nil without waiters
+	dropped int                  // messages since the last that was queued
+	stopped map[string]time.Time // when a message with this text was queued
+	sent    time.Time            // the end of the last request
 }
 
-// New returns a Notifier, or nil without a URL. address must pass [CheckURL]. Without a secret, requests are not
-// signed. An unknown format is the default.
-func New(address, secret, format string, log *slog.Logger) *Notifier {
-	if address == "" {
-		return nil
+// New returns a Notifier. It calls load before requests, perhaps concurrently, so that an import never waits for a
+// store of secrets. An unknown name of a format is the default.
+func New(load func(context.Context) (Target, error), name string, log *slog.Logger) *Notifier {
+	f, ok := formats[name]
+	if !ok {
+		f = formats[Formats()[0]]
 	}
-	body := formats[format]
-	if body == nil {
-		body = formats["json"]
+	transport := &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		TLSHandshakeTimeout: attemptTimeout,
+		IdleConnTimeout:     attemptTimeout, // a function may be frozen for longer than the webhook keeps a connection
+		ForceAttemptHTTP2:   true,
 	}
 	return &Notifier{
-		url: address, secret: secret, body: body, log: log, slots: make(chan struct{}, 4),
+		load: load, format: f, log: log, stopped: map[string]time.Time{}, limit: attemptTimeout, pause: f.pause, waits: waits,
 		client: &http.Client{
+			Transport: transport,
 			// A redirect could lead to another host, without TLS.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}
 }
 
-// Send sends a message in the background. The caller may wait for it with [Notifier.Wait].
+// Fixed returns a function for [New] that always returns one target.
+func Fixed(t Target) func(context.Context) (Target, error) {
+	return func(context.Context) (Target, error) { return t, nil }
+}
+
+// Send sends a message in the background. The caller may wait for it with [Notifier.Wait]. Send drops a message that an
+// import is stopped if it has sent the same within the last hour: an import that cannot begin is tried every minute.
 func (n *Notifier) Send(m Message) {
 	if n == nil {
 		return
 	}
+	m.Reason = clip(m.Reason, maxText)
 	m.Text = text(&m)
-	body, err := json.Marshal(n.body(m), json.Deterministic(true))
-	if err != nil {
-		n.log.Warn("no notification", "key", m.Key, "err", err) //nolint:sloglint // there is no context
-		return
-	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.pending >= maxPending {
-		n.log.Warn("no notification: too many wait to be sent", "key", m.Key) //nolint:sloglint // there is no context
+	if m.State == "stopped" && !n.isNews(m.Text) {
 		return
 	}
-	n.pending++
-	go func() {
-		n.slots <- struct{}{}
-		if err := n.deliver(body); err != nil {
-			n.log.Warn("notification not delivered", "key", m.Key, "err", err) //nolint:sloglint // there is no context
+	if len(n.queue) >= maxPending {
+		if n.dropped++; n.dropped == 1 {
+			n.log.Warn("no notification: too many wait to be sent", "key", m.Key)
 		}
-		<-n.slots
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		if n.pending--; n.pending == 0 && n.idle != nil {
-			close(n.idle)
-			n.idle = nil
-		}
-	}()
+		return
+	}
+	n.dropped = 0
+	if n.queue = append(n.queue, m); n.workers < n.format.workers {
+		n.workers++
+		go n.work()
+	}
 }
 
-// Wait waits until all messages are sent or ctx is done.
+// isNews reports whether a text was not queued within repeatAfter.
+func (n *Notifier) isNews(text string) bool {
+	now := time.Now()
+	if at, ok := n.stopped[text]; ok && now.Sub(at) < repeatAfter {
+		return false
+	}
+	if len(n.stopped) >= maxPending {
+		clear(n.stopped)
+	}
+	n.stopped[text] = now
+	return true
+}
+
+// Wait waits until all messages are sent, or given up, or ctx is done.
 func (n *Notifier) Wait(ctx context.Context) {
 	if n == nil {
 		return
 	}
 	n.mu.Lock()
-	if n.pending == 0 {
+	if n.workers == 0 {
 		n.mu.Unlock()
 		return
 	}
@@ -178,82 +202,128 @@ func (n *Notifier) Wait(ctx context.Context) {
 	}
 }
 
-// deliver makes attempts until one succeeds. The error does not quote the URL.
-func (n *Notifier) deliver(body []byte) error {
-	for attempt := 1; ; attempt++ {
-		isFinal, err := n.post(body)
-		if err == nil || isFinal || attempt == maxAttempts {
-			return err
+// work sends messages until none is queued.
+func (n *Notifier) work() {
+	for {
+		n.mu.Lock()
+		if len(n.queue) == 0 {
+			if n.workers--; n.workers == 0 && n.idle != nil {
+				close(n.idle)
+				n.idle = nil
+			}
+			n.mu.Unlock()
+			return
 		}
-		if err := backoff.Sleep(context.Background(), waits.Wait(attempt)); err != nil {
-			return err
+		pause := n.pause - time.Since(n.sent)
+		n.mu.Unlock()
+		_ = backoff.Sleep(context.Background(), pause)
+		batch := n.take()
+		if len(batch) == 0 {
+			continue
+		}
+		if err := n.deliver(batch); err != nil {
+			n.log.Warn("notification not delivered", "key", batch[0].Key,
+				"messages", len(batch), "err", err)
 		}
 	}
 }
 
-// post makes one attempt. isFinal says that another one is of no use.
-func (n *Notifier) post(body []byte) (isFinal bool, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), attemptTimeout)
-	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, n.url, bytes.NewReader(body))
-	if err != nil {
-		return true, errors.New("NOTIFY_URL is not a URL")
+// take returns the messages of the next request.
+func (n *Notifier) take() []Message {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	count := len(n.queue)
+	if !n.format.isChat {
+		count = min(count, 1)
 	}
-	r.Header.Set("Content-Type", "application/json")
-	if n.secret != "" {
+	batch := n.queue[:count:count]
+	n.queue = n.queue[count:]
+	return batch
+}
+
+// deliver makes attempts until one succeeds.
+func (n *Notifier) deliver(batch []Message) error {
+	for attempt := 1; ; attempt++ {
+		wait, err := n.attempt(batch)
+		n.mu.Lock()
+		n.sent = time.Now()
+		n.mu.Unlock()
+		if err == nil || wait < 0 || attempt == maxAttempts {
+			return err
+		}
+		_ = backoff.Sleep(context.Background(), max(min(wait, maxRetryAfter), n.waits.Wait(attempt), n.pause))
+	}
+}
+
+// attempt makes one attempt. If it fails, wait is what the webhook asks to wait before the next one, or negative if
+// another one is of no use. The error does not quote the URL.
+func (n *Notifier) attempt(batch []Message) (wait time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), n.limit)
+	defer cancel()
+	target, err := n.load(ctx)
+	if err != nil {
+		return 0, err
+	}
+	address, body, err := n.format.request(batch, target, time.Now())
+	if err != nil {
+		return -1, err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
+	if err != nil {
+		return -1, errors.New("the URL is invalid")
+	}
+	r.Header.Set("Content-Type", "application/json; charset=utf-8")
+	r.Header.Set("User-Agent", "groupimport")
+	r.Header.Set("Idempotency-Key", batch[0].ID)
+	if target.Secret != "" && !n.format.isSigned {
 		at := strconv.FormatInt(time.Now().Unix(), 10)
-		r.Header.Set("X-Groupimport-Timestamp", at)
-		r.Header.Set("X-Groupimport-Signature", Signature(n.secret, at, body))
+		r.Header.Set(headerTimestamp, at)
+		r.Header.Set(headerSignature, Signature(target.Secret, at, body))
 	}
 	resp, err := n.client.Do(r)
 	if err != nil {
 		if inner, ok := errors.AsType[*url.Error](err); ok {
 			err = inner.Err // without the URL
 		}
-		return false, err
+		return 0, err
 	}
 	defer resp.Body.Close()
-	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10) // so that the connection can be used again
+	// All of it is read, so that the connection can be used again.
+	response, readErr := io.ReadAll(io.LimitReader(resp.Body, maxResponse))
+	seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After")) // a date counts as no time
+	wait = time.Duration(max(seconds, 0)) * time.Second
 	switch code := resp.StatusCode; {
-	case code >= 200 && code < 300:
-		return true, nil
 	case code >= 500, code == http.StatusTooManyRequests, code == http.StatusRequestTimeout:
-		return false, fmt.Errorf("the webhook responds with HTTP %d", code)
-	default:
-		return true, fmt.Errorf("the webhook responds with HTTP %d: check NOTIFY_URL and NOTIFY_FORMAT", code)
+		return wait, fmt.Errorf("the webhook responds with HTTP %d", code)
+	case code < 200 || code >= 300:
+		return -1, fmt.Errorf("the webhook responds with HTTP %d: check NOTIFY_URL and NOTIFY_FORMAT", code)
+	case !n.format.isChat:
+		return 0, nil
+	case readErr != nil:
+		return 0, fmt.Errorf("read the response: %w", readErr)
 	}
+	return n.format.accepted(response)
 }
 
-// Signature returns the value of X-Groupimport-Signature.
-func Signature(secret, timestamp string, body []byte) string {
-	mac := hmac.New(sha256.New, []byte(secret))
-	mac.Write([]byte(timestamp))
-	mac.Write([]byte("."))
-	mac.Write(body)
-	return "sha256=" + hex.EncodeToString(mac.Sum(nil))
-}
-
-// text describes a message in one line.
-func text(m *Message) string {
-	var parts []string
-	for status, n := range m.Counts.All() {
-		if n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n, status))
-		}
+// accepted returns the error of a response with HTTP 200, in which some chats have a code. The results are those of
+// attempt.
+func (f *format) accepted(response []byte) (wait time.Duration, err error) {
+	var r struct {
+		ErrCode int    `json:"errcode"` // WeCom, DingTalk
+		ErrMsg  string `json:"errmsg"`
+		Code    int    `json:"code"` // Feishu
+		Msg     string `json:"msg"`
 	}
-	line := "groupimport: " + m.Key + " in " + m.Bucket + ": " + m.State
-	if m.Reason != "" {
-		line += ": " + m.Reason
+	if !f.hasCode || json.Unmarshal(response, &r) != nil {
+		return 0, nil
 	}
-	if len(parts) > 0 {
-		line += ". " + strings.Join(parts, ", ")
+	code, why := cmp.Or(r.ErrCode, r.Code), clip(oneLine(cmp.Or(r.ErrMsg, r.Msg)), maxLine)
+	switch code {
+	case 0:
+		return 0, nil
+	case -1, 45009, 130101, 11232, 99991400: // busy; too many messages: WeCom, DingTalk, Feishu twice
+		return maxRetryAfter, fmt.Errorf("the chat responds with code %d: %s", code, why)
 	}
-	if m.GivenUp > 0 {
-		line += fmt.Sprintf(", %d given up after all retries", m.GivenUp)
-	}
-	line = strings.ToValidUTF8(line, "\uFFFD")
-	if runes := []rune(line); len(runes) > maxText {
-		line = string(runes[:maxText]) + "…"
-	}
-	return line + ". Report: " + m.Report
+	return -1, fmt.Errorf("the chat responds with code %d: %s; check NOTIFY_URL, NOTIFY_SECRET and NOTIFY_FORMAT",
+		code, why)
 }
