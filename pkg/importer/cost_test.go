@@ -282,6 +282,15 @@ func (m *mortal) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
+// changed passes on the changes that the living process tells.
+func (m *mortal) changed(c importer.Change) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.dead && m.OnChange != nil {
+		m.OnChange(c)
+	}
+}
+
 // run imports until the process is killed or the run ends. It reports whether the process was killed.
 func (m *mortal) run() (killed bool) {
 	m.T.Helper()
@@ -290,7 +299,7 @@ func (m *mortal) run() (killed bool) {
 	m.die = cancel
 	m.Store.Fail = m.fate
 	defer func() { m.Store.Fail = nil }()
-	i := &importer.Importer{Config: m.Config, Bucket: m.Store, BucketName: "bucket"}
+	i := &importer.Importer{Config: m.Config, Bucket: m.Store, BucketName: "bucket", OnChange: m.changed}
 	if err := importertest.Dial(i, func(c *tim.Config) { c.Transport = m }); err != nil {
 		m.T.Fatal(err)
 	}

@@ -164,10 +164,14 @@ func text(m *Message) string {
 			parts = append(parts, fmt.Sprintf("%d %s", n, status))
 		}
 	}
-	line := "groupimport: " + cmp.Or(m.Export, m.Key) + ": " + m.State
-	if m.Reason != "" {
-		line += ": " + strings.TrimSuffix(m.Reason, ".")
+	line := "groupimport: " + cmp.Or(m.Export, m.Key) + ": "
+	if !strings.HasPrefix(m.Reason, m.State) { // else it says so
+		line += m.State
+		if m.Reason != "" {
+			line += ": "
+		}
 	}
+	line += strings.TrimSuffix(m.Reason, ".")
 	if len(parts) > 0 {
 		line += ". " + strings.Join(parts, ", ")
 	}

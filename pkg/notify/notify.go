@@ -68,16 +68,19 @@ type Target struct {
 	Secret string // signs requests; empty for none
 }
 
+// ErrInvalid is about the content of a secret that does not say where messages go.
+var ErrInvalid = errors.New("it does not hold the URL of a webhook")
+
 // ParseTarget parses the content of a secret: the URL in the first line, and the secret, if any, in the second. The
-// error quotes neither.
+// error is an [ErrInvalid] and quotes neither.
 func ParseTarget(content string) (Target, error) {
 	address, secret, _ := strings.Cut(strings.TrimSpace(content), "\n")
 	t := Target{URL: strings.TrimSpace(address), Secret: strings.TrimSpace(secret)}
 	if err := CheckURL(t.URL); err != nil {
-		return Target{}, fmt.Errorf("the first line %w", err)
+		return Target{}, fmt.Errorf("%w: the first line %w", ErrInvalid, err)
 	}
 	if strings.Contains(t.Secret, "\n") {
-		return Target{}, errors.New("must have two lines at most, the URL and the secret")
+		return Target{}, fmt.Errorf("%w: there may be two lines at most, the URL and the secret", ErrInvalid)
 	}
 	return t, nil
 }
@@ -115,7 +118,8 @@ type Notifier struct {
 }
 
 // New returns a Notifier. It calls load before requests, perhaps concurrently, so that an import never waits for a
-// store of secrets. An unknown name of a format is the default.
+// store of secrets. An error of load that is not an [ErrInvalid] is tried again. An unknown name of a format is the
+// default.
 func New(load func(context.Context) (Target, error), name string, log *slog.Logger) *Notifier {
 	f, ok := formats[name]
 	if !ok {
@@ -261,7 +265,10 @@ func (n *Notifier) attempt(batch []Message) (wait time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), n.limit)
 	defer cancel()
 	target, err := n.load(ctx)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrInvalid):
+		return -1, err
+	case err != nil:
 		return 0, err
 	}
 	address, body, err := n.format.request(batch, target, time.Now())
