@@ -321,8 +321,8 @@ func (f *format) accepted(response []byte) (wait time.Duration, err error) {
 		Code    int    `json:"code"` // Feishu
 		Msg     string `json:"msg"`
 	}
-	if !f.hasCode || json.Unmarshal(response, &r) != nil {
-		return 0, nil
+	if f.hasCode {
+		_ = json.Unmarshal(response, &r) // what is no JSON has no code
 	}
 	code, why := cmp.Or(r.ErrCode, r.Code), clip(oneLine(cmp.Or(r.ErrMsg, r.Msg)), maxLine)
 	switch code {

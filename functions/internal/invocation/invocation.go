@@ -412,8 +412,8 @@ func (h *Handler) message(bucket string, c *importer.Change) notify.Message {
 }
 
 // waitFor waits for notifications that are not sent, because the platform freezes the process after an invocation. It
-// ends a second before the deadline. Notifications that are left are sent during the next invocation of this process, if
-// there is one.
+// ends a second before the deadline. Notifications that are left are sent during the next invocation of this process,
+// if there is one.
 func waitFor(ctx context.Context, n *notify.Notifier) {
 	deadline, ok := ctx.Deadline()
 	if limit := time.Now().Add(maxNotify); !ok || deadline.Add(-time.Second).After(limit) {

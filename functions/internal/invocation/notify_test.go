@@ -58,9 +58,9 @@ func (h *hook) texts() string {
 	return strings.Join(all, "\n")
 }
 
-func (p *platform) export(key, line string) invocation.Event {
+func (p *platform) export(key string) invocation.Event {
 	p.t.Helper()
-	if err := p.store.Put(p.t.Context(), key, strings.NewReader(line)); err != nil {
+	if err := p.store.Put(p.t.Context(), key, strings.NewReader(record)); err != nil {
 		p.t.Fatal(err)
 	}
 	return invocation.Event{Objects: []invocation.Object{{Bucket: bucketName, Keys: []string{key}}}}
@@ -72,7 +72,7 @@ func TestHandler_Notifies(t *testing.T) {
 	h := newHook(t, nil)
 	p := newPlatform(t)
 	p.Scheme, p.env["NOTIFY_URL"] = "s3", h.URL
-	ev := p.export("exports/a.jsonl", record)
+	ev := p.export("exports/a.jsonl")
 	if _, err := p.pass(ev); err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func TestHandler_Notifies(t *testing.T) {
 	}
 
 	p.env["TIM_SECRET_KEY"] = "another key"
-	ev = p.export("exports/b.jsonl", record)
+	ev = p.export("exports/b.jsonl")
 	for range 3 { // the platform retries
 		if _, err := p.pass(ev); err == nil {
 			t.Error("got no error with a wrong key")
@@ -105,7 +105,7 @@ func TestHandler_Notifies(t *testing.T) {
 	}
 	p.env["TIM_SECRET_KEY"] = key
 	p.env["MAPPING"] = "own.jq" // there is none
-	ev = p.export("exports/c.jsonl", record)
+	ev = p.export("exports/c.jsonl")
 	for range 3 {
 		if _, err := p.pass(ev); err == nil {
 			t.Error("got no error without the mapping")
@@ -128,7 +128,7 @@ func TestHandler_WebhookThatHangs(t *testing.T) {
 	defer close(release)
 	p := newPlatform(t)
 	p.env["NOTIFY_URL"] = h.URL
-	p.event = p.export("exports/a.jsonl", record)
+	p.event = p.export("exports/a.jsonl")
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
 	defer cancel()
 	start := time.Now()
@@ -158,27 +158,27 @@ func TestHandler_WebhookOfTheStoreOfSecrets(t *testing.T) {
 	if _, err := p.pass(resume); err != nil || asked > 0 {
 		t.Errorf("got %v and %d questions with nothing to tell, want none", err, asked)
 	}
-	if _, err := p.pass(p.export("exports/a.jsonl", record)); err != nil {
+	if _, err := p.pass(p.export("exports/a.jsonl")); err != nil {
 		t.Fatal(err)
 	}
 	if got := h.texts(); !strings.Contains(got, "a.jsonl: finished") || !<-signed {
 		t.Errorf("got %q, want it finished, and signed", got)
 	}
 	content = "not a URL"
-	if _, err := p.pass(p.export("exports/b.jsonl", record)); err != nil {
+	if _, err := p.pass(p.export("exports/b.jsonl")); err != nil {
 		t.Errorf("got %v, want it imported without a webhook", err)
 	}
 	content, failure = "", errors.New("the store of secrets is down")
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
-	p.event = p.export("exports/c.jsonl", record)
+	p.event = p.export("exports/c.jsonl")
 	if _, err := p.Do(ctx, invocation.ID{}, nil); err != nil {
 		t.Errorf("got %v, want it imported without a webhook", err)
 	}
 
 	p = newPlatform(t)
 	p.env["NOTIFY_PARAMETER"] = "/n"
-	if _, err := p.pass(p.export("exports/a.jsonl", record)); err != nil ||
+	if _, err := p.pass(p.export("exports/a.jsonl")); err != nil ||
 		!strings.Contains(p.log.String(), "NOTIFY_PARAMETER is not read on this platform") {
 		t.Errorf("got %v and the log %s", err, p.log.String())
 	}
