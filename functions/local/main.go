@@ -37,10 +37,12 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 
 	"groupimport/functions/internal/frugal"
 	"groupimport/functions/internal/stdlog"
+	"groupimport/pkg/blob/s3blob"
 )
 
 // program is the name of the command. Messages begin with it.
@@ -110,6 +112,9 @@ type tool struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	json           bool // errors are JSON, see [wantsJSON]
+
+	awsMu sync.Mutex
+	aws   *s3blob.Defaults // nil before the first bucket of S3
 }
 
 // newTool returns a tool whose outputs are safe on a terminal.
