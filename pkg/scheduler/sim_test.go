@@ -196,20 +196,29 @@ func (s *manySim) operate() {
 	r := s.draw("operator")
 	var all sync.WaitGroup
 	for _, n := range r.Perm(len(s.sizes))[:r.IntN(min(4, len(s.sizes)+1))] {
-		wait := time.Duration(r.Int64N(int64(90 * time.Second)))
+		wait := time.Duration(r.Int64N(int64(30 * time.Second)))
 		length := time.Duration(r.Int64N(int64(5 * time.Minute)))
 		action := []results.Action{results.Pause, results.Cancel}[r.IntN(2)]
 		all.Go(func() {
 			time.Sleep(wait)
+			for range 60 { // most often until the import is in progress
+				if got := s.groupsOf(n); got > 0 && got < s.sizes[n] {
+					break
+				}
+				time.Sleep(time.Second)
+			}
 			s.control(n, action, length)
 		})
 	}
 	all.Wait()
 }
 
-// obeyedWithin is the longest time in which an import obeys: a run looks every 3 s, perhaps while the store fails, and
-// may be frozen for the lifetime of its lease.
-const obeyedWithin = 2 * time.Minute
+// An import obeys within obeyedWithin, or within obeyedLate if the store or the service fails or a process was frozen
+// for the lifetime of its lease.
+const (
+	obeyedWithin = 6 * time.Second
+	obeyedLate   = 2 * time.Minute
+)
 
 // control does an action and resumes the import after some time. It checks that no group is created in between.
 func (s *manySim) control(n int, a results.Action, length time.Duration) {
@@ -222,8 +231,16 @@ func (s *manySim) control(n int, a results.Action, length time.Duration) {
 		s.mu.Unlock()
 		time.Sleep(obeyedWithin)
 	}
+	early := s.groupsOf(n)
+	time.Sleep(obeyedLate)
 	before := s.groupsOf(n)
 	time.Sleep(length)
+	s.mu.Lock()
+	isSmooth := s.fails == 0 && s.freezes == 0
+	s.mu.Unlock()
+	if isSmooth {
+		before = early
+	}
 	if after := s.groupsOf(n); err == nil && after != before {
 		s.T.Errorf("%s: got %d groups more after %s", s.key(n), after-before, a)
 	}
