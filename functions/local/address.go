@@ -96,16 +96,16 @@ func (t *tool) openAddress(arg string, log *slog.Logger) (place, error) {
 
 // openS3 opens a bucket of S3 with the credentials of the user.
 func (t *tool) openS3(name string, log *slog.Logger) (blob.Bucket, error) {
-	t.awsMu.Lock()
-	defer t.awsMu.Unlock()
-	if t.aws == nil { // a command may open a bucket often, and a sign-in is a request
+	t.aws.mu.Lock()
+	defer t.aws.mu.Unlock()
+	if t.aws.found == nil { // a command may open a bucket often, and a sign-in is a request
 		found, err := s3chain.Find(context.Background(), t.getenv)
 		if err != nil {
 			return nil, err
 		}
-		t.aws = &found
+		t.aws.found = &found
 	}
-	return s3blob.OpenWith(t.getenv, *t.aws, name, log)
+	return s3blob.OpenWith(t.getenv, *t.aws.found, name, log)
 }
 
 // openCOS opens a bucket of COS with the variables that functions/scf reads.

@@ -113,13 +113,20 @@ type tool struct {
 	stdout, stderr io.Writer
 	json           bool // errors are JSON, see [wantsJSON]
 
-	awsMu sync.Mutex
-	aws   *s3blob.Defaults // nil before the first bucket of S3
+	aws *awsUser
+}
+
+// An awsUser keeps the region and the credentials of a user of AWS, once they are found.
+type awsUser struct {
+	mu    sync.Mutex
+	found *s3blob.Defaults // nil before the first bucket of S3
 }
 
 // newTool returns a tool whose outputs are safe on a terminal.
 func newTool(getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) *tool {
-	return &tool{getenv: getenv, stdin: stdin, stdout: cleanWriter{stdout}, stderr: cleanWriter{stderr}}
+	return &tool{
+		getenv: getenv, stdin: stdin, stdout: cleanWriter{stdout}, stderr: cleanWriter{stderr}, aws: &awsUser{},
+	}
 }
 
 // status writes the error and returns the exit status.

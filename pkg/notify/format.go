@@ -164,6 +164,9 @@ func text(m *Message) string {
 			parts = append(parts, fmt.Sprintf("%d %s", n, status))
 		}
 	}
+	if n := m.Counts.Members.Failed; n > 0 {
+		parts = append(parts, fmt.Sprintf("%d members missing", n))
+	}
 	line := "groupimport: " + cmp.Or(m.Export, m.Key) + ": "
 	if !strings.HasPrefix(m.Reason, m.State) { // else it says so
 		line += m.State

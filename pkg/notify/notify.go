@@ -46,7 +46,7 @@ type Message struct {
 }
 
 // isFine reports whether nobody has to act.
-func (m *Message) isFine() bool { return m.State == "finished" && m.Counts.Missing() == 0 }
+func (m *Message) isFine() bool { return m.State == "finished" && m.Counts.IsWhole() }
 
 // CheckURL returns an error if messages to a URL would be sent in clear text to another machine. The error does not
 // quote the URL: the path of a webhook is a secret.
