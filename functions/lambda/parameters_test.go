@@ -116,8 +116,14 @@ func parameters() map[string]parameter {
 		"Memory":             {"", []string{"128", "10240"}, []string{"", "127", "10241", "x"}},
 		"HttpAuth":           {"", []string{"AWS_IAM", "NONE"}, []string{"", "iam"}},
 		"HttpTokenParameter": {"HTTP_TOKEN_PARAMETER", []string{"/groupimport/http-token", "/t"}, ofSSM},
-		"LogLevel":           {"LOG_LEVEL", []string{"debug", "info", "warn", "error"}, []string{"", "trace"}},
-		"LogRetentionDays":   {"", []string{"1", "3653"}, []string{"", "2", "0"}},
+		"NotifyParameter": {
+			"NOTIFY_PARAMETER",
+			[]string{"", "/groupimport/notify", "/n"},
+			append(slices.Clone(ofSSM[1:]), "/"+strings.Repeat("a", 512)),
+		},
+		"NotifyFormat":     {"NOTIFY_FORMAT", []string{"json", "slack", "wecom", "dingtalk", "feishu"}, []string{"", "xml"}},
+		"LogLevel":         {"LOG_LEVEL", []string{"debug", "info", "warn", "error"}, []string{"", "trace"}},
+		"LogRetentionDays": {"", []string{"1", "3653"}, []string{"", "2", "0"}},
 		"AlarmEmail": {
 			"",
 			[]string{"", "ops@example.com"},

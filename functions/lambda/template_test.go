@@ -680,6 +680,10 @@ func TestTemplate_EveryVariableIsSet(t *testing.T) {
 		"MAPPING":              "of those that import exports",
 		"USERS":                "of those that import exports",
 		"USERS_STRICT":         "of those that import exports",
+		"NOTIFY_URL":           "NOTIFY_PARAMETER leads to it",
+		"NOTIFY_SECRET":        "NOTIFY_PARAMETER leads to it",
+		"NOTIFY_PARAMETER":     "of those that import exports",
+		"NOTIFY_FORMAT":        "of those that import exports",
 	}
 	tp := loadTemplate(t, nil)
 	for _, function := range tp.functions() {
@@ -868,6 +872,7 @@ func TestTemplate_Settings(t *testing.T) {
 	imports := map[string]string{
 		"TIM_RATE": "!Ref Rate", "TIM_RATE_OTHERS": "10", "TIM_MEMBER_RATE": "!Ref MemberRate", "MAPPING": "!Ref Mapping", "ONE_AT_A_TIME": "true",
 		"USERS": "!Ref Users", "USERS_STRICT": "!Ref UsersStrict",
+		"NOTIFY_PARAMETER": "!Ref NotifyParameter", "NOTIFY_FORMAT": "!Ref NotifyFormat",
 	}
 	for _, c := range []struct {
 		name string
