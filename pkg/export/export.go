@@ -4,7 +4,7 @@
 //
 //	.jsonl .ndjson   one JSON object per line; blank lines are skipped
 //	.json            an array of objects, or an object with such an array under a name of [Arrays];
-//	                 several such values may follow each other
+//	                 several such values may follow each other; a mapping may name another place, see [Mapping]
 //	.csv             a header with field names, then one record per row
 //
 // For JSON, the first value determines the layout, not the name: one object per line, a sequence of multi-line
@@ -258,7 +258,11 @@ func (r *Reader) begin(t *text) (finder, error) {
 	if r.format == ".csv" {
 		return (&rows{foreign: foreign}).begin(t)
 	}
-	return jsonFinder(t, r.format != ".json", foreign)
+	var path []string
+	if foreign {
+		path = r.src.Map.Records()
+	}
+	return jsonFinder(t, r.format != ".json", foreign, path)
 }
 
 // next returns the next entry.

@@ -16,8 +16,10 @@ import (
 // arrays locates the elements of JSON arrays: top-level arrays, or arrays under one name in top-level objects. Only
 // brackets and strings determine the end of an element, so that a malformed element does not affect the others.
 type arrays struct {
-	objects bool   // the top-level values are objects, not arrays
-	name    string // of the member that contains the records, "" until it is found
+	objects bool     // the top-level values are objects, not arrays
+	path    []string // names of the members that lead to the array, nil for one of [Arrays]
+	depth   int      // number of objects of path that are open below the top-level object
+	name    string   // of the member that contains the records, "" until it is found
 	state   arraysState
 	held    bool     // the current object contains the records
 	other   string   // the first other member of the current object that is an array, "" if there is none
@@ -67,6 +69,9 @@ func (a *arrays) resume(in string) {
 		if name == in {
 			a.state = state
 		}
+	}
+	if a.state == between {
+		a.depth = 0
 	}
 }
 
@@ -210,7 +215,13 @@ func (a *arrays) member(t *text, c byte) error {
 	if c, err = a.must(t); err != nil {
 		return err
 	}
-	if c == '[' && slices.Contains(a.names(), name) {
+	if c == '{' && a.depth < len(a.path)-1 && name == a.path[a.depth] {
+		t.advance(1)
+		a.depth++
+		a.state = inObject
+		return nil
+	}
+	if c == '[' && a.depth >= len(a.path)-1 && slices.Contains(a.names(), name) {
 		t.advance(1)
 		a.name, a.held, a.state = name, true, inArray
 		return nil
@@ -231,9 +242,18 @@ func (a *arrays) member(t *text, c byte) error {
 // end consumes the brace that closes an object.
 func (a *arrays) end(t *text) error {
 	t.advance(1)
+	if a.depth > 0 {
+		a.depth--
+		a.state = afterMember
+		return nil
+	}
 	if a.held {
 		a.state = between
 		return nil
+	}
+	if a.path != nil {
+		return t.broken(a.opened, "the object that starts here has no array at %s, where the mapping expects the records",
+			strings.Join(a.path, "."))
 	}
 	name := ".NAME"
 	if a.other != "" {
@@ -256,7 +276,10 @@ func jqPath(name string) string {
 
 // names returns the names of the array: all of [Arrays], or the name found first.
 func (a *arrays) names() []string {
-	if a.name != "" {
+	switch {
+	case a.path != nil:
+		return a.path[len(a.path)-1:]
+	case a.name != "":
 		return []string{a.name}
 	}
 	return Arrays

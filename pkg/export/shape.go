@@ -41,7 +41,10 @@ func (values) next(t *text) (found, error) {
 
 // jsonFinder returns the finder for a text named .json, or .jsonl if jsonl is set. The first value determines it: an
 // array, an object with an array under a name of [Arrays], or a record on one or more lines.
-func jsonFinder(t *text, jsonl, foreign bool) (finder, error) {
+//
+// path is where a mapping expects an array of records, nil if it has no such path. The first value decides whether the
+// text has the path: a file may also contain the records themselves.
+func jsonFinder(t *text, jsonl, foreign bool, path []string) (finder, error) {
 	if !jsonl {
 		if _, err := t.space(); err != nil && !errors.Is(err, io.EOF) {
 			return nil, err
@@ -53,6 +56,8 @@ func jsonFinder(t *text, jsonl, foreign bool) (finder, error) {
 	}
 	isArray := bytes.HasPrefix(first.raw, []byte("["))
 	switch {
+	case path != nil && first.hasArray(path):
+		return (&arrays{path: path}).begin(t)
 	case len(first.raw) == 0, jsonl && !isArray && first.raw[0] != '{':
 		return lines{}, nil
 	case jsonl && isArray && !first.opensArray(), jsonl && !isArray && !first.isPretty():
@@ -143,6 +148,51 @@ func (v *firstValue) isPretty() bool {
 	line, rest, _ := bytes.Cut(v.raw, []byte("\n"))
 	rest = bytes.TrimLeft(rest, jsonSpace)
 	return string(bytes.Trim(line, jsonSpace)) == "{" && bytes.HasPrefix(rest, []byte(`"`))
+}
+
+// hasArray reports whether the value, or its first bytes, is an object with an array at path.
+func (v *firstValue) hasArray(path []string) bool {
+	dec := jsontext.NewDecoder(bytes.NewReader(v.raw), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	return enters(dec, path)
+}
+
+// enters reports whether the next value has an array at path.
+func enters(dec *jsontext.Decoder, path []string) bool {
+	if len(path) == 0 {
+		return dec.PeekKind() == '['
+	}
+	if dec.PeekKind() != '{' {
+		return false
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return false
+	}
+	for dec.PeekKind() == '"' {
+		name, err := dec.ReadToken()
+		if err != nil {
+			return false
+		}
+		isNext := name.String() == path[0]
+		depth := dec.StackDepth()
+		if isNext && enters(dec, path[1:]) {
+			return true
+		}
+		for dec.StackDepth() > depth { // inside a member that does not have the rest of the path
+			if _, err := dec.ReadToken(); err != nil {
+				return false
+			}
+		}
+		if n, length := dec.StackIndex(depth); n == '{' && length%2 == 0 {
+			continue // the member's value has been read
+		}
+		if err := dec.SkipValue(); err != nil {
+			return false
+		}
+	}
+	if dec.PeekKind() == '}' {
+		_, _ = dec.ReadToken()
+	}
+	return false
 }
 
 // isRecord reports whether an object is a record and not a container of records: it has a field of a record, is a line

@@ -24,6 +24,9 @@ var systems = []system{
 	{"discord", "a response of Discord's API", isDiscord},
 	{"rocketchat", "Rocket.Chat rooms", isRocketChat},
 	{"sendbird", "a Sendbird export", isSendbird},
+	{"easemob", "a response of Easemob or Agora Chat", isEasemob},
+	{"yunxin", "a response of NetEase Yunxin", isYunxin},
+	{"openim", "a response of OpenIM", isOpenIM},
 	{"get_group_info", "a get_group_info response", isGetGroupInfo},
 }
 
@@ -107,6 +110,29 @@ func isRocketChat(r record) bool {
 
 func isSendbird(r record) bool {
 	return r.is("string", "channel_url") && r.any("boolean", "is_public", "is_distinct", "freeze")
+}
+
+func isEasemob(r record) bool {
+	return r.is("string", "id", "name") && r.is("number", "affiliations_count") && r.is("boolean", "membersonly")
+}
+
+// isYunxin reports whether a record is a team, or a response with one team.
+func isYunxin(r record) bool {
+	team := r
+	if inner, ok := r["tinfo"].(map[string]any); ok {
+		team = inner
+	}
+	if data, ok := r["data"].(map[string]any); ok {
+		if inner, ok := data["team_info"].(map[string]any); ok {
+			team = inner
+		}
+	}
+	return team.is("number", "tid") && team.is("string", "tname") ||
+		team.is("number", "team_id", "team_type") && team.is("string", "name")
+}
+
+func isOpenIM(r record) bool {
+	return r.is("string", "groupID", "groupName") && r.is("number", "groupType", "needVerification")
 }
 
 func isGetGroupInfo(r record) bool {

@@ -237,8 +237,13 @@ func TestCompile_Only(t *testing.T) {
 
 // TestCompile_Version1 runs each built-in program of version 1, which checkpoints of that version contain.
 func TestCompile_Version1(t *testing.T) {
-	for _, name := range mapping.Names() {
-		text, err := os.ReadFile("testdata/version1/" + name + ".jq")
+	files, err := os.ReadDir("testdata/version1")
+	if err != nil || len(files) != 6 {
+		t.Fatalf("got %v %v, want the 6 programs of version 1", files, err)
+	}
+	for _, file := range files {
+		name := strings.TrimSuffix(file.Name(), ".jq")
+		text, err := os.ReadFile("testdata/version1/" + file.Name())
 		if err != nil {
 			t.Fatal(err)
 		}

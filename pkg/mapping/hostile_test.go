@@ -80,6 +80,10 @@ func FuzzMap(f *testing.F) {
 		`{"_id":"x","t":"c","name":"a","ts":{"$date":"2024-01-31T09:00:00Z"},"u":{"_id":"u"},"msgs":1}`,
 		`{"channel_url":"x","name":"a","is_public":true,"created_at":1500000000,"data":"{}"}`,
 		`{"id":"123456789012345678","guild_id":"123456789012345678","type":0,"name":"a","permission_overwrites":[]}`,
+		`{"id":"1","name":"a","membersonly":false,"affiliations_count":1,"affiliations":[{"owner":"u"},{"member":"v"}],"public":true}`,
+		`{"tid":1,"tname":"a","joinmode":0,"owner":{"accid":"u"},"admins":["v",{"accid":"w","createtime":1}],"members":[null]}`,
+		`{"data":{"team_info":{"team_id":1,"team_type":1,"name":"a","configuration":{"join_mode":0}}}}`,
+		`{"groupID":"1","groupName":"a","groupType":2,"needVerification":2,"status":0}`,
 		`{"GroupId":"@TGS#1NVTZEAE4","Type":"Public","Name":"a","ErrorCode":0,"MemberNum":1}`,
 		`{"id":"\ud800","name":1e999,"name":null,"created":-1,"topic":[[[[]]]]}`, "[]", "null", `"\u0000"`, "{", "",
 	} {

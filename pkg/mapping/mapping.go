@@ -24,6 +24,11 @@
 //
 //	module {only: {type: "channel"}};
 //
+// The member "records" is the path of the array of records in a JSON document, in dots. Documents without it are read as
+// usual:
+//
+//	module {records: "data.groups"};
+//
 // A program cannot read other input, the environment or modules.
 package mapping
 
@@ -195,6 +200,7 @@ type engine struct {
 	code      *gojq.Code
 	variables []any
 	only      map[string]string // see the package comment
+	records   []string          // names of the path "records", nil if there is none
 
 	exact     bool // functions return their inputs unaltered
 	altered   bool // a function has altered a value
@@ -222,6 +228,9 @@ func newEngine(text string, s Settings) (*engine, error) {
 		s.Name, s.IncludeArchived,
 	}}
 	if p.only, err = onlyOf(query); err != nil {
+		return nil, err
+	}
+	if p.records, err = recordsOf(query); err != nil {
 		return nil, err
 	}
 	p.code, err = gojq.Compile(query,
@@ -260,6 +269,21 @@ func onlyOf(query *gojq.Query) (map[string]string, error) {
 	return only, nil
 }
 
+// recordsOf returns the names of the member "records" of a program's module directive.
+func recordsOf(query *gojq.Query) ([]string, error) {
+	value, ok := query.Meta.ToValue()["records"]
+	if !ok {
+		return nil, nil
+	}
+	text, _ := value.(string)
+	names := strings.Split(text, ".")
+	if slices.Contains(names, "") {
+		return nil, errors.New(
+			`the mapping is not a valid jq program: "records" must be names with dots between them, such as "data.groups"`)
+	}
+	return names, nil
+}
+
 // convert runs the program on one record.
 func (p *engine) convert(raw []byte) (m export.Mapped, err error) {
 	defer func() {
@@ -289,6 +313,9 @@ func (p *engine) convert(raw []byte) (m export.Mapped, err error) {
 
 // Ignores reports whether the module directive excludes a record with these first bytes.
 func (p *Program) Ignores(head []byte) bool { return len(p.engine.only) > 0 && p.engine.hasOther(head) }
+
+// Records returns the path of the module directive, see [export.Mapping].
+func (p *Program) Records() []string { return p.engine.records }
 
 // invalid returns the error of a record that is not JSON, or has too long a string.
 func invalid(err error) error {
@@ -394,6 +421,9 @@ func (p *engine) mapped(v any, changed []string) (export.Mapped, error) {
 		}
 		m.Source = source
 		delete(object, "source")
+		if !keepsMembers {
+			delete(object, fieldMembers)
+		}
 	}
 	var err error
 	if p.out, err = gojq.Marshal(v); err != nil {
@@ -402,6 +432,12 @@ func (p *engine) mapped(v any, changed []string) (export.Mapped, error) {
 	m.Record = p.out
 	return m, nil
 }
+
+// fieldMembers is the field with the members of a group.
+const fieldMembers = "MemberList"
+
+// keepsMembers reports whether results keep the members: package group rejects records with unknown fields.
+var keepsMembers = group.IsField(fieldMembers)
 
 // Find returns the text of a program: the result of read for a name that ends in .jq, otherwise a built-in program.
 func Find(name string, read func(name string) ([]byte, error)) (string, error) {

@@ -26,6 +26,9 @@ import (
 //	sendbird        group_channels.json as in github.com/talkjs/talkjs-examples, rest-api/migrate-data-from-sendbird-to-talkjs
 //	                (d9a2c858); channels.json as the API's "List group channels"
 //	discord         discord.com/developers/docs/resources/channel, "Example Channel Payloads"
+//	easemob         docs.agora.io/en/agora-chat/restful-api/chat-group-management/manage-chat-groups, "Get group details"
+//	yunxin          github.com/netease-im/yunxin-server-sdk-golang; doc.yunxin.163.com/messaging2/server-apis/DI1Nzc3MDY
+//	openim          docs.openim.io/restapi/apis/groupManagement/getGroupsInfo
 //	get_group_info  tencentcloud.com/document/product/1047/34962
 var samples = map[string][]string{
 	"slack/channels.json": {
@@ -87,6 +90,22 @@ var samples = map[string][]string{
 		`{"Type":"Private","GroupId":"1412345678901234567","Owner_Account":"80351110224678912","Name":"rollout","CreateTime":1756799849} of 1412345678901234567`,
 		"skipped: an archived thread; INCLUDE_ARCHIVED=true imports it",
 	},
+	"easemob/groups.json": {
+		`{"Type":"Public","GroupId":"66016455491585","Owner_Account":"user1","Name":"testgroup1","Introduction":"for testing","FaceUrl":"https://example.com/a.png","CreateTime":1542542403} of 66016455491585`,
+		`{"Type":"Private","GroupId":"66021836783617","Owner_Account":"user1","Name":"board","CreateTime":1542542403} of 66021836783617`,
+		`{"Type":"Public","GroupId":"66021836783618","Owner_Account":"user2","Name":"66021836783618","ApplyJoinOption":"FreeAccess","CreateTime":1542542403} of 66021836783618`,
+		`skipped: a disabled group; INCLUDE_ARCHIVED=true imports it`,
+	},
+	"yunxin/teams.jsonl": {
+		`{"Type":"Private","GroupId":"4238567890","Owner_Account":"zhangsan","Name":"销售部-华东区-一二三","Introduction":"intro","Notification":"hello","CreateTime":1542542403} of 4238567890, changed [Name]`,
+		`{"Type":"Public","GroupId":"4238567891","Owner_Account":"zhangsan","Name":"open","ApplyJoinOption":"FreeAccess","CreateTime":1542542403} of 4238567891`,
+		`{"Type":"Private","GroupId":"4238567892","Owner_Account":"zhangsan","Name":"v2","Introduction":"i","CreateTime":1729000000} of 4238567892`,
+	},
+	"openim/groups.json": {
+		`{"Type":"Private","GroupId":"3621349865","Owner_Account":"u1","Name":"board","Introduction":"i","Notification":"n","CreateTime":1700000000} of 3621349865`,
+		`{"Type":"Public","GroupId":"3621349866","Owner_Account":"u1","Name":"lobby","ApplyJoinOption":"FreeAccess","CreateTime":1700000000} of 3621349866`,
+		`skipped: a dismissed group; INCLUDE_ARCHIVED=true imports it`,
+	},
 	"get_group_info/answer.json": {
 		`{"Type":"Public","GroupId":"1NVTZEAE4","Owner_Account":"leckie","Name":"MyFirstGroup","Introduction":"TestGroup","Notification":"TestGroup","FaceUrl":"https://this.is.face.url","MaxMemberCount":50,"ApplyJoinOption":"FreeAccess","AppDefinedData":[{"Key":"GroupTestData1","Value":"xxxxx"}],"CreateTime":1426976500} of @TGS#1NVTZEAE4, changed [GroupId]`,
 		`{"Type":"Private","GroupId":"1PRIVATE4","Owner_Account":"leckie","Name":"Board","MaxMemberCount":200,"ApplyJoinOption":"DisableApply","CreateTime":1426976500} of @TGS#1PRIVATE4, changed [GroupId]`,
@@ -133,6 +152,8 @@ func TestBuiltIn_IncludeArchived(t *testing.T) {
 		"rocketchat/rooms.json":        `{"Type":"Public","GroupId":"7jHqcrZ8FYXJBwgRB",`,
 		"sendbird/group_channels.json": `{"Type":"Public","GroupId":"frozen-1",`,
 		"discord/channels.json":        `{"Type":"Private","GroupId":"1412345678901234568",`,
+		"easemob/groups.json":          `{"Type":"Public","GroupId":"66021836783619",`,
+		"openim/groups.json":           `{"Type":"Public","GroupId":"3621349867",`,
 	} {
 		name, _, _ := strings.Cut(file, "/")
 		program, _ := mapping.Builtin(name)
@@ -380,7 +401,7 @@ func TestFind(t *testing.T) {
 		t.Errorf("got %q %v, want the built-in one", got, err)
 	}
 	for _, name := range []string{"slak", "../slack", "", "a/slack"} {
-		if _, err := mapping.Find(name, read); err == nil || !strings.Contains(err.Error(), "discord, get_group_info, mattermost, rocketchat, sendbird, slack") {
+		if _, err := mapping.Find(name, read); err == nil || !strings.Contains(err.Error(), "discord, easemob, get_group_info, mattermost, openim, rocketchat, sendbird, slack, yunxin") {
 			t.Errorf("%q: got %v, want it to name what there is", name, err)
 		}
 	}

@@ -16,11 +16,14 @@ import (
 // publicValues are the documented values of public channels. No other value of these fields may make a private record
 // public.
 var publicValues = map[string]string{
-	"slack .is_private":                      "false", // of the API's records in channels.json
-	"sendbird .is_public":                    "true",
-	"discord .permission_overwrites":         "[]",
-	"discord .permission_overwrites[0].deny": `"0"`,
-	"rocketchat .teamId":                     "null", // or absent: only a room of a team has it
+	"slack .is_private":                              "false", // of the API's records in channels.json
+	"sendbird .is_public":                            "true",
+	"discord .permission_overwrites":                 "[]",
+	"discord .permission_overwrites[0].deny":         `"0"`,
+	"rocketchat .teamId":                             "null", // or absent: only a room of a team has it
+	"easemob .public":                                "true",
+	"yunxin .joinmode":                               "0", // anybody may join
+	"yunxin .data.team_info.configuration.join_mode": "0",
 }
 
 // odd are values that replace each field: of each type, and strings that resemble documented values.
@@ -104,6 +107,8 @@ func (c *capture) Map(raw []byte) (export.Mapped, error) {
 }
 
 func (c *capture) Ignores([]byte) bool { return false }
+
+func (c *capture) Records() []string { return nil }
 
 // programs caches compiled programs by system and name of the export.
 var programs = map[string]*mapping.Program{}
