@@ -70,6 +70,11 @@ func parameters() map[string]parameter {
 			[]string{"utf-8", "gbk", "gb18030", "big5", "shift_jis", "windows-1252"},
 			[]string{"", "klingon", "gbk "},
 		},
+		"Records": {
+			"RECORDS",
+			[]string{"", "data", "data.groupInfos", "groups.*", "*", "数据.群", "**"},
+			[]string{".", "a.", ".a", "a..b", "*.a", strings.Repeat("a", 257), strings.Repeat("a.", 16) + "a"},
+		},
 		"TimRegion": {"TIM_REGION", []string{"china", "siliconvalley"}, []string{"", "China", "usa"}},
 		"TimEndpoint": {
 			"TIM_ENDPOINT",

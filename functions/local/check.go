@@ -140,7 +140,7 @@ func (k *checker) conclude(r *export.Reader) {
 
 // source returns a file as an export, with the mapping for it and the guard of its first records.
 func (v *validation) source(ctx context.Context, file string) (export.Source, *mapping.Guard, error) {
-	src := export.Source{Name: file, Encoding: v.encoding}
+	src := export.Source{Name: file, Encoding: v.encoding, Records: v.records}
 	switch {
 	case file == standardInput:
 		src.Name = "standard input." + v.format

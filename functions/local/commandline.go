@@ -19,6 +19,7 @@ const (
 	flagJSON     = "json"
 	flagMap      = "map"
 	flagEncoding = "encoding"
+	flagRecords  = "records"
 	flagNow      = "now"
 	flagLive     = "live"
 	flagFormat   = "format"
@@ -317,6 +318,7 @@ func readingFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: flagMap, Usage: "`NAME` of the system that wrote the export, or FILE.jq"},
 		&cli.StringFlag{Name: flagEncoding, Usage: "`NAME` of the encoding if not UTF-8: gbk, big5, …"},
+		&cli.StringFlag{Name: flagRecords, Usage: "`PATH` of the records in JSON: data.groups, groups.*"},
 		insecureFlag(),
 	}
 }

@@ -22,6 +22,18 @@ func encodingOf(c *cli.Command, otherwise string) (string, error) {
 	return name, nil
 }
 
+// recordsOf returns the place of the records that --records names, otherwise if it names none.
+func recordsOf(c *cli.Command, otherwise string) (string, error) {
+	text := c.String(flagRecords)
+	if text == "" {
+		return otherwise, nil
+	}
+	if _, err := export.ParsePath(text); err != nil {
+		return "", usageError("--%s %v", flagRecords, err)
+	}
+	return text, nil
+}
+
 // mappingOf returns the text of the mapping that --map names, empty if it names none.
 func mappingOf(c *cli.Command, limits group.Limits) (string, error) {
 	if c.String(flagMap) == "" {

@@ -70,6 +70,7 @@ type validation struct {
 	program  string      // text of the mapping that --map names, empty if none
 	archived bool        // INCLUDE_ARCHIVED
 	encoding string      // of files that are not UTF-8, empty if none is named
+	records  export.Path // of JSON files, nil if none is named
 	format   string      // of standard input, such as csv.gz
 	client   *tim.Client // of --live, nil without
 }
@@ -93,6 +94,13 @@ func (t *tool) newValidation(c *cli.Command) (*validation, error) {
 	}
 	if v.encoding, err = encodingOf(c, v.encoding); err != nil {
 		return nil, err
+	}
+	records, err := recordsOf(c, strings.TrimSpace(t.getenv("RECORDS")))
+	if err != nil {
+		return nil, err
+	}
+	if v.records, err = export.ParsePath(records); err != nil {
+		return nil, usageError("RECORDS %v", err)
 	}
 	v.program, err = mappingOf(c, v.limits)
 	return v, err

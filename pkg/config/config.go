@@ -41,6 +41,7 @@ type Config struct {
 	Mapping            string // name of a built-in mapping or key of a jq program, "" for none
 	IncludeArchived    bool
 	Encoding           string // as [export.ParseEncoding] names it, "" for UTF-8
+	Records            string // of an [export.Path], "" for none
 	Bucket             string
 	Prefix             string // "" or a folder with its slash
 	OneAtATime         bool
@@ -172,6 +173,14 @@ var fields = []Field{
 		Name: "EXPORT_ENCODING", Help: "Encoding of exports that are not UTF-8, for example gbk. Default: UTF-8.",
 		parse: func(c *Config, v string) (err error) {
 			c.Encoding, err = export.ParseEncoding(v)
+			return err
+		},
+	},
+	{
+		Name: "RECORDS", Help: "Place of the records in JSON exports, for example data.groups, or groups.* for an object of records.",
+		parse: func(c *Config, v string) (err error) {
+			c.Records = v
+			_, err = export.ParsePath(v)
 			return err
 		},
 	},

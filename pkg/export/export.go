@@ -52,8 +52,10 @@ type Position struct {
 	// Read is the approximate number of bytes read from the object, if Offset does not count them; otherwise 0.
 	Read int64 `json:"read,omitzero"`
 
-	// In says where in JSON arrays a blank [Entry] ends, because a Reader that resumes there must know: "array" before
-	// the first record, "comma" after the comma that follows a record, "between" two arrays. It is empty elsewhere.
+	// In says where in a JSON document an [Entry] ends, because a Reader that resumes there must know. It has two words,
+	// which may be absent. The first one is what contains the records: "object", "string", or "member" if the member
+	// itself is the record; it is absent for an array. The second one is where a blank entry ends: "array" before the first
+	// record, "comma" after the comma that follows a record, "between" two documents.
 	In string `json:"in,omitzero"`
 }
 
@@ -143,6 +145,10 @@ type Source struct {
 
 	Map Mapping // for records of another system; nil for import_group's format
 
+	// Records is where a JSON document has its records, nil if it says so itself or the mapping does. It goes before the
+	// mapping's paths. It is not for CSV and dead-letter files. A Reader that resumes must have the same Records.
+	Records Path
+
 	// Encoding is a result of [ParseEncoding], empty for UTF-8. The content takes precedence. Positions refer to the
 	// UTF-8 text, so a Reader that resumes must have the same Encoding.
 	Encoding string
@@ -228,7 +234,7 @@ type found struct {
 	isLine     bool         // a JSON object that may be a line of a dead-letter file
 
 	isBlank bool   // no record: the text has none up to its position
-	in      string // of the position, see [Position.In]
+	in      string // of the next position, see [Position.In]
 }
 
 // open opens the text at the Reader's position.
@@ -258,11 +264,11 @@ func (r *Reader) begin(t *text) (finder, error) {
 	if r.format == ".csv" {
 		return (&rows{foreign: foreign}).begin(t)
 	}
-	var path []string
+	var paths []Path
 	if foreign {
-		path = r.src.Map.Records()
+		paths = r.src.Map.Records()
 	}
-	return jsonFinder(t, r.format != ".json", foreign, path)
+	return jsonFinder(t, r.format != ".json", foreign, r.src.Records, paths)
 }
 
 // next returns the next entry.
@@ -291,6 +297,7 @@ func (r *Reader) next(t *text, records finder) (Entry, error) {
 		t.at.N++
 	}
 	e.Next = t.position()
+	e.Next.In = f.in
 	if e.Problem == nil && e.Skipped == "" && !e.Ignored {
 		e.SameID = r.ids.note(e.Record.GroupID, e.Pos.Line)
 	}

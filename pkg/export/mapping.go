@@ -20,10 +20,10 @@ type Mapping interface {
 	// are too long to be mapped.
 	Ignores(head []byte) bool
 
-	// Records returns the names of the members that lead to the array of records in a JSON document, such as "data",
-	// "groupInfos". It is nil if the mapping names none; then [Arrays] apply. The result must not change during an
-	// import, because positions depend on it.
-	Records() []string
+	// Records returns the paths of the records in a JSON document, the first of which that the document has counts. It is
+	// nil if the mapping names none; then [Arrays] apply. The result must not change during an import, because positions
+	// depend on it.
+	Records() []Path
 }
 
 // ErrStop is wrapped by errors of a [Mapping] that is of no use for further records.

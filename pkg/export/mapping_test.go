@@ -25,7 +25,7 @@ func (f mapFunc) Map(raw []byte) (export.Mapped, error) {
 
 func (mapFunc) Ignores(head []byte) bool { return bytes.Contains(head, []byte("post")) }
 
-func (mapFunc) Records() []string { return nil }
+func (mapFunc) Records() []export.Path { return nil }
 
 // Ignored entries have no ordinal. The Reader resumes after any of them, even a too long one.
 func TestReader_IgnoredEntries(t *testing.T) {

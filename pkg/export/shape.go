@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -42,9 +44,10 @@ func (values) next(t *text) (found, error) {
 // jsonFinder returns the finder for a text named .json, or .jsonl if jsonl is set. The first value determines it: an
 // array, an object with an array under a name of [Arrays], or a record on one or more lines.
 //
-// path is where a mapping expects an array of records, nil if it has no such path. The first value decides whether the
-// text has the path: a file may also contain the records themselves.
-func jsonFinder(t *text, jsonl, foreign bool, path []string) (finder, error) {
+// stated is the path of [Source.Records], which a text that is not empty or a dead-letter file must have. paths are where
+// a mapping expects the records. The first value decides which of them the text has, if any: a file may also contain the
+// records themselves.
+func jsonFinder(t *text, jsonl, foreign bool, stated Path, paths []Path) (finder, error) {
 	if !jsonl {
 		if _, err := t.space(); err != nil && !errors.Is(err, io.EOF) {
 			return nil, err
@@ -54,10 +57,14 @@ func jsonFinder(t *text, jsonl, foreign bool, path []string) (finder, error) {
 	if err != nil {
 		return nil, err
 	}
+	if stated != nil && len(first.raw) > 0 && !first.isFailure() {
+		return (&arrays{path: stated}).begin(t)
+	}
+	if i := slices.IndexFunc(paths, first.has); i >= 0 && stated == nil {
+		return (&arrays{path: paths[i]}).begin(t)
+	}
 	isArray := bytes.HasPrefix(first.raw, []byte("["))
 	switch {
-	case path != nil && first.hasArray(path):
-		return (&arrays{path: path}).begin(t)
 	case len(first.raw) == 0, jsonl && !isArray && first.raw[0] != '{':
 		return lines{}, nil
 	case jsonl && isArray && !first.opensArray(), jsonl && !isArray && !first.isPretty():
@@ -150,16 +157,28 @@ func (v *firstValue) isPretty() bool {
 	return string(bytes.Trim(line, jsonSpace)) == "{" && bytes.HasPrefix(rest, []byte(`"`))
 }
 
-// hasArray reports whether the value, or its first bytes, is an object with an array at path.
-func (v *firstValue) hasArray(path []string) bool {
-	dec := jsontext.NewDecoder(bytes.NewReader(v.raw), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	return enters(dec, path)
+// isFailure reports whether the value is a line of a dead-letter file.
+func (v *firstValue) isFailure() bool {
+	_, _, ok, _ := unwrap(v.raw)
+	return ok
 }
 
-// enters reports whether the next value has an array at path.
-func enters(dec *jsontext.Decoder, path []string) bool {
-	if len(path) == 0 {
-		return dec.PeekKind() == '['
+// has reports whether the value, or its first bytes, is an object with records at path. An object at its end does not
+// count: it may be anything.
+func (v *firstValue) has(path Path) bool {
+	dec := jsontext.NewDecoder(bytes.NewReader(v.raw), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	return enters(dec, v.raw, path)
+}
+
+// enters reports whether the next value of dec, which reads raw, has records at path.
+func enters(dec *jsontext.Decoder, raw []byte, path Path) bool {
+	if len(path.names()) == 0 {
+		kind := dec.PeekKind()
+		if kind == '"' {
+			value := bytes.TrimLeft(raw[dec.InputOffset():], jsonSpace+":")
+			return len(path) == 0 && len(value) > 0 && holdsArray(value[1:])
+		}
+		return kind == '[' || kind == '{' && path.isMap()
 	}
 	if dec.PeekKind() != '{' {
 		return false
@@ -174,7 +193,7 @@ func enters(dec *jsontext.Decoder, path []string) bool {
 		}
 		isNext := name.String() == path[0]
 		depth := dec.StackDepth()
-		if isNext && enters(dec, path[1:]) {
+		if isNext && enters(dec, raw, path[1:]) {
 			return true
 		}
 		for dec.StackDepth() > depth { // inside a member that does not have the rest of the path
@@ -193,6 +212,17 @@ func enters(dec *jsontext.Decoder, path []string) bool {
 		_, _ = dec.ReadToken()
 	}
 	return false
+}
+
+// holdsArray reports whether the rest of a JSON string starts the JSON text of an array.
+func holdsArray(text []byte) bool {
+	for {
+		c, n := unescaped(text)
+		if n == 0 || strings.IndexByte(jsonSpace, c) < 0 {
+			return c == '['
+		}
+		text = text[n:]
+	}
 }
 
 // isRecord reports whether an object is a record and not a container of records: it has a field of a record, is a line
@@ -219,6 +249,5 @@ func (v *firstValue) isRecord(foreign bool) bool {
 	case foreign:
 		return !holdsObjects
 	}
-	_, _, isFailure, _ := unwrap(v.raw)
-	return isFailure
+	return v.isFailure()
 }

@@ -39,6 +39,7 @@ type run struct {
 	assigner *assigner        // nil if no GroupIds are assigned
 	earlier  *earlier         // outcomes of earlier versions; nil if there are none
 	encoding string           // see [results.Checkpoint]
+	records  export.Path      // see [export.Source]; nil in a round of retries
 	program  *mapping.Program // nil without a mapping
 	guard    *mapping.Guard   // of the first records
 	ignored  int64            // entries before the next item that are not records, see [export.Entry.Ignored]
@@ -169,7 +170,7 @@ func (r *run) replaced(ctx context.Context) error {
 
 // readAll starts a call for each record, in order, until the end of the export or until ctx ends.
 func (r *run) readAll(ctx context.Context, at export.Position) error {
-	src := export.Source{Name: r.exp.Key, Encoding: r.encoding, Window: r.reserveWindow}
+	src := export.Source{Name: r.exp.Key, Encoding: r.encoding, Records: r.records, Window: r.reserveWindow}
 	src.Open = func(offset int64) io.ReadCloser {
 		if r.head != nil && offset >= 0 && offset <= int64(len(r.head)) {
 			return io.NopCloser(bytes.NewReader(r.head[offset:]))

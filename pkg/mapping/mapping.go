@@ -24,10 +24,10 @@
 //
 //	module {only: {type: "channel"}};
 //
-// The member "records" is the path of the array of records in a JSON document, in dots. Documents without it are read as
-// usual:
+// The member "records" is the path of the records in a JSON document, see [export.ParsePath], or an array of paths, the
+// first of which that the document has counts. Documents without any are read as usual:
 //
-//	module {records: "data.groups"};
+//	module {records: ["data.groups", "groups.*"]};
 //
 // A program cannot read other input, the environment or modules.
 package mapping
@@ -200,7 +200,7 @@ type engine struct {
 	code      *gojq.Code
 	variables []any
 	only      map[string]string // see the package comment
-	records   []string          // names of the path "records", nil if there is none
+	records   []export.Path     // see the package comment
 
 	exact     bool // functions return their inputs unaltered
 	altered   bool // a function has altered a value
@@ -269,19 +269,27 @@ func onlyOf(query *gojq.Query) (map[string]string, error) {
 	return only, nil
 }
 
-// recordsOf returns the names of the member "records" of a program's module directive.
-func recordsOf(query *gojq.Query) ([]string, error) {
+// recordsOf returns the paths of the member "records" of a program's module directive.
+func recordsOf(query *gojq.Query) ([]export.Path, error) {
 	value, ok := query.Meta.ToValue()["records"]
 	if !ok {
 		return nil, nil
 	}
-	text, _ := value.(string)
-	names := strings.Split(text, ".")
-	if slices.Contains(names, "") {
-		return nil, errors.New(
-			`the mapping is not a valid jq program: "records" must be names with dots between them, such as "data.groups"`)
+	list, isList := value.([]any)
+	if !isList {
+		list = []any{value}
 	}
-	return names, nil
+	var paths []export.Path
+	for _, v := range list {
+		text, _ := v.(string)
+		path, err := export.ParsePath(text)
+		if err != nil || path == nil {
+			return nil, errors.New(`the mapping is not a valid jq program: "records" must be names with dots between them, ` +
+				`such as "data.groups" or "groups.*", or an array of them`)
+		}
+		paths = append(paths, path)
+	}
+	return paths, nil
 }
 
 // convert runs the program on one record.
@@ -314,8 +322,8 @@ func (p *engine) convert(raw []byte) (m export.Mapped, err error) {
 // Ignores reports whether the module directive excludes a record with these first bytes.
 func (p *Program) Ignores(head []byte) bool { return len(p.engine.only) > 0 && p.engine.hasOther(head) }
 
-// Records returns the path of the module directive, see [export.Mapping].
-func (p *Program) Records() []string { return p.engine.records }
+// Records returns the paths of the module directive, see [export.Mapping].
+func (p *Program) Records() []export.Path { return p.engine.records }
 
 // invalid returns the error of a record that is not JSON, or has too long a string.
 func invalid(err error) error {

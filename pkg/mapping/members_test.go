@@ -56,7 +56,7 @@ func TestBuiltIn_Responses(t *testing.T) {
 
 // A path that is not a path does not compile.
 func TestCompile_Records(t *testing.T) {
-	for _, path := range []string{`""`, `".data"`, `"a..b"`, `1`, `null`, `["a"]`} {
+	for _, path := range []string{`""`, `".data"`, `"a..b"`, `"*.a"`, `1`, `null`, `[1]`, `["a",""]`} {
 		if _, err := mapping.Compile("module {records: "+path+"}; .", document); err == nil ||
 			!strings.Contains(err.Error(), `"records" must be names with dots between them`) {
 			t.Errorf("%s: got %v", path, err)

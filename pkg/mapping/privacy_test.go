@@ -108,7 +108,7 @@ func (c *capture) Map(raw []byte) (export.Mapped, error) {
 
 func (c *capture) Ignores([]byte) bool { return false }
 
-func (c *capture) Records() []string { return nil }
+func (c *capture) Records() []export.Path { return nil }
 
 // programs caches compiled programs by system and name of the export.
 var programs = map[string]*mapping.Program{}

@@ -122,6 +122,9 @@ type Settings struct {
 
 	// IncludeArchived is whether the mapping includes archived groups. It is false without a mapping.
 	IncludeArchived bool `json:"includeArchived,omitzero"`
+
+	// Records is the text of the [export.Path] to the records of a JSON document, empty for none.
+	Records string `json:"records,omitzero"`
 }
 
 // Values of [Settings.Mapping]: no mapping, and the prefix of the SHA-256 of a jq program in hex.

@@ -1,0 +1,62 @@
+package importer_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"groupimport/pkg/emulator"
+	"groupimport/pkg/outcome"
+	"groupimport/pkg/results"
+)
+
+// An import of records within a document resumes there, also if the setting has changed in between. A round of retries
+// reads the dead-letter file, which has no such place.
+func TestImport_RecordsPath(t *testing.T) {
+	documents := map[string]string{}
+	var list, object, text []string
+	for n := range 2000 {
+		record := fmt.Sprintf(`{"Type":"Public","Name":"g","GroupId":"g%d"}`, n)
+		list = append(list, record)
+		object = append(object, fmt.Sprintf(`"k%d":%s`, n, record))
+		text = append(text, strings.ReplaceAll(record, `"`, `\"`))
+	}
+	documents["data.groups"] = `{"code":0,"data":{"n":1,"groups":[` + strings.Join(list, ",\n") + `]}}`
+	documents["groups.*"] = `{"groups":{` + strings.Join(object, ",\n") + `}}`
+	documents["tinfos"] = `{"tinfos":"[` + strings.Join(text, ",") + `]"}`
+	for path, document := range documents {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.Config.MaxAttempts = 1
+			w.Put(document)
+			failing := true
+			w.Service.Faults = emulator.Faults{Plan: func(r emulator.Request) emulator.Fault {
+				if failing && r.GroupID == "g1999" {
+					return emulator.Internal
+				}
+				return emulator.None
+			}}
+			ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
+			defer cancel()
+			w.Config.Records = path
+			if s, err := w.mapped("").Import(ctx, simKey); err != nil || s.State != results.Waiting || s.Counts.Imported == 0 {
+				t.Fatalf("%s: got %+v %v, want a part imported", path, s, err)
+			}
+			w.Config.Records = "elsewhere"
+			s, err := w.mapped("").Import(t.Context(), simKey)
+			if err != nil || s.Counts != (outcome.Counts{Imported: 1999, Failed: 1}) {
+				t.Fatalf("%s: got %+v %v, want all but one imported", path, s, err)
+			}
+			failing = false
+			time.Sleep(time.Hour)
+			w.Config.Records = path
+			s, err = w.mapped("").RetryRound(t.Context(), simKey, false)
+			if err != nil || s.Counts != (outcome.Counts{Imported: 2000}) || w.Service.Names()["g"] != 2000 {
+				t.Errorf("%s: got %+v %v and %d groups, want the last one imported", path, s, err, w.Service.Names()["g"])
+			}
+		})
+	}
+}
