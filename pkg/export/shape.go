@@ -163,8 +163,8 @@ func (v *firstValue) isFailure() bool {
 	return ok
 }
 
-// has reports whether the value, or its first bytes, is an object with records at path. An object at its end does not
-// count: it may be anything.
+// has reports whether the value, or its first bytes, is an object with records at path: an array or a string with an array,
+// and with a star an object. Anything else may be a part of a record.
 func (v *firstValue) has(path Path) bool {
 	dec := jsontext.NewDecoder(bytes.NewReader(v.raw), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	return enters(dec, v.raw, path)
@@ -178,7 +178,7 @@ func enters(dec *jsontext.Decoder, raw []byte, path Path) bool {
 			value := bytes.TrimLeft(raw[dec.InputOffset():], jsonSpace+":")
 			return len(path) == 0 && len(value) > 0 && holdsArray(value[1:])
 		}
-		return kind == '[' || kind == '{' && path.isMap()
+		return kind == '[' && len(path) == 0 || kind == '{' && path.isMap()
 	}
 	if dec.PeekKind() != '{' {
 		return false

@@ -429,9 +429,6 @@ func (p *engine) mapped(v any, changed []string) (export.Mapped, error) {
 		}
 		m.Source = source
 		delete(object, "source")
-		if !keepsMembers {
-			delete(object, fieldMembers)
-		}
 	}
 	var err error
 	if p.out, err = gojq.Marshal(v); err != nil {
@@ -440,12 +437,6 @@ func (p *engine) mapped(v any, changed []string) (export.Mapped, error) {
 	m.Record = p.out
 	return m, nil
 }
-
-// fieldMembers is the field with the members of a group.
-const fieldMembers = "MemberList"
-
-// keepsMembers reports whether results keep the members: package group rejects records with unknown fields.
-var keepsMembers = group.IsField(fieldMembers)
 
 // Find returns the text of a program: the result of read for a name that ends in .jq, otherwise a built-in program.
 func Find(name string, read func(name string) ([]byte, error)) (string, error) {
