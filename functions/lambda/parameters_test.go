@@ -86,7 +86,7 @@ func parameters() map[string]parameter {
 			},
 		},
 		"Mapping": {
-			"MAPPING", append(mapping.Names(), "", "exports/own.jq", "群/own.jq"),
+			"MAPPING", append(mapping.Names(), "", "auto", "exports/own.jq", "群/own.jq"),
 			[]string{
 				"telegram", "Slack", "slack ", ".jq", "own.js", "/own.jq", "a//own.jq", "*.jq", `a\b.jq`, "slack.jq\n",
 				strings.Repeat("a", 1022) + ".jq",

@@ -50,7 +50,7 @@ func (v *validation) check(ctx context.Context, file string) (*verdict, error) {
 		c.Live = &lookups{client: v.client}
 	}
 	k := &checker{verdict: c}
-	err = k.read(ctx, r, guard)
+	err = k.read(ctx, src, r, guard)
 	k.conclude(r)
 	return c, err
 }
@@ -63,10 +63,10 @@ type checker struct {
 	ids             groupIDs
 }
 
-func (k *checker) read(ctx context.Context, r *export.Reader, guard *mapping.Guard) error {
+func (k *checker) read(ctx context.Context, src export.Source, r *export.Reader, guard *mapping.Guard) error {
 	for e, err := range r.Records(ctx) {
 		if err != nil {
-			return err
+			return guard.Explain(ctx, err, src)
 		}
 		if (k.Records+k.Ignored)%1024 == 1023 && ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -163,7 +163,7 @@ func (v *validation) source(ctx context.Context, file string) (export.Source, *m
 		}
 		src.Open = func(offset int64) io.ReadCloser { return openAt(file, offset) }
 	}
-	text, err := v.mappingFor(file)
+	text, err := v.mappingFor(ctx, file, src)
 	if err != nil {
 		return src, nil, err
 	}
@@ -182,10 +182,18 @@ func (v *validation) source(ctx context.Context, file string) (export.Source, *m
 }
 
 // mappingFor returns the text of the mapping for a file, empty if none: that of --map, or else the one that MAPPING
-// names, which may be a file beside the export.
-func (v *validation) mappingFor(file string) (string, error) {
+// names, which may be a file beside the export, or the one that the first records of src need.
+func (v *validation) mappingFor(ctx context.Context, file string, src export.Source) (string, error) {
 	name := v.getenv("MAPPING")
-	if v.program != "" || name == "" {
+	switch {
+	case v.detects || v.program == "" && name == mapping.Auto:
+		if file == standardInput {
+			return "", errors.New("standard input can be read only once: name its mapping instead of auto")
+		}
+		name, err := mapping.DetectExport(ctx, src)
+		text, _ := mapping.Builtin(name)
+		return text, err
+	case v.program != "" || name == "":
 		return v.program, nil
 	}
 	return mapping.Find(name, func(key string) ([]byte, error) {

@@ -329,7 +329,7 @@ func insecureFlag() cli.Flag {
 
 // readingHelp explains [readingFlags].
 func readingHelp() string {
-	return "--map takes " + wrap(strings.Join(mapping.Names(), ", ")+" or a file with a jq program.", 66) + "\n\n"
+	return "--map takes " + wrap(strings.Join(mapping.Names(), ", ")+", a file with a jq program, or auto.", 66) + "\n\n"
 }
 
 // A manner is how a command speaks.

@@ -90,6 +90,10 @@ func (t *tool) readingConfig(c *cli.Command) (cfg config.Config, level slog.Leve
 	if cfg.Records, err = recordsOf(c, cfg.Records); err != nil {
 		return cfg, level, "", err
 	}
+	if detects(c) {
+		cfg.Mapping = c.String(flagMap)
+		return cfg, level, "", nil
+	}
 	mapping, err = mappingOf(c, cfg.Limits)
 	return cfg, level, mapping, err
 }

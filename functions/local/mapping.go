@@ -34,6 +34,9 @@ func recordsOf(c *cli.Command, otherwise string) (string, error) {
 	return text, nil
 }
 
+// detects reports whether --map leaves it to the first records of an export which mapping it needs.
+func detects(c *cli.Command) bool { return c.String(flagMap) == mapping.Auto }
+
 // mappingOf returns the text of the mapping that --map names, empty if it names none.
 func mappingOf(c *cli.Command, limits group.Limits) (string, error) {
 	if c.String(flagMap) == "" {

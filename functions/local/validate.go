@@ -68,6 +68,7 @@ type validation struct {
 	*tool
 	limits   group.Limits
 	program  string      // text of the mapping that --map names, empty if none
+	detects  bool        // --map auto
 	archived bool        // INCLUDE_ARCHIVED
 	encoding string      // of files that are not UTF-8, empty if none is named
 	records  export.Path // of JSON files, nil if none is named
@@ -101,6 +102,9 @@ func (t *tool) newValidation(c *cli.Command) (*validation, error) {
 	}
 	if v.records, err = export.ParsePath(records); err != nil {
 		return nil, usageError("RECORDS %v", err)
+	}
+	if v.detects = detects(c); v.detects {
+		return v, nil
 	}
 	v.program, err = mappingOf(c, v.limits)
 	return v, err

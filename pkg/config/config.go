@@ -157,10 +157,12 @@ var fields = []Field{
 		parse: flag(func(c *Config) *bool { return &c.CreateUnmatched }),
 	},
 	{
-		Name: "MAPPING", Help: "Mapping for exports of other systems: " + strings.Join(mapping.Names(), ", ") + ", or the key of a jq program that ends in .jq.",
+		Name: "MAPPING", Help: "Mapping for exports of other systems: " + strings.Join(mapping.Names(), ", ") +
+			", the key of a jq program that ends in .jq, or auto: the first records decide.",
 		parse: func(c *Config, v string) error {
-			if c.Mapping = v; !strings.HasSuffix(v, ".jq") && !slices.Contains(mapping.Names(), v) {
-				return fmt.Errorf("is %q, it must be one of %s, or the key of a jq program that ends in .jq", v, strings.Join(mapping.Names(), ", "))
+			if c.Mapping = v; !strings.HasSuffix(v, ".jq") && v != mapping.Auto && !slices.Contains(mapping.Names(), v) {
+				return fmt.Errorf("is %q, it must be one of %s, the key of a jq program that ends in .jq, or %s",
+					v, strings.Join(mapping.Names(), ", "), mapping.Auto)
 			}
 			return nil
 		},

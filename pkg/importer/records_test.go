@@ -60,3 +60,31 @@ func TestImport_RecordsPath(t *testing.T) {
 		})
 	}
 }
+
+// With auto, the first records decide which mapping an import has, and it keeps to it. A finished import is not read
+// again.
+func TestImport_DetectsItsMapping(t *testing.T) {
+	const easemob = `{"action":"get","data":[{"id":"66","name":"a","owner":"u","public":true,"membersonly":true,` +
+		`"affiliations_count":1,"created":1542542403088}]}`
+	for text, want := range map[string]string{
+		easemob: "easemob", `{"Type":"Public","Name":"a","GroupId":"66"}`: results.NoMapping,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.Config.Mapping = "auto"
+			w.Put(text)
+			for _, already := range []bool{false, true} {
+				s, err := w.mapped("").Import(t.Context(), simKey)
+				if err != nil || s.Counts != (outcome.Counts{Imported: 1}) || s.Already != already ||
+					!already && s.Manifest.Settings.Mapping != want {
+					t.Errorf("got %+v %v, want it imported as %s", s, err, want)
+				}
+			}
+			for _, o := range w.Outcomes(results.Names{Export: simKey}) {
+				if (o.Source == "66") != (want == "easemob") {
+					t.Errorf("got %+v, want the source's ID", o)
+				}
+			}
+		})
+	}
+}

@@ -145,7 +145,7 @@ func (r *run) begin(ctx context.Context, s start) (results.Checkpoint, *results.
 			return none, nil, err
 		}
 		if r.dir.IsNew, r.dir.IsListed = isNew, s.work.Beside != nil; isNew {
-			program, err := r.imp.program(r.writing)
+			program, err := r.imp.program(r.writing, exp, r.head)
 			return r.first(exp, program, r.imp.settings(program)), nil, err
 		}
 	}
@@ -153,7 +153,7 @@ func (r *run) begin(ctx context.Context, s start) (results.Checkpoint, *results.
 	if err != nil {
 		return none, nil, err
 	}
-	program, programErr := r.imp.program(r.writing)
+	program, programErr := r.imp.program(r.writing, exp, r.head)
 	settings := r.imp.settings(program)
 	isLatest := last != nil && last.Export.Version == exp.Version
 	if isLatest && didNothing(last) && programErr == nil {

@@ -22,8 +22,8 @@ else
     ApplyJoinOption: (if $public and .membersonly == false then "FreeAccess" else null end),
     CreateTime: .created | seconds,
     MemberList: [
-      ((.admins | list)[] | {Member_Account: ., Role: "Admin"}),
-      ((.affiliations | list)[] | .member? | select(. != null) | {Member_Account: ., Role: "Member"})
+      ((.admins | list)[] | member(.; "Admin"; null)),
+      ((.affiliations | list)[] | .member? | select(. != null) | member(.; "Member"; null))
     ],
     source: .id
   }

@@ -176,6 +176,26 @@ func seconds(v any, _ []any) any {
 	return fmt.Errorf("seconds: %s is not a time", gojq.TypeOf(v))
 }
 
+// member implements member(account; role; time). It leaves out what is null. A time that is none stays as it is: it
+// rejects the member, and not its group.
+func member(_ any, args []any) any {
+	entry := map[string]any{}
+	if args[0] != nil {
+		entry["Member_Account"] = args[0]
+	}
+	if args[1] != nil {
+		entry["Role"] = args[1]
+	}
+	switch joined := seconds(args[2], nil).(type) {
+	case error:
+		entry["JoinTime"] = args[2]
+	case nil:
+	default:
+		entry["JoinTime"] = joined
+	}
+	return entry
+}
+
 // secondsOf converts a number to seconds. The magnitude determines the unit: 1e11 seconds are in the year 5138, 1e11
 // milliseconds in 1973.
 func secondsOf(n float64) any {

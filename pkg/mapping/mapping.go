@@ -11,6 +11,7 @@
 //	change(f)         the value of f, recorded as a change of the input
 //	seconds           converts a time to Unix seconds: seconds, milliseconds or microseconds, as a number or a string;
 //	                  RFC 3339; MongoDB's {"$date": …}; null stays null
+//	member(a; r; t)   an entry of MemberList: account, role and time of joining, the latter as for seconds, or null
 //	skip(why)         skips the record with a reason
 //	ignore            ignores a record that is not a group: it gets no outcome
 //	$limits           the length limits in bytes: .Name .Introduction .Notification .FaceUrl
@@ -240,6 +241,7 @@ func newEngine(text string, s Settings) (*engine, error) {
 		gojq.WithFunction("fit_id", 0, 0, p.fitID),
 		gojq.WithFunction("change", 1, 1, p.change),
 		gojq.WithFunction("seconds", 0, 0, seconds),
+		gojq.WithFunction("member", 3, 3, member),
 		gojq.WithFunction("skip", 1, 1, skip),
 		gojq.WithFunction("ignore", 0, 0, func(any, []any) any { return errIgnored }),
 		gojq.WithEnvironLoader(func() []string { return nil }),

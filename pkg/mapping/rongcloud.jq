@@ -34,8 +34,8 @@ else
     MemberList: [
       (.users | if type == "array" then . else [] end)[] |
       if type == "object" then
-        {Member_Account: (.userId // .id), Role: "Member", JoinTime: .time | seconds} | with_entries(select(.value != null))
-      else {Member_Account: ., Role: "Member"} end
+        member(.userId // .id; "Member"; .time)
+      else member(.; "Member"; null) end
     ],
     source: $id
   }

@@ -11,14 +11,11 @@ def is_set: . != null and . != false;
 def user: if type == "object" then .id else . end;
 def cid($type; $id): if $type == null or $id == null then null else "\($type):\($id)" end;
 def members: (if type == "array" then . else [] end)[] |
-  if type == "object" then select((.user_id // (.user | user)) != null) | {
-    Member_Account: (.user_id // (.user | user)),
-    Role: (if .channel_role == "channel_moderator" or .role == "moderator" or .is_moderator == true
-      then "Admin" else "Member" end),
-    JoinTime: .created_at | seconds
-  } | with_entries(select(.value != null))
+  if type == "object" then (.user_id // (.user | user)) as $account | select($account != null) |
+    member($account; if .channel_role == "channel_moderator" or .role == "moderator" or .is_moderator == true
+      then "Admin" else "Member" end; .created_at)
   elif . == null then empty
-  else {Member_Account: ., Role: "Member"} end;
+  else member(.; "Member"; null) end;
 def channel($people):
   cid(.type; .id) as $cid |
   if $cid == null then skip("not a channel of Stream")

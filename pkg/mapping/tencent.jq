@@ -7,11 +7,8 @@
 # the rest of it, and so do its members. source is the old ID, GroupId the new one.
 module {records: "GroupInfo"};
 def kept: if type == "string" and (startswith("@TGS#_") | not) then change(ltrimstr("@TGS#")) else . end;
-def member: {
-    Member_Account,
-    Role: (if .Role == "Admin" then "Admin" else "Member" end),
-    JoinTime
-  } | with_entries(select(.value != null and .value != 0));
+def entry: member(.Member_Account; if .Role == "Admin" then "Admin" else "Member" end;
+  if .JoinTime == 0 then null else .JoinTime end);
 if type != "object" or .GroupId == null then
   if type == "object" and .Member_Account != null then
     error("the member has no GroupId, which get_group_member_info does not return: add the one that was asked for")
@@ -21,14 +18,14 @@ elif .ErrorCode == 10010 then
 elif (.ErrorCode // 0) != 0 then
   error("get_group_info reported ErrorCode \(.ErrorCode) for this group")
 elif .Member_Account != null then
-  member + {GroupId: .GroupId | kept, source: .GroupId}
+  entry + {GroupId: .GroupId | kept, source: .GroupId}
 else
   {
     GroupId: .GroupId | kept,
     Type, Name, Introduction, Notification, FaceUrl, Owner_Account,
     MaxMemberCount: (if .MaxMemberNum == 0 then null else .MaxMemberNum end),
     ApplyJoinOption, AppDefinedData, CreateTime, SupportTopic,
-    MemberList: [(.MemberList | if type == "array" then . else [] end)[] | objects | member],
+    MemberList: [(.MemberList | if type == "array" then . else [] end)[] | objects | entry],
     source: .GroupId
   }
 end

@@ -7,9 +7,9 @@
 # owner, 2 for an admin.
 module {records: ["tinfos", "data.items"]};
 def account: if type == "object" then .accid else . end;
-def joined: if type == "object" then .createtime | seconds else null end;
-def members($role): (if type == "array" then . else [] end)[] | select(account != null) |
-  {Member_Account: account, Role: $role, JoinTime: joined} | with_entries(select(.value != null));
+def members($role): (if type == "array" then . else [] end)[] |
+  if type == "object" then select(.accid != null) | member(.accid; $role; .createtime)
+  else select(. != null) | member(.; $role; null) end;
 def named($id): ((. // "" | select(. != "")) // "\($id)") | cut_bytes($limits.Name);
 (if type != "object" then null
   elif (.tinfo | type) == "object" then .tinfo
