@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 
 	"groupimport/pkg/blob"
@@ -154,6 +155,7 @@ func (v *validation) source(ctx context.Context, file string) (export.Source, *m
 		if err != nil {
 			return src, nil, err
 		}
+		src.Size = info.Size
 		src.Open = func(offset int64) io.ReadCloser {
 			return blob.NewReader(ctx, p.bucket, p.key, info.Version, offset, info.Size)
 		}
@@ -161,6 +163,11 @@ func (v *validation) source(ctx context.Context, file string) (export.Source, *m
 		if err := checkFile(file); err != nil {
 			return src, nil, err
 		}
+		info, err := os.Stat(file)
+		if err != nil {
+			return src, nil, err
+		}
+		src.Size = info.Size()
 		src.Open = func(offset int64) io.ReadCloser { return openAt(file, offset) }
 	}
 	text, err := v.mappingFor(ctx, file, src)

@@ -27,7 +27,8 @@ func (t *tool) validate(ctx context.Context, c *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	if slices.Contains(args, standardInput) && !export.IsExport("."+v.format) {
+	if slices.Contains(args, standardInput) && (!export.IsExport("."+v.format) ||
+		slices.Contains(export.Archives, "."+strings.ToLower(v.format))) {
 		return usageError("standard input has no name that tells its format: --%s must be one of %s",
 			flagFormat, strings.ReplaceAll(export.FormatsText, ".", ""))
 	}

@@ -6,6 +6,7 @@
 //	.json            an array of objects, or an object with such an array under a name of [Arrays];
 //	                 several such values may follow each other; a mapping may name another place, see [Mapping]
 //	.csv             a header with field names, then one record per row
+//	.zip             files of JSON, for a mapping that names them, see [FileMapping]
 //
 // For JSON, the first value determines the layout, not the name: one object per line, a sequence of multi-line
 // objects, or arrays.
@@ -112,15 +113,24 @@ var Formats = []string{".jsonl", ".ndjson", ".json", ".csv"}
 // Compressions are the name extensions of compressed exports.
 var Compressions = []string{".gz", ".zst"}
 
+// Archives are the name extensions of archives, which some mappings read, see [FileMapping].
+var Archives = []string{archiveFormat}
+
 // FormatsText lists the supported extensions, for messages.
 const FormatsText = ".jsonl, .ndjson, .json or .csv, optionally followed by .gz or .zst"
+
+// NamesText lists the supported extensions, and those of archives, for messages.
+const NamesText = FormatsText + ", or in .zip"
 
 // IsExport reports whether name has the extension of an export.
 func IsExport(name string) bool { return format(name) != "" }
 
-// format returns the element of Formats in name, or "".
+// format returns the element of Formats or Archives in name, or "".
 func format(name string) string {
 	name = strings.ToLower(name)
+	if strings.HasSuffix(name, archiveFormat) {
+		return archiveFormat
+	}
 	for _, c := range Compressions {
 		if plain, ok := strings.CutSuffix(name, c); ok {
 			name = plain
@@ -142,6 +152,8 @@ type Source struct {
 	// Open returns the bytes of the object from offset. The Reader calls it with 0 and, to resume in uncompressed
 	// UTF-8, with the offset of a position. The Reader closes the result.
 	Open func(offset int64) io.ReadCloser
+
+	Size int64 // of the object in bytes; only archives need it
 
 	Map Mapping // for records of another system; nil for import_group's format
 
@@ -169,6 +181,7 @@ type Reader struct {
 	notes   []string
 	ids     recentIDs
 	scratch []byte
+	file    string // of an archive, see [FileMapping.InFile]
 
 	blanks blankLimits // defaultBlanks, except in tests
 }
@@ -178,7 +191,7 @@ type Reader struct {
 func NewReader(src Source, at Position, limits group.Limits) (*Reader, error) {
 	f := format(src.Name)
 	if f == "" {
-		return nil, fmt.Errorf("%w: %q: the name must end in %s", ErrFormat, path.Base(src.Name), FormatsText)
+		return nil, fmt.Errorf("%w: %q: the name must end in %s", ErrFormat, path.Base(src.Name), NamesText)
 	}
 	return &Reader{
 		src: src, format: f, at: at, group: group.NewDecoder(limits), dropped: map[string]int64{}, blanks: defaultBlanks,
@@ -268,6 +281,9 @@ func (r *Reader) begin(t *text) (finder, error) {
 	if foreign {
 		paths = r.src.Map.Records()
 	}
+	if t.zip != nil { // whose files say where their records are
+		return jsonFinder(t, false, foreign, nil, paths)
+	}
 	return jsonFinder(t, r.format != ".json", foreign, r.src.Records, paths)
 }
 
@@ -284,6 +300,7 @@ func (r *Reader) next(t *text, records finder) (Entry, error) {
 		return e, nil
 	}
 	t.record = t.at.Offset
+	r.enter(t, f.pos)
 	e := Entry{Pos: f.pos, Raw: f.raw, Problem: f.problem}
 	switch {
 	case e.Problem == nil:
@@ -309,6 +326,17 @@ func (r *Reader) next(t *text, records finder) (Entry, error) {
 		}
 	}
 	return e, nil
+}
+
+// enter tells the mapping in which file of an archive a record is.
+func (r *Reader) enter(t *text, at Position) {
+	if t.zip == nil {
+		return
+	}
+	if name := t.zip.file(at.Offset); name != r.file {
+		r.file = name
+		r.src.Map.(FileMapping).InFile(name) //nolint:forcetypeassert // openZip has checked it
+	}
 }
 
 // fill sets the record of an entry. It returns an error that wraps [ErrStop].

@@ -381,7 +381,7 @@ func (i *Importer) detect(ctx context.Context, exp results.Export, head []byte) 
 
 // source returns an export to read. head is the export, or nil if it was not read yet.
 func (i *Importer) source(ctx context.Context, exp results.Export, head []byte) export.Source {
-	return export.Source{Name: exp.Key, Open: func(offset int64) io.ReadCloser {
+	return export.Source{Name: exp.Key, Size: exp.Size, Open: func(offset int64) io.ReadCloser {
 		if head != nil && offset >= 0 && offset <= int64(len(head)) {
 			return io.NopCloser(bytes.NewReader(head[offset:]))
 		}

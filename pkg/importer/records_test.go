@@ -1,6 +1,8 @@
 package importer_test
 
 import (
+	"archive/zip"
+	"bytes"
 	"context"
 	"fmt"
 	"strings"
@@ -87,4 +89,46 @@ func TestImport_DetectsItsMapping(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A Slack export is imported as it comes, and resumed in the middle of its private channels, which stay private.
+func TestImport_SlackZip(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.Config.Mapping = "slack"
+		var object bytes.Buffer
+		archive := zip.NewWriter(&object)
+		for _, name := range []string{"groups.json", "channels.json", "mpims.json"} {
+			out, err := archive.Create(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var list []string
+			for n := range 1000 {
+				list = append(list, fmt.Sprintf(`{"id":"%.2s%d","name":"%[1]s","created":1456789012,"members":[]}`, name, n))
+			}
+			fmt.Fprintf(out, "[%s]", strings.Join(list, ",\n"))
+		}
+		if err := archive.Close(); err != nil {
+			t.Fatal(err)
+		}
+		const key = "exports/acme.zip"
+		if err := w.Store.Put(t.Context(), key, bytes.NewReader(object.Bytes())); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if s, err := w.mapped("").Import(ctx, key); err != nil || s.State != results.Waiting || s.Counts.Imported < 1000 {
+			t.Fatalf("got %+v %v, want a part imported", s, err)
+		}
+		if s, err := w.mapped("").Import(t.Context(), key); err != nil || s.Counts != (outcome.Counts{Imported: 2000}) {
+			t.Fatalf("got %+v %v, want all imported", s, err)
+		}
+		for g := range w.Service.Groups() {
+			isPublic := g.Name == "channels.json"
+			if (g.Type == "Public") != isPublic || (g.ApplyJoinOption == "FreeAccess") != isPublic {
+				t.Fatalf("got %+v, want only channels public", g)
+			}
+		}
+	})
 }

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"path"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/itchyny/gojq"
@@ -51,10 +53,12 @@ func headOf(src export.Source) ([]byte, error) {
 
 // reads reports whether the first records of an export, of which head is the start, are all of s.
 func (s *system) reads(ctx context.Context, src export.Source, head []byte) bool {
-	probe := &probe{paths: pathsOf()[s.mapping]}
+	probe := &probe{place: places()[s.mapping]}
 	src.Map, src.Window = probe, nil
-	src.Open = func(offset int64) io.ReadCloser {
-		return io.NopCloser(bytes.NewReader(head[min(offset, int64(len(head))):]))
+	if !slices.Contains(export.Archives, strings.ToLower(path.Ext(src.Name))) { // which are read by ranges
+		src.Open = func(offset int64) io.ReadCloser {
+			return io.NopCloser(bytes.NewReader(head[min(offset, int64(len(head))):]))
+		}
 	}
 	r, err := export.NewReader(src, export.Start, group.DocumentLimits)
 	if err != nil {
@@ -84,7 +88,7 @@ func (s *system) reads(ctx context.Context, src export.Source, head []byte) bool
 
 // A probe is a mapping that keeps the last record.
 type probe struct {
-	paths []export.Path
+	place place
 	raw   []byte
 }
 
@@ -95,22 +99,35 @@ func (p *probe) Map(raw []byte) (export.Mapped, error) {
 
 func (*probe) Ignores([]byte) bool { return false }
 
-func (p *probe) Records() []export.Path { return p.paths }
+func (p *probe) Records() []export.Path { return p.place.paths }
 
-// pathsOf returns the paths of the records of each built-in mapping.
-var pathsOf = sync.OnceValue(func() map[string][]export.Path {
-	paths := map[string][]export.Path{}
+func (p *probe) Files() []string { return p.place.files }
+
+func (*probe) InFile(string) {}
+
+// A place is where a built-in mapping finds its records.
+type place struct {
+	paths []export.Path // in a document
+	files []string      // in an archive
+}
+
+// places returns the places of each built-in mapping.
+var places = sync.OnceValue(func() map[string]place {
+	all := map[string]place{}
 	for _, name := range Names() {
 		text, _ := Builtin(name)
 		query, err := gojq.Parse(text)
 		if err != nil {
 			panic(err) // the tests compile each
 		}
-		if paths[name], err = recordsOf(query); err != nil {
+		paths, pathErr := recordsOf(query)
+		files, fileErr := filesOf(query)
+		if err := errors.Join(pathErr, fileErr); err != nil {
 			panic(err)
 		}
+		all[name] = place{paths, files}
 	}
-	return paths
+	return all
 })
 
 // within returns the first record of a document, the value v, at path. It is nil if there is none.
@@ -139,7 +156,7 @@ func within(v any, path export.Path) any {
 
 // holds reports whether a document has its first record where the mapping of s expects it.
 func (s *system) holds(document record) bool {
-	return slices.ContainsFunc(pathsOf()[s.mapping], func(path export.Path) bool {
+	return slices.ContainsFunc(places()[s.mapping].paths, func(path export.Path) bool {
 		first, ok := within(map[string]any(document), path).(map[string]any)
 		return ok && s.matches(first)
 	})

@@ -30,6 +30,10 @@
 //
 //	module {records: ["data.groups", "groups.*"]};
 //
+// The member "files" are the names of the files of a zip archive that have records:
+//
+//	module {files: ["channels.json", "groups.json"]};
+//
 // A program cannot read other input, the environment or modules.
 package mapping
 
@@ -202,6 +206,7 @@ type engine struct {
 	variables []any
 	only      map[string]string // see the package comment
 	records   []export.Path     // see the package comment
+	files     []string          // see the package comment
 
 	exact     bool // functions return their inputs unaltered
 	altered   bool // a function has altered a value
@@ -232,6 +237,9 @@ func newEngine(text string, s Settings) (*engine, error) {
 		return nil, err
 	}
 	if p.records, err = recordsOf(query); err != nil {
+		return nil, err
+	}
+	if p.files, err = filesOf(query); err != nil {
 		return nil, err
 	}
 	p.code, err = gojq.Compile(query,
@@ -294,6 +302,26 @@ func recordsOf(query *gojq.Query) ([]export.Path, error) {
 	return paths, nil
 }
 
+// filesOf returns the names of the member "files" of a program's module directive.
+func filesOf(query *gojq.Query) ([]string, error) {
+	value, ok := query.Meta.ToValue()["files"]
+	if !ok {
+		return nil, nil
+	}
+	list, ok := value.([]any)
+	var names []string
+	for _, v := range list {
+		name, isText := v.(string)
+		ok = ok && isText && name != "" && !strings.Contains(name, "/") && !slices.Contains(names, name)
+		names = append(names, name)
+	}
+	if !ok {
+		return nil, errors.New(`the mapping is not a valid jq program: "files" must be an array of names without folders, ` +
+			`such as ["channels.json"]`)
+	}
+	return names, nil
+}
+
 // convert runs the program on one record.
 func (p *engine) convert(raw []byte) (m export.Mapped, err error) {
 	defer func() {
@@ -326,6 +354,16 @@ func (p *Program) Ignores(head []byte) bool { return len(p.engine.only) > 0 && p
 
 // Records returns the paths of the module directive, see [export.Mapping].
 func (p *Program) Records() []export.Path { return p.engine.records }
+
+// Files returns the names of the module directive, see [export.FileMapping].
+func (p *Program) Files() []string { return p.engine.files }
+
+// InFile sets $name for the records of a file of an archive.
+func (p *Program) InFile(name string) {
+	p.settings.Name = name
+	p.engine.variables = slices.Clone(p.engine.variables)
+	p.engine.variables[1] = name
+}
 
 // invalid returns the error of a record that is not JSON, or has too long a string.
 func invalid(err error) error {
