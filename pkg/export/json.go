@@ -261,7 +261,8 @@ func (a *arrays) element(t *text, c byte) (found, error) {
 	}
 	in, _ := a.in()
 	if raw == nil || len(raw) > MaxLine {
-		return found{pos: pos, in: in, head: t.headOf(raw), problem: tooLong("record", size)}, nil
+		head := t.headOf(raw)
+		return found{pos: pos, in: in, head: head, problem: tooLong("record", size, head)}, nil
 	}
 	f := found{pos: pos, in: in, raw: raw, isResponse: a.name == "GroupInfo"}
 	if a.kind == inString {

@@ -437,7 +437,7 @@ func (i *Importer) begin(key string, cp *results.Checkpoint, share *tim.Share) {
 		i.progress = map[string]*Progress{}
 	}
 	i.progress[key] = &Progress{
-		Export: cp.Export, Next: cp.Next, Counts: cp.Counts, Run: cp.Runs[len(cp.Runs)-1].Counts, Began: time.Now(),
+		Export: cp.Export, Next: cp.Next, Counts: cp.Total(), Run: cp.Runs[len(cp.Runs)-1].Counts, Began: time.Now(),
 		share: share,
 	}
 }
@@ -448,17 +448,27 @@ func (i *Importer) end(key string, cp *results.Checkpoint) {
 	defer i.mu.Unlock()
 	p := i.progress[key]
 	if len(cp.Runs) > 0 {
-		p.Next, p.Counts, p.Run = cp.Next, cp.Counts, cp.Runs[len(cp.Runs)-1].Counts
+		p.Next, p.Counts, p.Run = cp.Next, cp.Total(), cp.Runs[len(cp.Runs)-1].Counts
 	}
 	p.Attempts, p.share = p.share.Attempts(), nil
 }
 
 // count counts an outcome of a run.
-func (i *Importer) count(key string, s outcome.Status, next export.Position) {
+func (i *Importer) count(key string, o *outcome.Outcome, next export.Position) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	p := i.progress[key]
-	p.Counts.Add(s)
-	p.Run.Add(s)
+	p.Counts.Add(o)
+	p.Run.AddSent(o)
 	p.Next = next
+}
+
+// recount counts the members of an outcome that count has counted as pending.
+func (i *Importer) recount(key string, before, now *outcome.Outcome) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	p := i.progress[key]
+	p.Counts.Remove(before)
+	p.Counts.Add(now)
+	p.Run.AddMembers(before, now)
 }

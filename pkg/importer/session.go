@@ -238,7 +238,7 @@ func (r *run) work(ctx context.Context, cp results.Checkpoint, finish finisher) 
 	defer r.unreserve()
 	if err := r.prepare(ctx, &cp); err != nil {
 		if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
-			return Summary{State: results.Waiting, Reason: err.Error(), Counts: cp.Counts}, nil
+			return Summary{State: results.Waiting, Reason: err.Error(), Counts: cp.Total()}, nil
 		}
 		return Summary{}, err
 	}
@@ -365,7 +365,8 @@ func (r *run) execute(ctx context.Context, cp results.Checkpoint) (end ending) {
 	r.queue = make(chan *item, maxAheadRecords)
 	slowed := i.Client.RateDecreases()
 	var why error
-	if !cp.Done {
+	if !cp.IsComplete() {
+		r.isRead, r.follows = cp.Done, cp.Members != nil && !cp.Members.IsEnd
 		why, end.err = r.importRecords(ctx, cp.Next)
 	}
 	end.leaving = r.ended(why, end.err)
@@ -380,7 +381,7 @@ func (r *run) execute(ctx context.Context, cp results.Checkpoint) (end ending) {
 			last.Stop = end.reason
 		}
 		last.Attempts, last.Slowed = r.share.Attempts(), i.Client.RateDecreases()-slowed
-		cp.Done = end.state == results.Finished
+		cp.Done = cp.Done || r.isRead
 	})
 	if closeErr != nil {
 		// Outcomes that were not written do not count.
@@ -449,10 +450,10 @@ func (r *run) finish(ctx context.Context, cp *results.Checkpoint, finish finishe
 func (r *run) conclude(ctx context.Context, end ending, finish finisher) (Summary, error) {
 	err := end.err
 	summary := Summary{
-		State: end.state, Reason: end.reason, Counts: end.cp.Counts, Run: end.cp.Runs[len(end.cp.Runs)-1], Dropped: r.dropped,
+		State: end.state, Reason: end.reason, Counts: end.cp.Total(), Run: end.cp.Runs[len(end.cp.Runs)-1], Dropped: r.dropped,
 	}
 	switch {
-	case err == nil && end.cp.Done:
+	case err == nil && end.cp.IsComplete():
 		finishing, cancel := r.finishing(ctx)
 		defer cancel()
 		summary.Manifest, err = r.finish(finishing, &end.cp, finish)
@@ -483,7 +484,7 @@ func (r *run) conclude(ctx context.Context, end ending, finish finisher) (Summar
 	if errors.Is(err, lease.ErrLost) {
 		summary.State, summary.Reason = results.Waiting, err.Error()
 	}
-	c, metrics := end.cp.Counts, r.metrics(&end.cp, summary.State, summary.Reason)
+	c, metrics := end.cp.Total(), r.metrics(&end.cp, summary.State, summary.Reason)
 	metrics.GivenUp = summary.Manifest.GivenUp
 	r.log().InfoContext(ctx, "run ends", "state", summary.State, "reason", summary.Reason, "err", err,
 		"imported", c.Imported, "exists", c.Exists, "rejected", c.Rejected, "failed", c.Failed, "unknown", c.Unknown,

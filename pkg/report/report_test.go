@@ -56,7 +56,7 @@ func newStory() *story {
 func (s *story) add(o outcome.Outcome, record string) {
 	s.n++
 	o.N, o.Line = s.n, s.n
-	s.counts.Add(o.Status)
+	s.counts.Add(&o)
 	s.Result(o.AppendLine(nil))
 	if !o.Status.HasGroup() {
 		s.failures++

@@ -72,7 +72,7 @@ func again(runs []Run) time.Time {
 func ProgressOf(state State, reason string, cp *Checkpoint) Progress {
 	return Progress{
 		Again: again(cp.Runs), State: state, Reason: clipReason(reason),
-		Export: cp.Export, Next: cp.Next, Counts: cp.Counts, Ignored: cp.Ignored,
+		Export: cp.Export, Next: cp.Next, Counts: cp.Total(), Ignored: cp.Ignored,
 		Run: cp.Runs[len(cp.Runs)-1], Runs: len(cp.Runs), Updated: time.Now().UTC(),
 	}
 }
