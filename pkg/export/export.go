@@ -34,6 +34,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"groupimport/pkg/group"
 	"groupimport/pkg/outcome"
@@ -175,6 +176,9 @@ type Source struct {
 	Users       Users
 	StrictUsers bool
 
+	// Zone is the time zone of dates in CSV without an offset, nil if none is stated: such dates are invalid then.
+	Zone *time.Location
+
 	// Encoding is a result of [ParseEncoding], empty for UTF-8. The content takes precedence. Positions refer to the
 	// UTF-8 text, so a Reader that resumes must have the same Encoding.
 	Encoding string
@@ -300,7 +304,7 @@ func (r *Reader) open(ctx context.Context) (*text, finder, error) {
 func (r *Reader) begin(t *text) (finder, error) {
 	foreign := r.src.Map != nil
 	if r.format == ".csv" {
-		return (&rows{foreign: foreign}).begin(t)
+		return (&rows{foreign: foreign, zone: r.src.Zone}).begin(t)
 	}
 	var paths []Path
 	if foreign {
@@ -371,6 +375,9 @@ func (r *Reader) located(t *text, e Entry) Entry {
 	if e.Problem == nil && e.Skipped == "" && !e.Ignored && !e.Record.IsMember {
 		e.SameID = r.ids.note(e.Record.GroupID, e.Pos.Line)
 	}
+	if e.Problem != nil && r.format == ".csv" {
+		r.adviseDates(e.Problem)
+	}
 	if e.Problem != nil && t.encoded != "" {
 		for i, p := range e.Problem.Problems {
 			if p.Rule == group.RuleUTF8 {
@@ -379,6 +386,20 @@ func (r *Reader) located(t *text, e Entry) Entry {
 		}
 	}
 	return e
+}
+
+// adviseDates adds to problems of dates in CSV how to write them.
+func (r *Reader) adviseDates(problem *group.Error) {
+	for i, p := range problem.Problems {
+		if p.Rule != group.RuleKind || !slices.Contains(timeFields, p.Field) || r.src.Map != nil {
+			continue
+		}
+		advice := "; or write dates like 2024-01-31 09:00"
+		if r.src.Zone == nil {
+			advice += " and state their time zone with --tz (EXPORT_TIME_ZONE)"
+		}
+		problem.Problems[i].Message += advice
+	}
 }
 
 // enter tells the mapping in which file of an archive a record is.

@@ -210,6 +210,7 @@ func TestJSON_GetGroupInfoResponse(t *testing.T) {
 
 // What is said about numbers that are none.
 const (
+	datesToo   = "; or write dates like 2024-01-31 09:00 and state their time zone with --tz (EXPORT_TIME_ZONE)"
 	dateForms  = "use Unix time in seconds, such as 1448357837; in a spreadsheet, =(A2-DATE(1970,1,1))*86400 converts a UTC date in A2"
 	lostDigits = "a spreadsheet has rounded this number: format the column as text, enter the original values and export again"
 	ungrouped  = "remove thousands separators and decimals"
@@ -239,12 +240,12 @@ func TestCSV(t *testing.T) {
 		"text after a quote":      {head + "\"a\"b,Public,\nb,Public,g", []string{"1 2 18 cell 1 has text after its closing quote", "2 3 31 valid b"}},
 		"an empty cell is absent": {head + "a,,", []string{"1 2 18 Type is missing"}},
 		"numbers": {"Name,Type,MaxMemberCount,CreateTime\na,Public,500.0,1448357837.000\nb,Public, 5 ,x", []string{
-			"1 2 36 valid a", `2 3 66 CreateTime must be a number, not the string "x": ` + dateForms,
+			"1 2 36 valid a", `2 3 66 CreateTime must be a number, not the string "x": ` + dateForms + datesToo,
 		}},
 		"numbers that are shown otherwise": {"Name;Type;MaxMemberCount;CreateTime\na;Public;1.000;1,44836E+09\nb;Public;1,000;1.4E9\nc;Public;500.5;2015-11-24 17:37\nd;Public;=A1;42332\n", []string{
-			`1 2 36 MaxMemberCount must be a number, not the string "1.000": ` + ungrouped + `; CreateTime must be a number, not the string "1,44836E+09": ` + lostDigits,
-			`2 3 63 MaxMemberCount must be a number, not the string "1,000": ` + ungrouped + `; CreateTime must be a number, not the string "1.4E9": ` + lostDigits,
-			`3 4 84 MaxMemberCount must be an integer, not 500.5; CreateTime must be a number, not the string "2015-11-24 17:37": ` + dateForms,
+			`1 2 36 MaxMemberCount must be a number, not the string "1.000": ` + ungrouped + `; CreateTime must be a number, not the string "1,44836E+09": ` + lostDigits + datesToo,
+			`2 3 63 MaxMemberCount must be a number, not the string "1,000": ` + ungrouped + `; CreateTime must be a number, not the string "1.4E9": ` + lostDigits + datesToo,
+			`3 4 84 MaxMemberCount must be an integer, not 500.5; CreateTime must be a number, not the string "2015-11-24 17:37": ` + dateForms + datesToo,
 			`4 5 116 MaxMemberCount must be a number, not the string "=A1": this is a formula, export its value; CreateTime is 42332, a spreadsheet's date serial number: ` + dateForms,
 		}},
 		"IDs that a spreadsheet has changed": {head + "a,Public,1.00123E+11\nb,Public,1E5\nc,Public,=\"00123\"\nd,Public,\"=\"\"00123\"\"\"\ne,Public,=A2\n", []string{

@@ -14,6 +14,8 @@ if type == "object" and .guid != null and .uid != null then
     JoinTime: .joinedAt | seconds,
     source: .guid
   }
+elif type == "object" and .guid == null and .uid != null and .scope != null then
+  error("the member has no guid, which the list of a group's members does not return: add the one that was asked for")
 elif type != "object" or .guid == null or (has("name") or has("type") | not) then
   skip("not a CometChat group")
 else

@@ -188,6 +188,7 @@ func isCometChat(r record) bool {
 // isTencent reports whether a record is a group of get_group_info, or a member with fields that member records do not have.
 func isTencent(r record) bool {
 	return r.is("string", "GroupId") && r.is("number", "ErrorCode", "MemberNum") ||
+		r.is("string", "GroupId") && r.is("array", "MemberList") && r.is("number", "MemberNum") && r["Type"] == nil ||
 		r.is("string", "GroupId", "ErrorInfo") && r.is("number", "ErrorCode") ||
 		r.is("string", "GroupId", "Member_Account", "Role") && r.any("number", "MsgSeq", "LastSendMsgTime", "ShutUpUntil")
 }

@@ -95,14 +95,14 @@ var samples = map[string][]string{
 		"skipped: an archived thread; INCLUDE_ARCHIVED=true imports it",
 	},
 	"easemob/groups.json": {
-		`{"Type":"Public","GroupId":"66016455491585","Owner_Account":"user1","Name":"testgroup1","Introduction":"for testing","FaceUrl":"https://example.com/a.png","CreateTime":1542542403} + {"Member_Account":"user3"} + {"Member_Account":"user2"} of 66016455491585`,
+		`{"Type":"Public","GroupId":"66016455491585","Owner_Account":"user1","Name":"testgroup1","Introduction":"for testing","FaceUrl":"https://example.com/a.png","CreateTime":1542542403} of 66016455491585`,
 		`{"Type":"Private","GroupId":"66021836783617","Owner_Account":"user1","Name":"board","CreateTime":1542542403} of 66021836783617`,
 		`{"Type":"Public","GroupId":"66021836783618","Owner_Account":"user2","Name":"66021836783618","ApplyJoinOption":"FreeAccess","CreateTime":1542542403} of 66021836783618`,
 		`skipped: a disabled group; INCLUDE_ARCHIVED=true imports it`,
 	},
 	"yunxin/teams.jsonl": {
-		`{"Type":"Private","GroupId":"4238567890","Owner_Account":"zhangsan","Name":"销售部-华东区-一二三","Introduction":"intro","Notification":"hello","CreateTime":1542542403} + {"Member_Account":"lisi"} + {"Member_Account":"wangwu"} of 4238567890, changed [Name]`,
-		`{"Type":"Public","GroupId":"4238567891","Owner_Account":"zhangsan","Name":"open","ApplyJoinOption":"FreeAccess","CreateTime":1542542403} + {"Member_Account":"lisi","Role":"Admin","JoinTime":1542542404} + {"Member_Account":"wangwu","JoinTime":1542542405} of 4238567891`,
+		`{"Type":"Private","GroupId":"4238567890","Owner_Account":"zhangsan","Name":"销售部-华东区-一二三","Introduction":"intro","Notification":"hello","CreateTime":1542542403} of 4238567890, changed [Name]`,
+		`{"Type":"Public","GroupId":"4238567891","Owner_Account":"zhangsan","Name":"open","ApplyJoinOption":"FreeAccess","CreateTime":1542542403} of 4238567891`,
 		`{"Type":"Private","GroupId":"4238567892","Owner_Account":"zhangsan","Name":"v2","Introduction":"i","CreateTime":1729000000} of 4238567892`,
 	},
 	"yunxin/members.json": {
@@ -116,7 +116,7 @@ var samples = map[string][]string{
 		`{"GroupId":"3621349865","Member_Account":"u3","JoinTime":1700000002} of 3621349865`,
 	},
 	"rongcloud/profiles.json": {
-		`{"Type":"Private","GroupId":"rc1","Owner_Account":"u1","Name":"华东大区经销商与售后","Introduction":"介绍","Notification":"公告","FaceUrl":"https://example.com/p.png","CreateTime":1736404800} + {"Member_Account":"u2","JoinTime":1736499600} of rc1, changed [Name]`,
+		`{"Type":"Private","GroupId":"rc1","Owner_Account":"u1","Name":"华东大区经销商与售后","Introduction":"介绍","Notification":"公告","FaceUrl":"https://example.com/p.png","CreateTime":1736404800} of rc1, changed [Name]`,
 		`{"Type":"Private","GroupId":"rc2","Owner_Account":"u2","Name":"board","CreateTime":1736404800} of rc2`,
 	},
 	"stream/import.jsonl": {
@@ -129,7 +129,7 @@ var samples = map[string][]string{
 		`ignored`,
 	},
 	"stream/channels.json": {
-		`{"Type":"Private","GroupId":"messaging:fun","Owner_Account":"u1","Name":"Fun","CreateTime":1609556645} + {"Member_Account":"u2","JoinTime":1609643045} of messaging:fun`,
+		`{"Type":"Private","GroupId":"messaging:fun","Owner_Account":"u1","Name":"Fun","CreateTime":1609556645} of messaging:fun`,
 	},
 	"cometchat/groups.json": {
 		`{"Type":"Public","GroupId":"guid1","Owner_Account":"superhero1","Name":"Lobby","ApplyJoinOption":"FreeAccess","CreateTime":1673421419} of guid1`,
@@ -141,7 +141,7 @@ var samples = map[string][]string{
 		`{"GroupId":"guid2","Member_Account":"uid3","JoinTime":1673421420} of guid2`,
 	},
 	"tencent/groups.json": {
-		`{"Type":"Public","GroupId":"1NVTZEAE4","Owner_Account":"leckie","Name":"MyFirstGroup","Introduction":"TestGroup","Notification":"TestGroup","FaceUrl":"https://this.is.face.url","MaxMemberCount":50,"ApplyJoinOption":"FreeAccess","AppDefinedData":[{"Key":"GroupTestData1","Value":"xxxxx"}],"CreateTime":1426976500} + {"Member_Account":"bob","Role":"Admin","JoinTime":1427976500} of @TGS#1NVTZEAE4, changed [GroupId]`,
+		`{"Type":"Public","GroupId":"1NVTZEAE4","Owner_Account":"leckie","Name":"MyFirstGroup","Introduction":"TestGroup","Notification":"TestGroup","FaceUrl":"https://this.is.face.url","MaxMemberCount":50,"ApplyJoinOption":"FreeAccess","AppDefinedData":[{"Key":"GroupTestData1","Value":"xxxxx"}],"CreateTime":1426976500} of @TGS#1NVTZEAE4, changed [GroupId]`,
 		`{"Type":"Private","GroupId":"board","Owner_Account":"leckie","Name":"Board","MaxMemberCount":200,"ApplyJoinOption":"DisableApply","CreateTime":1426976500} of board`,
 		`skipped: get_group_info reported that the group does not exist (10010)`,
 	},
@@ -260,14 +260,6 @@ func lineOf(e *export.Entry) string {
 		return "skipped: " + e.Skipped
 	}
 	line := string(e.Record.AppendJSON(nil))
-	for i := range e.Record.Members {
-		if !e.Record.IsMember {
-			line += " + " + string(e.Record.Members[i].AppendJSON(nil))
-			if p := e.Record.Members[i].Problem; p != nil {
-				line += ": " + p.Message
-			}
-		}
-	}
 	if e.Source != "" {
 		line += " of " + e.Source
 	}

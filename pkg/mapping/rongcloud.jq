@@ -1,5 +1,5 @@
 # RongCloud (融云): groups of "/entrust/group/profile/query.json" ({"profiles": […]}) and of "/user/group/query.json"
-# ({"groups": […]}), and members of "/group/user/query.json" ({"users": […]}) to which the group's ID was added as groupId.
+# ({"groups": […]}), and responses of "/group/user/query.json" ({"users": […]}), or members of them, to which the group's ID was added as groupId.
 # The fields are those that https://github.com/rongcloud/server-sdk-go decodes (sdk/group.go, sdk/entrust_group.go).
 #
 # A response does not say whether anybody may join: each group becomes Private. groupProfile is a string of JSON with the
@@ -15,6 +15,10 @@ if type == "object" and .groupId != null and (.userId // .id) != null then
     JoinTime: .time | seconds,
     source: .groupId
   }
+elif type == "object" and .groupId != null and .name == null and (.users | type) == "array" then
+  (.groupId | fit_id) as $id | .groupId as $source | .users[] |
+  (if type == "object" then member(.userId // .id; "Member"; .time) else member(.; "Member"; null) end) +
+    {GroupId: $id, source: $source}
 elif type != "object" or (.groupId // .id) == null or (.name | type) != "string" or
   .groupId == null and (keys - ["id", "name", "stat"] | length) > 0 then
   skip("not a RongCloud group")

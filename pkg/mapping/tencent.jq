@@ -1,5 +1,5 @@
 # Tencent Cloud IM, from another SDKAppID or region: groups of get_group_info with their members, and members of
-# get_group_member_info to which the group's ID was added as GroupId.
+# get_group_member_info: responses, or members of them, to which the group's ID was added as GroupId.
 # https://www.tencentcloud.com/document/product/1047/34962 and https://www.tencentcloud.com/document/product/1047/34948; the
 # fields of import_group are those of https://www.tencentcloud.com/document/product/1047/34967 (2022-07-06).
 #
@@ -19,6 +19,8 @@ elif (.ErrorCode // 0) != 0 then
   error("get_group_info reported ErrorCode \(.ErrorCode) for this group")
 elif .Member_Account != null then
   entry + {GroupId: .GroupId | kept, source: .GroupId}
+elif .Type == null and .Name == null and (.MemberList | type) == "array" then
+  (.GroupId | kept) as $kept | .GroupId as $source | .MemberList[] | objects | entry + {GroupId: $kept, source: $source}
 else
   {
     GroupId: .GroupId | kept,
