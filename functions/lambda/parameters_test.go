@@ -70,6 +70,11 @@ func parameters() map[string]parameter {
 			[]string{"utf-8", "gbk", "gb18030", "big5", "shift_jis", "windows-1252"},
 			[]string{"", "klingon", "gbk "},
 		},
+		"TimeZone": {
+			"EXPORT_TIME_ZONE",
+			[]string{"", "UTC", "+08:00", "-03:30", "+14:59"},
+			[]string{"8", "+8", "+08", "+15:00", "+08:60", "utc", "CST", "Local"},
+		},
 		"Records": {
 			"RECORDS",
 			[]string{"", "data", "data.groupInfos", "groups.*", "*", "数据.群", "**"},

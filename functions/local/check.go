@@ -141,7 +141,7 @@ func (k *checker) conclude(r *export.Reader) {
 
 // source returns a file as an export, with the mapping for it and the guard of its first records.
 func (v *validation) source(ctx context.Context, file string) (export.Source, *mapping.Guard, error) {
-	src := export.Source{Name: file, Encoding: v.encoding, Records: v.records}
+	src := export.Source{Name: file, Encoding: v.encoding, Records: v.records, Zone: v.zone}
 	switch {
 	case file == standardInput:
 		src.Name = "standard input." + v.format
@@ -180,6 +180,7 @@ func (v *validation) source(ctx context.Context, file string) (export.Source, *m
 	}
 	program, err := mapping.Compile(text, mapping.Settings{
 		Limits: v.limits, Name: mapping.BaseName(filepath.ToSlash(file)), IncludeArchived: v.archived,
+		Zone: v.zone,
 	})
 	if err != nil {
 		return src, nil, err

@@ -20,6 +20,7 @@ const (
 	flagMap      = "map"
 	flagEncoding = "encoding"
 	flagRecords  = "records"
+	flagTimeZone = "tz"
 	flagNow      = "now"
 	flagLive     = "live"
 	flagFormat   = "format"
@@ -318,6 +319,7 @@ func readingFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: flagMap, Usage: "`NAME` of the system that wrote the export, or FILE.jq"},
 		&cli.StringFlag{Name: flagEncoding, Usage: "`NAME` of the encoding if not UTF-8: gbk, big5, …"},
+		&cli.StringFlag{Name: flagTimeZone, Usage: "`ZONE` of dates in CSV: +08:00, UTC, Asia/Shanghai"},
 		&cli.StringFlag{Name: flagRecords, Usage: "`PATH` of the records in JSON: data.groups, groups.*"},
 		insecureFlag(),
 	}

@@ -90,6 +90,9 @@ func (t *tool) readingConfig(c *cli.Command) (cfg config.Config, level slog.Leve
 	if cfg.Records, err = recordsOf(c, cfg.Records); err != nil {
 		return cfg, level, "", err
 	}
+	if cfg.TimeZone, err = timeZoneOf(c, cfg.TimeZone); err != nil {
+		return cfg, level, "", err
+	}
 	if detects(c) {
 		cfg.Mapping = c.String(flagMap)
 		return cfg, level, "", nil

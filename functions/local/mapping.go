@@ -34,6 +34,18 @@ func recordsOf(c *cli.Command, otherwise string) (string, error) {
 	return text, nil
 }
 
+// timeZoneOf returns the time zone that --tz states, otherwise if it states none.
+func timeZoneOf(c *cli.Command, otherwise string) (string, error) {
+	text := c.String(flagTimeZone)
+	if text == "" {
+		return otherwise, nil
+	}
+	if _, err := export.ParseTimeZone(text); err != nil {
+		return "", usageError("--%s %v", flagTimeZone, err)
+	}
+	return text, nil
+}
+
 // detects reports whether --map leaves it to the first records of an export which mapping it needs.
 func detects(c *cli.Command) bool { return c.String(flagMap) == mapping.Auto }
 

@@ -68,13 +68,14 @@ func (t *tool) validate(ctx context.Context, c *cli.Command) error {
 type validation struct {
 	*tool
 	limits   group.Limits
-	program  string      // text of the mapping that --map names, empty if none
-	detects  bool        // --map auto
-	archived bool        // INCLUDE_ARCHIVED
-	encoding string      // of files that are not UTF-8, empty if none is named
-	records  export.Path // of JSON files, nil if none is named
-	format   string      // of standard input, such as csv.gz
-	client   *tim.Client // of --live, nil without
+	program  string         // text of the mapping that --map names, empty if none
+	detects  bool           // --map auto
+	archived bool           // INCLUDE_ARCHIVED
+	encoding string         // of files that are not UTF-8, empty if none is named
+	zone     *time.Location // of dates, nil if none is stated
+	records  export.Path    // of JSON files, nil if none is named
+	format   string         // of standard input, such as csv.gz
+	client   *tim.Client    // of --live, nil without
 }
 
 // newValidation reads the variables and flags that need no credentials.
@@ -103,6 +104,13 @@ func (t *tool) newValidation(c *cli.Command) (*validation, error) {
 	}
 	if v.records, err = export.ParsePath(records); err != nil {
 		return nil, usageError("RECORDS %v", err)
+	}
+	zone, err := timeZoneOf(c, strings.TrimSpace(t.getenv("EXPORT_TIME_ZONE")))
+	if err != nil {
+		return nil, err
+	}
+	if v.zone, err = export.ParseTimeZone(zone); err != nil {
+		return nil, usageError("EXPORT_TIME_ZONE %v", err)
 	}
 	if v.detects = detects(c); v.detects {
 		return v, nil

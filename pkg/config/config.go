@@ -42,6 +42,7 @@ type Config struct {
 	IncludeArchived    bool
 	Encoding           string // as [export.ParseEncoding] names it, "" for UTF-8
 	Records            string // of an [export.Path], "" for none
+	TimeZone           string // as [export.ParseTimeZone] reads it, "" for none
 	Bucket             string
 	Prefix             string // "" or a folder with its slash
 	OneAtATime         bool
@@ -183,6 +184,14 @@ var fields = []Field{
 		parse: func(c *Config, v string) (err error) {
 			c.Records = v
 			_, err = export.ParsePath(v)
+			return err
+		},
+	},
+	{
+		Name: "EXPORT_TIME_ZONE", Help: "Time zone of dates without one in CSV and in mapped records: an offset such as +08:00, or UTC.",
+		parse: func(c *Config, v string) error {
+			c.TimeZone = v
+			_, err := export.ParseTimeZone(v)
 			return err
 		},
 	},

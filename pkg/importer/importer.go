@@ -301,7 +301,7 @@ func (i *Importer) OwnerName() string { return cmp.Or(i.Owner, "run-"+rand.Text(
 func (i *Importer) settings(program string) results.Settings {
 	s := results.Settings{
 		Mapping: results.NoMapping, Limits: i.Config.Limits, IncludeArchived: i.Config.IncludeArchived && program != "",
-		Records: i.Config.Records,
+		Records: i.Config.Records, TimeZone: i.Config.TimeZone,
 	}
 	switch sum := sha256.Sum256([]byte(program)); {
 	case program == "":

@@ -39,6 +39,7 @@ type run struct {
 	earlier  *earlier         // outcomes of earlier versions; nil if there are none
 	encoding string           // see [results.Checkpoint]
 	records  export.Path      // see [export.Source]; nil in a round of retries
+	zone     *time.Location   // see [export.Source]
 	program  *mapping.Program // nil without a mapping
 	guard    *mapping.Guard   // of the first records
 	ignored  int64            // entries before the next item that are not records, see [export.Entry.Ignored]
@@ -197,7 +198,7 @@ func (r *run) replaced(ctx context.Context) error {
 // readAll starts a call for each record, in order, until the end of the export or until ctx ends.
 func (r *run) readAll(ctx context.Context, at export.Position) error {
 	src := r.imp.source(ctx, r.exp, r.head)
-	src.Encoding, src.Records, src.Window = r.encoding, r.records, r.reserveWindow
+	src.Encoding, src.Records, src.Zone, src.Window = r.encoding, r.records, r.zone, r.reserveWindow
 	if r.program != nil {
 		src.Map = r.program
 	}

@@ -257,6 +257,9 @@ func (r *run) prepare(ctx context.Context, cp *results.Checkpoint) (err error) {
 	}
 	cp.Runs = append(cp.Runs, results.Run{Lease: r.lease.Number, Start: time.Now().UTC(), Rate: r.imp.Config.Rate})
 	r.exp, r.round, r.began, r.encoding = cp.Export, cp.Round, cp.Sent, cp.Encoding
+	if r.zone, err = export.ParseTimeZone(cp.Settings.TimeZone); err != nil {
+		return fmt.Errorf("the time zone of the import %w", err)
+	}
 	if cp.Round == 0 {
 		if r.records, err = export.ParsePath(cp.Settings.Records); err != nil {
 			return fmt.Errorf("the path of the records %w", err)
@@ -265,7 +268,7 @@ func (r *run) prepare(ctx context.Context, cp *results.Checkpoint) (err error) {
 	if cp.Mapping != "" {
 		r.program, err = mapping.Compile(cp.Mapping, mapping.Settings{
 			Limits: r.imp.Config.Limits, Name: mapping.BaseName(r.dir.Export),
-			IncludeArchived: cp.Settings.IncludeArchived,
+			IncludeArchived: cp.Settings.IncludeArchived, Zone: r.zone,
 		})
 		if err != nil {
 			return err

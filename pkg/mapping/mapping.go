@@ -10,7 +10,7 @@
 //	fit_id            converts a string to a GroupId: itself if it is valid, otherwise its valid characters and a hash
 //	change(f)         the value of f, recorded as a change of the input
 //	seconds           converts a time to Unix seconds: seconds, milliseconds or microseconds, as a number or a string;
-//	                  RFC 3339; MongoDB's {"$date": …}; null stays null
+//	                  RFC 3339; a date with the year first, in [Settings.Zone]; MongoDB's {"$date": …}; null stays null
 //	member(a; r; t)   an entry of MemberList: account, role and time of joining, the latter as for seconds, or null
 //	skip(why)         skips the record with a reason
 //	ignore            ignores a record that is not a group: it gets no outcome
@@ -124,6 +124,7 @@ type Settings struct {
 	Limits          group.Limits
 	Name            string // of the export, see [BaseName]
 	IncludeArchived bool
+	Zone            *time.Location // of times without one, nil for UTC
 }
 
 // maxTime is the time that a program may take for one record. The built-in programs need less than a millisecond. A
@@ -210,6 +211,7 @@ type engine struct {
 	only      map[string][]string // see the package comment
 	records   []export.Path       // see the package comment
 	files     []string            // see the package comment
+	zone      *time.Location
 
 	exact     bool // functions return their inputs unaltered
 	altered   bool // a function has altered a value
@@ -236,6 +238,9 @@ func newEngine(text string, s Settings) (*engine, error) {
 		},
 		s.Name, s.IncludeArchived,
 	}}
+	if p.zone = s.Zone; p.zone == nil {
+		p.zone = time.UTC
+	}
 	if p.only, err = onlyOf(query); err != nil {
 		return nil, err
 	}
@@ -251,8 +256,8 @@ func newEngine(text string, s Settings) (*engine, error) {
 		gojq.WithFunction("fits", 1, 1, p.fits),
 		gojq.WithFunction("fit_id", 0, 0, p.fitID),
 		gojq.WithFunction("change", 1, 1, p.change),
-		gojq.WithFunction("seconds", 0, 0, seconds),
-		gojq.WithFunction("member", 3, 3, member),
+		gojq.WithFunction("seconds", 0, 0, p.seconds),
+		gojq.WithFunction("member", 3, 3, p.member),
 		gojq.WithFunction("skip", 1, 1, skip),
 		gojq.WithFunction("ignore", 0, 0, func(any, []any) any { return errIgnored }),
 		gojq.WithEnvironLoader(func() []string { return nil }),

@@ -128,6 +128,9 @@ type Settings struct {
 
 	// Records is the text of the [export.Path] to the records of a JSON document, empty for none.
 	Records string `json:"records,omitzero"`
+
+	// TimeZone is the text of the time zone of dates without one, see [export.ParseTimeZone]. It is empty for none.
+	TimeZone string `json:"timeZone,omitzero"`
 }
 
 // Values of [Settings.Mapping]: no mapping, and the prefix of the SHA-256 of a jq program in hex.
