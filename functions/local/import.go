@@ -93,6 +93,9 @@ func (t *tool) readingConfig(c *cli.Command) (cfg config.Config, level slog.Leve
 	if cfg.TimeZone, err = timeZoneOf(c, cfg.TimeZone); err != nil {
 		return cfg, level, "", err
 	}
+	if cfg.UserTable, cfg.UsersStrict, err = t.usersOf(c, cfg.UsersStrict); err != nil {
+		return cfg, level, "", err
+	}
 	if detects(c) {
 		cfg.Mapping = c.String(flagMap)
 		return cfg, level, "", nil
@@ -248,7 +251,7 @@ func (t *tool) conclude(
 	case s.State != results.Finished:
 		say("stopped: %s. %s", trimStop(s.Reason), resumeHint)
 		return exitUnfinished
-	case s.Counts.Missing() > 0:
+	case !s.Counts.IsWhole():
 		return exitNotImported
 	}
 	return exitOK

@@ -13,6 +13,7 @@ import (
 	"groupimport/pkg/config"
 	"groupimport/pkg/export"
 	"groupimport/pkg/group"
+	"groupimport/pkg/mapping"
 	"groupimport/pkg/tim"
 )
 
@@ -75,7 +76,9 @@ type validation struct {
 	zone     *time.Location // of dates, nil if none is stated
 	records  export.Path    // of JSON files, nil if none is named
 	format   string         // of standard input, such as csv.gz
-	client   *tim.Client    // of --live, nil without
+	users    *mapping.Users
+	strict   bool        // of users: --users-strict
+	client   *tim.Client // of --live, nil without
 }
 
 // newValidation reads the variables and flags that need no credentials.
@@ -112,6 +115,15 @@ func (t *tool) newValidation(c *cli.Command) (*validation, error) {
 	if v.zone, err = export.ParseTimeZone(zone); err != nil {
 		return nil, usageError("EXPORT_TIME_ZONE %v", err)
 	}
+	strict := false
+	if value := t.getenv("USERS_STRICT"); value != "" {
+		if strict, err = strconv.ParseBool(value); err != nil {
+			return nil, usageError("USERS_STRICT is %q, it must be true or false", value)
+		}
+	}
+	if v.users, v.strict, err = t.usersOf(c, strict); err != nil {
+		return nil, err
+	}
 	if v.detects = detects(c); v.detects {
 		return v, nil
 	}
@@ -130,7 +142,7 @@ func (v *validation) validateFile(ctx context.Context, file string, m *meter) in
 		status = exitUnfinished
 	case err != nil:
 		status = exitError
-	case c.Invalid > 0 || c.Live != nil && c.Live.Others > 0:
+	case c.Invalid > 0 || c.Live != nil && c.Live.Others > 0 || c.Members.isLacking():
 		status = exitNotImported
 	}
 	if err != nil {

@@ -41,6 +41,7 @@ type run struct {
 	records  export.Path      // see [export.Source]; nil in a round of retries
 	zone     *time.Location   // see [export.Source]
 	program  *mapping.Program // nil without a mapping
+	users    *mapping.Users   // nil without a table of users
 	guard    *mapping.Guard   // of the first records
 	ignored  int64            // entries before the next item that are not records, see [export.Entry.Ignored]
 	dropped  map[string]int64 // see [export.Reader.Dropped]
@@ -202,6 +203,9 @@ func (r *run) readAll(ctx context.Context, at export.Position) error {
 	if r.program != nil {
 		src.Map = r.program
 	}
+	if r.users != nil {
+		src.Users, src.StrictUsers = r.users, r.imp.Config.UsersStrict
+	}
 	records, err := export.NewReader(src, at, r.imp.Config.Limits)
 	if err != nil {
 		return err
@@ -305,6 +309,9 @@ func (r *run) start(ctx context.Context, it *item, e *export.Entry) bool {
 			Status: outcome.Rejected, Code: e.Problem.Code(), Field: e.Problem.Field(), Rule: e.Problem.Rule(),
 			Error: e.Problem.Error(), At: time.Now(),
 		}
+		return true
+	}
+	if r.imp.Config.NoMembers && leaveOut(it, &e.Record) {
 		return true
 	}
 	if e.Record.IsMember {

@@ -131,6 +131,9 @@ type Settings struct {
 
 	// TimeZone is the text of the time zone of dates without one, see [export.ParseTimeZone]. It is empty for none.
 	TimeZone string `json:"timeZone,omitzero"`
+
+	// Users identifies the table of users that translates accounts. It is empty without a table.
+	Users string `json:"users,omitzero"`
 }
 
 // Values of [Settings.Mapping]: no mapping, and the prefix of the SHA-256 of a jq program in hex.
