@@ -887,7 +887,7 @@ func TestTemplate_Settings(t *testing.T) {
 			"FIELD_LIMITS":     "!Ref FieldLimits", "ASSIGN_GROUP_IDS": "!Ref AssignGroupIds",
 			"MAX_ATTEMPTS": "!Ref MaxAttempts", "PARALLEL_IMPORTS": "!Ref ParallelImports", "STOP_SHARE": "!Ref StopShare", "RETRY_UNKNOWN": "!Ref RetryUnknown",
 			"CREATE_UNMATCHED": "!Ref CreateUnmatched",
-			"INCLUDE_ARCHIVED": "!Ref IncludeArchived", "EXPORT_ENCODING": "!Ref ExportEncoding",
+			"INCLUDE_ARCHIVED": "!Ref IncludeArchived", "EXPORT_ENCODING": "!Ref ExportEncoding", "RECORDS": "!Ref Records", "EXPORT_TIME_ZONE": "!Ref TimeZone",
 			"EXPORT_BUCKET": "!Ref BucketName", "EXPORT_PREFIX": "!Ref ExportPrefix", "LOG_LEVEL": "!Ref LogLevel",
 		}},
 		{"import", []string{"Resources", "ImportFunction", "Properties"}, imports},

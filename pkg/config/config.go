@@ -50,6 +50,8 @@ type Config struct {
 	UsersStrict        bool           // of Users: refuse records with an unknown account
 	UserTable          *mapping.Users // replaces Users; not a variable
 	Encoding           string         // as [export.ParseEncoding] names it, "" for UTF-8
+	Records            string         // of an [export.Path], "" for none
+	TimeZone           string         // as [export.ParseTimeZone] reads it, "" for none
 	Bucket             string
 	Prefix             string // "" or a folder with its slash
 	OneAtATime         bool
@@ -201,11 +203,11 @@ var fields = []Field{
 	},
 	{
 		Name: "MAPPING", Help: "Mapping for exports of other systems: " + strings.Join(mapping.Names(), ", ") +
-			", or the key of a jq program that ends in .jq.",
+			", the key of a jq program that ends in .jq, or auto: the first records decide.",
 		parse: func(c *Config, v string) error {
-			if c.Mapping = v; !strings.HasSuffix(v, ".jq") && !slices.Contains(mapping.Names(), v) {
-				return fmt.Errorf("is %q, it must be one of %s, or the key of a jq program that ends in .jq", v,
-					strings.Join(mapping.Names(), ", "))
+			if c.Mapping = v; !strings.HasSuffix(v, ".jq") && v != mapping.Auto && !slices.Contains(mapping.Names(), v) {
+				return fmt.Errorf("is %q, it must be one of %s, the key of a jq program that ends in .jq, or %s",
+					v, strings.Join(mapping.Names(), ", "), mapping.Auto)
 			}
 			return nil
 		},
@@ -229,6 +231,22 @@ var fields = []Field{
 		Name: "EXPORT_ENCODING", Help: "Encoding of exports that are not UTF-8, for example gbk. Default: UTF-8.",
 		parse: func(c *Config, v string) (err error) {
 			c.Encoding, err = export.ParseEncoding(v)
+			return err
+		},
+	},
+	{
+		Name: "RECORDS", Help: "Place of the records in JSON exports, for example data.groups, or groups.* for an object of records.",
+		parse: func(c *Config, v string) (err error) {
+			c.Records = v
+			_, err = export.ParsePath(v)
+			return err
+		},
+	},
+	{
+		Name: "EXPORT_TIME_ZONE", Help: "Time zone of dates without one in CSV and in mapped records: an offset such as +08:00, or UTC.",
+		parse: func(c *Config, v string) error {
+			c.TimeZone = v
+			_, err := export.ParseTimeZone(v)
 			return err
 		},
 	},
