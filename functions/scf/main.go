@@ -37,6 +37,8 @@ func main() {
 		Serve:        serveURL,
 		Secret:       newSecrets(os.Getenv, log).get,
 		HidesCallers: true,
+		Platform:     platform(os.Getenv),
+		Scheme:       "cos",
 		Open:         func(bucket string) (blob.Bucket, error) { return open(os.Getenv, bucket, log) },
 	}})
 }
@@ -73,7 +75,7 @@ func (h *handler) Invoke(ctx context.Context, raw []byte) ([]byte, error) {
 		if deadline, _ := ctx.Deadline(); deadline.Unix() <= 0 && fc.TimeLimitInMs > 0 {
 			var cancel context.CancelFunc
 			limit := time.Duration(fc.TimeLimitInMs) * time.Millisecond
-			ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), limit)
+			ctx, cancel = context.WithTimeout(context.WithValue(context.WithoutCancel(ctx), noDeadlineKey{}, true), limit)
 			defer cancel()
 		}
 	}

@@ -302,7 +302,8 @@ func TestServerless_NothingTheProgramWritesStartsIt(t *testing.T) {
 				n.Work() + "lease/000001", n.Work() + "checkpoint/000012", n.Work() + "parts/000001-000001",
 				n.Work() + "parts/000001-ahead", old.Results(), old.Failures(), old.Report(), old.Manifest(),
 				results.RateNames(prefix).Work() + "lease/000001", results.WaitingFolder(prefix) + "ABCD2345",
-				results.ResponsesFolder(prefix) + "20261122/" + strings.Repeat("9f", 32),
+				results.ResponsesFolder(prefix) + "20261122/" + strings.Repeat("9f", 32), results.CheckPage(prefix),
+				results.CheckFolder(prefix) + "ABCDEFGHIJ-quiet", results.CheckFolder(prefix) + "ABCDEFGHIJ/lease/000001",
 			} {
 				if !results.IsOutput(key) || d.starts(bucketName, key) {
 					t.Errorf("%s: the program writes it, so it is no export and must not start the function", key)
@@ -320,7 +321,13 @@ func TestServerless_EveryVariableIsSet(t *testing.T) {
 		"HTTP_TOKEN_PARAMETER":     "instead of the secret itself, and an empty one may not be taken",
 		"TIM_ENDPOINT":             "for tests and proxies, and an empty one may not be taken",
 		"MAPPING":                  "for exports of other systems, and an empty one may not be taken",
+		"EXPORT_TIME_ZONE":         "for dates, and an empty one may not be taken",
+		"RECORDS":                  "for documents, and an empty one may not be taken",
 		"USERS":                    "for exports of other systems, and an empty one may not be taken",
+		"NOTIFY_URL":               "for webhooks, and an empty one may not be taken",
+		"NOTIFY_SECRET":            "of NOTIFY_URL",
+		"NOTIFY_FORMAT":            "of NOTIFY_URL",
+		"NOTIFY_PARAMETER":         "of AWS",
 		"HTTP_TOKEN":               "of the HTTP function",
 		"HTTP_AUTH":                "of the HTTP function",
 	}
@@ -371,8 +378,13 @@ func TestServerless_EveryVariableIsSet(t *testing.T) {
 		t.Errorf("import and schedule differ: %+v and %+v", configs[0], configs[1])
 	}
 	ofHTTP := configs[2]
+	if ofHTTP.OtherRates != configs[0].Rate || configs[0].OtherRates != ofHTTP.Rate {
+		t.Errorf("got the other rates %v and %v of functions with %v and %v", configs[0].OtherRates, ofHTTP.OtherRates,
+			configs[0].Rate, ofHTTP.Rate)
+	}
 	ofHTTP.Rate, ofHTTP.OneAtATime, ofHTTP.HTTPToken = configs[0].Rate, configs[0].OneAtATime, ""
 	ofHTTP.MemberRate = configs[0].MemberRate
+	ofHTTP.OtherRates = configs[0].OtherRates
 	if ofHTTP != configs[0] {
 		t.Errorf("import and http differ: %+v and %+v", configs[0], configs[2])
 	}
@@ -383,7 +395,8 @@ func TestServerless_EveryVariableIsSet(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := configs[0]
-	got.Bucket, got.Prefix, got.OneAtATime, got.Rate, got.MemberRate = "", "", false, 190, 190
+	got.Bucket, got.Prefix, got.OneAtATime = "", "", false
+	got.Rate, got.MemberRate, got.OtherRates = 190, 190, 0
 	if got != defaults {
 		t.Errorf("got  %+v\nwant %+v, the defaults", got, defaults)
 	}
