@@ -51,7 +51,8 @@ func (t *tool) commandLine() *cli.Command {
 			handleErrors(c)
 		},
 		Commands: slices.Concat([]*cli.Command{
-			t.demoCommand(), t.importCommand(), t.validateCommand(), t.watchCommand(), t.retryCommand(), t.statusCommand(),
+			t.demoCommand(), t.importCommand(), t.validateCommand(), t.checkCommand(), t.watchCommand(), t.retryCommand(),
+			t.statusCommand(),
 		}, t.controlCommands(), []*cli.Command{
 			t.reportCommand(), t.serveCommand(), t.emulatorCommand(), t.helpCommand(),
 		}),
@@ -66,8 +67,8 @@ const rootDescription = `An export is JSONL, JSON or CSV, plain or compressed wi
 of a command, "help config" the variables.
 
 Exit status: 0 every record is imported, 1 error, 2 usage or configuration,
-3 unfinished: run the same command again, 4 finished with records that are
-not imported. Of several files the worst counts, in the order 0, 4, 3, 1.`
+3 unfinished: run the same command again, 4 finished, but records are not
+imported or members are missing. Of several files the worst counts, in the order 0, 4, 3, 1.`
 
 // handleErrors makes a command and its subcommands return usage errors instead of printing them.
 func handleErrors(c *cli.Command) {

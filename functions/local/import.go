@@ -241,7 +241,7 @@ func (t *tool) conclude(
 	case s.State != results.Finished:
 		say("stopped: %s. %s", trimStop(s.Reason), resumeHint)
 		return exitUnfinished
-	case s.Counts.Missing() > 0:
+	case !s.Counts.IsWhole():
 		return exitNotImported
 	}
 	return exitOK

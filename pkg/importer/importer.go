@@ -117,9 +117,9 @@ func (i *Importer) memory() *Memory {
 	return i.Memory
 }
 
-// Work returns the part of the export that has outcomes.
+// Work returns the part of the export that has outcomes, also of its members, see [outcome.Progress.Of].
 func (p *Progress) Work() outcome.Progress {
-	return outcome.Progress{Done: p.Next.Done(), Size: p.Export.Size}
+	return outcome.Progress{Done: p.Next.Done(), Size: p.Export.Size}.Of(&p.Counts)
 }
 
 // Policy returns the retry policy of the configuration.

@@ -487,10 +487,11 @@ func (r *run) conclude(ctx context.Context, end ending, finish finisher) (Summar
 		summary.State, summary.Reason = results.Waiting, err.Error()
 	}
 	c, metrics := end.cp.Total(), r.metrics(&end.cp, summary.State, summary.Reason)
-	metrics.GivenUp = summary.Manifest.GivenUp
+	metrics.GivenUp, metrics.MembersMissing = summary.Manifest.GivenUp, summary.Manifest.Counts.Members.Failed
 	r.log().InfoContext(ctx, "run ends", "state", summary.State, "reason", summary.Reason, "err", err,
 		"imported", c.Imported, "exists", c.Exists, "rejected", c.Rejected, "failed", c.Failed, "unknown", c.Unknown,
-		"skipped", c.Skipped, "run", metrics)
+		"skipped", c.Skipped, "members_added", c.Members.Added, "members_failed", c.Members.Failed,
+		"members_pending", c.Members.Pending+c.Pending, "run", metrics)
 	if r.imp.OnRunEnd != nil {
 		r.imp.OnRunEnd(metrics)
 	}
