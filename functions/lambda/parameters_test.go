@@ -119,7 +119,8 @@ func parameters() map[string]parameter {
 		"IncludeArchived": {"INCLUDE_ARCHIVED", yesNo, notYesNo},
 		"UsersStrict":     {"USERS_STRICT", yesNo, notYesNo},
 		"Users": {
-			"USERS", []string{"", "users.users", "tables/群.txt", "exports/a.tsv"},
+			"USERS",
+			[]string{"", "users.users", "tables/群.txt", "exports/a.tsv"},
 			[]string{"users.csv", "users", ".txt", "/a.txt", "a//b.txt", "*.txt", "a.users\n", strings.Repeat("a", 1021) + ".txt"},
 		},
 		"ReserveConcurrency": {"", yesNo, notYesNo},
