@@ -56,7 +56,8 @@ func (m *metrics) run(bucket string, n importer.Metrics) {
 		)
 	}
 	if n.P50 > 0 { // else no call was made, and zeros would draw the average down
-		all = append(all, metric{"LatencyP50", "Milliseconds", n.P50}, metric{"LatencyP95", "Milliseconds", n.P95}, metric{"LatencyP99", "Milliseconds", n.P99})
+		all = append(all, metric{"LatencyP50", "Milliseconds", n.P50}, metric{"LatencyP95", "Milliseconds", n.P95},
+			metric{"LatencyP99", "Milliseconds", n.P99})
 	}
 	m.write(bucket, map[string]any{"key": n.Key, "round": n.Round, "state": n.State}, all)
 }

@@ -19,6 +19,8 @@ const (
 	flagJSON     = "json"
 	flagMap      = "map"
 	flagEncoding = "encoding"
+	flagUsers    = "users"
+	flagStrict   = "users-strict"
 	flagNow      = "now"
 	flagLive     = "live"
 	flagFormat   = "format"
@@ -317,6 +319,8 @@ func readingFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: flagMap, Usage: "`NAME` of the system that wrote the export, or FILE.jq"},
 		&cli.StringFlag{Name: flagEncoding, Usage: "`NAME` of the encoding if not UTF-8: gbk, big5, …"},
+		&cli.StringFlag{Name: flagUsers, Usage: "`FILE` with rows of ID there, account here (CSV)"},
+		&cli.BoolFlag{Name: flagStrict, Usage: "refuse records with accounts that --users lacks"},
 		insecureFlag(),
 	}
 }

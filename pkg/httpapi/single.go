@@ -71,8 +71,8 @@ type dialer struct {
 }
 
 // importGroup imports one record until ctx's deadline, or for up to singleTime. N and Line of the outcome are zero.
-// Without an outcome the error is a [*rateError], a [*haltError] or a [*lostError], or wraps errNoShare. If the response for a record
-// without a GroupId is lost, the outcome is Unknown.
+// Without an outcome the error is a [*rateError], a [*haltError] or a [*lostError], or wraps errNoShare. If the
+// response for a record without a GroupId is lost, the outcome is Unknown.
 //
 // Calls may be concurrent and share the rate. Nothing else may use the client. After a fatal error, a new client
 // replaces the client after some time, so a fixed key works without a restart. An attempt in flight continues if its

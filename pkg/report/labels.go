@@ -200,7 +200,8 @@ func kindTitle(k outcome.Kind, limits group.Limits) text {
 func kindAdvice(k outcome.Kind) text {
 	switch {
 	case k.Status == outcome.Rejected && k.Code == 0 && k.Field != "":
-		return say("It was not sent. Fix %s and import the record again.", "未发送。请修正 %s 后重新导入。", code(shown(k.Field, maxField)))
+		return say("It was not sent. Fix %s and import the record again.", "未发送。请修正 %s 后重新导入。",
+			code(shown(k.Field, maxField)))
 	case k.Status == outcome.Rejected && k.Code == 0:
 		return say("It was not sent. Fix the record and import it again.", "未发送。请修正该记录后重新导入。")
 	}
@@ -279,7 +280,10 @@ func ruleValues(rule group.Rule, field string, limits group.Limits) label {
 		}
 	case group.RuleCount:
 		if field == "AppDefinedData" {
-			return label{fmt.Sprintf("at most %d custom fields", group.MaxEntries), fmt.Sprintf("最多 %d 个自定义字段", group.MaxEntries)}
+			return label{
+				fmt.Sprintf("at most %d custom fields", group.MaxEntries),
+				fmt.Sprintf("最多 %d 个自定义字段", group.MaxEntries),
+			}
 		}
 	case group.RuleAVChatRoom:
 		return label{

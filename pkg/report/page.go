@@ -163,7 +163,8 @@ func column(name label, attributes ...g.Node) g.Node {
 func codeNode(s string) g.Node { return h.Code(g.Text(s)) }
 
 func rect(class string, x, width float64) g.Node {
-	return g.El("rect", h.Class(class), g.Attr("x", fmt.Sprintf("%.3f%%", x)), h.Width(fmt.Sprintf("%.3f%%", width)), h.Height("100%"))
+	return g.El("rect", h.Class(class), g.Attr("x", fmt.Sprintf("%.3f%%", x)), h.Width(fmt.Sprintf("%.3f%%", width)),
+		h.Height("100%"))
 }
 
 // drawn is for what a drawing shows, in words.
@@ -296,7 +297,8 @@ func ignoredText(n int64) text {
 		return text{}
 	}
 	return say(
-		plural(n, "%s entry of another kind, such as a message, was ignored.", "%s entries of other kinds, such as messages, were ignored."),
+		plural(n, "%s entry of another kind, such as a message, was ignored.",
+			"%s entries of other kinds, such as messages, were ignored."),
 		"另有 %s 条其他类型的内容（如消息）未计入。", n,
 	)
 }

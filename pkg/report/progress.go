@@ -79,13 +79,15 @@ func (s *Status) reportSection() g.Node {
 	if s.Report == "" {
 		return nil
 	}
-	return h.P(h.Class("lead"), h.A(h.Href(s.Report), words("Open the report: what is wrong, and all runs", "打开报告：问题所在与全部运行记录")))
+	return h.P(h.Class("lead"),
+		h.A(h.Href(s.Report), words("Open the report: what is wrong, and all runs", "打开报告：问题所在与全部运行记录")))
 }
 
 func (s *Status) figures(runs []results.Run, all int64) []figure {
 	var figures []figure
 	if rate, left := s.Pace(runs); s.State == results.Running && rate > 0 {
-		figures = append(figures, figure{say("records a second", "每秒记录数"), say("%s", "%s", foreign(fmt.Sprintf("%.1f", rate)))})
+		figures = append(figures,
+			figure{say("records a second", "每秒记录数"), say("%s", "%s", foreign(fmt.Sprintf("%.1f", rate)))})
 		if left > 0 {
 			figures = append(figures, figure{say("time left, at this rate", "按此速度的剩余时间"), say("%s", "%s", left)})
 		}

@@ -122,7 +122,8 @@ func (b *Builder) Failure(line []byte) {
 		return
 	}
 	r := row{
-		Line: o.Line, GroupID: shown(o.GroupID, maxValue), Status: o.Status, Kind: kind.Number, Message: shown(o.Error, maxText),
+		Line: o.Line, GroupID: shown(o.GroupID, maxValue), Status: o.Status, Kind: kind.Number,
+		Message: shown(o.Error, maxText),
 	}
 	if name, ok := member(raw, "Name"); ok {
 		r.Name = shown(unquote(name), maxValue)

@@ -47,8 +47,8 @@ func (b *Builder) page(names results.Names, m *results.Manifest, o Options) *pag
 		r.class = "replaced"
 		p.class, p.badge = r.class, say("replaced", "已被取代")
 		r.notes = append(r.notes, say(
-			"A newer version of the export has replaced this one. This page is about the older version. Its results are archived, "+
-				"because GroupIds that the service assigned are recorded nowhere else.",
+			"A newer version of the export has replaced this one. This page is about the older version. Its results are "+
+				"archived, because GroupIds that the service assigned are recorded nowhere else.",
 			"该导出文件已被新版本取代。本页是旧版本的结果；结果文件予以归档，因为由服务分配的 GroupId 只记录在其中。",
 		))
 	}
@@ -199,9 +199,9 @@ func (b *Builder) steps(names results.Names, m *results.Manifest, counts []talli
 			string(outcome.Unknown),
 			say("Review the "+plural(n, "%s unknown record", "%s unknown records"), "确认结果待确认的 %s 条记录", n),
 			say(
-				"They have no GroupId, and the response was lost: their groups may exist. Look for each by its name in the console. "+
-					"They are sent again only with %s, by a round of retries or when the dead-letter file is imported as an export. "+
-					"Groups that exist are then created twice.",
+				"They have no GroupId, and the response was lost: their groups may exist. Look for each by its name in the "+
+					"console. They are sent again only with %s, by a round of retries or when the dead-letter file is imported as "+
+					"an export. Groups that exist are then created twice.",
 				"这些记录没有 GroupId，且响应丢失：群组可能已经存在。请在控制台按名称查找。只有设置 %s 后，重试或再次导入失败记录文件时才会重新发送；"+
 					"已存在的群组会因此重复创建。",
 				code("RETRY_UNKNOWN=true"),
@@ -241,8 +241,8 @@ func retryStep(n int64, m *results.Manifest, o Options, drop text, take string) 
 	case m.RetryAt.IsZero():
 		s.title = say("Import the "+plural(n, "%s failed record", "%s failed records")+" again", "重新导入失败的 %s 条记录", n)
 		s.body = say(
-			"They are not retried any more (after %s "+plural(int64(len(m.Rounds)), "round", "rounds")+"). See below what the service "+
-				"answered. Once the cause is fixed, copy their lines into a new file, then %s:",
+			"They are not retried any more (after %s "+plural(int64(len(m.Rounds)), "round", "rounds")+
+				"). See below what the service answered. Once the cause is fixed, copy their lines into a new file, then %s:",
 			"它们不会再自动重试（已重试 %s 轮）。请看下文服务的说明；问题解决后，把这些行复制到新文件，然后%s：",
 			int64(len(m.Rounds)), drop,
 		)
@@ -430,7 +430,8 @@ func (b *Builder) recordsSection(names results.Names) g.Node {
 		h.Table(h.ID("list"), h.Class("records"), lines(
 			h.Caption(aside, words("Records that were not imported; the headers sort", "未导入的记录；点击表头可排序")),
 			h.THead(h.Tr(
-				column(label{"Line", "行"}, h.Aria("sort", "ascending"), h.Data("sort", "number")), column(label{"GroupId", "GroupId"}),
+				column(label{"Line", "行"}, h.Aria("sort", "ascending"), h.Data("sort", "number")),
+				column(label{"GroupId", "GroupId"}),
 				column(label{"Name", "名称"}), column(label{"Outcome", "结果"}), column(label{"Message", "原因"}),
 			)),
 			h.TBody(each(b.rows, record)),
