@@ -52,7 +52,8 @@ func (t *tool) commandLine() *cli.Command {
 			handleErrors(c)
 		},
 		Commands: slices.Concat([]*cli.Command{
-			t.demoCommand(), t.importCommand(), t.validateCommand(), t.watchCommand(), t.retryCommand(), t.statusCommand(),
+			t.demoCommand(), t.importCommand(), t.validateCommand(), t.checkCommand(), t.watchCommand(), t.retryCommand(),
+			t.statusCommand(),
 		}, t.controlCommands(), []*cli.Command{
 			t.reportCommand(), t.serveCommand(), t.emulatorCommand(), t.helpCommand(),
 		}),

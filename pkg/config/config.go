@@ -18,6 +18,7 @@ import (
 	"groupimport/pkg/export"
 	"groupimport/pkg/group"
 	"groupimport/pkg/mapping"
+	"groupimport/pkg/notify"
 	"groupimport/pkg/pacer"
 	"groupimport/pkg/tim"
 )
@@ -35,6 +36,7 @@ type Config struct {
 	MemberRate         float64 // attempts of import_group_member a second of this process; zero means 190
 	MembersPerCall     int     // of import_group_member, at most; zero means 20
 	NoMembers          bool    // leaves out the members of records
+	OtherRates         float64 // attempts a second of other processes that call the app's service, for package check
 	Limits             group.Limits
 	AssignGroupIDs     bool
 	MaxAttempts        int     // of a call
@@ -55,6 +57,10 @@ type Config struct {
 	HTTPTokenParameter string // where the token is kept if it is not in the environment; whoever reads it sets HTTPToken
 	HTTPPlatform       bool   // the platform authenticates callers over HTTP, and they send no token
 	HTTPUnverified     bool   // of HTTPPlatform: also if requests do not show that
+	NotifyURL          string // of a webhook, see package notify; "" for none; never logged
+	NotifySecret       string // signs notifications; never logged
+	NotifyParameter    string // where both are kept if they are not in the environment, see [notify.ParseTarget]
+	NotifyFormat       string // see [notify.Formats]
 	LogLevel           slog.Level
 }
 
@@ -103,7 +109,7 @@ var fields = []Field{
 		parse: text(func(c *Config) *string { return &c.SecretKey }),
 	},
 	{
-		Name: "TIM_SECRET_KEY_PARAMETER", Help: "On AWS, the SSM parameter that holds the key, instead of TIM_SECRET_KEY.",
+		Name: "TIM_SECRET_KEY_PARAMETER", Help: "The secret of the cloud (SSM) that holds the key, instead of TIM_SECRET_KEY.",
 		parse: text(func(c *Config) *string { return &c.SecretKeyParameter }),
 	},
 	{
@@ -152,6 +158,11 @@ var fields = []Field{
 			c.NoMembers = err == nil && !c.NoMembers
 			return err
 		},
+	},
+	{
+		Name: "TIM_RATE_OTHERS", Default: "0",
+		Help:  "Attempts a second that others of the app may make, such as another function. Only the check adds them up.",
+		parse: number(func(c *Config) *float64 { return &c.OtherRates }, 0, maxRateEndpoint),
 	},
 	{
 		Name: "FIELD_LIMITS", Default: "document",
@@ -245,6 +256,35 @@ var fields = []Field{
 		parse: flag(func(c *Config) *bool { return &c.OneAtATime }),
 	},
 	{
+		Name: "NOTIFY_URL", Help: "Webhook that is told when an import finishes, stops or is cancelled. It appears in no log.",
+		parse: func(c *Config, v string) error {
+			if err := notify.CheckURL(v); err != nil { // the URL may hold a secret: it is not quoted
+				return err
+			}
+			c.NotifyURL = v
+			return nil
+		},
+	},
+	{
+		Name: "NOTIFY_SECRET", Help: "Signs notifications with HMAC-SHA256. It appears in no log.",
+		parse: text(func(c *Config) *string { return &c.NotifySecret }),
+	},
+	{
+		Name:  "NOTIFY_PARAMETER",
+		Help:  "On AWS, the SSM parameter that holds NOTIFY_URL in its first line and NOTIFY_SECRET, if any, in the second.",
+		parse: text(func(c *Config) *string { return &c.NotifyParameter }),
+	},
+	{
+		Name: "NOTIFY_FORMAT", Default: notify.Formats()[0],
+		Help: "Body of notifications: " + strings.Join(notify.Formats(), ", ") + ".",
+		parse: func(c *Config, v string) error {
+			if c.NotifyFormat = v; !slices.Contains(notify.Formats(), v) {
+				return fmt.Errorf("is %q, it must be one of %s", v, strings.Join(notify.Formats(), ", "))
+			}
+			return nil
+		},
+	},
+	{
 		Name: "HTTP_TOKEN", Help: "Bearer token of callers over HTTP, 16 characters or more. It appears in no log.",
 		parse: func(c *Config, v string) error {
 			switch c.HTTPToken = v; {
@@ -257,7 +297,7 @@ var fields = []Field{
 		},
 	},
 	{
-		Name: "HTTP_TOKEN_PARAMETER", Help: "On AWS, the SSM parameter that holds the token, instead of HTTP_TOKEN.",
+		Name: "HTTP_TOKEN_PARAMETER", Help: "The secret of the cloud (SSM) that holds the token, instead of HTTP_TOKEN.",
 		parse: text(func(c *Config) *string { return &c.HTTPTokenParameter }),
 	},
 	{
@@ -346,6 +386,12 @@ func FromEnv(getenv func(string) string) (Config, error) {
 	}
 	if c.Bucket != "" && export.IsExport(c.Users) {
 		wrong("USERS", "is %q, the name of an export, which would be imported: give it another ending, for example .users", c.Users)
+	}
+	switch {
+	case c.NotifyParameter != "" && (c.NotifyURL != "" || c.NotifySecret != ""):
+		wrong("NOTIFY_PARAMETER", "and NOTIFY_URL or NOTIFY_SECRET are both set: unset one, so that it is clear which counts")
+	case c.NotifySecret != "" && c.NotifyURL == "":
+		wrong("NOTIFY_SECRET", "is set, but NOTIFY_URL is missing: nothing is sent")
 	}
 	if c.HTTPToken != "" && c.HTTPTokenParameter != "" {
 		wrong("HTTP_TOKEN", "and HTTP_TOKEN_PARAMETER are both set: unset one, so that it is clear which token counts")

@@ -96,6 +96,11 @@ type Importer struct {
 	// OnRunEnd is called with the metrics of each run; it may be nil.
 	OnRunEnd func(Metrics)
 
+	// OnChange is called when an import finishes, stops or is cancelled, by the process that works on it and at most once
+	// for each change. A round of retries counts when no other round follows. An import that is stopped and tried again in
+	// vain counts once. OnChange must return soon. It may be nil.
+	OnChange func(Change)
+
 	Client *tim.Client
 	Log    *slog.Logger // nil discards
 

@@ -416,6 +416,7 @@ func (r *run) saveStart(ctx context.Context, cp *results.Checkpoint) (died int) 
 	}
 	last, err := r.dir.LoadProgress(r.writing)
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		r.before = last
 		if died = last.Died + 1; last.Runs == 0 && r.lease.TookOver {
 			died++ // the first run has died before it wrote progress
 		}
@@ -495,5 +496,6 @@ func (r *run) conclude(ctx context.Context, end ending, finish finisher) (Summar
 	if r.imp.OnRunEnd != nil {
 		r.imp.OnRunEnd(metrics)
 	}
+	r.changed(&summary, &end.cp)
 	return summary, err
 }
