@@ -35,6 +35,7 @@ type Config struct {
 	MemberRate         float64 // attempts of import_group_member a second of this process; zero means 190
 	MembersPerCall     int     // of import_group_member, at most; zero means 20
 	NoMembers          bool    // leaves out the members of records
+	ImportAccounts     bool    // creates accounts of owners and members
 	Limits             group.Limits
 	AssignGroupIDs     bool
 	MaxAttempts        int     // of a call
@@ -145,6 +146,11 @@ var fields = []Field{
 			c.NoMembers = err == nil && !c.NoMembers
 			return err
 		},
+	},
+	{
+		Name: "IMPORT_ACCOUNTS", Default: "false",
+		Help:  "Create accounts of owners and members that do not exist, by multiaccount_import, with a UserID alone.",
+		parse: flag(func(c *Config) *bool { return &c.ImportAccounts }),
 	},
 	{
 		Name: "FIELD_LIMITS", Default: "document",
@@ -382,7 +388,7 @@ func (c Config) Clients(log *slog.Logger, change func(*tim.Config)) func() (*tim
 		t := tim.Config{
 			SDKAppID: c.SDKAppID, Admin: c.Admin, SecretKey: c.SecretKey, Endpoint: c.Endpoint, Backup: tim.Backup(c.Endpoint),
 			Insecure: c.Insecure, Pacer: limiter, Rate: c.Rate, MaxAttempts: c.MaxAttempts, Log: log,
-			MemberPacers: members, MembersPerCall: c.MembersPerCall,
+			MemberPacers: members, MembersPerCall: c.MembersPerCall, ImportAccounts: c.ImportAccounts,
 		}
 		if change != nil {
 			change(&t)
