@@ -108,6 +108,11 @@ func parameters() map[string]parameter {
 		"RetryUnknown":       {"RETRY_UNKNOWN", yesNo, notYesNo},
 		"CreateUnmatched":    {"CREATE_UNMATCHED", yesNo, notYesNo},
 		"IncludeArchived":    {"INCLUDE_ARCHIVED", yesNo, notYesNo},
+		"UsersStrict":        {"USERS_STRICT", yesNo, notYesNo},
+		"Users": {
+			"USERS", []string{"", "users.users", "tables/群.txt", "exports/a.tsv"},
+			[]string{"users.csv", "users", ".txt", "/a.txt", "a//b.txt", "*.txt", "a.users\n", strings.Repeat("a", 1021) + ".txt"},
+		},
 		"ReserveConcurrency": {"", yesNo, notYesNo},
 		"Memory":             {"", []string{"128", "10240"}, []string{"", "127", "10241", "x"}},
 		"HttpAuth":           {"", []string{"AWS_IAM", "NONE"}, []string{"", "iam"}},

@@ -676,6 +676,8 @@ func TestTemplate_EveryVariableIsSet(t *testing.T) {
 		"HTTP_TOKEN_PARAMETER": "of the HTTP function",
 		"HTTP_AUTH":            "of the HTTP function",
 		"MAPPING":              "of those that import exports",
+		"USERS":                "of those that import exports",
+		"USERS_STRICT":         "of those that import exports",
 	}
 	tp := loadTemplate(t, nil)
 	for _, function := range tp.functions() {
@@ -856,6 +858,7 @@ func TestTemplate_Settings(t *testing.T) {
 	}
 	imports := map[string]string{
 		"TIM_RATE": "!Ref Rate", "TIM_MEMBER_RATE": "!Ref MemberRate", "MAPPING": "!Ref Mapping", "ONE_AT_A_TIME": "true",
+		"USERS": "!Ref Users", "USERS_STRICT": "!Ref UsersStrict",
 	}
 	for _, c := range []struct {
 		name string
@@ -917,7 +920,8 @@ func TestTemplate_Settings(t *testing.T) {
 		"ScheduleFunction Properties Events Resume Properties State":         "<nil>",
 
 		"ScheduleFunction Properties Events Resume Properties ScheduleExpression": "rate(1 minute)",
-		"ScheduleFunction Properties Events Resume Properties OmitName":           "true", // a stack's name may be too long for one
+		// The name of a stack may be too long for the name of a schedule.
+		"ScheduleFunction Properties Events Resume Properties OmitName": "true",
 
 		"Bucket Properties NotificationConfiguration EventBridgeConfiguration EventBridgeEnabled": "true",
 		"FailureQueue Properties MessageRetentionPeriod":                                          "1209600",

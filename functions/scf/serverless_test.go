@@ -318,6 +318,7 @@ func TestServerless_EveryVariableIsSet(t *testing.T) {
 		"HTTP_TOKEN_PARAMETER":     "of AWS",
 		"TIM_ENDPOINT":             "for tests and proxies, and an empty one may not be taken",
 		"MAPPING":                  "for exports of other systems, and an empty one may not be taken",
+		"USERS":                    "for exports of other systems, and an empty one may not be taken",
 		"HTTP_TOKEN":               "of the HTTP function",
 		"HTTP_AUTH":                "of the HTTP function",
 	}

@@ -40,6 +40,7 @@ type run struct {
 	earlier  *earlier         // outcomes of earlier versions; nil if there are none
 	encoding string           // see [results.Checkpoint]
 	program  *mapping.Program // nil without a mapping
+	users    *mapping.Users   // nil without a table of users
 	guard    *mapping.Guard   // of the first records
 	ignored  int64            // entries before the next item that are not records, see [export.Entry.Ignored]
 	dropped  map[string]int64 // see [export.Reader.Dropped]
@@ -205,6 +206,9 @@ func (r *run) readAll(ctx context.Context, at export.Position) error {
 	}
 	if r.program != nil {
 		src.Map = r.program
+	}
+	if r.users != nil {
+		src.Users, src.StrictUsers = r.users, r.imp.Config.UsersStrict
 	}
 	records, err := export.NewReader(src, at, r.imp.Config.Limits)
 	if err != nil {
