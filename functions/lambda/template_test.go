@@ -676,6 +676,8 @@ func TestTemplate_EveryVariableIsSet(t *testing.T) {
 		"HTTP_TOKEN_PARAMETER": "of the HTTP function",
 		"HTTP_AUTH":            "of the HTTP function",
 		"MAPPING":              "of those that import exports",
+		"USERS":                "of those that import exports",
+		"USERS_STRICT":         "of those that import exports",
 	}
 	tp := loadTemplate(t, nil)
 	for _, function := range tp.functions() {
@@ -701,6 +703,7 @@ func TestTemplate_EveryVariableIsSet(t *testing.T) {
 	}
 	got := tp.config("ImportFunction")
 	got.SecretKey, got.SecretKeyParameter, got.Bucket, got.Prefix, got.OneAtATime, got.Rate = "k", "", "", "", false, 190
+	got.MemberRate = 190
 	if got != defaults {
 		t.Errorf("got  %+v\nwant %+v, the defaults", got, defaults)
 	}
@@ -722,22 +725,28 @@ func sorted(l []any) []string {
 func TestTemplate_RatesAddUpToTheServicesLimit(t *testing.T) {
 	for _, reserve := range []string{"true", "false"} {
 		tp := loadTemplate(t, map[string]any{"ReserveConcurrency": reserve})
-		tp.parameters["Rate"] = tp.at("Parameters", "Rate", "MaxValue")
-		tp = loadTemplate(t, map[string]any{"ReserveConcurrency": reserve, "Rate": tp.parameters["Rate"]})
-		var imports, http float64 // import and schedule function share one rate, all instances over HTTP another
+		tp = loadTemplate(t, map[string]any{
+			"ReserveConcurrency": reserve, "Rate": tp.at("Parameters", "Rate", "MaxValue"),
+			"MemberRate": tp.at("Parameters", "MemberRate", "MaxValue"),
+		})
+		// Import and schedule function share one rate of each command, all instances over HTTP another.
+		var imports, http, members, httpMembers float64
 		for _, function := range tp.functions() {
 			c := tp.config(function)
 			switch {
 			case !c.OneAtATime:
 				t.Errorf("%s does not share a rate", function)
 			case function == "HttpFunction":
-				http = c.Rate
+				http, httpMembers = c.Rate, c.MemberRate
 			default:
-				imports = max(imports, c.Rate)
+				imports, members = max(imports, c.Rate), max(members, c.MemberRate)
 			}
 		}
 		if imports+http > 200 || imports < 100 {
 			t.Errorf("got %v for imports and %v over HTTP, want at most 200 together and most of it for imports", imports, http)
+		}
+		if members+httpMembers > 200 || members < 100 {
+			t.Errorf("got %v calls for members and %v over HTTP, want at most 200 together", members, httpMembers)
 		}
 	}
 }
@@ -847,7 +856,10 @@ func TestTemplate_Settings(t *testing.T) {
 		}
 		return m
 	}
-	imports := map[string]string{"TIM_RATE": "!Ref Rate", "MAPPING": "!Ref Mapping", "ONE_AT_A_TIME": "true"}
+	imports := map[string]string{
+		"TIM_RATE": "!Ref Rate", "TIM_MEMBER_RATE": "!Ref MemberRate", "MAPPING": "!Ref Mapping", "ONE_AT_A_TIME": "true",
+		"USERS": "!Ref Users", "USERS_STRICT": "!Ref UsersStrict",
+	}
 	for _, c := range []struct {
 		name string
 		path []string
@@ -856,9 +868,10 @@ func TestTemplate_Settings(t *testing.T) {
 		{"all functions", []string{"Globals", "Function"}, map[string]string{
 			"TIM_SDKAPPID": "!Ref SdkAppId", "TIM_ADMIN": "!Ref Admin", "TIM_REGION": "!Ref TimRegion",
 			"TIM_SECRET_KEY_PARAMETER": "!Ref SecretKeyParameter", "TIM_ENDPOINT": "!Ref TimEndpoint",
-			"FIELD_LIMITS": "!Ref FieldLimits", "ASSIGN_GROUP_IDS": "!Ref AssignGroupIds",
-			"MAX_ATTEMPTS": "!Ref MaxAttempts", "PARALLEL_IMPORTS": "!Ref ParallelImports", "STOP_SHARE": "!Ref StopShare",
-			"RETRY_UNKNOWN":    "!Ref RetryUnknown",
+			"MEMBERS_PER_CALL": "!Ref MembersPerCall",
+			"MEMBERS":          "!Ref Members",
+			"FIELD_LIMITS":     "!Ref FieldLimits", "ASSIGN_GROUP_IDS": "!Ref AssignGroupIds",
+			"MAX_ATTEMPTS": "!Ref MaxAttempts", "PARALLEL_IMPORTS": "!Ref ParallelImports", "STOP_SHARE": "!Ref StopShare", "RETRY_UNKNOWN": "!Ref RetryUnknown",
 			"CREATE_UNMATCHED": "!Ref CreateUnmatched",
 			"INCLUDE_ARCHIVED": "!Ref IncludeArchived", "EXPORT_ENCODING": "!Ref ExportEncoding",
 			"EXPORT_BUCKET": "!Ref BucketName", "EXPORT_PREFIX": "!Ref ExportPrefix", "LOG_LEVEL": "!Ref LogLevel",
@@ -866,7 +879,7 @@ func TestTemplate_Settings(t *testing.T) {
 		{"import", []string{"Resources", "ImportFunction", "Properties"}, imports},
 		{"schedule", []string{"Resources", "ScheduleFunction", "Properties"}, imports},
 		{"HTTP", []string{"Resources", "HttpFunction", "Properties"}, map[string]string{
-			"TIM_RATE": "10", "ONE_AT_A_TIME": "true", "HTTP_AUTH": "[TokenAuth, token, platform]",
+			"TIM_RATE": "10", "TIM_MEMBER_RATE": "10", "ONE_AT_A_TIME": "true", "HTTP_AUTH": "[TokenAuth, token, platform]",
 			"HTTP_TOKEN_PARAMETER": "[TokenAuth, !Ref HttpTokenParameter, ]",
 		}},
 	} {

@@ -22,7 +22,7 @@
 //	1  an error: fix the cause first
 //	2  wrong usage or configuration: nothing was done
 //	3  unfinished: run the same command again to resume
-//	4  finished, with records that are not imported (validate: that are not valid)
+//	4  finished, but records are not imported or members are missing (validate: records are not valid)
 //
 // Of several files the worst status counts, in the order 0, 4, 3, 1. watch, serve and emulator end with 0 when
 // they are interrupted.
@@ -52,7 +52,7 @@ const (
 	exitError       = 1
 	exitUsage       = 2
 	exitUnfinished  = 3
-	exitNotImported = 4
+	exitNotImported = 4 // or members are missing
 )
 
 // severity orders exit statuses from best to worst. Usage errors are not in it, because they come before any file.

@@ -5,6 +5,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -31,6 +32,9 @@ type Config struct {
 	Endpoint           string  // base URL without a slash at its end
 	Insecure           bool    // allows an http Endpoint on another machine, see [tim.CheckEndpoint]; not a variable
 	Rate               float64 // attempts a second of this process
+	MemberRate         float64 // attempts of import_group_member a second of this process; zero means 190
+	MembersPerCall     int     // of import_group_member, at most; zero means 20
+	NoMembers          bool    // leaves out the members of records
 	Limits             group.Limits
 	AssignGroupIDs     bool
 	MaxAttempts        int     // of a call
@@ -40,7 +44,10 @@ type Config struct {
 	CreateUnmatched    bool
 	Mapping            string // name of a built-in mapping or key of a jq program, "" for none
 	IncludeArchived    bool
-	Encoding           string // as [export.ParseEncoding] names it, "" for UTF-8
+	Users              string         // key of a table of users, "" for none
+	UsersStrict        bool           // of Users: refuse records with an unknown account
+	UserTable          *mapping.Users // replaces Users; not a variable
+	Encoding           string         // as [export.ParseEncoding] names it, "" for UTF-8
 	Bucket             string
 	Prefix             string // "" or a folder with its slash
 	OneAtATime         bool
@@ -128,6 +135,25 @@ var fields = []Field{
 		parse: number(func(c *Config) *float64 { return &c.Rate }, 0.1, maxRateEndpoint),
 	},
 	{
+		Name: "TIM_MEMBER_RATE", Default: "190",
+		Help: "Attempts a second to add members, beside those of TIM_RATE, 0.1 to 200; more only with TIM_ENDPOINT. " +
+			"Those that look at accounts have half of it.",
+		parse: number(func(c *Config) *float64 { return &c.MemberRate }, 0.1, maxRateEndpoint),
+	},
+	{
+		Name: "MEMBERS_PER_CALL", Default: "20",
+		Help:  "Members that one call adds, 1 to 300, at most. Tencent's documents disagree: 20, 100 or 300.",
+		parse: whole(func(c *Config) *int { return &c.MembersPerCall }, 1, 300),
+	},
+	{
+		Name: "MEMBERS", Default: "true", Help: "Add the members of records to their groups. With false they are left out.",
+		parse: func(c *Config, v string) error {
+			err := flag(func(c *Config) *bool { return &c.NoMembers })(c, v)
+			c.NoMembers = err == nil && !c.NoMembers
+			return err
+		},
+	},
+	{
 		Name: "FIELD_LIMITS", Default: "document",
 		Help: "document: Name 30, Introduction 240, Notification 300, FaceUrl 100 bytes; extended: 100, 400, 400, 500.",
 		parse: func(c *Config, v string) (err error) {
@@ -176,6 +202,17 @@ var fields = []Field{
 	{
 		Name: "INCLUDE_ARCHIVED", Default: "false", Help: "Import archived, deleted and frozen groups of other systems too.",
 		parse: flag(func(c *Config) *bool { return &c.IncludeArchived }),
+	},
+	{
+		Name: "USERS",
+		Help: "Table of users, CSV with two columns: ID in the other system, account of the app. It translates the accounts of " +
+			"owners and members. In the cloud the key of an object, not named like an export; locally a file.",
+		parse: text(func(c *Config) *string { return &c.Users }),
+	},
+	{
+		Name: "USERS_STRICT", Default: "false",
+		Help:  "Refuse records with accounts that USERS does not have, instead of leaving these accounts out.",
+		parse: flag(func(c *Config) *bool { return &c.UsersStrict }),
 	},
 	{
 		Name: "EXPORT_ENCODING", Help: "Encoding of exports that are not UTF-8, for example gbk. Default: UTF-8.",
@@ -302,9 +339,13 @@ func FromEnv(getenv func(string) string) (Config, error) {
 	case c.SecretKey != "" && c.SecretKeyParameter != "":
 		wrong("TIM_SECRET_KEY", "and TIM_SECRET_KEY_PARAMETER are both set: unset one, so that it is clear which key counts")
 	}
-	if c.Rate > maxRate && strings.TrimSpace(getenv("TIM_ENDPOINT")) == "" {
-		wrong("TIM_RATE", "is %q, it must be a number from %v to %v", strings.TrimSpace(getenv("TIM_RATE")), 0.1,
-			float64(maxRate))
+	for name, rate := range map[string]float64{"TIM_RATE": c.Rate, "TIM_MEMBER_RATE": c.MemberRate} {
+		if rate > maxRate && strings.TrimSpace(getenv("TIM_ENDPOINT")) == "" {
+			wrong(name, "is %q, it must be a number from %v to %v", strings.TrimSpace(getenv(name)), 0.1, float64(maxRate))
+		}
+	}
+	if c.Bucket != "" && export.IsExport(c.Users) {
+		wrong("USERS", "is %q, the name of an export, which would be imported: give it another ending, for example .users", c.Users)
 	}
 	if c.HTTPToken != "" && c.HTTPTokenParameter != "" {
 		wrong("HTTP_TOKEN", "and HTTP_TOKEN_PARAMETER are both set: unset one, so that it is clear which token counts")
@@ -361,10 +402,10 @@ func whole(field func(*Config) *int, low, high float64) func(*Config, string) er
 	}
 }
 
-// Clients returns a function that makes clients with these settings, all of which share one rate limiter. change may
+// Clients returns a function that makes clients with these settings, all of which share the rate limiters. change may
 // adjust the settings of each; it may be nil.
 func (c Config) Clients(log *slog.Logger, change func(*tim.Config)) func() (*tim.Client, error) {
-	limiter := pacer.New(c.Rate)
+	limiter, members := pacer.New(c.Rate), tim.NewMemberPacers(cmp.Or(c.MemberRate, tim.DefaultMemberRate))
 	return func() (*tim.Client, error) {
 		if c.SecretKey == "" && c.SecretKeyParameter != "" {
 			return nil, errors.New("TIM_SECRET_KEY_PARAMETER is not read here: set TIM_SECRET_KEY")
@@ -372,6 +413,7 @@ func (c Config) Clients(log *slog.Logger, change func(*tim.Config)) func() (*tim
 		t := tim.Config{
 			SDKAppID: c.SDKAppID, Admin: c.Admin, SecretKey: c.SecretKey, Endpoint: c.Endpoint, Backup: tim.Backup(c.Endpoint),
 			Insecure: c.Insecure, Pacer: limiter, Rate: c.Rate, MaxAttempts: c.MaxAttempts, Log: log,
+			MemberPacers: members, MembersPerCall: c.MembersPerCall,
 		}
 		if change != nil {
 			change(&t)

@@ -14,6 +14,7 @@ func TestConfigNamesEveryMistake(t *testing.T) {
 		"TIM_SDKAPPID": "abc", "TIM_REGION": "mars", "TIM_RATE": "201", "FIELD_LIMITS": "wide", "ASSIGN_GROUP_IDS": "perhaps",
 		"MAX_ATTEMPTS": "0", "STOP_SHARE": "2", "LOG_LEVEL": "loud", "ONE_AT_A_TIME": "two",
 		"HTTP_TOKEN": "0123456789ab\ncdef", "HTTP_AUTH": "both", "MAPPING": "slak",
+		"TIM_MEMBER_RATE": "201", "MEMBERS_PER_CALL": "301", "MEMBERS": "some",
 	}
 	_, err := config.FromEnv(func(name string) string { return env[name] })
 	if err == nil {
@@ -21,8 +22,8 @@ func TestConfigNamesEveryMistake(t *testing.T) {
 	}
 	lines := strings.Split(err.Error(), "\n")
 	for _, name := range []string{
-		"TIM_SDKAPPID", "TIM_SECRET_KEY", "TIM_REGION", "TIM_RATE", "FIELD_LIMITS", "ASSIGN_GROUP_IDS", "MAX_ATTEMPTS",
-		"STOP_SHARE", "LOG_LEVEL", "ONE_AT_A_TIME", "HTTP_TOKEN", "HTTP_AUTH", "MAPPING",
+		"TIM_SDKAPPID", "TIM_SECRET_KEY", "TIM_REGION", "TIM_RATE", "FIELD_LIMITS", "ASSIGN_GROUP_IDS", "MAX_ATTEMPTS", "STOP_SHARE", "LOG_LEVEL", "ONE_AT_A_TIME", "HTTP_TOKEN", "HTTP_AUTH", "MAPPING",
+		"TIM_MEMBER_RATE", "MEMBERS_PER_CALL", "MEMBERS",
 	} {
 		found := false
 		for _, line := range lines {
@@ -58,7 +59,7 @@ func TestConfigDefaults(t *testing.T) {
 	}
 	want := config.Config{
 		SDKAppID: 1400000000, Admin: "administrator", SecretKey: "k", Region: "china", Endpoint: "https://console.tim.qq.com",
-		Rate: 190, Limits: group.DocumentLimits, MaxAttempts: 5, ParallelImports: 8, StopShare: 0.5,
+		Rate: 190, MemberRate: 190, MembersPerCall: 20, Limits: group.DocumentLimits, MaxAttempts: 5, ParallelImports: 8, StopShare: 0.5,
 	}
 	if got != want {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -107,12 +108,11 @@ func TestConfigRate_Bounds(t *testing.T) {
 		{"50001", "http://127.0.0.1:8080", false},
 		{"0", "http://127.0.0.1:8080", false},
 	} {
-		env := map[string]string{
-			"TIM_SDKAPPID": "1", "TIM_SECRET_KEY": "k", "TIM_RATE": row.rate,
-			"TIM_ENDPOINT": row.endpoint,
-		}
-		if _, err := config.FromEnv(func(name string) string { return env[name] }); (err == nil) != row.ok {
-			t.Errorf("rate %s at %q: got %v, want it accepted: %v", row.rate, row.endpoint, err, row.ok)
+		for _, name := range []string{"TIM_RATE", "TIM_MEMBER_RATE"} {
+			env := map[string]string{"TIM_SDKAPPID": "1", "TIM_SECRET_KEY": "k", name: row.rate, "TIM_ENDPOINT": row.endpoint}
+			if _, err := config.FromEnv(func(name string) string { return env[name] }); (err == nil) != row.ok {
+				t.Errorf("%s=%s at %q: got %v, want it accepted: %v", name, row.rate, row.endpoint, err, row.ok)
+			}
 		}
 	}
 }

@@ -1,7 +1,8 @@
 // Package emulator emulates the part of Tencent Cloud IM's REST service that importing groups needs, in memory, for
 // tests and a demo.
 //
-// It supports the commands import_group and get_group_info. It processes a request in these steps:
+// It supports the commands import_group, get_group_info, import_group_member, create_group, modify_group_base_info,
+// account_check and multiaccount_import. It processes a request in these steps:
 //
 //	arrival    count the request; reject it with 60011 if the current second has too many requests
 //	fault      choose a fault, which occurs before or after the effect
@@ -17,6 +18,8 @@
 //   - cloud.tencent.com/document/product/269/1616, 2022: get_group_info
 //   - cloud.tencent.com/document/product/269/1671, 2022, and trtc.io/document/34348, 2025: codes
 //   - trtc.io/document/33529, 2025: GroupIds; trtc.io/document/34419, 2025: AppDefinedData
+//   - cloud.tencent.com/document/product/269/1636, 2026: import_group_member; 269/1615, 2025: create_group;
+//     269/38417, 2025: account_check; 269/4919, 2024: multiaccount_import; 269/1620: modify_group_base_info
 //
 // Two pages belong to the emulator itself. They need no signature and do not count as requests:
 //
@@ -39,7 +42,6 @@ import (
 	"net/url"
 	"os"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -51,10 +53,18 @@ import (
 	"groupimport/pkg/backoff"
 )
 
-const (
-	commands = "/v4/group_open_http_svc/"
-	maxBody  = 1 << 20 // no limit is documented for import_group; a valid body has at most about 31 KB
-)
+const maxBody = 1 << 20 // no limit is documented for import_group; a valid body has at most about 31 KB
+
+// services are the parts of the paths before the commands.
+var services = map[string]string{
+	"import_group":           "group_open_http_svc",
+	"get_group_info":         "group_open_http_svc",
+	"import_group_member":    "group_open_http_svc",
+	"create_group":           "group_open_http_svc",
+	"modify_group_base_info": "group_open_http_svc",
+	"account_check":          "im_open_login_svc",
+	"multiaccount_import":    "im_open_login_svc",
+}
 
 // A Service is an IM service. Set SDKAppID, Key and other fields before the first request and do not change them later.
 // The zero value rejects all requests, because no signature is valid. Its methods are safe for concurrent use.
@@ -66,10 +76,21 @@ type Service struct {
 	Admin    string // UserID of the only administrator; if empty, administrator
 	Key      string // signs UserSigs; used as text, even if it looks like hex
 
-	// Limit is the maximum number of requests in any sliding second, for all commands together, including rejected
-	// requests. The service documents 200 but not how it counts; this is the strictest way. If zero, 200; if negative,
-	// unlimited.
+	// Limit is the maximum number of requests in any sliding second, including rejected requests. The service documents
+	// 200 for each command but not how it counts. Here import_group and get_group_info together have this limit, which
+	// is stricter than the documents, and each other command has it by itself. account_check and multiaccount_import
+	// have half of it, as documented. If zero, 200; if negative, unlimited.
 	Limit int
+
+	// MembersPerCall is the maximum length of a MemberList of import_group_member. If zero, 20.
+	MembersPerCall int
+
+	// OnlyAccounts says that no account exists except the administrator's and those of [Service.AddAccounts] and of
+	// multiaccount_import. Otherwise all accounts exist.
+	OnlyAccounts bool
+
+	// RefusedAccounts are named in the FailAccounts of multiaccount_import.
+	RefusedAccounts []string
 
 	// Each response, also an error, takes Latency and a uniformly distributed part of Jitter.
 	Latency, Jitter time.Duration
@@ -88,12 +109,12 @@ type Service struct {
 	// Faults are the faults from the first request. [Service.SetFaults] changes them later.
 	Faults Faults
 
-	mu     sync.Mutex // never held during a wait
-	groups store
-	second window
-	stats  Stats
-
-	lastSig atomic.Pointer[parsedSig] // a client sends the same UserSig for a long time
+	mu       sync.Mutex // never held during a wait
+	groups   store
+	accounts map[string]struct{}
+	second   window             // of import_group, get_group_info and unknown commands
+	seconds  map[string]*window // of the other commands
+	stats    Stats
 }
 
 // Stats are the statistics of a [Service].
@@ -104,9 +125,22 @@ type Stats struct {
 	Throttled     int         `json:"Refused"` // requests over the limit, without faults
 	Created       int         `json:"Taken"`   // groups created
 	Lost          int         // requests without a response, or with a response that is not the service's
-	BusiestSecond int         // maximum number of requests in any sliding second [t, t+1s)
+	BusiestSecond int         // maximum number of requests to these two commands in any sliding second [t, t+1s)
 	Codes         map[int]int // responses by ErrorCode
 	First, Last   time.Time   // arrival of the first and the last request
+	LastImport    time.Time   // arrival of the last request to import_group
+
+	Members  int                // members added by import_group_member
+	Commands map[string]Command `json:",omitzero"` // the other commands
+}
+
+// A Command has the statistics of one command.
+type Command struct {
+	Requests      int
+	Throttled     int // requests over the limit, without faults
+	BusiestSecond int // maximum number of requests in any sliding second [t, t+1s)
+
+	First, Last time.Time // arrival of the first and the last request
 }
 
 // Stats returns the current statistics.
@@ -116,6 +150,11 @@ func (s *Service) Stats() Stats {
 	st := s.stats
 	st.BusiestSecond = s.second.busiest
 	st.Codes = maps.Clone(s.stats.Codes)
+	st.Commands = maps.Clone(s.stats.Commands)
+	for name, c := range st.Commands {
+		c.BusiestSecond = s.seconds[name].busiest
+		st.Commands[name] = c
+	}
 	return st
 }
 
@@ -238,13 +277,16 @@ func (a *response) header() http.Header {
 	return h
 }
 
-// A reply is the JSON body of a response, with the fields of both commands.
+// A reply is the JSON body of a response, with the fields of all commands.
 type reply struct {
 	ActionStatus string
 	ErrorInfo    string
 	ErrorCode    int
 	GroupID      string           `json:"GroupId,omitzero"`
 	GroupInfo    []map[string]any `json:",omitzero"`
+	MemberList   []memberResult   `json:",omitzero"`
+	ResultItem   []checkResult    `json:",omitzero"`
+	FailAccounts []string         `json:",omitzero"`
 }
 
 // A codeError is an error with an ErrorCode of the service.
@@ -263,7 +305,7 @@ var errDropped = &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("r
 
 // serve processes a request. An error means that there is no response.
 func (s *Service) serve(r *http.Request) (response, error) {
-	command := strings.TrimPrefix(r.URL.Path, commands)
+	command := commandOf(r.URL.Path)
 	ordinal, throttled, faults := s.arrive(command)
 	var body []byte
 	if r.Body != nil {
@@ -360,6 +402,7 @@ func (s *Service) arrive(command string) (ordinal int, throttled bool, f Faults)
 	switch command {
 	case "import_group":
 		s.stats.Imports++
+		s.stats.LastImport = now
 	case "get_group_info":
 		s.stats.Lookups++
 	}
@@ -367,11 +410,47 @@ func (s *Service) arrive(command string) (ordinal int, throttled bool, f Faults)
 		s.stats.First = now
 	}
 	s.stats.Last = now
-	if n := s.second.add(now); limit > 0 && n > limit {
+	w, c := &s.second, Command{}
+	_, known := services[command]
+	other := known && command != "import_group" && command != "get_group_info"
+	if other {
+		if s.seconds[command] == nil {
+			if s.seconds == nil {
+				s.seconds = map[string]*window{}
+			}
+			s.seconds[command] = new(window)
+		}
+		w, c = s.seconds[command], s.stats.Commands[command]
+		if services[command] == "im_open_login_svc" {
+			limit /= 2
+		}
+	}
+	if n := w.add(now); limit > 0 && n > limit {
 		s.stats.Throttled++
+		c.Throttled++
 		throttled = true
 	}
+	if other {
+		if c.Requests++; c.First.IsZero() {
+			c.First = now
+		}
+		c.Last = now
+		if s.stats.Commands == nil {
+			s.stats.Commands = map[string]Command{}
+		}
+		s.stats.Commands[command] = c
+	}
 	return s.stats.Requests, throttled, s.Faults
+}
+
+// commandOf returns the command of a path, "" if there is none.
+func commandOf(path string) string {
+	for command, service := range services {
+		if path == "/v4/"+service+"/"+command {
+			return command
+		}
+	}
+	return ""
 }
 
 func (s *Service) lost() {
@@ -394,7 +473,7 @@ func (s *Service) effect(r *http.Request, command string, body []byte) (reply, e
 	if r.Method != http.MethodPost {
 		return reply{}, codeErrorf(60002, "the method is not POST") // the code is inferred: none is documented
 	}
-	if !strings.HasPrefix(r.URL.Path, commands) || command != "import_group" && command != "get_group_info" {
+	if _, ok := services[command]; !ok {
 		return reply{}, codeErrorf(10003, "bad command word")
 	}
 	if err := s.checkQuery(r.URL.RawQuery); err != nil {
@@ -403,9 +482,20 @@ func (s *Service) effect(r *http.Request, command string, body []byte) (reply, e
 	if len(body) > maxBody {
 		return reply{}, codeErrorf(60003, "the body is larger than the limit of %d bytes", maxBody)
 	}
-	if command == "get_group_info" {
+	switch command {
+	case "get_group_info":
 		infos, err := s.lookUp(body)
 		return reply{GroupInfo: infos}, err
+	case "import_group_member":
+		return s.importMembers(body)
+	case "create_group":
+		return s.createGroup(body)
+	case "modify_group_base_info":
+		return reply{}, s.modifyGroup(body)
+	case "account_check":
+		return s.checkAccounts(body)
+	case "multiaccount_import":
+		return s.importAccounts(body)
 	}
 	g, err := s.readGroup(body)
 	if err != nil {

@@ -73,7 +73,7 @@ type Faults struct {
 
 // A Request is the argument of [Faults.Plan].
 type Request struct {
-	Command string // the last part of the path, such as import_group
+	Command string // such as import_group, empty for an unknown one
 	Ordinal int    // from 1, in the order of arrival, for all commands together
 	GroupID string // of the body, empty if the body has none
 	Name    string

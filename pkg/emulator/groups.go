@@ -16,18 +16,19 @@ type Group struct {
 	GroupID         string `json:"GroupId"`
 	Type            string
 	Name            string
-	Owner           string `json:"Owner_Account,omitzero"`
-	Introduction    string `json:",omitzero"`
-	Notification    string `json:",omitzero"`
-	FaceURL         string `json:"FaceUrl,omitzero"`
-	MaxMemberCount  int64  `json:",omitzero"` // zero if not given
-	ApplyJoinOption string `json:",omitzero"` // empty if not given
-	AppDefinedData  []Pair `json:",omitzero"`
-	CreateTime      int64  // Unix time in seconds
-	SupportTopic    int64  `json:",omitzero"`
+	Owner           string   `json:"Owner_Account,omitzero"`
+	Introduction    string   `json:",omitzero"`
+	Notification    string   `json:",omitzero"`
+	FaceURL         string   `json:"FaceUrl,omitzero"`
+	MaxMemberCount  int64    `json:",omitzero"` // zero if not given
+	ApplyJoinOption string   `json:",omitzero"` // empty if not given
+	AppDefinedData  []Pair   `json:",omitzero"`
+	CreateTime      int64    // Unix time in seconds
+	SupportTopic    int64    `json:",omitzero"`
+	Members         []Member `json:"MemberList,omitzero"` // without the owner, in the order in which they were added
 
-	Created  int `json:"Made"`  // 1 if import_group created the group, 0 if [Service.Put] did
-	Requests int `json:"Asked"` // import_group requests for this GroupId, including errors because it already exists
+	Created  int `json:"Made"`  // 1 if import_group or create_group created the group, 0 if [Service.Put] did
+	Requests int `json:"Asked"` // their requests for this GroupId, including errors because it already exists
 }
 
 // A Pair is an entry of AppDefinedData.
@@ -76,11 +77,14 @@ func (s *Service) shown(id string, lag time.Duration) (Group, bool) {
 		return Group{}, false
 	}
 	e := s.groups.entries[i]
+	list := e.members.snapshot()
 	s.mu.Unlock()
 	if e.disbanded || e.created && lag > 0 && time.Since(time.Unix(0, e.createdAt)) < lag {
 		return Group{}, false
 	}
-	return e.group(), true
+	g := e.group()
+	g.Members = list
+	return g, true
 }
 
 // Groups yields the groups in order of creation, including groups created during the iteration.
@@ -93,11 +97,14 @@ func (s *Service) Groups() iter.Seq[Group] {
 				return
 			}
 			e := s.groups.entries[i]
+			list := e.members.snapshot()
 			s.mu.Unlock()
 			if e.disbanded {
 				continue
 			}
-			if !yield(e.group()) {
+			g := e.group()
+			g.Members = list
+			if !yield(g) {
 				return
 			}
 		}
@@ -152,6 +159,32 @@ type entry struct {
 	createdAt                int64 // Unix time in nanoseconds, if created is set
 	kind                     unique.Handle[string]
 	createTime               int64 // Unix time in seconds
+	members                  *members
+}
+
+// memberNum returns the number of members with the owner.
+func (e *entry) memberNum() int64 {
+	n := int64(0)
+	if e.members != nil {
+		n = int64(len(e.members.list))
+	}
+	if e.owner() != "" {
+		n++
+	}
+	return n
+}
+
+// maxMembers returns how many members the group may have. The default is that of the document of 2022; a Community has
+// that of the smaller plan (trtc.io/document/33529, 2025).
+func (e *entry) maxMembers() int64 {
+	g := e.group()
+	switch {
+	case g.MaxMemberCount > 0:
+		return g.MaxMemberCount
+	case g.Type == "Community":
+		return 100_000
+	}
+	return 2000
 }
 
 func (e *entry) owner() string { return e.text[e.nameEnd:e.ownerEnd] }
@@ -159,6 +192,7 @@ func (e *entry) owner() string { return e.text[e.nameEnd:e.ownerEnd] }
 // restOf returns the less common fields as JSON, "" if all are zero.
 func restOf(g Group) string {
 	g.GroupID, g.Type, g.Name, g.Owner, g.CreateTime, g.Created, g.Requests = "", "", "", "", 0, 0, 0
+	g.Members = nil
 	if g.MaxMemberCount == 0 && g.SupportTopic == 0 && len(g.AppDefinedData) == 0 &&
 		g.Introduction+g.Notification+g.FaceURL+g.ApplyJoinOption == "" {
 		return ""
@@ -201,6 +235,12 @@ func (st *store) put(g Group, rest string) *entry {
 		ownerEnd:   ownerEnd,
 		kind:       unique.Make(g.Type),
 		createTime: g.CreateTime,
+	}
+	for _, m := range g.Members {
+		if e.members == nil {
+			e.members = new(members)
+		}
+		e.members.add(m)
 	}
 	if st.byID == nil {
 		st.byID = make(map[string]int)

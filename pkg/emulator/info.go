@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 )
@@ -67,7 +68,13 @@ func (s *Service) lookUp(body []byte) ([]map[string]any, error) {
 			info["AppDefinedData"] = pairs
 		}
 		if members && g.Owner != "" {
-			info["MemberList"] = []map[string]string{{"Member_Account": g.Owner, "Role": "Owner"}}
+			list := []map[string]any{{"Member_Account": g.Owner, "Role": "Owner"}}
+			for _, m := range g.Members {
+				list = append(list, map[string]any{
+					"Member_Account": m.Account, "Role": cmp.Or(m.Role, "Member"), "JoinTime": m.JoinTime,
+				})
+			}
+			info["MemberList"] = list
 		}
 		infos = append(infos, info)
 	}
@@ -76,7 +83,7 @@ func (s *Service) lookUp(body []byte) ([]map[string]any, error) {
 
 // info returns the values of baseInfo, with the defaults of the document of 2022.
 func (g *Group) info() map[string]any {
-	maxMembers, join, members := g.MaxMemberCount, g.ApplyJoinOption, 0
+	maxMembers, join, members := g.MaxMemberCount, g.ApplyJoinOption, len(g.Members)
 	if maxMembers == 0 {
 		maxMembers = 2000
 	}
@@ -84,7 +91,7 @@ func (g *Group) info() map[string]any {
 		join = "NeedPermission"
 	}
 	if g.Owner != "" {
-		members = 1
+		members++
 	}
 	return map[string]any{
 		"Type": g.Type, "Name": g.Name, "Introduction": g.Introduction, "Notification": g.Notification,

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"groupimport/pkg/group"
 )
 
@@ -19,8 +21,8 @@ import (
 //   - It names the columns, in any order.
 //   - The separator is its most frequent character of comma, semicolon and tab.
 //
-// Each other row is a record, except blank rows and repetitions of the header. An empty cell is an absent field. Quoted
-// cells may contain line ends. A line end may have any number of CRs before the LF. A byte-order mark before a cell is
+// Each other row is a record, except blank rows and repetitions of the header. An empty cell is an absent field. A cell
+// of MemberList is a JSON array. Quoted cells may contain line ends. A line end may have any number of CRs before the LF. A byte-order mark before a cell is
 // skipped, because concatenated files contain them.
 type rows struct {
 	foreign bool // the columns are those of another system
@@ -41,6 +43,7 @@ type column struct {
 	key    string // of the custom field, if name is AppDefinedData
 	quoted []byte // the name as JSON, and the colon
 	number bool
+	list   bool // the cell is a JSON array
 }
 
 // customPrefix starts the name of a custom field's column. The key follows.
@@ -118,7 +121,7 @@ func (f *rows) header(t *text, pos Position, row []byte) error {
 			problem := group.UnknownField(name)
 			wrong = append(wrong, strings.Replace(problem.Message, "unknown field", "unknown column", 1))
 		default:
-			c.number = group.IsNumber(name)
+			c.number, c.list = group.IsNumber(name), name == memberList
 		}
 		seen[name] = true
 		c.quoted = append(appendQuoted(nil, []byte(c.name)), ':')
@@ -173,14 +176,14 @@ func (f *rows) next(t *text) (found, error) {
 		case size == 0:
 			return found{}, io.EOF
 		case row == nil:
-			return found{pos: pos, problem: tooLong("row", size)}, nil
+			return found{pos: pos, problem: tooLong("row", size, f.head)}, nil
 		}
 		row = trimRow(row)
 		if isBlank(row, string(f.separator)) || bytes.Equal(row, f.head) {
 			continue
 		}
 		if len(row) > MaxLine {
-			return found{pos: pos, problem: tooLong("row", size)}, nil
+			return found{pos: pos, problem: tooLong("row", size, f.head)}, nil
 		}
 		cells, problem := f.split(row)
 		for len(cells) > len(f.columns) && len(cells) <= f.cells && len(cells[len(cells)-1]) == 0 {
@@ -286,9 +289,12 @@ func (f *rows) object(cells [][]byte) []byte {
 		}
 		sep()
 		dst = append(dst, c.quoted...)
-		if c.number {
+		switch {
+		case c.number:
 			dst = appendNumber(dst, cells[i])
-		} else {
+		case c.list && jsontext.Value(cells[i]).IsValid(tolerant):
+			dst = append(dst, cells[i]...)
+		default: // the decoder rejects a string that should be a list
 			dst = appendQuoted(dst, cells[i])
 		}
 	}

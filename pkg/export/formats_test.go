@@ -166,10 +166,11 @@ func TestJSON_GetGroupInfoResponse(t *testing.T) {
 	answer := `{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0,"GroupInfo":[
 	 {"GroupId":"@TGS#1NVTZEAE4","ErrorCode":0,"ErrorInfo":"","Type":"Public","Name":"MyFirstGroup","Appid":1400001001,
 	  "Introduction":"TestGroup","Owner_Account":"leckie","CreateTime":1426976500,"LastInfoTime":1426976500,"MemberNum":2,"MaxMemberNum":50,
-	  "ApplyJoinOption":"FreeAccess","ShutUpAllMember":"Off","AppDefinedData":[{"Key":"a","Value":"b"}],"MemberList":[{"Member_Account":"leckie"}]},
+	  "ApplyJoinOption":"FreeAccess","ShutUpAllMember":"Off","AppDefinedData":[{"Key":"a","Value":"b"}],"MemberList":[{"Member_Account":"leckie","Role":"Owner"},
+	   {"Member_Account":"peter","JoinTime":1426976501,"Role":"Admin","MsgSeq":1233,"MsgFlag":"AcceptNotNotify"},{"Member_Account":"x","MsgSeq":1}]},
 	 {"GroupId":"gone","ErrorCode":10010,"ErrorInfo":"group not exist"},
 	 {"GroupId":"closed","ErrorCode":10007,"ErrorInfo":"no permission"},
-	 {"GroupId":"@TGS#_c1","ErrorCode":0,"Type":"Community","Name":"C","MaxMemberNum":0},
+	 {"GroupId":"@TGS#_c1","ErrorCode":0,"Type":"Community","Name":"C","MaxMemberNum":0,"MemberList":null},
 	 {"GroupId":"bad","ErrorCode":0,"Type":"Public","Name":""}
 	]}`
 	r, err := export.NewReader(in("answer.json", []byte(answer)), export.Start, group.DocumentLimits)
@@ -187,10 +188,13 @@ func TestJSON_GetGroupInfoResponse(t *testing.T) {
 			got = append(got, "skipped: "+e.Skipped)
 		default:
 			got = append(got, string(e.Record.AppendJSON(nil)))
+			for i := range e.Record.Members {
+				got[len(got)-1] += " " + string(e.Record.Members[i].AppendJSON(nil))
+			}
 		}
 	}
 	want := []string{
-		`{"Type":"Public","GroupId":"1NVTZEAE4","Owner_Account":"leckie","Name":"MyFirstGroup","Introduction":"TestGroup","MaxMemberCount":50,"ApplyJoinOption":"FreeAccess","AppDefinedData":[{"Key":"a","Value":"b"}],"CreateTime":1426976500}`,
+		`{"Type":"Public","GroupId":"1NVTZEAE4","Owner_Account":"leckie","Name":"MyFirstGroup","Introduction":"TestGroup","MaxMemberCount":50,"ApplyJoinOption":"FreeAccess","AppDefinedData":[{"Key":"a","Value":"b"}],"CreateTime":1426976500} {"Member_Account":"peter","Role":"Admin","JoinTime":1426976501} {"Member_Account":"x"}`,
 		"skipped: get_group_info reported that the group does not exist (10010)",
 		`get_group_info reported ErrorCode 10007 for this group in {"GroupId":"closed","ErrorCode":10007,"ErrorInfo":"no permission"}`,
 		`{"Type":"Community","GroupId":"@TGS#_c1","Name":"C"}`,
@@ -199,7 +203,7 @@ func TestJSON_GetGroupInfoResponse(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
-	if got, want := fmt.Sprint(r.Dropped()), "map[Appid:1 ErrorCode:3 ErrorInfo:1 LastInfoTime:1 MemberList:1 MemberNum:1 ShutUpAllMember:1 the prefix @TGS# of GroupId:1]"; got != want {
+	if got, want := fmt.Sprint(r.Dropped()), "map[Appid:1 ErrorCode:3 ErrorInfo:1 LastInfoTime:1 MemberList.MsgFlag:1 MemberList.MsgSeq:1 MemberNum:1 ShutUpAllMember:1 the prefix @TGS# of GroupId:1]"; got != want {
 		t.Errorf("got dropped %s, want %s", got, want)
 	}
 }
@@ -260,8 +264,8 @@ func TestCSV(t *testing.T) {
 		"marks before cells":         {"Type,Name\nPublic,\xef\xbb\xbfa\nPublic,\xef\xbb\xbf\xef\xbb\xbf\"b\nb\"\nPublic,\"\xef\xbb\xbfc\"", []string{"1 2 10 valid a", "2 3 22 valid b\nb", "3 5 41 valid c"}},
 		"half a mark before a quote": {"Type,Name\nPublic,\xef\xbb\"a\nPublic,b", []string{`1 2 10 Name is not valid UTF-8 (or contains a lone surrogate): "\"\xef\xbb\\\"a\""`, "2 3 22 valid b"}},
 		"the header once more":       {head + "a,Public,g1\n\xef\xbb\xbf" + head + "b,Public,g2", []string{"1 2 18 valid a", "2 4 51 valid b"}},
-		"an unknown column":          {"Nam,Type\n", []string{`unknown format: the CSV header, line 1: unknown column "Nam", did you mean "Name"?; known columns are GroupId, Type, Owner_Account, Name, Introduction, Notification, FaceUrl, MaxMemberCount, ApplyJoinOption, CreateTime, SupportTopic and AppDefinedData.KEY; use a mapping for other columns`}},
-		"a column twice":             {"Name,Type,Name\n", []string{`unknown format: the CSV header, line 1: duplicate column "Name"; known columns are GroupId, Type, Owner_Account, Name, Introduction, Notification, FaceUrl, MaxMemberCount, ApplyJoinOption, CreateTime, SupportTopic and AppDefinedData.KEY; use a mapping for other columns`}},
+		"an unknown column":          {"Nam,Type\n", []string{`unknown format: the CSV header, line 1: unknown column "Nam", did you mean "Name"?; known columns are GroupId, Type, Owner_Account, Name, Introduction, Notification, FaceUrl, MaxMemberCount, ApplyJoinOption, CreateTime, SupportTopic, MemberList, Member_Account, Role, JoinTime, UnreadMsgNum and AppDefinedData.KEY; use a mapping for other columns`}},
+		"a column twice":             {"Name,Type,Name\n", []string{`unknown format: the CSV header, line 1: duplicate column "Name"; known columns are GroupId, Type, Owner_Account, Name, Introduction, Notification, FaceUrl, MaxMemberCount, ApplyJoinOption, CreateTime, SupportTopic, MemberList, Member_Account, Role, JoinTime, UnreadMsgNum and AppDefinedData.KEY; use a mapping for other columns`}},
 		"a quote that never closes":  {head + "a,Public,g\n\"b,Public,\nc,Public,", []string{"1 2 18 valid a", "cannot parse the export beyond line 3, byte 29: unterminated quoted cell in the row that starts here; earlier records were read; fix the file and import it again"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -130,7 +130,8 @@ func (a *arrays) element(t *text, c byte) (found, error) {
 	}
 	a.state = afterElement
 	if raw == nil || len(raw) > MaxLine {
-		return found{pos: pos, head: t.headOf(raw), problem: tooLong("record", size)}, nil
+		head := t.headOf(raw)
+		return found{pos: pos, head: head, problem: tooLong("record", size, head)}, nil
 	}
 	return found{pos: pos, raw: raw, isResponse: a.name == "GroupInfo"}, nil
 }

@@ -31,7 +31,8 @@ func (lines) next(t *text) (found, error) {
 			}
 		}
 		if line == nil || len(line) > MaxLine {
-			return found{pos: pos, head: t.headOf(line), problem: tooLong("line", size)}, nil
+			head := t.headOf(line)
+			return found{pos: pos, head: head, problem: tooLong("line", size, head)}, nil
 		}
 		return found{pos: pos, raw: line, isLine: true}, nil
 	}

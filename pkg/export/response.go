@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"groupimport/pkg/group"
@@ -17,6 +18,8 @@ const (
 	responseCode       = "ErrorCode"    // of this group; 0 means success
 	responseID         = "GroupId"
 	codeNoGroup        = 10010
+
+	maxMemberNames = 100 // dropped fields of members that are counted
 
 	// servicePrefix starts the IDs that the service assigned. import_group rejects other IDs with this prefix.
 	servicePrefix = "@TGS#"
@@ -63,6 +66,8 @@ func (r *Reader) convertResponse(e *Entry) {
 				m.value, cut = jsontext.Value(`"`+rest), true
 				r.drop("the prefix " + servicePrefix + " of GroupId")
 			}
+		case m.name == memberList && m.value.Kind() == '[':
+			m.value = r.convertMembers(m.value)
 		case !group.IsField(m.name):
 			r.drop(m.name)
 			continue
@@ -74,13 +79,56 @@ func (r *Reader) convertResponse(e *Entry) {
 	}
 	r.scratch = append(out, '}')
 	e.Raw = r.scratch
-	r.decode(e)
-	if e.Problem == nil {
-		e.Source = source
-		if cut {
-			e.Changed = []string{responseID}
-		}
+	if cut {
+		e.Changed = []string{responseID}
 	}
+	r.decodeTranslated(e)
+	if e.Problem != nil {
+		e.Changed = nil
+		return
+	}
+	e.Source = source
+}
+
+// convertMembers returns the MemberList of a response without the fields that import_group_member does not accept, which
+// it counts.
+func (r *Reader) convertMembers(list jsontext.Value) jsontext.Value {
+	var entries []jsontext.Value
+	if err := json.Unmarshal(list, &entries, tolerant); err != nil {
+		return list // the decoder reports the problem
+	}
+	out := append(r.members[:0], '[')
+	dropped := map[string]bool{} // in this record
+	for i, entry := range entries {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		fields, err := membersOf(entry)
+		if err != nil {
+			out = append(out, entry...)
+			continue
+		}
+		out = append(out, '{')
+		first := true
+		for _, f := range fields {
+			switch f.name {
+			case "Member_Account", "Role", "JoinTime":
+			default:
+				if !dropped[f.name] && len(dropped) < maxMemberNames {
+					dropped[f.name] = true
+					r.drop(memberList + "." + f.name)
+				}
+				continue
+			}
+			if !first {
+				out = append(out, ',')
+			}
+			out, first = append(append(append(out, f.quoted...), ':'), f.value...), false
+		}
+		out = append(out, '}')
+	}
+	r.members = append(out, ']')
+	return r.members
 }
 
 // A member is a member of a JSON object.

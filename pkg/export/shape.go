@@ -34,7 +34,8 @@ func (values) next(t *text) (found, error) {
 	case err != nil:
 		return found{}, err
 	case raw == nil || len(raw) > MaxLine:
-		return found{pos: pos, head: t.headOf(raw), problem: tooLong("record", size)}, nil
+		head := t.headOf(raw)
+		return found{pos: pos, head: head, problem: tooLong("record", size, head)}, nil
 	}
 	return found{pos: pos, raw: raw, isLine: true}, nil
 }
@@ -59,7 +60,7 @@ func jsonFinder(t *text, jsonl, foreign bool) (finder, error) {
 		return lines{}, nil // JSONL, the first record may be malformed
 	case first.isRecord(foreign) && first.oneLine():
 		return lines{}, nil
-	case first.isRecord(foreign):
+	case first.isRecord(foreign), !first.whole && first.cutMember() == memberList:
 		return values{}, nil
 	}
 	return (&arrays{}).begin(t)
@@ -143,6 +144,25 @@ func (v *firstValue) isPretty() bool {
 	line, rest, _ := bytes.Cut(v.raw, []byte("\n"))
 	rest = bytes.TrimLeft(rest, jsonSpace)
 	return string(bytes.Trim(line, jsonSpace)) == "{" && bytes.HasPrefix(rest, []byte(`"`))
+}
+
+// cutMember returns the name of the member whose value is incomplete, "" if there is none.
+func (v *firstValue) cutMember() string {
+	dec := jsontext.NewDecoder(bytes.NewReader(v.raw), tolerant)
+	if _, err := dec.ReadToken(); err != nil {
+		return ""
+	}
+	for dec.PeekKind() == '"' {
+		name, err := dec.ReadToken()
+		if err != nil {
+			return ""
+		}
+		text := name.String() // valid until the next call
+		if dec.SkipValue() != nil {
+			return text
+		}
+	}
+	return ""
 }
 
 // isRecord reports whether an object is a record and not a container of records: it has a field of a record, is a line

@@ -29,6 +29,23 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
+// BenchmarkDecode_Members decodes a record with 50 members.
+func BenchmarkDecode_Members(b *testing.B) {
+	d := group.NewDecoder(group.DocumentLimits)
+	raw := []byte(sample[:len(sample)-1] + `,"MemberList":[{"Member_Account":"leckie"}`)
+	for i := range 50 {
+		raw = fmt.Appendf(raw, `,{"Member_Account":"user-%05d","Role":"Admin","JoinTime":%d}`, i, 1448357837+i)
+	}
+	raw = append(raw, "]}"...)
+	b.SetBytes(int64(len(raw)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if r, err := d.Decode(raw); err != nil || len(r.Members) != 50 || !r.HasOwner {
+			b.Fatal(r, err)
+		}
+	}
+}
+
 // BenchmarkDecodeEncodingJSON decodes the same record with encoding/json, without validation.
 func BenchmarkDecodeEncodingJSON(b *testing.B) {
 	type datum struct {

@@ -15,7 +15,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Field names as documented for import_group.
+// Field names as documented for import_group, and for import_group_member from MemberList on.
 const (
 	fieldGroupID         = "GroupId"
 	fieldType            = "Type"
@@ -29,16 +29,26 @@ const (
 	fieldAppDefinedData  = "AppDefinedData"
 	fieldCreateTime      = "CreateTime"
 	fieldSupportTopic    = "SupportTopic"
+
+	fieldMemberList    = "MemberList"
+	fieldMemberAccount = "Member_Account"
+	fieldRole          = "Role"
+	fieldJoinTime      = "JoinTime"
+	fieldUnread        = "UnreadMsgNum"
 )
 
-// fieldNames lists the fields in wire order.
+// fieldNames lists the fields in wire order: those of a group, then those of a member record.
 var fieldNames = []string{
 	fieldGroupID, fieldType, fieldOwnerAccount, fieldName, fieldIntroduction, fieldNotification, fieldFaceURL,
-	fieldMaxMemberCount, fieldApplyJoinOption, fieldAppDefinedData, fieldCreateTime, fieldSupportTopic,
+	fieldMaxMemberCount, fieldApplyJoinOption, fieldAppDefinedData, fieldCreateTime, fieldSupportTopic, fieldMemberList,
+	fieldMemberAccount, fieldRole, fieldJoinTime, fieldUnread,
 }
 
 // A Decoder decodes records, one JSON object at a time. It is not safe for concurrent use.
 type Decoder struct {
+	// AnyGroupID also accepts a GroupId that the service has assigned, for records of groups that exist.
+	AnyGroupID bool
+
 	limits   Limits
 	src      bytes.Reader
 	dec      *jsontext.Decoder
@@ -47,8 +57,18 @@ type Decoder struct {
 	data     [maxAppDefinedData]Datum
 	problems []Problem
 	more     int   // problems beyond maxProblems
-	latest   int64 // the latest CreateTime that is valid without reading the clock
+	latest   int64 // the latest CreateTime or JoinTime that is valid without reading the clock
+
+	list    memberList
+	single  single
+	seen    fieldSet
+	present fieldSet // fields with a value other than null and ""
 }
+
+// A fieldSet has a bit for each index in fieldNames.
+type fieldSet uint32
+
+func (s fieldSet) has(name string) bool { return s&(1<<slices.Index(fieldNames, name)) != 0 }
 
 // maxProblems is the number of problems reported per record. Further problems are only counted: a line of 1 MiB can
 // have a hundred thousand.
@@ -84,6 +104,8 @@ func NewDecoder(l Limits) *Decoder {
 // An error is always an [*Error] and lists all problems.
 func (d *Decoder) Decode(raw []byte) (Record, error) {
 	d.text, d.spans, d.problems, d.more = d.text[:0], d.spans[:0], nil, 0
+	d.single, d.seen, d.present = single{}, 0, 0
+	d.list.reset()
 	d.src.Reset(raw)
 	// Duplicate names and invalid UTF-8 are allowed here and reported per field below.
 	d.dec.Reset(&d.src, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
@@ -103,9 +125,17 @@ func (d *Decoder) Decode(raw []byte) (Record, error) {
 	for _, s := range d.spans {
 		*s.to = text[s.start:s.end]
 	}
+	clear(d.spans)                                    // they would keep the record in memory
 	r.AppDefinedData = slices.Clone(r.AppDefinedData) // the Decoder reuses its array
-	if whole {
+	switch {
+	case !whole:
+	case d.isMember():
+		d.takeMember(&r)
+	default:
 		d.check(&r)
+		if len(d.problems) == 0 {
+			d.takeMembers(&r)
+		}
 	}
 	if d.more > 0 {
 		d.problems = append(d.problems, Problem{Message: fmt.Sprintf("and %d more", d.more)})
@@ -130,7 +160,12 @@ func syntax(err error, raw []byte) string {
 	return err.Error()
 }
 
+// problem adds a problem of the record, or of the member that is current.
 func (d *Decoder) problem(field string, rule Rule, format string, args ...any) {
+	if d.list.current != nil {
+		d.list.fail(field, rule, format, args...)
+		return
+	}
 	if !d.full() {
 		d.problems = append(d.problems, Problem{Field: field, Rule: rule, Message: fmt.Sprintf(format, args...)})
 	}
@@ -160,7 +195,6 @@ func (d *Decoder) object(r *Record) error {
 	if _, err := d.dec.ReadToken(); err != nil {
 		return err
 	}
-	var seen uint32
 	for d.dec.PeekKind() != '}' {
 		name, err := d.dec.ReadValue()
 		if err != nil {
@@ -168,11 +202,11 @@ func (d *Decoder) object(r *Record) error {
 		}
 		field := d.field(name)
 		if field >= 0 {
-			if seen&(1<<field) != 0 {
+			if d.seen&(1<<field) != 0 {
 				d.problem(fieldNames[field], RuleDuplicate, "duplicate field %s", fieldNames[field])
 			}
-			seen |= 1 << field
-			err = d.value(r, fieldNames[field])
+			d.seen |= 1 << field
+			err = d.value(r, field)
 		} else {
 			err = d.dec.SkipValue()
 		}
@@ -208,9 +242,14 @@ func (d *Decoder) field(quoted jsontext.Value) int {
 	return -1
 }
 
-// value reads the value of a field into r.
-func (d *Decoder) value(r *Record, name string) error {
-	if name == fieldAppDefinedData && d.dec.PeekKind() == '[' {
+// value reads the value of a field into r, or into d for a member record.
+func (d *Decoder) value(r *Record, field int) error {
+	name := fieldNames[field]
+	if d.dec.PeekKind() == '[' && (name == fieldAppDefinedData || name == fieldMemberList) {
+		d.present |= 1 << field
+		if name == fieldMemberList {
+			return d.members()
+		}
 		return d.appDefinedData(r)
 	}
 	v, err := d.dec.ReadValue()
@@ -219,6 +258,9 @@ func (d *Decoder) value(r *Record, name string) error {
 	}
 	if v.Kind() == 'n' {
 		return nil
+	}
+	if string(v) != `""` {
+		d.present |= 1 << field
 	}
 	switch name {
 	case fieldGroupID:
@@ -247,6 +289,16 @@ func (d *Decoder) value(r *Record, name string) error {
 		var flag int64
 		d.number(name, v, &flag)
 		r.SupportTopic = flag == 1
+	case fieldMemberList:
+		d.problem(name, RuleKind, "%s must be an array of objects with Member_Account, not %s", name, describe(v))
+	case fieldMemberAccount:
+		d.str(name, v, &d.single.account)
+	case fieldRole:
+		d.str(name, v, &d.single.role)
+	case fieldJoinTime:
+		d.number(name, v, &d.single.JoinTime)
+	case fieldUnread:
+		d.number(name, v, &d.single.Unread)
 	}
 	return nil
 }
@@ -329,18 +381,21 @@ func (d *Decoder) number(name string, v jsontext.Value, to *int64) {
 	}
 	if n < low || n > high {
 		hint := ""
-		if name == fieldCreateTime && n/1000 > 0 && n/1000 <= high {
+		if isTime(name) && n/1000 > 0 && n/1000 <= high {
 			hint = ": this looks like milliseconds, use seconds"
 		}
 		d.problem(name, RuleRange, "%s is %d, must be %d to %d%s", name, n, low, high, hint)
 		return
 	}
-	if name == fieldCreateTime && n > 0 && n < maxDateSerial {
+	if isTime(name) && n > 0 && n < maxDateSerial {
 		d.problem(name, RuleRange, "%s is %d, a spreadsheet's date serial number: %s", name, n, useUnixTime)
 		return
 	}
 	*to = n
 }
+
+// isTime reports whether a field is a time in Unix seconds.
+func isTime(name string) bool { return name == fieldCreateTime || name == fieldJoinTime }
 
 // maxDateSerial is above the date serial numbers of spreadsheets (days since 1899-12-30): 100,000 is in the year 2173.
 // As Unix time it is 1970-01-02.
@@ -461,6 +516,7 @@ func (d *Decoder) datumString(i int, part string, v jsontext.Value, to *string) 
 
 // check enforces the rules that need the complete strings of r.
 func (d *Decoder) check(r *Record) {
+	d.refuseMemberFields()
 	if r.Type == "" && !d.mentions(fieldType) {
 		d.problem(fieldType, RuleMissing, "Type is missing")
 	}
@@ -492,22 +548,26 @@ func (d *Decoder) check(r *Record) {
 	}
 }
 
-// checkCreateTime rejects a time in the future: the service refuses members and messages older than their group. The
-// clock is read only for a time later than all earlier ones.
+// checkCreateTime rejects a time in the future: the service refuses members and messages older than their group.
 func (d *Decoder) checkCreateTime(created int64) {
-	if created <= d.latest {
-		return
-	}
-	now := time.Now()
-	if now.Before(clockFloor) {
-		now = clockFloor
-	}
-	if d.latest = now.Add(maxAhead).Unix(); created > d.latest {
-		const layout = "2006-01-02 15:04:05"
+	if now, ok := d.isAhead(created); ok {
 		d.problem(fieldCreateTime, RuleRange,
 			"CreateTime %d is %s UTC, later than now (%s UTC): use Unix time in seconds",
-			created, time.Unix(created, 0).UTC().Format(layout), now.UTC().Format(layout))
+			created, time.Unix(created, 0).UTC().Format(time.DateTime), now.UTC().Format(time.DateTime))
 	}
+}
+
+// isAhead reports whether a time in Unix seconds is in the future, and the current time. It reads the clock only for a
+// time later than all earlier ones.
+func (d *Decoder) isAhead(at int64) (now time.Time, ok bool) {
+	if at <= d.latest {
+		return time.Time{}, false
+	}
+	if now = time.Now(); now.Before(clockFloor) {
+		now = clockFloor
+	}
+	d.latest = now.Add(maxAhead).Unix()
+	return now, at > d.latest
 }
 
 func (d *Decoder) checkGroupID(r *Record) {
@@ -520,7 +580,7 @@ func (d *Decoder) checkGroupID(r *Record) {
 		if !strings.HasPrefix(r.GroupID, "@TGS#_") {
 			d.problem(fieldGroupID, RulePrefix, "GroupId of a Community must start with @TGS#_")
 		}
-	case strings.HasPrefix(r.GroupID, "@TGS#"):
+	case strings.HasPrefix(r.GroupID, "@TGS#") && !d.AnyGroupID:
 		d.problem(fieldGroupID, RulePrefix, "GroupId must not start with @TGS#: the service reserves this prefix")
 	}
 }
@@ -610,7 +670,7 @@ func numberHint(name string, v jsontext.Value) string {
 		return ": " + lostDigits
 	case strings.HasPrefix(text, "="):
 		return ": this is a formula, export its value"
-	case name == fieldCreateTime:
+	case isTime(name):
 		return ": " + useUnixTime
 	}
 	return ""

@@ -354,6 +354,9 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(sample))
 	f.Add([]byte(`{"Type":"Work","Name":"\ud83d\ude00<>&\u2028","AppDefinedData":[{"Key":"k","Value":"\u0000\u007f"}]}`))
 	f.Add([]byte("{\"Type\":\"Public\",\"Name\":\"\xff\"}"))
+	f.Add([]byte(`{"GroupId":"g","Member_Account":"u1","Role":"Admin","JoinTime":1448357837,"UnreadMsgNum":2}`))
+	f.Add([]byte(withList(`{"Member_Account":"u1","Role":"Admin","JoinTime":1448357838},{"Member_Account":"leckie"},{}`)))
+	f.Add([]byte(withList(`{"Member_Account":"u1","JoinTime":1},{"Member_Account":"u1"},{"Member_Account":"u2","x":1}`)))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		d := group.NewDecoder(group.DocumentLimits)
 		r, err := d.Decode(raw)
@@ -363,6 +366,7 @@ func FuzzDecode(f *testing.F) {
 			}
 			return
 		}
+		checkMembers(t, &r)
 		sent := r.AppendJSON(nil)
 		again, err := d.Decode(sent)
 		if err != nil {

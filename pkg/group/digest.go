@@ -40,16 +40,23 @@ func ParseDigest(s string) (Digest, error) {
 
 // Identity returns a digest of the fields that identify a group across versions of its export: the GroupId if r has
 // one, else Type, Name, Owner_Account and CreateTime. The lookup of a GroupId that already exists compares the same
-// four fields.
+// four fields. Two fields identify a member: GroupId and Member_Account.
 func (r *Record) Identity() Digest {
+	if r.IsMember {
+		return digestOf("member\x00" + r.GroupID + "\x00" + r.Members[0].Account)
+	}
 	if r.GroupID != "" {
 		return digestOf("id\x00" + r.GroupID)
 	}
 	return digestOf(fmt.Sprintf("%s\x00%s\x00%s\x00%d", r.Type, r.OwnerAccount, r.Name, r.CreateTime))
 }
 
-// Sum returns a digest of the whole record in wire format.
+// Sum returns a digest of the whole record in wire format: of the group without its members, see [Record.MembersSum],
+// or of the member of a member record.
 func (r *Record) Sum() Digest {
+	if r.IsMember {
+		return r.MembersSum()
+	}
 	sum := sha256.Sum256(r.AppendJSON(make([]byte, 0, 512)))
 	return Digest(sum[:9])
 }

@@ -37,6 +37,7 @@ const (
 	maxDatumKey       = 16
 	maxDatumValue     = 512
 	maxCreateTime     = 1<<32 - 1
+	maxUnread         = 1<<32 - 1 // no document has a limit
 
 	// The highest limit of all types that import_group accepts: a Community has up to 100,000 or 1,000,000 members,
 	// depending on the plan ("Group System", trtc.io/document/33529, 2025).

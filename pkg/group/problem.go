@@ -89,10 +89,12 @@ func (e *Error) Code() int {
 
 // hints explain field names that other calls of the service accept.
 var hints = map[string]string{
-	"MemberList":             "import_group does not accept members, use import_group_member",
-	"MemberNum":              "import_group does not accept members, use import_group_member",
+	"members":                `write the members as "MemberList": [{"Member_Account": …}]`,
+	"Members":                `write the members as "MemberList": [{"Member_Account": …}]`,
+	"MemberNum":              "the service counts the members itself",
 	"InviteJoinOption":       "create_group accepts it, import_group does not document it",
-	"AppMemberDefinedData":   "it is a field of members, not of groups",
+	"AppMemberDefinedData":   setMemberLater,
+	"NameCard":               setMemberLater,
 	"ShutUpAllMember":        "set it with modify_group_base_info after the import",
 	"ErrorCode":              "this looks like a get_group_info response",
 	"Appid":                  "this looks like a get_group_info response",

@@ -33,6 +33,9 @@ const (
 	Public    Type = "Public"
 	ChatRoom  Type = "ChatRoom"
 	Community Type = "Community"
+
+	// AVChatRoom is created by create_group, because import_group rejects it. It has no members that can be imported.
+	AVChatRoom Type = "AVChatRoom"
 )
 
 // ParseType parses a type, which may have its newer name.
@@ -50,7 +53,7 @@ func ParseType(s string) (Type, bool) {
 	return "", false
 }
 
-// A Record is one group to import. A Record that [Decoder.Decode] returns without an error is valid. Lengths are in
+// A Record is one group to import, or one member of a group, see [Record.IsMember]. A Record that [Decoder.Decode] returns without an error is valid. Lengths are in
 // bytes of UTF-8: a Chinese character is 3 bytes. A zero field is absent and is not sent.
 type Record struct {
 	GroupID         string  // at most 48 bytes; if empty the service assigns one, so a second call creates a duplicate
@@ -65,6 +68,11 @@ type Record struct {
 	AppDefinedData  []Datum // at most 20
 	CreateTime      int64   // Unix seconds, at most a day ahead; if zero the time of the call; older history is rejected
 	SupportTopic    bool    // Community only
+
+	Members  []Member // of MemberList, without duplicates and without the owner; invalid ones have a Problem
+	HasOwner bool     // MemberList names the owner, who is no entry of Members
+	Demoted  int      // Admins of a Private group, which are entries of Members without the role
+	IsMember bool     // a member record: only GroupID and Members[0] are set
 }
 
 // A Datum is one custom field of a group. The operator must create its key in the console first.
@@ -94,8 +102,29 @@ func (r *Record) Warnings() []Warning {
 	return nil
 }
 
-// AppendJSON appends r to dst as the body of an import_group call.
+// Size returns the approximate memory of r in bytes.
+func (r *Record) Size() int {
+	const record, datum, member, problem = 256, 32, 48, 48 // the structs, rounded up
+	n := record + len(r.GroupID) + len(r.Type) + len(r.OwnerAccount) + len(r.Name) + len(r.Introduction) +
+		len(r.Notification) + len(r.FaceURL) + len(r.ApplyJoinOption) + datum*cap(r.AppDefinedData) + member*cap(r.Members)
+	for _, d := range r.AppDefinedData {
+		n += len(d.Key) + len(d.Value)
+	}
+	for i := range r.Members {
+		n += len(r.Members[i].Account)
+		if p := r.Members[i].Problem; p != nil {
+			n += problem + len(p.Field) + len(p.Rule) + len(p.Message)
+		}
+	}
+	return n
+}
+
+// AppendJSON appends r to dst: the body of an import_group call, without members, or a member record.
 func (r *Record) AppendJSON(dst []byte) []byte {
+	if r.IsMember {
+		dst = appendQuoted(append(dst, `{"GroupId":`...), r.GroupID)
+		return r.Members[0].appendFields(append(dst, ','))
+	}
 	dst = append(dst, `{"Type":"`...)
 	dst = append(append(dst, r.Type...), '"')
 	str := func(name, value string) {

@@ -24,7 +24,7 @@ func (l Limits) MaxBytes(field string) []int {
 		return []int{l.FaceURL}
 	case fieldGroupID:
 		return []int{maxGroupID}
-	case fieldOwnerAccount:
+	case fieldOwnerAccount, fieldMemberAccount:
 		return []int{maxAccount}
 	case fieldAppDefinedData:
 		return []int{maxDatumKey, maxDatumValue}
@@ -37,8 +37,10 @@ func Range(field string) (lowest, highest int64, ok bool) {
 	switch field {
 	case fieldMaxMemberCount:
 		return 1, maxMemberCount, true
-	case fieldCreateTime:
+	case fieldCreateTime, fieldJoinTime:
 		return 0, maxCreateTime, true
+	case fieldUnread:
+		return 0, maxUnread, true
 	case fieldSupportTopic:
 		return 0, 1, true
 	}
@@ -51,6 +53,12 @@ const MaxEntries = maxAppDefinedData
 var (
 	types       = []string{string(Private), string(Public), string(ChatRoom), string(Community)}
 	joinOptions = []string{"FreeAccess", "NeedPermission", "DisableApply"}
+	roles       = []string{roleAdmin, roleMember}
+)
+
+const (
+	roleAdmin  = "Admin"
+	roleMember = "Member"
 )
 
 // Values returns the allowed values of a field, see [RuleValue], nil for a field without such a list.
@@ -60,6 +68,8 @@ func Values(field string) []string {
 		return slices.Clone(types)
 	case fieldApplyJoinOption:
 		return slices.Clone(joinOptions)
+	case fieldRole:
+		return slices.Clone(roles)
 	}
 	return nil
 }

@@ -30,9 +30,12 @@ func TestRules_Complete(t *testing.T) {
 
 // MaxBytes, Range and Values return what a Decoder enforces.
 func TestRuleData_MatchesDecoder(t *testing.T) {
-	valid := map[string]string{"Type": "Public", "Name": "a"}
 	decode := func(field, json string) error {
 		var b strings.Builder
+		valid := map[string]string{"Type": "Public", "Name": "a"}
+		if field == "Member_Account" || field == "Role" || field == "UnreadMsgNum" {
+			valid = map[string]string{"GroupId": "g", "Member_Account": "a"}
+		}
 		for name, value := range valid {
 			if name != field {
 				fmt.Fprintf(&b, `%q:%q,`, name, value)
@@ -63,7 +66,7 @@ func TestRuleData_MatchesDecoder(t *testing.T) {
 			check(field, datum(limits[0], limits[1]), datum(limits[0], limits[1]+1), group.RuleLength)
 			checked++
 		}
-		if low, high, ok := group.Range(field); ok && field == "MaxMemberCount" {
+		if low, high, ok := group.Range(field); ok && (field == "MaxMemberCount" || field == "UnreadMsgNum") {
 			check(field, fmt.Sprint(low), fmt.Sprint(low-1), group.RuleRange)
 			check(field, fmt.Sprint(high), fmt.Sprint(high+1), group.RuleRange)
 			checked++
@@ -73,7 +76,7 @@ func TestRuleData_MatchesDecoder(t *testing.T) {
 			checked++
 		}
 	}
-	if checked != 7+1+4+3 {
-		t.Errorf("got %d checks, want 15", checked)
+	if checked != 8+2+4+3+2 {
+		t.Errorf("got %d checks, want 19", checked)
 	}
 }

@@ -349,7 +349,7 @@ func (w *world) checkSmall(row smallCase, when string) {
 	}
 	var counts outcome.Counts
 	for n, o := range got {
-		counts.Add(o.Status)
+		counts.Add(&o)
 		exists := w.Service.Names()[fmt.Sprintf("n-%d", n+1)] == 1
 		hasID := strings.Contains(row.lines[n], "GroupId")
 		isRight := o.Status.HasGroup() && exists || o.Status == outcome.Rejected && !exists ||

@@ -52,7 +52,8 @@ type slot struct {
 	status   outcome.Status
 	assigned bool
 	origin   results.Origin
-	next     int32 // next slot with the same identity, -1 if there is none
+	members  *earlierMembers // nil if it has none
+	next     int32           // next slot with the same identity, -1 if there is none
 }
 
 type earlierFile struct {
@@ -169,7 +170,7 @@ func (x *earlier) read(f *earlierFile) (n int, err error) {
 		}
 		x.add(slot{
 			id: id, sum: e.Outcome.Sum, groupID: strings.Clone(e.Outcome.GroupID), status: e.Outcome.Status,
-			assigned: e.Outcome.Assigned, origin: results.Origin{Source: f.index, Line: e.Line},
+			assigned: e.Outcome.Assigned, origin: results.Origin{Source: f.index, Line: e.Line}, members: earlierMembersOf(&e.Outcome),
 		})
 	}
 	return n, nil

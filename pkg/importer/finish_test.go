@@ -62,7 +62,7 @@ func newLargeImport(t *testing.T, parts int) *largeImport {
 				o.Status, o.GroupID, o.Error = outcome.Rejected, "", "no such type"
 			}
 			body = append(o.AppendPartLine(body, []byte(`{"Type":"Publik"}`)), '\n')
-			counts.Add(o.Status)
+			counts.Add(&o)
 			l.results = append(o.AppendLine(l.results), '\n')
 			if o.Status == outcome.Rejected {
 				l.letters = append(o.AppendPartLine(l.letters, []byte(`{"Type":"Publik"}`)), '\n')

@@ -68,7 +68,7 @@ func (r *run) retry(ctx context.Context, now bool) (Summary, error) {
 	edited := isResumed && !last.Done &&
 		(errors.Is(err, fs.ErrNotExist) || err == nil && info.Version != last.Export.Version)
 	switch {
-	case isResumed && (last.Done || edited): // Done: a run died before or during the merge
+	case isResumed && (last.IsComplete() || edited): // Done: a run died before or during the merge
 		m, err := merge(r.writing, *last)
 		return Summary{State: results.Finished, Counts: m.Counts, Manifest: m}, err
 	case !isResumed && !m.Due(r.imp.Policy(), now):
@@ -96,7 +96,7 @@ func (r *run) retry(ctx context.Context, now bool) (Summary, error) {
 // It returns false for lines that were reordered, and for lines that are not outcomes: they stay as they are.
 func (r *run) isRetried(it *item, e *export.Entry) bool {
 	o := e.Failure
-	if o == nil || !r.imp.Policy().Retries(o.Status) || o.N <= r.read {
+	if o == nil || !r.imp.Policy().RetriesOutcome(o) || o.N <= r.read {
 		return false
 	}
 	it.n, it.line, it.before = o.N, o.Line, o.Attempts

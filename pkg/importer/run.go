@@ -40,6 +40,7 @@ type run struct {
 	earlier  *earlier         // outcomes of earlier versions; nil if there are none
 	encoding string           // see [results.Checkpoint]
 	program  *mapping.Program // nil without a mapping
+	users    *mapping.Users   // nil without a table of users
 	guard    *mapping.Guard   // of the first records
 	ignored  int64            // entries before the next item that are not records, see [export.Entry.Ignored]
 	dropped  map[string]int64 // see [export.Reader.Dropped]
@@ -56,6 +57,13 @@ type run struct {
 	end       export.Position // after the last entry that is not a record
 	latencies results.Latencies
 	behind    []byte // out-of-order outcomes of this run, as lines of a part
+	isRead    bool   // every record has an outcome
+	follows   bool   // an earlier run has begun the member pass
+
+	startMembers  sync.Once
+	hasMemberPass bool           // it has started
+	memberErr     error          // why it failed
+	memberPass    sync.WaitGroup // its goroutines
 }
 
 // An item is a record on its way from the reader to the writer. One of known, call and outcome is set. None is set if
@@ -73,7 +81,14 @@ type item struct {
 	changed  []string // see [export.Entry.Changed]
 	source   string   // see [export.Entry.Source]
 	sameID   int64    // see [export.Entry.SameID]
-	cost     int64
+
+	member     string          // the account of a member record
+	members    outcome.Members // of a group that exists, before any is sent
+	membersSum group.Digest
+	earlier    *earlierMembers // with an outcome that was carried over; nil if it has no members
+	isMissing  bool            // the outcome has its members, see [run.startMissing]
+
+	cost int64
 
 	known   []byte           // the line of the outcome, from an earlier run
 	call    *tim.Call        // in flight
@@ -97,6 +112,9 @@ func (r *run) importRecords(ctx context.Context, at export.Position) (why, err e
 	var writing, watching sync.WaitGroup
 	var writeErr error
 	writing.Go(func() { writeErr = r.write(working) })
+	if r.follows {
+		r.followMembers(working)
+	}
 	done := make(chan struct{})
 	watching.Go(func() { r.watch(working, done) })
 	watching.Go(func() { r.watchControl(working, done) })
@@ -105,11 +123,12 @@ func (r *run) importRecords(ctx context.Context, at export.Position) (why, err e
 	}
 	readErr := func() error {
 		defer close(r.queue) // readAll may panic
+		if r.isRead {
+			return nil
+		}
 		return r.readAll(working, at)
 	}()
 	writing.Wait()
-	close(done)
-	watching.Wait()
 	why = context.Cause(working)
 	if why == nil && readErr == nil {
 		why = r.replaced(ctx)
@@ -117,6 +136,13 @@ func (r *run) importRecords(ctx context.Context, at export.Position) (why, err e
 	if why == nil && len(r.behind) > 0 {
 		why = errUndone
 	}
+	r.isRead = r.isRead || why == nil && readErr == nil && writeErr == nil
+	r.endMembers(r.isRead)
+	if r.isRead && why == nil {
+		why = context.Cause(working)
+	}
+	close(done)
+	watching.Wait()
 	for n, line := range r.ahead {
 		if n > r.read {
 			r.behind = append(append(r.behind, line...), '\n') // this run has not reached the record either
@@ -129,6 +155,8 @@ func (r *run) importRecords(ctx context.Context, at export.Position) (why, err e
 		return nil, why
 	case readErr != nil && why == nil:
 		return nil, readErr
+	case r.memberErr != nil:
+		return nil, r.memberErr
 	}
 	return why, nil
 }
@@ -178,6 +206,9 @@ func (r *run) readAll(ctx context.Context, at export.Position) error {
 	}
 	if r.program != nil {
 		src.Map = r.program
+	}
+	if r.users != nil {
+		src.Users, src.StrictUsers = r.users, r.imp.Config.UsersStrict
 	}
 	records, err := export.NewReader(src, at, r.imp.Config.Limits)
 	if err != nil {
@@ -269,6 +300,9 @@ func (r *run) start(ctx context.Context, it *item, e *export.Entry) bool {
 	if line, ok := r.ahead[it.n]; ok {
 		return r.startKnown(it, line)
 	}
+	if r.startMissing(it, &e.Record, e.Failure, e.Problem == nil && e.Skipped == "") {
+		return true
+	}
 	if e.Skipped != "" {
 		it.outcome = &outcome.Outcome{Status: outcome.Skipped, Error: e.Skipped, At: time.Now()}
 		return true
@@ -281,6 +315,14 @@ func (r *run) start(ctx context.Context, it *item, e *export.Entry) bool {
 		}
 		return true
 	}
+	if r.imp.Config.NoMembers && leaveOut(it, &e.Record) {
+		return true
+	}
+	if e.Record.IsMember {
+		it.groupID, it.member = e.Record.GroupID, e.Record.Members[0].Account
+	} else {
+		it.members, it.membersSum = pendingOf(&e.Record), e.Record.MembersSum()
+	}
 	switch done, err := r.carryOver(it, e); {
 	case err != nil:
 		r.stop(err)
@@ -289,6 +331,10 @@ func (r *run) start(ctx context.Context, it *item, e *export.Entry) bool {
 		return true
 	}
 	rec := e.Record
+	if rec.IsMember {
+		it.outcome = &outcome.Outcome{Status: outcome.Pending, At: time.Now()}
+		return true
+	}
 	switch {
 	case rec.GroupID == "" && it.assigned: // in an earlier round
 		rec.GroupID = it.groupID
@@ -312,6 +358,7 @@ func (r *run) start(ctx context.Context, it *item, e *export.Entry) bool {
 		}
 		r.assigned = r.assigned || it.assigned
 	}
+	rec.Members = nil // the member pass decodes them again: they need not stay in memory
 	it.call = r.imp.Client.ImportGroup(ctx, &rec)
 	return true
 }
@@ -342,6 +389,7 @@ func (r *run) carryOver(it *item, e *export.Entry) (done bool, err error) {
 		return false, err
 	}
 	it.origin = s.origin
+	it.earlier = s.members
 	same := s.sum == it.sum
 	if hasID && !same || s.status == outcome.Unknown && r.imp.Config.RetryUnknown {
 		return false, nil
@@ -427,7 +475,10 @@ func (r *run) write(ctx context.Context) error {
 				r.stop(err)
 				break
 			}
-			r.imp.count(r.dir.Export, o.Status, it.next)
+			r.imp.count(r.dir.Export, o, it.next)
+			if o.IsPending() {
+				r.followMembers(ctx)
+			}
 			if reason := share.add(o); reason != nil {
 				r.stop(reason)
 			}
@@ -463,6 +514,9 @@ func (r *run) outcome(it *item) (*outcome.Outcome, []byte) {
 	o.GroupID = cmp.Or(o.GroupID, it.groupID)
 	o.Assigned, o.Changed, o.Source = it.assigned, it.changed, it.source
 	o.ID, o.Sum = it.id, it.sum
+	if o.Member = it.member; o.Member == "" && o.Status.HasGroup() && !it.isMissing {
+		it.setMembers(o, r.imp.Config.Limits)
+	}
 	return o, nil
 }
 

@@ -145,16 +145,15 @@ func (r *run) begin(ctx context.Context, s start) (results.Checkpoint, *results.
 			return none, nil, err
 		}
 		if r.dir.IsNew, r.dir.IsListed = isNew, s.work.Beside != nil; isNew {
-			program, err := r.imp.program(r.writing)
-			return r.first(exp, program, r.imp.settings(program)), nil, err
+			program, settings, err := r.imp.current(r.writing)
+			return r.first(exp, program, settings), nil, err
 		}
 	}
 	last, err := r.dir.LoadLast(r.writing, r.lease)
 	if err != nil {
 		return none, nil, err
 	}
-	program, programErr := r.imp.program(r.writing)
-	settings := r.imp.settings(program)
+	program, settings, programErr := r.imp.current(r.writing)
 	isLatest := last != nil && last.Export.Version == exp.Version
 	if isLatest && didNothing(last) && programErr == nil {
 		last.Mapping, last.Settings = program, settings // the operator may have set another mapping
@@ -238,7 +237,7 @@ func (r *run) work(ctx context.Context, cp results.Checkpoint, finish finisher) 
 	defer r.unreserve()
 	if err := r.prepare(ctx, &cp); err != nil {
 		if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
-			return Summary{State: results.Waiting, Reason: err.Error(), Counts: cp.Counts}, nil
+			return Summary{State: results.Waiting, Reason: err.Error(), Counts: cp.Total()}, nil
 		}
 		return Summary{}, err
 	}
@@ -264,6 +263,14 @@ func (r *run) prepare(ctx context.Context, cp *results.Checkpoint) (err error) {
 		})
 		if err != nil {
 			return err
+		}
+	}
+	if cp.Round == 0 && !cp.Done {
+		if r.users, err = r.imp.loadUsers(ctx); err != nil {
+			return err
+		}
+		if r.users != nil && r.imp.usersSetting(r.users) != cp.Settings.Users {
+			r.log().WarnContext(ctx, "the table of users has changed: the rest of the import uses the new one")
 		}
 	}
 	// Load them before the first checkpoint, which no longer refers to them.
@@ -360,7 +367,8 @@ func (r *run) execute(ctx context.Context, cp results.Checkpoint) (end ending) {
 	r.queue = make(chan *item, maxAheadRecords)
 	slowed := i.Client.RateDecreases()
 	var why error
-	if !cp.Done {
+	if !cp.IsComplete() {
+		r.isRead, r.follows = cp.Done, cp.Members != nil && !cp.Members.IsEnd
 		why, end.err = r.importRecords(ctx, cp.Next)
 	}
 	end.leaving = r.ended(why, end.err)
@@ -375,7 +383,7 @@ func (r *run) execute(ctx context.Context, cp results.Checkpoint) (end ending) {
 			last.Stop = end.reason
 		}
 		last.Attempts, last.Slowed = r.share.Attempts(), i.Client.RateDecreases()-slowed
-		cp.Done = end.state == results.Finished
+		cp.Done = cp.Done || r.isRead
 	})
 	if closeErr != nil {
 		// Outcomes that were not written do not count.
@@ -444,10 +452,10 @@ func (r *run) finish(ctx context.Context, cp *results.Checkpoint, finish finishe
 func (r *run) conclude(ctx context.Context, end ending, finish finisher) (Summary, error) {
 	err := end.err
 	summary := Summary{
-		State: end.state, Reason: end.reason, Counts: end.cp.Counts, Run: end.cp.Runs[len(end.cp.Runs)-1], Dropped: r.dropped,
+		State: end.state, Reason: end.reason, Counts: end.cp.Total(), Run: end.cp.Runs[len(end.cp.Runs)-1], Dropped: r.dropped,
 	}
 	switch {
-	case err == nil && end.cp.Done:
+	case err == nil && end.cp.IsComplete():
 		finishing, cancel := r.finishing(ctx)
 		defer cancel()
 		summary.Manifest, err = r.finish(finishing, &end.cp, finish)
@@ -478,11 +486,12 @@ func (r *run) conclude(ctx context.Context, end ending, finish finisher) (Summar
 	if errors.Is(err, lease.ErrLost) {
 		summary.State, summary.Reason = results.Waiting, err.Error()
 	}
-	c, metrics := end.cp.Counts, r.metrics(&end.cp, summary.State, summary.Reason)
-	metrics.GivenUp = summary.Manifest.GivenUp
+	c, metrics := end.cp.Total(), r.metrics(&end.cp, summary.State, summary.Reason)
+	metrics.GivenUp, metrics.MembersMissing = summary.Manifest.GivenUp, summary.Manifest.Counts.Members.Failed
 	r.log().InfoContext(ctx, "run ends", "state", summary.State, "reason", summary.Reason, "err", err,
 		"imported", c.Imported, "exists", c.Exists, "rejected", c.Rejected, "failed", c.Failed, "unknown", c.Unknown,
-		"skipped", c.Skipped, "run", metrics)
+		"skipped", c.Skipped, "members_added", c.Members.Added, "members_failed", c.Members.Failed,
+		"members_pending", c.Members.Pending+c.Pending, "run", metrics)
 	if r.imp.OnRunEnd != nil {
 		r.imp.OnRunEnd(metrics)
 	}

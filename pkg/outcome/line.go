@@ -24,9 +24,10 @@ func (o *Outcome) AppendLine(dst []byte) []byte { return o.append(dst, nil) }
 // nil if it was not kept.
 func (o *Outcome) AppendRecordLine(dst, raw []byte) []byte { return o.append(dst, raw) }
 
-// AppendPartLine appends o as a line of a part: with the record unless nothing is left to do about it.
+// AppendPartLine appends o as a line of a part: with the record unless nothing is left to do about it
+// and its members.
 func (o *Outcome) AppendPartLine(dst, raw []byte) []byte {
-	if o.Status.IsDone() {
+	if o.IsDone() {
 		raw = nil
 	}
 	return o.append(dst, raw)
@@ -37,8 +38,10 @@ func (o *Outcome) append(dst, raw []byte) []byte {
 	dst = appendInt(dst, "line", o.Line)
 	dst = appendString(dst, "status", string(o.Status))
 	dst = appendString(dst, "GroupId", o.GroupID)
+	dst = appendString(dst, "member", o.Member)
 	dst = appendTrue(dst, "assigned", o.Assigned)
 	dst = appendInt(dst, "code", int64(o.Code))
+	dst = o.appendMembers(dst)
 	dst = appendTrue(dst, "carried", o.Carried)
 	dst = appendTrue(dst, "differs", o.Differs)
 	dst = appendString(dst, "field", o.Field)
@@ -68,6 +71,43 @@ func (o *Outcome) append(dst, raw []byte) []byte {
 		dst = append(o.ID.Append(append(dst, `,"id":"`...)), '"')
 		dst = append(o.Sum.Append(append(dst, `,"sum":"`...)), '"')
 	}
+	return append(dst, '}')
+}
+
+// memberNames are the names of the counts of [Members], in the order of its fields.
+var memberNames = [...]string{"added", "already", "failed", "noAccount", "invalid", "refused", "pending", "demoted"}
+
+// memberPrefix returns what is before a count, with the comma unless it is the first.
+func memberPrefix(name string, isFirst bool) string {
+	if isFirst {
+		return memberPrefixes[name][1:]
+	}
+	return memberPrefixes[name]
+}
+
+var memberPrefixes = func() map[string]string {
+	all := map[string]string{}
+	for _, name := range memberNames {
+		all[name] = `,"` + name + `":`
+	}
+	return all
+}()
+
+func (o *Outcome) appendMembers(dst []byte) []byte {
+	if o.Members == (Members{}) && o.MembersSum == (group.Digest{}) {
+		return dst
+	}
+	dst = append(dst, `,"members":`...)
+	begin := len(dst)
+	for i, n := range o.Members.all() {
+		if *n != 0 {
+			dst = appendInt(dst, memberNames[i], *n)
+		}
+	}
+	if o.MembersSum != (group.Digest{}) {
+		dst = append(o.MembersSum.Append(append(dst, `,"sum":"`...)), '"')
+	}
+	dst[begin] = '{' // instead of the first comma
 	return append(dst, '}')
 }
 
@@ -116,8 +156,10 @@ type wire struct {
 	Line     int64          `json:"line"`
 	Status   Status         `json:"status"`
 	GroupID  string         `json:"GroupId"`
+	Member   string         `json:"member"`
 	Assigned bool           `json:"assigned"`
 	Code     int            `json:"code"`
+	Members  wireMembers    `json:"members"`
 	Carried  bool           `json:"carried"`
 	Differs  bool           `json:"differs"`
 	Field    string         `json:"field"`
@@ -133,6 +175,12 @@ type wire struct {
 	Record   jsontext.Value `json:"record"`
 	Text     *string        `json:"text"`
 	Bytes    []byte         `json:"bytes"`
+}
+
+type wireMembers struct {
+	Members
+
+	Sum string `json:"sum"`
 }
 
 // ErrNoOutcome is wrapped by [Parse] for a line that is JSON, or not even that, but no outcome.
@@ -153,14 +201,15 @@ func Parse(line []byte) (Outcome, []byte, error) {
 		return Outcome{}, nil, fmt.Errorf(`%w: it has no "n" or no "status"`, ErrNoOutcome)
 	}
 	o := Outcome{
-		N: w.N, Line: w.Line, Status: w.Status, GroupID: w.GroupID, Assigned: w.Assigned, Code: w.Code,
-		Carried: w.Carried, Differs: w.Differs, Field: w.Field, Rule: w.Rule, Error: w.Error, Changed: w.Changed,
+		N: w.N, Line: w.Line, Status: w.Status, GroupID: w.GroupID, Member: w.Member, Assigned: w.Assigned, Code: w.Code,
+		Members: w.Members.Members, Carried: w.Carried, Differs: w.Differs, Field: w.Field, Rule: w.Rule, Error: w.Error, Changed: w.Changed,
 		Source: w.Source, Attempts: w.Attempts, MS: w.MS,
 	}
 	// A time or a digest that an edit has spoiled is as good as none: the line still holds its record.
 	o.At, _ = time.Parse(time.RFC3339, w.At)
 	o.ID, _ = group.ParseDigest(w.ID)
 	o.Sum, _ = group.ParseDigest(w.Sum)
+	o.MembersSum, _ = group.ParseDigest(w.Members.Sum)
 	switch {
 	case w.Record != nil:
 		return o, w.Record, nil
@@ -170,22 +219,24 @@ func Parse(line []byte) (Outcome, []byte, error) {
 	return o, w.Bytes, nil
 }
 
-// Scan returns the ordinal and the status of an outcome's line, in most cases without decoding the rest; 0 and
-// "" if the line is no outcome.
-func Scan(line []byte) (n int64, s Status) {
+// Scan returns what counts need of an outcome's line: the ordinal, the status, whether it is a member record, and its
+// members. In most cases it does not decode the rest. The ordinal is 0 if the line is no outcome.
+func Scan(line []byte) (o Outcome) {
 	f := fast{rest: line}
-	n, s = f.head()
+	f.head(&o)
 	if !f.bad {
-		return n, s
+		return o
 	}
 	var w struct {
-		N      int64  `json:"n"`
-		Status Status `json:"status"`
+		N       int64   `json:"n"`
+		Status  Status  `json:"status"`
+		Member  string  `json:"member"`
+		Members Members `json:"members"`
 	}
 	if json.Unmarshal(line, &w, jsontext.AllowDuplicateNames(true)) != nil || w.N <= 0 || w.Status == "" {
-		return 0, ""
+		return Outcome{}
 	}
-	return w.N, w.Status
+	return Outcome{N: w.N, Status: w.Status, Member: w.Member, Members: w.Members}
 }
 
 // recordNames begin the record in a line that this program wrote. Within a string the quotes would be escaped, so
@@ -218,13 +269,14 @@ type fast struct {
 // a general decoder takes ten times as long.
 func parseFast(line []byte) (o Outcome, ok bool) {
 	f := fast{rest: line}
-	o.N, o.Status = 0, ""
 	o.N = f.first()
 	o.Line = f.int(`,"line":`)
 	o.Status = Status(f.string(`,"status":"`))
 	o.GroupID = f.string(`,"GroupId":"`)
+	o.Member = f.string(`,"member":"`)
 	o.Assigned = f.cut(`,"assigned":true`)
 	o.Code = int(f.int(`,"code":`))
+	f.members(&o)
 	o.Carried = f.cut(`,"carried":true`)
 	o.Differs = f.cut(`,"differs":true`)
 	o.Field = f.string(`,"field":"`)
@@ -246,13 +298,38 @@ func parseFast(line []byte) (o Outcome, ok bool) {
 	return o, !f.bad && err == nil && o.N > 0 && o.Status != "" && string(f.rest) == "}"
 }
 
-// head returns the ordinal and the status that a line begins with.
-func (f *fast) head() (int64, Status) {
-	n := f.first()
+// head reads the fields up to the members, and sets those of [Scan].
+func (f *fast) head(o *Outcome) {
+	o.N = f.first()
 	f.int(`,"line":`)
-	s := Status(f.string(`,"status":"`))
-	f.bad = f.bad || n <= 0 || s == ""
-	return n, s
+	o.Status = Status(f.string(`,"status":"`))
+	f.skipString(`,"GroupId":"`)
+	o.Member = f.string(`,"member":"`)
+	f.cut(`,"assigned":true`)
+	f.int(`,"code":`)
+	f.members(o)
+	// A line that somebody edited may have its members elsewhere.
+	isMoved := o.Members == (Members{}) && bytes.Contains(f.rest, []byte(`"members"`))
+	f.bad = f.bad || o.N <= 0 || o.Status == "" || isMoved
+}
+
+// members reads the counts of members.
+func (f *fast) members(o *Outcome) {
+	if f.bad || !f.cut(`,"members":{`) {
+		return
+	}
+	isFirst := true
+	for i, n := range o.Members.all() {
+		if *n = f.int(memberPrefix(memberNames[i], isFirst)); *n != 0 {
+			isFirst = false
+		}
+	}
+	if isFirst {
+		o.MembersSum = f.digest(`"sum":"`)
+	} else {
+		o.MembersSum = f.digest(`,"sum":"`)
+	}
+	f.bad = f.bad || !f.cut(`}`)
 }
 
 func (f *fast) first() int64 {
@@ -309,6 +386,17 @@ func (f *fast) string(prefix string) string {
 	f.bad = err != nil
 	f.rest = f.rest[end+1:]
 	return string(s)
+}
+
+// skipString is string for a string that is not needed.
+func (f *fast) skipString(prefix string) {
+	if f.bad || !f.cut(prefix) {
+		return
+	}
+	end := closingQuote(f.rest)
+	if f.bad = end < 0; !f.bad {
+		f.rest = f.rest[end+1:]
+	}
 }
 
 func hasControl(s []byte) bool { return bytes.IndexFunc(s, func(r rune) bool { return r < ' ' }) >= 0 }

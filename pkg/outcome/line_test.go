@@ -84,6 +84,32 @@ func TestAppendLine_FieldOrder(t *testing.T) {
 			"\xff", `{"n":1,"line":1,"status":"rejected","code":0,"bytes":"/w==","attempts":0,"at":"2026-11-22T10:00:00.123Z"}`,
 		},
 		{
+			"with members",
+			outcome.Outcome{
+				N: 20, Line: 20, Status: outcome.Imported, GroupID: "g20", Attempts: 1, At: at, ID: id, Sum: sum, MembersSum: sum,
+				Members: outcome.Members{Added: 48, Already: 1, Failed: 2, NoAccount: 1, Invalid: 1, Demoted: 3},
+				Error:   "2 of 51 members are missing",
+			},
+			`{"GroupId":"g20","members":{"added":9}}`, `{"n":20,"line":20,"status":"imported","GroupId":"g20","code":0,` +
+				`"members":{"added":48,"already":1,"failed":2,"noAccount":1,"invalid":1,"demoted":3,"sum":"` + sum.String() +
+				`"},"record":{"GroupId":"g20","members":{"added":9}},"error":"2 of 51 members are missing","attempts":1,"ms":0,` +
+				`"at":"2026-11-22T10:00:00.123Z","id":"` + id.String() + `","sum":"` + sum.String() + `"}`,
+		},
+		{
+			"with one count of members",
+			outcome.Outcome{
+				N: 20, Line: 20, Status: outcome.Imported, GroupID: "g\"20", At: at, Members: outcome.Members{Pending: 2},
+			},
+			"", `{"n":20,"line":20,"status":"imported","GroupId":"g\"20","code":0,"members":{"pending":2},"attempts":0,` +
+				`"at":"2026-11-22T10:00:00.123Z"}`,
+		},
+		{
+			"a member record",
+			outcome.Outcome{N: 21, Line: 21, Status: outcome.Exists, GroupID: "g20", Member: "u1", At: at},
+			"", `{"n":21,"line":21,"status":"exists","GroupId":"g20","member":"u1","code":0,"attempts":0,` +
+				`"at":"2026-11-22T10:00:00.123Z"}`,
+		},
+		{
 			"in another time zone",
 			outcome.Outcome{N: 1, Line: 1, Status: outcome.Imported, At: at.In(time.FixedZone("", 8*3600))},
 			"", `{"n":1,"line":1,"status":"imported","code":0,"attempts":0,"at":"2026-11-22T10:00:00.123Z"}`,
@@ -105,8 +131,8 @@ func TestAppendLine_FieldOrder(t *testing.T) {
 			if again := back.AppendRecordLine(nil, backRaw); string(again) != row.want {
 				t.Errorf("got %s after parsing, want %s", again, row.want)
 			}
-			if n, s := outcome.Scan(line); n != row.o.N || s != row.o.Status {
-				t.Errorf("Scan: got %d, %s, want %d, %s", n, s, row.o.N, row.o.Status)
+			if got := outcome.Scan(line); got.N != row.o.N || got.Status != row.o.Status || got.Members != row.o.Members {
+				t.Errorf("Scan: got %+v, want %d, %s, %+v", got, row.o.N, row.o.Status, row.o.Members)
 			}
 			if got, want := string(outcome.Bare(line)), string(row.o.AppendLine(nil)); got != want {
 				t.Errorf("Bare: got %s, want %s", got, want)
@@ -144,8 +170,8 @@ func TestParse_LinesOfVersion1(t *testing.T) {
 			if err != nil || string(raw) != row.raw || o.N == 0 || o.Status == "" {
 				t.Errorf("got %+v, %q, %v, want record %q", o, raw, err, row.raw)
 			}
-			if n, s := outcome.Scan([]byte(row.line)); n != o.N || s != o.Status {
-				t.Errorf("Scan: got %d, %s, want %d, %s", n, s, o.N, o.Status)
+			if got := outcome.Scan([]byte(row.line)); got.N != o.N || got.Status != o.Status || got.Members != o.Members {
+				t.Errorf("Scan: got %+v, want %d, %s, %+v", got, o.N, o.Status, o.Members)
 			}
 			if got := string(outcome.Bare([]byte(row.line))); got != row.bare {
 				t.Errorf("Bare: got %s, want %s", got, row.bare)
@@ -162,8 +188,8 @@ func TestParse_NoOutcome(t *testing.T) {
 		if _, _, err := outcome.Parse([]byte(line)); !errors.Is(err, outcome.ErrNoOutcome) {
 			t.Errorf("Parse(%q): got %v, want %v", line, err, outcome.ErrNoOutcome)
 		}
-		if n, s := outcome.Scan([]byte(line)); n != 0 || s != "" {
-			t.Errorf("Scan(%q): got %d, %q, want neither", line, n, s)
+		if o := outcome.Scan([]byte(line)); o.N != 0 || o.Status != "" {
+			t.Errorf("Scan(%q): got %d, %q, want neither", line, o.N, o.Status)
 		}
 	}
 }
@@ -172,10 +198,10 @@ func TestCounts_EveryStatus(t *testing.T) {
 	var c outcome.Counts
 	for i, s := range outcome.Statuses() {
 		for range i + 1 {
-			c.Add(s)
+			c.Add(&outcome.Outcome{Status: s})
 		}
 	}
-	c.Add("no status")
+	c.Add(&outcome.Outcome{Status: "no status"})
 	i := 0
 	for s, n := range c.All() {
 		if s != outcome.Statuses()[i] || n != int64(i+1) {
@@ -183,8 +209,66 @@ func TestCounts_EveryStatus(t *testing.T) {
 		}
 		i++
 	}
-	if fields := reflect.TypeFor[outcome.Counts]().NumField(); i != fields || c.Records() != 21 || c.Missing() != 3+4+5 {
+	const others = 3 // fields that count no status
+	fields := reflect.TypeFor[outcome.Counts]().NumField() - others
+	if i != fields || c.Records() != 28 || c.Missing() != 3+4+5 {
 		t.Errorf("got %d statuses of %d fields, %d records, %d missing", i, fields, c.Records(), c.Missing())
+	}
+}
+
+// Each field counts for itself: what Plus adds, Minus and Remove take away.
+func TestCounts_Members(t *testing.T) {
+	imported := outcome.Outcome{
+		Status:  outcome.Imported,
+		Members: outcome.Members{Added: 1, Already: 2, Failed: 30, NoAccount: 4, Invalid: 5, Refused: 6, Pending: 7, Demoted: 8},
+	}
+	member := outcome.Outcome{Status: outcome.Exists, Member: "u1"}
+	var c outcome.Counts
+	c.Add(&imported)
+	c.Add(&member)
+	want := outcome.Counts{Imported: 1, Exists: 1, Incomplete: 1, MemberRecords: 1, Members: imported.Members}
+	if c != want || c.Check() != nil || c.Members.Total() != 40 || c.Members.Retryable() != 26 || c.IsWhole() {
+		t.Errorf("got %+v, %v, %d members, %d retryable", c, c.Check(), c.Members.Total(), c.Members.Retryable())
+	}
+	twice := c
+	twice.Plus(&c)
+	if twice == c || twice.Records() != 4 || twice.Members.Refused != 12 {
+		t.Errorf("got %+v", twice)
+	}
+	twice.Minus(&c)
+	if twice != c {
+		t.Errorf("got %+v, want %+v", twice, c)
+	}
+	c.Remove(&imported)
+	c.Remove(&member)
+	if c != (outcome.Counts{}) {
+		t.Errorf("got %+v, want nothing", c)
+	}
+	for _, broken := range []outcome.Counts{
+		{Incomplete: 1}, {Incomplete: -1}, {MemberRecords: 1}, {MemberRecords: -1},
+		{Members: outcome.Members{Added: -1}}, {Members: outcome.Members{Pending: 1 << 51}},
+		{Members: outcome.Members{Failed: 1, NoAccount: 1, Invalid: 1}},
+	} {
+		if broken.Check() == nil {
+			t.Errorf("%+v is accepted", broken)
+		}
+	}
+}
+
+// A run counts what it has done: nothing that is pending, and of members only those that it has added.
+func TestCounts_OfARun(t *testing.T) {
+	pending := outcome.Outcome{Status: outcome.Imported, Members: outcome.Members{Added: 1, Pending: 9}}
+	done := pending
+	done.Members = outcome.Members{Added: 7, Already: 2, Failed: 1}
+	var run outcome.Counts
+	run.AddSent(&pending)
+	run.AddSent(&outcome.Outcome{Status: outcome.Pending, Member: "u1"})
+	run.AddMembers(&pending, &done)
+	run.AddMembers(&outcome.Outcome{Status: outcome.Pending, Member: "u1"}, &outcome.Outcome{Status: outcome.Exists, Member: "u1"})
+	run.AddMembers(&outcome.Outcome{Status: outcome.Rejected}, &outcome.Outcome{Status: outcome.Rejected})
+	want := outcome.Counts{Imported: 1, Exists: 1, MemberRecords: 1, Members: outcome.Members{Added: 7, Already: 2}}
+	if run != want {
+		t.Errorf("got %+v, want %+v", run, want)
 	}
 }
 
@@ -195,14 +279,17 @@ func FuzzParse(f *testing.F) {
 		`"error":"\u0001\"","changed":["Name"],"source":"x","attempts":0,"at":"2026-11-22T10:00:00.123Z"}`))
 	f.Add([]byte(`{"n":18,"line":18,"status":"rejected","code":0,"attempts":0,"at":"2026-11-22T10:00:00.123Z",` +
 		`"record":{"Name": "x","at":"y"}}`))
+	f.Add([]byte(`{"n":20,"line":20,"status":"imported","GroupId":"g","member":"u","code":0,"members":{"added":1,"failed":2,` +
+		`"sum":"AAAAAAAAAAAC"},"attempts":0,"at":"2026-11-22T10:00:00.123Z"}`))
+	f.Add([]byte(`{"n":20,"status":"imported","x":1,"members":{"added":1},"at":"2026-11-22T10:00:00.123Z"}`))
 	f.Fuzz(func(t *testing.T, line []byte) {
 		o, raw, err := outcome.Parse(line)
-		n, s := outcome.Scan(line)
+		scanned := outcome.Scan(line)
 		if err != nil {
 			return
 		}
-		if n != o.N || s != o.Status {
-			t.Errorf("Scan: got %d, %q, Parse: got %d, %q", n, s, o.N, o.Status)
+		if scanned.N != o.N || scanned.Status != o.Status || scanned.Member != o.Member || scanned.Members != o.Members {
+			t.Errorf("Scan: got %+v, Parse: got %+v", scanned, o)
 		}
 		// A space before the closing brace sends the line past the fast path.
 		if slow, ok := strings.CutSuffix(string(line), "}"); ok {

@@ -14,8 +14,17 @@
 // The record has one of three names: "record" is the JSON value itself, "text" is a string if the record
 // is no JSON but UTF-8, "bytes" is base64 if it is neither. A record too long to be kept has none.
 //
-// Version 1 wrote the record at the end of the line and had no rule, carried, differs, changed, source, id and
-// sum. [Parse] reads both, also after an edit that moved fields or added spaces.
+// A record with members has their counts behind the code, see [Members]. The line of a member record has its account
+// behind the GroupId:
+//
+//	{"n":19,"line":19,"status":"imported","GroupId":"g19","code":0,"members":{"added":48,"already":1,"sum":"…"},…}
+//	{"n":20,"line":20,"status":"exists","GroupId":"g19","member":"u1","code":0,…}
+//
+// Members that are missing belong into the dead-letter file, although their group exists. The record then has its
+// GroupId, and only these members.
+//
+// Version 1 wrote the record at the end of the line and had no rule, carried, differs, changed, source, id, sum and
+// members. [Parse] reads both, also after an edit that moved fields or added spaces.
 package outcome
 
 import (
@@ -29,7 +38,8 @@ import (
 // A Status is the result of a record.
 type Status string
 
-// The statuses; records = imported + exists + rejected + failed + unknown + skipped.
+// The statuses; records = imported + exists + rejected + failed + unknown + skipped + pending. For a member record,
+// read member for group: imported means that the service added the member, exists that it was a member before.
 const (
 	Imported Status = "imported" // the service created the group
 	Exists   Status = "exists"   // a group with this GroupId already exists and matches the record
@@ -37,10 +47,13 @@ const (
 	Failed   Status = "failed"   // failed after all retries: the scheduler retries the record in rounds
 	Unknown  Status = "unknown"  // no GroupId, and a response was lost: the group may exist; an operator checks
 	Skipped  Status = "skipped"  // the mapping leaves the record out: nothing was sent, nothing is left to do
+	Pending  Status = "pending"  // a member record that was not sent yet; not in the results of a finished import
 )
 
 // Statuses returns all statuses in the order in which people read them.
-func Statuses() []Status { return []Status{Imported, Exists, Rejected, Failed, Unknown, Skipped} }
+func Statuses() []Status {
+	return []Status{Imported, Exists, Rejected, Failed, Unknown, Skipped, Pending}
+}
 
 // HasGroup reports whether the record's group exists.
 func (s Status) HasGroup() bool { return s == Imported || s == Exists }
@@ -55,13 +68,15 @@ type Outcome struct {
 	Line     int64      // line at which the record begins, from 1
 	Status   Status     //
 	GroupID  string     // the one in force, or the record's own
+	Member   string     // the account of a member record
 	Assigned bool       // this program assigned the GroupId
 	Code     int        // the service's last code; 0 if there was none or it was OK
+	Members  Members    // of the group; zero if the record has none, or has no group
 	Carried  bool       // carried over from an earlier version of the export; nothing was sent
 	Differs  bool       // with Carried: the rest of the record has changed since, and was not updated
 	Field    string     // the first field that breaks a rule
 	Rule     group.Rule // the rule that it breaks
-	Error    string     // why the record has no group, or was left out, for people
+	Error    string     // why the record has no group, lacks members, or was left out, for people
 	Changed  []string   // fields that the mapping cut, altered or dropped, in the order of the document
 	Source   string     // the source system's own ID of the group
 	Attempts int        // calls of import_group
@@ -71,9 +86,42 @@ type Outcome struct {
 	// ID and Sum are digests of the record as it would be sent, see [group.Record.Identity]. They let a later
 	// version of the export find this outcome. Zero if the record could not be decoded.
 	ID, Sum group.Digest
+
+	// MembersSum is the digest of the record's members, see [group.Record.MembersSum]. Zero if it has none.
+	MembersSum group.Digest
 }
 
-// Counts counts outcomes by status.
+// IsDone reports whether nothing is left to do about the record and its members.
+func (o *Outcome) IsDone() bool {
+	return o.Status.IsDone() && o.Members.Failed == 0 && o.Members.Pending == 0
+}
+
+// IsPending reports whether members of the record were not sent yet.
+func (o *Outcome) IsPending() bool { return o.Status == Pending || o.Members.Pending > 0 }
+
+// Lacks reports whether the record's group exists, and a later call may add members that it lacks.
+func (o *Outcome) Lacks() bool { return o.Status.HasGroup() && o.Members.Retryable() > 0 }
+
+// Members counts the members of groups. NoAccount, Invalid and Refused are parts of Failed; the service gave no reason
+// for the others, or the call failed after all retries.
+type Members struct {
+	Added     int64 `json:"added,omitzero"`     // by a call, and owners who are in the list of members
+	Already   int64 `json:"already,omitzero"`   // were members before
+	Failed    int64 `json:"failed,omitzero"`    // are not members
+	NoAccount int64 `json:"noAccount,omitzero"` // have no account
+	Invalid   int64 `json:"invalid,omitzero"`   // break a rule; nothing was sent
+	Refused   int64 `json:"refused,omitzero"`   // were in a call that the service permanently rejected
+	Pending   int64 `json:"pending,omitzero"`   // were not sent yet; none in the results of a finished import
+	Demoted   int64 `json:"demoted,omitzero"`   // are Admins of a Private group, and were sent without the role
+}
+
+// Total returns the number of members.
+func (m *Members) Total() int64 { return m.Added + m.Already + m.Failed + m.Pending }
+
+// Retryable returns the number of members that a later call may add.
+func (m *Members) Retryable() int64 { return m.Failed - m.Invalid - m.Refused + m.Pending }
+
+// Counts counts outcomes by status, and members.
 type Counts struct {
 	Imported int64 `json:"imported"`
 	Exists   int64 `json:"exists"`
@@ -81,6 +129,16 @@ type Counts struct {
 	Failed   int64 `json:"failed"`
 	Unknown  int64 `json:"unknown"`
 	Skipped  int64 `json:"skipped,omitzero"`
+	Pending  int64 `json:"pending,omitzero"`
+
+	// Incomplete counts the records whose group exists and lacks members that a later call may add.
+	Incomplete int64 `json:"incomplete,omitzero"`
+
+	// MemberRecords counts the member records among the records.
+	MemberRecords int64 `json:"memberRecords,omitzero"`
+
+	// Members counts the members in the lists of groups that exist.
+	Members Members `json:"members,omitzero"`
 }
 
 // of returns the counter of a status, nil for a word that is none.
@@ -98,14 +156,78 @@ func (c *Counts) of(s Status) *int64 {
 		return &c.Unknown
 	case Skipped:
 		return &c.Skipped
+	case Pending:
+		return &c.Pending
 	}
 	return nil
 }
 
 // Add counts one more outcome. A word that is no status is not counted.
-func (c *Counts) Add(s Status) {
-	if n := c.of(s); n != nil {
-		*n++
+func (c *Counts) Add(o *Outcome) { c.add(o, 1) }
+
+// Remove is the opposite of Add.
+func (c *Counts) Remove(o *Outcome) { c.add(o, -1) }
+
+func (c *Counts) add(o *Outcome, by int64) {
+	n := c.of(o.Status)
+	if n == nil {
+		return
+	}
+	*n += by
+	if o.Member != "" {
+		c.MemberRecords += by
+	}
+	if o.Lacks() {
+		c.Incomplete += by
+	}
+	c.Members.addTimes(&o.Members, by)
+}
+
+// AddSent counts what a run has done for a record: nothing that is pending.
+func (c *Counts) AddSent(o *Outcome) {
+	if o.Status != Pending {
+		now := *o
+		now.Members.Pending = 0
+		c.Add(&now)
+	}
+}
+
+// AddMembers counts what a run has done for a record whose members were pending in before.
+func (c *Counts) AddMembers(before, o *Outcome) {
+	switch {
+	case before.Status == Pending:
+		c.Add(o)
+	case before.IsPending():
+		c.Members.Added += o.Members.Added - before.Members.Added
+		c.Members.Already += o.Members.Already - before.Members.Already
+	}
+}
+
+// Plus adds d.
+func (c *Counts) Plus(d *Counts) { c.addTimes(d, 1) }
+
+// Minus subtracts d.
+func (c *Counts) Minus(d *Counts) { c.addTimes(d, -1) }
+
+func (c *Counts) addTimes(d *Counts, by int64) {
+	for s, n := range d.All() {
+		*c.of(s) += by * n
+	}
+	c.Incomplete += by * d.Incomplete
+	c.MemberRecords += by * d.MemberRecords
+	c.Members.addTimes(&d.Members, by)
+}
+
+func (m *Members) addTimes(d *Members, by int64) {
+	from := d.all()
+	for i, n := range m.all() {
+		*n += by * *from[i]
+	}
+}
+
+func (m *Members) all() [8]*int64 {
+	return [...]*int64{
+		&m.Added, &m.Already, &m.Failed, &m.NoAccount, &m.Invalid, &m.Refused, &m.Pending, &m.Demoted,
 	}
 }
 
@@ -139,8 +261,23 @@ func (c *Counts) Check() error {
 			return fmt.Errorf("%d records are %s", n, s)
 		}
 	}
+	records := c.Records()
+	if c.Incomplete < 0 || c.Incomplete > records || c.MemberRecords < 0 || c.MemberRecords > records {
+		return fmt.Errorf("of %d records %d lack members and %d are members", records, c.Incomplete, c.MemberRecords)
+	}
+	for _, n := range c.Members.all() {
+		if *n < 0 || *n > maxCount {
+			return fmt.Errorf("%d is not a number of members", *n)
+		}
+	}
+	if m := &c.Members; m.NoAccount+m.Invalid+m.Refused > m.Failed {
+		return fmt.Errorf("more members failed for a reason than the %d that failed", m.Failed)
+	}
 	return nil
 }
 
 // Missing returns how many records have no group, or may have none, though they should.
 func (c *Counts) Missing() int64 { return c.Rejected + c.Failed + c.Unknown }
+
+// IsWhole reports whether no group and no member is missing.
+func (c *Counts) IsWhole() bool { return c.Missing() == 0 && c.Members.Failed == 0 }

@@ -137,21 +137,44 @@ func (cp *Checkpoint) check(token int) error {
 	c.number("the number of ignored entries", cp.Ignored, maxNumber)
 	c.number("the fencing token of out-of-order outcomes", int64(cp.Ahead), int64(token))
 	c.number("the fencing token of the state of writing the results", int64(cp.Finishing), int64(token))
-	total := int64(0)
-	for _, p := range cp.Parts {
-		c.number("the fencing token of parts", int64(p.Lease), int64(token))
-		c.number("the first part", int64(p.First), maxAllPart)
-		c.number("the number of parts", int64(p.Count), maxAllPart)
-		total = min(total+int64(p.Count), 2*maxAllPart)
-	}
-	c.number("the number of parts", total, maxAllPart)
+	c.parts(cp.Parts, token, false)
 	c.counts(cp.Counts)
 	records := cp.Counts.Records()
 	c.that(cp.Round > 0 || records < cp.Next.N, "there are %d outcomes before record %d", records, cp.Next.N)
+	c.members(cp, token)
 	c.runs(cp.Runs)
 	c.carry(cp.Carry)
 	c.mapping(cp.Mapping, cp.Settings)
 	return c.err
+}
+
+// parts checks a list of parts.
+func (c *checker) parts(all []Parts, token int, isMembers bool) {
+	total := int64(0)
+	for _, p := range all {
+		c.number("the fencing token of parts", int64(p.Lease), int64(token))
+		c.number("the first part", int64(p.First), maxAllPart)
+		c.number("the number of parts", int64(p.Count), maxAllPart)
+		c.that(p.Members == isMembers, "a part belongs to the other pass")
+		total = min(total+int64(p.Count), 2*maxAllPart)
+	}
+	c.number("the number of parts", total, maxAllPart)
+}
+
+// members checks the state of the member pass.
+func (c *checker) members(cp *Checkpoint, token int) {
+	m := cp.Members
+	if m == nil {
+		return
+	}
+	c.number("the offset of the member pass", m.Offset, math.MaxInt64)
+	c.parts(m.Parts, token, true)
+	c.counts(m.Read)
+	c.counts(m.Counts)
+	c.that(m.Read.Records() == m.Counts.Records(), "the member pass has read %d lines and written %d",
+		m.Read.Records(), m.Counts.Records())
+	c.that(!m.IsEnd || cp.Done && m.Read == cp.Counts, "the member pass has ended before the last record")
+	c.counts(cp.Total())
 }
 
 // check returns an error if no run can have written m.

@@ -56,7 +56,7 @@ func mark(text string) string {
 type Checkpoint struct {
 	Export Export          `json:"export"`
 	Next   export.Position `json:"next"` // the first record without an outcome
-	Done   bool            `json:"done"` // every record has an outcome
+	Done   bool            `json:"done"` // every record has an outcome; members may be pending, see [Checkpoint.IsComplete]
 
 	// Sent is the high-water mark: records up to it may have been sent, even if they have no outcome. Such a record must
 	// not be sent again unless it has a GroupId.
@@ -90,7 +90,10 @@ type Checkpoint struct {
 
 	Parts  []Parts        `json:"parts"`          // in order
 	Ahead  int            `json:"ahead,omitzero"` // fencing token of the run that wrote out-of-order outcomes; 0 if none
-	Counts outcome.Counts `json:"counts"`         // of the parts
+	Counts outcome.Counts `json:"counts"`         // of the parts; see Total
+
+	// Members is the state of the member pass. It is nil if no record so far has members.
+	Members *MemberPass `json:"members,omitzero"`
 
 	// Finishing is the fencing token of the run that saved the state of writing the results; 0 if none did.
 	Finishing int `json:"finishing,omitzero"`
@@ -122,6 +125,9 @@ type Settings struct {
 
 	// IncludeArchived is whether the mapping includes archived groups. It is false without a mapping.
 	IncludeArchived bool `json:"includeArchived,omitzero"`
+
+	// Users identifies the table of users that translates accounts. It is empty without a table.
+	Users string `json:"users,omitzero"`
 }
 
 // Values of [Settings.Mapping]: no mapping, and the prefix of the SHA-256 of a jq program in hex.

@@ -55,7 +55,7 @@ func (d Dir) Finish(
 	ctx context.Context, l *lease.Lease, to Names, cp Checkpoint, p RetryPolicy, page Reporter,
 ) (Manifest, error) {
 	m := Manifest{
-		Export: cp.Export, Complete: cp.Done, Replaced: d.Names != to, Counts: cp.Counts, Runs: cp.Runs,
+		Export: cp.Export, Complete: cp.IsComplete(), Replaced: d.Names != to, Counts: cp.Total(), Runs: cp.Runs,
 		Ignored: cp.Ignored, Settings: cp.Settings, Carry: cp.Carry, Started: cp.Runs[0].Start, Finished: time.Now().UTC(),
 	}
 	archiving := d.Names != to
@@ -67,11 +67,11 @@ func (d Dir) Finish(
 	}
 	rest := cp.following(outOfOrder) // of an import that will not resume
 	for _, line := range rest {
-		_, status := outcome.Scan(line)
-		m.Counts.Add(status)
+		o := outcome.Scan(line)
+		m.Counts.Add(&o)
 		m.ahead++
 	}
-	if isLarge(cp.Parts) {
+	if isLarge(cp.final()) {
 		if err := d.waitMemory(ctx); err != nil {
 			return m, err
 		}
@@ -121,7 +121,7 @@ func (d Dir) FinishPart(ctx context.Context, l *lease.Lease, cp Checkpoint) (out
 		return outcome.Counts{}, err
 	}
 	rest := cp.following(outOfOrder)
-	if isLarge(cp.Parts) {
+	if isLarge(cp.final()) {
 		if err := d.waitMemory(ctx); err != nil {
 			return outcome.Counts{}, err
 		}
@@ -214,6 +214,8 @@ type finishState struct {
 	Offset int64 `json:"offset"`
 	IsEnd  bool  `json:"isEnd,omitzero"`
 
+	Last int64 `json:"last,omitzero"` // the last record
+
 	Counts  outcome.Counts `json:"counts"`
 	Results outputState    `json:"results"`
 	Letters outputState    `json:"failures"`
@@ -244,7 +246,7 @@ func (d Dir) newFinisher(
 }
 
 func (f *finisher) reset() {
-	f.state = finishState{To: f.dst.Export, Started: f.cp.Runs[0].Start, Parts: count(f.cp.Parts)}
+	f.state = finishState{To: f.dst.Export, Started: f.cp.Runs[0].Start, Parts: count(f.cp.final())}
 	f.results = &output{bucket: f.dst.Bucket, key: f.dst.Results(), hash: sha256.New()}
 	f.letters = &output{bucket: f.dst.Bucket, key: f.dst.Failures(), hash: sha256.New()}
 	if f.page != nil {
@@ -272,7 +274,7 @@ func (f *finisher) load(data []byte) error {
 	}
 	f.results.state, f.letters.state = s.Results, s.Letters
 	isSame := s.To == want.To && s.Started.Equal(want.Started) && s.Parts == want.Parts
-	if !isSame || s.Part < 0 || s.Part > s.Parts || s.Offset < 0 || s.Counts.Check() != nil {
+	if !isSame || s.Part < 0 || s.Part > s.Parts || s.Offset < 0 || s.Last < 0 || s.Counts.Check() != nil {
 		return errors.New("the state is of other files")
 	}
 	tail, err := f.results.restore(s.Results, tail)
@@ -294,12 +296,12 @@ func (f *finisher) write(ctx context.Context, rest [][]byte) error {
 	if f.state.IsEnd {
 		return nil
 	}
-	sizes, err := f.dir.sizesAhead(ctx, f.cp.Parts)
+	sizes, err := f.dir.sizesAhead(ctx, f.cp.final())
 	if err != nil {
 		return err
 	}
 	first := f.state.Part
-	sources := f.dir.sources(parts(f.cp.Parts), first, f.state.Offset, sizes)
+	sources := f.dir.sources(parts(f.cp.final()), first, f.state.Offset, sizes)
 	archiving := f.dir.Names != f.dst.Names
 	for l, err := range readLines(ctx, f.dir.Bucket, sources, archiving) {
 		if err != nil {
@@ -340,9 +342,13 @@ func (f *finisher) write(ctx context.Context, rest [][]byte) error {
 
 // add adds the line of a part to the files. It changes the line.
 func (f *finisher) add(ctx context.Context, text []byte) error {
-	_, status := outcome.Scan(text)
-	f.state.Counts.Add(status)
-	if !status.IsDone() {
+	o := outcome.Scan(text)
+	if f.cp.Members != nil && o.N > 0 && o.N <= f.state.Last {
+		return nil // the member pass has written it
+	}
+	f.state.Last = o.N
+	f.state.Counts.Add(&o)
+	if !o.IsDone() {
 		if f.page != nil {
 			f.page.Failure(text)
 		}
@@ -405,11 +411,14 @@ func (f *finisher) save(ctx context.Context) (err error) {
 // files describes the files, before or after they are completed.
 func (f *finisher) files() []File {
 	files := []File{f.results.file()}
-	if f.state.Counts.Missing() > 0 {
+	if f.hasLetters() {
 		files = append(files, f.letters.file())
 	}
 	return files
 }
+
+// hasLetters reports whether there is a dead-letter file.
+func (f *finisher) hasLetters() bool { return hasLetters(&f.state.Counts) }
 
 // complete completes the files at the same time. If every record is imported, it removes the dead-letter file of an
 // earlier version or round instead.
@@ -418,7 +427,7 @@ func (f *finisher) complete(ctx context.Context) error {
 	completing.Go(func() error { return f.results.complete(ctx, f.results.put) })
 	completing.Go(func() error {
 		switch {
-		case f.state.Counts.Missing() > 0:
+		case f.hasLetters():
 			return f.letters.complete(ctx, f.dst.putLetters)
 		case f.dst.IsNew:
 			return nil

@@ -31,7 +31,7 @@ func (d Dir) CheckForeign(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if n, _ := outcome.Scan(line); n == 0 {
+			if outcome.Scan(line).N == 0 {
 				return foreignError(key)
 			}
 			break
@@ -79,7 +79,7 @@ func (d Dir) PutReport(ctx context.Context, page []byte) error {
 func (d Dir) putLetters(ctx context.Context, lines []byte) error {
 	return d.put(ctx, d.Failures(), lines, func(data []byte) bool {
 		first, _, _ := bytes.Cut(data, []byte("\n"))
-		n, _ := outcome.Scan(first)
+		n := outcome.Scan(first).N
 		return n > 0
 	})
 }

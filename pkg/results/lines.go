@@ -39,16 +39,17 @@ type slice struct {
 	done chan struct{} // closed when the fields above are set
 }
 
-// readAhead yields the slices of the sources in order, and reads up to slicesAhead slices at the same time. Their data
+// readAhead yields the slices of the sources in order, and reads up to that many slices at the same
+// time, at least 2. Their data
 // is valid until the next iteration. A missing object has one slice with an error that wraps [fs.ErrNotExist].
-func readAhead(ctx context.Context, b blob.Bucket, sources iter.Seq[source]) iter.Seq[*slice] {
+func readAhead(ctx context.Context, b blob.Bucket, sources iter.Seq[source], ahead int) iter.Seq[*slice] {
 	return func(yield func(*slice) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		var running sync.WaitGroup
 		defer running.Wait()
 		defer cancel()
 		// Besides the slices in the queue, one waits to enter it and one is being used.
-		r := &sliceReader{bucket: b, queue: make(chan *slice, slicesAhead-2), free: make(chan []byte, slicesAhead)}
+		r := &sliceReader{bucket: b, queue: make(chan *slice, ahead-2), free: make(chan []byte, ahead)}
 		running.Go(func() {
 			defer close(r.queue)
 			number := 0
@@ -148,10 +149,17 @@ type line struct {
 func readLines(
 	ctx context.Context, b blob.Bucket, sources iter.Seq[source], skipMissing bool,
 ) iter.Seq2[line, error] {
+	return readLinesAhead(ctx, b, sources, skipMissing, slicesAhead)
+}
+
+// readLinesAhead is readLines with a number of slices that are read ahead, see [readAhead].
+func readLinesAhead(
+	ctx context.Context, b blob.Bucket, sources iter.Seq[source], skipMissing bool, ahead int,
+) iter.Seq2[line, error] {
 	return func(yield func(line, error) bool) {
 		var begun []byte // of a line that the last slice did not end
 		version, current := "", -1
-		for s := range readAhead(ctx, b, sources) {
+		for s := range readAhead(ctx, b, sources, ahead) {
 			switch {
 			case errors.Is(s.err, fs.ErrNotExist) && skipMissing:
 				begun = begun[:0]

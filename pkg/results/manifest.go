@@ -136,7 +136,7 @@ func (m *Manifest) removeMarks(ctx context.Context, d Dir) error {
 // putFailures writes the dead-letter file from lines and adds it to m.Files. If every record is imported, it removes
 // the dead-letter file of an earlier version or round instead.
 func (m *Manifest) putFailures(ctx context.Context, d Dir, lines iter.Seq2[[]byte, error], page Reporter) error {
-	if m.Counts.Missing() == 0 {
+	if !hasLetters(&m.Counts) {
 		if err := d.Bucket.Delete(ctx, d.Failures()); err != nil {
 			return fmt.Errorf("remove %q: %w", d.Failures(), err)
 		}
@@ -214,10 +214,15 @@ func (c *counter) Write(p []byte) (int, error) {
 
 // failuresOnly returns the line of a part if it belongs into the dead-letter file, else nil.
 func failuresOnly(line []byte) []byte {
-	if _, status := outcome.Scan(line); status.IsDone() {
+	if o := outcome.Scan(line); o.IsDone() {
 		return nil
 	}
 	return line
+}
+
+// hasLetters reports whether an import with these counts has a dead-letter file.
+func hasLetters(c *outcome.Counts) bool {
+	return !c.IsWhole() || c.Pending > 0 || c.Members.Pending > 0
 }
 
 // LoadAhead returns the outcomes of an earlier run that the checkpoint does not count, as lines by ordinal: the
@@ -235,7 +240,7 @@ func (d Dir) LoadAhead(ctx context.Context, cp *Checkpoint) (map[int64][]byte, e
 		if err != nil {
 			return nil, fmt.Errorf("read out-of-order outcomes: %w", err)
 		}
-		n, _ := outcome.Scan(line)
+		n := outcome.Scan(line).N
 		ahead[n] = bytes.Clone(line)
 	}
 	return ahead, nil
@@ -249,9 +254,9 @@ func (d Dir) loadWritten(ctx context.Context, ahead map[int64][]byte) error {
 			if err != nil {
 				return fmt.Errorf("read the results of a run that was killed: %w", err)
 			}
-			n, status := outcome.Scan(line)
-			if n > 0 && status.IsDone() == (key == d.Results()) {
-				ahead[n] = bytes.Clone(line)
+			o := outcome.Scan(line)
+			if o.N > 0 && o.IsDone() == (key == d.Results()) {
+				ahead[o.N] = bytes.Clone(line)
 			}
 		}
 	}

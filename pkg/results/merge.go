@@ -23,10 +23,11 @@ type merger struct {
 	merged int  // merged parts that this run has written
 
 	// Guarded by the mutex of the Writer:
-	sizes     map[partName]int64
-	durable   []Parts    // of the last checkpoint
-	replaced  []partName // not named by the next checkpoint
-	removable []partName // not named by the last checkpoint
+	sizes          map[partName]int64
+	durable        []Parts    // of the last checkpoint
+	durableMembers []Parts    // the same of the member pass
+	replaced       []partName // not named by the next checkpoint
+	removable      []partName // not named by the last checkpoint
 }
 
 func (m *merger) wake() {
@@ -73,7 +74,10 @@ func (w *Writer) merge(ctx context.Context) error {
 		m.listed = true
 	}
 	w.mu.Lock()
-	names := m.due()
+	names := m.due(m.durable)
+	if names == nil {
+		names = m.due(m.durableMembers)
+	}
 	sizes := make(map[partName]int64, len(names))
 	for _, p := range names {
 		sizes[p] = m.sizes[p]
@@ -83,7 +87,7 @@ func (w *Writer) merge(ctx context.Context) error {
 		return nil
 	}
 	defer w.dir.freeMemory()
-	to := partName{w.lease.Number, m.merged + 1, true}
+	to := partName{w.lease.Number, m.merged + 1, true, names[0].isMembers}
 	size, err := w.dir.mergeParts(ctx, names, sizes, to)
 	if err != nil {
 		return err
@@ -91,7 +95,11 @@ func (w *Writer) merge(ctx context.Context) error {
 	m.merged++
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.cp.Parts = replaceParts(w.cp.Parts, names, to)
+	if all := &w.cp.Parts; !to.isMembers {
+		*all = replaceParts(*all, names, to)
+	} else {
+		w.cp.Members.Parts = replaceParts(w.cp.Members.Parts, names, to)
+	}
 	w.moved = true // so that a checkpoint names the merged part soon
 	m.replaced = append(m.replaced, names...)
 	for _, p := range names {
@@ -101,11 +109,11 @@ func (w *Writer) merge(ctx context.Context) error {
 	return nil
 }
 
-// due returns the parts to merge next. The caller holds the mutex of the Writer.
-func (m *merger) due() []partName {
+// due returns the parts among durable to merge next. The caller holds the mutex of the Writer.
+func (m *merger) due(durable []Parts) []partName {
 	var small []partName
 	total := int64(0)
-	for p := range parts(m.durable) {
+	for p := range parts(durable) {
 		size, ok := m.sizes[p]
 		if !ok || size >= mergedBytes/2 {
 			small, total = small[:0], 0

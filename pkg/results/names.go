@@ -157,7 +157,7 @@ func (n Names) finished(m *Manifest) string {
 	switch {
 	case m.left(RetryPolicy{Unknown: true}) == 0 || len(m.Rounds) >= maxRounds:
 		return key
-	case m.Counts.Failed == 0:
+	case m.Counts.Failed+m.Counts.Incomplete == 0:
 		left = unknownSuffix
 	}
 	due := m.Finished // for unknown records of an import that ended without RETRY_UNKNOWN
@@ -239,7 +239,7 @@ func (n Names) Longest() []string {
 	return []string{
 		n.finished(retries),
 		old.Results(), old.Failures(), old.Report(), old.Manifest(), old.Progress(), old.earlier(),
-		lease.Key(n.Work(), maxNumber), n.checkpoint(maxNumber), n.part(partName{maxNumber, maxNumber, true}),
+		lease.Key(n.Work(), maxNumber), n.checkpoint(maxNumber), n.part(partName{maxNumber, maxNumber, true, true}),
 		n.ahead(maxNumber),
 	}
 }

@@ -18,12 +18,16 @@ type Parts struct {
 	First  int  `json:"first,omitzero"` // number of the first part; 0 means 1
 	Count  int  `json:"count"`
 	Merged bool `json:"merged,omitzero"` // merged parts have numbers of their own
+
+	// Members is set for parts of the member pass, which have numbers of their own.
+	Members bool `json:"members,omitzero"`
 }
 
 // A partName identifies a part.
 type partName struct {
 	token, number int
 	isMerged      bool
+	isMembers     bool // of the member pass
 }
 
 // parts yields the parts in order.
@@ -31,7 +35,7 @@ func parts(all []Parts) iter.Seq[partName] {
 	return func(yield func(partName) bool) {
 		for _, p := range all {
 			for n := range p.Count {
-				if !yield(partName{p.Lease, max(p.First, 1) + n, p.Merged}) {
+				if !yield(partName{p.Lease, max(p.First, 1) + n, p.Merged, p.Members}) {
 					return
 				}
 			}
@@ -43,7 +47,8 @@ func parts(all []Parts) iter.Seq[partName] {
 func appendPart(all []Parts, p partName) []Parts {
 	if n := len(all); n > 0 {
 		last := &all[n-1]
-		if last.Lease == p.token && last.Merged == p.isMerged && max(last.First, 1)+last.Count == p.number {
+		isSeries := last.Lease == p.token && last.Merged == p.isMerged && last.Members == p.isMembers
+		if isSeries && max(last.First, 1)+last.Count == p.number {
 			last.Count++
 			return all
 		}
@@ -52,7 +57,7 @@ func appendPart(all []Parts, p partName) []Parts {
 	if first == 1 {
 		first = 0
 	}
-	return append(all, Parts{Lease: p.token, First: first, Count: 1, Merged: p.isMerged})
+	return append(all, Parts{Lease: p.token, First: first, Count: 1, Merged: p.isMerged, Members: p.isMembers})
 }
 
 // count returns the number of parts.
@@ -64,23 +69,34 @@ func count(all []Parts) int {
 	return n
 }
 
-const (
-	partsFolder  = "parts/"
-	mergedPrefix = "m" // of the number of a merged part
-)
+const partsFolder = "parts/"
+
+// prefixes begin the number of a part, by isMembers and isMerged.
+var prefixes = [2][2]string{{"", "m"}, {"p", "q"}}
+
+func (p partName) prefix() string {
+	member, merged := 0, 0
+	if p.isMembers {
+		member = 1
+	}
+	if p.isMerged {
+		merged = 1
+	}
+	return prefixes[member][merged]
+}
 
 func (n Names) part(p partName) string {
-	prefix := ""
-	if p.isMerged {
-		prefix = mergedPrefix
-	}
-	return fmt.Sprintf("%s%s%06d-%s%06d", n.Work(), partsFolder, p.token, prefix, p.number)
+	return fmt.Sprintf("%s%s%06d-%s%06d", n.Work(), partsFolder, p.token, p.prefix(), p.number)
 }
 
 // parsePart returns the part with this key. ok is false for other keys.
 func (n Names) parsePart(key string) (p partName, ok bool) {
 	token, number, _ := strings.Cut(strings.TrimPrefix(key, n.Work()+partsFolder), "-")
-	number, p.isMerged = strings.CutPrefix(number, mergedPrefix)
+	if digits := strings.TrimLeft(number, "mpq"); len(digits) < len(number) {
+		prefix := number[:len(number)-len(digits)]
+		p.isMembers, p.isMerged = prefix != "m", prefix != "p"
+		number = digits
+	}
 	var tokenErr, numberErr error
 	p.token, tokenErr = strconv.Atoi(token)
 	p.number, numberErr = strconv.Atoi(number)
@@ -116,7 +132,11 @@ func (d Dir) IsMissingPart(ctx context.Context, cp *Checkpoint) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	for p := range parts(cp.Parts) {
+	all := cp.Parts
+	if cp.Members != nil {
+		all = slices.Concat(cp.Parts, cp.Members.Parts)
+	}
+	for p := range parts(all) {
 		if _, ok := sizes[p]; ok {
 			continue
 		}
@@ -218,7 +238,7 @@ func (d Dir) mergeParts(ctx context.Context, names []partName, sizes map[partNam
 	for _, p := range names {
 		size += sizes[p]
 	}
-	next, stop := iter.Pull(readAhead(ctx, d.Bucket, d.sources(slices.Values(names), 0, 0, sizes)))
+	next, stop := iter.Pull(readAhead(ctx, d.Bucket, d.sources(slices.Values(names), 0, 0, sizes), slicesAhead))
 	defer stop()
 	return size, d.Bucket.Put(ctx, d.part(to), &partsReader{next: next, size: size})
 }

@@ -72,14 +72,14 @@ func again(runs []Run) time.Time {
 func ProgressOf(state State, reason string, cp *Checkpoint) Progress {
 	return Progress{
 		Again: again(cp.Runs), State: state, Reason: clipReason(reason),
-		Export: cp.Export, Next: cp.Next, Counts: cp.Counts, Ignored: cp.Ignored,
+		Export: cp.Export, Next: cp.Next, Counts: cp.Total(), Ignored: cp.Ignored,
 		Run: cp.Runs[len(cp.Runs)-1], Runs: len(cp.Runs), Updated: time.Now().UTC(),
 	}
 }
 
-// Work returns how much of the export has outcomes.
+// Work returns how much of the export has outcomes, also of its members, see [outcome.Progress.Of].
 func (p *Progress) Work() outcome.Progress {
-	return outcome.Progress{Done: p.Next.Done(), Size: p.Export.Size}
+	return outcome.Progress{Done: p.Next.Done(), Size: p.Export.Size}.Of(&p.Counts)
 }
 
 // Pace returns the records per second of runs, and the estimated time for the rest of the export. Both are zero if

@@ -251,8 +251,8 @@ func TestScan_LinesOfOtherPrograms(t *testing.T) {
 		`{"Type":"Public","Name":"a"}`:               "0 ",
 		`a note`:                                     "0 ", ``: "0 ", `{"n":7`: "0 ",
 	} {
-		n, status := outcome.Scan([]byte(line))
-		if got := fmt.Sprint(n, " ", status); got != want {
+		o := outcome.Scan([]byte(line))
+		if got := fmt.Sprint(o.N, " ", o.Status); got != want {
 			t.Errorf("%s: got %q, want %q", line, got, want)
 		}
 	}

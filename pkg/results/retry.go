@@ -42,18 +42,22 @@ var roundWaits = backoff.Exponential{Base: 15 * time.Minute, Max: 24 * time.Hour
 
 // Retries reports whether a record with this status is retried.
 func (p RetryPolicy) Retries(s outcome.Status) bool {
-	return s == outcome.Failed || s == outcome.Unknown && p.Unknown
+	return s == outcome.Failed || s == outcome.Pending || s == outcome.Unknown && p.Unknown
 }
+
+// RetriesOutcome reports whether a record with this outcome is retried: the record, or the members that it lacks.
+func (p RetryPolicy) RetriesOutcome(o *outcome.Outcome) bool { return p.Retries(o.Status) || o.Lacks() }
 
 // left returns the number of records to retry, without a limit of rounds.
 func (m *Manifest) left(p RetryPolicy) int64 {
 	if m.Replaced {
 		return 0
 	}
+	left := m.Counts.Failed + m.Counts.Pending + m.Counts.Incomplete
 	if p.Unknown {
-		return m.Counts.Failed + m.Counts.Unknown
+		left += m.Counts.Unknown
 	}
-	return m.Counts.Failed
+	return left
 }
 
 // schedule sets when the next round is due.
@@ -99,11 +103,11 @@ func (d Dir) Merge(ctx context.Context, m Manifest, cp Checkpoint, p RetryPolicy
 	var counts outcome.Counts
 	before := m
 	m.Files = nil
-	lines := replaced(Lines(ctx, d.Bucket, d.Results()), d.PartLines(ctx, &cp), ahead)
+	lines := replaced(Lines(ctx, d.Bucket, d.Results()), d.finalLines(ctx, &cp), ahead)
 	results, err := put(ctx, d.Bucket, d.Results(), lines, func(line []byte) []byte {
 		line = outcome.Bare(line)
-		_, status := outcome.Scan(line)
-		counts.Add(status)
+		o := outcome.Scan(line)
+		counts.Add(&o)
 		if page != nil {
 			page.Result(line)
 		}
@@ -117,13 +121,13 @@ func (d Dir) Merge(ctx context.Context, m Manifest, cp Checkpoint, p RetryPolicy
 			d.Results(), counts.Records(), m.Counts.Records())
 	}
 	m.Counts, m.Files = counts, append(m.Files, results)
-	failures := replaced(ignoreMissing(Lines(ctx, d.Bucket, d.Failures())), d.PartLines(ctx, &cp), ahead)
+	failures := replaced(ignoreMissing(Lines(ctx, d.Bucket, d.Failures())), d.finalLines(ctx, &cp), ahead)
 	if err := m.putFailures(ctx, d, failures, page); err != nil {
 		return m, err
 	}
 	m.Rounds = append(m.Rounds, Round{
 		Unsure: !cp.Done && cp.Sent >= cp.Next.N,
-		Start:  cp.Runs[0].Start, End: time.Now().UTC(), Counts: cp.Counts, Runs: cp.Runs,
+		Start:  cp.Runs[0].Start, End: time.Now().UTC(), Counts: cp.Total(), Runs: cp.Runs,
 	})
 	m.schedule(p)
 	if page != nil {
@@ -133,7 +137,7 @@ func (d Dir) Merge(ctx context.Context, m Manifest, cp Checkpoint, p RetryPolicy
 		return m, err
 	}
 	last := cp
-	last.Export, last.Counts = m.Export, m.Counts
+	last.Export, last.Counts, last.Members = m.Export, m.Counts, nil
 	if err := before.removeMarks(ctx, d); err != nil {
 		return m, err
 	}
@@ -164,7 +168,7 @@ func replaced(lines, newer iter.Seq2[[]byte, error], ahead map[int64][]byte) ite
 				yield(nil, err)
 				return
 			}
-			n, _ := outcome.Scan(line)
+			n := outcome.Scan(line).N
 			for n > 0 && pendingN >= 0 && pendingN < n {
 				text, err, ok := next()
 				if err != nil {
@@ -172,7 +176,7 @@ func replaced(lines, newer iter.Seq2[[]byte, error], ahead map[int64][]byte) ite
 					return
 				}
 				pending = text
-				pendingN, _ = outcome.Scan(text)
+				pendingN = outcome.Scan(text).N
 				if !ok {
 					pendingN = -1
 				}

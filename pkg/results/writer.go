@@ -51,22 +51,27 @@ type Writer struct {
 	kick   chan struct{} // wakes the flusher
 	ended  chan struct{} // closed when the flusher has returned
 
-	mu      sync.Mutex
-	changed chan struct{} // closed and replaced when a field below changes that callers wait for
-	cp      Checkpoint    // includes held
-	held    []byte        // outcomes that are in no part yet
-	sent    int64         // high-water mark of the durable checkpoint
-	flushed time.Time     // when the durable checkpoint was written
-	moved   bool          // Advance has moved the position since
-	asked   int64         // the last record that WriteAhead was called for
-	closing bool
-	err     error
-	died    int       // see [Progress.Died], until the first outcome of the run is durable
-	holds   bool      // see [Writer.HoldLast]
-	pending time.Time // when to write the first progress; zero if it is written
+	mu          sync.Mutex
+	changed     chan struct{} // closed and replaced when a field below changes that callers wait for
+	cp          Checkpoint    // includes held
+	held        []byte        // outcomes that are in no part yet
+	heldMembers []byte        // the same of the member pass
+	isFlushing  bool          // held is being written
+	isRead      bool          // see EndRecords
+	isDurable   bool          // all outcomes of the first pass are in parts
+	isStarved   bool          // the member pass waits for outcomes
+	sent        int64         // high-water mark of the durable checkpoint
+	flushed     time.Time     // when the durable checkpoint was written
+	moved       bool          // Advance has moved the position since
+	asked       int64         // the last record that WriteAhead was called for
+	closing     bool
+	err         error
+	died        int       // see [Progress.Died], until the first outcome of the run is durable
+	holds       bool      // see [Writer.HoldLast]
+	pending     time.Time // when to write the first progress; zero if it is written
 
 	progressAt time.Time // when the progress was last written; used by the flusher only
-	written    int       // parts that this run has written; used by the flusher only
+	written    [2]int    // parts that this run has written, of both passes; used by the flusher only
 
 	merger merger
 }
@@ -82,6 +87,11 @@ func (d Dir) NewWriter(ctx context.Context, lease *lease.Lease, cp Checkpoint, l
 	}
 	w.merger = merger{
 		sizes: map[partName]int64{}, kick: make(chan struct{}, 1), ended: make(chan struct{}), listed: len(cp.Parts) == 0,
+		durable: cp.Parts,
+	}
+	if cp.Members != nil {
+		w.merger.durableMembers = cp.Members.Parts
+		w.merger.listed = w.merger.listed && len(cp.Members.Parts) == 0
 	}
 	go w.flushing(ctx)
 	go w.merging(ctx)
@@ -126,8 +136,11 @@ func (w *Writer) Append(
 		return w.err
 	}
 	w.held = append(o.AppendPartLine(w.held, raw), '\n')
-	w.cp.Counts.Add(o.Status)
-	w.cp.Runs[len(w.cp.Runs)-1].Counts.Add(o.Status)
+	w.cp.Counts.Add(o)
+	w.cp.Runs[len(w.cp.Runs)-1].Counts.AddSent(o)
+	if o.IsPending() && w.cp.Members == nil {
+		w.cp.Members = &MemberPass{}
+	}
 	w.cp.Next = next
 	if w.cp.Carry != nil {
 		w.cp.Carry.count(o, from)
@@ -165,7 +178,10 @@ func (w *Writer) WriteAhead(ctx context.Context, n int64) error {
 
 // isDue reports whether the flusher must write now. The caller holds mu.
 func (w *Writer) isDue() bool {
-	if len(w.held) >= partBytes || w.closing {
+	if len(w.held) >= partBytes || len(w.heldMembers) >= partBytes || w.closing {
+		return true
+	}
+	if len(w.held) > 0 && (w.isRead || w.isStarved && time.Since(w.flushed) >= starvedFlush) {
 		return true
 	}
 	reach := w.cp.Next.N - 1 + block // high-water mark of the next checkpoint
@@ -208,7 +224,7 @@ func (w *Writer) flushing(ctx context.Context) {
 		case <-ctx.Done():
 		}
 		w.mu.Lock()
-		due := w.isDue() || (len(w.held) > 0 || w.moved) && time.Since(w.flushed) >= flushEvery
+		due := w.isDue() || (len(w.held) > 0 || len(w.heldMembers) > 0 || w.moved) && time.Since(w.flushed) >= flushEvery
 		closing := w.closing
 		w.mu.Unlock()
 		if closing || ctx.Err() != nil {
@@ -241,12 +257,17 @@ func (w *Writer) broadcast() {
 // flush writes the buffer as a part, and then the checkpoint that counts the part. It is not safe for concurrent use.
 func (w *Writer) flush(ctx context.Context) error {
 	w.mu.Lock()
-	held := w.held
-	w.held, w.moved = nil, false
-	part := partName{token: w.lease.Number, number: w.written + 1}
+	held, heldMembers := w.held, w.heldMembers
+	w.held, w.heldMembers, w.moved, w.isFlushing = nil, nil, false, true
+	part := partName{token: w.lease.Number, number: w.written[0] + 1}
 	if len(held) > 0 {
-		w.written++
+		w.written[0]++
 		w.cp.Parts = appendPart(w.cp.Parts, part)
+	}
+	memberPart := partName{token: w.lease.Number, number: w.written[1] + 1, isMembers: true}
+	if len(heldMembers) > 0 {
+		w.written[1]++
+		w.cp.Members.Parts = appendPart(w.cp.Members.Parts, memberPart)
 	}
 	replaced := w.merger.replaced
 	w.merger.replaced = nil
@@ -256,12 +277,11 @@ func (w *Writer) flush(ctx context.Context) error {
 	cp := w.cp.clone()
 	w.mu.Unlock()
 
-	if len(held) > 0 {
-		key := w.dir.part(part)
-		err := w.persist(ctx, "part", func() error { return w.dir.Bucket.Put(ctx, key, bytes.NewReader(held)) })
-		if err != nil {
-			return fmt.Errorf("write part %q: %w", key, err)
-		}
+	if err := w.putPart(ctx, part, held); err != nil {
+		return err
+	}
+	if err := w.putPart(ctx, memberPart, heldMembers); err != nil {
+		return err
 	}
 	if err := w.save(ctx, cp); err != nil {
 		return err
@@ -273,8 +293,29 @@ func (w *Writer) flush(ctx context.Context) error {
 		w.merger.sizes[part] = int64(len(held))
 	}
 	w.merger.durable, w.merger.removable = cp.Parts, append(w.merger.removable, replaced...)
+	if cp.Members != nil {
+		w.merger.durableMembers = cp.Members.Parts
+	}
+	if len(heldMembers) > 0 {
+		w.merger.sizes[memberPart] = int64(len(heldMembers))
+	}
+	w.isFlushing = false
+	w.isDurable = w.isRead && len(w.held) == 0
 	w.merger.wake()
 	w.broadcast()
+	return nil
+}
+
+// putPart writes a part, unless it is empty.
+func (w *Writer) putPart(ctx context.Context, part partName, data []byte) error {
+	if len(data) == 0 {
+		return nil
+	}
+	key := w.dir.part(part)
+	err := w.persist(ctx, "part", func() error { return w.dir.Bucket.Put(ctx, key, bytes.NewReader(data)) })
+	if err != nil {
+		return fmt.Errorf("write part %q: %w", key, err)
+	}
 	return nil
 }
 
@@ -291,7 +332,7 @@ func (w *Writer) save(ctx context.Context, cp Checkpoint) error {
 		return fmt.Errorf("write checkpoint: %w", err)
 	}
 	last := &cp.Runs[len(cp.Runs)-1]
-	if time.Since(w.progressAt) < progressEvery || !last.End.IsZero() || last.Counts.Records() == 0 {
+	if time.Since(w.progressAt) < progressEvery || !last.End.IsZero() || last.Counts == (outcome.Counts{}) {
 		return nil // the importer writes the progress at the start and the end of the run
 	}
 	w.saveProgress(ctx, &cp)
@@ -321,7 +362,7 @@ func (w *Writer) saveProgress(ctx context.Context, cp *Checkpoint) {
 	p := ProgressOf(Running, "", cp)
 	p.Owner, p.Until = w.lease.Owner, w.lease.Until()
 	w.mu.Lock()
-	if w.written == 0 {
+	if w.written == [2]int{} {
 		p.Died = w.died
 	}
 	w.pending = time.Time{}
@@ -376,7 +417,7 @@ func (w *Writer) Close(ctx context.Context, ahead []byte, finish func(*Checkpoin
 	w.cp.Sent = max(w.cp.Next.N-1, w.began)
 	finish(&w.cp)
 	w.cp.Runs[len(w.cp.Runs)-1].clip()
-	if w.holds && w.cp.Done && len(w.cp.Parts) == 0 && len(ahead) == 0 && len(w.held) <= partBytes {
+	if w.holds && w.cp.Done && w.cp.Members == nil && len(w.cp.Parts) == 0 && len(ahead) == 0 && len(w.held) <= partBytes {
 		cp := w.cp.clone()
 		cp.held, cp.isHeld, cp.isSaved = w.held, true, w.sent > 0
 		return cp, nil
@@ -397,6 +438,6 @@ func (cp *Checkpoint) clone() Checkpoint {
 	c := *cp
 	c.Parts = append([]Parts(nil), cp.Parts...)
 	c.Runs = append([]Run(nil), cp.Runs...)
-	c.Carry = cp.Carry.Clone()
+	c.Carry, c.Members = cp.Carry.Clone(), cp.Members.clone()
 	return c
 }

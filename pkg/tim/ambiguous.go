@@ -45,10 +45,10 @@ func rejectedByStatus(resp response) attempt {
 }
 
 // resolve ends a call with an ambiguous attempt. lost is true if an earlier attempt may have created the group.
-func (c *Client) resolve(ctx context.Context, r Result, a attempt, lost bool) Result {
+func (c *Client) resolve(ctx context.Context, l *lane, r Result, a attempt, lost bool) Result {
 	err := c.checkAccepted(ctx, a.since)
 	switch {
-	case err == nil && r.Code != codeNoPermission && c.ambiguous.Add(1) >= maxAmbiguous:
+	case err == nil && r.Code != codeNoPermission && l.ambiguous.Add(1) >= maxAmbiguous:
 		e := a.rejection.fatal
 		e = &FatalError{e.Code, fmt.Sprintf("%s (%d records in a row were rejected)", e.Reason, maxAmbiguous)}
 		c.fail(ctx, e)
@@ -92,7 +92,9 @@ func (c *Client) retryAfter(ctx context.Context, resp response) {
 		return
 	}
 	if wait := parseRetryAfter(resp.header.Get("Retry-After"), time.Now()); wait > 0 {
-		c.cfg.Pacer.Pause(wait)
+		for _, l := range c.lanes {
+			l.pacer.Pause(wait)
+		}
 		c.log.WarnContext(ctx, "told to retry later, all calls wait", "status", resp.status, "wait", wait)
 	}
 }

@@ -18,18 +18,34 @@ import (
 	"groupimport/pkg/backoff"
 )
 
+// The commands of the service.
 const (
-	importGroup  = "import_group"
-	getGroupInfo = "get_group_info"
+	importGroup       = "import_group"
+	getGroupInfo      = "get_group_info"
+	importGroupMember = "import_group_member"
+	accountCheck      = "account_check"
+	accountImport     = "multiaccount_import"
 )
+
+// services are the parts of the paths before the commands.
+var services = map[string]string{
+	importGroup:       "group_open_http_svc",
+	getGroupInfo:      "group_open_http_svc",
+	importGroupMember: "group_open_http_svc",
+	accountCheck:      "im_open_login_svc",
+	accountImport:     "im_open_login_svc",
+}
 
 // header is the header of every request: nobody writes to it.
 var header = http.Header{"Content-Type": {"application/json"}}
 
-// maxBody limits the body of a response in bytes, by command. The bodies of all responses in flight share the memory of
-// a function, 900 of import_group at most. The service may send up to 1 MB (10018), but not for these requests: an
-// import's response has four short fields, a look-up's five short fields of 50 groups.
-var maxBody = map[string]int64{importGroup: 16 << 10, getGroupInfo: 256 << 10}
+// Limits of the body of a response in bytes. The bodies of all responses in flight share the memory of a function, 900
+// of import_group at most. The service may send up to 1 MB (10018), but not for these requests: an import's response
+// has four short fields, a look-up's five short fields of 50 groups.
+const (
+	maxImportResponse = 16 << 10
+	maxLookUpResponse = 256 << 10
+)
 
 // A verdict is the end of one attempt.
 type verdict int
@@ -59,27 +75,23 @@ type attempt struct {
 }
 
 // attempt makes one exchange and releases its slot.
-func (c *Client) attempt(ctx context.Context, p *permit, command string, body []byte) attempt {
-	c.attempts.Add(1)
-	c.share(ctx).attempts.Add(1)
+func (c *Client) attempt(ctx context.Context, p *permit, req request) attempt {
+	p.lane.attempts.Add(1)
+	c.share(ctx).attempts[p.lane.id].Add(1)
 	sig, err := c.signer.sign()
 	if err != nil {
-		p.Sent()
-		c.limit.release(0)
-		if p.probe {
-			c.breaker.cancelProbe()
-		}
+		c.giveBack(p)
 		c.fail(ctx, &FatalError{Reason: err.Error()})
 		return attempt{verdict: fatal, message: err.Error()}
 	}
 	start := time.Now()
 	since := c.accepted.Load()
-	resp, sent, err := c.exchange(ctx, p, command, sig, body)
+	resp, sent, err := c.exchange(ctx, p, sig, req)
 	took := time.Since(start)
 	p.Sent()
-	c.limit.release(took)
+	p.lane.limit.release(took)
 	c.retryAfter(ctx, resp)
-	a := c.judge(ctx, command, resp, err, sig)
+	a := c.judge(ctx, p.lane, req.command, resp, err, sig)
 	a.took, a.since = took, since
 	if !sent {
 		a.verdict = notSent
@@ -92,8 +104,8 @@ func (c *Client) attempt(ctx context.Context, p *permit, command string, body []
 	}
 	if a.verdict == accepted || a.verdict == inUse {
 		c.accepted.Add(1)
-		if command == importGroup {
-			c.ambiguous.Store(0)
+		if req.command != getGroupInfo {
+			p.lane.ambiguous.Store(0)
 		}
 	}
 	if (a.verdict == unknown || a.verdict == notSent) && a.code == 0 {
@@ -125,7 +137,7 @@ type response struct {
 // exchange sends one request and reads its response. If the host cannot be connected to, the request is sent to the
 // other host, with the same permit. sent is false if no byte of the request can have reached the service; then there is
 // an error. The error contains no secrets.
-func (c *Client) exchange(ctx context.Context, p *permit, command, sig string, body []byte) (
+func (c *Client) exchange(ctx context.Context, p *permit, sig string, q request) (
 	resp response, sent bool, err error,
 ) {
 	// The end of ctx does not cut off an attempt in flight, because that leaves open whether the group exists. But the
@@ -142,11 +154,11 @@ func (c *Client) exchange(ctx context.Context, p *permit, command, sig string, b
 	c.dropStale()
 	defer c.used()
 	h := c.route.pick()
-	resp, sent, err = c.roundTrip(attemptCtx, p, h, command, sig, body)
+	resp, sent, err = c.roundTrip(attemptCtx, p, h, sig, q)
 	if !sent && !errors.Is(err, errGate) && c.route.failed(h) && attemptCtx.Err() == nil {
 		first := err
 		h = h.other()
-		if resp, sent, err = c.roundTrip(attemptCtx, p, h, command, sig, body); !sent {
+		if resp, sent, err = c.roundTrip(attemptCtx, p, h, sig, q); !sent {
 			c.route.failed(h)
 			err = fmt.Errorf("%w; the other host: %w", first, err)
 		}
@@ -158,7 +170,7 @@ func (c *Client) exchange(ctx context.Context, p *permit, command, sig string, b
 }
 
 // roundTrip sends one request to a host and reads its response.
-func (c *Client) roundTrip(ctx context.Context, p *permit, h host, command, sig string, body []byte) (
+func (c *Client) roundTrip(ctx context.Context, p *permit, h host, sig string, q request) (
 	_ response, sent bool, err error,
 ) {
 	var requested, connected atomic.Bool
@@ -171,9 +183,9 @@ func (c *Client) roundTrip(ctx context.Context, p *permit, h host, command, sig 
 			}
 		},
 	})
-	u := *c.urls[h][command]
+	u := *c.urls[h][q.command]
 	u.RawQuery += url.QueryEscape(sig) + "&random=" + strconv.FormatUint(uint64(rand.Uint32()), 10)
-	newBody := func() (io.ReadCloser, error) { return gatedBody{bytes.NewReader(body), gateOf(ctx)}, nil }
+	newBody := func() (io.ReadCloser, error) { return gatedBody{bytes.NewReader(q.body), gateOf(ctx)}, nil }
 	reqBody, _ := newBody() // cannot fail
 	req := (&http.Request{
 		Method:        http.MethodPost,
@@ -182,7 +194,7 @@ func (c *Client) roundTrip(ctx context.Context, p *permit, h host, command, sig 
 		Header:        header,
 		Body:          reqBody,
 		GetBody:       newBody,
-		ContentLength: int64(len(body)),
+		ContentLength: int64(len(q.body)),
 	}).WithContext(tracedCtx)
 
 	resp, err := c.cfg.Transport.RoundTrip(req)
@@ -195,7 +207,7 @@ func (c *Client) roundTrip(ctx context.Context, p *permit, h host, command, sig 
 		return response{}, !never, c.clean(ctx, err, sig)
 	}
 	defer func() { _ = resp.Body.Close() }() // it was only read
-	limit := maxBody[command]
+	limit := q.maxResponse
 	if resp.StatusCode != http.StatusOK { // then the status decides alone
 		if resp.StatusCode >= 200 { // the body of a 101 is the connection
 			_, _ = io.CopyN(io.Discard, resp.Body, limit) // so that the connection can be used again

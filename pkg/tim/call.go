@@ -76,10 +76,16 @@ func (c *Call) Done() <-chan struct{} { return c.done }
 // ImportGroup starts a call that imports rec. It returns when the first attempt has its permit, or when the call has
 // ended without one. Calls that are started one after another are therefore sent in that order.
 //
+// With [Config.ImportAccounts], ImportGroup returns before that, while it looks at the group's owner, for at most
+// maxOwners calls of a [Share]. Their records are sent in the same order.
+//
 // ctx decides whether another attempt starts. An attempt in flight continues after ctx has ended, within
 // [AttemptTimeout] and the DrainTimeout of the Config. rec must not change before the end of the call.
 func (c *Client) ImportGroup(ctx context.Context, rec *group.Record) *Call {
-	c.enqueue()
+	if c.cfg.ImportAccounts {
+		return c.importWithOwner(ctx, rec)
+	}
+	c.lanes[groupLane].enqueue()
 	return c.start(ctx, rec, false)
 }
 
@@ -87,10 +93,15 @@ func (c *Client) ImportGroup(ctx context.Context, rec *group.Record) *Call {
 // permit would come after ctx's deadline, or the service throttles the request, the call ends immediately, Incomplete
 // and with RateLimited set.
 func (c *Client) Try(ctx context.Context, rec *group.Record) *Call {
-	ahead := c.enqueue()
+	if c.cfg.ImportAccounts {
+		if r, ok := c.ensureOwner(ctx, rec); !ok {
+			return ended(r)
+		}
+	}
+	ahead := c.lanes[groupLane].enqueue()
 	deadline, ok := ctx.Deadline()
 	if ok && c.Fatal() == nil && c.cfg.Pacer.Ahead(ahead) >= time.Until(deadline) {
-		c.waiting.Add(-1)
+		c.lanes[groupLane].waiting.Add(-1)
 		return ended(Result{Message: "too many calls are waiting for a permit", RateLimited: true})
 	}
 	return c.start(ctx, rec, true)
@@ -106,7 +117,7 @@ func ended(r Result) *Call {
 
 // start starts a call that is enqueued.
 func (c *Client) start(ctx context.Context, rec *group.Record, try bool) *Call {
-	p, err := c.acquire(ctx)
+	p, err := c.acquire(ctx, c.lanes[groupLane])
 	if err != nil {
 		return ended(Result{Message: err.Error(), RateLimited: c.Fatal() == nil && !c.breaker.isOpen()})
 	}
@@ -129,7 +140,7 @@ func (c *Client) importGroup(ctx context.Context, rec *group.Record, body []byte
 	since := c.breaker.responses()
 	for {
 		if p != nil {
-			a := c.attempt(ctx, p, importGroup, body)
+			a := c.attempt(ctx, p, request{importGroup, body, maxImportResponse})
 			r.Attempts++
 			r.Took, r.Code, r.Message = a.took, a.code, a.message
 			if a.code != 0 || a.verdict == accepted {
@@ -146,7 +157,7 @@ func (c *Client) importGroup(ctx context.Context, rec *group.Record, body []byte
 			case inUse:
 				return c.reconcile(ctx, rec, r, lost)
 			case ambiguous:
-				return c.resolve(ctx, r, a, lost)
+				return c.resolve(ctx, p.lane, r, a, lost)
 			case fatal:
 				return r // Incomplete
 			case tooManyRequests:
@@ -183,9 +194,9 @@ func (c *Client) importGroup(ctx context.Context, rec *group.Record, body []byte
 				return r // Incomplete
 			}
 		}
-		c.enqueue()
+		c.lanes[groupLane].enqueue()
 		var err error
-		if p, err = c.acquire(ctx); err != nil {
+		if p, err = c.acquire(ctx, c.lanes[groupLane]); err != nil {
 			r.Message = err.Error()
 			return r // Incomplete
 		}
@@ -295,17 +306,23 @@ func (c *Client) lookUpAgain(ctx context.Context, id string) (Group, error) {
 // A permit allows one attempt and holds its in-flight slot.
 type permit struct {
 	*pacer.Permit
+	lane  *lane
 	probe bool // see [breaker.allow]
 }
 
-// enqueue registers a waiter for a permit and returns the number ahead of it. Register before checking the length, or
-// concurrent callers all see an empty queue.
-func (c *Client) enqueue() (ahead int) { return int(c.waiting.Add(1)) - 1 }
+// giveBack ends a permit without an attempt.
+func (c *Client) giveBack(p *permit) {
+	p.Sent()
+	p.lane.limit.release(0)
+	if p.probe {
+		c.breaker.cancelProbe()
+	}
+}
 
-// acquire waits for a permit, for a caller that is enqueued, and removes the caller from the queue. The error is the
-// cause of ctx or the [*FatalError].
-func (c *Client) acquire(ctx context.Context) (*permit, error) {
-	defer c.waiting.Add(-1)
+// acquire waits for a permit of a lane, for a caller that is enqueued there, and removes the caller from the queue. The
+// error is the cause of ctx or the [*FatalError].
+func (c *Client) acquire(ctx context.Context, l *lane) (*permit, error) {
+	defer l.waiting.Add(-1)
 	for {
 		if e := c.Fatal(); e != nil {
 			return nil, e
@@ -314,10 +331,10 @@ func (c *Client) acquire(ctx context.Context) (*permit, error) {
 		if err != nil {
 			return nil, err
 		}
-		p, err := c.acquireSlot(ctx)
+		p, err := c.acquireSlot(ctx, l)
 		// The breaker may have opened while this caller waited for its slot.
 		if err == nil && c.Fatal() == nil && (probe || !c.breaker.isOpen()) {
-			return &permit{Permit: p, probe: probe}, nil
+			return &permit{Permit: p, lane: l, probe: probe}, nil
 		}
 		if probe {
 			c.breaker.cancelProbe()
@@ -326,17 +343,17 @@ func (c *Client) acquire(ctx context.Context) (*permit, error) {
 			return nil, err
 		}
 		p.Sent()
-		c.limit.release(0)
+		l.limit.release(0)
 	}
 }
 
 // acquireSlot waits for the caller's turn in its [Share], then for an in-flight slot, and then for a permit of the
 // pacer and of the Config. Those that wait for their turn hold no slot: otherwise the retries of one import could hold
 // all.
-func (c *Client) acquireSlot(ctx context.Context) (*pacer.Permit, error) {
+func (c *Client) acquireSlot(ctx context.Context, l *lane) (*pacer.Permit, error) {
 	hasSlot := false
-	p, err := c.share(ctx).queue.Acquire(ctx, c.done, func() error {
-		err := c.limit.acquire(ctx, c.done)
+	p, err := c.share(ctx).queues[l.id].Acquire(ctx, c.done, func() error {
+		err := l.limit.acquire(ctx, c.done)
 		hasSlot = err == nil
 		return err
 	})
@@ -346,7 +363,7 @@ func (c *Client) acquireSlot(ctx context.Context) (*pacer.Permit, error) {
 		}
 	}
 	if err != nil && hasSlot {
-		c.limit.release(0)
+		l.limit.release(0)
 	}
 	return p, err
 }

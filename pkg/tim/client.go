@@ -1,5 +1,6 @@
-// Package tim is a client of the Tencent Cloud IM REST API, as far as an import of groups needs it: import_group, and
-// get_group_info to look up existing groups.
+// Package tim is a client of the Tencent Cloud IM REST API, as far as an import of groups needs it: import_group,
+// get_group_info to look up existing groups, import_group_member, account_check to say why a member was not added, and
+// multiaccount_import.
 //
 // # Calls and attempts
 //
@@ -36,6 +37,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -64,8 +66,15 @@ type Config struct {
 	Endpoint  string       // base URL without a slash at its end, see [Endpoint]
 	Backup    string       // used if no connection to Endpoint succeeds, see [Backup]; empty for none
 	Insecure  bool         // allows http to a host that is not this machine, see [CheckEndpoint]
-	Pacer     *pacer.Pacer // every attempt acquires a permit of it
+	Pacer     *pacer.Pacer // every attempt about a group acquires a permit of it
 	Rate      float64      // of the pacer, attempts a second
+
+	MemberPacers   *MemberPacers // of the attempts about members; nil means its own, for DefaultMemberRate
+	MembersPerCall int           // of import_group_member, at most; zero means 20
+
+	// ImportAccounts creates the accounts of owners and members that do not exist. Before a group is sent, account_check
+	// is asked for its owner.
+	ImportAccounts bool
 
 	// Permit waits until an attempt may start, after the permit of the Pacer, if several processes share a rate. The call
 	// ends with its error. Nil means that no other process counts.
@@ -108,10 +117,17 @@ type Client struct {
 	urls    [2]map[string]*url.URL // by host, of the commands, without the UserSig and the parameters behind it
 	route   route
 	signer  *signer
-	limit   *inFlightLimit
+	lanes   [laneCount]*lane
 	breaker *breaker
-	lookups lookups
 	log     *slog.Logger
+
+	lookups  gatherer[entry]
+	checks   gatherer[bool]
+	imports  gatherer[bool] // of accounts
+	known    accountSet     // accounts that exist, with ImportAccounts
+	imported accountSet     // accounts that were sent to multiaccount_import
+
+	membersPerCall atomic.Int64 // decreases when the service says that a call has too many
 
 	// done ends with a fatal error, which is its cause.
 	done   context.Context //nolint:containedctx // it belongs to the client and not to a call
@@ -120,9 +136,6 @@ type Client struct {
 	own        *Share      // of calls without another one
 	authorized atomic.Bool // the service has accepted a request of this caller
 	quota      quotaWatch
-	attempts   atomic.Int64
-	waiting    atomic.Int64 // for a permit
-	ambiguous  atomic.Int64 // records in a row with an ambiguous rejection while look-ups were accepted
 	accepted   atomic.Int64 // attempts that the service accepted, or rejected because the group already exists
 	created    time.Time
 	lostAt     atomic.Int64 // nanoseconds after created when a response for a record with a GroupId was last lost
@@ -150,9 +163,17 @@ func New(cfg Config) (*Client, error) {
 	signer := &signer{sdkAppID: cfg.SDKAppID, admin: cfg.Admin, key: cfg.SecretKey}
 	cfg.SecretKey = ""
 	cfg.MaxAttempts = cmp.Or(cfg.MaxAttempts, defaultMaxAttempts)
-	limit := newInFlightLimit(cfg.Rate, cfg.MaxInFlight)
+	cfg.MembersPerCall = cmp.Or(cfg.MembersPerCall, defaultMembersPerCall)
+	if cfg.MemberPacers == nil {
+		cfg.MemberPacers = NewMemberPacers(DefaultMemberRate)
+	}
+	lanes := newLanes(&cfg)
 	if cfg.Transport == nil {
-		cfg.Transport = newTransport(limit.max)
+		slots := 0
+		for _, l := range lanes {
+			slots += l.limit.max
+		}
+		cfg.Transport = newTransport(slots)
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -161,11 +182,16 @@ func New(cfg Config) (*Client, error) {
 		cfg:     cfg,
 		urls:    urls,
 		signer:  signer,
-		limit:   limit,
+		lanes:   lanes,
 		breaker: newBreaker(),
 		log:     cfg.Log,
 		created: time.Now(),
 	}
+	c.lookups.max, c.lookups.ask = maxLookUp, c.lookUp
+	c.checks.max, c.checks.ask = maxAccounts, c.checkAccounts
+	c.imports.max, c.imports.ask = maxAccounts, c.importAccounts
+	c.known.seed, c.imported.seed = maphash.MakeSeed(), maphash.MakeSeed()
+	c.membersPerCall.Store(int64(cfg.MembersPerCall))
 	c.route.hasBackup = cfg.Backup != ""
 	c.done, c.cancel = context.WithCancelCause(context.Background())
 	c.own = c.NewShare(cmp.Or(cfg.DrainTimeout, AttemptTimeout))
@@ -183,8 +209,8 @@ func commandURLs(endpoint string, insecure bool, query string) (map[string]*url.
 	}
 	base.Path = cmp.Or(base.Path, "/") // JoinPath would return a relative URL
 	urls := map[string]*url.URL{}
-	for _, command := range []string{importGroup, getGroupInfo} {
-		urls[command] = base.JoinPath("v4", "group_open_http_svc", command)
+	for command, service := range services {
+		urls[command] = base.JoinPath("v4", service, command)
 		urls[command].RawQuery = query
 	}
 	return urls, nil
@@ -194,21 +220,38 @@ func commandURLs(endpoint string, insecure bool, query string) (map[string]*url.
 // on.
 func (c *Client) SetDrainTimeout(d time.Duration) { c.own.drainTimeout.Store(int64(d)) }
 
-// AssumeFull sends nothing until a second after now, as if another process had just used up the rate.
-func (c *Client) AssumeFull() { c.cfg.Pacer.AssumeFull() }
+// AssumeFull sends nothing until a second after now, as if another process had just used up the rates.
+func (c *Client) AssumeFull() {
+	for _, l := range c.lanes {
+		l.pacer.AssumeFull()
+	}
+}
 
 // AssumeAuthorized tells the client that the service has created groups for this caller before, so that 10007 is about
 // a record and not about the caller. Otherwise a look-up decides.
 func (c *Client) AssumeAuthorized() { c.authorized.Store(true) }
 
-// Attempts returns the number of attempts of all calls and look-ups.
-func (c *Client) Attempts() int64 { return c.attempts.Load() }
+// Attempts returns the number of attempts of all calls and look-ups of groups.
+func (c *Client) Attempts() int64 { return c.lanes[groupLane].attempts.Load() }
 
-// RateDecreases returns how often the rate was decreased because the service throttled a request.
-func (c *Client) RateDecreases() int { return c.cfg.Pacer.Decreases() }
+// MemberAttempts returns the number of attempts to import members, and to check and import accounts.
+func (c *Client) MemberAttempts() int64 {
+	return c.lanes[memberLane].attempts.Load() + c.lanes[checkLane].attempts.Load() + c.lanes[accountLane].attempts.Load()
+}
 
-// Ahead estimates how long a call that begins now will wait for a permit.
-func (c *Client) Ahead() time.Duration { return c.cfg.Pacer.Ahead(int(c.waiting.Load())) }
+// RateDecreases returns how often a rate was decreased because the service throttled a request.
+func (c *Client) RateDecreases() int {
+	n := 0
+	for _, l := range c.lanes {
+		n += l.pacer.Decreases()
+	}
+	return n
+}
+
+// Ahead estimates how long a call of ImportGroup that begins now will wait for a permit.
+func (c *Client) Ahead() time.Duration {
+	return c.cfg.Pacer.Ahead(int(c.lanes[groupLane].waiting.Load()))
+}
 
 // Close closes the idle connections.
 func (c *Client) Close() {

@@ -32,15 +32,15 @@ type reply struct {
 }
 
 // judge decides about an attempt.
-func (c *Client) judge(ctx context.Context, command string, resp response, err error, sig string) attempt {
+func (c *Client) judge(ctx context.Context, l *lane, command string, resp response, err error, sig string) attempt {
 	if err != nil {
 		return attempt{message: err.Error()}
 	}
 	switch status := resp.status; {
 	case status == http.StatusOK:
-		return c.judgeBody(ctx, command, resp.body, sig)
+		return c.judgeBody(ctx, l, command, resp.body, sig)
 	case status == http.StatusTooManyRequests:
-		c.decreaseRate(ctx, 0, "HTTP 429")
+		c.decreaseRate(ctx, l, 0, "HTTP 429")
 		return attempt{verdict: tooManyRequests, message: "HTTP 429"}
 	case status >= 300 && status < 500 && status != http.StatusRequestTimeout:
 		return rejectedByStatus(resp)
@@ -50,7 +50,7 @@ func (c *Client) judge(ctx context.Context, command string, resp response, err e
 }
 
 // judgeBody decides about an attempt by the body of a response with status 200.
-func (c *Client) judgeBody(ctx context.Context, command string, body []byte, sig string) attempt {
+func (c *Client) judgeBody(ctx context.Context, l *lane, command string, body []byte, sig string) attempt {
 	var re reply
 	if err := json.Unmarshal(body, &re, lenient); err != nil || re.ErrorCode == nil {
 		return attempt{message: "unreadable response: " + excerpt(c.signer.hide(string(body), sig))}
@@ -95,7 +95,7 @@ func (c *Client) judgeBody(ctx context.Context, command string, body []byte, sig
 				"resume tomorrow or ask Tencent Cloud for more", a.message, quotaPatience)
 			c.fail(ctx, &FatalError{Code: a.code, Reason: reason})
 		}
-		c.decreaseRate(ctx, a.code, info)
+		c.decreaseRate(ctx, l, a.code, info)
 	case SignAgain:
 		a.verdict = sigRejected
 		c.signer.invalidate(sig)
@@ -107,12 +107,12 @@ func (c *Client) judgeBody(ctx context.Context, command string, body []byte, sig
 	return a
 }
 
-// decreaseRate decreases the rate, because the service throttled a request.
-func (c *Client) decreaseRate(ctx context.Context, code int, info string) {
-	before := c.cfg.Pacer.Decreases()
-	c.cfg.Pacer.Decrease()
-	if c.cfg.Pacer.Decreases() > before {
-		c.log.WarnContext(ctx, "throttled, rate decreased", "code", code, "info", info, "rate", c.cfg.Pacer.Rate())
+// decreaseRate decreases the rate of a lane, because the service throttled a request.
+func (c *Client) decreaseRate(ctx context.Context, l *lane, code int, info string) {
+	before := l.pacer.Decreases()
+	l.pacer.Decrease()
+	if l.pacer.Decreases() > before {
+		c.log.WarnContext(ctx, "throttled, rate decreased", "code", code, "info", info, "rate", l.pacer.Rate())
 	}
 }
 

@@ -6,18 +6,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/go-json-experiment/json"
 
 	"groupimport/pkg/group"
 )
 
-const (
-	maxLookUp  = 50 // IDs a request of get_group_info (tencentcloud.com/document/product/1047/34962)
-	gatherTime = 50 * time.Millisecond
-)
+const maxLookUp = 50 // IDs a request of get_group_info (tencentcloud.com/document/product/1047/34962)
 
 // Codes of a group in a response of get_group_info that mean that the group does not exist.
 const (
@@ -72,94 +67,18 @@ func (g Group) differs(rec *group.Record) differences {
 	return d
 }
 
-// lookups gathers the IDs of concurrent look-ups into one request.
-type lookups struct {
-	mu        sync.Mutex
-	gathering *batch
-}
-
-type batch struct {
-	ids     []string
-	waiting int                     // callers whose context has not ended
-	cancel  context.CancelCauseFunc // ends the look-up when no caller waits
-	full    chan struct{}           // closed when ids is full
-	done    chan struct{}           // closed when found and err are set
-	found   map[string]entry
-	err     error
-}
-
 // An entry is the result of get_group_info for one ID.
 type entry struct {
 	group Group
 	err   error
 }
 
-// join adds id to the gathering batch. If there is none, it begins a batch, which send sends.
-func (l *lookups) join(ctx context.Context, id string, send func(context.Context, *batch)) *batch {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	b := l.gathering
-	if b == nil {
-		b = &batch{full: make(chan struct{}), done: make(chan struct{})}
-		l.gathering = b
-		// The batch belongs to all its callers, so it does not end with the context of the first one.
-		ctx, b.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
-		go send(ctx, b)
-	}
-	b.ids = append(b.ids, id)
-	b.waiting++
-	if len(b.ids) == maxLookUp {
-		close(b.full)
-		l.gathering = nil
-	}
-	return b
-}
-
-// leave removes a caller whose context has ended, and reports whether it was the last one.
-func (l *lookups) leave(ctx context.Context, b *batch) (last bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	b.waiting--
-	if b.waiting > 0 {
-		return false
-	}
-	if l.gathering == b {
-		l.gathering = nil
-	}
-	b.cancel(context.Cause(ctx))
-	return true
-}
-
-// close ends the gathering of b.
-func (l *lookups) close(b *batch) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.gathering == b {
-		l.gathering = nil
-	}
-}
-
 // LookUp returns the group with this ID. Calls within gatherTime share a request. When ctx ends, LookUp waits for a
 // request in flight within the DrainTimeout of the Config.
 func (c *Client) LookUp(ctx context.Context, id string) (Group, error) {
-	b := c.lookups.join(ctx, id, c.send)
-	select {
-	case <-b.done:
-	case <-ctx.Done():
-		var drained <-chan time.Time
-		if !c.lookups.leave(ctx, b) { // otherwise the batch ends by itself
-			timer := time.NewTimer(c.share(ctx).drain())
-			defer timer.Stop()
-			drained = timer.C
-		}
-		select {
-		case <-b.done:
-		case <-drained:
-			return Group{}, context.Cause(ctx)
-		}
-	}
+	b := c.lookups.join(ctx, id)
+	found, err := c.lookups.wait(ctx, b, c.share(ctx).drain())
 	since := c.accepted.Load()
-	found, err := b.found, b.err
 	if err != nil && len(b.ids) > 1 && ctx.Err() == nil && c.Fatal() == nil {
 		found, err = c.lookUp(ctx, []string{id}) // another ID may be the reason
 	}
@@ -170,21 +89,6 @@ func (c *Client) LookUp(ctx context.Context, id string) (Group, error) {
 		return Group{}, err
 	}
 	return found[id].group, found[id].err
-}
-
-// send gathers IDs for gatherTime and looks them up.
-func (c *Client) send(ctx context.Context, b *batch) {
-	timer := time.NewTimer(gatherTime)
-	select {
-	case <-timer.C:
-	case <-b.full:
-	case <-ctx.Done():
-	}
-	timer.Stop()
-	c.lookups.close(b)
-	b.found, b.err = c.lookUp(ctx, b.ids)
-	b.cancel(nil)
-	close(b.done)
 }
 
 // lookUp looks up at most maxLookUp groups, with retries. The result may lack groups that do not exist.
@@ -199,41 +103,16 @@ func (c *Client) lookUp(ctx context.Context, ids []string) (map[string]entry, er
 	if err != nil {
 		return nil, err
 	}
-	throttled, signed := 0, false
-	for n := 1; ; n++ {
-		c.enqueue()
-		p, err := c.acquire(ctx)
-		if err != nil {
-			return nil, err
-		}
-		a := c.attempt(ctx, p, getGroupInfo, body)
-		switch a.verdict {
-		case accepted:
-			return readGroups(a.body, ids)
-		case rejected, inUse:
-			return nil, errors.New("get_group_info: " + a.message)
-		case fatal:
-			return nil, c.Fatal()
-		case ambiguous:
-			return nil, a.rejection
-		case sigRejected:
-			if signed {
-				c.fail(ctx, &FatalError{Code: a.code, Reason: a.message})
-				return nil, c.Fatal()
-			}
-			signed = true
-			n--
-		case tooManyRequests:
-			throttled++
-			n--
-		case unknown, notSent:
-		}
-		if n >= c.cfg.MaxAttempts {
-			return nil, errors.New("get_group_info: " + a.message)
-		}
-		if err := c.pause(ctx, a.verdict, n, throttled); err != nil {
-			return nil, err
-		}
+	a, err := c.repeat(ctx, c.lanes[groupLane], nil, request{getGroupInfo, body, maxLookUpResponse}, new(tries))
+	switch {
+	case err != nil:
+		return nil, err
+	case a.verdict == accepted:
+		return readGroups(a.body, ids)
+	case a.verdict == ambiguous:
+		return nil, a.rejection
+	default:
+		return nil, errors.New("get_group_info: " + a.message)
 	}
 }
 

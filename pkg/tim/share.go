@@ -11,9 +11,10 @@ import (
 // A Share is what one import has of a client that several imports use: its turn among those that wait for permits, its
 // own drain timeout, and its own count of attempts.
 type Share struct {
-	queue        *pacer.Queue
+	queues       [laneCount]*pacer.Queue
 	drainTimeout atomic.Int64 // a time.Duration
-	attempts     atomic.Int64
+	attempts     [laneCount]atomic.Int64
+	owners       line
 }
 
 type shareKey struct{}
@@ -21,7 +22,10 @@ type shareKey struct{}
 // NewShare returns a Share for the calls with the context that [WithShare] returns. drainTimeout replaces the
 // DrainTimeout of the Config.
 func (c *Client) NewShare(drainTimeout time.Duration) *Share {
-	s := &Share{queue: c.cfg.Pacer.Queue()}
+	s := &Share{owners: newLine()}
+	for id, l := range c.lanes {
+		s.queues[id] = l.pacer.Queue()
+	}
 	s.drainTimeout.Store(int64(drainTimeout))
 	return s
 }
@@ -29,9 +33,14 @@ func (c *Client) NewShare(drainTimeout time.Duration) *Share {
 // drain returns how long an attempt in flight may continue after the end of its context.
 func (s *Share) drain() time.Duration { return time.Duration(s.drainTimeout.Load()) }
 
-// Attempts returns the number of attempts of all calls and look-ups of the Share. Imports may look up groups in one
-// request, which counts for one of them.
-func (s *Share) Attempts() int64 { return s.attempts.Load() }
+// Attempts returns the number of attempts of all calls and look-ups of groups of the Share. Imports may look up groups
+// in one request, which counts for one of them.
+func (s *Share) Attempts() int64 { return s.attempts[groupLane].Load() }
+
+// MemberAttempts returns the number of attempts of the Share to import members, and to check and import accounts.
+func (s *Share) MemberAttempts() int64 {
+	return s.attempts[memberLane].Load() + s.attempts[checkLane].Load() + s.attempts[accountLane].Load()
+}
 
 // WithShare returns a context for the calls of a Share.
 func WithShare(ctx context.Context, s *Share) context.Context {

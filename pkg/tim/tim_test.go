@@ -28,7 +28,7 @@ func newService() *emulator.Service {
 }
 
 // newClient returns a client with this transport, at testRate unless tune changes it.
-func newClient(t *testing.T, transport http.RoundTripper, tune ...func(*tim.Config)) *tim.Client {
+func newClient(t testing.TB, transport http.RoundTripper, tune ...func(*tim.Config)) *tim.Client {
 	t.Helper()
 	cfg := tim.Config{
 		SDKAppID: testApp, Admin: "administrator", SecretKey: testKey, Endpoint: "https://im.example",
