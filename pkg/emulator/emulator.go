@@ -115,6 +115,8 @@ type Service struct {
 	second   window             // of import_group, get_group_info and unknown commands
 	seconds  map[string]*window // of the other commands
 	stats    Stats
+
+	lastSig atomic.Pointer[parsedSig] // a client sends the same UserSig for a long time
 }
 
 // Stats are the statistics of a [Service].
