@@ -80,7 +80,7 @@ func Open(getenv func(string) string, name string, log *slog.Logger) (*Bucket, e
 // A retryLog logs the operation and the number of an attempt when the SDK repeats a request. It logs nothing
 // of the request.
 type retryLog struct {
-	ctx context.Context //nolint:containedctx // passed by the SDK with WithContext
+	ctx context.Context // passed by the SDK with WithContext
 	log *slog.Logger
 }
 
