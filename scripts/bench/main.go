@@ -139,7 +139,7 @@ func processor() string {
 
 // A bench runs measurements and keeps their figures.
 type bench struct {
-	ctx     context.Context //nolint:containedctx // of the whole program
+	ctx     context.Context // of the whole program
 	work    string          // a temporary folder
 	cgroups []string
 	rows    []*row

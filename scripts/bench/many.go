@@ -103,7 +103,7 @@ func (b *bench) buildBefore() error {
 	if err != nil {
 		return err
 	}
-	untar := exec.CommandContext(b.ctx, "tar", "-x", "-C", source) //nolint:gosec // a folder of this program
+	untar := exec.CommandContext(b.ctx, "tar", "-x", "-C", source)
 	untar.Stdin = strings.NewReader(string(text))
 	check(untar.Run())
 	b.build("before", "-C", source, "./functions/local")
