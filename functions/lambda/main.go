@@ -36,6 +36,7 @@ func main() {
 		Open:     func(bucket string) (blob.Bucket, error) { return s3blob.Open(os.Getenv, bucket, logger) },
 		Secret:   newSecrets(os.Getenv, logger).get,
 		Serve:    serveURL,
+		Platform: platform(os.Getenv),
 		OnRunEnd: metrics.run,
 		OnPass:   metrics.pass,
 		OnDenied: metrics.denied,

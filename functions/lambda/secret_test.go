@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
+	"github.com/go-json-experiment/json"
 
 	"groupimport/functions/internal/functest"
 	"groupimport/pkg/blob/s3blob"
@@ -37,10 +38,11 @@ func TestTheKeyIsReadFromTheParameterStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	store := ssm.NewFromConfig(config)
-	put := func(value string) {
+	put := func(name, value string) {
 		t.Helper()
 		_, err := store.PutParameter(t.Context(), &ssm.PutParameterInput{
-			Name: aws.String("/groupimport/secret-key"), Value: &value, Type: types.ParameterTypeSecureString, Overwrite: aws.Bool(true),
+			Name: &name, Value: &value, Type: types.ParameterTypeSecureString,
+			Overwrite: aws.Bool(true),
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -52,13 +54,29 @@ func TestTheKeyIsReadFromTheParameterStore(t *testing.T) {
 	c.put("exports/acme.jsonl", functest.Records(3)...)
 
 	f := c.function(time.Minute)
-	if _, failure := invoke(t, f, s3Event("exports/acme.jsonl")); failure == nil || failure.ErrorType != "SecretError" || !strings.Contains(failure.Message, "/groupimport/secret-key") {
+	if _, failure := invoke(t, f, s3Event("exports/acme.jsonl")); failure == nil || failure.ErrorType != "SecretError" ||
+		!strings.Contains(failure.Message, "/groupimport/secret-key") {
 		t.Errorf("without the parameter: got %+v, want a SecretError that names it", failure)
 	}
-	put(secretKey)
-	if p, failure := invoke(t, f, s3Event("exports/acme.jsonl")); failure != nil || len(p.Done) != 1 || p.Done[0].State != results.Finished {
+	put("/groupimport/secret-key", secretKey)
+	if p, failure := invoke(t, f, s3Event("exports/acme.jsonl")); failure != nil || len(p.Done) != 1 ||
+		p.Done[0].State != results.Finished {
 		t.Errorf("got %+v, %+v, want it finished by the same process", p, failure)
 	}
+
+	const token = "a-token-that-lies-in-ssm"
+	put("/groupimport/http-token", token)
+	c.env["HTTP_TOKEN_PARAMETER"] = "/groupimport/http-token"
+	f = c.function(time.Minute)
+	for sent, want := range map[string]int{token: http.StatusOK, "another": http.StatusUnauthorized} {
+		r := replyOf(t, f, []byte(`{"version":"2.0","rawPath":"/imports","headers":{"authorization":"Bearer `+sent+`"},`+
+			`"requestContext":{"http":{"method":"GET","path":"/imports","sourceIp":"10.0.0.1"}}}`))
+		var answer urlAnswer
+		if err := json.Unmarshal(r.Response, &answer); err != nil || answer.StatusCode != want {
+			t.Errorf("%s: got %d, %v, want %d: %s", sent, answer.StatusCode, err, want, r.Response)
+		}
+	}
+	c.log.Check(t, token)
 }
 
 func TestAKeyIsAskedForAgainAndKeptWhileTheStoreIsDown(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 
 	"groupimport/pkg/blob"
@@ -30,6 +31,7 @@ type verdict struct {
 	Duplicates        *duplicates      `json:"twice,omitzero"`    // nil if no GroupId is used twice
 	Notes             []string         `json:"notes,omitzero"`    // see [export.Reader.Notes]
 	Live              *lookups         `json:"live,omitzero"`     // nil without --live
+	Members           *members         `json:"members,omitzero"`  // nil if there are none
 	Error             string           `json:"error,omitzero"`    // why the file was not read to its end
 
 	size int64 // bytes read
@@ -50,7 +52,10 @@ func (v *validation) check(ctx context.Context, file string) (*verdict, error) {
 		c.Live = &lookups{client: v.client}
 	}
 	k := &checker{verdict: c}
-	err = k.read(ctx, r, guard)
+	if v.client != nil {
+		k.accounts = &accounts{client: v.client}
+	}
+	err = k.read(ctx, src, r, guard)
 	k.conclude(r)
 	return c, err
 }
@@ -59,14 +64,15 @@ func (v *validation) check(ctx context.Context, file string) (*verdict, error) {
 type checker struct {
 	*verdict
 
-	rules, warnings findings
-	ids             groupIDs
+	rules, warnings, memberRules findings
+	ids                          groupIDs
+	accounts                     *accounts // nil without --live
 }
 
-func (k *checker) read(ctx context.Context, r *export.Reader, guard *mapping.Guard) error {
+func (k *checker) read(ctx context.Context, src export.Source, r *export.Reader, guard *mapping.Guard) error {
 	for e, err := range r.Records(ctx) {
 		if err != nil {
-			return err
+			return guard.Explain(ctx, err, src)
 		}
 		if (k.Records+k.Ignored)%1024 == 1023 && ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -83,6 +89,9 @@ func (k *checker) read(ctx context.Context, r *export.Reader, guard *mapping.Gua
 		}
 	}
 	if err := guard.End(); err != nil {
+		return err
+	}
+	if err := k.accounts.flush(ctx); err != nil {
 		return err
 	}
 	return k.Live.flush(ctx)
@@ -109,6 +118,21 @@ func (k *checker) add(ctx context.Context, e *export.Entry) error {
 		return nil
 	}
 	k.Valid++
+	if k.accounts != nil {
+		if err := k.accounts.add(ctx, e.Pos.Line, &e.Record); err != nil {
+			return err
+		}
+	}
+	if e.Record.IsMember || len(e.Record.Members) > 0 {
+		if k.Members == nil {
+			k.Members = &members{}
+		}
+		k.Members.add(e, &k.memberRules)
+	}
+	if e.Record.IsMember {
+		return nil
+	}
+	e.Record.Members = nil // the batch of look-ups keeps records
 	if e.Record.CreateTime == 0 {
 		k.WithoutCreateTime++
 	}
@@ -129,6 +153,15 @@ func (k *checker) conclude(r *export.Reader) {
 	if k.Rules == nil {
 		k.Rules = []*finding{} // not null in JSON
 	}
+	if k.Members != nil {
+		k.Members.Rules = k.memberRules.sorted()
+	}
+	if k.accounts != nil && k.accounts.Asked > 0 {
+		if k.Members == nil {
+			k.Members = &members{}
+		}
+		k.Members.Accounts = k.accounts
+	}
 	k.Duplicates, k.Notes = k.ids.duplicates, r.Notes()
 	if k.ids.full {
 		k.Notes = append(k.Notes, "only the first "+thousands(maxIDs)+" GroupIds were compared with later ones")
@@ -140,7 +173,10 @@ func (k *checker) conclude(r *export.Reader) {
 
 // source returns a file as an export, with the mapping for it and the guard of its first records.
 func (v *validation) source(ctx context.Context, file string) (export.Source, *mapping.Guard, error) {
-	src := export.Source{Name: file, Encoding: v.encoding}
+	src := export.Source{Name: file, Encoding: v.encoding, Records: v.records, Zone: v.zone}
+	if v.users != nil {
+		src.Users, src.StrictUsers = v.users, v.strict
+	}
 	switch {
 	case file == standardInput:
 		src.Name = "standard input." + v.format
@@ -154,6 +190,7 @@ func (v *validation) source(ctx context.Context, file string) (export.Source, *m
 		if err != nil {
 			return src, nil, err
 		}
+		src.Size = info.Size
 		src.Open = func(offset int64) io.ReadCloser {
 			return blob.NewReader(ctx, p.bucket, p.key, info.Version, offset, info.Size)
 		}
@@ -161,9 +198,14 @@ func (v *validation) source(ctx context.Context, file string) (export.Source, *m
 		if err := checkFile(file); err != nil {
 			return src, nil, err
 		}
+		info, err := os.Stat(file)
+		if err != nil {
+			return src, nil, err
+		}
+		src.Size = info.Size()
 		src.Open = func(offset int64) io.ReadCloser { return openAt(file, offset) }
 	}
-	text, err := v.mappingFor(file)
+	text, err := v.mappingFor(ctx, file, src)
 	if err != nil {
 		return src, nil, err
 	}
@@ -173,6 +215,7 @@ func (v *validation) source(ctx context.Context, file string) (export.Source, *m
 	}
 	program, err := mapping.Compile(text, mapping.Settings{
 		Limits: v.limits, Name: mapping.BaseName(filepath.ToSlash(file)), IncludeArchived: v.archived,
+		Zone: v.zone,
 	})
 	if err != nil {
 		return src, nil, err
@@ -182,10 +225,18 @@ func (v *validation) source(ctx context.Context, file string) (export.Source, *m
 }
 
 // mappingFor returns the text of the mapping for a file, empty if none: that of --map, or else the one that MAPPING
-// names, which may be a file beside the export.
-func (v *validation) mappingFor(file string) (string, error) {
+// names, which may be a file beside the export, or the one that the first records of src need.
+func (v *validation) mappingFor(ctx context.Context, file string, src export.Source) (string, error) {
 	name := v.getenv("MAPPING")
-	if v.program != "" || name == "" {
+	switch {
+	case v.detects || v.program == "" && name == mapping.Auto:
+		if file == standardInput {
+			return "", errors.New("standard input can be read only once: name its mapping instead of auto")
+		}
+		name, err := mapping.DetectExport(ctx, src)
+		text, _ := mapping.Builtin(name)
+		return text, err
+	case v.program != "" || name == "":
 		return v.program, nil
 	}
 	return mapping.Find(name, func(key string) ([]byte, error) {

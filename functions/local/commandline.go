@@ -19,6 +19,10 @@ const (
 	flagJSON     = "json"
 	flagMap      = "map"
 	flagEncoding = "encoding"
+	flagRecords  = "records"
+	flagTimeZone = "tz"
+	flagUsers    = "users"
+	flagStrict   = "users-strict"
 	flagNow      = "now"
 	flagLive     = "live"
 	flagFormat   = "format"
@@ -49,7 +53,8 @@ func (t *tool) commandLine() *cli.Command {
 			handleErrors(c)
 		},
 		Commands: slices.Concat([]*cli.Command{
-			t.demoCommand(), t.importCommand(), t.validateCommand(), t.watchCommand(), t.retryCommand(), t.statusCommand(),
+			t.demoCommand(), t.importCommand(), t.validateCommand(), t.checkCommand(), t.watchCommand(), t.retryCommand(),
+			t.statusCommand(),
 		}, t.controlCommands(), []*cli.Command{
 			t.reportCommand(), t.serveCommand(), t.emulatorCommand(), t.helpCommand(),
 		}),
@@ -64,8 +69,8 @@ const rootDescription = `An export is JSONL, JSON or CSV, plain or compressed wi
 of a command, "help config" the variables.
 
 Exit status: 0 every record is imported, 1 error, 2 usage or configuration,
-3 unfinished: run the same command again, 4 finished with records that are
-not imported. Of several files the worst counts, in the order 0, 4, 3, 1.`
+3 unfinished: run the same command again, 4 finished, but records are not
+imported or members are missing. Of several files the worst counts, in the order 0, 4, 3, 1.`
 
 // handleErrors makes a command and its subcommands return usage errors instead of printing them.
 func handleErrors(c *cli.Command) {
@@ -317,6 +322,10 @@ func readingFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: flagMap, Usage: "`NAME` of the system that wrote the export, or FILE.jq"},
 		&cli.StringFlag{Name: flagEncoding, Usage: "`NAME` of the encoding if not UTF-8: gbk, big5, …"},
+		&cli.StringFlag{Name: flagTimeZone, Usage: "`ZONE` of dates in CSV: +08:00, UTC, Asia/Shanghai"},
+		&cli.StringFlag{Name: flagRecords, Usage: "`PATH` of the records in JSON: data.groups, groups.*"},
+		&cli.StringFlag{Name: flagUsers, Usage: "`FILE` with rows of ID there, account here (CSV)"},
+		&cli.BoolFlag{Name: flagStrict, Usage: "refuse records with accounts that --users lacks"},
 		insecureFlag(),
 	}
 }
@@ -327,7 +336,7 @@ func insecureFlag() cli.Flag {
 
 // readingHelp explains [readingFlags].
 func readingHelp() string {
-	return "--map takes " + wrap(strings.Join(mapping.Names(), ", ")+" or a file with a jq program.", 66) + "\n\n"
+	return "--map takes " + wrap(strings.Join(mapping.Names(), ", ")+", a file with a jq program, or auto.", 66) + "\n\n"
 }
 
 // A manner is how a command speaks.

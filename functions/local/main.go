@@ -3,6 +3,7 @@
 //	groupimport demo                  import a sample export into an emulated IM service
 //	groupimport import FILE|DIR|ADDRESS…   import exports now; Ctrl-C stops gracefully
 //	groupimport validate FILE|DIR…    dry run: check every record, send nothing
+//	groupimport check [DIR]           try out the service and the folder before the first import
 //	groupimport watch DIR             import what is dropped into a folder, retry what failed
 //	groupimport retry DIR             run the scheduler once: resume, start missed, retry
 //	groupimport status FILE|DIR|ADDRESS…       list imports with state, counts, rate and time left
@@ -22,7 +23,7 @@
 //	1  an error: fix the cause first
 //	2  wrong usage or configuration: nothing was done
 //	3  unfinished: run the same command again to resume
-//	4  finished, with records that are not imported (validate: that are not valid)
+//	4  finished, but records are not imported or members are missing (validate: records are not valid; check: warnings)
 //
 // Of several files the worst status counts, in the order 0, 4, 3, 1. watch, serve and emulator end with 0 when
 // they are interrupted.
@@ -54,7 +55,7 @@ const (
 	exitError       = 1
 	exitUsage       = 2
 	exitUnfinished  = 3
-	exitNotImported = 4
+	exitNotImported = 4 // or members are missing
 )
 
 // severity orders exit statuses from best to worst. Usage errors are not in it, because they come before any file.

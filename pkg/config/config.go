@@ -1,7 +1,7 @@
 // Package config is what an operator sets: one table of environment variables, with the same names on every platform.
 //
-// The table yields the parser, the command line's help, the table in functions/README.md, and what the tests compare the
-// templates of both clouds with.
+// The table yields the parser, the command line's help, the table in functions/README.md, and what the tests compare
+// the templates of both clouds with.
 package config
 
 import (
@@ -36,6 +36,7 @@ type Config struct {
 	MemberRate         float64 // attempts of import_group_member a second of this process; zero means 190
 	MembersPerCall     int     // of import_group_member, at most; zero means 20
 	NoMembers          bool    // leaves out the members of records
+	OtherRates         float64 // attempts a second of other processes that call the app's service, for package check
 	Limits             group.Limits
 	AssignGroupIDs     bool
 	MaxAttempts        int     // of a call
@@ -45,7 +46,12 @@ type Config struct {
 	CreateUnmatched    bool
 	Mapping            string // name of a built-in mapping or key of a jq program, "" for none
 	IncludeArchived    bool
-	Encoding           string // as [export.ParseEncoding] names it, "" for UTF-8
+	Users              string         // key of a table of users, "" for none
+	UsersStrict        bool           // of Users: refuse records with an unknown account
+	UserTable          *mapping.Users // replaces Users; not a variable
+	Encoding           string         // as [export.ParseEncoding] names it, "" for UTF-8
+	Records            string         // of an [export.Path], "" for none
+	TimeZone           string         // as [export.ParseTimeZone] reads it, "" for none
 	Bucket             string
 	Prefix             string // "" or a folder with its slash
 	OneAtATime         bool
@@ -96,13 +102,16 @@ var fields = []Field{
 			return nil
 		},
 	},
-	{Name: "TIM_ADMIN", Default: "administrator", Help: "App administrator that calls the service.", parse: text(func(c *Config) *string { return &c.Admin })},
+	{
+		Name: "TIM_ADMIN", Default: "administrator", Help: "App administrator that calls the service.",
+		parse: text(func(c *Config) *string { return &c.Admin }),
+	},
 	{
 		Name: "TIM_SECRET_KEY", Help: "Key of the app. It appears in no log, error or result.",
 		parse: text(func(c *Config) *string { return &c.SecretKey }),
 	},
 	{
-		Name: "TIM_SECRET_KEY_PARAMETER", Help: "On AWS, the SSM parameter that holds the key, instead of TIM_SECRET_KEY.",
+		Name: "TIM_SECRET_KEY_PARAMETER", Help: "The secret of the cloud (SSM) that holds the key, instead of TIM_SECRET_KEY.",
 		parse: text(func(c *Config) *string { return &c.SecretKeyParameter }),
 	},
 	{
@@ -129,7 +138,8 @@ var fields = []Field{
 		},
 	},
 	{
-		Name: "TIM_RATE", Default: "190", Help: "Attempts a second, 0.1 to 200; more only with TIM_ENDPOINT. Tencent's alert begins at 160.",
+		Name: "TIM_RATE", Default: "190",
+		Help:  "Attempts a second, 0.1 to 200; more only with TIM_ENDPOINT. Tencent's alert begins at 160.",
 		parse: number(func(c *Config) *float64 { return &c.Rate }, 0.1, maxRateEndpoint),
 	},
 	{
@@ -152,6 +162,11 @@ var fields = []Field{
 		},
 	},
 	{
+		Name: "TIM_RATE_OTHERS", Default: "0",
+		Help:  "Attempts a second that others of the app may make, such as another function. Only the check adds them up.",
+		parse: number(func(c *Config) *float64 { return &c.OtherRates }, 0, maxRateEndpoint),
+	},
+	{
 		Name: "FIELD_LIMITS", Default: "document",
 		Help: "document: Name 30, Introduction 240, Notification 300, FaceUrl 100 bytes; extended: 100, 400, 400, 500.",
 		parse: func(c *Config, v string) (err error) {
@@ -171,23 +186,28 @@ var fields = []Field{
 		parse: whole(func(c *Config) *int { return &c.MaxAttempts }, 1, 20),
 	},
 	{
-		Name: "PARALLEL_IMPORTS", Default: "8", Help: "Imports that one process works on at once, 1 to 32. They share the rate.",
+		Name: "PARALLEL_IMPORTS", Default: "8",
+		Help:  "Imports that one process works on at once, 1 to 32. They share the rate.",
 		parse: whole(func(c *Config) *int { return &c.ParallelImports }, 1, 32),
 	},
 	{
-		Name: "RETRY_UNKNOWN", Default: "false", Help: "Send unknown records again, though their groups may be created twice.",
+		Name: "RETRY_UNKNOWN", Default: "false",
+		Help:  "Send unknown records again, though their groups may be created twice.",
 		parse: flag(func(c *Config) *bool { return &c.RetryUnknown }),
 	},
 	{
 		Name: "CREATE_UNMATCHED", Default: "false",
-		Help:  "Of a new version of an export, send records without a GroupId also where it is not certain that they are new.",
+		Help: "Of a new version of an export, send records without a GroupId also where it is not certain that they are " +
+			"new.",
 		parse: flag(func(c *Config) *bool { return &c.CreateUnmatched }),
 	},
 	{
-		Name: "MAPPING", Help: "Mapping for exports of other systems: " + strings.Join(mapping.Names(), ", ") + ", or the key of a jq program that ends in .jq.",
+		Name: "MAPPING", Help: "Mapping for exports of other systems: " + strings.Join(mapping.Names(), ", ") +
+			", the key of a jq program that ends in .jq, or auto: the first records decide.",
 		parse: func(c *Config, v string) error {
-			if c.Mapping = v; !strings.HasSuffix(v, ".jq") && !slices.Contains(mapping.Names(), v) {
-				return fmt.Errorf("is %q, it must be one of %s, or the key of a jq program that ends in .jq", v, strings.Join(mapping.Names(), ", "))
+			if c.Mapping = v; !strings.HasSuffix(v, ".jq") && v != mapping.Auto && !slices.Contains(mapping.Names(), v) {
+				return fmt.Errorf("is %q, it must be one of %s, the key of a jq program that ends in .jq, or %s",
+					v, strings.Join(mapping.Names(), ", "), mapping.Auto)
 			}
 			return nil
 		},
@@ -197,20 +217,51 @@ var fields = []Field{
 		parse: flag(func(c *Config) *bool { return &c.IncludeArchived }),
 	},
 	{
+		Name: "USERS",
+		Help: "Table of users, CSV with two columns: ID in the other system, account of the app. It translates the accounts of " +
+			"owners and members. In the cloud the key of an object, not named like an export; locally a file.",
+		parse: text(func(c *Config) *string { return &c.Users }),
+	},
+	{
+		Name: "USERS_STRICT", Default: "false",
+		Help:  "Refuse records with accounts that USERS does not have, instead of leaving these accounts out.",
+		parse: flag(func(c *Config) *bool { return &c.UsersStrict }),
+	},
+	{
 		Name: "EXPORT_ENCODING", Help: "Encoding of exports that are not UTF-8, for example gbk. Default: UTF-8.",
 		parse: func(c *Config, v string) (err error) {
 			c.Encoding, err = export.ParseEncoding(v)
 			return err
 		},
 	},
-	{Name: "EXPORT_BUCKET", Help: "In the cloud, the bucket of the exports.", parse: text(func(c *Config) *string { return &c.Bucket })},
+	{
+		Name: "RECORDS", Help: "Place of the records in JSON exports, for example data.groups, or groups.* for an object of records.",
+		parse: func(c *Config, v string) (err error) {
+			c.Records = v
+			_, err = export.ParsePath(v)
+			return err
+		},
+	},
+	{
+		Name: "EXPORT_TIME_ZONE", Help: "Time zone of dates without one in CSV and in mapped records: an offset such as +08:00, or UTC.",
+		parse: func(c *Config, v string) error {
+			c.TimeZone = v
+			_, err := export.ParseTimeZone(v)
+			return err
+		},
+	},
+	{
+		Name: "EXPORT_BUCKET", Help: "In the cloud, the bucket of the exports.",
+		parse: text(func(c *Config) *string { return &c.Bucket }),
+	},
 	{
 		Name: "EXPORT_PREFIX", Help: "Folder of the exports with its slash, for example exports/. Default: everywhere.",
 		parse: func(c *Config, v string) error {
 			switch c.Prefix = v; {
 			case strings.HasPrefix(v, "/"):
 				return fmt.Errorf("is %q, keys do not begin with a slash", v)
-			case !strings.HasSuffix(v, "/"): // it would also be the beginning of other names, and leases would lie beside the folder
+			case !strings.HasSuffix(v,
+				"/"): // it would also be the beginning of other names, and leases would lie beside the folder
 				return fmt.Errorf("is %q, it must be a folder with a slash at its end, like %q", v, v+"/")
 			}
 			return nil
@@ -264,7 +315,7 @@ var fields = []Field{
 		},
 	},
 	{
-		Name: "HTTP_TOKEN_PARAMETER", Help: "On AWS, the SSM parameter that holds the token, instead of HTTP_TOKEN.",
+		Name: "HTTP_TOKEN_PARAMETER", Help: "The secret of the cloud (SSM) that holds the token, instead of HTTP_TOKEN.",
 		parse: text(func(c *Config) *string { return &c.HTTPTokenParameter }),
 	},
 	{
@@ -285,7 +336,8 @@ var fields = []Field{
 		},
 	},
 	{
-		Name: "STOP_SHARE", Default: "0.5", Help: "Stop when the service rejects more than this share of a run's calls, after 1,000; 1 means never.",
+		Name: "STOP_SHARE", Default: "0.5",
+		Help:  "Stop when the service rejects more than this share of a run's calls, after 1,000; 1 means never.",
 		parse: number(func(c *Config) *float64 { return &c.StopShare }, 0, 1),
 	},
 	{
@@ -349,6 +401,9 @@ func FromEnv(getenv func(string) string) (Config, error) {
 		if rate > maxRate && strings.TrimSpace(getenv("TIM_ENDPOINT")) == "" {
 			wrong(name, "is %q, it must be a number from %v to %v", strings.TrimSpace(getenv(name)), 0.1, float64(maxRate))
 		}
+	}
+	if c.Bucket != "" && export.IsExport(c.Users) {
+		wrong("USERS", "is %q, the name of an export, which would be imported: give it another ending, for example .users", c.Users)
 	}
 	switch {
 	case c.NotifyParameter != "" && (c.NotifyURL != "" || c.NotifySecret != ""):

@@ -37,13 +37,15 @@ func TestConfigNamesEveryMistake(t *testing.T) {
 
 func TestConfigPrefix_IsAFolder(t *testing.T) {
 	for prefix, wrong := range map[string]string{
-		"": "", "exports/": "", "a/b/": "", "exports": "slash at its end", "2026/ex": "slash at its end", "/exports/": "begin with a slash",
+		"": "", "exports/": "", "a/b/": "", "exports": "slash at its end", "2026/ex": "slash at its end",
+		"/exports/": "begin with a slash",
 		"undefined": "lacks its parameter",
 	} {
 		env := map[string]string{"TIM_SDKAPPID": "1400000000", "TIM_SECRET_KEY": "k", "EXPORT_PREFIX": prefix}
 		got, err := config.FromEnv(func(name string) string { return env[name] })
 		if wrong == "" && (err != nil || got.Prefix != prefix) ||
-			wrong != "" && (err == nil || !strings.Contains(err.Error(), "EXPORT_PREFIX") || !strings.Contains(err.Error(), wrong)) {
+			wrong != "" &&
+				(err == nil || !strings.Contains(err.Error(), "EXPORT_PREFIX") || !strings.Contains(err.Error(), wrong)) {
 			t.Errorf("%q: got %q, %v, want an error with %q", prefix, got.Prefix, err, wrong)
 		}
 	}
@@ -130,8 +132,10 @@ func TestRemoved_NamesVariablesThatAreSet(t *testing.T) {
 
 func TestConfigEndpoints(t *testing.T) {
 	for endpoint, ok := range map[string]bool{
-		"https://im.example.com": true, "http://127.0.0.1:8080/": true, "https://proxy.example.com/im": true, "im.example.com": false,
-		"ftp://im.example.com": false, "https://user:secret@im.example.com": false, "https://im.example.com?x=1": false, "https://%zz": false,
+		"https://im.example.com": true, "http://127.0.0.1:8080/": true, "https://proxy.example.com/im": true,
+		"im.example.com":       false,
+		"ftp://im.example.com": false, "https://user:secret@im.example.com": false, "https://im.example.com?x=1": false,
+		"https://%zz": false,
 	} {
 		env := map[string]string{"TIM_SDKAPPID": "1", "TIM_SECRET_KEY": "k", "TIM_ENDPOINT": endpoint, "TIM_RATE": "1000"}
 		_, err := config.FromEnv(func(name string) string { return env[name] })

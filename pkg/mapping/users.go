@@ -3,8 +3,10 @@ package mapping
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/csv"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -28,6 +30,7 @@ type Users struct {
 	text  []byte   // for each user the lengths of ID and account as varints, the ID, the account; after one unused byte
 	slots []uint32 // open addressing: offsets in text by the hash of the ID, 0 for none
 	count int
+	sum   string
 }
 
 // ReadUsers reads CSV with two columns: the ID in the other system, and the account in the app. There is no header; a
@@ -67,8 +70,13 @@ func ReadUsers(r io.Reader) (*Users, error) {
 	if u.count == 0 {
 		return nil, errors.New("the table of users is empty: each row must be an ID of the other system and an account of the app")
 	}
+	sum := sha256.Sum256(u.text)
+	u.sum = hex.EncodeToString(sum[:8])
 	return u, nil
 }
+
+// Sum identifies the content of the table: two tables with the same rows in the same order have the same Sum.
+func (u *Users) Sum() string { return u.sum }
 
 // add adds a row.
 func (u *Users) add(row []string) error {
@@ -133,7 +141,7 @@ func (u *Users) at(offset uint32) (id, account string) {
 
 // find returns the slot of an ID, and its account if the slot is not empty.
 func (u *Users) find(id string) (slot int, account string) {
-	mask := uint64(len(u.slots) - 1)
+	mask := uint64(len(u.slots) - 1) //nolint:gosec // a power of two
 	for i := xxhash.Sum64String(id) & mask; ; i = (i + 1) & mask {
 		if u.slots[i] == 0 {
 			return int(i), "" //nolint:gosec // less than the number of slots

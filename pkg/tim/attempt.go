@@ -24,6 +24,7 @@ const (
 	getGroupInfo      = "get_group_info"
 	importGroupMember = "import_group_member"
 	accountCheck      = "account_check"
+	accountImport     = "multiaccount_import"
 )
 
 // services are the parts of the paths before the commands.
@@ -32,6 +33,7 @@ var services = map[string]string{
 	getGroupInfo:      "group_open_http_svc",
 	importGroupMember: "group_open_http_svc",
 	accountCheck:      "im_open_login_svc",
+	accountImport:     "im_open_login_svc",
 }
 
 // header is the header of every request: nobody writes to it.

@@ -14,6 +14,7 @@ type Share struct {
 	queues       [laneCount]*pacer.Queue
 	drainTimeout atomic.Int64 // a time.Duration
 	attempts     [laneCount]atomic.Int64
+	owners       line
 }
 
 type shareKey struct{}
@@ -21,7 +22,7 @@ type shareKey struct{}
 // NewShare returns a Share for the calls with the context that [WithShare] returns. drainTimeout replaces the
 // DrainTimeout of the Config.
 func (c *Client) NewShare(drainTimeout time.Duration) *Share {
-	s := new(Share)
+	s := &Share{owners: newLine()}
 	for id, l := range c.lanes {
 		s.queues[id] = l.pacer.Queue()
 	}

@@ -71,6 +71,7 @@ var parts = []part{
 	{"retry", retry},
 	{"pass", pass},
 	{"many", many},
+	{"members", members},
 }
 
 func main() {

@@ -19,6 +19,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"groupimport/pkg/blob"
+	"groupimport/pkg/check"
 	"groupimport/pkg/config"
 	"groupimport/pkg/httpapi"
 	"groupimport/pkg/importer"
@@ -27,11 +28,13 @@ import (
 	"groupimport/pkg/scheduler"
 )
 
-// An Event is the task of an invocation: Objects to import, or one of Action and Request. The zero Event has no task.
+// An Event is the task of an invocation: Objects to import, or one of Action, Request and Check. The zero Event has no
+// task.
 type Event struct {
 	Objects []Object
 	Action  *scheduler.Action
 	Request []byte // event of an HTTP request, in the platform's format
+	Check   bool   // check the account, see package check
 
 	// Skipped has the records of the event that name no object. The other records are imported.
 	Skipped []Skipped
@@ -45,6 +48,7 @@ type Event struct {
 type Object struct {
 	Bucket  string
 	Keys    []string // possible keys, most likely first
+	Raw     string   // key as the event has it
 	Message string   // ID of the message that names the object, in a batch
 }
 
@@ -102,6 +106,10 @@ type Handler struct {
 	// Serve serves an HTTP request with the handler; see package httpapi.
 	Serve func(ctx context.Context, handler http.Handler, request []byte) ([]byte, error)
 
+	// Platform returns what the function knows of itself and of the invocation, for package check. It may leave out what
+	// the Handler knows: the time limit, and whether the key of the app could be read. It may be nil.
+	Platform func(ctx context.Context) check.Platform
+
 	// OnRunEnd is called with the metrics of each run. OnPass is called with the result of each scheduler pass. Both may
 	// be nil.
 	OnRunEnd func(bucket string, n importer.Metrics)
@@ -132,7 +140,7 @@ type Handler struct {
 // is only logged, because some platforms show the error of a function to any caller. A batch has an error only if all
 // of its messages failed.
 func (h *Handler) Do(ctx context.Context, id ID, raw []byte) ([]byte, error) {
-	ctx = withInvocation(ctx, id, !h.warm.Swap(true))
+	ctx = context.WithValue(withInvocation(ctx, id, !h.warm.Swap(true)), startKey{}, time.Now())
 	response, err := h.do(ctx, id, raw)
 	if err != nil {
 		h.logFailure(ctx, err)
@@ -156,12 +164,15 @@ func (h *Handler) do(ctx context.Context, id ID, raw []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if ev.Action == nil && ev.Objects == nil && ev.Skipped == nil {
+	if ev.Action == nil && ev.Objects == nil && ev.Skipped == nil && !ev.Check {
 		h.Log.InfoContext(ctx, "the event has no task")
 		return json.Marshal(scheduler.Result{})
 	}
 	if config.Bucket == "" {
 		return nil, errNoBucket
+	}
+	if ev.Check {
+		return h.check(ctx, id, config)
 	}
 	if config, err = h.withKey(ctx, config); err != nil {
 		return nil, err
@@ -302,8 +313,13 @@ func (h *Handler) objects(ctx context.Context, s *scheduler.Scheduler, ev *Event
 		}
 		h.Log.WarnContext(ctx, "record skipped", attrs...)
 	}
+	isProbe := false
 	for _, o := range ev.Objects {
 		if o.Bucket == s.Importer.BucketName {
+			if h.answer(ctx, s, &o) {
+				isProbe = true
+				continue
+			}
 			names = append(names, o.Keys)
 			continue
 		}
@@ -315,6 +331,9 @@ func (h *Handler) objects(ctx context.Context, s *scheduler.Scheduler, ev *Event
 	}
 	for _, record := range ev.Skipped {
 		skip("", record.Reason, record.Message)
+	}
+	if isProbe && names == nil {
+		return scheduler.Result{Done: skipped}, nil
 	}
 	pass := s.HandleEvent(ctx, names...)
 	for _, d := range pass.Done {
@@ -360,6 +379,7 @@ func (h *Handler) serve(ctx context.Context, request []byte) ([]byte, error) {
 	return response, nil
 }
 
+const ownerPrefix = "invocation " // of the owner of a lease
 // notifierOf returns the notifier of a configuration, nil without a webhook. It keeps the notifier while the
 // configuration of notifications is the same, because the notifier knows what it has sent.
 func (h *Handler) notifierOf(ctx context.Context, c config.Config) *notify.Notifier {
@@ -436,7 +456,7 @@ func (h *Handler) scheduler(config config.Config, id string, n *notify.Notifier)
 	if err != nil {
 		return nil, &ConfigError{err}
 	}
-	i := &importer.Importer{Config: config, Bucket: b, BucketName: config.Bucket, Owner: "invocation " + id, Log: h.Log}
+	i := &importer.Importer{Config: config, Bucket: b, BucketName: config.Bucket, Owner: ownerPrefix + id, Log: h.Log}
 	if h.OnRunEnd != nil {
 		i.OnRunEnd = func(n importer.Metrics) { h.OnRunEnd(config.Bucket, n) }
 	}
@@ -475,6 +495,7 @@ func (h *Handler) handler(ctx context.Context, config config.Config) (http.Handl
 	c := httpapi.Config{
 		Config: config, Bucket: b, Clients: config.Clients(h.Log, share.Apply), Share: share, Log: h.Log,
 	}
+	c.Check = func(ctx context.Context, env *check.Env) { env.Platform = h.platform(ctx, config) }
 	if h.OnDenied != nil {
 		c.OnDenied = func() { h.OnDenied(config.Bucket) }
 	}
