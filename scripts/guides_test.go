@@ -44,6 +44,7 @@ var guides = []string{
 	"functions/lambda/README.md",
 	"functions/scf/README.md",
 	"pkg/README.md",
+	"pkg/check/README.md",
 	"pkg/export/README.md",
 	"pkg/httpapi/README.md",
 	"pkg/mapping/README.md",
