@@ -295,7 +295,8 @@ func runGuide(t *testing.T, guide, bin string, blocks []block) {
 	ports := map[string]string{"8080": freePort(t), "8090": freePort(t)}
 	cmd.Args = append(cmd.Args, "-c", "trap 'kill $(jobs -p) 2>/dev/null' EXIT\n"+script(all, ports))
 	cmd.Env = append(os.Environ(), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"), "TMPDIR="+t.TempDir(),
-		"TIM_ENDPOINT="+service.URL, "TIM_SDKAPPID=1400000000", "TIM_SECRET_KEY=key", "LANG=C.UTF-8")
+		"TIM_ENDPOINT="+service.URL, "TIM_SDKAPPID=1400000000", "TIM_SECRET_KEY=key", "LANG=C.UTF-8",
+		"GOFLAGS=-trimpath") // so that the cache has the packages, although their folder is new each time
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil && ctx.Err() != nil {

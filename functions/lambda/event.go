@@ -39,8 +39,8 @@ type record struct {
 	Body      string `json:"body"`      // SQS
 }
 
-// A payload has the fields that tell the kinds of events apart, and the fields that are needed of each. Events have many
-// more, of types that vary: a field that is not needed is not decoded.
+// A payload has the fields that tell the kinds of events apart, and the fields that are needed of each. Events have
+// many more, of types that vary: a field that is not needed is not decoded.
 type payload struct {
 	Records []jsontext.Value `json:"Records"` // each a record
 
@@ -190,9 +190,10 @@ func unescaped(key string) []string {
 	return []string{plain, key}
 }
 
-// batchResponse is the response to a batch of SQS: docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html.
-// The event source mapping must have FunctionResponseTypes: [ReportBatchItemFailures]. Without it Lambda ignores the
-// response and deletes all messages; the schedule then finds the exports.
+// batchResponse is the response to a batch of SQS:
+// docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html. The event source mapping must have
+// FunctionResponseTypes: [ReportBatchItemFailures]. Without it Lambda ignores the response and deletes all messages;
+// the schedule then finds the exports.
 func batchResponse(failed []string) any {
 	type failure struct {
 		ID string `json:"itemIdentifier"`

@@ -34,7 +34,8 @@ func withoutRaw(t *testing.T, raw []byte, ev invocation.Event) invocation.Event 
 func TestParse_KindsOfEvents(t *testing.T) {
 	resume, retry := scheduler.Action{Resume: true, Retry: true}, scheduler.Action{Retry: true}
 	s3 := func(key string) string {
-		return `{"Records":[{"eventSource":"aws:s3","eventName":"ObjectCreated:Put","s3":{"bucket":{"name":"b"},"object":{"key":"` + key + `"}}}]}`
+		return `{"Records":[{"eventSource":"aws:s3","eventName":"ObjectCreated:Put","s3":{"bucket":{"name":"b"},` +
+			`"object":{"key":"` + key + `"}}}]}`
 	}
 	text := func(s string) string {
 		b, err := json.Marshal(s)
@@ -48,40 +49,74 @@ func TestParse_KindsOfEvents(t *testing.T) {
 		want      invocation.Event
 		wrong     string // the error has it
 	}{
-		{"a plain key", s3("exports/a.jsonl"), invocation.Event{Objects: []invocation.Object{{Bucket: "b", Keys: []string{"exports/a.jsonl"}}}}, ""},
-		{"a key with a space and a plus", s3("a+b%2Bc.jsonl"), invocation.Event{Objects: []invocation.Object{{Bucket: "b", Keys: []string{"a b+c.jsonl", "a+b%2Bc.jsonl"}}}}, ""},
-		{"a key in Chinese", s3("%E7%BE%A4.jsonl"), invocation.Event{Objects: []invocation.Object{{Bucket: "b", Keys: []string{"群.jsonl", "%E7%BE%A4.jsonl"}}}}, ""},
-		{"a key that is not escaped, as no S3 sends it", s3("100%.jsonl"), invocation.Event{Objects: []invocation.Object{{Bucket: "b", Keys: []string{"100%.jsonl"}}}}, ""},
 		{
-			"several objects",
-			`{"Records":[{"eventSource":"aws:s3","eventName":"ObjectCreated:Copy","s3":{"bucket":{"name":"b"},"object":{"key":"1.jsonl"}}},` +
-				`{"eventSource":"aws:s3","eventName":"s3:ObjectCreated:CompleteMultipartUpload","s3":{"bucket":{"name":"b"},"object":{"key":"2.jsonl"}}},` +
-				`{"eventSource":"aws:s3","eventName":"ObjectRemoved:Delete","s3":{"bucket":{"name":"b"},"object":{"key":"3.jsonl"}}}]}`,
-			invocation.Event{Objects: []invocation.Object{{Bucket: "b", Keys: []string{"1.jsonl"}}, {Bucket: "b", Keys: []string{"2.jsonl"}}}},
+			"a plain key", s3("exports/a.jsonl"),
+			invocation.Event{Objects: []invocation.Object{{Bucket: "b", Keys: []string{"exports/a.jsonl"}}}},
 			"",
 		},
-		{"the test event", `{"Service":"Amazon S3","Event":"s3:TestEvent","Time":"2014-10-13T15:57:02.089Z","Bucket":"b"}`, invocation.Event{}, ""},
+		{
+			"a key with a space and a plus", s3("a+b%2Bc.jsonl"),
+			invocation.Event{Objects: []invocation.Object{{Bucket: "b", Keys: []string{"a b+c.jsonl", "a+b%2Bc.jsonl"}}}},
+			"",
+		},
+		{
+			"a key in Chinese", s3("%E7%BE%A4.jsonl"),
+			invocation.Event{Objects: []invocation.Object{{Bucket: "b", Keys: []string{"群.jsonl", "%E7%BE%A4.jsonl"}}}},
+			"",
+		},
+		{
+			"a key that is not escaped, as no S3 sends it", s3("100%.jsonl"),
+			invocation.Event{Objects: []invocation.Object{{Bucket: "b", Keys: []string{"100%.jsonl"}}}},
+			"",
+		},
+		{
+			"several objects",
+			`{"Records":[{"eventSource":"aws:s3","eventName":"ObjectCreated:Copy","s3":{"bucket":{"name":"b"},` +
+				`"object":{"key":"1.jsonl"}}},` +
+				`{"eventSource":"aws:s3","eventName":"s3:ObjectCreated:CompleteMultipartUpload","s3":{"bucket":{"name":"b"},` +
+				`"object":{"key":"2.jsonl"}}},` +
+				`{"eventSource":"aws:s3","eventName":"ObjectRemoved:Delete","s3":{"bucket":{"name":"b"},` +
+				`"object":{"key":"3.jsonl"}}}]}`,
+			invocation.Event{Objects: []invocation.Object{
+				{Bucket: "b", Keys: []string{"1.jsonl"}},
+				{Bucket: "b", Keys: []string{"2.jsonl"}},
+			}},
+			"",
+		},
+		{
+			"the test event", `{"Service":"Amazon S3","Event":"s3:TestEvent","Time":"2014-10-13T15:57:02.089Z","Bucket":"b"}`,
+			invocation.Event{},
+			"",
+		},
 		{
 			"through EventBridge, where keys are not escaped",
-			`{"version":"0","detail-type":"Object Created","source":"aws.s3","detail":{"bucket":{"name":"b"},"object":{"key":"a+b.jsonl","size":5},"reason":"PutObject"}}`,
+			`{"version":"0","detail-type":"Object Created","source":"aws.s3","detail":{"bucket":{"name":"b"},` +
+				`"object":{"key":"a+b.jsonl","size":5},"reason":"PutObject"}}`,
 			invocation.Event{Objects: []invocation.Object{{Bucket: "b", Keys: []string{"a+b.jsonl", "a b.jsonl"}}}},
 			"",
 		},
-		{"another event of S3 through EventBridge", `{"detail-type":"Object Deleted","source":"aws.s3","detail":{}}`, invocation.Event{}, ""},
 		{
-			"in SQS", `{"Records":[{"eventSource":"aws:sqs","messageId":"1","body":` + text(s3("x.jsonl")) + `},{"eventSource":"aws:sqs","messageId":"2","body":` + text(s3("y.jsonl")) + `}]}`,
+			"another event of S3 through EventBridge", `{"detail-type":"Object Deleted","source":"aws.s3","detail":{}}`,
+			invocation.Event{},
+			"",
+		},
+		{
+			"in SQS", `{"Records":[{"eventSource":"aws:sqs","messageId":"1","body":` + text(s3("x.jsonl")) +
+				`},{"eventSource":"aws:sqs","messageId":"2","body":` + text(s3("y.jsonl")) + `}]}`,
 			invocation.Event{IsBatch: true, Objects: []invocation.Object{
 				{Bucket: "b", Keys: []string{"x.jsonl"}, Message: "1"}, {Bucket: "b", Keys: []string{"y.jsonl"}, Message: "2"},
 			}},
 			"",
 		},
 		{
-			"the test event in SQS", `{"Records":[{"eventSource":"aws:sqs","messageId":"1","body":"{\"Event\":\"s3:TestEvent\"}"}]}`,
+			"the test event in SQS",
+			`{"Records":[{"eventSource":"aws:sqs","messageId":"1","body":"{\"Event\":\"s3:TestEvent\"}"}]}`,
 			invocation.Event{IsBatch: true},
 			"",
 		},
 		{
-			"through SNS", `{"Records":[{"EventSource":"aws:sns","Sns":{"Type":"Notification","Message":` + text(s3("x.jsonl")) + `}}]}`,
+			"through SNS", `{"Records":[{"EventSource":"aws:sns","Sns":{"Type":"Notification","Message":` + text(s3("x.jsonl")) +
+				`}}]}`,
 			invocation.Event{},
 			"unknown source of records",
 		},
@@ -90,21 +125,26 @@ func TestParse_KindsOfEvents(t *testing.T) {
 		{"another action", `{"action":"remove"}`, invocation.Event{}, `unknown action "remove"`},
 		{
 			"invalid records beside a valid one",
-			`{"Records":[5,{"eventSource":"aws:dynamodb"},{"eventSource":"aws:s3","eventName":"ObjectCreated:Put","s3":{"bucket":{"name":"b"},"object":{"key":{}}}},` +
+			`{"Records":[5,{"eventSource":"aws:dynamodb"},{"eventSource":"aws:s3","eventName":"ObjectCreated:Put",` +
+				`"s3":{"bucket":{"name":"b"},"object":{"key":{}}}},` +
 				`{"eventSource":"aws:s3","eventName":"ObjectCreated:Put","s3":{"object":{"key":"x.jsonl"}}},` +
 				s3("x.jsonl")[len(`{"Records":[`):],
-			invocation.Event{Objects: []invocation.Object{{Bucket: "b", Keys: []string{"x.jsonl"}}}, Skipped: []invocation.Skipped{
-				{Reason: "record 1 of the event: cannot read the record"},
-				{Reason: `record 2 of the event: unknown source of records "aws:dynamodb"`},
-				{Reason: "record 3 of the event: cannot read the record"},
-				{Reason: "record 4 of the event: the record of S3 has no bucket or key"},
-			}},
+			invocation.Event{
+				Objects: []invocation.Object{{Bucket: "b", Keys: []string{"x.jsonl"}}},
+				Skipped: []invocation.Skipped{
+					{Reason: "record 1 of the event: cannot read the record"},
+					{Reason: `record 2 of the event: unknown source of records "aws:dynamodb"`},
+					{Reason: "record 3 of the event: cannot read the record"},
+					{Reason: "record 4 of the event: the record of S3 has no bucket or key"},
+				},
+			},
 			"",
 		},
 		{
 			"a batch of SQS: invalid messages, and an invalid record beside a valid one",
 			`{"Records":[{"eventSource":"aws:sqs","messageId":"m1","body":"hello"},` +
-				`{"eventSource":"aws:sqs","messageId":"m2","body":` + text(`{"Records":[{},`+s3("x.jsonl")[len(`{"Records":[`):]) + `},` +
+				`{"eventSource":"aws:sqs","messageId":"m2","body":` + text(`{"Records":[{},`+s3("x.jsonl")[len(`{"Records":[`):]) +
+				`},` +
 				`{"eventSource":"aws:sqs","messageId":"m3","body":` + text(s3("y.jsonl")) + `}]}`,
 			invocation.Event{
 				IsBatch: true,
@@ -124,15 +164,28 @@ func TestParse_KindsOfEvents(t *testing.T) {
 			invocation.Event{Skipped: []invocation.Skipped{{Reason: "record 1 of the event: cannot read the record"}}},
 			"",
 		},
-		{"a key that is not UTF-8", s3("%FF%0A.jsonl"), invocation.Event{Objects: []invocation.Object{{Bucket: "b", Keys: []string{"\xff\n.jsonl", "%FF%0A.jsonl"}}}}, ""},
+		{
+			"a key that is not UTF-8", s3("%FF%0A.jsonl"),
+			invocation.Event{Objects: []invocation.Object{{Bucket: "b", Keys: []string{"\xff\n.jsonl", "%FF%0A.jsonl"}}}},
+			"",
+		},
 		{
 			"bytes that are not UTF-8, and a name twice, through EventBridge",
-			"{\"detail-type\":\"Object Created\",\"source\":\"aws.s3\",\"detail\":{\"x\":1,\"x\":2,\"bucket\":{\"name\":\"b\"},\"object\":{\"key\":\"\xff.jsonl\"}}}",
+			`{"detail-type":"Object Created","source":"aws.s3","detail":{"x":1,"x":2,"bucket":{"name":"b"},` +
+				"\"object\":{\"key\":\"\xff.jsonl\"}}}",
 			invocation.Event{Objects: []invocation.Object{{Bucket: "b", Keys: []string{"\uFFFD.jsonl"}}}},
 			"",
 		},
-		{"EventBridge without a key", `{"detail-type":"Object Created","source":"aws.s3","detail":{"bucket":{"name":"b"}}}`, invocation.Event{}, "no bucket or key"},
-		{"an action in SQS", `{"Records":[{"eventSource":"aws:sqs","body":"{\"action\":\"retry\"}"}]}`, invocation.Event{}, "not an S3 notification"},
+		{
+			"EventBridge without a key", `{"detail-type":"Object Created","source":"aws.s3","detail":{"bucket":{"name":"b"}}}`,
+			invocation.Event{},
+			"no bucket or key",
+		},
+		{
+			"an action in SQS", `{"Records":[{"eventSource":"aws:sqs","body":"{\"action\":\"retry\"}"}]}`,
+			invocation.Event{},
+			"not an S3 notification",
+		},
 		{"a text in SQS", `{"Records":[{"eventSource":"aws:sqs","body":"hello"}]}`, invocation.Event{}, "cannot read"},
 		{"a check", `{"action":"check"}`, invocation.Event{Check: true}, ""},
 		{"a check in SQS", `{"Records":[{"eventSource":"aws:sqs","body":"{\"action\":\"check\"}"}]}`, invocation.Event{}, "not an S3 notification"},
@@ -140,7 +193,11 @@ func TestParse_KindsOfEvents(t *testing.T) {
 		{"not an object", `[1]`, invocation.Event{}, "cannot read"},
 		{"null", `null`, invocation.Event{}, "unknown kind of event"},
 		{"not JSON", `x`, invocation.Event{}, "cannot read"},
-		{"records of another service", `{"Records":[{"eventSource":"aws:dynamodb"}]}`, invocation.Event{}, `unknown source of records "aws:dynamodb"`},
+		{
+			"records of another service", `{"Records":[{"eventSource":"aws:dynamodb"}]}`,
+			invocation.Event{},
+			`unknown source of records "aws:dynamodb"`,
+		},
 	} {
 		got, err := parse([]byte(c.raw))
 		got = withoutRaw(t, []byte(c.raw), got)
@@ -155,7 +212,8 @@ func TestParse_KindsOfEvents(t *testing.T) {
 			}
 			continue
 		}
-		if _, ok := errors.AsType[*invocation.EventError](err); !ok || !strings.Contains(err.Error(), c.wrong) || !strings.Contains(err.Error(), `{"action":"resume"}`) {
+		if _, ok := errors.AsType[*invocation.EventError](err); !ok || !strings.Contains(err.Error(), c.wrong) ||
+			!strings.Contains(err.Error(), `{"action":"resume"}`) {
 			t.Errorf("%s: got %v, want an EventError with %q that names the known shapes", c.name, err, c.wrong)
 		}
 	}
@@ -216,7 +274,8 @@ func TestParse_CapturedEvents(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		`{"Records":[{"eventSource":"aws:sqs","messageId":"1","body":"{\"Records\":[]}"},{}]}`,
-		`{"Records":[{"eventSource":"aws:s3","eventName":"ObjectCreated:Put","s3":{"bucket":{"name":"b"},"object":{"key":"a+%E7%BE%A4.jsonl"}}}]}`,
+		`{"Records":[{"eventSource":"aws:s3","eventName":"ObjectCreated:Put","s3":{"bucket":{"name":"b"},` +
+			`"object":{"key":"a+%E7%BE%A4.jsonl"}}}]}`,
 		`{"detail-type":"Object Created","source":"aws.s3","detail":{"bucket":{"name":"b"},"object":{"key":"a+b.jsonl"}}}`,
 		`{"Service":"Amazon S3","Event":"s3:TestEvent"}`,
 		`{"requestContext":{"http":{"method":"GET"}},"rawPath":"/"}`,

@@ -49,8 +49,15 @@ func (m *metrics) run(bucket string, n importer.Metrics) {
 		{"RunSeconds", "Seconds", n.Took.Seconds()},
 		{"RemainingBytes", "Bytes", float64(n.Remaining)},
 	}
+	if m := n.Counts.Members; m.Total()+n.MembersMissing > 0 { // else there are none, and each metric costs money
+		all = append(
+			all, metric{"MembersAdded", "Count", float64(m.Added)}, metric{"MembersAlready", "Count", float64(m.Already)},
+			metric{"MembersMissing", "Count", float64(n.MembersMissing)},
+		)
+	}
 	if n.P50 > 0 { // else no call was made, and zeros would draw the average down
-		all = append(all, metric{"LatencyP50", "Milliseconds", n.P50}, metric{"LatencyP95", "Milliseconds", n.P95}, metric{"LatencyP99", "Milliseconds", n.P99})
+		all = append(all, metric{"LatencyP50", "Milliseconds", n.P50}, metric{"LatencyP95", "Milliseconds", n.P95},
+			metric{"LatencyP99", "Milliseconds", n.P99})
 	}
 	m.write(bucket, map[string]any{"key": n.Key, "round": n.Round, "state": n.State}, all)
 }

@@ -88,6 +88,9 @@ func parameters() map[string]parameter {
 			},
 		},
 		"Rate":           {"TIM_RATE", []string{"0.1", "180", "190", "12.5"}, []string{"", "0", "191", "-1", "fast"}},
+		"MemberRate":     {"TIM_MEMBER_RATE", []string{"0.1", "180", "190", "12.5"}, []string{"", "0", "191", "-1", "fast"}},
+		"MembersPerCall": {"MEMBERS_PER_CALL", []string{"1", "20", "99", "100", "299", "300"}, []string{"", "0", "301", "2.5", "-1", "05"}},
+		"Members":        {"MEMBERS", yesNo, notYesNo},
 		"FieldLimits":    {"FIELD_LIMITS", []string{"document", "extended"}, []string{"", "Document", "none"}},
 		"AssignGroupIds": {"ASSIGN_GROUP_IDS", yesNo, notYesNo},
 		"MaxAttempts": {
@@ -104,6 +107,11 @@ func parameters() map[string]parameter {
 		"RetryUnknown":       {"RETRY_UNKNOWN", yesNo, notYesNo},
 		"CreateUnmatched":    {"CREATE_UNMATCHED", yesNo, notYesNo},
 		"IncludeArchived":    {"INCLUDE_ARCHIVED", yesNo, notYesNo},
+		"UsersStrict":        {"USERS_STRICT", yesNo, notYesNo},
+		"Users": {
+			"USERS", []string{"", "users.users", "tables/群.txt", "exports/a.tsv"},
+			[]string{"users.csv", "users", ".txt", "/a.txt", "a//b.txt", "*.txt", "a.users\n", strings.Repeat("a", 1021) + ".txt"},
+		},
 		"ReserveConcurrency": {"", yesNo, notYesNo},
 		"Memory":             {"", []string{"128", "10240"}, []string{"", "127", "10241", "x"}},
 		"HttpAuth":           {"", []string{"AWS_IAM", "NONE"}, []string{"", "iam"}},
@@ -140,7 +148,7 @@ func TestTemplate_ParametersAgreeWithTheProgram(t *testing.T) {
 			with := loadTemplate(t, set) // says if it refuses one
 			for _, function := range with.functions() {
 				env := with.env(function)
-				isFixed := function == "HttpFunction" && p.variable == "TIM_RATE"
+				isFixed := function == "HttpFunction" && (p.variable == "TIM_RATE" || p.variable == "TIM_MEMBER_RATE")
 				if got, ok := env[p.variable]; p.variable != "" && ok && got != value && !isFixed {
 					t.Errorf("%s: got %s=%q, want %q", function, p.variable, got, value)
 				}

@@ -301,7 +301,12 @@ func TestFunction_ErrorTypes(t *testing.T) {
 	}{
 		{"an unknown format", nil, []byte(`{"hello":"world"}`), "EventError", `{"action":"retry"}`},
 		{"another bucket", map[string]string{"EXPORT_BUCKET": "other"}, acme, "ConfigError", "other"},
-		{"missing settings", map[string]string{"TIM_SDKAPPID": "", "TIM_RATE": "x"}, resumeEvent, "ConfigError", "TIM_SDKAPPID"},
+		{
+			"missing settings",
+			map[string]string{"TIM_SDKAPPID": "", "TIM_RATE": "x"},
+			resumeEvent, "ConfigError",
+			"TIM_SDKAPPID",
+		},
 		{"no bucket for the schedule", map[string]string{"EXPORT_BUCKET": ""}, resumeEvent, "ConfigError", "EXPORT_BUCKET"},
 		{"no region", map[string]string{"AWS_REGION": ""}, resumeEvent, "ConfigError", "AWS_REGION"},
 		{"a bucket that does not exist", map[string]string{"EXPORT_BUCKET": "nowhere"}, resumeEvent, "RunError", "nowhere"},
@@ -386,7 +391,8 @@ func TestFunction_HTTPRequests(t *testing.T) {
 		}
 		r := replyOf(t, f, []byte(`{"version":"2.0","rawPath":"`+path+`","rawQueryString":"",`+
 			`"headers":{"content-type":"application/json"},"requestContext":{`+identity+
-			`"http":{"method":"`+method+`","path":"`+path+`","sourceIp":"10.0.0.1"}},"body":`+string(b)+`,"isBase64Encoded":false}`))
+			`"http":{"method":"`+method+`","path":"`+path+`","sourceIp":"10.0.0.1"}},"body":`+string(b)+
+			`,"isBase64Encoded":false}`))
 		if r.ErrorType != "" {
 			t.Fatalf("got %+v", r)
 		}
@@ -410,7 +416,8 @@ func TestFunction_HTTPRequests(t *testing.T) {
 		{"POST", "/groups", `{"Type":"None","Name":"x"}`, authenticated, 422, "Type"},
 		{"GET", "/imports/exports/acme.jsonl", "", authenticated, 200, `"waiting"`},
 	} {
-		if status, text := request(x.method, x.path, x.body, x.identity); status != x.status || !strings.Contains(text, x.says) {
+		if status, text := request(x.method, x.path, x.body, x.identity); status != x.status ||
+			!strings.Contains(text, x.says) {
 			t.Errorf("%s %s: got %d %s, want %d with %s", x.method, x.path, status, text, x.status, x.says)
 		}
 	}

@@ -53,7 +53,8 @@ func newSecrets(getenv func(string) string, log *slog.Logger) *secrets {
 }
 
 // get returns the decrypted value of the parameter. A value that was read before stays valid while the
-// store does not answer, and not when it says that there is none, or that nobody may read it. Its error is a [*SecretError].
+// store does not answer, and not when it says that there is none, or that nobody may read it. Its error is a
+// [*SecretError].
 func (s *secrets) get(ctx context.Context, name string) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -36,7 +36,8 @@ func TestTheKeyIsReadFromTheParameterStore(t *testing.T) {
 	put := func(value string) {
 		t.Helper()
 		_, err := store.PutParameter(t.Context(), &ssm.PutParameterInput{
-			Name: aws.String("/groupimport/secret-key"), Value: &value, Type: types.ParameterTypeSecureString, Overwrite: aws.Bool(true),
+			Name: aws.String("/groupimport/secret-key"), Value: &value, Type: types.ParameterTypeSecureString,
+			Overwrite: aws.Bool(true),
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -48,11 +49,13 @@ func TestTheKeyIsReadFromTheParameterStore(t *testing.T) {
 	c.put("exports/acme.jsonl", functest.Records(3)...)
 
 	f := c.function(time.Minute)
-	if _, failure := invoke(t, f, s3Event("exports/acme.jsonl")); failure == nil || failure.ErrorType != "SecretError" || !strings.Contains(failure.Message, "/groupimport/secret-key") {
+	if _, failure := invoke(t, f, s3Event("exports/acme.jsonl")); failure == nil || failure.ErrorType != "SecretError" ||
+		!strings.Contains(failure.Message, "/groupimport/secret-key") {
 		t.Errorf("without the parameter: got %+v, want a SecretError that names it", failure)
 	}
 	put(secretKey)
-	if p, failure := invoke(t, f, s3Event("exports/acme.jsonl")); failure != nil || len(p.Done) != 1 || p.Done[0].State != results.Finished {
+	if p, failure := invoke(t, f, s3Event("exports/acme.jsonl")); failure != nil || len(p.Done) != 1 ||
+		p.Done[0].State != results.Finished {
 		t.Errorf("got %+v, %+v, want it finished by the same process", p, failure)
 	}
 }

@@ -678,6 +678,8 @@ func TestTemplate_EveryVariableIsSet(t *testing.T) {
 		"HTTP_TOKEN_PARAMETER": "of the HTTP function",
 		"HTTP_AUTH":            "of the HTTP function",
 		"MAPPING":              "of those that import exports",
+		"USERS":                "of those that import exports",
+		"USERS_STRICT":         "of those that import exports",
 	}
 	tp := loadTemplate(t, nil)
 	for _, function := range tp.functions() {
@@ -703,7 +705,7 @@ func TestTemplate_EveryVariableIsSet(t *testing.T) {
 	}
 	got := tp.config("ImportFunction")
 	got.SecretKey, got.SecretKeyParameter, got.Bucket, got.Prefix, got.OneAtATime, got.Rate = "k", "", "", "", false, 190
-	got.OtherRates = 0
+	got.MemberRate, got.OtherRates = 190, 0
 	if got != defaults {
 		t.Errorf("got  %+v\nwant %+v, the defaults", got, defaults)
 	}
@@ -731,22 +733,28 @@ func sorted(l []any) []string {
 func TestTemplate_RatesAddUpToTheServicesLimit(t *testing.T) {
 	for _, reserve := range []string{"true", "false"} {
 		tp := loadTemplate(t, map[string]any{"ReserveConcurrency": reserve})
-		tp.parameters["Rate"] = tp.at("Parameters", "Rate", "MaxValue")
-		tp = loadTemplate(t, map[string]any{"ReserveConcurrency": reserve, "Rate": tp.parameters["Rate"]})
-		var imports, http float64 // import and schedule function share one rate, all instances over HTTP another
+		tp = loadTemplate(t, map[string]any{
+			"ReserveConcurrency": reserve, "Rate": tp.at("Parameters", "Rate", "MaxValue"),
+			"MemberRate": tp.at("Parameters", "MemberRate", "MaxValue"),
+		})
+		// Import and schedule function share one rate of each command, all instances over HTTP another.
+		var imports, http, members, httpMembers float64
 		for _, function := range tp.functions() {
 			c := tp.config(function)
 			switch {
 			case !c.OneAtATime:
 				t.Errorf("%s does not share a rate", function)
 			case function == "HttpFunction":
-				http = c.Rate
+				http, httpMembers = c.Rate, c.MemberRate
 			default:
-				imports = max(imports, c.Rate)
+				imports, members = max(imports, c.Rate), max(members, c.MemberRate)
 			}
 		}
 		if imports+http > 200 || imports < 100 {
 			t.Errorf("got %v for imports and %v over HTTP, want at most 200 together and most of it for imports", imports, http)
+		}
+		if members+httpMembers > 200 || members < 100 {
+			t.Errorf("got %v calls for members and %v over HTTP, want at most 200 together", members, httpMembers)
 		}
 	}
 }
@@ -857,7 +865,8 @@ func TestTemplate_Settings(t *testing.T) {
 		return m
 	}
 	imports := map[string]string{
-		"TIM_RATE": "!Ref Rate", "TIM_RATE_OTHERS": "10", "MAPPING": "!Ref Mapping", "ONE_AT_A_TIME": "true",
+		"TIM_RATE": "!Ref Rate", "TIM_RATE_OTHERS": "10", "TIM_MEMBER_RATE": "!Ref MemberRate", "MAPPING": "!Ref Mapping",
+		"ONE_AT_A_TIME": "true", "USERS": "!Ref Users", "USERS_STRICT": "!Ref UsersStrict",
 	}
 	for _, c := range []struct {
 		name string
@@ -867,7 +876,9 @@ func TestTemplate_Settings(t *testing.T) {
 		{"all functions", []string{"Globals", "Function"}, map[string]string{
 			"TIM_SDKAPPID": "!Ref SdkAppId", "TIM_ADMIN": "!Ref Admin", "TIM_REGION": "!Ref TimRegion",
 			"TIM_SECRET_KEY_PARAMETER": "!Ref SecretKeyParameter", "TIM_ENDPOINT": "!Ref TimEndpoint",
-			"FIELD_LIMITS": "!Ref FieldLimits", "ASSIGN_GROUP_IDS": "!Ref AssignGroupIds",
+			"MEMBERS_PER_CALL": "!Ref MembersPerCall",
+			"MEMBERS":          "!Ref Members",
+			"FIELD_LIMITS":     "!Ref FieldLimits", "ASSIGN_GROUP_IDS": "!Ref AssignGroupIds",
 			"MAX_ATTEMPTS": "!Ref MaxAttempts", "PARALLEL_IMPORTS": "!Ref ParallelImports", "STOP_SHARE": "!Ref StopShare", "RETRY_UNKNOWN": "!Ref RetryUnknown",
 			"CREATE_UNMATCHED": "!Ref CreateUnmatched",
 			"INCLUDE_ARCHIVED": "!Ref IncludeArchived", "EXPORT_ENCODING": "!Ref ExportEncoding",
@@ -876,7 +887,8 @@ func TestTemplate_Settings(t *testing.T) {
 		{"import", []string{"Resources", "ImportFunction", "Properties"}, imports},
 		{"schedule", []string{"Resources", "ScheduleFunction", "Properties"}, imports},
 		{"HTTP", []string{"Resources", "HttpFunction", "Properties"}, map[string]string{
-			"TIM_RATE": "10", "TIM_RATE_OTHERS": "!Ref Rate", "ONE_AT_A_TIME": "true", "HTTP_AUTH": "[TokenAuth, token, platform]",
+			"TIM_RATE": "10", "TIM_RATE_OTHERS": "!Ref Rate", "TIM_MEMBER_RATE": "10", "ONE_AT_A_TIME": "true",
+			"HTTP_AUTH": "[TokenAuth, token, platform]",
 			"HTTP_TOKEN_PARAMETER": "[TokenAuth, !Ref HttpTokenParameter, ]",
 		}},
 	} {
@@ -917,7 +929,8 @@ func TestTemplate_Settings(t *testing.T) {
 		"ScheduleFunction Properties Events Resume Properties State":         "<nil>",
 
 		"ScheduleFunction Properties Events Resume Properties ScheduleExpression": "rate(1 minute)",
-		"ScheduleFunction Properties Events Resume Properties OmitName":           "true", // a stack's name may be too long for one
+		// The name of a stack may be too long for the name of a schedule.
+		"ScheduleFunction Properties Events Resume Properties OmitName": "true",
 
 		"Bucket Properties NotificationConfiguration EventBridgeConfiguration EventBridgeEnabled": "true",
 		"FailureQueue Properties MessageRetentionPeriod":                                          "1209600",

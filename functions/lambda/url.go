@@ -40,7 +40,10 @@ func serveURL(ctx context.Context, h http.Handler, raw []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	resp := events.LambdaFunctionURLResponse{StatusCode: streamed.StatusCode, Headers: streamed.Headers, Body: string(body)}
+	resp := events.LambdaFunctionURLResponse{
+		StatusCode: streamed.StatusCode, Headers: streamed.Headers,
+		Body: string(body),
+	}
 	if !utf8.Valid(body) {
 		resp.Body, resp.IsBase64Encoded = base64.StdEncoding.EncodeToString(body), true
 	}

@@ -15,9 +15,10 @@ import (
 
 // The fields are those of the example at docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html.
 const urlEvent = `{"version":"2.0","routeKey":"$default","rawPath":%q,"rawQueryString":%q,"cookies":["a=b"],` +
-	`"headers":{"content-type":"application/json","x-two":"1, 2"},"requestContext":{"accountId":"anonymous","apiId":"urlid",` +
-	`"authorizer":%s,"domainName":"urlid.lambda-url.eu-west-1.on.aws","domainPrefix":"urlid","http":{"method":%q,"path":"/",` +
-	`"protocol":"HTTP/1.1","sourceIp":"192.0.2.1","userAgent":"test"},"requestId":"id","routeKey":"$default","stage":"$default",` +
+	`"headers":{"content-type":"application/json","x-two":"1, 2"},"requestContext":{"accountId":"anonymous",` +
+	`"apiId":"urlid","authorizer":%s,"domainName":"urlid.lambda-url.eu-west-1.on.aws","domainPrefix":"urlid",` +
+	`"http":{"method":%q,"path":"/","protocol":"HTTP/1.1","sourceIp":"192.0.2.1","userAgent":"test"},` +
+	`"requestId":"id","routeKey":"$default","stage":"$default",` +
 	`"time":"12/Mar/2020:19:03:58 +0000","timeEpoch":1583348638390},"body":%q,"isBase64Encoded":%v}`
 
 type urlAnswer struct {
@@ -69,19 +70,22 @@ func TestServeURL_RequestsAndResponses(t *testing.T) {
 		t.Errorf("got headers %v", got.Headers)
 	}
 	binary := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("\xff\x00")) })
-	if got := answerOf(t, binary, fmt.Sprintf(urlEvent, "/", "", "null", "GET", "", false)); !got.Base64 || got.Body != "/wA=" {
+	if got := answerOf(t, binary, fmt.Sprintf(urlEvent, "/", "", "null", "GET", "", false)); !got.Base64 ||
+		got.Body != "/wA=" {
 		t.Errorf("got %+v, want base64", got)
 	}
 }
 
 func TestServeURL_InvalidRequests(t *testing.T) {
-	if _, err := serveURL(t.Context(), echo, []byte(`["a secret"]`)); err == nil || strings.Contains(err.Error(), "secret") {
+	if _, err := serveURL(t.Context(), echo, []byte(`["a secret"]`)); err == nil ||
+		strings.Contains(err.Error(), "secret") {
 		t.Errorf("got %v, want an error that does not quote the event", err)
 	}
 	for _, event := range []string{
 		fmt.Sprintf(urlEvent, "/%zz", "", "null", "GET", "", false), fmt.Sprintf(urlEvent, "/", "", "null", "G T", "", false),
 	} {
-		if got := answerOf(t, echo, event); got.StatusCode != http.StatusBadRequest || !strings.Contains(got.Body, `"status":400`) {
+		if got := answerOf(t, echo, event); got.StatusCode != http.StatusBadRequest ||
+			!strings.Contains(got.Body, `"status":400`) {
 			t.Errorf("got %+v, want a problem with status 400", got)
 		}
 	}
@@ -94,7 +98,8 @@ func TestServeURL_InvalidRequests(t *testing.T) {
 
 func TestServeURL_AuthenticatedCallers(t *testing.T) {
 	h := httpapi.Unavailable(httpapi.Config{Config: config.Config{HTTPPlatform: true}}, "for authenticated callers")
-	const iam = `{"iam":{"accessKey":"AKIA","accountId":"111122223333","callerId":"AIDA","userArn":"arn:aws:iam::111122223333:user/x"}}`
+	const iam = `{"iam":{"accessKey":"AKIA","accountId":"111122223333","callerId":"AIDA",` +
+		`"userArn":"arn:aws:iam::111122223333:user/x"}}`
 	for authorizer, told := range map[string]bool{"null": false, "{}": false, iam: true} {
 		got := answerOf(t, h, fmt.Sprintf(urlEvent, "/imports", "", authorizer, "GET", "", false))
 		if strings.Contains(got.Body, "for authenticated callers") != told {

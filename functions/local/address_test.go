@@ -79,7 +79,8 @@ func TestAddress_StatusControlReport(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer p.close()
-			if err := p.bucket.Put(t.Context(), p.key, strings.NewReader(strings.Join(importertest.WithIDs(3), "\n"))); err != nil {
+			text := strings.Join(importertest.WithIDs(3), "\n")
+			if err := p.bucket.Put(t.Context(), p.key, strings.NewReader(text)); err != nil {
 				t.Fatal(err)
 			}
 			service := &emulator.Service{SDKAppID: importertest.App, Key: importertest.Sign}

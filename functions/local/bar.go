@@ -31,12 +31,15 @@ func (v view) bar(width int) string {
 	if room := width - len("[=========>]  ") - pb.CellCount(text); width >= minBarWidth && room >= 8 {
 		// The bar counts bytes, because the number of records is known at the end of the export only.
 		return pb.ProgressBarTemplate(`{{string . "name"}} {{bar . "[" "=" ">" " " "]"}} {{string . "text"}}`).New(0).
-			SetTotal(v.Export.Size).SetCurrent(v.Next.Done()).Set("name", clip(filepath.Base(v.name), room)).
+			SetTotal(v.Export.Size).SetCurrent(v.Work().Done).Set("name", clip(filepath.Base(v.name), room)).
 			Set("text", text).SetWidth(width).String()
 	}
 	done, left := percent(v.Progress), v.pace.leftText()
 	short := fmt.Sprintf("%s imported, %s not", thousands(v.Counts.Imported+v.Counts.Exists),
 		thousands(v.Counts.Missing()))
+	if m := &v.Counts.Members; m.Total() > 0 {
+		short += fmt.Sprintf(", %s of %s members", thousands(m.Added+m.Already), thousands(m.Total()))
+	}
 	for _, parts := range [][]string{
 		{text}, {done, short, v.pace.rateText(v.budget), left}, {done, short, left}, {done, short},
 	} {

@@ -30,6 +30,7 @@ type verdict struct {
 	Duplicates        *duplicates      `json:"twice,omitzero"`    // nil if no GroupId is used twice
 	Notes             []string         `json:"notes,omitzero"`    // see [export.Reader.Notes]
 	Live              *lookups         `json:"live,omitzero"`     // nil without --live
+	Members           *members         `json:"members,omitzero"`  // nil if there are none
 	Error             string           `json:"error,omitzero"`    // why the file was not read to its end
 
 	size int64 // bytes read
@@ -50,6 +51,9 @@ func (v *validation) check(ctx context.Context, file string) (*verdict, error) {
 		c.Live = &lookups{client: v.client}
 	}
 	k := &checker{verdict: c}
+	if v.client != nil {
+		k.accounts = &accounts{client: v.client}
+	}
 	err = k.read(ctx, r, guard)
 	k.conclude(r)
 	return c, err
@@ -59,8 +63,9 @@ func (v *validation) check(ctx context.Context, file string) (*verdict, error) {
 type checker struct {
 	*verdict
 
-	rules, warnings findings
-	ids             groupIDs
+	rules, warnings, memberRules findings
+	ids                          groupIDs
+	accounts                     *accounts // nil without --live
 }
 
 func (k *checker) read(ctx context.Context, r *export.Reader, guard *mapping.Guard) error {
@@ -83,6 +88,9 @@ func (k *checker) read(ctx context.Context, r *export.Reader, guard *mapping.Gua
 		}
 	}
 	if err := guard.End(); err != nil {
+		return err
+	}
+	if err := k.accounts.flush(ctx); err != nil {
 		return err
 	}
 	return k.Live.flush(ctx)
@@ -109,6 +117,21 @@ func (k *checker) add(ctx context.Context, e *export.Entry) error {
 		return nil
 	}
 	k.Valid++
+	if k.accounts != nil {
+		if err := k.accounts.add(ctx, e.Pos.Line, &e.Record); err != nil {
+			return err
+		}
+	}
+	if e.Record.IsMember || len(e.Record.Members) > 0 {
+		if k.Members == nil {
+			k.Members = &members{}
+		}
+		k.Members.add(e, &k.memberRules)
+	}
+	if e.Record.IsMember {
+		return nil
+	}
+	e.Record.Members = nil // the batch of look-ups keeps records
 	if e.Record.CreateTime == 0 {
 		k.WithoutCreateTime++
 	}
@@ -129,6 +152,15 @@ func (k *checker) conclude(r *export.Reader) {
 	if k.Rules == nil {
 		k.Rules = []*finding{} // not null in JSON
 	}
+	if k.Members != nil {
+		k.Members.Rules = k.memberRules.sorted()
+	}
+	if k.accounts != nil && k.accounts.Asked > 0 {
+		if k.Members == nil {
+			k.Members = &members{}
+		}
+		k.Members.Accounts = k.accounts
+	}
 	k.Duplicates, k.Notes = k.ids.duplicates, r.Notes()
 	if k.ids.full {
 		k.Notes = append(k.Notes, "only the first "+thousands(maxIDs)+" GroupIds were compared with later ones")
@@ -141,6 +173,9 @@ func (k *checker) conclude(r *export.Reader) {
 // source returns a file as an export, with the mapping for it and the guard of its first records.
 func (v *validation) source(ctx context.Context, file string) (export.Source, *mapping.Guard, error) {
 	src := export.Source{Name: file, Encoding: v.encoding}
+	if v.users != nil {
+		src.Users, src.StrictUsers = v.users, v.strict
+	}
 	switch {
 	case file == standardInput:
 		src.Name = "standard input." + v.format

@@ -19,6 +19,8 @@ const (
 	flagJSON     = "json"
 	flagMap      = "map"
 	flagEncoding = "encoding"
+	flagUsers    = "users"
+	flagStrict   = "users-strict"
 	flagNow      = "now"
 	flagLive     = "live"
 	flagFormat   = "format"
@@ -65,8 +67,8 @@ const rootDescription = `An export is JSONL, JSON or CSV, plain or compressed wi
 of a command, "help config" the variables.
 
 Exit status: 0 every record is imported, 1 error, 2 usage or configuration,
-3 unfinished: run the same command again, 4 finished with records that are
-not imported. Of several files the worst counts, in the order 0, 4, 3, 1.`
+3 unfinished: run the same command again, 4 finished, but records are not
+imported or members are missing. Of several files the worst counts, in the order 0, 4, 3, 1.`
 
 // handleErrors makes a command and its subcommands return usage errors instead of printing them.
 func handleErrors(c *cli.Command) {
@@ -318,6 +320,8 @@ func readingFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: flagMap, Usage: "`NAME` of the system that wrote the export, or FILE.jq"},
 		&cli.StringFlag{Name: flagEncoding, Usage: "`NAME` of the encoding if not UTF-8: gbk, big5, …"},
+		&cli.StringFlag{Name: flagUsers, Usage: "`FILE` with rows of ID there, account here (CSV)"},
+		&cli.BoolFlag{Name: flagStrict, Usage: "refuse records with accounts that --users lacks"},
 		insecureFlag(),
 	}
 }

@@ -28,7 +28,8 @@ func TestHelpConfig_NamesEveryVariable(t *testing.T) {
 
 func TestHelp_FitsInEightyColumns(t *testing.T) {
 	commands := []string{
-		"", "demo", "import", "validate", "watch", "retry", "status", "pause", "resume", "cancel", "report", "serve", "emulator", "completion", "config",
+		"", "demo", "import", "validate", "watch", "retry", "status", "pause", "resume", "cancel", "report", "serve",
+		"emulator", "completion", "config",
 	}
 	for _, command := range commands {
 		var out bytes.Buffer

@@ -23,10 +23,13 @@ func (t *tool) controlCommands() []*cli.Command {
 		}
 	}
 	return []*cli.Command{
-		command(results.Pause, "pause the import of an export", `A run in progress stops within 5 s, wherever it runs. Nothing starts the
+		command(results.Pause, "pause the import of an export",
+			`A run in progress stops within 5 s, wherever it runs. Nothing starts the
 import until it is resumed.`),
-		command(results.Resume, "resume a paused or cancelled import", `The next import, watch, retry or scheduler pass continues it.`),
-		command(results.Cancel, "end an import with the results so far", `A run in progress stops within 5 s, wherever it runs. The results so far are
+		command(results.Resume, "resume a paused or cancelled import",
+			`The next import, watch, retry or scheduler pass continues it.`),
+		command(results.Cancel, "end an import with the results so far",
+			`A run in progress stops within 5 s, wherever it runs. The results so far are
 written and kept. resume, or dropping the export again, continues the import.`),
 	}
 }

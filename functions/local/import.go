@@ -87,6 +87,9 @@ func (t *tool) readingConfig(c *cli.Command) (cfg config.Config, level slog.Leve
 	if cfg.Encoding, err = encodingOf(c, cfg.Encoding); err != nil {
 		return cfg, level, "", err
 	}
+	if cfg.UserTable, cfg.UsersStrict, err = t.usersOf(c, cfg.UsersStrict); err != nil {
+		return cfg, level, "", err
+	}
 	mapping, err = mappingOf(c, cfg.Limits)
 	return cfg, level, mapping, err
 }
@@ -238,7 +241,7 @@ func (t *tool) conclude(
 	case s.State != results.Finished:
 		say("stopped: %s. %s", trimStop(s.Reason), resumeHint)
 		return exitUnfinished
-	case s.Counts.Missing() > 0:
+	case !s.Counts.IsWhole():
 		return exitNotImported
 	}
 	return exitOK

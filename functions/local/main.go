@@ -23,7 +23,8 @@
 //	1  an error: fix the cause first
 //	2  wrong usage or configuration: nothing was done
 //	3  unfinished: run the same command again to resume
-//	4  finished, with records that are not imported (validate: that are not valid; check: with warnings)
+//	4  finished, but records are not imported or members are missing (validate: records are not valid; check: there
+//	   are warnings)
 //
 // Of several files the worst status counts, in the order 0, 4, 3, 1. watch, serve and emulator end with 0 when
 // they are interrupted.
@@ -53,7 +54,7 @@ const (
 	exitError       = 1
 	exitUsage       = 2
 	exitUnfinished  = 3
-	exitNotImported = 4
+	exitNotImported = 4 // or members are missing
 )
 
 // severity orders exit statuses from best to worst. Usage errors are not in it, because they come before any file.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"strings"
 
 	"github.com/urfave/cli/v3"
 
@@ -20,6 +21,31 @@ func encodingOf(c *cli.Command, otherwise string) (string, error) {
 		return "", usageError("--%s %v", flagEncoding, err)
 	}
 	return name, nil
+}
+
+// usersOf returns the table of users of --users, or else of the file that USERS names; nil if neither is set. strict is
+// --users-strict or USERS_STRICT.
+func (t *tool) usersOf(c *cli.Command, strict bool) (table *mapping.Users, isStrict bool, err error) {
+	name, strict := strings.TrimSpace(t.getenv("USERS")), strict || c.Bool(flagStrict)
+	source := "USERS"
+	if c.String(flagUsers) != "" {
+		name, source = c.String(flagUsers), "--"+flagUsers
+	}
+	if name == "" {
+		if c.Bool(flagStrict) {
+			return nil, false, usageError("--%s needs --%s", flagStrict, flagUsers)
+		}
+		return nil, false, nil
+	}
+	f, err := openRegular(name)
+	if err != nil {
+		return nil, false, usageError("%s: %v", source, err)
+	}
+	defer f.Close()
+	if table, err = mapping.ReadUsers(f); err != nil {
+		return nil, false, usageError("%s: %s: %v", source, shown(name), err)
+	}
+	return table, strict, nil
 }
 
 // mappingOf returns the text of the mapping that --map names, empty if it names none.

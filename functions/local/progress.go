@@ -169,7 +169,7 @@ func (m *meter) show(now time.Time) {
 		if !ok {
 			continue
 		}
-		sum.Counts = plus(sum.Counts, v.Counts)
+		sum.Counts.Plus(&v.Counts)
 		if m.width != nil {
 			bars = append(bars, v.bar(m.barWidth()))
 		} else if now.Sub(w.written) >= lineEvery {
@@ -186,14 +186,6 @@ func (m *meter) show(now time.Time) {
 		bars = append(bars, totalText(n, sum.Counts, all.rateText(m.total.budget), m.barWidth()))
 	}
 	m.draw(bars, false)
-}
-
-// plus returns the sum of counts.
-func plus(a, b outcome.Counts) outcome.Counts {
-	return outcome.Counts{
-		Imported: a.Imported + b.Imported, Exists: a.Exists + b.Exists, Rejected: a.Rejected + b.Rejected,
-		Failed: a.Failed + b.Failed, Unknown: a.Unknown + b.Unknown, Skipped: a.Skipped + b.Skipped,
-	}
 }
 
 // barWidth is the largest number of columns of a bar. Two columns stay free for the ^C that the terminal echoes: past
@@ -250,7 +242,7 @@ func (m *meter) line(v view, now time.Time) {
 		return
 	}
 	line := progressLine{
-		File: v.name, At: now.UTC().Truncate(time.Millisecond), Offset: v.Next.Done(), Size: v.Export.Size,
+		File: v.name, At: now.UTC().Truncate(time.Millisecond), Offset: v.Work().Done, Size: v.Export.Size,
 		Records: v.Counts.Records(), Counts: v.Counts, Budget: v.budget, SecondsLeft: math.Round(v.pace.left.Seconds()),
 	}
 	if v.pace.known {
@@ -266,7 +258,7 @@ func keyName(key string) string { return shown(path.Base(key)) }
 type progressLine struct {
 	File        string         `json:"file"`
 	At          time.Time      `json:"at"`
-	Offset      int64          `json:"offset"` // of size: how many bytes have outcomes
+	Offset      int64          `json:"offset"` // of size: how many bytes have outcomes, less while members are pending
 	Size        int64          `json:"size"`   // bytes
 	Records     int64          `json:"records"`
 	Counts      outcome.Counts `json:"counts"`        // of all runs

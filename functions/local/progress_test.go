@@ -116,4 +116,12 @@ func TestPercent_100AtTheEndOnly(t *testing.T) {
 			t.Errorf("at %d of 1000: got %q, want %q", offset, got, want)
 		}
 	}
+	p := progress(100, 1000, 1000)
+	p.Counts.Members = outcome.Members{Added: 99, Already: 1, Pending: 100}
+	if got := percent(p); got != "66%" {
+		t.Errorf("with pending members: got %q, want 66%%", got)
+	}
+	if got := (view{p, "a.jsonl", 190, pace{}}).bar(50); got != "66% 100 imported, 0 not, 100 of 200 members" {
+		t.Errorf("with pending members: got %q", got)
+	}
 }

@@ -110,7 +110,7 @@ func jobStatus(d scheduler.JobResult) int {
 		return exitNotImported
 	case d.State != results.Finished:
 		return exitUnfinished
-	case d.Counts.Missing() > 0:
+	case !d.Counts.IsWhole():
 		return exitNotImported
 	}
 	return exitOK

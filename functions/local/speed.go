@@ -36,7 +36,7 @@ type pace struct {
 
 // add adds a mark and returns the pace. attempts is the number of calls that were sent so far.
 func (s *speed) add(now time.Time, p importer.Progress, attempts int64) pace {
-	s.marks = append(s.marks, mark{now, attempts, p.Next.Done()})
+	s.marks = append(s.marks, mark{now, attempts, p.Work().Done})
 	for len(s.marks) > 2 && now.Sub(s.marks[1].at) >= rateOver {
 		s.marks = s.marks[1:]
 	}

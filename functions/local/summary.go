@@ -65,16 +65,22 @@ type row struct {
 func summaryRows(s importer.Summary) []row {
 	var rows []row
 	for status, n := range s.Counts.All() {
-		if status == outcome.Skipped && n == 0 {
-			continue // there is no mapping
+		if n == 0 && (status == outcome.Skipped || status == outcome.Pending) {
+			continue // there is no mapping, and no member record
 		}
 		text := meaning(status)
+		if status.HasGroup() && s.Counts.MemberRecords > 0 {
+			text += map[outcome.Status]string{
+				outcome.Imported: ", or the member was added", outcome.Exists: ", or was a member before",
+			}[status]
+		}
 		if n == 0 {
 			text = ""
 		}
 		rows = append(rows, row{string(status), n, text})
 	}
 	rows = append(rows, row{"records", s.Counts.Records(), ""})
+	rows = append(rows, memberRows(&s.Counts)...)
 	c := s.Manifest.Carry
 	if c == nil || s.Already {
 		return rows
@@ -88,6 +94,24 @@ func summaryRows(s importer.Summary) []row {
 		if r.count > 0 {
 			rows = append(rows, r)
 		}
+	}
+	return rows
+}
+
+// memberRows returns the rows of the summary about members: none if there are no members.
+func memberRows(c *outcome.Counts) (rows []row) {
+	if m := &c.Members; m.Total() > 0 {
+		text := membersText(m)
+		if m.Failed > 0 {
+			text += " (" + reasonsText(m) + ")"
+		}
+		rows = append(rows, row{"members", m.Total(), text})
+		if m.Demoted > 0 {
+			rows = append(rows, row{"demoted", m.Demoted, "Admins of Private groups, which have none: sent as members"})
+		}
+	}
+	if c.MemberRecords > 0 {
+		rows = append(rows, row{"member records", c.MemberRecords, "among the records: one member each"})
 	}
 	return rows
 }

@@ -57,16 +57,54 @@ func meaning(s outcome.Status) string {
 		return "no GroupId and the response was lost: check whether the group exists"
 	case outcome.Skipped:
 		return "left out by the mapping"
+	case outcome.Pending:
+		return "members that were not sent yet"
 	}
 	return ""
 }
 
-// countsText lists the counts that are not zero, and always that of imported records.
+// countsText lists the counts that are not zero, and always that of imported records. Members follow, if there are any.
 func countsText(c outcome.Counts) string {
 	var parts []string
 	for status, n := range c.All() {
 		if n > 0 || status == outcome.Imported {
 			parts = append(parts, thousands(n)+" "+string(status))
+		}
+	}
+	text := strings.Join(parts, ", ")
+	if c.Members.Total() > 0 {
+		text += "; members: " + membersText(&c.Members)
+	}
+	return text
+}
+
+// membersText lists the counts of members that are not zero, and always that of added members.
+func membersText(m *outcome.Members) string {
+	text := thousands(m.Added) + " added"
+	if m.Already > 0 {
+		text += ", " + thousands(m.Already) + " already"
+	}
+	if m.Failed > 0 {
+		text += ", " + thousands(m.Failed) + " missing"
+	}
+	if m.Pending > 0 {
+		text += ", " + thousands(m.Pending) + " pending"
+	}
+	return text
+}
+
+// reasonsText says why members are missing; empty if none is.
+func reasonsText(m *outcome.Members) string {
+	var parts []string
+	for _, p := range []struct {
+		n    int64
+		text string
+	}{
+		{m.NoAccount, "without an account"}, {m.Invalid, "break a rule"}, {m.Refused, "refused by the service"},
+		{m.Failed - m.NoAccount - m.Invalid - m.Refused, "without a reason"},
+	} {
+		if p.n > 0 {
+			parts = append(parts, thousands(p.n)+" "+p.text)
 		}
 	}
 	return strings.Join(parts, ", ")

@@ -13,6 +13,7 @@ import (
 	"groupimport/pkg/config"
 	"groupimport/pkg/export"
 	"groupimport/pkg/group"
+	"groupimport/pkg/mapping"
 	"groupimport/pkg/tim"
 )
 
@@ -67,10 +68,12 @@ func (t *tool) validate(ctx context.Context, c *cli.Command) error {
 type validation struct {
 	*tool
 	limits   group.Limits
-	program  string      // text of the mapping that --map names, empty if none
-	archived bool        // INCLUDE_ARCHIVED
-	encoding string      // of files that are not UTF-8, empty if none is named
-	format   string      // of standard input, such as csv.gz
+	program  string // text of the mapping that --map names, empty if none
+	archived bool   // INCLUDE_ARCHIVED
+	encoding string // of files that are not UTF-8, empty if none is named
+	format   string // of standard input, such as csv.gz
+	users    *mapping.Users
+	strict   bool        // of users: --users-strict
 	client   *tim.Client // of --live, nil without
 }
 
@@ -94,6 +97,15 @@ func (t *tool) newValidation(c *cli.Command) (*validation, error) {
 	if v.encoding, err = encodingOf(c, v.encoding); err != nil {
 		return nil, err
 	}
+	strict := false
+	if value := t.getenv("USERS_STRICT"); value != "" {
+		if strict, err = strconv.ParseBool(value); err != nil {
+			return nil, usageError("USERS_STRICT is %q, it must be true or false", value)
+		}
+	}
+	if v.users, v.strict, err = t.usersOf(c, strict); err != nil {
+		return nil, err
+	}
 	v.program, err = mappingOf(c, v.limits)
 	return v, err
 }
@@ -109,7 +121,7 @@ func (v *validation) validateFile(ctx context.Context, file string, m *meter) in
 		status = exitUnfinished
 	case err != nil:
 		status = exitError
-	case c.Invalid > 0 || c.Live != nil && c.Live.Others > 0:
+	case c.Invalid > 0 || c.Live != nil && c.Live.Others > 0 || c.Members.isLacking():
 		status = exitNotImported
 	}
 	if err != nil {

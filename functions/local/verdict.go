@@ -24,6 +24,7 @@ func writeVerdict(w io.Writer, c *verdict, took time.Duration) {
 		float64(c.size)/1e6, took.Round(time.Millisecond))
 	writeFindings(w, "", c.Rules)
 	c.Live.write(w)
+	c.Members.write(w)
 	if c.Records == 0 && c.Error == "" {
 		fmt.Fprintln(w, "note: the export is empty, there is no record in it")
 	}

@@ -207,7 +207,7 @@ func (s *watcher) tellAttention(ctx context.Context, sched *scheduler.Scheduler)
 		case err != nil: // the pass has said so, or the import was removed meanwhile
 		case im.State == results.Stopped:
 			s.sayAttention(c.key, "stopped: %s. Fix the cause; %s", trimStop(im.Reason), againText(im.Again))
-		case im.State == results.Finished && im.Counts.Missing() > 0:
+		case im.State == results.Finished && !im.Counts.IsWhole():
 			s.sayAttention(c.key, "%s", missingText(im, c.key))
 		}
 	}
@@ -221,7 +221,7 @@ func againText(again time.Time) string {
 	return "it is tried again from " + again.Local().Format("15:04:05 MST") + " on, with retry --now at once"
 }
 
-// missingText says which records of a finished import are not imported, and what to do.
+// missingText says which records and members of a finished import are not imported, and what to do.
 func missingText(im scheduler.Status, key string) string {
 	var parts []string
 	if n := im.Counts.Rejected; n > 0 {
@@ -231,14 +231,25 @@ func missingText(im scheduler.Status, key string) string {
 		parts = append(parts, thousands(n)+" unknown: check whether the groups exist")
 	}
 	if n := im.Counts.Failed; n > 0 {
-		text := thousands(n) + " failed, no retry is left"
-		if !im.RetryAt.IsZero() {
-			text = thousands(n) + " failed: retried from " + im.RetryAt.Local().Format("2006-01-02 15:04 MST") + " on"
+		parts = append(parts, thousands(n)+" failed"+retriedText(im.RetryAt))
+	}
+	if m := &im.Counts.Members; m.Failed > 0 {
+		text := thousands(m.Failed) + " members missing (" + reasonsText(m) + ")"
+		if im.Counts.Incomplete > 0 {
+			text += retriedText(im.RetryAt)
 		}
 		parts = append(parts, text)
 	}
 	name := filepath.Base(filepath.FromSlash(results.Names{Export: key}.Failures()))
 	return strings.Join(parts, "; ") + "; see " + shown(name)
+}
+
+// retriedText says when what failed is retried. A zero time is never.
+func retriedText(at time.Time) string {
+	if at.IsZero() {
+		return ", no retry is left"
+	}
+	return ": retried from " + at.Local().Format("2006-01-02 15:04 MST") + " on"
 }
 
 // say writes a message about a key, unless it repeats the last one.

@@ -334,7 +334,7 @@ func TestDeploy_ChangedParametersReplaceTheOldOnes(t *testing.T) {
 	for name, value := range map[string]string{
 		"BucketName": "others-1250000000", "Region": "ap-singapore", "ExportPrefix": "a/b/", "Role": "other",
 		"HttpRole": "other-http", "SdkAppId": "1400000001", "Admin": "admin2", "SecretKey": "k2",
-		"TimRegion": "singapore", "Rate": "100", "FieldLimits": "extended", "AssignGroupIds": "true", "MaxAttempts": "3",
+		"TimRegion": "singapore", "Rate": "100", "Members": "false", "MembersPerCall": "50", "MemberRate": "110", "FieldLimits": "extended", "AssignGroupIds": "true", "MaxAttempts": "3",
 		"ParallelImports": "4",
 		"StopShare":       "1", "RetryUnknown": "true", "CreateUnmatched": "true", "ExportEncoding": "gbk",
 		"IncludeArchived": "true", "LogLevel": "debug", "HttpToken": "fedcba9876543210fedc",
@@ -363,8 +363,11 @@ func TestDeploy_ChangedParametersReplaceTheOldOnes(t *testing.T) {
 	old := slices.Collect(maps.Values(parameters(t)))
 	for _, name := range []string{"import", "schedule", "http"} {
 		for variable, value := range a.environment(name) {
-			fixed := variable == "ONE_AT_A_TIME" || variable == "HTTP_AUTH" || name == "http" && variable == "TIM_RATE"
-			if slices.Contains(old, value) && !fixed && value != "true" && value != "5" {
+			isRate := variable == "TIM_RATE" || variable == "TIM_MEMBER_RATE"
+			fixed := variable == "ONE_AT_A_TIME" || variable == "HTTP_AUTH" || name == "http" && isRate
+			// MEMBERS is true by default and changes to false, the old value of others.
+			known := value == "true" || value == "5" || variable == "MEMBERS" && value == "false"
+			if slices.Contains(old, value) && !fixed && !known {
 				t.Errorf("%s: %s is %q, which no parameter says", name, variable, value)
 			}
 		}

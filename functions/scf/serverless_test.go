@@ -319,6 +319,7 @@ func TestServerless_EveryVariableIsSet(t *testing.T) {
 		"HTTP_TOKEN_PARAMETER":     "of AWS",
 		"TIM_ENDPOINT":             "for tests and proxies, and an empty one may not be taken",
 		"MAPPING":                  "for exports of other systems, and an empty one may not be taken",
+		"USERS":                    "for exports of other systems, and an empty one may not be taken",
 		"HTTP_TOKEN":               "of the HTTP function",
 		"HTTP_AUTH":                "of the HTTP function",
 	}
@@ -344,7 +345,7 @@ func TestServerless_EveryVariableIsSet(t *testing.T) {
 	}
 	http := d.environment("http")
 	for variable, want := range map[string]string{
-		"HTTP_AUTH": "token", "ONE_AT_A_TIME": "true", "TIM_RATE": "10", "COS_REGION": "ap-guangzhou",
+		"HTTP_AUTH": "token", "ONE_AT_A_TIME": "true", "TIM_RATE": "10", "TIM_MEMBER_RATE": "10", "COS_REGION": "ap-guangzhou",
 	} {
 		if http[variable] != want {
 			t.Errorf("%s: got %q, want %q: a token, since the URL is public, and a rate that the instances share",
@@ -361,6 +362,7 @@ func TestServerless_EveryVariableIsSet(t *testing.T) {
 	}
 	ofHTTP.Rate, ofHTTP.OneAtATime, ofHTTP.HTTPToken = configs[0].Rate, configs[0].OneAtATime, ""
 	ofHTTP.OtherRates = configs[0].OtherRates
+	ofHTTP.MemberRate = configs[0].MemberRate
 	if ofHTTP != configs[0] {
 		t.Errorf("import and http differ: %+v and %+v", configs[0], configs[2])
 	}
@@ -371,7 +373,8 @@ func TestServerless_EveryVariableIsSet(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := configs[0]
-	got.Bucket, got.Prefix, got.OneAtATime, got.Rate, got.OtherRates = "", "", false, 190, 0
+	got.Bucket, got.Prefix, got.OneAtATime = "", "", false
+	got.Rate, got.MemberRate, got.OtherRates = 190, 190, 0
 	if got != defaults {
 		t.Errorf("got  %+v\nwant %+v, the defaults", got, defaults)
 	}
@@ -414,23 +417,26 @@ func TestServerless_EveryVariableIsSet(t *testing.T) {
 
 func TestServerless_RatesAddUpToTheServicesLimit(t *testing.T) {
 	d := load(t, parameters(t))
-	var imports, http float64 // import and schedule function share one rate, all instances over HTTP another
-	for name := range d.Inputs.Functions {
-		env := d.environment(name)
-		rate, err := strconv.ParseFloat(env["TIM_RATE"], 64)
-		switch {
-		case err != nil:
-			t.Fatalf("%s: %v", name, err)
-		case env["ONE_AT_A_TIME"] != "true":
-			t.Errorf("%s does not share a rate", name)
-		case name == "http":
-			http = rate
-		default:
-			imports = max(imports, rate)
+	for _, variable := range []string{"TIM_RATE", "TIM_MEMBER_RATE"} { // the service limits each command by itself
+		var imports, http float64 // import and schedule function share one rate, all instances over HTTP another
+		for name := range d.Inputs.Functions {
+			env := d.environment(name)
+			rate, err := strconv.ParseFloat(env[variable], 64)
+			switch {
+			case err != nil:
+				t.Fatalf("%s: %v", name, err)
+			case env["ONE_AT_A_TIME"] != "true":
+				t.Errorf("%s does not share a rate", name)
+			case name == "http":
+				http = rate
+			default:
+				imports = max(imports, rate)
+			}
 		}
-	}
-	if imports+http > 200 || imports < 100 {
-		t.Errorf("got %v for imports and %v over HTTP, want at most 200 together and most of it for imports", imports, http)
+		if imports+http > 200 || imports < 100 {
+			t.Errorf("%s: got %v for imports and %v over HTTP, want at most 200 together and most of it for imports",
+				variable, imports, http)
+		}
 	}
 }
 

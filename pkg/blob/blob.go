@@ -193,8 +193,8 @@ func CommonPrefix(key, prefix, delimiter string) (common string, ok bool) {
 	return key[:len(prefix)+i+len(delimiter)], true
 }
 
-// ListAfter yields what [Bucket.List] yields after the key after. Most stores have a method for it; else it costs as much
-// as the whole list.
+// ListAfter yields what [Bucket.List] yields after the key after. Most stores have a method for it; else it costs as
+// much as the whole list.
 func ListAfter(ctx context.Context, b Bucket, prefix, delimiter, after string) iter.Seq2[Info, error] {
 	type lister interface {
 		ListAfter(ctx context.Context, prefix, delimiter, after string) iter.Seq2[Info, error]

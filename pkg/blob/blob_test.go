@@ -14,7 +14,9 @@ import (
 )
 
 func TestCheckKey(t *testing.T) {
-	for _, key := range []string{"a", "a/b", ".a", "a..b", "...", "a b+c%d\"'#?&:*", "群组/导出.jsonl", strings.Repeat("k", 1024)} {
+	for _, key := range []string{
+		"a", "a/b", ".a", "a..b", "...", "a b+c%d\"'#?&:*", "群组/导出.jsonl", strings.Repeat("k", 1024),
+	} {
 		if err := blob.CheckKey(key); err != nil {
 			t.Errorf("%q: %v", key, err)
 		}

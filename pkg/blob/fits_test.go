@@ -31,7 +31,8 @@ func TestFitsKey(t *testing.T) {
 		if err := blob.FitsKey(row.bucket, row.fits); err != nil {
 			t.Errorf("%s: got %v, want %d bytes to fit", name, err, len(row.fits))
 		}
-		if err := blob.FitsKey(row.bucket, row.over); row.over != "" && (err == nil || !strings.Contains(err.Error(), " bytes, ")) {
+		if err := blob.FitsKey(row.bucket, row.over); row.over != "" &&
+			(err == nil || !strings.Contains(err.Error(), " bytes, ")) {
 			t.Errorf("%s: got %v, want %d bytes to be too many", name, err, len(row.over))
 		}
 	}

@@ -500,6 +500,9 @@ func TestRun_Misbehaviour(t *testing.T) {
 		{"rate", check.Failed, "together 205", "the rates of the deployment are above the limit", func(w *world, _ *store) {
 			w.Config.Rate, w.Config.OtherRates = 195, 10
 		}},
+		{"rate", check.Failed, "together 205", "the rates of members are above the limit", func(w *world, _ *store) {
+			w.Config.Rate, w.Config.MemberRate, w.Config.OtherRates = 10, 195, 10
+		}},
 		{"rate", check.Warning, "the service allows 200", "the rate is above the limit", func(w *world, _ *store) {
 			w.Config.Rate = 250
 		}},

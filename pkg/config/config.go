@@ -1,10 +1,11 @@
 // Package config is what an operator sets: one table of environment variables, with the same names on every platform.
 //
-// The table yields the parser, the command line's help, the table in functions/README.md, and what the tests compare the
-// templates of both clouds with.
+// The table yields the parser, the command line's help, the table in functions/README.md, and what the tests compare
+// the templates of both clouds with.
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -32,6 +33,9 @@ type Config struct {
 	Insecure           bool    // allows an http Endpoint on another machine, see [tim.CheckEndpoint]; not a variable
 	Rate               float64 // attempts a second of this process
 	OtherRates         float64 // attempts a second of other processes that call the app's service, for package check
+	MemberRate         float64 // attempts of import_group_member a second of this process; zero means 190
+	MembersPerCall     int     // of import_group_member, at most; zero means 20
+	NoMembers          bool    // leaves out the members of records
 	Limits             group.Limits
 	AssignGroupIDs     bool
 	MaxAttempts        int     // of a call
@@ -41,7 +45,10 @@ type Config struct {
 	CreateUnmatched    bool
 	Mapping            string // name of a built-in mapping or key of a jq program, "" for none
 	IncludeArchived    bool
-	Encoding           string // as [export.ParseEncoding] names it, "" for UTF-8
+	Users              string         // key of a table of users, "" for none
+	UsersStrict        bool           // of Users: refuse records with an unknown account
+	UserTable          *mapping.Users // replaces Users; not a variable
+	Encoding           string         // as [export.ParseEncoding] names it, "" for UTF-8
 	Bucket             string
 	Prefix             string // "" or a folder with its slash
 	OneAtATime         bool
@@ -88,7 +95,10 @@ var fields = []Field{
 			return nil
 		},
 	},
-	{Name: "TIM_ADMIN", Default: "administrator", Help: "App administrator that calls the service.", parse: text(func(c *Config) *string { return &c.Admin })},
+	{
+		Name: "TIM_ADMIN", Default: "administrator", Help: "App administrator that calls the service.",
+		parse: text(func(c *Config) *string { return &c.Admin }),
+	},
 	{
 		Name: "TIM_SECRET_KEY", Help: "Key of the app. It appears in no log, error or result.",
 		parse: text(func(c *Config) *string { return &c.SecretKey }),
@@ -121,13 +131,33 @@ var fields = []Field{
 		},
 	},
 	{
-		Name: "TIM_RATE", Default: "190", Help: "Attempts a second, 0.1 to 200; more only with TIM_ENDPOINT. Tencent's alert begins at 160.",
+		Name: "TIM_RATE", Default: "190",
+		Help:  "Attempts a second, 0.1 to 200; more only with TIM_ENDPOINT. Tencent's alert begins at 160.",
 		parse: number(func(c *Config) *float64 { return &c.Rate }, 0.1, maxRateEndpoint),
 	},
 	{
 		Name: "TIM_RATE_OTHERS", Default: "0",
 		Help:  "Attempts a second that others of the app may make, such as another function. Only the check adds them up.",
 		parse: number(func(c *Config) *float64 { return &c.OtherRates }, 0, maxRateEndpoint),
+	},
+	{
+		Name: "TIM_MEMBER_RATE", Default: "190",
+		Help: "Attempts a second to add members, beside those of TIM_RATE, 0.1 to 200; more only with TIM_ENDPOINT. " +
+			"Those that look at accounts have half of it.",
+		parse: number(func(c *Config) *float64 { return &c.MemberRate }, 0.1, maxRateEndpoint),
+	},
+	{
+		Name: "MEMBERS_PER_CALL", Default: "20",
+		Help:  "Members that one call adds, 1 to 300, at most. Tencent's documents disagree: 20, 100 or 300.",
+		parse: whole(func(c *Config) *int { return &c.MembersPerCall }, 1, 300),
+	},
+	{
+		Name: "MEMBERS", Default: "true", Help: "Add the members of records to their groups. With false they are left out.",
+		parse: func(c *Config, v string) error {
+			err := flag(func(c *Config) *bool { return &c.NoMembers })(c, v)
+			c.NoMembers = err == nil && !c.NoMembers
+			return err
+		},
 	},
 	{
 		Name: "FIELD_LIMITS", Default: "document",
@@ -149,23 +179,28 @@ var fields = []Field{
 		parse: whole(func(c *Config) *int { return &c.MaxAttempts }, 1, 20),
 	},
 	{
-		Name: "PARALLEL_IMPORTS", Default: "8", Help: "Imports that one process works on at once, 1 to 32. They share the rate.",
+		Name: "PARALLEL_IMPORTS", Default: "8",
+		Help:  "Imports that one process works on at once, 1 to 32. They share the rate.",
 		parse: whole(func(c *Config) *int { return &c.ParallelImports }, 1, 32),
 	},
 	{
-		Name: "RETRY_UNKNOWN", Default: "false", Help: "Send unknown records again, though their groups may be created twice.",
+		Name: "RETRY_UNKNOWN", Default: "false",
+		Help:  "Send unknown records again, though their groups may be created twice.",
 		parse: flag(func(c *Config) *bool { return &c.RetryUnknown }),
 	},
 	{
 		Name: "CREATE_UNMATCHED", Default: "false",
-		Help:  "Of a new version of an export, send records without a GroupId also where it is not certain that they are new.",
+		Help: "Of a new version of an export, send records without a GroupId also where it is not certain that they are " +
+			"new.",
 		parse: flag(func(c *Config) *bool { return &c.CreateUnmatched }),
 	},
 	{
-		Name: "MAPPING", Help: "Mapping for exports of other systems: " + strings.Join(mapping.Names(), ", ") + ", or the key of a jq program that ends in .jq.",
+		Name: "MAPPING", Help: "Mapping for exports of other systems: " + strings.Join(mapping.Names(), ", ") +
+			", or the key of a jq program that ends in .jq.",
 		parse: func(c *Config, v string) error {
 			if c.Mapping = v; !strings.HasSuffix(v, ".jq") && !slices.Contains(mapping.Names(), v) {
-				return fmt.Errorf("is %q, it must be one of %s, or the key of a jq program that ends in .jq", v, strings.Join(mapping.Names(), ", "))
+				return fmt.Errorf("is %q, it must be one of %s, or the key of a jq program that ends in .jq", v,
+					strings.Join(mapping.Names(), ", "))
 			}
 			return nil
 		},
@@ -175,20 +210,35 @@ var fields = []Field{
 		parse: flag(func(c *Config) *bool { return &c.IncludeArchived }),
 	},
 	{
+		Name: "USERS",
+		Help: "Table of users, CSV with two columns: ID in the other system, account of the app. It translates the accounts of " +
+			"owners and members. In the cloud the key of an object, not named like an export; locally a file.",
+		parse: text(func(c *Config) *string { return &c.Users }),
+	},
+	{
+		Name: "USERS_STRICT", Default: "false",
+		Help:  "Refuse records with accounts that USERS does not have, instead of leaving these accounts out.",
+		parse: flag(func(c *Config) *bool { return &c.UsersStrict }),
+	},
+	{
 		Name: "EXPORT_ENCODING", Help: "Encoding of exports that are not UTF-8, for example gbk. Default: UTF-8.",
 		parse: func(c *Config, v string) (err error) {
 			c.Encoding, err = export.ParseEncoding(v)
 			return err
 		},
 	},
-	{Name: "EXPORT_BUCKET", Help: "In the cloud, the bucket of the exports.", parse: text(func(c *Config) *string { return &c.Bucket })},
+	{
+		Name: "EXPORT_BUCKET", Help: "In the cloud, the bucket of the exports.",
+		parse: text(func(c *Config) *string { return &c.Bucket }),
+	},
 	{
 		Name: "EXPORT_PREFIX", Help: "Folder of the exports with its slash, for example exports/. Default: everywhere.",
 		parse: func(c *Config, v string) error {
 			switch c.Prefix = v; {
 			case strings.HasPrefix(v, "/"):
 				return fmt.Errorf("is %q, keys do not begin with a slash", v)
-			case !strings.HasSuffix(v, "/"): // it would also be the beginning of other names, and leases would lie beside the folder
+			case !strings.HasSuffix(v,
+				"/"): // it would also be the beginning of other names, and leases would lie beside the folder
 				return fmt.Errorf("is %q, it must be a folder with a slash at its end, like %q", v, v+"/")
 			}
 			return nil
@@ -234,7 +284,8 @@ var fields = []Field{
 		},
 	},
 	{
-		Name: "STOP_SHARE", Default: "0.5", Help: "Stop when the service rejects more than this share of a run's calls, after 1,000; 1 means never.",
+		Name: "STOP_SHARE", Default: "0.5",
+		Help:  "Stop when the service rejects more than this share of a run's calls, after 1,000; 1 means never.",
 		parse: number(func(c *Config) *float64 { return &c.StopShare }, 0, 1),
 	},
 	{
@@ -294,8 +345,13 @@ func FromEnv(getenv func(string) string) (Config, error) {
 	case c.SecretKey != "" && c.SecretKeyParameter != "":
 		wrong("TIM_SECRET_KEY", "and TIM_SECRET_KEY_PARAMETER are both set: unset one, so that it is clear which key counts")
 	}
-	if c.Rate > maxRate && strings.TrimSpace(getenv("TIM_ENDPOINT")) == "" {
-		wrong("TIM_RATE", "is %q, it must be a number from %v to %v", strings.TrimSpace(getenv("TIM_RATE")), 0.1, float64(maxRate))
+	for name, rate := range map[string]float64{"TIM_RATE": c.Rate, "TIM_MEMBER_RATE": c.MemberRate} {
+		if rate > maxRate && strings.TrimSpace(getenv("TIM_ENDPOINT")) == "" {
+			wrong(name, "is %q, it must be a number from %v to %v", strings.TrimSpace(getenv(name)), 0.1, float64(maxRate))
+		}
+	}
+	if c.Bucket != "" && export.IsExport(c.Users) {
+		wrong("USERS", "is %q, the name of an export, which would be imported: give it another ending, for example .users", c.Users)
 	}
 	if c.HTTPToken != "" && c.HTTPTokenParameter != "" {
 		wrong("HTTP_TOKEN", "and HTTP_TOKEN_PARAMETER are both set: unset one, so that it is clear which token counts")
@@ -352,10 +408,10 @@ func whole(field func(*Config) *int, low, high float64) func(*Config, string) er
 	}
 }
 
-// Clients returns a function that makes clients with these settings, all of which share one rate limiter. change may
+// Clients returns a function that makes clients with these settings, all of which share the rate limiters. change may
 // adjust the settings of each; it may be nil.
 func (c Config) Clients(log *slog.Logger, change func(*tim.Config)) func() (*tim.Client, error) {
-	limiter := pacer.New(c.Rate)
+	limiter, members := pacer.New(c.Rate), tim.NewMemberPacers(cmp.Or(c.MemberRate, tim.DefaultMemberRate))
 	return func() (*tim.Client, error) {
 		if c.SecretKey == "" && c.SecretKeyParameter != "" {
 			return nil, errors.New("TIM_SECRET_KEY_PARAMETER is not read here: set TIM_SECRET_KEY")
@@ -363,6 +419,7 @@ func (c Config) Clients(log *slog.Logger, change func(*tim.Config)) func() (*tim
 		t := tim.Config{
 			SDKAppID: c.SDKAppID, Admin: c.Admin, SecretKey: c.SecretKey, Endpoint: c.Endpoint, Backup: tim.Backup(c.Endpoint),
 			Insecure: c.Insecure, Pacer: limiter, Rate: c.Rate, MaxAttempts: c.MaxAttempts, Log: log,
+			MemberPacers: members, MembersPerCall: c.MembersPerCall,
 		}
 		if change != nil {
 			change(&t)

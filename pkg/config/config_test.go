@@ -14,6 +14,7 @@ func TestConfigNamesEveryMistake(t *testing.T) {
 		"TIM_SDKAPPID": "abc", "TIM_REGION": "mars", "TIM_RATE": "201", "FIELD_LIMITS": "wide", "ASSIGN_GROUP_IDS": "perhaps",
 		"MAX_ATTEMPTS": "0", "STOP_SHARE": "2", "LOG_LEVEL": "loud", "ONE_AT_A_TIME": "two",
 		"HTTP_TOKEN": "0123456789ab\ncdef", "HTTP_AUTH": "both", "MAPPING": "slak",
+		"TIM_MEMBER_RATE": "201", "MEMBERS_PER_CALL": "301", "MEMBERS": "some",
 	}
 	_, err := config.FromEnv(func(name string) string { return env[name] })
 	if err == nil {
@@ -22,6 +23,7 @@ func TestConfigNamesEveryMistake(t *testing.T) {
 	lines := strings.Split(err.Error(), "\n")
 	for _, name := range []string{
 		"TIM_SDKAPPID", "TIM_SECRET_KEY", "TIM_REGION", "TIM_RATE", "FIELD_LIMITS", "ASSIGN_GROUP_IDS", "MAX_ATTEMPTS", "STOP_SHARE", "LOG_LEVEL", "ONE_AT_A_TIME", "HTTP_TOKEN", "HTTP_AUTH", "MAPPING",
+		"TIM_MEMBER_RATE", "MEMBERS_PER_CALL", "MEMBERS",
 	} {
 		found := false
 		for _, line := range lines {
@@ -35,13 +37,15 @@ func TestConfigNamesEveryMistake(t *testing.T) {
 
 func TestConfigPrefix_IsAFolder(t *testing.T) {
 	for prefix, wrong := range map[string]string{
-		"": "", "exports/": "", "a/b/": "", "exports": "slash at its end", "2026/ex": "slash at its end", "/exports/": "begin with a slash",
+		"": "", "exports/": "", "a/b/": "", "exports": "slash at its end", "2026/ex": "slash at its end",
+		"/exports/": "begin with a slash",
 		"undefined": "lacks its parameter",
 	} {
 		env := map[string]string{"TIM_SDKAPPID": "1400000000", "TIM_SECRET_KEY": "k", "EXPORT_PREFIX": prefix}
 		got, err := config.FromEnv(func(name string) string { return env[name] })
 		if wrong == "" && (err != nil || got.Prefix != prefix) ||
-			wrong != "" && (err == nil || !strings.Contains(err.Error(), "EXPORT_PREFIX") || !strings.Contains(err.Error(), wrong)) {
+			wrong != "" &&
+				(err == nil || !strings.Contains(err.Error(), "EXPORT_PREFIX") || !strings.Contains(err.Error(), wrong)) {
 			t.Errorf("%q: got %q, %v, want an error with %q", prefix, got.Prefix, err, wrong)
 		}
 	}
@@ -55,7 +59,7 @@ func TestConfigDefaults(t *testing.T) {
 	}
 	want := config.Config{
 		SDKAppID: 1400000000, Admin: "administrator", SecretKey: "k", Region: "china", Endpoint: "https://console.tim.qq.com",
-		Rate: 190, Limits: group.DocumentLimits, MaxAttempts: 5, ParallelImports: 8, StopShare: 0.5,
+		Rate: 190, MemberRate: 190, MembersPerCall: 20, Limits: group.DocumentLimits, MaxAttempts: 5, ParallelImports: 8, StopShare: 0.5,
 	}
 	if got != want {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -104,9 +108,11 @@ func TestConfigRate_Bounds(t *testing.T) {
 		{"50001", "http://127.0.0.1:8080", false},
 		{"0", "http://127.0.0.1:8080", false},
 	} {
-		env := map[string]string{"TIM_SDKAPPID": "1", "TIM_SECRET_KEY": "k", "TIM_RATE": row.rate, "TIM_ENDPOINT": row.endpoint}
-		if _, err := config.FromEnv(func(name string) string { return env[name] }); (err == nil) != row.ok {
-			t.Errorf("rate %s at %q: got %v, want it accepted: %v", row.rate, row.endpoint, err, row.ok)
+		for _, name := range []string{"TIM_RATE", "TIM_MEMBER_RATE"} {
+			env := map[string]string{"TIM_SDKAPPID": "1", "TIM_SECRET_KEY": "k", name: row.rate, "TIM_ENDPOINT": row.endpoint}
+			if _, err := config.FromEnv(func(name string) string { return env[name] }); (err == nil) != row.ok {
+				t.Errorf("%s=%s at %q: got %v, want it accepted: %v", name, row.rate, row.endpoint, err, row.ok)
+			}
 		}
 	}
 }
@@ -126,8 +132,10 @@ func TestRemoved_NamesVariablesThatAreSet(t *testing.T) {
 
 func TestConfigEndpoints(t *testing.T) {
 	for endpoint, ok := range map[string]bool{
-		"https://im.example.com": true, "http://127.0.0.1:8080/": true, "https://proxy.example.com/im": true, "im.example.com": false,
-		"ftp://im.example.com": false, "https://user:secret@im.example.com": false, "https://im.example.com?x=1": false, "https://%zz": false,
+		"https://im.example.com": true, "http://127.0.0.1:8080/": true, "https://proxy.example.com/im": true,
+		"im.example.com":       false,
+		"ftp://im.example.com": false, "https://user:secret@im.example.com": false, "https://im.example.com?x=1": false,
+		"https://%zz": false,
 	} {
 		env := map[string]string{"TIM_SDKAPPID": "1", "TIM_SECRET_KEY": "k", "TIM_ENDPOINT": endpoint, "TIM_RATE": "1000"}
 		_, err := config.FromEnv(func(name string) string { return env[name] })

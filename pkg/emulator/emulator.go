@@ -43,6 +43,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -114,6 +115,8 @@ type Service struct {
 	second   window             // of import_group, get_group_info and unknown commands
 	seconds  map[string]*window // of the other commands
 	stats    Stats
+
+	lastSig atomic.Pointer[parsedSig] // a client sends the same UserSig for a long time
 }
 
 // Stats are the statistics of a [Service].
@@ -127,6 +130,7 @@ type Stats struct {
 	BusiestSecond int         // maximum number of requests to these two commands in any sliding second [t, t+1s)
 	Codes         map[int]int // responses by ErrorCode
 	First, Last   time.Time   // arrival of the first and the last request
+	LastImport    time.Time   // arrival of the last request to import_group
 
 	Members  int                // members added by import_group_member
 	Commands map[string]Command `json:",omitzero"` // the other commands
@@ -137,6 +141,8 @@ type Command struct {
 	Requests      int
 	Throttled     int // requests over the limit, without faults
 	BusiestSecond int // maximum number of requests in any sliding second [t, t+1s)
+
+	First, Last time.Time // arrival of the first and the last request
 }
 
 // Stats returns the current statistics.
@@ -398,6 +404,7 @@ func (s *Service) arrive(command string) (ordinal int, throttled bool, f Faults)
 	switch command {
 	case "import_group":
 		s.stats.Imports++
+		s.stats.LastImport = now
 	case "get_group_info":
 		s.stats.Lookups++
 	}
@@ -426,7 +433,10 @@ func (s *Service) arrive(command string) (ordinal int, throttled bool, f Faults)
 		throttled = true
 	}
 	if other {
-		c.Requests++
+		if c.Requests++; c.First.IsZero() {
+			c.First = now
+		}
+		c.Last = now
 		if s.stats.Commands == nil {
 			s.stats.Commands = map[string]Command{}
 		}
@@ -522,7 +532,7 @@ func (s *Service) checkQuery(raw string) error {
 	if sig == "" {
 		return codeErrorf(70002, "usersig is missing")
 	}
-	if err := checkUserSig(sig, s.SDKAppID, identifier, s.Key, time.Now()); err != nil {
+	if err := s.parseUserSig(sig).check(s.SDKAppID, identifier, s.Key, time.Now()); err != nil {
 		return err
 	}
 	if identifier != s.admin() {

@@ -205,9 +205,8 @@ func TestLimit_PerCommand(t *testing.T) {
 			if command == "import_group" {
 				continue
 			}
-			if got := s.Stats().Commands[command]; got != (emulator.Command{
-				Requests: limit + 1, Throttled: 1, BusiestSecond: limit + 1,
-			}) {
+			got := s.Stats().Commands[command]
+			if got.Requests != limit+1 || got.Throttled != 1 || got.BusiestSecond != limit+1 {
 				t.Errorf("%s: got %+v", command, got)
 			}
 		}

@@ -28,10 +28,28 @@ type userSig struct {
 var userSigBase64 = base64.
 	NewEncoding("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789*-").WithPadding('_')
 
-// checkUserSig validates a UserSig for an app and an identifier at a time.
-func checkUserSig(text string, app int, identifier, key string, now time.Time) error {
-	sig, err := parseUserSig(text)
-	if err != nil || sig.Version != "2.0" {
+// A parsedSig is what parseUserSig made of a text.
+type parsedSig struct {
+	text string
+	userSig
+
+	err error
+}
+
+// parseUserSig parses a UserSig, unless it is the one of the request before.
+func (s *Service) parseUserSig(text string) *parsedSig {
+	p := s.lastSig.Load()
+	if p == nil || p.text != text {
+		p = &parsedSig{text: text}
+		p.userSig, p.err = parseUserSig(text)
+		s.lastSig.Store(p)
+	}
+	return p
+}
+
+// check validates a UserSig for an app and an identifier at a time.
+func (sig *parsedSig) check(app int, identifier, key string, now time.Time) error {
+	if sig.err != nil || sig.Version != "2.0" {
 		return codeErrorf(70003, "usersig is invalid or truncated")
 	}
 	if sig.Identifier != identifier {

@@ -57,6 +57,10 @@ type Position struct {
 	// In says where in JSON arrays a blank [Entry] ends, because a Reader that resumes there must know: "array" before
 	// the first record, "comma" after the comma that follows a record, "between" two arrays. It is empty elsewhere.
 	In string `json:"in,omitzero"`
+
+	// Sub is the number of records that precede this one in the next record of the text, which a mapping has made
+	// several records of.
+	Sub int `json:"sub,omitzero"`
 }
 
 // Done returns the number of bytes read from the object.
@@ -80,7 +84,7 @@ type Entry struct {
 
 	// Raw is the record in import_group's format: the original JSON, the mapping's result, a JSON object of the CSV
 	// cells, or the record of a dead-letter line. A record that could not be mapped is {"foreign": …}, or the original
-	// bytes if it is not JSON. Raw is valid until the next entry is read. It is nil for a record longer than [MaxLine].
+	// bytes if it is not JSON. A record with unknown accounts is {"untranslated": …} if [Source.StrictUsers] is set. Raw is valid until the next entry is read. It is nil for a record longer than [MaxLine].
 	Raw []byte
 
 	// SameID is the line of an earlier valid record of a group with the same GroupId, 0 if there is none, and 0 for a
@@ -99,8 +103,10 @@ type Entry struct {
 	// a blank one has no ordinal. Only Pos and Next are set.
 	Blank bool
 
-	Changed []string // fields whose values the mapping truncated, altered or dropped, in the order of [group.Fields]
-	Source  string   // the group's ID in its source system, empty if unknown
+	// Changed are the fields whose values the mapping truncated, altered or dropped, and Owner_Account or MemberList if
+	// [Source.Users] does not have the owner or a member. They are in the order of [group.Fields].
+	Changed []string
+	Source  string // the group's ID in its source system, empty if unknown
 }
 
 // ErrFormat is wrapped by errors about exports in an unsupported format.
@@ -145,6 +151,12 @@ type Source struct {
 
 	Map Mapping // for records of another system; nil for import_group's format
 
+	// Users translates the accounts of owners and members after the mapping, nil leaves them. Records of a dead-letter
+	// file are translated already. An unknown owner or member is left out, see [Entry.Changed] and [Entry.Skipped]; if
+	// StrictUsers is set, its record is invalid.
+	Users       Users
+	StrictUsers bool
+
 	// Encoding is a result of [ParseEncoding], empty for UTF-8. The content takes precedence. Positions refer to the
 	// UTF-8 text, so a Reader that resumes must have the same Encoding.
 	Encoding string
@@ -166,6 +178,15 @@ type Reader struct {
 	ids     recentIDs
 	scratch []byte
 	members []byte // the MemberList of a get_group_info response
+
+	translated, wrapped []byte // see decodeTranslated
+
+	more    []Mapped // further records of the one that was read, see [Mapped.More]
+	sub     int      // records of it that have been yielded, or that a Reader that resumes must leave out
+	resumes bool     // the next record is the one of sub
+	first   Entry    // the entry of the first of these records
+	before  Position // where to resume to read it once more
+	after   Position // the end of the record
 
 	blanks blankLimits // defaultBlanks, except in tests
 }
@@ -251,7 +272,8 @@ func (r *Reader) open(ctx context.Context) (*text, finder, error) {
 		}
 		records.resume(r.at.In)
 	}
-	t.at.N = r.at.N
+	t.at.N, t.at.Sub = r.at.N, 0
+	r.before, r.sub, r.resumes = r.at, r.at.Sub, r.at.Sub > 0
 	return t, records, nil
 }
 
@@ -266,6 +288,12 @@ func (r *Reader) begin(t *text) (finder, error) {
 
 // next returns the next entry.
 func (r *Reader) next(t *text, records finder) (Entry, error) {
+	if len(r.more) > 0 {
+		e := Entry{Pos: r.first.Pos, Failure: r.first.Failure}
+		e.Pos.N = t.at.N
+		r.further(&e)
+		return r.located(t, e), nil
+	}
 	f, err := records.next(t)
 	if err != nil {
 		return Entry{}, t.explain(err)
@@ -273,7 +301,8 @@ func (r *Reader) next(t *text, records finder) (Entry, error) {
 	t.paused = t.at.Offset
 	if f.isBlank {
 		e := Entry{Pos: t.at, Next: t.position(), Blank: true}
-		e.Next.In = f.in
+		e.Next.In, e.Next.Sub = f.in, r.sub
+		r.before = e.Next
 		return e, nil
 	}
 	t.record = t.at.Offset
@@ -286,10 +315,32 @@ func (r *Reader) next(t *text, records finder) (Entry, error) {
 	case f.head != nil && r.src.Map != nil && r.src.Map.Ignores(f.head):
 		e.Problem, e.Ignored = nil, true
 	}
+	if r.resumes && len(r.more) >= r.sub {
+		r.more = r.more[r.sub-1:]
+		r.further(&e)
+	}
+	r.resumes = false
+	r.first, r.after = Entry{Pos: e.Pos, Failure: e.Failure}, t.position()
+	r.after.In = f.in
+	return r.located(t, e), nil
+}
+
+// located completes an entry: its positions and what depends on other entries.
+func (r *Reader) located(t *text, e Entry) Entry {
 	if !e.Ignored {
 		t.at.N++
 	}
-	e.Next = t.position()
+	if len(r.more) > 0 {
+		r.sub++
+		e.Next = r.before
+		e.Next.Sub = r.sub
+	} else {
+		r.sub = 0
+		r.before = r.after
+		e.Next = r.after
+	}
+	e.Next.N = t.at.N
+	r.before.N, r.before.Sub = t.at.N, 0
 	if e.Problem == nil && e.Skipped == "" && !e.Ignored && !e.Record.IsMember {
 		e.SameID = r.ids.note(e.Record.GroupID, e.Pos.Line)
 	}
@@ -300,7 +351,7 @@ func (r *Reader) next(t *text, records finder) (Entry, error) {
 			}
 		}
 	}
-	return e, nil
+	return e
 }
 
 // fill sets the record of an entry. It returns an error that wraps [ErrStop].
@@ -312,6 +363,17 @@ func (r *Reader) fill(e *Entry, f found) error {
 			}
 		}
 		return r.translate(e)
+	}
+	if r.src.Users != nil {
+		if f.isLine {
+			if ok, err := r.unwrap(e, f.raw); ok || err != nil {
+				return err
+			}
+		}
+		if !f.isResponse {
+			r.decodeTranslated(e)
+			return nil
+		}
 	}
 	if f.isResponse {
 		r.convertResponse(e)
@@ -349,6 +411,16 @@ func (r *Reader) unwrap(e *Entry, line []byte) (ok bool, err error) {
 	if raw == nil { // a problem
 		return true, nil
 	}
+	if inner, ok := untranslatedOf(raw); ok {
+		if r.src.Users == nil {
+			e.Problem = problemf(group.RuleMapping, "accounts of the record were not in the table of users: select a table "+
+				"that has them")
+			return true, nil
+		}
+		e.Raw = inner
+		r.decodeTranslated(e)
+		return true, nil
+	}
 	if inner, ok := foreignOf(raw); ok {
 		if r.src.Map == nil {
 			e.Problem = problemf(group.RuleMapping, "the record is from another system and its mapping failed: "+
@@ -358,7 +430,9 @@ func (r *Reader) unwrap(e *Entry, line []byte) (ok bool, err error) {
 		e.Raw = inner
 		return true, r.translate(e)
 	}
+	r.group.AnyGroupID = o.Status.HasGroup() // then the record has only the members that the group lacks
 	r.decode(e)
+	r.group.AnyGroupID = false
 	return true, nil
 }
 

@@ -31,6 +31,7 @@ type Mapped struct {
 	Ignored bool     // the record is not a group
 	Changed []string // see [Entry.Changed]
 	Source  string   // see [Entry.Source]
+	More    []Mapped // further member records of the same record, each with Record, Changed and Source
 }
 
 // headSize is the number of bytes of a too long record that are kept for [Mapping.Ignores].
@@ -52,9 +53,19 @@ func (r *Reader) translate(e *Entry) error {
 		e.Skipped = m.Skipped
 	default:
 		e.Raw, e.Changed, e.Source = m.Record, m.Changed, m.Source
-		r.decode(e)
+		r.decodeTranslated(e)
+		r.more = m.More
 	}
 	return nil
+}
+
+// further sets an entry to the next of the records in r.more. Each is an entry with an ordinal of its own. All but the
+// last end where the one before the first ended, see [Position.Sub].
+func (r *Reader) further(e *Entry) {
+	m := r.more[0]
+	r.more = r.more[1:]
+	e.Raw, e.Changed, e.Source, e.Problem, e.Skipped, e.SameID = m.Record, m.Changed, m.Source, nil, "", 0
+	r.decodeTranslated(e)
 }
 
 // tolerant allows duplicate names and lone surrogates. A mapping rejects them only where it uses them.

@@ -79,13 +79,15 @@ func (r *Reader) convertResponse(e *Entry) {
 	}
 	r.scratch = append(out, '}')
 	e.Raw = r.scratch
-	r.decode(e)
-	if e.Problem == nil {
-		e.Source = source
-		if cut {
-			e.Changed = []string{responseID}
-		}
+	if cut {
+		e.Changed = []string{responseID}
 	}
+	r.decodeTranslated(e)
+	if e.Problem != nil {
+		e.Changed = nil
+		return
+	}
+	e.Source = source
 }
 
 // convertMembers returns the MemberList of a response without the fields that import_group_member does not accept, which

@@ -149,7 +149,9 @@ func (v *firstValue) isPretty() bool {
 // cutMember returns the name of the member whose value is incomplete, "" if there is none.
 func (v *firstValue) cutMember() string {
 	dec := jsontext.NewDecoder(bytes.NewReader(v.raw), tolerant)
-	dec.ReadToken()
+	if _, err := dec.ReadToken(); err != nil {
+		return ""
+	}
 	for dec.PeekKind() == '"' {
 		name, err := dec.ReadToken()
 		if err != nil {

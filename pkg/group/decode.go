@@ -46,6 +46,9 @@ var fieldNames = []string{
 
 // A Decoder decodes records, one JSON object at a time. It is not safe for concurrent use.
 type Decoder struct {
+	// AnyGroupID also accepts a GroupId that the service has assigned, for records of groups that exist.
+	AnyGroupID bool
+
 	limits   Limits
 	src      bytes.Reader
 	dec      *jsontext.Decoder
@@ -122,6 +125,7 @@ func (d *Decoder) Decode(raw []byte) (Record, error) {
 	for _, s := range d.spans {
 		*s.to = text[s.start:s.end]
 	}
+	clear(d.spans)                                    // they would keep the record in memory
 	r.AppDefinedData = slices.Clone(r.AppDefinedData) // the Decoder reuses its array
 	switch {
 	case !whole:
@@ -576,7 +580,7 @@ func (d *Decoder) checkGroupID(r *Record) {
 		if !strings.HasPrefix(r.GroupID, "@TGS#_") {
 			d.problem(fieldGroupID, RulePrefix, "GroupId of a Community must start with @TGS#_")
 		}
-	case strings.HasPrefix(r.GroupID, "@TGS#"):
+	case strings.HasPrefix(r.GroupID, "@TGS#") && !d.AnyGroupID:
 		d.problem(fieldGroupID, RulePrefix, "GroupId must not start with @TGS#: the service reserves this prefix")
 	}
 }

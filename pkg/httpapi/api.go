@@ -126,7 +126,8 @@ func New(c Config) (http.Handler, error) {
 	}
 	i := &importer.Importer{Config: c.Config, Bucket: c.Bucket, Log: c.Log}
 	a := &api{
-		config: c.Config, bucket: c.Bucket, folder: c.Folder, dialer: &dialer{dial: c.Clients, share: c.Share, client: client},
+		config: c.Config, bucket: c.Bucket, folder: c.Folder,
+		dialer:    &dialer{dial: c.Clients, share: c.Share, client: client},
 		scheduler: &scheduler.Scheduler{Importer: i},
 		token:     sha256.Sum256([]byte(c.Config.HTTPToken)), platform: c.Config.HTTPPlatform, log: c.Log,
 		onDenied: c.OnDenied, denied: occasional{interval: deniedInterval}, cleanup: occasional{interval: cleanupInterval},

@@ -81,7 +81,9 @@ func FuzzRequest(f *testing.F) {
 		}
 		path, query, _ := strings.Cut(target, "?")
 		r.URL.Path, r.URL.RawQuery = path, query
-		for name, value := range map[string]string{"Authorization": auth, "Content-Type": kind, "Idempotency-Key": key, "Accept": accept} {
+		for name, value := range map[string]string{
+			"Authorization": auth, "Content-Type": kind, "Idempotency-Key": key, "Accept": accept,
+		} {
 			if value != "" {
 				r.Header.Set(name, value)
 			}
@@ -96,7 +98,8 @@ func FuzzRequest(f *testing.F) {
 func FuzzBody(f *testing.F) {
 	for _, body := range []string{
 		one, noID, "", "{", one + one, "[]", `{"Type":"Publ"}`, strings.Repeat("[", 20_000), strings.Repeat(`{"a":`, 9_000),
-		`{"Type":"Public","Name":"\ud800"}`, "{\"Type\":\"Public\",\"Name\":\"\xff\"}", "\xef\xbb\xbf" + one, strings.Repeat(" ", 70_000),
+		`{"Type":"Public","Name":"\ud800"}`, "{\"Type\":\"Public\",\"Name\":\"\xff\"}", "\xef\xbb\xbf" + one,
+		strings.Repeat(" ", 70_000),
 		`{"Type":"Public","Name":"a","AppDefinedData":[{"Key":"k","Value":1e999}]}`, `{"Type":"Public","CreateTime":1e400}`,
 	} {
 		f.Add([]byte(body))

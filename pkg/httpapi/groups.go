@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"groupimport/pkg/group"
@@ -18,7 +17,8 @@ import (
 )
 
 const (
-	// maxBody exceeds the size of any valid record: some 31 KB, or twice that if its custom values are escaped.
+	// maxBody exceeds the size of any valid record without its members: some 31 KB, or twice that if its custom values are
+	// escaped. A list of members may have what is left, some hundred at least.
 	maxBody = 64 << 10
 
 	// Few groups have a body longer than longBody. At most maxLongBodies of these are read at the same time. The others
@@ -37,12 +37,20 @@ const (
 type done struct {
 	Status   outcome.Status `json:"status"` // imported or exists
 	GroupID  string         `json:"GroupId"`
+	Member   string         `json:"Member_Account,omitzero"` // of a member record
+	Members  *groupMembers  `json:"members,omitzero"`        // nil without a list of members
 	Attempts int            `json:"attempts"`
 	MS       int64          `json:"ms"`
 	At       time.Time      `json:"at"`
 	Retry    string         `json:"retry"`
 	Note     string         `json:"note,omitzero"`
 }
+
+// Notes about members that another request may add.
+const (
+	missingNote  = "members are missing: the same request again adds those that can be added by then"
+	assignedNote = "members are missing: send each as a record with this GroupId and its Member_Account"
+)
 
 const unsafeNote = "the request has neither a GroupId nor an Idempotency-Key: sending it again creates a second group"
 
@@ -60,7 +68,7 @@ func (a *api) importGroup(ctx context.Context, r *http.Request) response {
 		return refusal
 	}
 	if key == "" {
-		resp, _ := a.single(ctx, &rec, false)
+		resp, _ := a.one(ctx, &rec, false)
 		return resp
 	}
 	return a.once(ctx, key, digest, &rec)
@@ -139,8 +147,9 @@ func checkType(r *http.Request) (refusal response, ok bool) {
 // readBody reads the body, of at most maxBody bytes.
 func readBody(r *http.Request) (body []byte, refusal response, ok bool) {
 	tooLarge := problem{
-		Status: http.StatusRequestEntityTooLarge, Detail: "the body exceeds 64 KiB; no valid group is that large",
-		Retry: retryUseless,
+		Status: http.StatusRequestEntityTooLarge, Retry: retryUseless,
+		Detail: "the body exceeds 64 KiB; no valid group is that large without its members: send the group without them, and " +
+			"then each as a record with GroupId and Member_Account, or import an export",
 	}
 	if r.ContentLength > maxBody {
 		return nil, tooLarge.response(), false
@@ -164,7 +173,17 @@ func readBody(r *http.Request) (body []byte, refusal response, ok bool) {
 	return body, response{}, true
 }
 
-// single imports a record. final says that a repetition of the request gets the same response.
+// one imports a record or adds the member of a member record. final says that a repetition of the request gets the same
+// response.
+func (a *api) one(ctx context.Context, rec *group.Record, keyed bool) (resp response, final bool) {
+	if rec.IsMember {
+		return a.singleMember(ctx, rec)
+	}
+	return a.single(ctx, rec, keyed)
+}
+
+// single imports the group of a record, and then adds its members. final says that a repetition of the request gets the
+// same response.
 func (a *api) single(ctx context.Context, rec *group.Record, keyed bool) (resp response, final bool) {
 	deadline, _ := ctx.Deadline()
 	working, cancel := context.WithDeadline(ctx, deadline.Add(-min(keepTime, time.Until(deadline)/2)))
@@ -194,11 +213,19 @@ func (a *api) single(ctx context.Context, rec *group.Record, keyed bool) (resp r
 		if again == retryUnsafe {
 			d.Note = unsafeNote
 		}
-		body, err := json.Marshal(d)
-		if err != nil {
-			panic(err) // the service assigned a GroupId that is not UTF-8
+		d.Members = a.addMembers(working, rec, o.GroupID)
+		if d.Members == nil || d.Members.Retryable() == 0 {
+			return d.response(status), true
 		}
-		return response{status: status, kind: "application/json", body: append(body, '\n')}, true
+		if rec.GroupID != "" {
+			d.Note = missingNote
+			return d.response(status), false // a repetition finds the group and adds members
+		}
+		if d.Note != "" {
+			d.Note += "; "
+		}
+		d.Note += assignedNote
+		return d.response(status), true
 	case o.Status == outcome.Unknown:
 		p.Type, p.Status = "urn:groupimport:unknown", http.StatusGatewayTimeout
 		p.Title = "Unknown whether the group was created"
@@ -222,9 +249,15 @@ func (a *api) single(ctx context.Context, rec *group.Record, keyed bool) (resp r
 // undone is the response for a record without an outcome.
 func undone(err error, rec *group.Record) response {
 	p := problem{Detail: err.Error(), GroupID: rec.GroupID, Retry: retrySafe}
+	notSent, safe := "the group was not sent", "the group has a GroupId, so it is safe to send the request again"
+	if rec.IsMember {
+		notSent, safe = "the member was not sent", "it is safe to send the request again"
+	}
 	if e, ok := errors.AsType[*rateError](err); ok {
 		p.Type, p.Title, p.Status, p.Code = "urn:groupimport:rate", "Rate limit exceeded", http.StatusTooManyRequests, e.Code
-		p.Detail += "; no group was created"
+		if p.Detail += "; no group was created"; rec.IsMember {
+			p.Detail = err.Error() + "; " + notSent
+		}
 		return p.response().later(e.After)
 	}
 	if e, ok := errors.AsType[*haltError](err); ok {
@@ -236,11 +269,11 @@ func undone(err error, rec *group.Record) response {
 		p.Type, p.Title, p.Status = "urn:groupimport:lost", "Timeout, and the outcome is unknown", http.StatusGatewayTimeout
 		p.Code = e.Code
 		p.Outcome = outcome.Unknown
-		p.Detail += "; the group has a GroupId, so it is safe to send the request again"
+		p.Detail += "; " + safe
 		return p.response().later(time.Second)
 	}
 	if errors.Is(err, errNoShare) {
-		p.Status, p.Detail = http.StatusServiceUnavailable, errNoShare.Error()+"; the group was not sent"
+		p.Status, p.Detail = http.StatusServiceUnavailable, errNoShare.Error()+"; "+notSent
 		return p.response().later(time.Second)
 	}
 	p.Status, p.Detail = http.StatusInternalServerError, "internal error"

@@ -15,7 +15,8 @@ const (
 
 func TestGroups_Outcomes(t *testing.T) {
 	t.Parallel()
-	large := `{"Type":"Public","Name":"x","AppDefinedData":[` + strings.Repeat(`{"Key":"k","Value":"`+strings.Repeat("v", 500)+`"},`, 140) + `{"Key":"k","Value":""}]}`
+	large := `{"Type":"Public","Name":"x","AppDefinedData":[` +
+		strings.Repeat(`{"Key":"k","Value":"`+strings.Repeat("v", 500)+`"},`, 140) + `{"Key":"k","Value":""}]}`
 	rows := []struct {
 		about  string
 		body   string
@@ -23,14 +24,29 @@ func TestGroups_Outcomes(t *testing.T) {
 		status int
 		want   map[string]any // members of the body
 	}{
-		{"made", `{"Type":"Public","Name":"N","GroupId":"n1"}`, nil, 201, map[string]any{"status": "imported", "GroupId": "n1", "retry": "safe"}},
+		{
+			"made", `{"Type":"Public","Name":"N","GroupId":"n1"}`, nil, 201,
+			map[string]any{"status": "imported", "GroupId": "n1", "retry": "safe"},
+		},
 		{"there, and the same", one, nil, 200, map[string]any{"status": "exists", "GroupId": "g1", "retry": "safe"}},
-		{"another has its ID", other, nil, 409, map[string]any{"type": "urn:groupimport:taken", "code": 10021.0, "GroupId": "g1", "retry": "useless"}},
+		{
+			"another has its ID", other, nil, 409,
+			map[string]any{"type": "urn:groupimport:taken", "code": 10021.0, "GroupId": "g1", "retry": "useless"},
+		},
 		{"without an ID it says what that means", noID, nil, 201, map[string]any{
-			"retry": "unsafe", "note": "the request has neither a GroupId nor an Idempotency-Key: sending it again creates a second group",
+			"retry": "unsafe",
+			"note":  "the request has neither a GroupId nor an Idempotency-Key: sending it again creates a second group",
 		}},
-		{"without an ID and with a key", noID, []string{"Idempotency-Key", `"k"`}, 201, map[string]any{"retry": "safe", "note": nil}},
-		{"refused by the service", `{"Type":"Public","Name":"bad word"}`, nil, 422, map[string]any{"code": 80001.0, "outcome": "rejected"}},
+		{
+			"without an ID and with a key", noID,
+			[]string{"Idempotency-Key", `"k"`},
+			201,
+			map[string]any{"retry": "safe", "note": nil},
+		},
+		{
+			"refused by the service", `{"Type":"Public","Name":"bad word"}`, nil, 422,
+			map[string]any{"code": 80001.0, "outcome": "rejected"},
+		},
 		{"invalid", `{"Typ":"Public","Name":""}`, nil, 422, map[string]any{"retry": "useless", "errors": []any{
 			map[string]any{"pointer": "#/Typ", "rule": "unknown", "detail": `unknown field "Typ", did you mean "Type"?`},
 			map[string]any{"pointer": "#/Type", "rule": "missing", "detail": "Type is missing"},
@@ -38,9 +54,18 @@ func TestGroups_Outcomes(t *testing.T) {
 		}}},
 		{"a rule that has a code", `{"Type":"AVChatRoom","Name":"a"}`, nil, 422, map[string]any{"code": 10007.0}},
 		{"JSON that is no object", `[` + one + `]`, nil, 422, map[string]any{"type": "urn:groupimport:invalid"}},
-		{"bytes that are not UTF-8", "{\"Type\":\"Public\",\"Name\":\"\\ud800\"}", nil, 422, map[string]any{"type": "urn:groupimport:invalid"}},
-		{"a field twice", `{"Type":"Public","Type":"Public","Name":"a"}`, nil, 422, map[string]any{"detail": "duplicate field Type"}},
-		{"not JSON", `{"Type":`, nil, 400, map[string]any{"type": "urn:groupimport:not-json", "detail": "not a JSON object: unexpected end after 8 bytes"}},
+		{
+			"bytes that are not UTF-8", "{\"Type\":\"Public\",\"Name\":\"\\ud800\"}", nil, 422,
+			map[string]any{"type": "urn:groupimport:invalid"},
+		},
+		{
+			"a field twice", `{"Type":"Public","Type":"Public","Name":"a"}`, nil, 422,
+			map[string]any{"detail": "duplicate field Type"},
+		},
+		{
+			"not JSON", `{"Type":`, nil, 400,
+			map[string]any{"type": "urn:groupimport:not-json", "detail": "not a JSON object: unexpected end after 8 bytes"},
+		},
 		{"nothing", "", nil, 400, map[string]any{"type": "urn:groupimport:not-json"}},
 		{"two values", one + one, nil, 400, map[string]any{"type": "urn:groupimport:not-json"}},
 		{"a form", "Type=Public", []string{"Content-Type", "application/x-www-form-urlencoded"}, 415, nil},
@@ -52,7 +77,12 @@ func TestGroups_Outcomes(t *testing.T) {
 		{"over 64 KiB", large, nil, 413, nil},
 		{"a key of nothing", one, []string{"Idempotency-Key", `""`}, 400, nil},
 		{"a key too long", one, []string{"Idempotency-Key", strings.Repeat("k", 256)}, 400, nil},
-		{"a key of the longest", `{"Type":"Public","Name":"K"}`, []string{"Idempotency-Key", strings.Repeat("k", 255)}, 201, nil},
+		{
+			"a key of the longest", `{"Type":"Public","Name":"K"}`,
+			[]string{"Idempotency-Key", strings.Repeat("k", 255)},
+			201,
+			nil,
+		},
 		{"a key with a quote open", one, []string{"Idempotency-Key", `"k`}, 400, nil},
 		{"two keys in one", one, []string{"Idempotency-Key", `"k1", "k2"`}, 400, nil},
 	}
@@ -192,10 +222,12 @@ func TestHandler_PathsAndMethods(t *testing.T) {
 		} {
 			r := c.do(row.method, row.path, headers(), "")
 			if r.status != row.status || r.Header.Get("Allow") != row.allow {
-				t.Errorf("%s %s: got %d and Allow %q, want %d and %q", row.method, row.path, r.status, r.Header.Get("Allow"), row.status, row.allow)
+				t.Errorf("%s %s: got %d and Allow %q, want %d and %q", row.method, row.path, r.status, r.Header.Get("Allow"),
+					row.status, row.allow)
 			}
 			if row.method == "HEAD" && (r.body != "" || r.Header.Get("Content-Length") == "") {
-				t.Errorf("%s %s: got %q and Content-Length %q, want a length and no body", row.method, row.path, r.body, r.Header.Get("Content-Length"))
+				t.Errorf("%s %s: got %q and Content-Length %q, want a length and no body", row.method, row.path, r.body,
+					r.Header.Get("Content-Length"))
 			}
 		}
 	})

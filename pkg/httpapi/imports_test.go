@@ -82,7 +82,8 @@ func TestImports_FromStartToFinish(t *testing.T) {
 		}()
 		time.Sleep(8 * time.Second)
 		im := look(c, key)
-		if im.State != results.Running || im.Counts.Imported < 500 || im.Rate < 150 || im.Rate > 191 || im.Left < 5 || im.Left > 20 || im.Runs != 1 {
+		if im.State != results.Running || im.Counts.Imported < 500 || im.Rate < 150 || im.Rate > 191 || im.Left < 5 ||
+			im.Left > 20 || im.Runs != 1 {
 			t.Errorf("got %+v in the middle, want it running at 190 a second", im)
 		}
 		if im.Next.N != im.Counts.Records()+1 || im.Next.Offset == 0 {
@@ -96,14 +97,16 @@ func TestImports_FromStartToFinish(t *testing.T) {
 			t.Fatal(err)
 		}
 		im = look(c, key)
-		if im.State != results.Finished || im.Counts != (outcome.Counts{Imported: 3000, Rejected: 1}) || im.Runs != 2 || im.Finished.IsZero() {
+		if im.State != results.Finished || im.Counts != (outcome.Counts{Imported: 3000, Rejected: 1}) || im.Runs != 2 ||
+			im.Finished.IsZero() {
 			t.Errorf("got %+v, want it finished", im)
 		}
 		var files []string
 		for _, f := range im.Files {
 			files = append(files, f.Key)
 		}
-		if got, want := strings.Join(files, " "), key+".results.ndjson "+key+".failures.ndjson"; !strings.HasPrefix(got, want) {
+		want := key + ".results.ndjson " + key + ".failures.ndjson"
+		if got := strings.Join(files, " "); !strings.HasPrefix(got, want) {
 			t.Errorf("got files %s, want %s", got, want)
 		}
 
@@ -132,7 +135,8 @@ func TestImports_Stopped(t *testing.T) {
 		if _, err := w.importer().Import(t.Context(), key); err != nil {
 			t.Fatal(err)
 		}
-		if im := look(c, key); im.State != results.Stopped || !strings.Contains(im.Reason, "TIM_SECRET_KEY") || im.Again.IsZero() {
+		if im := look(c, key); im.State != results.Stopped || !strings.Contains(im.Reason, "TIM_SECRET_KEY") ||
+			im.Again.IsZero() {
 			t.Errorf("got %+v, want it stopped for the key", im)
 		}
 		page := c.get("/imports/"+key, "Accept", "text/html").body
@@ -187,8 +191,10 @@ func TestImports_UnusualKeys(t *testing.T) {
 		put(t, w, "exports/a.jsonl.import/manifest", "{}")
 		put(t, w, "exports/a.txt", "x")
 		for _, path := range []string{
-			"secret/a.jsonl", "exports/../secret/a.jsonl", "exports/%2e%2e/secret/a.jsonl", "exports%2F..%2Fsecret%2Fa.jsonl", "exports//a.jsonl",
-			"exports/a.jsonl/", "/exports/a.jsonl", "exports/b.jsonl.results.ndjson", "exports/a.jsonl.import/manifest", "secret/a.jsonl.results.ndjson", "exports/a.txt", "exports/none.jsonl", "exports%5Ca.jsonl",
+			"secret/a.jsonl", "exports/../secret/a.jsonl", "exports/%2e%2e/secret/a.jsonl", "exports%2F..%2Fsecret%2Fa.jsonl",
+			"exports//a.jsonl",
+			"exports/a.jsonl/", "/exports/a.jsonl", "exports/b.jsonl.results.ndjson", "exports/a.jsonl.import/manifest",
+			"secret/a.jsonl.results.ndjson", "exports/a.txt", "exports/none.jsonl", "exports%5Ca.jsonl",
 			"exports/a%00.jsonl", "exports/%ff.jsonl",
 		} {
 			if r := c.get("/imports/" + path); r.status != 404 {
@@ -214,7 +220,8 @@ func TestImports_Paging(t *testing.T) {
 		}
 		put(t, w, "exports/0/00.jsonl.import/lease/000001", "{}")
 		put(t, w, "secret/a.jsonl", one)
-		c.post(`{"Type":"Public","Name":"With a key"}`, "Idempotency-Key", "k") // leaves a folder that is none of the exports'
+		// This leaves a folder that is none of the exports'.
+		c.post(`{"Type":"Public","Name":"With a key"}`, "Idempotency-Key", "k")
 		if _, err := w.importer().Import(t.Context(), "exports/1/01.jsonl"); err != nil {
 			t.Fatal(err)
 		}
@@ -317,19 +324,22 @@ func TestImports_FilesBesideExport(t *testing.T) {
 			t.Errorf("got a list without the state:\n%s", list)
 		}
 		for suffix, kind := range map[string]string{
-			".results.ndjson": "application/x-ndjson", ".failures.ndjson": "application/x-ndjson", ".report.html": "text/html; charset=utf-8",
+			".results.ndjson": "application/x-ndjson", ".failures.ndjson": "application/x-ndjson",
+			".report.html": "text/html; charset=utf-8",
 		} {
 			path := link(key + suffix)
 			if !strings.Contains(list, `href="`+path+`"`) {
 				t.Errorf("got a list without a link to %s", path)
 			}
 			r := c.get(path)
-			if got := r.Header.Get("Content-Type"); r.status != 200 || got != kind || r.body != string(w.store.Snapshot()[key+suffix]) {
+			if got := r.Header.Get("Content-Type"); r.status != 200 || got != kind ||
+				r.body != string(w.store.Snapshot()[key+suffix]) {
 				t.Errorf("%s: got %d, %s, %d bytes, want the file", suffix, r.status, got, len(r.body))
 			}
 		}
 		put(t, w, "exports/large.jsonl.results.ndjson", strings.Repeat("x", 4<<20+1))
-		if r := c.get("/imports/exports/large.jsonl.results.ndjson"); r.status != 404 || !strings.Contains(r.body, "too large") {
+		if r := c.get("/imports/exports/large.jsonl.results.ndjson"); r.status != 404 ||
+			!strings.Contains(r.body, "too large") {
 			t.Errorf("got %d, %.200s for a large file, want 404 and why", r.status, r.body)
 		}
 	})
@@ -414,13 +424,15 @@ func TestImports_CompressedHalfDone(t *testing.T) {
 		z := gzip.NewWriter(&b)
 		const n = 30_000
 		for i := range n { // compresses three to one, evenly
-			fmt.Fprintf(z, `{"Type":"Public","Name":"n-%d","GroupId":"g-%d","FaceUrl":"http://example.com/%016x"}`+"\n", i, i, random.Uint64())
+			fmt.Fprintf(z, `{"Type":"Public","Name":"n-%d","GroupId":"g-%d","FaceUrl":"http://example.com/%016x"}`+"\n", i, i,
+				random.Uint64())
 		}
 		z.Close()
 		put(t, w, key, b.String())
 		ctx, cancel := context.WithTimeout(t.Context(), 94*time.Second) // 190 a second, and a reserve of 5 s
 		defer cancel()
-		if s, err := w.importer().Import(ctx, key); err != nil || s.Counts.Imported < n*45/100 || s.Counts.Imported > n*55/100 {
+		if s, err := w.importer().Import(ctx, key); err != nil || s.Counts.Imported < n*45/100 ||
+			s.Counts.Imported > n*55/100 {
 			t.Fatalf("got %+v, %v, want half of it", s.Counts, err)
 		}
 		if im := look(c, key); im.Done < 0.45 || im.Done > 0.55 {
@@ -457,12 +469,15 @@ func TestPages_NoScriptFromData(t *testing.T) {
 			for _, tag := range []string{"style", "script"} {
 				content := regexp.MustCompile(`(?s)<` + tag + `>(.*)</` + tag + `>`).FindStringSubmatch(r.body)
 				sum := sha256.Sum256([]byte(content[1]))
-				if want := tag + "-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "';"; !strings.Contains(policy, want) {
+				want := tag + "-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "';"
+				if !strings.Contains(policy, want) {
 					t.Errorf("got policy %q, want %s", policy, want)
 				}
 			}
 		}
-		for accept, page := range map[string]bool{"*/*": false, "": false, "application/json, text/html": false, "text/html": true} {
+		for accept, page := range map[string]bool{
+			"*/*": false, "": false, "application/json, text/html": false, "text/html": true,
+		} {
 			r := c.get("/imports", "Accept", accept)
 			if got := strings.HasPrefix(r.Header.Get("Content-Type"), "text/html"); got != page {
 				t.Errorf("got a page %v for %q, want %v", got, accept, page)
@@ -485,7 +500,10 @@ func TestPages_NoMarkupFromData(t *testing.T) {
 			now := time.Now()
 			for i, p := range []results.Progress{
 				{State: results.Stopped, Reason: text, Again: now.Add(time.Hour)},
-				{State: results.Running, Until: now.Add(time.Hour), Updated: now, Run: results.Run{Start: now.Add(-time.Minute), Counts: outcome.Counts{Imported: 9}}},
+				{
+					State: results.Running, Until: now.Add(time.Hour), Updated: now,
+					Run: results.Run{Start: now.Add(-time.Minute), Counts: outcome.Counts{Imported: 9}},
+				},
 				{State: results.Finished, Reason: text},
 			} {
 				key := fmt.Sprintf("exports/%s/%d%[1]s.jsonl", text, i)
@@ -517,7 +535,8 @@ func TestPages_NoMarkupFromData(t *testing.T) {
 		}
 		known, _ := pages("harmless")
 		for _, text := range []string{
-			`<script>alert(1)<`, `"><img src=x onerror=alert(1)>`, `' onclick='alert(1)`, `" onclick="alert(1)`, `<b>`, `<!-- -->`, `javascript:alert(1)`,
+			`<script>alert(1)<`, `"><img src=x onerror=alert(1)>`, `' onclick='alert(1)`, `" onclick="alert(1)`, `<b>`,
+			`<!-- -->`, `javascript:alert(1)`,
 			`<svg onload=alert(1)>`, `<a href=http:evil>`, "{{.}}${1}", `<title><style>`,
 		} {
 			parts, say := pages(text)

@@ -86,7 +86,7 @@ func (a *api) once(ctx context.Context, key, digest string, rec *group.Record) r
 			}
 		}
 	}
-	resp, final := a.single(ctx, rec, true)
+	resp, final := a.one(ctx, rec, true)
 	// The caller may have disconnected.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(keepTime, time.Until(deadline)))
 	defer cancel()

@@ -23,12 +23,15 @@ func TestOnce_Replay(t *testing.T) {
 		w.service.SensitiveWords = []string{"bad"}
 		c.post(one)
 		made := w.service.Stats().Created
-		for about, body := range map[string]string{"made": noID, "rejected": `{"Type":"Public","Name":"bad"}`, "taken": other} {
+		for about, body := range map[string]string{
+			"made": noID, "rejected": `{"Type":"Public","Name":"bad"}`, "taken": other,
+		} {
 			first := c.post(body, "Idempotency-Key", `"`+about+`"`)
 			requests := w.service.Stats().Requests
 			for _, key := range []string{`"` + about + `"`, about} { // in quotes and bare it is the same
 				again := c.post(body, "Idempotency-Key", key)
-				if again.status != first.status || again.body != first.body || again.Header.Get("Content-Type") != first.Header.Get("Content-Type") {
+				if again.status != first.status || again.body != first.body ||
+					again.Header.Get("Content-Type") != first.Header.Get("Content-Type") {
 					t.Errorf("%s: got  %d %s\nwant %d %s", about, again.status, again.body, first.status, first.body)
 				}
 				if again.Header.Get("Idempotency-Replayed") != "true" || first.Header.Get("Idempotency-Replayed") != "" {
@@ -96,7 +99,8 @@ func TestOnce_UnknownIsReplayed(t *testing.T) {
 		c := w.caller(direct)
 		w.service.SetFaults(emulator.Faults{DropAfter: 1})
 		for range 2 {
-			if r := c.post(noID, "Idempotency-Key", "k"); r.status != 504 || r.member("outcome") != "unknown" || r.member("retry") != "useless" {
+			if r := c.post(noID, "Idempotency-Key", "k"); r.status != 504 || r.member("outcome") != "unknown" ||
+				r.member("retry") != "useless" {
 				t.Errorf("got %d %s, want 504", r.status, r.body)
 			}
 			w.service.SetFaults(emulator.Faults{})
@@ -146,11 +150,13 @@ func TestOnce_ClockSkew(t *testing.T) {
 			if err := w.store.Delete(t.Context(), key); err != nil {
 				t.Fatal(err)
 			}
-			ahead := strings.Replace(key, time.Now().UTC().Format("/20060102/"), time.Now().UTC().AddDate(0, 0, 1).Format("/20060102/"), 1)
+			ahead := strings.Replace(key, time.Now().UTC().Format("/20060102/"),
+				time.Now().UTC().AddDate(0, 0, 1).Format("/20060102/"), 1)
 			put(t, w, ahead, string(data))
 		}
 		time.Sleep(22*time.Hour + 59*time.Minute)
-		if r := c.post(noID, "Idempotency-Key", "k"); r.Header.Get("Idempotency-Replayed") != "true" || w.service.Stats().Created != 1 {
+		if r := c.post(noID, "Idempotency-Key", "k"); r.Header.Get("Idempotency-Replayed") != "true" ||
+			w.service.Stats().Created != 1 {
 			t.Errorf("got %d and %d groups, want the first response: %s", r.status, w.service.Stats().Created, r.body)
 		}
 		if n := len(w.store.Snapshot()); n != 1 {

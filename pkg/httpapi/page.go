@@ -71,7 +71,8 @@ func status(im *scheduler.Status) report.Status {
 		Finished: im.Finished, RetryAt: im.RetryAt, GivenUp: im.GivenUp,
 		Progress: results.Progress{
 			State: im.State, Reason: im.Reason, Export: results.Export{Key: im.Key, Size: im.Size},
-			Next: im.Next, Counts: im.Counts, Ignored: im.Ignored, Run: im.Run, Runs: im.Runs, Updated: im.Updated, Again: im.Again,
+			Next: im.Next, Counts: im.Counts, Ignored: im.Ignored, Run: im.Run, Runs: im.Runs, Updated: im.Updated,
+			Again: im.Again,
 		},
 	}
 	if im.Work.Size > 0 { // in a round of retries, the position is one in the dead-letter file

@@ -315,7 +315,8 @@ func TestHandler_Log(t *testing.T) {
 		defer w.mu.Unlock()
 		log := w.log.String()
 		for n, want := range []string{
-			`level=WARN msg="http request" method=POST path=/groups status=502 id=%s ms=\d+ code=70009 detail=".*TIM_SECRET_KEY.*"`,
+			`level=WARN msg="http request" method=POST path=/groups status=502 id=%s ms=\d+ code=70009 ` +
+				`detail=".*TIM_SECRET_KEY.*"`,
 			`level=DEBUG msg="http request" method=GET path=/imports/{key} status=404 id=%s ms=\d+ code=0 detail="no export .*"`,
 			`level=DEBUG msg="http request" method=GET path=other status=404 id=%s `,
 			`level=DEBUG msg="http request" method=POST path=/groups status=401 id=%s `,
@@ -398,7 +399,8 @@ func TestGroups_SlowLongBodies(t *testing.T) {
 		long := fmt.Sprintf("%-10000s", noID)
 		for _, length := range []int64{int64(len(long)), -1} {
 			start := time.Now()
-			if got := post(strings.NewReader(long), length); got.Code != http.StatusServiceUnavailable || got.Header().Get("Retry-After") != "1" {
+			if got := post(strings.NewReader(long), length); got.Code != http.StatusServiceUnavailable ||
+				got.Header().Get("Retry-After") != "1" {
 				t.Errorf("got %d for one more long body, want 503: %s", got.Code, got.Body)
 			}
 			if took := time.Since(start); took != 5*time.Second {

@@ -71,8 +71,8 @@ type dialer struct {
 }
 
 // importGroup imports one record until ctx's deadline, or for up to singleTime. N and Line of the outcome are zero.
-// Without an outcome the error is a [*rateError], a [*haltError] or a [*lostError], or wraps errNoShare. If the response for a record
-// without a GroupId is lost, the outcome is Unknown.
+// Without an outcome the error is a [*rateError], a [*haltError] or a [*lostError], or wraps errNoShare. If the
+// response for a record without a GroupId is lost, the outcome is Unknown.
 //
 // Calls may be concurrent and share the rate. Nothing else may use the client. After a fatal error, a new client
 // replaces the client after some time, so a fixed key works without a restart. An attempt in flight continues if its
@@ -104,6 +104,63 @@ func (d *dialer) importGroup(ctx context.Context, rec *group.Record) (outcome.Ou
 	case <-end.C: // the attempt may still be in flight
 	}
 	return d.outcome(client, rec, tim.Result{Lost: true, Message: "no response before the time was up", At: time.Now()})
+}
+
+// importMembers adds members to a group until ctx's deadline, or for up to singleTime. Without an error, each member has
+// a result. After an error, which is one of importGroup's, the result has no Code, its Message is the error, and members
+// that are not sent, or that may have been added, are MemberNotSent. It is safe to send these again.
+func (d *dialer) importMembers(
+	ctx context.Context, groupID string, members []group.Member,
+) (tim.MembersResult, error) {
+	undone := func(err error) (tim.MembersResult, error) {
+		message := err.Error()
+		if errors.Is(err, errNoShare) {
+			message = errNoShare.Error() // without the error of the store, which a response must not quote
+		}
+		return tim.MembersResult{Members: make([]tim.MemberResult, len(members)), Message: message}, err
+	}
+	client, err := d.usable()
+	if err != nil {
+		return undone(err)
+	}
+	until := time.Now().Add(singleTime)
+	if deadline, ok := ctx.Deadline(); ok {
+		until = deadline
+	}
+	working, stop := context.WithDeadlineCause(
+		ctx, until.Add(-min(singleReserve, time.Until(until)/2)), importer.ErrTimeUp)
+	defer stop()
+	if err := d.share.reserve(working); errors.Is(err, errNoLane) {
+		return undone(&rateError{Reason: err.Error(), After: d.share.after()})
+	} else if err != nil {
+		return undone(err)
+	}
+	client.SetDrainTimeout(singleReserve)
+	call := client.ImportMembers(working, groupID, members)
+	end := time.NewTimer(time.Until(until))
+	defer end.Stop()
+	select {
+	case <-call.Done():
+	case <-end.C: // attempts may still be in flight
+		return undone(&lostError{Reason: "no response before the time was up"})
+	}
+	res := call.Wait()
+	if res.End != tim.Incomplete {
+		d.resetHalts(client)
+		return res, nil
+	}
+	switch {
+	case client.Fatal() != nil:
+		if _, err = d.usable(); err == nil {
+			err = &haltError{Reason: res.Message} // another call has replaced the client
+		}
+	case res.Attempts == 0:
+		err = &rateError{Reason: res.Message, After: max(client.Ahead(), d.share.after())}
+	default:
+		err = &lostError{Reason: res.Message}
+	}
+	res.Code = 0
+	return res, err
 }
 
 // outcome returns the outcome of a call.

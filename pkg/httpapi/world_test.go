@@ -48,7 +48,8 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	return &world{
-		t: t, store: &blobtest.Bucket{}, service: &emulator.Service{SDKAppID: app, Key: key, Latency: 20 * time.Millisecond, Limit: -1},
+		t: t, store: &blobtest.Bucket{},
+		service: &emulator.Service{SDKAppID: app, Key: key, Latency: 20 * time.Millisecond, Limit: -1},
 		config: config.Config{
 			SDKAppID: app, Admin: "administrator", SecretKey: key, Endpoint: "https://im.invalid", Rate: 190,
 			Limits: group.DocumentLimits, MaxAttempts: 5, StopShare: 0.5, Prefix: prefix, HTTPToken: token,
@@ -229,7 +230,10 @@ func (c *caller) get(path string, more ...string) reply {
 
 // description is the OpenAPI document that the handler serves.
 var description = sync.OnceValues(func() (validator.Validator, error) {
-	w := &world{service: &emulator.Service{}, config: config.Config{Rate: 1, Endpoint: "https://im.invalid", HTTPToken: token}}
+	w := &world{
+		service: &emulator.Service{},
+		config:  config.Config{Rate: 1, Endpoint: "https://im.invalid", HTTPToken: token},
+	}
 	h, err := httpapi.New(httpapi.Config{Config: w.config, Bucket: &blobtest.Bucket{}, Clients: w.clients()})
 	if err != nil {
 		return nil, err
@@ -261,7 +265,8 @@ func actionOf(r *http.Request) string {
 func (c *caller) check(r *http.Request, body string, resp *http.Response, text []byte) {
 	c.t.Helper()
 	h := resp.Header
-	if h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Cache-Control") != "no-store" || h.Get("Referrer-Policy") != "no-referrer" ||
+	if h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Cache-Control") != "no-store" ||
+		h.Get("Referrer-Policy") != "no-referrer" ||
 		!strings.HasPrefix(h.Get("Content-Security-Policy"), "default-src 'none'") {
 		c.t.Errorf("%s %s: got headers %v, want those that protect", r.Method, r.URL, h)
 	}
@@ -273,7 +278,8 @@ func (c *caller) check(r *http.Request, body string, resp *http.Response, text [
 	if strings.Contains(string(text), token) || strings.Contains(string(text), key) {
 		c.t.Errorf("got a secret in %s", text)
 	}
-	if r.Method != http.MethodGet && r.Method != http.MethodPost || resp.StatusCode == http.StatusNotFound && !strings.HasPrefix(r.URL.Path, "/imports") {
+	if r.Method != http.MethodGet && r.Method != http.MethodPost || resp.StatusCode == http.StatusNotFound &&
+		!strings.HasPrefix(r.URL.Path, "/imports") {
 		return // not described
 	}
 	v, err := description()
@@ -291,7 +297,8 @@ func (c *caller) check(r *http.Request, body string, resp *http.Response, text [
 			again.URL.Path, again.URL.RawPath = "/imports/x"+actionOf(r), "" // the library takes a key for one segment
 		}
 		if ok, errs := v.ValidateHttpRequest(again); !ok {
-			c.t.Errorf("%s %s was accepted, but does not fit the description: %v %s", r.Method, r.URL, errs[0].Message, errs[0].Reason)
+			c.t.Errorf("%s %s was accepted, but does not fit the description: %v %s", r.Method, r.URL, errs[0].Message,
+				errs[0].Reason)
 		}
 	}
 	if resp.StatusCode == http.StatusMethodNotAllowed {
@@ -304,7 +311,8 @@ func (c *caller) check(r *http.Request, body string, resp *http.Response, text [
 	}
 	if ok, errs := v.ValidateHttpResponse(again, &copied); !ok {
 		for _, e := range errs {
-			c.t.Errorf("%s %s: the response %d does not fit the description: %s %s %v\n%s", r.Method, r.URL, resp.StatusCode, e.Message, e.Reason, e.SchemaValidationErrors, text)
+			c.t.Errorf("%s %s: the response %d does not fit the description: %s %s %v\n%s", r.Method, r.URL, resp.StatusCode,
+				e.Message, e.Reason, e.SchemaValidationErrors, text)
 		}
 	}
 }

@@ -104,6 +104,7 @@ type Importer struct {
 
 	mu       sync.Mutex
 	progress map[string]*Progress // by key
+	users    userTable
 }
 
 // memory returns the Memory of the importer.
@@ -116,9 +117,9 @@ func (i *Importer) memory() *Memory {
 	return i.Memory
 }
 
-// Work returns the part of the export that has outcomes.
+// Work returns the part of the export that has outcomes, also of its members, see [outcome.Progress.Of].
 func (p *Progress) Work() outcome.Progress {
-	return outcome.Progress{Done: p.Next.Done(), Size: p.Export.Size}
+	return outcome.Progress{Done: p.Next.Done(), Size: p.Export.Size}.Of(&p.Counts)
 }
 
 // Policy returns the retry policy of the configuration.
@@ -243,8 +244,8 @@ func (i *Importer) Dir(key string) results.Dir {
 
 // isUnchanged reports whether a finished import has the settings of an import that starts now.
 func (i *Importer) isUnchanged(ctx context.Context, dir results.Dir, m *results.Manifest) bool {
-	program, err := i.program(ctx)
-	return err != nil || i.hasSettings(ctx, dir, m, i.settings(program)) // no import can start without its mapping
+	_, settings, err := i.current(ctx)
+	return err != nil || i.hasSettings(ctx, dir, m, settings) // no import can start without its mapping and users
 }
 
 // Fits returns an error if the export's name is too long for the names of the objects beside it.
@@ -289,10 +290,22 @@ func FinalizeReserve(reserve time.Duration) time.Duration { return min(finalizeR
 // OwnerName returns the name of this process in leases.
 func (i *Importer) OwnerName() string { return cmp.Or(i.Owner, "run-"+rand.Text()) }
 
+// current returns the text of the mapping and the settings of an import that starts now.
+func (i *Importer) current(ctx context.Context) (program string, s results.Settings, err error) {
+	if program, err = i.program(ctx); err != nil {
+		return "", i.settings("", nil), err
+	}
+	users, err := i.loadUsers(ctx)
+	return program, i.settings(program, users), err
+}
+
 // settings returns the settings of an import that starts now.
-func (i *Importer) settings(program string) results.Settings {
+func (i *Importer) settings(program string, users *mapping.Users) results.Settings {
 	s := results.Settings{
 		Mapping: results.NoMapping, Limits: i.Config.Limits, IncludeArchived: i.Config.IncludeArchived && program != "",
+	}
+	if users != nil {
+		s.Users = i.usersSetting(users)
 	}
 	switch sum := sha256.Sum256([]byte(program)); {
 	case program == "":
@@ -317,7 +330,7 @@ func (i *Importer) hasSettings(ctx context.Context, dir results.Dir, m *results.
 // resumes reports whether an unfinished import resumes with its own mapping, although the settings have changed. It
 // does, so that a record that was sent is not sent again under another ID. There are two exceptions:
 //
-//   - A mapping was added or removed.
+//   - A mapping, or a table of users, was added or removed.
 //   - The mapping is a built-in one of version 1, which made private channels public. It gave each group an ID, so no
 //
 // group is created twice.
@@ -326,7 +339,7 @@ func resumes(cp *results.Checkpoint, program string, now results.Settings) bool 
 	if cp.Settings == (results.Settings{}) && cp.Mapping != "" && isBuiltIn {
 		return cp.Mapping == program
 	}
-	return (cp.Mapping == "") == (now.Mapping == results.NoMapping)
+	return (cp.Mapping == "") == (now.Mapping == results.NoMapping) && (cp.Settings.Users == "") == (now.Users == "")
 }
 
 // didNothing reports whether the runs of an import so far ended before the first record.

@@ -153,6 +153,7 @@ func (r *run) addMembers(ctx context.Context) error {
 // readMembers starts a call for the members of each line, in order.
 func (r *run) readMembers(ctx context.Context, room *room, queue chan<- *memberItem) error {
 	decoder := group.NewDecoder(r.imp.Config.Limits)
+	decoder.AnyGroupID = true
 	var batch []*memberItem // member records of one group, which share a call
 	send := func() {
 		if len(batch) == 0 {

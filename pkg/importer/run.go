@@ -40,6 +40,7 @@ type run struct {
 	earlier  *earlier         // outcomes of earlier versions; nil if there are none
 	encoding string           // see [results.Checkpoint]
 	program  *mapping.Program // nil without a mapping
+	users    *mapping.Users   // nil without a table of users
 	guard    *mapping.Guard   // of the first records
 	ignored  int64            // entries before the next item that are not records, see [export.Entry.Ignored]
 	dropped  map[string]int64 // see [export.Reader.Dropped]
@@ -206,6 +207,9 @@ func (r *run) readAll(ctx context.Context, at export.Position) error {
 	if r.program != nil {
 		src.Map = r.program
 	}
+	if r.users != nil {
+		src.Users, src.StrictUsers = r.users, r.imp.Config.UsersStrict
+	}
 	records, err := export.NewReader(src, at, r.imp.Config.Limits)
 	if err != nil {
 		return err
@@ -311,7 +315,14 @@ func (r *run) start(ctx context.Context, it *item, e *export.Entry) bool {
 		}
 		return true
 	}
-	it.members, it.membersSum = pendingOf(&e.Record), e.Record.MembersSum()
+	if r.imp.Config.NoMembers && leaveOut(it, &e.Record) {
+		return true
+	}
+	if e.Record.IsMember {
+		it.groupID, it.member = e.Record.GroupID, e.Record.Members[0].Account
+	} else {
+		it.members, it.membersSum = pendingOf(&e.Record), e.Record.MembersSum()
+	}
 	switch done, err := r.carryOver(it, e); {
 	case err != nil:
 		r.stop(err)
@@ -321,7 +332,6 @@ func (r *run) start(ctx context.Context, it *item, e *export.Entry) bool {
 	}
 	rec := e.Record
 	if rec.IsMember {
-		it.groupID, it.member = rec.GroupID, rec.Members[0].Account
 		it.outcome = &outcome.Outcome{Status: outcome.Pending, At: time.Now()}
 		return true
 	}

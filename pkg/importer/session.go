@@ -145,16 +145,15 @@ func (r *run) begin(ctx context.Context, s start) (results.Checkpoint, *results.
 			return none, nil, err
 		}
 		if r.dir.IsNew, r.dir.IsListed = isNew, s.work.Beside != nil; isNew {
-			program, err := r.imp.program(r.writing)
-			return r.first(exp, program, r.imp.settings(program)), nil, err
+			program, settings, err := r.imp.current(r.writing)
+			return r.first(exp, program, settings), nil, err
 		}
 	}
 	last, err := r.dir.LoadLast(r.writing, r.lease)
 	if err != nil {
 		return none, nil, err
 	}
-	program, programErr := r.imp.program(r.writing)
-	settings := r.imp.settings(program)
+	program, settings, programErr := r.imp.current(r.writing)
 	isLatest := last != nil && last.Export.Version == exp.Version
 	if isLatest && didNothing(last) && programErr == nil {
 		last.Mapping, last.Settings = program, settings // the operator may have set another mapping
@@ -264,6 +263,14 @@ func (r *run) prepare(ctx context.Context, cp *results.Checkpoint) (err error) {
 		})
 		if err != nil {
 			return err
+		}
+	}
+	if cp.Round == 0 && !cp.Done {
+		if r.users, err = r.imp.loadUsers(ctx); err != nil {
+			return err
+		}
+		if r.users != nil && r.imp.usersSetting(r.users) != cp.Settings.Users {
+			r.log().WarnContext(ctx, "the table of users has changed: the rest of the import uses the new one")
 		}
 	}
 	// Load them before the first checkpoint, which no longer refers to them.
@@ -480,10 +487,11 @@ func (r *run) conclude(ctx context.Context, end ending, finish finisher) (Summar
 		summary.State, summary.Reason = results.Waiting, err.Error()
 	}
 	c, metrics := end.cp.Total(), r.metrics(&end.cp, summary.State, summary.Reason)
-	metrics.GivenUp = summary.Manifest.GivenUp
+	metrics.GivenUp, metrics.MembersMissing = summary.Manifest.GivenUp, summary.Manifest.Counts.Members.Failed
 	r.log().InfoContext(ctx, "run ends", "state", summary.State, "reason", summary.Reason, "err", err,
 		"imported", c.Imported, "exists", c.Exists, "rejected", c.Rejected, "failed", c.Failed, "unknown", c.Unknown,
-		"skipped", c.Skipped, "run", metrics)
+		"skipped", c.Skipped, "members_added", c.Members.Added, "members_failed", c.Members.Failed,
+		"members_pending", c.Members.Pending+c.Pending, "run", metrics)
 	if r.imp.OnRunEnd != nil {
 		r.imp.OnRunEnd(metrics)
 	}

@@ -14,6 +14,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -49,7 +50,8 @@ var (
 // until the import is through; and then holds what is there to the promises. Between them, a lifecycle rule removes old
 // leases.
 func TestSimulation(t *testing.T) {
-	var records, kills, freezes, unknown, runs int
+	var records, kills, freezes, unknown, runs, added int
+	var lacking int64
 	var mu sync.Mutex
 	seeds := make(chan uint64)
 	var wg sync.WaitGroup
@@ -68,6 +70,8 @@ func TestSimulation(t *testing.T) {
 						freezes += s.freezes
 						unknown += s.unknown
 						runs += s.runs
+						added += s.service.Stats().Members
+						lacking += s.lacking
 					})
 				})
 			}
@@ -78,8 +82,8 @@ func TestSimulation(t *testing.T) {
 	}
 	close(seeds)
 	wg.Wait()
-	t.Logf("%d seeds: %d records, %d runs, %d of them killed, %d frozen, %d records unknown",
-		*simSeeds, records, runs, kills, freezes, unknown)
+	t.Logf("%d seeds: %d records, %d runs, %d of them killed, %d frozen, %d records unknown, %d members added, "+
+		"%d groups lack members", *simSeeds, records, runs, kills, freezes, unknown, added, lacking)
 }
 
 // A simRecord is what the export holds and what must become of it.
@@ -89,6 +93,61 @@ type simRecord struct {
 	id     string
 	broken bool
 	left   bool // by the mapping
+
+	members []string // accounts of the list of members, or the one of a member record
+	of      string   // GroupId of a member record
+}
+
+// render writes the line of a record in import_group's format.
+func (r *simRecord) render() {
+	var b strings.Builder
+	switch {
+	case r.left:
+		b.WriteString(`{"left":true`)
+	case r.of != "":
+		fmt.Fprintf(&b, `{"GroupId":"%s","Member_Account":"%s"`, r.of, r.members[0])
+	case r.broken:
+		fmt.Fprintf(&b, `{"Type":"Publik","Name":"%s"`, r.name)
+	case r.id != "":
+		fmt.Fprintf(&b, `{"Type":"Public","Name":"%s","GroupId":"%s","CreateTime":1400000000`, r.name, r.id)
+	default:
+		fmt.Fprintf(&b, `{"Type":"Public","Name":"%s"`, r.name)
+	}
+	for i, account := range r.members {
+		if r.of != "" {
+			break
+		}
+		sep := ","
+		if i == 0 {
+			sep = `,"MemberList":[`
+		}
+		late := ""
+		if strings.HasPrefix(account, "late-") {
+			late = `,"JoinTime":9999999999`
+		}
+		fmt.Fprintf(&b, `%s{"Member_Account":"%s"%s}`, sep, account, late)
+		if i == len(r.members)-1 {
+			b.WriteString("]")
+		}
+	}
+	b.WriteString("}")
+	r.line = b.String()
+}
+
+// simMembers returns up to 45 accounts. Some do not exist, and some join in the future.
+func simMembers(r *rand.Rand) []string {
+	var all []string
+	for n := range 1 + r.IntN(45) {
+		switch {
+		case r.Float64() < 0.01:
+			all = append(all, fmt.Sprintf("none-%d", n))
+		case r.Float64() < 0.01:
+			all = append(all, fmt.Sprintf("late-%d", n))
+		default:
+			all = append(all, fmt.Sprintf("m-%d", n))
+		}
+	}
+	return all
 }
 
 // A sim is one simulated import.
@@ -118,6 +177,7 @@ type sim struct {
 	broke   int // runs that ended with an error, because the store failed: as good as killed
 	runs    int
 	unknown int
+	lacking int64           // groups that lack members
 	killed  map[string]bool // holders
 
 	mu       sync.Mutex
@@ -140,29 +200,41 @@ func newSim(seed uint64) *sim {
 		s.mapping = `if .left then skip("so")
 			else {Type, Name: .title, GroupId, CreateTime} | with_entries(select(.value != null)) end`
 	}
+	withMembers := 0.0 // share of the records that have members
+	if form.hasMembers {
+		withMembers = []float64{0, 0.1, 0.9}[r.IntN(3)]
+	}
 	for n := range 200 + r.IntN(1500) {
 		rec := simRecord{name: fmt.Sprintf("n-%d", n+1)}
 		switch {
 		case r.Float64() < 0.01:
 			rec.broken = true
-			rec.line = fmt.Sprintf(`{"Type":"Publik","Name":"%s"}`, rec.name)
 		case form.mapped && r.Float64() < 0.1:
 			rec.left = true
-			rec.line = `{"left":true}`
 		case r.Float64() < withID:
 			rec.id = fmt.Sprintf("g-%d", n+1)
-			rec.line = fmt.Sprintf(`{"Type":"Public","Name":"%s","GroupId":"%s","CreateTime":1400000000}`, rec.name, rec.id)
-		default:
-			rec.line = fmt.Sprintf(`{"Type":"Public","Name":"%s"}`, rec.name)
 		}
+		if r.Float64() < withMembers && !rec.left {
+			rec.members = simMembers(r)
+		}
+		rec.render()
 		s.records = append(s.records, rec)
+		for withMembers > 0 && rec.id != "" && r.Float64() < 0.3 {
+			one := simRecord{of: rec.id, members: []string{fmt.Sprintf("one-%d", r.IntN(100))}}
+			one.render()
+			s.records = append(s.records, one)
+		}
 	}
 	s.text = form.write(s.records)
 	s.before = form.before
 	s.service = &emulator.Service{
 		SDKAppID: simApp, Key: simSign, Latency: time.Duration(5+r.IntN(200)) * time.Millisecond,
 		Jitter: 20 * time.Millisecond,
-		Faults: emulator.Faults{Plan: s.serviceFate},
+		Faults: emulator.Faults{Plan: s.serviceFate}, OnlyAccounts: true,
+	}
+	s.service.AddAccounts("another-0", "another-1")
+	for n := range 100 {
+		s.service.AddAccounts(fmt.Sprint("m-", n), fmt.Sprint("late-", n), fmt.Sprint("one-", n))
 	}
 	s.store = &blobtest.Bucket{Fail: s.storeFate}
 	return s
@@ -178,24 +250,17 @@ func (s *sim) replace(t *testing.T) {
 			continue
 		case r.Float64() < 0.02:
 			name := fmt.Sprintf("x-%d-%d", s.replacing, i)
-			records = append(records, simRecord{name: name, line: fmt.Sprintf(`{"Type":"Public","Name":"%s"}`, name)}, rec)
+			records = append(records, simRecord{name: name}, rec)
 			continue
+		case len(rec.members) > 0 && rec.of == "" && r.Float64() < 0.1:
+			rec.members = append(slices.Clone(rec.members), fmt.Sprint("another-", s.replacing))
 		case rec.broken && r.Float64() < 0.5:
 			rec.broken = false
 		}
 		records = append(records, rec)
 	}
-	for i, rec := range records {
-		switch { // the lines of a mapped form are as the mapping writes them
-		case rec.left:
-			records[i].line = `{"left":true}`
-		case rec.id != "":
-			records[i].line = fmt.Sprintf(`{"Type":"Public","Name":"%s","GroupId":"%s","CreateTime":1400000000}`, rec.name,
-				rec.id)
-		default:
-			records[i].line = fmt.Sprintf(`{"Type":"%s","Name":"%s"}`,
-				map[bool]string{false: "Public", true: "Publik"}[rec.broken], rec.name)
-		}
+	for i := range records { // the lines of a mapped form are as the mapping writes them
+		records[i].render()
 	}
 	s.records, s.text = records, s.form.write(records)
 	for s.store.Put(t.Context(), s.key, bytes.NewReader(s.text)) != nil { // the user tries again
@@ -204,22 +269,23 @@ func (s *sim) replace(t *testing.T) {
 
 // A simForm is a form in which an export comes.
 type simForm struct {
-	ending string
-	mapped bool
-	before int64
-	write  func([]simRecord) []byte
+	ending     string
+	mapped     bool
+	hasMembers bool
+	before     int64
+	write      func([]simRecord) []byte
 }
 
 var simForms = []simForm{
-	{".jsonl", false, 0, simLines},
-	{".jsonl", false, 0, simLines},
-	{".jsonl.gz", false, 0, func(r []simRecord) []byte { return simZip(simLines(r)) }},
-	{".json", false, 1, simArray},
-	{".json.zst", false, 1, func(r []simRecord) []byte { return simZstd(simArray(r)) }},
-	{".csv", false, 1, simRows},
-	{".csv.gz", false, 1, func(r []simRecord) []byte { return simZip(simRows(r)) }},
-	{".csv", false, 1, func(r []simRecord) []byte { return simWide(simRows(r)) }},
-	{".ndjson", true, 0, simForeign},
+	{".jsonl", false, true, 0, simLines},
+	{".jsonl", false, true, 0, simLines},
+	{".jsonl.gz", false, true, 0, func(r []simRecord) []byte { return simZip(simLines(r)) }},
+	{".json", false, true, 1, simArray},
+	{".json.zst", false, false, 1, func(r []simRecord) []byte { return simZstd(simArray(r)) }},
+	{".csv", false, false, 1, simRows},
+	{".csv.gz", false, false, 1, func(r []simRecord) []byte { return simZip(simRows(r)) }},
+	{".csv", false, false, 1, func(r []simRecord) []byte { return simWide(simRows(r)) }},
+	{".ndjson", true, false, 0, simForeign},
 }
 
 func simLines(records []simRecord) []byte {
@@ -720,6 +786,59 @@ func (p *process) Delete(ctx context.Context, key string) error {
 	return p.store.Delete(ctx, key)
 }
 
+// checkMember holds the outcome of a member record to the promises.
+func (s *sim) checkMember(t *testing.T, o *outcome.Outcome, rec simRecord) {
+	t.Helper()
+	g, _ := s.service.Group(rec.of)
+	isIn := slices.ContainsFunc(g.Members, func(m emulator.Member) bool { return m.Account == rec.members[0] })
+	switch {
+	case o.Member != rec.members[0] || o.GroupID != rec.of:
+		t.Errorf("got %+v for %s", o, rec.line)
+	case o.Status.HasGroup() && !isIn, o.Status != outcome.Failed && !o.Status.HasGroup():
+		t.Errorf("got %s for %s, but it is a member: %v", o.Status, rec.line, isIn)
+	}
+}
+
+// checkMembers holds the members of a group to the promises: each is added or named. missing is the record in the
+// dead-letter file.
+func (s *sim) checkMembers(t *testing.T, o *outcome.Outcome, rec simRecord, missing string) {
+	t.Helper()
+	if len(rec.members) == 0 || !o.Status.HasGroup() {
+		if o.Members != (outcome.Members{}) {
+			t.Errorf("got members %+v of %s", o.Members, rec.line)
+		}
+		return
+	}
+	if !o.IsDone() {
+		s.lacking++
+	}
+	var added map[string]bool
+	for g := range s.service.Groups() {
+		if g.GroupID == o.GroupID {
+			added = map[string]bool{}
+			for _, m := range g.Members {
+				added[m.Account] = true
+			}
+		}
+	}
+	failed, invalid := int64(0), int64(0)
+	for _, account := range rec.members {
+		isNamed := strings.Contains(missing, `"`+account+`"`)
+		if !added[account] && !isNamed {
+			t.Errorf("%s is neither a member of %s nor named in %s", account, o.GroupID, missing)
+		}
+		if isNamed {
+			failed++
+		}
+		if strings.HasPrefix(account, "late-") {
+			invalid++
+		}
+	}
+	if m := o.Members; m.Total() != int64(len(rec.members)) || m.Pending > 0 || m.Failed != failed || m.Invalid != invalid {
+		t.Errorf("got %+v for %s, with %d missing and %d invalid in %s", m, rec.line, failed, invalid, missing)
+	}
+}
+
 // check holds what is there to the promises.
 func (s *sim) check(t *testing.T) {
 	objects := s.store.Snapshot()
@@ -742,6 +861,12 @@ func (s *sim) check(t *testing.T) {
 	if len(lines) != len(s.records) {
 		t.Fatalf("got %d lines of results, want %d", len(lines), len(s.records))
 	}
+	named := map[int64]string{} // records of the dead-letter file
+	for line := range bytes.Lines(objects[names.Failures()]) {
+		if o, raw, err := outcome.Parse(line); err == nil {
+			named[o.N] = string(raw)
+		}
+	}
 	lost := 0
 	for i, line := range lines {
 		o, _, err := outcome.Parse(line)
@@ -750,6 +875,11 @@ func (s *sim) check(t *testing.T) {
 		}
 		rec := s.records[i]
 		counts.Add(&o)
+		if rec.of != "" {
+			s.checkMember(t, &o, rec)
+			continue
+		}
+		s.checkMembers(t, &o, rec, named[o.N])
 		exists := made[rec.name] > 0
 		switch {
 		case o.N != int64(i+1) || o.Line != o.N+s.before:
@@ -788,17 +918,25 @@ func (s *sim) check(t *testing.T) {
 	if text := bytes.TrimSuffix(objects[names.Failures()], []byte("\n")); len(text) > 0 {
 		failures = bytes.Split(text, []byte("\n"))
 	}
-	if int64(len(failures)) != counts.Missing() {
-		t.Errorf("got %d lines of failures, want %d", len(failures), counts.Missing())
+	if int64(len(failures)) != counts.Missing()+s.lacking {
+		t.Errorf("got %d lines of failures, want %d and %d", len(failures), counts.Missing(), s.lacking)
 	}
 	for _, line := range failures {
 		o, raw, err := outcome.Parse(line)
+		if o.Status.HasGroup() {
+			continue
+		}
 		if err != nil || string(raw) != s.records[o.N-1].line {
 			t.Errorf("got %s, want the record %s in it", line, s.records[o.N-1].line)
 		}
 	}
 	if stats := s.service.Stats(); stats.BusiestSecond > simRate {
 		t.Errorf("got %d requests in the busiest second, want %d at most", stats.BusiestSecond, simRate)
+	}
+	for command, c := range s.service.Stats().Commands {
+		if c.BusiestSecond > simRate {
+			t.Errorf("got %d requests of %s in the busiest second, want %d at most", c.BusiestSecond, command, simRate)
+		}
 	}
 	for key := range maps.Keys(objects) {
 		if key != s.key && !results.IsOutput(key) {

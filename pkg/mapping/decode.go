@@ -185,7 +185,7 @@ func (p *engine) scan(dec *jsontext.Decoder) (other bool, err error) {
 		}
 		otherNames = slices.DeleteFunc(otherNames, func(seen string) bool { return seen == name })
 		text, err := jsontext.AppendUnquote(nil, value)
-		if value.Kind() == '"' && err == nil && string(text) != p.only[name] {
+		if value.Kind() == '"' && err == nil && !slices.Contains(p.only[name], string(text)) {
 			otherNames = append(otherNames, name)
 		}
 	}

@@ -99,6 +99,7 @@ func isDiscord(r record) bool {
 	return r.matches("id", snowflake) && r.matches("guild_id", snowflake) && r.is("number", "type")
 }
 
+// isRocketChat reports whether a record is a room or a subscription.
 func isRocketChat(r record) bool {
 	kind, _ := r["t"].(string)
 	return r.is("string", "_id") && slices.Contains([]string{"c", "p", "d", "l", "v"}, kind) &&

@@ -10,6 +10,10 @@ elif (.ErrorCode // 0) != 0 then
   error("get_group_info reported ErrorCode \(.ErrorCode) for this group")
 else
   {
+    MemberList: (if (.MemberList | type) == "array" then
+      [.MemberList[] | objects | select(.Role != "NotMember") |
+        {Member_Account, Role: (if .Role == "Admin" then "Admin" else null end), JoinTime}]
+      else null end),
     GroupId: (if .Type == "Community" then .GroupId else .GroupId | change(ltrimstr("@TGS#")) end),
     Type, Name, Introduction, Notification, FaceUrl, Owner_Account,
     MaxMemberCount: (if .MaxMemberNum == 0 then null else .MaxMemberNum end),

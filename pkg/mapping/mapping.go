@@ -19,10 +19,13 @@
 //
 // [export.Mapped.Changed] lists the fields whose values cut_bytes, fits, fit_id or change altered.
 //
-// A program may start with jq's module directive. The member "only" declares strings. A record in which a member with a
-// declared name is another string is ignored, and the program does not run:
+// Instead of one object, the output may be any number of member records of groups, such as those of a user with the
+// groups of that user.
 //
-//	module {only: {type: "channel"}};
+// A program may start with jq's module directive. The member "only" declares strings, or arrays of strings. A record in
+// which a member with a declared name is another string is ignored, and the program does not run:
+//
+//	module {only: {type: ["channel", "user"]}};
 //
 // A program cannot read other input, the environment or modules.
 package mapping
@@ -194,7 +197,7 @@ func (p *Program) mapInTime(raw []byte) (export.Mapped, error) {
 type engine struct {
 	code      *gojq.Code
 	variables []any
-	only      map[string]string // see the package comment
+	only      map[string][]string // see the package comment
 
 	exact     bool // functions return their inputs unaltered
 	altered   bool // a function has altered a value
@@ -242,20 +245,26 @@ func newEngine(text string, s Settings) (*engine, error) {
 }
 
 // onlyOf returns the member "only" of a program's module directive.
-func onlyOf(query *gojq.Query) (map[string]string, error) {
+func onlyOf(query *gojq.Query) (map[string][]string, error) {
 	value, ok := query.Meta.ToValue()["only"]
 	if !ok {
 		return nil, nil //nolint:nilnil // nothing is declared
 	}
 	members, ok := value.(map[string]any)
-	only := map[string]string{}
+	only := map[string][]string{}
 	for name, value := range members {
-		text, isText := value.(string)
-		only[name], ok = text, ok && isText
+		list, isList := value.([]any)
+		if !isList {
+			list = []any{value}
+		}
+		for _, v := range list {
+			text, isText := v.(string)
+			only[name], ok = append(only[name], text), ok && isText
+		}
 	}
 	if !ok {
-		return nil, errors.New(
-			`the mapping is not a valid jq program: "only" must be an object of strings, such as {type: "channel"}`)
+		return nil, errors.New(`the mapping is not a valid jq program: "only" must be an object of strings, ` +
+			`such as {type: "channel"}, or of arrays of strings`)
 	}
 	return only, nil
 }
@@ -280,11 +289,10 @@ func (p *engine) convert(raw []byte) (m export.Mapped, err error) {
 	if err != nil {
 		return notMapped(err)
 	}
-	var changed []string
-	if altered {
-		changed = p.changed(in, v)
+	if !altered {
+		return p.mapped(v, nil)
 	}
-	return p.mapped(v, changed)
+	return p.mapped(v, p.changed(in, v))
 }
 
 // Ignores reports whether the module directive excludes a record with these first bytes.
@@ -301,7 +309,29 @@ func invalid(err error) error {
 	return fmt.Errorf("not a JSON value: %w", err)
 }
 
-// run runs the program. The error is a [*skipError] if the record is skipped and errIgnored if it is ignored.
+// A several is the results of a program that are more than one: member records.
+type several []any
+
+// maxResults is the maximum number of results for one record.
+const maxResults = 10_000
+
+// each returns the results in v.
+func each(v any) []any {
+	if list, ok := v.(several); ok {
+		return list
+	}
+	return []any{v}
+}
+
+func isMember(v any) bool {
+	object, ok := v.(map[string]any)
+	return ok && object[fieldMemberAccount] != nil
+}
+
+const fieldMemberAccount = "Member_Account"
+
+// run runs the program. The result may be [several]. The error is a [*skipError] if the record is skipped and errIgnored
+// if it is ignored.
 func (p *engine) run(in any) (any, error) {
 	const tries = 3 // other goroutines of a busy process may allocate as much
 	for try := 1; ; try++ {
@@ -332,14 +362,24 @@ func (p *engine) runOnce(in any) (any, error) {
 		}
 		return nil, fails(err)
 	}
-	more, ok := results.Next()
-	if err, isErr := more.(error); ok && (isErr || ctx.spent != nil) {
-		return nil, fails(err)
+	list := several{v}
+	for {
+		more, ok := results.Next()
+		if err, isErr := more.(error); ok && (isErr || ctx.spent != nil) {
+			return nil, fails(err)
+		}
+		switch {
+		case !ok && len(list) == 1:
+			return v, nil
+		case !ok:
+			return list, nil
+		case len(list) == maxResults:
+			return nil, fmt.Errorf("the mapping returned more than %d records", maxResults)
+		case !isMember(v) || !isMember(more):
+			return nil, errors.New("the mapping returned more than one record, and not all are members")
+		}
+		list = append(list, more)
 	}
-	if ok {
-		return nil, errors.New("the mapping returned more than one record")
-	}
-	return v, nil
 }
 
 // notMapped converts an error of run.
@@ -364,28 +404,52 @@ func (p *engine) usesDamage(raw []byte, v any, err error) bool {
 	if err != nil || againErr != nil {
 		return fmt.Sprint(err) != fmt.Sprint(againErr)
 	}
-	return gojq.Compare(v, again) != 0
+	return gojq.Compare(each(v), each(again)) != 0
 }
 
-// changed returns the fields that functions have altered. It runs the program again with functions that alter nothing
-// and compares the results. If that run fails, it returns all fields.
-func (p *engine) changed(in, v any) []string {
+// changed returns, for each result, the fields that functions have altered. It runs the program again with functions that
+// alter nothing and compares the results. If that run fails, or has another number of results, it returns all fields.
+func (p *engine) changed(in, v any) [][]string {
 	p.exact = true
 	full, err := p.run(in)
 	p.exact = false
-	got, _ := v.(map[string]any)
-	want, _ := full.(map[string]any)
-	var names []string
-	for _, name := range group.Fields() {
-		if err != nil && got[name] != nil || err == nil && gojq.Compare(got[name], want[name]) != 0 {
-			names = append(names, name)
+	results, originals := each(v), each(full)
+	fails := err != nil || len(results) != len(originals)
+	changed := make([][]string, len(results))
+	for i, result := range results {
+		got, _ := result.(map[string]any)
+		var want map[string]any
+		if !fails {
+			want, _ = originals[i].(map[string]any)
+		}
+		for _, name := range group.Fields() {
+			if fails && got[name] != nil || !fails && gojq.Compare(got[name], want[name]) != 0 {
+				changed[i] = append(changed[i], name)
+			}
 		}
 	}
-	return names
+	return changed
 }
 
-// mapped converts the result of a program.
-func (p *engine) mapped(v any, changed []string) (export.Mapped, error) {
+// mapped converts the results of a program. changed has the altered fields of each result, or is nil if there are none.
+func (p *engine) mapped(v any, changed [][]string) (export.Mapped, error) {
+	var all []export.Mapped
+	for i, result := range each(v) {
+		var names []string
+		if changed != nil {
+			names = changed[i]
+		}
+		m, err := p.mappedOne(result, names)
+		if err != nil {
+			return export.Mapped{}, err
+		}
+		all = append(all, m)
+	}
+	all[0].More = all[1:]
+	return all[0], nil
+}
+
+func (p *engine) mappedOne(v any, changed []string) (export.Mapped, error) {
 	m := export.Mapped{Changed: changed}
 	if object, ok := v.(map[string]any); ok {
 		source, err := sourceOf(object["source"])

@@ -1,9 +1,24 @@
-# Mattermost: lines of type channel in a bulk export (JSONL); lines of other types are ignored.
-# "Bulk loading data format", https://docs.mattermost.com/onboard/bulk-loading-data-format.html, "Channel object".
+# Mattermost: lines of type channel and user in a bulk export (JSONL); lines of other types are ignored.
+# "Bulk loading data format", https://docs.mattermost.com/onboard/bulk-loading-data-format.html, "Channel object" and
+# "User object". A user has its teams, and each has its channels: they are member records.
 # A channel's name is unique only in its team. The format contains neither its creator nor its creation time.
-module {only: {type: "channel"}};
+module {only: {type: ["channel", "user"]}};
+def id_of($team; $channel): "\($team).\($channel)" | fit_id;
+def role: if type == "string" and any(split(" ")[]; . == "channel_admin") then "Admin" else null end;
+def channels: # of a user
+  .username as $user |
+  if (.teams | type) != "array" then empty
+  else
+    .teams[] | objects | select((.name | type) == "string" and (.channels | type) == "array") |
+    .name as $team |
+    .channels[] | objects | select((.name | type) == "string") |
+    {GroupId: id_of($team; .name), Member_Account: $user, Role: .roles | role}
+  end;
 def is_gone: . != null and . != 0 and . != false;
-if type != "object" or (.channel | type) != "object" or any(.channel | .team, .name; type != "string") then
+if type == "object" and .type == "user" and (.user | type) == "object" then
+  [.user | channels] |
+  if length == 0 then ignore else .[] end
+elif type != "object" or (.channel | type) != "object" or any(.channel | .team, .name; type != "string") then
   skip("not a line of a Mattermost bulk export")
 else
   .channel |
@@ -12,7 +27,7 @@ else
   else
     (.type == "O") as $public |
     {
-      GroupId: "\(.team).\(.name)" | fit_id,
+      GroupId: id_of(.team; .name),
       Type: (if $public then "Public" else "Private" end),
       Name: ((.display_name // "" | select(. != "")) // .name) | cut_bytes($limits.Name),
       Introduction: .purpose | cut_bytes($limits.Introduction),

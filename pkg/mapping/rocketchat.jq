@@ -2,16 +2,31 @@
 # "Room", https://developer.rocket.chat/apidocs/room-schema (2025-09-02), and
 # "Get All Room Admins", https://developer.rocket.chat/apidocs/get-all-room-admins (2026-06-01)
 #
+# "Subscription", https://developer.rocket.chat/apidocs/subscription-schema: a member of a room, in the collection
+# rocketchat_subscription. Older rooms have the names of their members (usernames) instead.
+#
 # A channel of a team (teamId) becomes Private: in a private team only its members see it, and the room does not contain
 # the type of its team.
+def is_kind: . == "c" or . == "p" or . == "d" or . == "l" or . == "v";
+def role: if type == "array" and any(.[]; . == "owner" or . == "moderator") then "Admin" else null end;
 if type != "object" or ._id == null or .t == null then
   skip("not a Rocket.Chat room")
+elif (.rid | type) == "string" and (.u | type) == "object" and (.t | is_kind) then
+  if .t != "c" and .t != "p" then
+    skip("a member of a direct message or livechat")
+  else
+    {
+      GroupId: .rid | fit_id, Member_Account: .u._id, Role: .roles | role, JoinTime: .ts | seconds,
+      UnreadMsgNum: (if (.unread | type) == "number" and .unread > 0 then .unread else null end)
+    }
+  end
 elif .t != "c" and .t != "p" then
   skip({d: "a direct message", l: "a livechat", v: "a VoIP room"}["\(.t)"] // "a room of type \(.t)")
 elif .archived != null and .archived != false and ($include_archived | not) then
   skip("an archived room; INCLUDE_ARCHIVED=true imports it")
 else
   (.t == "c" and .teamId == null) as $public |
+  .u as $owner |
   {
     GroupId: ._id | fit_id,
     Type: (if $public then "Public" else "Private" end),
@@ -21,6 +36,9 @@ else
     Owner_Account: .u._id,
     ApplyJoinOption: (if $public and (.joinCodeRequired | . == null or . == false) then "FreeAccess" else null end),
     CreateTime: .ts | seconds,
+    MemberList: (if (.usernames | type) == "array" then
+      [.usernames[] | strings | {Member_Account: (if . == $owner.username then $owner._id // . else . end)}]
+      else null end),
     source: ._id
   }
 end

@@ -1,13 +1,15 @@
 # Sendbird: group channels, from a data export ({"group_channels": […]}) or a response of "List group channels".
 # https://sendbird.com/docs/chat/platform-api/v3/channel/listing-channels-in-an-application/list-group-channels and
 # https://sendbird.com/docs/chat/platform-api/v3/channel/channel-overview, "Resource representation".
-# A data export does not contain the creator of a channel.
+# A data export does not contain the creator of a channel. Operators become Admins. Those who are invited are no members.
+def accounts: if type == "array" then [.[] | objects | .user_id | strings] else [] end;
 if type != "object" or .channel_url == null then
   skip("not a Sendbird group channel")
 elif any(.freeze, .is_frozen; . != null and . != false) and ($include_archived | not) then
   skip("a frozen channel; INCLUDE_ARCHIVED=true imports it")
 else
   (.is_public == true) as $public |
+  (.operators | accounts | map({(.): true}) | add // {}) as $operators |
   {
     GroupId: .channel_url | fit_id,
     Type: (if $public then "Public" else "Private" end),
@@ -16,6 +18,10 @@ else
     Owner_Account: .created_by.user_id,
     ApplyJoinOption: (if $public and .is_access_code_required == false then "FreeAccess" else null end),
     CreateTime: .created_at | seconds,
+    MemberList: (if (.members | type) == "array" then
+      [.members[] | objects | select(.state != "invited" and (.user_id | type) == "string") |
+        {Member_Account: .user_id, Role: (if .role == "operator" or $operators[.user_id] then "Admin" else null end)}]
+      else null end),
     source: .channel_url
   }
 end

@@ -5,6 +5,7 @@
 #
 # The records of an export do not contain whether a channel is private: the file's name does. Only the channels in
 # channels.json are public, also as "channels (1).json", a second download. In all other files they become Private.
+# The members of a channel are IDs of users, without roles and times.
 def unescape:
   if . == null then null
   else split("&lt;") | join("<") | split("&gt;") | join(">") | split("&amp;") | join("&") end;
@@ -39,6 +40,7 @@ else
     Owner_Account: .creator,
     ApplyJoinOption: (if $public then "FreeAccess" else null end),
     CreateTime: .created | seconds,
+    MemberList: (if (.members | type) == "array" then [.members[] | strings | {Member_Account: .}] else null end),
     source: .id
   }
 end

@@ -19,18 +19,22 @@ type Kind struct {
 	Code   int        // the service's code, if the service decided; 0 with a Rule
 	Field  string     // the field that breaks Rule, empty if the service decided or the record as a whole is meant
 	Rule   group.Rule // the broken rule, empty if the service decided or in lines of version 1
+	Member bool       `json:",omitzero"` // the records are member records
 }
 
 // Kind returns the kind of o. An outcome that the service decided has its code, one that a rule decided has field and
 // rule. Lines of version 1 have no rule: field and code tell them apart.
 func (o *Outcome) Kind() Kind {
+	k := Kind{Status: o.Status, Member: o.Member != ""}
 	switch {
 	case o.Attempts > 0 && o.Code != 0:
-		return Kind{Status: o.Status, Code: o.Code}
+		k.Code = o.Code
 	case o.Rule != "":
-		return Kind{Status: o.Status, Field: o.Field, Rule: o.Rule}
+		k.Field, k.Rule = o.Field, o.Rule
+	default:
+		k.Code, k.Field = o.Code, o.Field
 	}
-	return Kind{Status: o.Status, Code: o.Code, Field: o.Field}
+	return k
 }
 
 // A Group counts the outcomes of one kind. E is what the caller keeps of an outcome as an example.

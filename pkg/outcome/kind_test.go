@@ -36,6 +36,11 @@ func TestOutcomeKind(t *testing.T) {
 			outcome.Kind{Status: outcome.Rejected, Code: 10007, Field: "Type"},
 		},
 		{
+			"a member record",
+			outcome.Outcome{Status: outcome.Failed, Member: "u1", Code: 10010, Attempts: 1},
+			outcome.Kind{Status: outcome.Failed, Code: 10010, Member: true},
+		},
+		{
 			"a lost response",
 			outcome.Outcome{Status: outcome.Unknown, Attempts: 1, Error: "no answer within 10s"},
 			outcome.Kind{Status: outcome.Unknown},
@@ -94,6 +99,23 @@ func TestProgress(t *testing.T) {
 		left := row.p.Remaining(100, 10*time.Second)
 		if f, n := row.p.Fraction(), row.p.Percent(); f != row.fraction || n != row.percent || left != row.left {
 			t.Errorf("%s: got %v, %d %%, %v, want %v, %d %%, %v", row.name, f, n, left, row.fraction, row.percent, row.left)
+		}
+	}
+	for _, row := range []struct {
+		name string
+		c    outcome.Counts
+		done int64 // of 1000 bytes, all read
+	}{
+		{"no members", outcome.Counts{Imported: 10}, 1000},
+		{"all members are added", outcome.Counts{Imported: 10, Members: outcome.Members{Added: 85, Failed: 5}}, 1000},
+		{"half of the members are pending", outcome.Counts{Imported: 10, Members: outcome.Members{Added: 35, Failed: 10, Pending: 45}}, 550},
+		{"member records are pending", outcome.Counts{Imported: 10, Pending: 90}, 100},
+		{"nearly all is not all", outcome.Counts{Imported: 1_000_000, Pending: 1}, 999},
+		{"a count that nobody has", outcome.Counts{Imported: -10, Pending: 11}, 0},
+	} {
+		p := outcome.Progress{Done: 1000, Size: 1000}.Of(&row.c)
+		if want := row.done; p.Done != want || p.Percent() == 100 && want != 1000 {
+			t.Errorf("%s: got %d bytes, %d %%, want %d bytes", row.name, p.Done, p.Percent(), want)
 		}
 	}
 	p := outcome.Progress{Size: 1000}

@@ -9,6 +9,19 @@ type Progress struct {
 	Size int64 // bytes of the object
 }
 
+// Of returns p for an import with the outcomes c. Groups are read before their members are sent: while members are
+// pending, only a part of what was read is done, namely as large a part as that of the records and members which are
+// not pending. It is less than everything.
+func (p Progress) Of(c *Counts) Progress {
+	pending, all := c.Pending+c.Members.Pending, c.Records()+c.Members.Total()
+	if pending <= 0 || all <= 0 {
+		return p
+	}
+	done := float64(p.Done) * float64(max(0, all-pending)) / float64(all)
+	p.Done = max(0, min(int64(done), p.Size-1))
+	return p
+}
+
 // Fraction returns the part of the export that is done, from 0 to 1. It is 0 if Size is not positive.
 func (p Progress) Fraction() float64 {
 	if p.Size <= 0 {

@@ -31,10 +31,16 @@ func BenchmarkMillion(b *testing.B) {
 				at := epoch
 				for n := range int64(1_000_000) {
 					at = at.Add(5 * time.Millisecond)
-					o := outcome.Outcome{N: n + 1, Line: n + 1, Status: outcome.Imported, GroupID: "@TGS#2J4SZEAEL", Attempts: 1, MS: 40 + n%50, At: at}
+					o := outcome.Outcome{
+						N: n + 1, Line: n + 1, Status: outcome.Imported, GroupID: "@TGS#2J4SZEAEL", Attempts: 1,
+						MS: 40 + n%50, At: at,
+					}
 					if n%int64(row.notIn) == 0 {
-						o.Status, o.Field, o.Rule, o.Error = outcome.Rejected, "Name", group.RuleLength, fmt.Sprintf("Name is %d bytes, limit 30", 31+n%60)
-						failure = o.AppendRecordLine(failure[:0], []byte(`{"Type":"Public","Name":"A name of a group that is too long for it","GroupId":"@TGS#2J4SZEAEL","Introduction":"Some words"}`))
+						o.Status, o.Field, o.Rule, o.Error = outcome.Rejected, "Name", group.RuleLength,
+							fmt.Sprintf("Name is %d bytes, limit 30", 31+n%60)
+						failure = o.AppendRecordLine(failure[:0],
+							[]byte(`{"Type":"Public","Name":"A name of a group that is too long for it","GroupId":"@TGS#2J4SZEAEL",`+
+								`"Introduction":"Some words"}`))
 						page.Failure(failure)
 					}
 					line = o.AppendLine(line[:0])
@@ -46,7 +52,8 @@ func BenchmarkMillion(b *testing.B) {
 					}
 				}
 				var html bytes.Buffer
-				if err := page.Write(&html, names, &results.Manifest{Complete: true, Runs: []results.Run{run(epoch, at.Sub(epoch), 1_000_000, "", "")}}, report.Options{}); err != nil {
+				m := results.Manifest{Complete: true, Runs: []results.Run{run(epoch, at.Sub(epoch), 1_000_000, "", "")}}
+				if err := page.Write(&html, names, &m, report.Options{}); err != nil {
 					b.Fatal(err)
 				}
 				size = html.Len()

@@ -345,7 +345,8 @@ func (b *tab) checkAccessibility(axe string) {
 }
 
 // rows are the lines of the records that are shown.
-const rows = `[...document.querySelectorAll("#list tbody tr")].filter(r => !r.hidden).map(r => r.cells[0].textContent).slice(0, 4)`
+const rows = `[...document.querySelectorAll("#list tbody tr")].filter(r => !r.hidden).map(r => ` +
+	`r.cells[0].textContent).slice(0, 4)`
 
 func TestBrowser_SearchAndSortByKeyboard(t *testing.T) {
 	t.Parallel()
@@ -390,7 +391,8 @@ func TestBrowser_SearchAndSortByKeyboard(t *testing.T) {
 	if line, id := sorted(0), sorted(1); line != "null" || id != "ascending" {
 		t.Errorf("got orders %s and %s, want null and ascending", line, id)
 	}
-	p.want(`[...document.querySelectorAll("#list tbody tr")].slice(0, 10).map(r => r.cells[1].textContent).join()`, ",,,,,,,,g7,g11")
+	p.want(`[...document.querySelectorAll("#list tbody tr")].slice(0, 10).map(r => r.cells[1].textContent).join()`,
+		",,,,,,,,g7,g11")
 
 	// From a kind of mistake to its records.
 	p.do(chromedp.Focus(chromedp.CSS(`.kind a.show`)), chromedp.KeyEvent(kb.Enter))
@@ -506,8 +508,10 @@ func TestBrowser_HostileText(t *testing.T) {
 	p.want(`document.querySelectorAll("script").length`, "1")
 	p.want(`document.querySelectorAll("img, iframe, object, embed, b, form:not(#search), svg[onload]").length`, "0")
 	p.want(`[...document.querySelectorAll("a")].filter(a => !/^(#|\.\/)/.test(a.getAttribute("href"))).length`, "0")
-	p.want(`[...document.querySelectorAll("*")].filter(e => [...e.attributes].some(a => a.name.startsWith("on"))).length`, "0")
-	p.want(`[...document.querySelectorAll("#list td")].some(e => e.textContent === "<script>alert(1)</`+`script>")`, "true")
+	p.want(`[...document.querySelectorAll("*")].filter(e => [...e.attributes].some(a => a.name.startsWith("on"))).length`,
+		"0")
+	p.want(`[...document.querySelectorAll("#list td")].some(e => e.textContent === "<script>alert(1)</`+`script>")`,
+		"true")
 	p.want(`/[\u202A-\u202E\u2066-\u2069\u2028\u2029]/.test(document.body.textContent)`, "false")
 	p.want(`document.body.textContent.includes("‹U+202E›gpj.exe‹U+202C›")`, "true")
 	p.checkQuiet()

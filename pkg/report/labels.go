@@ -13,13 +13,21 @@ import (
 // statusLabels are what pages say of a status.
 var statusLabels = map[outcome.Status]struct {
 	name, meaning label
+	mixed         label // the meaning where there are member records too; empty if it is the same
 	title         label // of records whose kind tells no more than the status
 	advice        label
 }{
-	outcome.Imported: {name: label{"imported", "已导入"}, meaning: label{"the group was created", "群组已创建"}},
+	outcome.Imported: {
+		name: label{"imported", "已导入"}, meaning: label{"the group was created", "群组已创建"},
+		mixed: label{"the group was created, or the member was added", "群组已创建，或成员已添加"},
+	},
 	outcome.Exists: {
 		name:    label{"exists", "已存在"},
 		meaning: label{"the group already existed and matches the record", "群组此前已存在，且与记录一致"},
+		mixed: label{
+			"the group already existed and matches the record, or the member already was one",
+			"群组此前已存在且与记录一致，或此前已是成员",
+		},
 	},
 	outcome.Rejected: {
 		name:    label{"rejected", "被拒绝"},
@@ -46,6 +54,11 @@ var statusLabels = map[outcome.Status]struct {
 		},
 	},
 	outcome.Skipped: {name: label{"skipped", "已跳过"}, meaning: label{"left out by the mapping", "映射规则将其排除"}},
+	outcome.Pending: {
+		name: label{"pending", "待发送"}, meaning: label{"a member that was not sent yet", "尚未发送的成员"},
+		title:  label{"the member was not sent yet", "成员尚未发送"},
+		advice: label{"The next run or round of retries sends it.", "下一次运行或重试会发送。"},
+	},
 }
 
 // statusName returns a status as people read it.
@@ -83,8 +96,9 @@ func stateClass(s results.State) string {
 	return "other"
 }
 
-// stateText returns the state of an import, and for a finished one how many records need attention.
-func stateText(s results.State, counts []tallied) text {
+// stateText returns the state of an import, and for a finished one how many records need attention and how many members
+// are missing.
+func stateText(s results.State, counts []tallied, missing int64) text {
 	t := say("%s", "%s", stateLabels[s])
 	if s != results.Finished {
 		return t
@@ -94,17 +108,20 @@ func stateText(s results.State, counts []tallied) text {
 			t = join(", ", "，", t, say("%s %s", "%[2]s %[1]s", c.count, statusName(c.status)))
 		}
 	}
+	if missing > 0 {
+		t = join(", ", "，", t, say(plural(missing, "%s member missing", "%s members missing"), "缺少 %s 名成员", missing))
+	}
 	return t
 }
 
 func needsAttention(s outcome.Status) bool {
-	return s == outcome.Rejected || s == outcome.Failed || s == outcome.Unknown
+	return s == outcome.Rejected || s == outcome.Failed || s == outcome.Unknown || s == outcome.Pending
 }
 
-// badgeClass returns the style class of the state of an import with these counts.
-func badgeClass(s results.State, counts []tallied) string {
+// badgeClass returns the style class of the state of an import with these counts and missing members.
+func badgeClass(s results.State, counts []tallied, missing int64) string {
 	isMissing := func(c tallied) bool { return c.count > 0 && needsAttention(c.status) }
-	if s == results.Finished && slices.ContainsFunc(counts, isMissing) {
+	if s == results.Finished && (missing > 0 || slices.ContainsFunc(counts, isMissing)) {
 		return "missing"
 	}
 	return stateClass(s)
@@ -170,6 +187,9 @@ func kindTitle(k outcome.Kind, limits group.Limits) text {
 		return say("%s", "%s", codeLabel(k.Code))
 	}
 	t := say("%s", "%s", statusLabels[k.Status].title)
+	if k.Member && k.Status == outcome.Failed {
+		t = say("the member could not be added", "未能添加成员")
+	}
 	if k.Field != "" {
 		t = join("", "", say("%s: ", "%s：", foreign(shown(k.Field, maxField))), t)
 	}
@@ -180,9 +200,17 @@ func kindTitle(k outcome.Kind, limits group.Limits) text {
 func kindAdvice(k outcome.Kind) text {
 	switch {
 	case k.Status == outcome.Rejected && k.Code == 0 && k.Field != "":
-		return say("It was not sent. Fix %s and import the record again.", "未发送。请修正 %s 后重新导入。", code(shown(k.Field, maxField)))
+		return say("It was not sent. Fix %s and import the record again.", "未发送。请修正 %s 后重新导入。",
+			code(shown(k.Field, maxField)))
 	case k.Status == outcome.Rejected && k.Code == 0:
 		return say("It was not sent. Fix the record and import it again.", "未发送。请修正该记录后重新导入。")
+	}
+	if k.Member && k.Status == outcome.Failed {
+		return say(
+			"If the account does not exist, import the account first. If the group does not exist, import its export first. "+
+				"The record can then be sent again as it is.",
+			"如果账号不存在，请先导入账号；如果群组不存在，请先导入其所在的导出文件。之后该记录可原样重新发送。",
+		)
 	}
 	return say("%s", "%s", statusLabels[k.Status].advice)
 }
@@ -252,7 +280,10 @@ func ruleValues(rule group.Rule, field string, limits group.Limits) label {
 		}
 	case group.RuleCount:
 		if field == "AppDefinedData" {
-			return label{fmt.Sprintf("at most %d custom fields", group.MaxEntries), fmt.Sprintf("最多 %d 个自定义字段", group.MaxEntries)}
+			return label{
+				fmt.Sprintf("at most %d custom fields", group.MaxEntries),
+				fmt.Sprintf("最多 %d 个自定义字段", group.MaxEntries),
+			}
 		}
 	case group.RuleAVChatRoom:
 		return label{

@@ -125,7 +125,7 @@ func TestCauseText_EveryCause(t *testing.T) {
 		t.Errorf("got %d labels for %d causes", len(causeLabels), len(results.Causes()))
 	}
 	for state := range stateLabels {
-		complete(t, string(state), stateText(state, []tallied{{outcome.Rejected, 402}}))
+		complete(t, string(state), stateText(state, []tallied{{outcome.Rejected, 402}}, 3))
 	}
 	zh := htmlOf(t, causeText(results.CauseService, 70009, "code 70009: invalid usersig").ZH)
 	if !strings.Contains(zh, "UserSig 由其他应用的密钥生成") || !strings.Contains(zh, "invalid usersig") {

@@ -33,7 +33,7 @@ func listPage(imports []Status, next string, o Options) *page {
 
 func importRow(s Status) g.Node {
 	counts := list(&s.Counts)
-	class, state := badgeClass(s.State, counts), stateText(s.State, counts)
+	class, state := badgeClass(s.State, counts, s.Counts.Members.Failed), stateText(s.State, counts, s.Counts.Members.Failed)
 	if s.State == results.Running {
 		state = say("%s, %s", "%s，%s", state, foreign(fmt.Sprintf("%d%%", s.Work().Percent())))
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -162,7 +163,8 @@ func column(name label, attributes ...g.Node) g.Node {
 func codeNode(s string) g.Node { return h.Code(g.Text(s)) }
 
 func rect(class string, x, width float64) g.Node {
-	return g.El("rect", h.Class(class), g.Attr("x", fmt.Sprintf("%.3f%%", x)), h.Width(fmt.Sprintf("%.3f%%", width)), h.Height("100%"))
+	return g.El("rect", h.Class(class), g.Attr("x", fmt.Sprintf("%.3f%%", x)), h.Width(fmt.Sprintf("%.3f%%", width)),
+		h.Height("100%"))
 }
 
 // drawn is for what a drawing shows, in words.
@@ -207,19 +209,26 @@ type result struct {
 	counts  []tallied
 	left    float64 // part of the export without outcomes
 	updated text
+	isMixed bool // there are member records
 }
 
 func (r *result) node() g.Node {
 	all, _ := sum(r.counts)
 	row := func(c tallied) g.Node {
-		name, class := statusName(c.status), statusClass(c.status)
+		name, class, meaning := statusName(c.status), statusClass(c.status), statusLabels[c.status].meaning
+		if l := statusLabels[c.status].mixed; r.isMixed && l != (label{}) {
+			meaning = l
+		}
 		return h.Tr(
 			g.If(c.count == 0, h.Class("none")),
 			h.Th(ofRow, h.Class("status "+class), h.Data("status", name.EN), h.Data("status-zh", name.ZH), name.node()),
 			h.Td(numeric, g.Text(thousands(c.count))), h.Td(h.Class("n quiet"), g.Text(share(c.count, all))),
-			h.Td(h.Class("meaning"), statusLabels[c.status].meaning.node()),
+			h.Td(h.Class("meaning"), meaning.node()),
 		)
 	}
+	rows := slices.DeleteFunc(slices.Clone(r.counts), func(c tallied) bool {
+		return c.status == outcome.Pending && c.count == 0 // most imports have no member records
+	})
 	var lead g.Node
 	if !r.lead.isEmpty() {
 		lead = h.P(h.Class("lead"), r.lead.node())
@@ -234,7 +243,7 @@ func (r *result) node() g.Node {
 				column(label{"Outcome", "结果"}), column(label{"Records", "记录数"}), column(label{"Share", "占比"}),
 				column(label{"Meaning", "含义"}),
 			)),
-			h.TBody(each(r.counts, row)),
+			h.TBody(each(rows, row)),
 			h.TFoot(h.Tr(
 				h.Th(ofRow, words("records", "记录")), h.Td(numeric, g.Text(thousands(all))), h.Td(),
 				h.Td(h.Class("meaning quiet"), r.updated.node()),
@@ -288,7 +297,8 @@ func ignoredText(n int64) text {
 		return text{}
 	}
 	return say(
-		plural(n, "%s entry of another kind, such as a message, was ignored.", "%s entries of other kinds, such as messages, were ignored."),
+		plural(n, "%s entry of another kind, such as a message, was ignored.",
+			"%s entries of other kinds, such as messages, were ignored."),
 		"另有 %s 条其他类型的内容（如消息）未计入。", n,
 	)
 }
@@ -300,6 +310,7 @@ func restText(counts []tallied, retried bool) text {
 		outcome.Unknown:  {"%s needs manual review", "%s need manual review", "%s 个待确认"},
 		outcome.Failed:   {"%s failed", "%s failed", "%s 个失败"},
 		outcome.Skipped:  {"%s was left out by the mapping", "%s were left out by the mapping", "%s 个被映射规则排除"},
+		outcome.Pending:  {"%s member record is pending", "%s member records are pending", "%s 条成员记录待发送"},
 	}
 	var parts []text
 	for _, c := range counts {
@@ -372,7 +383,10 @@ func filesSection(files []File) g.Node {
 	item := func(f File) g.Node {
 		what := say("every record's outcome, in the order of the export", "每条记录的结果，按导出文件的顺序")
 		if _, kind := results.Sidecar(f.Key); kind == results.SidecarFailures {
-			what = say("dead-letter file: the records that were not imported, each as it came", "失败记录文件：未导入的记录，附原始内容")
+			what = say(
+				"dead-letter file: the records that were not imported, each as it came, and groups that lack members",
+				"失败记录文件：未导入的记录（附原始内容），以及缺少成员的群组",
+			)
 		}
 		name := g.Text(shown(baseOf(f.Key), maxText))
 		if f.Link != "" {

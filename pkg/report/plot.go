@@ -97,8 +97,8 @@ func tick(v float64) string {
 	}
 }
 
-// ratePlot draws records a second against the budget; nil if nothing was sent. The words are beside the drawing as HTML,
-// so that they keep their size on a narrow screen.
+// ratePlot draws records a second against the budget; nil if nothing was sent. The words are beside the drawing as
+// HTML, so that they keep their size on a narrow screen.
 func ratePlot(stretches []stretch, budget float64) g.Node {
 	if len(stretches) == 0 {
 		return nil

@@ -18,25 +18,23 @@ func progressPage(s *Status, o Options) *page {
 	work := s.Work()
 	percent := fmt.Sprintf("%d%%", work.Percent())
 	name := shown(baseOf(s.Key), maxText)
-	state := stateText(s.State, counts)
+	state := stateText(s.State, counts, s.Counts.Members.Failed)
 	p := &page{
-		Options: o, class: badgeClass(s.State, counts), badge: state, key: shown(s.Key, maxText),
+		Options: o, class: badgeClass(s.State, counts, s.Counts.Members.Failed), badge: state, key: shown(s.Key, maxText),
 		title: label{percent + " - " + name, percent + " - " + name},
 	}
 	r := &result{
 		class: stateClass(s.State), counts: counts, left: 1 - work.Fraction(), updated: say("As of %s.", "截至 %s。", s.Updated),
-		head: say(plural(imported, "%s group was imported so far.", "%s groups were imported so far."), "目前已导入 %s 个群组。", imported),
+		head: soFar(imported, s.Counts.MemberRecords > 0), isMixed: s.Counts.MemberRecords > 0,
 	}
 	lead := []text{say("%s of the export is done.", "导出文件已处理 %s。", foreign(percent))}
 	switch {
 	case s.State == results.Finished:
-		r.head, r.left, lead = headline(imported, all), 0, nil
+		r.head, r.left, lead = headline(imported, all, r.isMixed), 0, nil
 		title := fmt.Sprintf("%s/%s - %s", thousands(imported), thousands(all), name)
 		p.title = label{title, title}
-	case imported == 0:
-		r.head = say("No group was imported yet.", "目前尚无群组导入。")
 	}
-	r.lead = join(" ", "", without(append(lead, restText(counts, !s.RetryAt.IsZero()), ignoredText(s.Ignored))...)...)
+	r.lead = join(" ", "", without(append(lead, restText(counts, !s.RetryAt.IsZero()), membersText(&s.Counts.Members), ignoredText(s.Ignored))...)...)
 	why := s.why()
 	switch {
 	case s.State == results.Stopped:
@@ -57,10 +55,23 @@ func progressPage(s *Status, o Options) *page {
 	}
 	p.add(
 		r.node(), s.reportSection(), nextSection(s.steps(o)),
-		section("how", words("Progress", "过程"), figuresNode(s.figures(runs, all))),
+		section("how", words("Progress", "过程"), figuresNode(s.figures(runs, all))), membersSection(&s.Counts),
 		runsSection(s.All, nil, s.State == results.Running), filesSection(s.Files),
 	)
 	return p
+}
+
+// soFar says how many groups were imported. With isMixed, some of them are members.
+func soFar(imported int64, isMixed bool) text {
+	switch {
+	case imported == 0:
+		return say("No group was imported yet.", "目前尚无群组导入。")
+	case isMixed:
+		return say(
+			plural(imported, "%s record was imported so far.", "%s records were imported so far."), "目前已导入 %s 条记录。", imported,
+		)
+	}
+	return say(plural(imported, "%s group was imported so far.", "%s groups were imported so far."), "目前已导入 %s 个群组。", imported)
 }
 
 // reportSection links to the report of a finished import; nil if there is none.
@@ -68,13 +79,15 @@ func (s *Status) reportSection() g.Node {
 	if s.Report == "" {
 		return nil
 	}
-	return h.P(h.Class("lead"), h.A(h.Href(s.Report), words("Open the report: what is wrong, and all runs", "打开报告：问题所在与全部运行记录")))
+	return h.P(h.Class("lead"),
+		h.A(h.Href(s.Report), words("Open the report: what is wrong, and all runs", "打开报告：问题所在与全部运行记录")))
 }
 
 func (s *Status) figures(runs []results.Run, all int64) []figure {
 	var figures []figure
 	if rate, left := s.Pace(runs); s.State == results.Running && rate > 0 {
-		figures = append(figures, figure{say("records a second", "每秒记录数"), say("%s", "%s", foreign(fmt.Sprintf("%.1f", rate)))})
+		figures = append(figures,
+			figure{say("records a second", "每秒记录数"), say("%s", "%s", foreign(fmt.Sprintf("%.1f", rate)))})
 		if left > 0 {
 			figures = append(figures, figure{say("time left, at this rate", "按此速度的剩余时间"), say("%s", "%s", left)})
 		}
@@ -159,7 +172,13 @@ func (s *Status) steps(o Options) []step {
 
 // finishedSteps returns what there is to do about a finished import: the report says it in full.
 func (s *Status) finishedSteps(nothing step) []step {
-	if s.Counts.Missing() > 0 {
+	switch {
+	case s.Counts.Missing() == 0 && !s.Counts.IsWhole():
+		return []step{{
+			class: string(outcome.Failed), title: say("See the report", "查看报告"),
+			body: say("It says which members are missing, and how to add them.", "报告说明缺少哪些成员，以及如何添加。"),
+		}}
+	case s.Counts.Missing() > 0:
 		return []step{{
 			class: string(outcome.Rejected), title: say("See the report", "查看报告"),
 			body: say(

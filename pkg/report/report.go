@@ -23,6 +23,7 @@ const (
 	maxRowBytes = 1_200_000
 
 	maxExamples = 3
+	maxLacking  = 6 // examples of groups that lack members
 	maxGroups   = 40
 )
 
@@ -44,10 +45,25 @@ type Builder struct {
 	size    int   // of rows in the page, in bytes
 	missing int64 // calls of Failure
 	full    bool  // no more rows
+
+	members members
 }
 
+// members is what a Builder knows of members.
+type members struct {
+	Counts  outcome.Counts           `json:"counts"`  // of all records
+	Records map[outcome.Status]int64 `json:"records"` // member records
+	Lacking int64                    `json:"lacking"` // groups that lack members
+
+	Examples []example `json:"examples"` // of groups that lack members
+}
+
+func newMembers() members { return members{Records: map[outcome.Status]int64{}} }
+
 // New returns an empty Builder.
-func New() *Builder { return &Builder{counts: map[outcome.Status]int64{}} }
+func New() *Builder {
+	return &Builder{counts: map[outcome.Status]int64{}, members: newMembers()}
+}
 
 // An example is a record of a kind, as it came.
 type example struct {
@@ -74,45 +90,71 @@ func (b *Builder) Result(line []byte) {
 	if err != nil {
 		return
 	}
-	b.counts[b.known(o.Status)]++
+	status := b.known(o.Status)
+	b.counts[status]++
+	b.members.Counts.Add(&o)
+	if o.Member != "" {
+		b.members.Records[status]++
+	}
 	if o.Attempts > 0 {
 		b.series.add(o.At)
 	}
 }
 
-// Failure adds a line of the dead-letter file, in their order. It does not retain the line. A line that is no outcome,
+// Failure adds a line of the dead-letter file, in their order. The group of a line may exist: it lacks members. It does not retain the line. A line that is no outcome,
 // as an edit may have left it, is passed over.
 func (b *Builder) Failure(line []byte) {
 	o, raw, err := outcome.Parse(line)
 	if err != nil {
 		return
 	}
+	if o.Status.HasGroup() {
+		b.lacking(&o, raw)
+		return
+	}
 	b.missing++
 	o.Status = b.known(o.Status)
 	kind := b.kinds.Add(o.Kind())
 	if len(kind.Examples) < maxExamples {
-		e := example{Line: o.Line, GroupID: shown(o.GroupID, maxValue), Message: shown(o.Error, maxText)}
-		if value, ok := member(raw, o.Field); ok {
-			e.Value = shown(string(value), maxValue)
-		} else {
-			e.Value = shown(string(raw), maxValue)
-		}
-		kind.Examples = append(kind.Examples, e)
+		kind.Examples = append(kind.Examples, newExample(&o, raw, o.Field))
 	}
 	if b.full {
 		return
 	}
 	r := row{
-		Line: o.Line, GroupID: shown(o.GroupID, maxValue), Status: o.Status, Kind: kind.Number, Message: shown(o.Error, maxText),
+		Line: o.Line, GroupID: shown(o.GroupID, maxValue), Status: o.Status, Kind: kind.Number,
+		Message: shown(o.Error, maxText),
 	}
 	if name, ok := member(raw, "Name"); ok {
 		r.Name = shown(unquote(name), maxValue)
+	} else {
+		r.Name = shown(o.Member, maxValue)
 	}
 	size := r.size()
 	if b.full = len(b.rows) >= maxRows || b.size+size > maxRowBytes; b.full {
 		return
 	}
 	b.rows, b.size = append(b.rows, r), b.size+size
+}
+
+// lacking adds a line of the dead-letter file whose group exists and lacks members.
+func (b *Builder) lacking(o *outcome.Outcome, raw []byte) {
+	m := &b.members
+	m.Lacking++
+	if len(m.Examples) < maxLacking {
+		m.Examples = append(m.Examples, newExample(o, raw, "MemberList"))
+	}
+}
+
+// newExample returns an example with the value of a field, or with the record.
+func newExample(o *outcome.Outcome, raw []byte, field string) example {
+	e := example{
+		Line: o.Line, GroupID: shown(o.GroupID, maxValue), Message: shown(o.Error, maxText), Value: shown(string(raw), maxValue),
+	}
+	if value, ok := member(raw, field); ok {
+		e.Value = shown(string(value), maxValue)
+	}
+	return e
 }
 
 // known returns the status, or "other" if a results file has more of them than there can be.

@@ -58,7 +58,7 @@ func (s *story) add(o outcome.Outcome, record string) {
 	o.N, o.Line = s.n, s.n
 	s.counts.Add(&o)
 	s.Result(o.AppendLine(nil))
-	if !o.Status.HasGroup() {
+	if !o.IsDone() {
 		s.failures++
 		s.Failure(o.AppendRecordLine(nil, []byte(record)))
 	}
@@ -75,7 +75,10 @@ func (s *story) page(t testing.TB) []byte {
 }
 
 func run(start time.Time, took time.Duration, records int64, cause results.Cause, why string) results.Run {
-	return results.Run{Start: start, End: start.Add(took), Cause: cause, Why: why, Attempts: records + records/100, Counts: outcome.Counts{Imported: records}, Rate: 190}
+	return results.Run{
+		Start: start, End: start.Add(took), Cause: cause, Why: why, Attempts: records + records/100,
+		Counts: outcome.Counts{Imported: records}, Rate: 190,
+	}
 }
 
 // usual is an import of 50,000 records, most of which are in.
@@ -115,7 +118,8 @@ func usual(total int) *story {
 			o.Error = fmt.Sprintf("code 10019: the account does not exist: import the owner first (user-%d)", i)
 		case i%3000 == 29:
 			o.Status, o.Code, o.Attempts, o.MS = outcome.Rejected, 10021, 1, 61
-			o.Error = fmt.Sprintf("another group has this GroupId: Name is %q there and %q in the record", "Old team", fmt.Sprint("Team ", i))
+			o.Error = fmt.Sprintf("another group has this GroupId: Name is %q there and %q in the record", "Old team",
+				fmt.Sprint("Team ", i))
 		case i%6250 == 100:
 			o.Status, o.GroupID, o.Error = outcome.Unknown, "", "the answer was lost, the group may exist: no answer within 10s"
 			o.MS = 10_000
@@ -138,37 +142,93 @@ func usual(total int) *story {
 	return s
 }
 
+// people is an import of groups with members, and of member records.
+func people() *story {
+	s := newStory()
+	for i := range 2000 {
+		at := epoch.Add(time.Duration(i) * time.Second / 190)
+		o := outcome.Outcome{
+			Status: outcome.Imported, GroupID: fmt.Sprintf("g%d", i), Attempts: 1, MS: 40, At: at,
+			Members: outcome.Members{Added: 50, Demoted: int64(i % 2)},
+		}
+		record := ""
+		switch {
+		case i%100 == 7:
+			o.Members = outcome.Members{Added: 47, Already: 1, Failed: 2, NoAccount: 1, Invalid: 1}
+			o.Error = fmt.Sprintf("2 of 50 members are missing: user-%d (the account does not exist: import the account first); "+
+				"user-%[1]d-b (JoinTime 1 is before CreateTime 2)", i)
+			record = fmt.Sprintf(`{"GroupId":"g%d","MemberList":[{"Member_Account":"user-%[1]d"},{"Member_Account":"user-%[1]d-b","JoinTime":1}]}`, i)
+		case i == 500:
+			o.Members = outcome.Members{Added: 44, Failed: 6, Refused: 3}
+			o.Error = "6 of 50 members are missing: u1 (not added, and the service gives no reason)"
+			record = `{"GroupId":"g500","MemberList":[{"Member_Account":"u1"}]}`
+		}
+		s.add(o, record)
+	}
+	for i := range 300 {
+		o := outcome.Outcome{
+			Status: outcome.Imported, GroupID: "g1", Member: fmt.Sprintf("late-%d", i), Attempts: 1, MS: 40, At: epoch.Add(12 * time.Second),
+		}
+		switch {
+		case i%50 == 1:
+			o.Status = outcome.Exists
+		case i%100 == 2:
+			o.Status, o.Error = outcome.Failed, "the account does not exist: import the account first"
+		}
+		s.add(o, fmt.Sprintf(`{"GroupId":"g1","Member_Account":"late-%d"}`, i))
+	}
+	s.m.Runs, s.m.Finished = []results.Run{run(epoch, 13*time.Second, 2300, "", "")}, epoch.Add(13*time.Second)
+	s.m.Files = []results.File{
+		{Key: names.Results(), Size: 700_000, SHA256: strings.Repeat("ab", 32)},
+		{Key: names.Failures(), Size: 7_000, SHA256: strings.Repeat("cd", 32)},
+	}
+	return s
+}
+
 // nasty are strings that have hurt pages.
 var nasty = []string{
-	`<script>alert(1)</script>`, `</script><script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `'"&amp;<b>`, "\u2028line\u2029", "\u202Egpj.exe\u202C",
-	"\u2066isolate", strings.Repeat("W", 400), "👩‍👩‍👧‍👦 family 🏳️‍🌈", "مرحبا بالعالم", "שלום", "{{.}} ${1} <!-- ]]>", "javascript:alert(1)", "nul\x00bell\x07\x1b[31m",
+	`<script>alert(1)</script>`, `</script><script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `'"&amp;<b>`,
+	"\u2028line\u2029", "\u202Egpj.exe\u202C",
+	"\u2066isolate", strings.Repeat("W", 400), "👩‍👩‍👧‍👦 family 🏳️‍🌈", "مرحبا بالعالم", "שלום", "{{.}} ${1} <!-- ]]>",
+	"javascript:alert(1)", "nul\x00bell\x07\x1b[31m",
 	strings.Repeat("é̴̛", 40), "a\nb\tc", "<svg/onload=alert(1)>", "</title></style>", "=cmd|'/c calc'!A1",
 }
 
 // hostile has such a string in every field of every line, and in the names.
 func hostile() *story {
 	s := newStory()
-	s.names = results.Names{Export: `exports/<script>alert("x")</script>'&` + "\u202E" + `evil` + strings.Repeat("x", 120) + `.jsonl`}
+	s.names = results.Names{Export: `exports/<script>alert("x")</script>'&` + "\u202E" + `evil` +
+		strings.Repeat("x", 120) + `.jsonl`}
 	at := epoch
 	for i := range 200 {
 		text := nasty[i%len(nasty)]
 		quoted, other := fmt.Sprintf("%q", text), nasty[(i*7+3)%len(nasty)]
 		o := outcome.Outcome{
 			Status: []outcome.Status{outcome.Rejected, outcome.Failed, outcome.Unknown, outcome.Status(text)}[i%4], GroupID: text, Field: "Name",
-			Code: i % 3 * 10019, Error: other + " " + quoted, Attempts: i % 4, MS: int64(i), At: at.Add(time.Duration(i) * time.Second),
+			Code: i % 3 * 10019, Error: other + " " + quoted, Attempts: i % 4, Member: text[:min(len(text), i%2*40)], MS: int64(i), At: at.Add(time.Duration(i) * time.Second),
 		}
 		record := fmt.Sprintf(`{"Name":%s,"GroupId":%s}`, jsonString(text), jsonString(other))
 		if i%5 == 0 {
 			record = text // no JSON
 		}
+		if i%10 == 9 {
+			o.Status, o.Member, o.Members = outcome.Imported, "", outcome.Members{Failed: 1}
+			record = fmt.Sprintf(`{"MemberList":[{"Member_Account":%s}]}`, jsonString(other))
+		}
 		s.add(o, record)
 	}
 	s.m.Runs = []results.Run{
-		{Start: epoch, Stop: nasty[0] + nasty[5], Why: nasty[0] + nasty[5] + strings.Repeat("y", 500), Rate: 190, End: at.Add(time.Second)},
+		{
+			Start: epoch, Stop: nasty[0] + nasty[5], Why: nasty[0] + nasty[5] + strings.Repeat("y", 500), Rate: 190,
+			End: at.Add(time.Second),
+		},
 		{Start: epoch},
 	}
 	s.m.RetryAt = at
-	s.m.Files = []results.File{{Key: s.names.Results(), SHA256: "<b>", Size: 1}, {Key: s.names.Failures(), SHA256: "<b>", Size: 1}}
+	s.m.Files = []results.File{
+		{Key: s.names.Results(), SHA256: "<b>", Size: 1},
+		{Key: s.names.Failures(), SHA256: "<b>", Size: 1},
+	}
 	return s
 }
 
@@ -211,7 +271,10 @@ func newPages(t testing.TB) map[string][]byte {
 
 	fine := newStory()
 	for i := range 4000 {
-		fine.add(outcome.Outcome{Status: outcome.Imported, GroupID: "g", Attempts: 1, MS: 40, At: epoch.Add(time.Duration(i) * time.Second / 190)}, "")
+		fine.add(outcome.Outcome{
+			Status: outcome.Imported, GroupID: "g", Attempts: 1, MS: 40,
+			At: epoch.Add(time.Duration(i) * time.Second / 190),
+		}, "")
 	}
 	fine.m.Runs, fine.m.Finished = []results.Run{run(epoch, 21*time.Second, 4000, "", "")}, epoch.Add(21*time.Second)
 	fine.m.Files = []results.File{{Key: names.Results(), Size: 700_000, SHA256: strings.Repeat("ab", 32)}}
@@ -220,7 +283,8 @@ func newPages(t testing.TB) map[string][]byte {
 	wrong := newStory()
 	for i := range 20_000 {
 		wrong.add(outcome.Outcome{
-			Status: outcome.Rejected, GroupID: fmt.Sprint("group-", i), Attempts: 1, MS: 40, Code: 10004, At: epoch.Add(time.Duration(i) * time.Second / 190),
+			Status: outcome.Rejected, GroupID: fmt.Sprint("group-", i), Attempts: 1, MS: 40, Code: 10004,
+			At:    epoch.Add(time.Duration(i) * time.Second / 190),
 			Error: "code 10004: a parameter is not valid (invalid owner account for the group, see the document)",
 		}, fmt.Sprintf(`{"Type":"Public","Name":"Team %d","GroupId":"group-%d"}`, i, i))
 	}
@@ -231,11 +295,19 @@ func newPages(t testing.TB) map[string][]byte {
 	for i := range 3 {
 		start := retried.m.Finished.Add(time.Duration(15<<i) * time.Minute)
 		retried.m.Rounds = append(retried.m.Rounds, results.Round{
-			Start: start, End: start.Add(4 * time.Second), Counts: outcome.Counts{Failed: 1}, Runs: []results.Run{run(start, 4*time.Second, 1, "", "")},
+			Start: start, End: start.Add(4 * time.Second), Counts: outcome.Counts{Failed: 1},
+			Runs: []results.Run{run(start, 4*time.Second, 1, "", "")},
 		})
 	}
 	retried.m.RetryAt, retried.m.GivenUp = time.Time{}, 1
 	all["retried"] = retried.page(t)
+
+	members := people()
+	all["members"] = members.page(t)
+	members.m.RetryAt = epoch.Add(15 * time.Minute)
+	all["members retried"] = members.page(t)
+	members.options.Folder = "/srv/groups"
+	all["members on this machine"] = members.page(t)
 
 	maps.Copy(all, progressPages(t))
 	if *keep != "" {
@@ -254,7 +326,8 @@ func progressPages(t testing.TB) map[string][]byte {
 	all := map[string][]byte{}
 	s := report.Status{Key: names.Export, Progress: results.Progress{
 		State: results.Waiting, Reason: "time is up", Export: results.Export{Key: names.Export, Size: 5_000_000},
-		Counts: outcome.Counts{Imported: 11_800, Exists: 12, Rejected: 150, Unknown: 2}, Runs: 1, Updated: epoch.Add(time.Minute),
+		Counts: outcome.Counts{Imported: 11_800, Exists: 12, Rejected: 150, Unknown: 2}, Runs: 1,
+		Updated: epoch.Add(time.Minute),
 	}}
 	s.Next.Offset = 1_200_000
 	s.All = []results.Run{run(epoch, time.Minute, 11_964, results.CauseTimeUp, "time is up")}
@@ -262,12 +335,14 @@ func progressPages(t testing.TB) map[string][]byte {
 	waiting := s
 	all["waiting"] = progressPage(t, &s, report.Options{})
 
-	s.Reason, s.All = "interrupt signal received", []results.Run{run(epoch, time.Minute, 11_964, results.CauseInterrupted, "interrupt signal received")}
+	s.Reason, s.All = "interrupt signal received",
+		[]results.Run{run(epoch, time.Minute, 11_964, results.CauseInterrupted, "interrupt signal received")}
 	s.Run = s.All[0]
 	all["interrupted"] = progressPage(t, &s, report.Options{Folder: "/srv/my groups"})
 
-	s.State, s.Reason = results.Stopped, "code 70009: the UserSig was made with another app's key: check that TIM_SDKAPPID and TIM_SECRET_KEY are of "+
-		"the same app; check TIM_REGION: the SDKAppID belongs to another data centre (invalid usersig)"
+	s.State, s.Reason = results.Stopped,
+		"code 70009: the UserSig was made with another app's key: check that TIM_SDKAPPID and TIM_SECRET_KEY are of "+
+			"the same app; check TIM_REGION: the SDKAppID belongs to another data centre (invalid usersig)"
 	s.Counts, s.Next.Offset, s.Again = outcome.Counts{}, 0, epoch.Add(time.Hour)
 	stop := run(epoch, time.Minute, 0, results.CauseService, s.Reason)
 	stop.Attempts, stop.Stop, stop.Code = 3, s.Reason, 70009
@@ -282,23 +357,42 @@ func progressPages(t testing.TB) map[string][]byte {
 	running := s
 	all["running"] = progressPage(t, &s, report.Options{Refresh: 10 * time.Second, List: "/imports"})
 
+	s.Export.Size, s.Next = 5_000_000, export.Position{Offset: 5_000_000, N: 10_101, Line: 10_101}
+	s.Counts = outcome.Counts{
+		Imported: 9_990, Rejected: 10, Pending: 100, MemberRecords: 100,
+		Members: outcome.Members{Added: 120_000, Already: 7, Failed: 5, NoAccount: 5, Pending: 380_000},
+	}
+	s.Run = results.Run{Start: epoch.Add(-time.Minute), Counts: s.Counts, Rate: 190}
+	adding := s
+	all["adding"] = progressPage(t, &s, report.Options{Refresh: 10 * time.Second, List: "/imports"})
+
 	finished := report.Status{Key: "exports/2026/done.csv", Report: "/imports/exports/2026/done.csv.report.html", Finished: epoch}
 	finished.State, finished.Updated, finished.Ignored, finished.Runs = results.Finished, epoch, 7, 2
 	finished.Counts = outcome.Counts{Imported: 9_598, Rejected: 402, Skipped: 3}
 	finished.Files = []report.File{
-		{File: results.File{Key: "exports/2026/done.csv.results.ndjson", Size: 1e6, SHA256: "ab"}, Link: "/imports/exports/2026/done.csv.results.ndjson"},
-		{File: results.File{Key: "exports/2026/done.csv.failures.ndjson", Size: 1e4, SHA256: "cd"}, Link: "/imports/exports/2026/done.csv.failures.ndjson"},
+		{
+			File: results.File{Key: "exports/2026/done.csv.results.ndjson", Size: 1e6, SHA256: "ab"},
+			Link: "/imports/exports/2026/done.csv.results.ndjson",
+		},
+		{
+			File: results.File{Key: "exports/2026/done.csv.failures.ndjson", Size: 1e4, SHA256: "cd"},
+			Link: "/imports/exports/2026/done.csv.failures.ndjson",
+		},
 	}
 	all["finished"] = progressPage(t, &finished, report.Options{List: "/imports"})
 
 	fresh := report.Status{Key: "exports/新导出.json.gz", Cause: results.CauseNotBegun}
 	fresh.State, fresh.Gone = results.Waiting, true
 	var b bytes.Buffer
-	list := []report.Status{fresh, running, waiting, stopped, finished}
+	lacking := finished
+	lacking.Key, lacking.Counts = "exports/lacking.jsonl", outcome.Counts{Imported: 9, Incomplete: 1, Members: outcome.Members{Added: 9, Failed: 4}}
+	all["lacking"] = progressPage(t, &lacking, report.Options{List: "/imports"})
+	list := []report.Status{fresh, running, waiting, stopped, finished, adding, lacking}
 	for i := range list {
 		list[i].Link = "/imports/" + list[i].Key
 	}
-	if err := report.WriteList(&b, list, "/imports?after=x", report.Options{Refresh: 30 * time.Second, List: "/imports"}); err != nil {
+	options := report.Options{Refresh: 30 * time.Second, List: "/imports"}
+	if err := report.WriteList(&b, list, "/imports?after=x", options); err != nil {
 		t.Fatal(err)
 	}
 	all["list"] = b.Bytes()
@@ -329,7 +423,8 @@ func textOf(t *testing.T, page []byte, language string) string {
 			b.WriteString(n.Data)
 		}
 		if n.Type == html.ElementNode {
-			if n.Data == "script" || n.Data == "style" || slices.ContainsFunc(n.Attr, func(a html.Attribute) bool { return a.Key == "class" && a.Val == hidden }) {
+			if n.Data == "script" || n.Data == "style" ||
+				slices.ContainsFunc(n.Attr, func(a html.Attribute) bool { return a.Key == "class" && a.Val == hidden }) {
 				return
 			}
 			if slices.Contains([]string{"p", "td", "th", "li", "h1", "h2", "h3", "div", "dt", "dd", "tr", "pre"}, n.Data) {
@@ -354,14 +449,27 @@ func TestPages_Text(t *testing.T) {
 		{"an import with failures, in English", "usual", "en", []string{
 			"49,802 of 50,000 groups were imported. 187 were rejected, 3 failed and will be retried, 8 need manual review.",
 			"imported 49,752", "exists 50", "records 50,000",
-			"90 Name is too long: at most 30 bytes", "the account does not exist: import the owner first", "line 8 · g7", "Name is 38 bytes, limit 30",
-			`grep '"status":"rejected"' acme.jsonl.failures.ndjson > acme.fixed.jsonl`, "upload it beside the export", "The scheduler retries them, at the earliest at 2026-11-22 10:",
+			"90 Name is too long: at most 30 bytes", "the account does not exist: import the owner first", "line 8 · g7",
+			"Name is 38 bytes, limit 30",
+			`grep '"status":"rejected"' acme.jsonl.failures.ndjson > acme.fixed.jsonl`, "upload it beside the export",
+			"The scheduler retries them, at the earliest at 2026-11-22 10:",
 		}},
-		{"the same in Chinese", "usual", "zh", []string{"50,000 个群组中已导入 49,802 个。 187 个被拒绝，3 个失败，将自动重试，8 个待确认。", "Name 过长：最多 30 字节", "账号不存在"}},
+		{
+			"the same in Chinese", "usual", "zh",
+			[]string{"50,000 个群组中已导入 49,802 个。 187 个被拒绝，3 个失败，将自动重试，8 个待确认。", "Name 过长：最多 30 字节", "账号不存在"},
+		},
 		{"no records", "empty", "en", []string{"The export holds no records.", "records 0", "Look at the export"}},
-		{"all in", "fine", "en", []string{"All 4,000 groups were imported.", "Nothing is left to do", "Keep acme.jsonl.results.ndjson"}},
-		{"none in", "wrong", "en", []string{"No groups were imported (0 of 20,000).", "These are the first 5,000 of 20,000."}},
-		{"a failed record given up", "retried", "en", []string{"Round 3 of retries", "They are not retried any more (after 3 rounds)."}},
+		{
+			"all in", "fine", "en",
+			[]string{"All 4,000 groups were imported.", "Nothing is left to do", "Keep acme.jsonl.results.ndjson"},
+		},
+		{
+			"none in", "wrong", "en", []string{"No groups were imported (0 of 20,000).", "These are the first 5,000 of 20,000."},
+		},
+		{
+			"a failed record given up", "retried", "en",
+			[]string{"Round 3 of retries", "They are not retried any more (after 3 rounds)."},
+		},
 		{"an import whose time was up", "waiting", "en", []string{
 			"11,812 groups were imported so far. 24% of the export is done. 150 were rejected, 2 need manual review.",
 			"Waiting: the working time ended.", "3 min 10 s", "The scheduler resumes the import within a minute.",
@@ -375,12 +483,36 @@ func TestPages_Text(t *testing.T) {
 		}},
 		{"a wrong key, in Chinese", "stopped", "zh", []string{"已停止：UserSig 由其他应用的密钥生成", "code 70009"}},
 		{"a compressed one under way", "running", "en", []string{
-			"4,000,000 groups were imported so far. 50% of the export is done. 3 were rejected. 7 entries of other kinds, such as messages, were ignored.",
+			"4,000,000 groups were imported so far. 50% of the export is done. 3 were rejected. 7 entries of other kinds, " +
+				"such as messages, were ignored.",
 			"running", "1 h 1 min", "Pause refreshing", "All imports",
 		}},
 		{"a finished one", "finished", "en", []string{"finished, 402 rejected", "9,598 of 10,003 groups were imported.", "Open the report"}},
+		{"members, in English", "members", "en", []string{
+			"2,297 of 2,300 records, groups and members, were imported. 3 failed. 99,934 members were added, 20 were members before, 46 are missing.",
+			"finished, 3 failed, 46 members missing", "the group was created, or the member was added",
+			"Add the 46 missing members", "20 have no account: import the accounts first.", "23 break a rule or were rejected by the service: fix them.",
+			`grep -E '"status":"(imported|exists)"' acme.jsonl.failures.ndjson > acme.fixed.jsonl`,
+			"added 99,934 >99.9%", "already 20", "no account 20 <0.1% the account does not exist: import the accounts first", "invalid 20", "refused 3", "no reason given 3",
+			"980 Admins of Private groups were sent as members", "300 member records: 291 members were added, 6 were members before. 3 are not members",
+			"21 groups exist and lack members. These are the first 6:", "line 8 · g7", `[{"Member_Account":"user-7"},`, "2 of 50 members are missing: user-7 (the account",
+			"3 the member could not be added", "If the account does not exist, import the account first.", "late-2",
+		}},
+		{"members, in Chinese", "members", "zh", []string{
+			"2,300 条记录（群组与成员）中已导入 2,297 条。 3 个失败。已添加 99,934 名成员，20 名此前已是成员，46 名未能添加。", "已完成，失败 3，缺少 46 名成员",
+			"添加缺少的 46 名成员", "账号不存在 20", "21 个群组已存在，但缺少成员", "300 条成员记录：已添加 291 名成员",
+		}},
+		{"members that are retried", "members retried", "en", []string{"The scheduler tries again to add them, at the earliest at 2026-11-22 10:15 UTC."}},
+		{"members that are retried on this machine", "members on this machine", "en", []string{"To try now: groupimport retry --now /srv/groups"}},
+		{"members under way", "adding", "en", []string{
+			"9,990 records were imported so far. 25% of the export is done. 10 were rejected, 100 member records are pending. " +
+				"120,000 members were added, 7 were members before, 5 are missing, 380,000 are pending.",
+			"pending 100", "pending 380,000 76.0% not sent yet",
+		}},
+		{"missing members of a finished one", "lacking", "en", []string{"finished, 4 members missing", "It says which members are missing"}},
 		{"the list", "list", "en", []string{
-			"exports/新导出.json.gz the export was deleted waiting the import has not begun 0 0", "running, 50%", "stopped code 70009",
+			"exports/新导出.json.gz the export was deleted waiting the import has not begun 0 0", "running, 50%",
+			"stopped code 70009",
 			"finished, 402 rejected 9,598 10,003", "report results dead letters", "Next page",
 		}},
 		{"the list in Chinese", "list", "zh", []string{"进行中，50%", "已完成，被拒绝 402", "报告 结果 失败记录", "等待中 导入尚未开始"}},
@@ -460,18 +592,24 @@ func filled(t *testing.T, text string) map[string][]byte {
 	names := results.Names{Export: text + "/" + text}
 	run := results.Run{Start: epoch, Stop: text, Why: text}
 	var list []report.Status
-	for _, state := range []results.State{results.Running, results.Waiting, results.Stopped, results.Finished, results.State(text)} {
+	for _, state := range []results.State{
+		results.Running, results.Waiting, results.Stopped, results.Finished, results.State(text),
+	} {
 		s := report.Status{
-			Key: names.Export, Link: "/imports/x", Report: "/imports/y", Gone: true, Cause: results.Cause(text), Finished: epoch, RetryAt: epoch,
-			GivenUp: 1, Round: 1, All: []results.Run{run, run}, Files: []report.File{{File: results.File{Key: text, SHA256: text}, Link: "/imports/z"}},
+			Key: names.Export, Link: "/imports/x", Report: "/imports/y", Gone: true, Cause: results.Cause(text), Finished: epoch,
+			RetryAt: epoch,
+			GivenUp: 1, Round: 1, All: []results.Run{run, run},
+			Files: []report.File{{File: results.File{Key: text, SHA256: text}, Link: "/imports/z"}},
 			Progress: results.Progress{
-				State: state, Reason: text, Export: results.Export{Key: names.Export, Version: text, Size: 9}, Next: export.Position{N: 2, Line: 2, Offset: 3},
+				State: state, Reason: text, Export: results.Export{Key: names.Export, Version: text, Size: 9},
+				Next:   export.Position{N: 2, Line: 2, Offset: 3},
 				Counts: outcome.Counts{Imported: 1, Rejected: 1}, Run: run, Runs: 2, Owner: text, Updated: epoch, Ignored: 1,
 			},
 		}
 		list = append(list, s)
 		for _, folder := range []string{"", text} {
-			all[string(state)+folder] = progressPage(t, &s, report.Options{Folder: folder, Refresh: time.Minute, List: "/imports"})
+			all[string(state)+folder] = progressPage(t, &s,
+				report.Options{Folder: folder, Refresh: time.Minute, List: "/imports"})
 		}
 	}
 	var b bytes.Buffer
@@ -481,8 +619,14 @@ func filled(t *testing.T, text string) map[string][]byte {
 	all["list"] = b.Bytes()
 	s := story{Builder: report.New(), names: names, options: report.Options{Folder: text}}
 	for n, status := range []outcome.Status{outcome.Rejected, outcome.Failed, outcome.Unknown, outcome.Skipped, outcome.Status(text)} {
+		s.add(outcome.Outcome{
+			Status: outcome.Imported, GroupID: text, Error: text, At: epoch, Members: outcome.Members{Added: 1, Already: 1, Failed: 4, NoAccount: 1, Invalid: 1, Refused: 1, Demoted: 1},
+		}, fmt.Sprintf(`{"MemberList":[%s]}`, jsonString(text)))
 		for i := range 8 { // three of a kind and two alone; where there was an attempt, the service decided
-			o := outcome.Outcome{Status: status, GroupID: text, Field: text, Code: n + 1, Error: text, Attempts: i % 2, At: epoch}
+			o := outcome.Outcome{
+				Status: status, GroupID: text, Field: text, Code: n + 1, Error: text, Attempts: i % 2,
+				At: epoch,
+			}
 			if n%2 == 0 {
 				o.Rule = group.Rule(text)
 			}
@@ -540,8 +684,10 @@ func TestReport_CommandWithUnusualNames(t *testing.T) {
 	}
 	command := regexp.MustCompile(`<pre tabindex="0"><code>(.*?)</code>`)
 	for _, name := range []string{
-		"a.jsonl", "-rf.jsonl", "--help.jsonl", "a b.jsonl", "it's.jsonl", `"q".jsonl`, "a\nb.jsonl", "\n.jsonl", "$(touch x).jsonl",
-		"`touch x`.jsonl", "a;touch x.jsonl", `back\slash.jsonl`, `\n'` + "\n1.jsonl", "a\u202Eb.jsonl", "群组.jsonl", "a\xff1.jsonl", "*.jsonl",
+		"a.jsonl", "-rf.jsonl", "--help.jsonl", "a b.jsonl", "it's.jsonl", `"q".jsonl`, "a\nb.jsonl", "\n.jsonl",
+		"$(touch x).jsonl",
+		"`touch x`.jsonl", "a;touch x.jsonl", `back\slash.jsonl`, `\n'` + "\n1.jsonl", "a\u202Eb.jsonl", "群组.jsonl",
+		"a\xff1.jsonl", "*.jsonl",
 		"!!.jsonl", "~.jsonl", "a&b<c>d|e#.jsonl",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -589,7 +735,8 @@ func TestPages_Size(t *testing.T) {
 	}
 	s := newStory()
 	for range 2000 { // four times as many as fit; every byte of them takes five
-		s.add(outcome.Outcome{Status: outcome.Rejected, GroupID: strings.Repeat("<", 1000), Error: strings.Repeat(`"`, 5000)}, `{"Name":"`+strings.Repeat("&", 500)+`"}`)
+		s.add(outcome.Outcome{Status: outcome.Rejected, GroupID: strings.Repeat("<", 1000), Error: strings.Repeat(`"`, 5000)},
+			`{"Name":"`+strings.Repeat("&", 500)+`"}`)
 	}
 	if n := len(s.page(t)); n > 1_500_000 {
 		t.Errorf("got %d bytes, want at most 1,500,000", n)
@@ -601,7 +748,10 @@ func TestReport_FrequentKindsAmongMany(t *testing.T) {
 	t.Parallel()
 	s := newStory()
 	for i := range 20_000 {
-		o := outcome.Outcome{Status: outcome.Rejected, Rule: group.RuleUnknown, Field: fmt.Sprint("field", i%1500), Error: "unknown field"}
+		o := outcome.Outcome{
+			Status: outcome.Rejected, Rule: group.RuleUnknown, Field: fmt.Sprint("field", i%1500),
+			Error: "unknown field",
+		}
 		if i%10 == 9 {
 			o.Rule, o.Field, o.Error = group.RuleLength, "Name", fmt.Sprintf("Name is %d bytes, limit 30", 31+i)
 		}
@@ -620,7 +770,8 @@ func TestReport_FrequentKindsAmongMany(t *testing.T) {
 		}
 		return n
 	}
-	for _, m := range regexp.MustCompile(`<h3><span class="n">([\d,]+)</span>`).FindAllStringSubmatch(string(s.page(t)), -1) {
+	title := regexp.MustCompile(`<h3><span class="n">([\d,]+)</span>`)
+	for _, m := range title.FindAllStringSubmatch(string(s.page(t)), -1) {
 		sum += number(m[1])
 	}
 	others := regexp.MustCompile(`([\d,]+) more records have other problems`).FindStringSubmatch(text)
@@ -637,13 +788,23 @@ func TestReport_PlotOfRate(t *testing.T) {
 		n    int
 		want []string
 	}{
-		{"a steady rate", func(i int) time.Duration { return time.Duration(i) * 10 * time.Millisecond }, 5000, []string{"100 on average, 100 at most"}},
-		{"a last bucket with one record", func(i int) time.Duration { return time.Duration(i) * 10 * time.Millisecond }, 5001, []string{"100 on average, 104 at most"}},
 		{
-			"an hour, in buckets that have become wider", func(i int) time.Duration { return time.Duration(i) * 10 * time.Millisecond }, 360_000,
+			"a steady rate", func(i int) time.Duration { return time.Duration(i) * 10 * time.Millisecond }, 5000,
+			[]string{"100 on average, 100 at most"},
+		},
+		{
+			"a last bucket with one record", func(i int) time.Duration { return time.Duration(i) * 10 * time.Millisecond }, 5001,
+			[]string{"100 on average, 104 at most"},
+		},
+		{
+			"an hour, in buckets that have become wider",
+			func(i int) time.Duration { return time.Duration(i) * 10 * time.Millisecond }, 360_000,
 			[]string{"100 on average, 100 at most", "10:00:00 UTC11:00:00 UTC"},
 		},
-		{"a month", func(i int) time.Duration { return time.Duration(i) * 30 * time.Second }, 86_400, []string{"0 on average, 0 at most"}},
+		{
+			"a month", func(i int) time.Duration { return time.Duration(i) * 30 * time.Second }, 86_400,
+			[]string{"0 on average, 0 at most"},
+		},
 		{
 			"a night between two runs is left out",
 			func(i int) time.Duration {
@@ -667,7 +828,8 @@ func TestReport_PlotOfRate(t *testing.T) {
 				s.add(outcome.Outcome{Status: outcome.Imported, Attempts: 1, MS: 40, At: epoch.Add(row.at(i))}, "")
 			}
 			page := s.page(t)
-			alt := html.UnescapeString(string(regexp.MustCompile(`aria-label="(Records a second[^"]*)"`).FindSubmatch(page)[1])) + " " + textOf(t, page, "en")
+			label := regexp.MustCompile(`aria-label="(Records a second[^"]*)"`).FindSubmatch(page)[1]
+			alt := html.UnescapeString(string(label)) + " " + textOf(t, page, "en")
 			for _, want := range row.want {
 				if !strings.Contains(alt, want) {
 					t.Errorf("%q is not in %.200s", want, alt)

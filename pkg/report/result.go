@@ -21,10 +21,12 @@ import (
 func (b *Builder) page(names results.Names, m *results.Manifest, o Options) *page {
 	counts := b.tallied()
 	all, imported := sum(counts)
+	members := &b.members.Counts
 	name := shown(baseOf(names.Export), maxText)
 	p := &page{
 		Options: o, key: shown(names.Export, maxText),
-		class: badgeClass(results.Finished, counts), badge: stateText(results.Finished, counts),
+		class: badgeClass(results.Finished, counts, members.Members.Failed),
+		badge: stateText(results.Finished, counts, members.Members.Failed),
 		title: label{
 			fmt.Sprintf("%s of %s imported - %s", thousands(imported), thousands(all), name),
 			fmt.Sprintf("已导入 %s/%s - %s", thousands(imported), thousands(all), name),
@@ -35,15 +37,18 @@ func (b *Builder) page(names results.Names, m *results.Manifest, o Options) *pag
 		finished = m.Rounds[n-1].End
 	}
 	r := &result{
-		head: headline(imported, all), counts: counts, updated: say("As of %s.", "截至 %s。", finished),
-		lead: join(" ", "", without(restText(counts, !m.RetryAt.IsZero()), ignoredText(m.Ignored))...),
+		isMixed: members.MemberRecords > 0, counts: counts, updated: say("As of %s.", "截至 %s。", finished),
+		lead: join(" ", "", without(
+			restText(counts, !m.RetryAt.IsZero()), membersText(&members.Members), ignoredText(m.Ignored),
+		)...),
 	}
+	r.head = headline(imported, all, r.isMixed)
 	if m.Replaced {
 		r.class = "replaced"
 		p.class, p.badge = r.class, say("replaced", "已被取代")
 		r.notes = append(r.notes, say(
-			"A newer version of the export has replaced this one. This page is about the older version. Its results are archived, "+
-				"because GroupIds that the service assigned are recorded nowhere else.",
+			"A newer version of the export has replaced this one. This page is about the older version. Its results are "+
+				"archived, because GroupIds that the service assigned are recorded nowhere else.",
 			"该导出文件已被新版本取代。本页是旧版本的结果；结果文件予以归档，因为由服务分配的 GroupId 只记录在其中。",
 		))
 	}
@@ -59,7 +64,7 @@ func (b *Builder) page(names results.Names, m *results.Manifest, o Options) *pag
 		limits = group.DocumentLimits
 	}
 	p.add(
-		r.node(), nextSection(b.steps(names, m, counts, o)), b.wrongSection(limits), b.howSection(m),
+		r.node(), nextSection(b.steps(names, m, counts, o)), b.membersSection(), b.wrongSection(limits), b.howSection(m),
 		runsSection(m.Runs, m.Rounds, false), b.recordsSection(names), filesSection(filesBeside(names, m)),
 	)
 	return p
@@ -82,11 +87,21 @@ func (b *Builder) tallied() []tallied {
 	return all
 }
 
-// headline says in one sentence how an import ended.
-func headline(imported, all int64) text {
+// headline says in one sentence how an import ended. With isMixed, some records are members.
+func headline(imported, all int64, isMixed bool) text {
 	switch {
 	case all == 0:
 		return say("The export holds no records.", "导出文件中没有记录。")
+	case isMixed && imported == all:
+		return say(
+			plural(all, "The one record, a member, was imported.", "All %s records, groups and members, were imported."),
+			"全部 %s 条记录（群组与成员）已导入。", all,
+		)
+	case isMixed:
+		return say(
+			"%s of %s records, groups and members, "+plural(imported, "was", "were")+" imported.",
+			"%[2]s 条记录（群组与成员）中已导入 %[1]s 条。", imported, all,
+		)
 	case imported == all && all == 1:
 		return say("The one group was imported.", "唯一的群组已导入。")
 	case imported == all:
@@ -161,6 +176,7 @@ func (b *Builder) steps(names results.Names, m *results.Manifest, counts []talli
 	take := func(s outcome.Status) string {
 		return fmt.Sprintf(`grep '"status":"%s"' %s > %s`, s, quote(from), quote(to))
 	}
+	takeLacking := fmt.Sprintf(`grep -E '"status":"(%s|%s)"' %s > %s`, outcome.Imported, outcome.Exists, quote(from), quote(to))
 	drop := say("upload it beside the export", "上传到导出文件所在的位置")
 	if o.Folder != "" {
 		drop = say("import it with %s", "用 %s 导入", code("groupimport import "+quote(to)))
@@ -183,9 +199,9 @@ func (b *Builder) steps(names results.Names, m *results.Manifest, counts []talli
 			string(outcome.Unknown),
 			say("Review the "+plural(n, "%s unknown record", "%s unknown records"), "确认结果待确认的 %s 条记录", n),
 			say(
-				"They have no GroupId, and the response was lost: their groups may exist. Look for each by its name in the console. "+
-					"They are sent again only with %s, by a round of retries or when the dead-letter file is imported as an export. "+
-					"Groups that exist are then created twice.",
+				"They have no GroupId, and the response was lost: their groups may exist. Look for each by its name in the "+
+					"console. They are sent again only with %s, by a round of retries or when the dead-letter file is imported as "+
+					"an export. Groups that exist are then created twice.",
 				"这些记录没有 GroupId，且响应丢失：群组可能已经存在。请在控制台按名称查找。只有设置 %s 后，重试或再次导入失败记录文件时才会重新发送；"+
 					"已存在的群组会因此重复创建。",
 				code("RETRY_UNKNOWN=true"),
@@ -195,6 +211,9 @@ func (b *Builder) steps(names results.Names, m *results.Manifest, counts []talli
 	}
 	if n := b.counts[outcome.Failed]; n > 0 {
 		steps = append(steps, retryStep(n, m, o, drop, take(outcome.Failed)))
+	}
+	if b.members.Counts.Members.Failed > 0 {
+		steps = append(steps, b.membersStep(m, o, failures, drop, takeLacking))
 	}
 	all, _ := sum(counts)
 	switch {
@@ -222,8 +241,8 @@ func retryStep(n int64, m *results.Manifest, o Options, drop text, take string) 
 	case m.RetryAt.IsZero():
 		s.title = say("Import the "+plural(n, "%s failed record", "%s failed records")+" again", "重新导入失败的 %s 条记录", n)
 		s.body = say(
-			"They are not retried any more (after %s "+plural(int64(len(m.Rounds)), "round", "rounds")+"). See below what the service "+
-				"answered. Once the cause is fixed, copy their lines into a new file, then %s:",
+			"They are not retried any more (after %s "+plural(int64(len(m.Rounds)), "round", "rounds")+
+				"). See below what the service answered. Once the cause is fixed, copy their lines into a new file, then %s:",
 			"它们不会再自动重试（已重试 %s 轮）。请看下文服务的说明；问题解决后，把这些行复制到新文件，然后%s：",
 			int64(len(m.Rounds)), drop,
 		)
@@ -239,6 +258,54 @@ func retryStep(n int64, m *results.Manifest, o Options, drop text, take string) 
 		s.title = say(plural(n, "%s failed record is retried automatically", "%s failed records are retried automatically"),
 			"失败的 %s 条记录将自动重试", n)
 		s.body = say("Nothing to do. The scheduler retries them, at the earliest at %s.", "无需操作。计划任务会重试，最早于 %s。", m.RetryAt)
+	}
+	return s
+}
+
+// membersStep says what happens to missing members. take copies the lines of their groups into a file, drop says what to
+// do with it.
+func (b *Builder) membersStep(m *results.Manifest, o Options, failures code, drop text, take string) step {
+	c := b.members.Counts
+	n := c.Members.Failed
+	s := step{
+		class: string(outcome.Failed),
+		title: say(plural(n, "Add the %s missing member", "Add the %s missing members"), "添加缺少的 %s 名成员", n),
+		body: say(
+			"Their groups exist. %s has a line for each group that lacks members, with only these in its MemberList.",
+			"群组已存在。%s 中每个缺少成员的群组占一行，其 MemberList 只含缺少的成员。", failures,
+		),
+	}
+	add := func(t text) { s.body = join(" ", "", s.body, t) }
+	if c.Members.NoAccount > 0 {
+		add(say(
+			"%s "+plural(c.Members.NoAccount, "has", "have")+" no account: import the accounts first.",
+			"其中 %s 名没有账号：请先导入账号。", c.Members.NoAccount,
+		))
+	}
+	if n := c.Members.Invalid + c.Members.Refused; n > 0 {
+		add(say(
+			"%s "+plural(n, "breaks a rule or was rejected", "break a rule or were rejected")+" by the service: fix them.",
+			"%s 名不符合规则或被服务拒绝：请修正。", n,
+		))
+	}
+	isRetried := c.Incomplete > 0 && !m.RetryAt.IsZero()
+	switch {
+	case isRetried && o.Folder != "":
+		add(say(
+			"A running %s tries again, at the earliest at %s. To try now:",
+			"正在运行的 %s 会再次尝试添加，最早于 %s。立即重试：", code("groupimport watch"), m.RetryAt,
+		))
+		s.command = "groupimport retry --now " + quote(o.Folder)
+	case isRetried:
+		add(say(
+			"The scheduler tries again to add them, at the earliest at %s.", "计划任务会再次尝试添加，最早于 %s。", m.RetryAt,
+		))
+	default:
+		add(say(
+			"The command copies these lines into a new file. Then %s. Groups that exist are not created again.",
+			"下面的命令把这些行复制到一个新文件。然后%s。已存在的群组不会重复创建。", drop,
+		))
+		s.command = take
 	}
 	return s
 }
@@ -363,7 +430,8 @@ func (b *Builder) recordsSection(names results.Names) g.Node {
 		h.Table(h.ID("list"), h.Class("records"), lines(
 			h.Caption(aside, words("Records that were not imported; the headers sort", "未导入的记录；点击表头可排序")),
 			h.THead(h.Tr(
-				column(label{"Line", "行"}, h.Aria("sort", "ascending"), h.Data("sort", "number")), column(label{"GroupId", "GroupId"}),
+				column(label{"Line", "行"}, h.Aria("sort", "ascending"), h.Data("sort", "number")),
+				column(label{"GroupId", "GroupId"}),
 				column(label{"Name", "名称"}), column(label{"Outcome", "结果"}), column(label{"Message", "原因"}),
 			)),
 			h.TBody(each(b.rows, record)),

@@ -16,13 +16,14 @@ type state struct {
 	Size    int                      `json:"size"`
 	Missing int64                    `json:"missing"`
 	Full    bool                     `json:"full"`
+	Members members                  `json:"members"`
 }
 
 // State returns the state of b, for Restore.
 func (b *Builder) State() ([]byte, error) {
 	s := state{
 		Counts: b.counts, Width: b.series.width, Buckets: map[int64][3]int64{}, Kinds: b.kinds, Rows: b.rows, Size: b.size,
-		Missing: b.missing, Full: b.full,
+		Missing: b.missing, Full: b.full, Members: b.members,
 	}
 	for n, x := range b.series.buckets {
 		s.Buckets[n] = [3]int64{x.records, x.first, x.last}
@@ -43,7 +44,12 @@ func (b *Builder) Restore(data []byte) error {
 	if s.Counts == nil {
 		s.Counts = b.counts
 	}
-	*b = Builder{counts: s.Counts, kinds: s.Kinds, rows: s.Rows, size: s.Size, missing: s.Missing, full: s.Full}
+	if s.Members.Records == nil {
+		s.Members.Records = newMembers().Records
+	}
+	*b = Builder{
+		counts: s.Counts, kinds: s.Kinds, rows: s.Rows, size: s.Size, missing: s.Missing, full: s.Full, members: s.Members,
+	}
 	if s.Width >= minWidth {
 		b.series = series{width: s.Width, buckets: map[int64]*bucket{}}
 		for n, x := range s.Buckets {

@@ -125,6 +125,9 @@ type Settings struct {
 
 	// IncludeArchived is whether the mapping includes archived groups. It is false without a mapping.
 	IncludeArchived bool `json:"includeArchived,omitzero"`
+
+	// Users identifies the table of users that translates accounts. It is empty without a table.
+	Users string `json:"users,omitzero"`
 }
 
 // Values of [Settings.Mapping]: no mapping, and the prefix of the SHA-256 of a jq program in hex.

@@ -77,9 +77,9 @@ func ProgressOf(state State, reason string, cp *Checkpoint) Progress {
 	}
 }
 
-// Work returns how much of the export has outcomes.
+// Work returns how much of the export has outcomes, also of its members, see [outcome.Progress.Of].
 func (p *Progress) Work() outcome.Progress {
-	return outcome.Progress{Done: p.Next.Done(), Size: p.Export.Size}
+	return outcome.Progress{Done: p.Next.Done(), Size: p.Export.Size}.Of(&p.Counts)
 }
 
 // Pace returns the records per second of runs, and the estimated time for the rest of the export. Both are zero if

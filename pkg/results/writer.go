@@ -181,7 +181,7 @@ func (w *Writer) isDue() bool {
 	if len(w.held) >= partBytes || len(w.heldMembers) >= partBytes || w.closing {
 		return true
 	}
-	if w.isStarved && len(w.held) > 0 && (w.isRead || time.Since(w.flushed) >= starvedFlush) {
+	if len(w.held) > 0 && (w.isRead || w.isStarved && time.Since(w.flushed) >= starvedFlush) {
 		return true
 	}
 	reach := w.cp.Next.N - 1 + block // high-water mark of the next checkpoint

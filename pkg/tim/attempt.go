@@ -24,6 +24,7 @@ const (
 	getGroupInfo      = "get_group_info"
 	importGroupMember = "import_group_member"
 	accountCheck      = "account_check"
+	accountImport     = "multiaccount_import"
 )
 
 // services are the parts of the paths before the commands.
@@ -32,14 +33,15 @@ var services = map[string]string{
 	getGroupInfo:      "group_open_http_svc",
 	importGroupMember: "group_open_http_svc",
 	accountCheck:      "im_open_login_svc",
+	accountImport:     "im_open_login_svc",
 }
 
 // header is the header of every request: nobody writes to it.
 var header = http.Header{"Content-Type": {"application/json"}}
 
 // Limits of the body of a response in bytes. The bodies of all responses in flight share the memory of a function, 900
-// of import_group at most. The service may send up to 1 MB (10018), but not for these requests: an import's response has
-// four short fields, a look-up's five short fields of 50 groups.
+// of import_group at most. The service may send up to 1 MB (10018), but not for these requests: an import's response
+// has four short fields, a look-up's five short fields of 50 groups.
 const (
 	maxImportResponse = 16 << 10
 	maxLookUpResponse = 256 << 10

@@ -76,9 +76,15 @@ func (c *Call) Done() <-chan struct{} { return c.done }
 // ImportGroup starts a call that imports rec. It returns when the first attempt has its permit, or when the call has
 // ended without one. Calls that are started one after another are therefore sent in that order.
 //
+// With [Config.ImportAccounts], ImportGroup returns before that, while it looks at the group's owner, for at most
+// maxOwners calls of a [Share]. Their records are sent in the same order.
+//
 // ctx decides whether another attempt starts. An attempt in flight continues after ctx has ended, within
 // [AttemptTimeout] and the DrainTimeout of the Config. rec must not change before the end of the call.
 func (c *Client) ImportGroup(ctx context.Context, rec *group.Record) *Call {
+	if c.cfg.ImportAccounts {
+		return c.importWithOwner(ctx, rec)
+	}
 	c.lanes[groupLane].enqueue()
 	return c.start(ctx, rec, false)
 }
@@ -87,6 +93,11 @@ func (c *Client) ImportGroup(ctx context.Context, rec *group.Record) *Call {
 // permit would come after ctx's deadline, or the service throttles the request, the call ends immediately, Incomplete
 // and with RateLimited set.
 func (c *Client) Try(ctx context.Context, rec *group.Record) *Call {
+	if c.cfg.ImportAccounts {
+		if r, ok := c.ensureOwner(ctx, rec); !ok {
+			return ended(r)
+		}
+	}
 	ahead := c.lanes[groupLane].enqueue()
 	deadline, ok := ctx.Deadline()
 	if ok && c.Fatal() == nil && c.cfg.Pacer.Ahead(ahead) >= time.Until(deadline) {
@@ -336,8 +347,9 @@ func (c *Client) acquire(ctx context.Context, l *lane) (*permit, error) {
 	}
 }
 
-// acquireSlot waits for the caller's turn in its [Share], then for an in-flight slot, and then for a permit of the pacer
-// and of the Config. Those that wait for their turn hold no slot: otherwise the retries of one import could hold all.
+// acquireSlot waits for the caller's turn in its [Share], then for an in-flight slot, and then for a permit of the
+// pacer and of the Config. Those that wait for their turn hold no slot: otherwise the retries of one import could hold
+// all.
 func (c *Client) acquireSlot(ctx context.Context, l *lane) (*pacer.Permit, error) {
 	hasSlot := false
 	p, err := c.share(ctx).queues[l.id].Acquire(ctx, c.done, func() error {

@@ -1,12 +1,13 @@
 // Package tim is a client of the Tencent Cloud IM REST API, as far as an import of groups needs it: import_group,
-// get_group_info to look up existing groups, import_group_member, and account_check to say why a member was not added.
+// get_group_info to look up existing groups, import_group_member, account_check to say why a member was not added, and
+// multiaccount_import.
 //
 // # Calls and attempts
 //
 // A call is all that is done for one record, an attempt one HTTP exchange. Each attempt waits, in this order, for the
 // circuit breaker, for its turn among the imports that share the rate (see Share), for an in-flight slot (see
-// inFlightLimit) and for a permit of the pacer, so that nothing delays its first byte after the permit. The body alone decides about an attempt: the service responds to nearly everything with
-// HTTP 200.
+// inFlightLimit) and for a permit of the pacer, so that nothing delays its first byte after the permit. The body alone
+// decides about an attempt: the service responds to nearly everything with HTTP 200.
 //
 // An attempt ends in yes, no or unknown. Unknown is a time-out, a broken connection, a 5xx, an unreadable response, and
 // also the codes of class Transient, because the service does not say whether it created the group before it failed.
@@ -36,6 +37,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -69,6 +71,10 @@ type Config struct {
 
 	MemberPacers   *MemberPacers // of the attempts about members; nil means its own, for DefaultMemberRate
 	MembersPerCall int           // of import_group_member, at most; zero means 20
+
+	// ImportAccounts creates the accounts of owners and members that do not exist. Before a group is sent, account_check
+	// is asked for its owner.
+	ImportAccounts bool
 
 	// Permit waits until an attempt may start, after the permit of the Pacer, if several processes share a rate. The call
 	// ends with its error. Nil means that no other process counts.
@@ -115,8 +121,11 @@ type Client struct {
 	breaker *breaker
 	log     *slog.Logger
 
-	lookups gatherer[entry]
-	checks  gatherer[bool]
+	lookups  gatherer[entry]
+	checks   gatherer[bool]
+	imports  gatherer[bool] // of accounts
+	known    accountSet     // accounts that exist, with ImportAccounts
+	imported accountSet     // accounts that were sent to multiaccount_import
 
 	membersPerCall atomic.Int64 // decreases when the service says that a call has too many
 
@@ -180,6 +189,8 @@ func New(cfg Config) (*Client, error) {
 	}
 	c.lookups.max, c.lookups.ask = maxLookUp, c.lookUp
 	c.checks.max, c.checks.ask = maxAccounts, c.checkAccounts
+	c.imports.max, c.imports.ask = maxAccounts, c.importAccounts
+	c.known.seed, c.imported.seed = maphash.MakeSeed(), maphash.MakeSeed()
 	c.membersPerCall.Store(int64(cfg.MembersPerCall))
 	c.route.hasBackup = cfg.Backup != ""
 	c.done, c.cancel = context.WithCancelCause(context.Background())
@@ -205,7 +216,8 @@ func commandURLs(endpoint string, insecure bool, query string) (map[string]*url.
 	return urls, nil
 }
 
-// SetDrainTimeout changes the DrainTimeout of the Config, for attempts without a [Share] whose context ends from now on.
+// SetDrainTimeout changes the DrainTimeout of the Config, for attempts without a [Share] whose context ends from now
+// on.
 func (c *Client) SetDrainTimeout(d time.Duration) { c.own.drainTimeout.Store(int64(d)) }
 
 // AssumeFull sends nothing until a second after now, as if another process had just used up the rates.

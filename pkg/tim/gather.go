@@ -49,8 +49,8 @@ func (g *gatherer[T]) join(ctx context.Context, id string) *batch[T] {
 	return b
 }
 
-// wait waits for the result of a batch, for a caller that has joined it. When ctx ends, it waits for a request in flight
-// for at most drain.
+// wait waits for the result of a batch, for a caller that has joined it. When ctx ends, it waits for a request in
+// flight for at most drain.
 func (g *gatherer[T]) wait(ctx context.Context, b *batch[T], drain time.Duration) (map[string]T, error) {
 	select {
 	case <-b.done:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -77,13 +78,13 @@ func (m *MembersCall) Done() <-chan struct{} { return m.done }
 // end of the call, must not name the group's owner, and none of them may have a Problem.
 //
 // Batches of at most [Config.MembersPerCall] members are sent in the order of the list and overlap, in the rate and the
-// in-flight limit of this command. Like [Client.ImportGroup], ImportMembers returns when the first batch has its permit,
-// or when the call has ended without one. ctx, its [Share] and its gate mean what they mean to ImportGroup.
+// in-flight limit of this command. Like [Client.ImportGroup], ImportMembers returns when the first batch has its
+// permit, or when the call has ended without one. ctx, its [Share] and its gate mean what they mean to ImportGroup.
 //
-// A batch whose response is lost is sent again: the service names members that it has added already. If the service says
-// that a batch has too many members (10005), the client sends batches of half as many from then on. If it rejects a batch
-// because of one member, the client halves the batch until it has found the member. For members that the service does
-// not add, account_check says whether the account exists.
+// A batch whose response is lost is sent again: the service names members that it has added already. If the service
+// says that a batch has too many members (10005), the client sends batches of half as many from then on. If it rejects
+// a batch because of one member, the client halves the batch until it has found the member. For members that the
+// service does not add, account_check says whether the account exists. With [Config.ImportAccounts] it is then created.
 func (c *Client) ImportMembers(ctx context.Context, groupID string, members []group.Member) *MembersCall {
 	call := &MembersCall{done: make(chan struct{})}
 	call.result = MembersResult{End: Imported, Members: make([]MemberResult, len(members))}
@@ -153,7 +154,7 @@ func (m *memberImport) run(ctx context.Context, p *permit) {
 		p = nil
 		batches.Go(func() {
 			defer func() { <-slots }()
-			m.send(ctx, batch, first)
+			m.send(ctx, batch, first, false)
 		})
 	}
 	batches.Wait()
@@ -163,8 +164,8 @@ func (m *memberImport) run(ctx context.Context, p *permit) {
 }
 
 // send sends a batch, indexes of members, until each member of it has a result or the call has failed. p is the permit
-// of the first attempt, nil to wait for one.
-func (m *memberImport) send(ctx context.Context, batch []int, p *permit) {
+// of the first attempt, nil to wait for one. isAgain is true if the accounts of the batch have been created meanwhile.
+func (m *memberImport) send(ctx context.Context, batch []int, p *permit, isAgain bool) {
 	var t tries
 	defer func() { m.add(t.attempts) }()
 	isLast := false // no further attempt although nobody got a response
@@ -177,7 +178,7 @@ func (m *memberImport) send(ctx context.Context, batch []int, p *permit) {
 		if err == nil && a.verdict == accepted {
 			var readErr error
 			if pending, readErr = m.read(a, pending); readErr == nil {
-				m.explain(ctx, batch)
+				m.explain(ctx, batch, isAgain)
 				return
 			}
 			a = attempt{message: readErr.Error()} // as if the response was lost
@@ -190,7 +191,7 @@ func (m *memberImport) send(ctx context.Context, batch []int, p *permit) {
 		switch {
 		case err != nil:
 			m.incomplete(err)
-		case (a.verdict == rejected || a.verdict == inUse) && m.split(ctx, a, pending):
+		case (a.verdict == rejected || a.verdict == inUse) && m.split(ctx, a, pending, isAgain):
 		case a.verdict == ambiguous:
 			r := m.c.resolve(ctx, m.lane, Result{Code: a.code, Message: a.message}, a, false)
 			m.end(pending, r.End, a.code, r.Message)
@@ -213,8 +214,8 @@ func (m *memberImport) send(ctx context.Context, batch []int, p *permit) {
 }
 
 // isOutage is called when the attempts of a batch are used up and nobody got a response meanwhile. It reports whether
-// the service accepts a harmless look-up now, so that another attempt is due. If it does not respond to that either, the
-// error is fatal.
+// the service accepts a harmless look-up now, so that another attempt is due. If it does not respond to that either,
+// the error is fatal.
 func (m *memberImport) isOutage(ctx context.Context, a attempt, since int64) bool {
 	_, err := m.c.lookUp(ctx, []string{harmlessID})
 	if err != nil && ctx.Err() == nil && m.c.Fatal() == nil && m.c.breaker.responses() == since {
@@ -306,8 +307,9 @@ func readMembers(body []byte) (map[string]MemberResult, error) {
 	return results, nil
 }
 
-// explain looks at the members of a batch that the service did not add.
-func (m *memberImport) explain(ctx context.Context, batch []int) {
+// explain looks at the members of a batch that the service did not add. With ImportAccounts it creates the accounts that
+// do not exist and sends their members again, once.
+func (m *memberImport) explain(ctx context.Context, batch []int, isAgain bool) {
 	var ids []string
 	for _, i := range batch {
 		if m.result.Members[i] == MemberNotAdded { // nobody else writes to the members of this batch
@@ -317,14 +319,31 @@ func (m *memberImport) explain(ctx context.Context, batch []int) {
 	if ids == nil {
 		return
 	}
-	exist, _ := m.c.accountsExist(ctx, ids) // what is not known has no reason
+	exist, _ := m.c.gatherAccounts(ctx, &m.c.checks, ids) // what is not known has no reason
+	var missing []int
+	ids = ids[:0]
 	for _, i := range batch {
 		if m.result.Members[i] != MemberNotAdded {
 			continue
 		}
-		if ok, known := exist[m.members[i].Account]; known && !ok {
+		account := m.members[i].Account
+		switch ok, known := exist[account]; {
+		case known && !ok:
 			m.result.Members[i] = MemberNoAccount
+			missing, ids = append(missing, i), append(ids, account)
+		case ok && m.c.imported.has(account): // since the batch was sent, for another group
+			missing = append(missing, i)
 		}
+	}
+	if missing == nil || isAgain || !m.c.cfg.ImportAccounts {
+		return
+	}
+	created, _ := m.c.gatherAccounts(ctx, &m.c.imports, ids) // the others keep having no account
+	missing = slices.DeleteFunc(missing, func(i int) bool {
+		return m.result.Members[i] == MemberNoAccount && !created[m.members[i].Account]
+	})
+	if len(missing) > 0 {
+		m.send(ctx, missing, nil, true)
 	}
 }
 
@@ -339,7 +358,7 @@ const (
 
 // split sends a rejected batch in smaller ones, and reports whether it did: if it has too many members, or if one of
 // several may be the reason.
-func (m *memberImport) split(ctx context.Context, a attempt, batch []int) bool {
+func (m *memberImport) split(ctx context.Context, a attempt, batch []int, isAgain bool) bool {
 	if len(batch) == 1 {
 		return false
 	}
@@ -377,7 +396,7 @@ func (m *memberImport) split(ctx context.Context, a attempt, batch []int) bool {
 			m.mu.Unlock()
 			continue
 		}
-		m.send(ctx, piece, nil)
+		m.send(ctx, piece, nil, isAgain)
 	}
 	return true
 }

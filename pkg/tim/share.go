@@ -14,6 +14,7 @@ type Share struct {
 	queues       [laneCount]*pacer.Queue
 	drainTimeout atomic.Int64 // a time.Duration
 	attempts     [laneCount]atomic.Int64
+	owners       line
 }
 
 type shareKey struct{}
@@ -21,7 +22,7 @@ type shareKey struct{}
 // NewShare returns a Share for the calls with the context that [WithShare] returns. drainTimeout replaces the
 // DrainTimeout of the Config.
 func (c *Client) NewShare(drainTimeout time.Duration) *Share {
-	s := new(Share)
+	s := &Share{owners: newLine()}
 	for id, l := range c.lanes {
 		s.queues[id] = l.pacer.Queue()
 	}
@@ -32,8 +33,8 @@ func (c *Client) NewShare(drainTimeout time.Duration) *Share {
 // drain returns how long an attempt in flight may continue after the end of its context.
 func (s *Share) drain() time.Duration { return time.Duration(s.drainTimeout.Load()) }
 
-// Attempts returns the number of attempts of all calls and look-ups of groups of the Share. Imports may look up groups in
-// one request, which counts for one of them.
+// Attempts returns the number of attempts of all calls and look-ups of groups of the Share. Imports may look up groups
+// in one request, which counts for one of them.
 func (s *Share) Attempts() int64 { return s.attempts[groupLane].Load() }
 
 // MemberAttempts returns the number of attempts of the Share to import members, and to check and import accounts.

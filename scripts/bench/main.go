@@ -62,6 +62,7 @@ var parts = []part{
 	{"retry", retry},
 	{"pass", pass},
 	{"many", many},
+	{"members", members},
 }
 
 func main() {

@@ -46,6 +46,7 @@ type Bucket struct {
 
 	mu      sync.Mutex
 	objects map[string]object
+	sorted  []string          // the keys of objects, nil before the first list
 	uploads map[string]upload // by ID
 	counts  Counts
 	calls   map[Op]int // by method and key
@@ -250,6 +251,9 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 	defer b.mu.Unlock()
 	if fault.Err == nil || fault.Applied {
 		delete(b.objects, key)
+		if at, ok := slices.BinarySearch(b.sorted, key); ok {
+			b.sorted = slices.Delete(b.sorted, at, at+1)
+		}
 	}
 	return fault.Err
 }
@@ -295,8 +299,15 @@ func (b *Bucket) ListAfter(ctx context.Context, prefix, delimiter, after string)
 func (b *Bucket) page(prefix, delimiter, after string) (page []blob.Info, more bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, key := range slices.Sorted(maps.Keys(b.objects)) {
-		if !strings.HasPrefix(key, prefix) || key <= after {
+	if b.sorted == nil {
+		b.sorted = slices.Sorted(maps.Keys(b.objects))
+	}
+	first, _ := slices.BinarySearch(b.sorted, max(prefix, after))
+	for _, key := range b.sorted[first:] {
+		if !strings.HasPrefix(key, prefix) {
+			break
+		}
+		if key <= after {
 			continue
 		}
 		o := b.objects[key]
@@ -358,6 +369,9 @@ func (b *Bucket) get(method, key string) (object, error) {
 func (b *Bucket) set(key string, data []byte) {
 	if b.objects == nil {
 		b.objects = make(map[string]object)
+	}
+	if at, ok := slices.BinarySearch(b.sorted, key); !ok && b.sorted != nil {
+		b.sorted = slices.Insert(b.sorted, at, key)
 	}
 	b.objects[key] = object{data, time.Now()}
 }

@@ -417,7 +417,8 @@ func testList(t *testing.T, b blob.Bucket) {
 	all := slices.Sorted(maps.Keys(sizes)) // x-y, x/a-b, x/a.…, x/a/…, x/a0, …
 
 	for _, prefix := range []string{
-		"", "x", "x/", "x/a", "x/a.jsonl", "x/a.jsonl.import/", "x/a/", "x/s", "x/sub/", "y", "y/", "z", "z/z", "x/a/b", "x/a/b/",
+		"", "x", "x/", "x/a", "x/a.jsonl", "x/a.jsonl.import/", "x/a/", "x/s", "x/sub/", "y", "y/", "z", "z/z", "x/a/b",
+		"x/a/b/",
 		"群", "/", "//", "..", "../", "x/../", "x//", "\x00/",
 	} {
 		for _, delimiter := range []string{"", "/", "-", ".import/", "l.im"} {

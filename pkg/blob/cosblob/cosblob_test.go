@@ -410,19 +410,20 @@ func TestBucket_AttemptsAreBounded(t *testing.T) {
 func TestBucket_WaitsEndWithTheContext(t *testing.T) {
 	errEnd := errors.New("time is up")
 	for _, m := range methods {
-		bubble(t, costest.Options{Fail: always("", costest.Fault{Delay: time.Minute, Status: 503, Code: "SlowDown"})}, func(t *testing.T, b bench) {
-			for _, after := range []time.Duration{time.Second, time.Minute + time.Nanosecond} {
-				ctx, cancel := context.WithTimeoutCause(t.Context(), after, errEnd)
-				start := time.Now()
-				if err := m.do(ctx, b); !errors.Is(err, errEnd) {
-					t.Errorf("%s: error %v, want %v", m.name, err, errEnd)
+		bubble(t, costest.Options{Fail: always("", costest.Fault{Delay: time.Minute, Status: 503, Code: "SlowDown"})},
+			func(t *testing.T, b bench) {
+				for _, after := range []time.Duration{time.Second, time.Minute + time.Nanosecond} {
+					ctx, cancel := context.WithTimeoutCause(t.Context(), after, errEnd)
+					start := time.Now()
+					if err := m.do(ctx, b); !errors.Is(err, errEnd) {
+						t.Errorf("%s: error %v, want %v", m.name, err, errEnd)
+					}
+					if took := time.Since(start); took != after {
+						t.Errorf("%s: took %v, want %v", m.name, took, after)
+					}
+					cancel()
 				}
-				if took := time.Since(start); took != after {
-					t.Errorf("%s: took %v, want %v", m.name, took, after)
-				}
-				cancel()
-			}
-		})
+			})
 	}
 }
 
@@ -543,20 +544,22 @@ func TestCreate_RequestsVersioningOnce(t *testing.T) {
 }
 
 func TestCreate_OtherConflicts(t *testing.T) {
-	bubble(t, costest.Options{Fail: always("PutObject", costest.Fault{Status: 409, Code: "PathConflict"})}, func(t *testing.T, b bench) {
-		err := b.Create(t.Context(), "a/b", []byte("mine"))
-		if err == nil || errors.Is(err, fs.ErrExist) || !strings.Contains(err.Error(), "PathConflict") {
-			t.Errorf("error %v", err)
-		}
-		if n := b.server.Calls()["PutObject"]; n != 1 {
-			t.Errorf("%d attempts, want 1", n)
-		}
-	})
-	bubble(t, costest.Options{Fail: always("PutObject", costest.Fault{Status: 409, Code: "UploadConflict"})}, func(t *testing.T, b bench) {
-		if err := b.Create(t.Context(), "a/b", []byte("mine")); err == nil || errors.Is(err, fs.ErrExist) {
-			t.Errorf("error %v", err)
-		}
-	})
+	bubble(t, costest.Options{Fail: always("PutObject", costest.Fault{Status: 409, Code: "PathConflict"})},
+		func(t *testing.T, b bench) {
+			err := b.Create(t.Context(), "a/b", []byte("mine"))
+			if err == nil || errors.Is(err, fs.ErrExist) || !strings.Contains(err.Error(), "PathConflict") {
+				t.Errorf("error %v", err)
+			}
+			if n := b.server.Calls()["PutObject"]; n != 1 {
+				t.Errorf("%d attempts, want 1", n)
+			}
+		})
+	bubble(t, costest.Options{Fail: always("PutObject", costest.Fault{Status: 409, Code: "UploadConflict"})},
+		func(t *testing.T, b bench) {
+			if err := b.Create(t.Context(), "a/b", []byte("mine")); err == nil || errors.Is(err, fs.ErrExist) {
+				t.Errorf("error %v", err)
+			}
+		})
 }
 
 func TestReadRange_FailuresWhileRead(t *testing.T) {
@@ -759,11 +762,20 @@ func TestPut_UploadIsCompletedOrAborted(t *testing.T) {
 	}{
 		"an error in a 200, once":            {first("CompleteMultipartUpload", masked), random(smaller), true, ""},
 		"an error in a 200 after the effect": {first("CompleteMultipartUpload", appliedAndMasked), random(smaller), true, ""},
-		"always an error in a 200":           {always("CompleteMultipartUpload", masked), random(smaller), false, "InternalError"},
-		"a part that is refused":             {always("UploadPart", costest.Fault{Status: 403, Code: "AccessDenied"}), random(smaller), false, "part 1: COS returned 403"},
-		"a body that fails":                  {nil, io.MultiReader(random(smaller), iotest.ErrReader(errBody)), false, errBody.Error()},
-		"a whole number of parts":            {nil, random(16 << 20), true, ""},
-		"one byte more than a part":          {nil, random(8<<20 + 1), true, ""},
+		"always an error in a 200": {
+			always("CompleteMultipartUpload", masked), random(smaller), false,
+			"InternalError",
+		},
+		"a part that is refused": {
+			always("UploadPart", costest.Fault{Status: 403, Code: "AccessDenied"}),
+			random(smaller), false, "part 1: COS returned 403",
+		},
+		"a body that fails": {
+			nil, io.MultiReader(random(smaller), iotest.ErrReader(errBody)), false,
+			errBody.Error(),
+		},
+		"a whole number of parts":   {nil, random(16 << 20), true, ""},
+		"one byte more than a part": {nil, random(8<<20 + 1), true, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, costest.Options{Fail: c.fail}, func(t *testing.T, b bench) {
@@ -797,7 +809,8 @@ func TestPut_UploadIsCompletedOrAborted(t *testing.T) {
 		fail := always("AbortMultipartUpload", costest.Fault{Status: 403, Code: "AccessDenied"})
 		bubble(t, costest.Options{Fail: fail}, func(t *testing.T, b bench) {
 			err := b.Put(t.Context(), "object", io.MultiReader(random(smaller), iotest.ErrReader(errBody)))
-			if !errors.Is(err, errBody) || !strings.Contains(err.Error(), "are charged") || !strings.Contains(err.Error(), "name/cos:AbortMultipartUpload") {
+			if !errors.Is(err, errBody) || !strings.Contains(err.Error(), "are charged") ||
+				!strings.Contains(err.Error(), "name/cos:AbortMultipartUpload") {
 				t.Errorf("error %v", err)
 			}
 		})
@@ -808,7 +821,8 @@ func TestPut_UploadIsCompletedOrAborted(t *testing.T) {
 			if err := b.Put(t.Context(), "object", random(16<<20)); err != nil {
 				t.Error(err)
 			}
-			if err := b.Put(t.Context(), "too large", random(16<<20+1)); err == nil || !strings.Contains(err.Error(), "more than 2 parts") {
+			if err := b.Put(t.Context(), "too large", random(16<<20+1)); err == nil ||
+				!strings.Contains(err.Error(), "more than 2 parts") {
 				t.Errorf("error %v", err)
 			}
 			if n := b.server.Uploads(); n > 0 {
@@ -821,7 +835,8 @@ func TestPut_UploadIsCompletedOrAborted(t *testing.T) {
 func TestPut_ChecksumOfResponse(t *testing.T) {
 	for _, size := range []int64{1, smaller} {
 		bubble(t, costest.Options{Fail: always("", costest.Fault{BadCRC: true})}, func(t *testing.T, b bench) {
-			if err := b.Put(t.Context(), "object", random(size)); err == nil || !strings.Contains(err.Error(), "x-cos-hash-crc64ecma") {
+			if err := b.Put(t.Context(), "object", random(size)); err == nil ||
+				!strings.Contains(err.Error(), "x-cos-hash-crc64ecma") {
 				t.Errorf("another checksum: error %v", err)
 			}
 		})
@@ -830,7 +845,8 @@ func TestPut_ChecksumOfResponse(t *testing.T) {
 				t.Errorf("none, and none is expected: error %v", err)
 			}
 			b.config.NoCRC64 = false
-			if err := open(t, b.config).Put(t.Context(), "object", random(size)); err == nil || !strings.Contains(err.Error(), "is not COS") {
+			if err := open(t, b.config).Put(t.Context(), "object", random(size)); err == nil ||
+				!strings.Contains(err.Error(), "is not COS") {
 				t.Errorf("none: error %v", err)
 			}
 		})
@@ -852,7 +868,8 @@ func TestList_Responses(t *testing.T) {
 			time.Sleep(time.Minute)
 			for info, err := range b.List(t.Context(), "", "") {
 				stat, _ := b.Stat(t.Context(), "object")
-				if err != nil || info.Version != stat.Version || info.Size != stat.Size || !info.Modified.Truncate(time.Second).Equal(stat.Modified) {
+				if err != nil || info.Version != stat.Version || info.Size != stat.Size ||
+					!info.Modified.Truncate(time.Second).Equal(stat.Modified) {
 					t.Errorf("got %+v, %v, want %+v", info, err, stat)
 				}
 			}
@@ -957,7 +974,8 @@ func TestBucket_CredentialsChange(t *testing.T) {
 		renewed := costest.Key{ID: "AKIDrenewed", Secret: "another", Token: "renewed"}
 		b.server.SetKeys(old, renewed)
 		for name, do := range map[string]func() error{"get": get, "stat": stat} {
-			if err := do(); !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "expired") || strings.Contains(err.Error(), "allow name/cos:") {
+			if err := do(); !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "expired") ||
+				strings.Contains(err.Error(), "allow name/cos:") {
 				t.Errorf("%s with expired keys: error %v", name, err)
 			}
 		}
@@ -973,7 +991,8 @@ func TestBucket_CredentialsChange(t *testing.T) {
 			"no token":       {ID: renewed.ID, Secret: renewed.Secret},
 		} {
 			now = k
-			if err := stat(); !errors.Is(err, fs.ErrPermission) || k.Token == renewed.Token && strings.Contains(err.Error(), "allow name/cos:") {
+			if err := stat(); !errors.Is(err, fs.ErrPermission) || k.Token == renewed.Token &&
+				strings.Contains(err.Error(), "allow name/cos:") {
 				t.Errorf("%s: error %v, want fs.ErrPermission, and no advice about the policy", name, err)
 			}
 		}
@@ -1005,7 +1024,8 @@ func TestTheFakeChecksSignatures(t *testing.T) {
 				change(r)
 				return next.RoundTrip(r)
 			})
-			if _, _, err := open(t, b.config).ReadRange(t.Context(), "there", "", 0, 100, nil); !errors.Is(err, fs.ErrPermission) {
+			_, _, err := open(t, b.config).ReadRange(t.Context(), "there", "", 0, 100, nil)
+			if !errors.Is(err, fs.ErrPermission) {
 				t.Errorf("%s: error %v, want fs.ErrPermission", name, err)
 			}
 			if n := len(b.objects.Snapshot()); n != 1 || len(b.server.Calls()) > 0 {
@@ -1035,12 +1055,16 @@ func TestExpiredSignature_IsNoMissingPermission(t *testing.T) {
 		if r.Method == http.MethodHead {
 			body = ""
 		}
-		return &http.Response{StatusCode: http.StatusForbidden, Header: http.Header{}, Request: r, Body: io.NopCloser(strings.NewReader(body))}, nil
+		return &http.Response{
+			StatusCode: http.StatusForbidden, Header: http.Header{}, Request: r,
+			Body: io.NopCloser(strings.NewReader(body)),
+		}, nil
 	})})
 	_, statErr := b.Stat(t.Context(), "object")
 	_, _, readErr := b.ReadRange(t.Context(), "object", "", 0, 1, nil)
 	for _, err := range []error{statErr, readErr} {
-		if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "have expired") || strings.Contains(err.Error(), "allow name/cos:") {
+		if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "have expired") ||
+			strings.Contains(err.Error(), "allow name/cos:") {
 			t.Errorf("error %v, want that something has expired", err)
 		}
 	}
@@ -1058,7 +1082,8 @@ func TestBucket_MissingPermissionIsNamed(t *testing.T) {
 			bubble(t, costest.Options{Fail: fail}, func(t *testing.T, b bench) {
 				seed(t, b.objects, "there", "some bytes")
 				err := m.do(t.Context(), b)
-				if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "allow name/cos:"+action+" on groups-1250000000") {
+				if !errors.Is(err, fs.ErrPermission) ||
+					!strings.Contains(err.Error(), "allow name/cos:"+action+" on groups-1250000000") {
 					t.Errorf("%s without %s: error %v", m.name, action, err)
 				}
 				if n := b.server.Calls()[action]; n != 1 {
@@ -1073,7 +1098,8 @@ func TestBucket_MissingBucketIsNoMissingObject(t *testing.T) {
 	for _, m := range methods {
 		bubble(t, costest.Options{NoBucket: true}, func(t *testing.T, b bench) {
 			err := m.do(t.Context(), b)
-			if err == nil || errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "no bucket groups-1250000000 in ap-guangzhou") {
+			if err == nil || errors.Is(err, fs.ErrNotExist) ||
+				!strings.Contains(err.Error(), "no bucket groups-1250000000 in ap-guangzhou") {
 				t.Errorf("%s: error %v", m.name, err)
 			}
 		})
@@ -1092,9 +1118,16 @@ func TestBucket_MissingBucketIsNoMissingObject(t *testing.T) {
 }
 
 func TestBucket_ErrorsContainNoSecrets(t *testing.T) {
-	faults := []costest.Fault{{Cut: true}, {Applied: true, Cut: true}, {BadCRC: true}, {Delay: time.Hour}, {Status: 200, Code: "InternalError", Masked: true}}
+	faults := []costest.Fault{
+		{Cut: true},
+		{Applied: true, Cut: true},
+		{BadCRC: true},
+		{Delay: time.Hour},
+		{Status: 200, Code: "InternalError", Masked: true},
+	}
 	for _, status := range []int{301, 400, 403, 404, 409, 412, 416, 429, 500, 503} {
-		faults = append(faults, costest.Fault{Status: status, Code: "SomeCode"}, costest.Fault{Status: status, Code: "a code with " + key.Secret + key.Token})
+		faults = append(faults, costest.Fault{Status: status, Code: "SomeCode"},
+			costest.Fault{Status: status, Code: "a code with " + key.Secret + key.Token})
 	}
 	seen := 0
 	look := func(err error) {
@@ -1117,9 +1150,10 @@ func TestBucket_ErrorsContainNoSecrets(t *testing.T) {
 				look(m.do(t.Context(), b))
 			})
 		}
-		bubble(t, costest.Options{Keys: []costest.Key{{ID: key.ID, Secret: "another", Token: key.Token}}}, func(t *testing.T, b bench) {
-			look(m.do(t.Context(), b))
-		})
+		bubble(t, costest.Options{Keys: []costest.Key{{ID: key.ID, Secret: "another", Token: key.Token}}},
+			func(t *testing.T, b bench) {
+				look(m.do(t.Context(), b))
+			})
 	}
 	if seen < len(methods)*len(faults)/2 {
 		t.Errorf("%d errors", seen)

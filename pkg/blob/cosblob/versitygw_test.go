@@ -1,16 +1,10 @@
 package cosblob_test
 
 import (
-	"bytes"
-	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -21,17 +15,20 @@ import (
 
 	"groupimport/pkg/blob"
 	"groupimport/pkg/blob/blobtest"
+	"groupimport/pkg/blob/blobtest/versitygw"
 	"groupimport/pkg/blob/cosblob"
 )
 
-// TestBucketOnVersitygw runs the suite against an object store that was written by others. It speaks S3,
+// TestBucket_Versitygw runs the suite against an object store that was written by others. It speaks S3,
 // so what differs is translated on the way; the checksums and the versioning of COS it does not have.
 func TestBucket_Versitygw(t *testing.T) {
 	t.Parallel()
-	s3 := startVersitygw(t)
+	host := strings.TrimPrefix(versitygw.Start(t).Endpoint, "http://")
+	transport := &http.Transport{MaxIdleConnsPerHost: 16} // as many as the suite's writers
+	t.Cleanup(transport.CloseIdleConnections)
 	var buckets atomic.Int32
 	blobtest.TestBucket(t, func(t *testing.T) blob.Bucket {
-		translator := &translator{s3, fmt.Sprintf("bucket-%d", buckets.Add(1)), http.DefaultTransport}
+		translator := &translator{host, fmt.Sprintf("bucket-%d", buckets.Add(1)), transport}
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://cos.example/", nil)
 		if err != nil {
 			t.Fatal(err)
@@ -46,58 +43,6 @@ func TestBucket_Versitygw(t *testing.T) {
 		}
 		return open(t, cosblob.Config{Transport: translator, NoCRC64: true})
 	})
-}
-
-const accessKey, secretKey = "test", "testtest"
-
-// startVersitygw starts the server on a folder of its own, and returns its host and port.
-func startVersitygw(t *testing.T) string {
-	t.Helper()
-	binary, err := exec.LookPath("versitygw")
-	if err != nil {
-		gopath, err := exec.CommandContext(t.Context(), "go", "env", "GOPATH").Output()
-		if err != nil {
-			t.Fatal(err)
-		}
-		binary = filepath.Join(strings.TrimSpace(string(gopath)), "bin", "versitygw")
-		if _, err := os.Stat(binary); err != nil {
-			t.Skip("versitygw is missing: go install github.com/versity/versitygw/cmd/versitygw@v1.8.0")
-		}
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	host := l.Addr().String()
-	l.Close()
-
-	var output bytes.Buffer
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), binary,
-		"--port", host, "--access", accessKey, "--secret", secretKey, "--quiet", "--health", "/health", "posix", t.TempDir())
-	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-		if t.Failed() {
-			t.Logf("versitygw said: %s", output.Bytes())
-		}
-	})
-	for deadline := time.Now().Add(30 * time.Second); ; {
-		resp, err := http.Get("http://" + host + "/health")
-		if err == nil {
-			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return host
-			}
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("versitygw does not start: %v", err)
-		}
-		time.Sleep(20 * time.Millisecond) // it tells nobody when it is ready
-	}
 }
 
 // A translator turns requests to COS into requests to S3, and answers back.
@@ -129,8 +74,8 @@ func (t *translator) RoundTrip(r *http.Request) (*http.Response, error) {
 	const hash = "UNSIGNED-PAYLOAD"
 	out.Header.Set("X-Amz-Content-Sha256", hash)
 	signer := v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true })
-	if err := signer.SignHTTP(r.Context(), aws.Credentials{AccessKeyID: accessKey, SecretAccessKey: secretKey},
-		out, hash, "s3", "us-east-1", time.Now()); err != nil {
+	key := aws.Credentials{AccessKeyID: versitygw.AccessKey, SecretAccessKey: versitygw.SecretKey}
+	if err := signer.SignHTTP(r.Context(), key, out, hash, "s3", versitygw.Region, time.Now()); err != nil {
 		return nil, err
 	}
 

@@ -26,8 +26,9 @@ const (
 )
 
 var variables = map[string]string{
-	"AWS_REGION": "eu-central-1", "AWS_ACCESS_KEY_ID": "AKIAKEY", "AWS_SECRET_ACCESS_KEY": secret, "AWS_SESSION_TOKEN": token,
-	"AWS_ENDPOINT_URL": "http://s3.test",
+	"AWS_REGION": "eu-central-1", "AWS_ACCESS_KEY_ID": "AKIAKEY", "AWS_SECRET_ACCESS_KEY": secret,
+	"AWS_SESSION_TOKEN": token,
+	"AWS_ENDPOINT_URL":  "http://s3.test",
 }
 
 // served returns a bucket that a handler serves, over connections that synctest knows.
@@ -295,15 +296,33 @@ func TestBucket_PermanentFailures(t *testing.T) {
 			"List": "s3:ListBucket", "Delete": "s3:DeleteObject",
 		}},
 		{"credentials that have expired", 400, "ExpiredToken", "", 1, fs.ErrPermission, map[string]string{"": "expired"}},
-		{"an unknown key", 403, "InvalidAccessKeyId", "", 1, fs.ErrPermission, map[string]string{"": "AWS_ACCESS_KEY_ID or AWS_SECRET_ACCESS_KEY is wrong"}},
-		{"a bucket in another region", 301, "PermanentRedirect", "us-west-2", 1, nil, map[string]string{"": `bucket "bucket" is in region us-west-2, set AWS_REGION`}},
-		{"a region in the signature", 400, "AuthorizationHeaderMalformed", "us-west-2", 1, nil, map[string]string{"": "is in region us-west-2"}},
-		{"a region that is not told", 301, "PermanentRedirect", "", 1, nil, map[string]string{"": "another region than eu-central-1"}},
-		{"too many requests", 503, "SlowDown", "", 5, nil, map[string]string{"": "SlowDown: The words of the service (HTTP 503, request REQUEST1), 5 times"}},
+		{
+			"an unknown key", 403, "InvalidAccessKeyId", "", 1, fs.ErrPermission,
+			map[string]string{"": "AWS_ACCESS_KEY_ID or AWS_SECRET_ACCESS_KEY is wrong"},
+		},
+		{
+			"a bucket in another region", 301, "PermanentRedirect", "us-west-2", 1, nil,
+			map[string]string{"": `bucket "bucket" is in region us-west-2, set AWS_REGION`},
+		},
+		{
+			"a region in the signature", 400, "AuthorizationHeaderMalformed", "us-west-2", 1, nil,
+			map[string]string{"": "is in region us-west-2"},
+		},
+		{
+			"a region that is not told", 301, "PermanentRedirect", "", 1, nil,
+			map[string]string{"": "another region than eu-central-1"},
+		},
+		{
+			"too many requests", 503, "SlowDown", "", 5, nil,
+			map[string]string{"": "SlowDown: The words of the service (HTTP 503, request REQUEST1), 5 times"},
+		},
 		{"another writer", 409, "ConditionalRequestConflict", "", 5, nil, map[string]string{"": "5 times"}},
 		{"what is not there", 404, "NoSuchKey", "", 1, fs.ErrNotExist, nil},
 		{"an archived object", 403, "InvalidObjectState", "", 1, fs.ErrPermission, map[string]string{"": "restore it"}},
-		{"what S3 does not say", 418, "Teapot", "", 1, nil, map[string]string{"": "Teapot: The words of the service (HTTP 418, request REQUEST1)"}},
+		{
+			"what S3 does not say", 418, "Teapot", "", 1, nil,
+			map[string]string{"": "Teapot: The words of the service (HTTP 418, request REQUEST1)"},
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -397,9 +416,17 @@ func TestReadRange_UnusualServers(t *testing.T) {
 		ok     bool
 		err    error
 	}{
-		{"no ranges, from the beginning on", func(w http.ResponseWriter) { w.Header().Set("ETag", `"e"`) }, 0, data, true, nil},
-		{"no ranges, from further on", func(w http.ResponseWriter) { w.Header().Set("ETag", `"e"`) }, 3, "bytes from 3 on", false, nil},
-		{"If-Match ignored", func(w http.ResponseWriter) { w.Header().Set("ETag", `"other"`) }, 0, "", false, blob.ErrChanged},
+		{
+			"no ranges, from the beginning on", func(w http.ResponseWriter) { w.Header().Set("ETag", `"e"`) }, 0, data, true,
+			nil,
+		},
+		{
+			"no ranges, from further on", func(w http.ResponseWriter) { w.Header().Set("ETag", `"e"`) }, 3, "bytes from 3 on",
+			false, nil,
+		},
+		{
+			"If-Match ignored", func(w http.ResponseWriter) { w.Header().Set("ETag", `"other"`) }, 0, "", false, blob.ErrChanged,
+		},
 		{"another range", func(w http.ResponseWriter) {
 			w.Header().Set("ETag", `"e"`)
 			w.Header().Set("Content-Range", "bytes 1-10/20")
@@ -419,7 +446,8 @@ func TestReadRange_UnusualServers(t *testing.T) {
 				})
 				got, _, err := b.ReadRange(t.Context(), "key", "e", test.offset, 100, nil)
 				if !test.ok {
-					if !blob.IsPermanent(err) || !strings.Contains(err.Error(), test.want) || test.err != nil && !errors.Is(err, test.err) {
+					if !blob.IsPermanent(err) || !strings.Contains(err.Error(), test.want) || test.err != nil &&
+						!errors.Is(err, test.err) {
 						t.Errorf("error %v, want %q, %v", err, test.want, test.err)
 					}
 					return
@@ -446,7 +474,8 @@ func TestReadRange_EndOfAnotherVersion(t *testing.T) {
 		if _, _, err := b.ReadRange(t.Context(), "key", "old", 5, 100, nil); !errors.Is(err, blob.ErrChanged) {
 			t.Errorf("error %v, want blob.ErrChanged", err)
 		}
-		if data, info, err := b.ReadRange(t.Context(), "key", "new", 5, 100, nil); len(data) != 0 || info.Size != 3 || err != nil {
+		if data, info, err := b.ReadRange(t.Context(), "key", "new", 5, 100, nil); len(data) != 0 || info.Size != 3 ||
+			err != nil {
 			t.Errorf("read %d bytes of %d, error %v; want none of 3", len(data), info.Size, err)
 		}
 		// It was written between the two requests: another attempt will read it.
@@ -489,10 +518,22 @@ func TestList_Responses(t *testing.T) {
 		pages []string
 		want  string
 	}{
-		{"keys are encoded", []string{encoded + contents("a+b", "a%2Bb", "a%2520b", "%E7%BE%A4/%F0%9F%91%A5", "x%0Ay")}, "a b, a%20b, a+b, x\ny, 群/👥"},
+		{
+			"keys are encoded",
+			[]string{encoded + contents("a+b", "a%2Bb", "a%2520b", "%E7%BE%A4/%F0%9F%91%A5", "x%0Ay")},
+			"a b, a%20b, a+b, x\ny, 群/👥",
+		},
 		{"keys are not", []string{contents("a+b", "a%20b", "a&amp;b")}, "a%20b, a&b, a+b"},
-		{"folders stand among objects", []string{encoded + contents("a-", "a0", "b") + folder("a/") + folder("%E7%BE%A4+1/")}, "a-, a/, a0, b, 群 1/"},
-		{"what the console makes for a folder is no object", []string{contents("folder/", "folder/a") + folder("folder/b/")}, "folder/a, folder/b/"},
+		{
+			"folders stand among objects",
+			[]string{encoded + contents("a-", "a0", "b") + folder("a/") + folder("%E7%BE%A4+1/")},
+			"a-, a/, a0, b, 群 1/",
+		},
+		{
+			"what the console makes for a folder is no object",
+			[]string{contents("folder/", "folder/a") + folder("folder/b/")},
+			"folder/a, folder/b/",
+		},
 		{"a key that cannot be asked for", []string{contents("../a", "a/./b", "b")}, "../a, a/./b, b"},
 		{"pages", []string{contents("a"), contents("b"), contents("c")}, "a, b, c"},
 		{"an empty page", []string{contents("a"), "", contents("c")}, "a, c"},
@@ -578,18 +619,27 @@ func TestOpen_Config(t *testing.T) {
 		{"all there", nil, ""},
 		{"the other name for the region", map[string]string{"AWS_REGION": "", "AWS_DEFAULT_REGION": "eu-central-1"}, ""},
 		{"no endpoint", map[string]string{"AWS_ENDPOINT_URL": ""}, ""},
-		{"the service's own endpoint before a wrong one", map[string]string{"AWS_ENDPOINT_URL": "wrong", "AWS_ENDPOINT_URL_S3": "https://host"}, ""},
+		{
+			"the service's own endpoint before a wrong one",
+			map[string]string{"AWS_ENDPOINT_URL": "wrong", "AWS_ENDPOINT_URL_S3": "https://host"},
+			"",
+		},
 		{"no region", map[string]string{"AWS_REGION": " "}, "AWS_REGION is missing"},
 		{"no key", map[string]string{"AWS_ACCESS_KEY_ID": ""}, "AWS_ACCESS_KEY_ID is missing"},
 		{"no secret", map[string]string{"AWS_SECRET_ACCESS_KEY": ""}, "AWS_SECRET_ACCESS_KEY is missing"},
 		{"an endpoint without a scheme", map[string]string{"AWS_ENDPOINT_URL": "host:7070"}, "AWS_ENDPOINT_URL is wrong"},
-		{"an endpoint with a password", map[string]string{"AWS_ENDPOINT_URL_S3": "http://user:" + secret + "@host"}, "AWS_ENDPOINT_URL_S3 is wrong"},
+		{
+			"an endpoint with a password",
+			map[string]string{"AWS_ENDPOINT_URL_S3": "http://user:" + secret + "@host"},
+			"AWS_ENDPOINT_URL_S3 is wrong",
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			vars := maps.Clone(variables)
 			maps.Copy(vars, test.changed)
 			_, err := s3blob.Open(func(name string) string { return vars[name] }, "bucket", nil)
-			if got := fmt.Sprint(err); (err == nil) != (test.want == "") || !strings.Contains(got, test.want) || strings.Contains(got, secret) {
+			if got := fmt.Sprint(err); (err == nil) != (test.want == "") || !strings.Contains(got, test.want) ||
+				strings.Contains(got, secret) {
 				t.Errorf("error %v, want %q", err, test.want)
 			}
 		})
@@ -603,7 +653,9 @@ func TestOpen_Config(t *testing.T) {
 	if _, err := s3blob.Open(func(name string) string { return variables[name] }, "", nil); err == nil {
 		t.Error("a bucket without a name")
 	}
-	cfg, err := s3blob.Config(env(func(name string) string { return variables[name] }, "AWS_ENDPOINT_URL_SSM", "http://ssm.test"), "SSM")
+	cfg,
+		err := s3blob.Config(env(func(name string) string { return variables[name] }, "AWS_ENDPOINT_URL_SSM",
+		"http://ssm.test"), "SSM")
 	if err != nil || *cfg.BaseEndpoint != "http://ssm.test" {
 		t.Errorf("the endpoint is %v, %v", cfg.BaseEndpoint, err)
 	}

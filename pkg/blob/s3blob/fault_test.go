@@ -136,7 +136,8 @@ func answer(status int, code string) fault {
 		w.Header().Set("X-Amz-Request-Id", "REQUEST1")
 		w.WriteHeader(status)
 		if r.Method != http.MethodHead {
-			fmt.Fprintf(w, "<Error><Code>%s</Code><Message>The words of the service.</Message><RequestId>REQUEST1</RequestId></Error>", code)
+			fmt.Fprintf(w,
+				"<Error><Code>%s</Code><Message>The words of the service.</Message><RequestId>REQUEST1</RequestId></Error>", code)
 		}
 	}
 }
@@ -177,14 +178,16 @@ func TestBucket_LostResponses(t *testing.T) {
 		data := random(9 << 20)
 		p.set(once("PUT", "partNumber", lost))
 		put(t, b, "large", data)
-		p.check("POST /large?uploads", "PUT /large?partNumber", "PUT /large?partNumber", "PUT /large?partNumber", "POST /large?uploadId")
+		p.check("POST /large?uploads", "PUT /large?partNumber", "PUT /large?partNumber", "PUT /large?partNumber",
+			"POST /large?uploadId")
 		check(t, b, "large", data)
 	})
 	t.Run("of the completion", func(t *testing.T) {
 		data := random(9<<20 + 1)
 		p.set(once("POST", "uploadId", lost))
 		put(t, b, "large", data)
-		p.check("POST /large?uploads", "PUT /large?partNumber", "PUT /large?partNumber", "POST /large?uploadId", "POST /large?uploadId")
+		p.check("POST /large?uploads", "PUT /large?partNumber", "PUT /large?partNumber", "POST /large?uploadId",
+			"POST /large?uploadId")
 		check(t, b, "large", data)
 	})
 	// The server above remembers a completed upload, others do not.
@@ -208,7 +211,8 @@ func TestBucket_LostResponses(t *testing.T) {
 		data := random(9<<20 + 2)
 		p.set(forgotten(func(*http.Request) {}))
 		put(t, b, "large", data)
-		p.check("POST /large?uploads", "PUT /large?partNumber", "PUT /large?partNumber", "POST /large?uploadId", "POST /large?uploadId", "HEAD /large")
+		p.check("POST /large?uploads", "PUT /large?partNumber", "PUT /large?partNumber", "POST /large?uploadId",
+			"POST /large?uploadId", "HEAD /large")
 		check(t, b, "large", data)
 	})
 	t.Run("of the completion, which the server forgets, and another writes", func(t *testing.T) {
@@ -221,7 +225,8 @@ func TestBucket_LostResponses(t *testing.T) {
 				t.Error(err)
 			}
 		}))
-		if err := b.Put(ctx, "large", strings.NewReader(random(9<<20))); err == nil || !strings.Contains(err.Error(), "NoSuchUpload") {
+		if err := b.Put(ctx, "large", strings.NewReader(random(9<<20))); err == nil ||
+			!strings.Contains(err.Error(), "NoSuchUpload") {
 			t.Errorf("error %v, want NoSuchUpload", err)
 		}
 		check(t, b, "large", "other")
@@ -308,11 +313,13 @@ func TestReader_CutRanges(t *testing.T) {
 
 	p.set(once("GET", "", cut(1000)))
 	readAll(t, b, "key", version, data)
-	p.check("GET /key bytes=0-8388607", "GET /key bytes=1000-8389607", "GET /key bytes=8389608-16778215", "GET /key bytes=16778216-17825791")
+	p.check("GET /key bytes=0-8388607", "GET /key bytes=1000-8389607", "GET /key bytes=8389608-16778215",
+		"GET /key bytes=16778216-17825791")
 
 	p.set(once("GET", "", cut(0)))
 	readAll(t, b, "key", "", data)
-	p.check("GET /key bytes=0-8388607", "GET /key bytes=0-8388607", "GET /key bytes=8388608-16777215", "GET /key bytes=16777216-17825791")
+	p.check("GET /key bytes=0-8388607", "GET /key bytes=0-8388607", "GET /key bytes=8388608-16777215",
+		"GET /key bytes=16777216-17825791")
 
 	// Replaced between two ranges.
 	p.set(nil)
@@ -338,8 +345,14 @@ func TestPut_SizesAroundAPart(t *testing.T) {
 	}{
 		{part - 1, "PUT /key", "0-8388607"},
 		{part, "POST /key?uploads, PUT /key?partNumber, POST /key?uploadId", "0-8388607"},
-		{part + 1, "POST /key?uploads, PUT /key?partNumber, PUT /key?partNumber, POST /key?uploadId", "0-8388607 8388608-8388608"},
-		{2 * part, "POST /key?uploads, PUT /key?partNumber, PUT /key?partNumber, POST /key?uploadId", "0-8388607 8388608-16777215"},
+		{
+			part + 1, "POST /key?uploads, PUT /key?partNumber, PUT /key?partNumber, POST /key?uploadId",
+			"0-8388607 8388608-8388608",
+		},
+		{
+			2 * part, "POST /key?uploads, PUT /key?partNumber, PUT /key?partNumber, POST /key?uploadId",
+			"0-8388607 8388608-16777215",
+		},
 	} {
 		data := random(test.size)
 		for _, body := range []io.Reader{strings.NewReader(data), iotest.HalfReader(strings.NewReader(data))} {
@@ -411,7 +424,8 @@ func TestBucket_ServerKilled(t *testing.T) {
 	}
 
 	t.Run("and started again during an upload", func(t *testing.T) {
-		body := io.MultiReader(strings.NewReader(data[:9<<20]), readerFunc(func([]byte) (int, error) { restart(); return 0, io.EOF }),
+		body := io.MultiReader(strings.NewReader(data[:9<<20]),
+			readerFunc(func([]byte) (int, error) { restart(); return 0, io.EOF }),
 			strings.NewReader(data[9<<20:]))
 		if err := b.Put(t.Context(), "key", body); err != nil {
 			t.Fatal(err)
@@ -497,7 +511,10 @@ func TestBucket_MissingBucketOrSecret(t *testing.T) {
 		kind   error // nil: neither fs.ErrNotExist nor fs.ErrPermission
 	}{
 		{"a bucket that is not there", server.Getenv, "nowhere", `there is no bucket "nowhere"`, nil},
-		{"the right secret", env(server.Getenv, "AWS_SECRET_ACCESS_KEY", "another-secret"), "there", "AWS_SECRET_ACCESS_KEY is wrong", fs.ErrPermission},
+		{
+			"the right secret", env(server.Getenv, "AWS_SECRET_ACCESS_KEY", "another-secret"), "there",
+			"AWS_SECRET_ACCESS_KEY is wrong", fs.ErrPermission,
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if test.bucket != "nowhere" {

@@ -317,7 +317,8 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}{
 		Code: f.code, Resource: r.Host + r.URL.Path, RequestID: w.Header().Get("x-cos-request-id"),
 		// The real one quotes what it hashed. A client that shows the message shows its secrets.
-		Message: f.message + "; you sent " + r.Header.Get("Authorization") + " with token " + r.Header.Get("x-cos-security-token"),
+		Message: f.message + "; you sent " + r.Header.Get("Authorization") + " with token " +
+			r.Header.Get("x-cos-security-token"),
 	})
 }
 
