@@ -504,7 +504,7 @@ func TestRun_Misbehaviour(t *testing.T) {
 			w.Config.Rate, w.Config.MemberRate, w.Config.OtherRates = 10, 195, 10
 		}},
 		{"rate", check.Warning, "the service allows 200", "the rate is above the limit", func(w *world, _ *store) {
-			w.Config.Rate = 250
+			w.Config.Rate, w.Config.OtherRates = 250, 0
 		}},
 		{"export custom fields", check.Warning, "not checked", "an export has custom fields", func(w *world, _ *store) {
 			w.Sample.CustomFields = []string{"department"}
