@@ -48,6 +48,7 @@ var guides = []string{
 	"pkg/export/README.md",
 	"pkg/httpapi/README.md",
 	"pkg/mapping/README.md",
+	"pkg/notify/README.md",
 	"pkg/results/README.md",
 	"scripts/README.md",
 }

@@ -29,6 +29,7 @@ func main() {
 	metrics := &metrics{w: os.Stdout}
 	lambda.StartWithOptions(&handler{failures, invocation.Handler{
 		Batch:    batchResponse,
+		Scheme:   "s3",
 		Getenv:   os.Getenv,
 		Log:      logger,
 		Parse:    parse,

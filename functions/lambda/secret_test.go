@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +17,7 @@ import (
 
 	"groupimport/functions/internal/functest"
 	"groupimport/pkg/blob/s3blob"
+	"groupimport/pkg/notify"
 	"groupimport/pkg/results"
 )
 
@@ -122,4 +125,45 @@ func TestAKeyIsAskedForAgainAndKeptWhileTheStoreIsDown(t *testing.T) {
 	if got, err := s.get(t.Context(), "/k"); err == nil {
 		t.Errorf("got %q, want an error once the parameter is deleted", got)
 	}
+}
+
+func TestTheWebhookIsReadFromTheParameterStore(t *testing.T) {
+	t.Parallel()
+	env := parameterStore(t)
+	config, err := s3blob.Config(func(name string) string { return env[name] }, "SSM")
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := make(chan string, 10)
+	hook := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		at := r.Header.Get("X-Groupimport-Timestamp")
+		if r.Header.Get("X-Groupimport-Signature") != notify.Signature("the secret", at, body) {
+			t.Errorf("got the headers %v, want a signature", r.Header)
+		}
+		told <- string(body)
+	}))
+	t.Cleanup(hook.Close)
+	if _, err := ssm.NewFromConfig(config).PutParameter(t.Context(), &ssm.PutParameterInput{
+		Name: aws.String("/groupimport/notify"), Value: aws.String(hook.URL + "/a-token\nthe secret\n"),
+		Type: types.ParameterTypeSecureString,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	c := newCloud(t)
+	c.env["AWS_ENDPOINT_URL_SSM"], c.env["NOTIFY_PARAMETER"] = env["AWS_ENDPOINT_URL_SSM"], "/groupimport/notify"
+	c.put("exports/acme.jsonl", functest.Records(3)...)
+	f := c.function(time.Minute)
+	if p, failure := invoke(t, f, s3Event("exports/acme.jsonl")); failure != nil || len(p.Done) != 1 {
+		t.Fatalf("got %+v, %+v, want it finished", p, failure)
+	}
+	select {
+	case body := <-told:
+		if !strings.Contains(body, `"report":"s3://`+bucketName+`/exports/acme.jsonl.report.html"`) {
+			t.Errorf("got %s, want the address of the report", body)
+		}
+	default:
+		t.Error("the webhook was not told before the invocation ended")
+	}
+	c.log.Check(t, "a-token", "the secret")
 }

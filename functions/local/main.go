@@ -38,10 +38,12 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 
 	"groupimport/functions/internal/frugal"
 	"groupimport/functions/internal/stdlog"
+	"groupimport/pkg/blob/s3blob"
 )
 
 // program is the name of the command. Messages begin with it.
@@ -111,11 +113,21 @@ type tool struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	json           bool // errors are JSON, see [wantsJSON]
+
+	aws *awsUser
+}
+
+// An awsUser keeps the region and the credentials of a user of AWS, once they are found.
+type awsUser struct {
+	mu    sync.Mutex
+	found *s3blob.Defaults // nil before the first bucket of S3
 }
 
 // newTool returns a tool whose outputs are safe on a terminal.
 func newTool(getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) *tool {
-	return &tool{getenv: getenv, stdin: stdin, stdout: cleanWriter{stdout}, stderr: cleanWriter{stderr}}
+	return &tool{
+		getenv: getenv, stdin: stdin, stdout: cleanWriter{stdout}, stderr: cleanWriter{stderr}, aws: &awsUser{},
+	}
 }
 
 // status writes the error and returns the exit status.

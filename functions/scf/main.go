@@ -38,6 +38,7 @@ func main() {
 		Secret:       newSecrets(os.Getenv, log).get,
 		HidesCallers: true,
 		Platform:     platform(os.Getenv),
+		Scheme:       "cos",
 		Open:         func(bucket string) (blob.Bucket, error) { return open(os.Getenv, bucket, log) },
 	}})
 }

@@ -321,7 +321,13 @@ func TestServerless_EveryVariableIsSet(t *testing.T) {
 		"HTTP_TOKEN_PARAMETER":     "instead of the secret itself, and an empty one may not be taken",
 		"TIM_ENDPOINT":             "for tests and proxies, and an empty one may not be taken",
 		"MAPPING":                  "for exports of other systems, and an empty one may not be taken",
+		"EXPORT_TIME_ZONE":         "for dates, and an empty one may not be taken",
+		"RECORDS":                  "for documents, and an empty one may not be taken",
 		"USERS":                    "for exports of other systems, and an empty one may not be taken",
+		"NOTIFY_URL":               "for webhooks, and an empty one may not be taken",
+		"NOTIFY_SECRET":            "of NOTIFY_URL",
+		"NOTIFY_FORMAT":            "of NOTIFY_URL",
+		"NOTIFY_PARAMETER":         "of AWS",
 		"HTTP_TOKEN":               "of the HTTP function",
 		"HTTP_AUTH":                "of the HTTP function",
 	}

@@ -23,6 +23,7 @@ import (
 	"groupimport/pkg/config"
 	"groupimport/pkg/httpapi"
 	"groupimport/pkg/importer"
+	"groupimport/pkg/notify"
 	"groupimport/pkg/results"
 	"groupimport/pkg/scheduler"
 )
@@ -91,6 +92,9 @@ type Handler struct {
 	// no store of secrets.
 	Secret func(ctx context.Context, name string) (string, error)
 
+	// Scheme begins the addresses of objects in notifications: s3 or cos.
+	Scheme string
+
 	// Batch returns the response to a batch of messages of which these failed, perhaps none. It is nil if no event of the
 	// platform is a batch.
 	Batch func(failed []string) any
@@ -120,6 +124,10 @@ type Handler struct {
 	apiMu sync.Mutex // held while api is created, so that concurrent first requests share one rate limiter
 	api   http.Handler
 	apiOf config.Config // what api was created with
+
+	notifierMu       sync.Mutex
+	notifier         *notify.Notifier
+	notifierOfConfig notifierConfig // what notifier was created with
 
 	warm atomic.Bool // the process has begun an invocation
 }
@@ -169,11 +177,13 @@ func (h *Handler) do(ctx context.Context, id ID, raw []byte) ([]byte, error) {
 	if config, err = h.withKey(ctx, config); err != nil {
 		return nil, err
 	}
-	s, err := h.scheduler(config, id.Request)
+	notifier := h.notifierOf(ctx, config)
+	s, err := h.scheduler(config, id.Request, notifier)
 	if err != nil {
 		return nil, err
 	}
 	defer s.Importer.Client.Close()
+	defer waitFor(ctx, notifier)
 	var pass scheduler.Result
 	if ev.Action != nil {
 		pass, err = h.schedule(ctx, s, *ev.Action)
@@ -370,10 +380,78 @@ func (h *Handler) serve(ctx context.Context, request []byte) ([]byte, error) {
 }
 
 const ownerPrefix = "invocation " // of the owner of a lease
+// notifierOf returns the notifier of a configuration, nil without a webhook. It keeps the notifier while the
+// configuration of notifications is the same, because the notifier knows what it has sent.
+func (h *Handler) notifierOf(ctx context.Context, c config.Config) *notify.Notifier {
+	h.notifierMu.Lock()
+	defer h.notifierMu.Unlock()
+	of := notifierConfig{notify.Target{URL: c.NotifyURL, Secret: c.NotifySecret}, c.NotifyParameter, c.NotifyFormat}
+	if of == h.notifierOfConfig {
+		return h.notifier
+	}
+	h.notifier, h.notifierOfConfig = nil, of
+	switch {
+	case of.parameter != "" && h.Secret == nil:
+		h.Log.ErrorContext(ctx, "no notifications: NOTIFY_PARAMETER is not read on this platform, set NOTIFY_URL")
+	case of.parameter != "":
+		h.notifier = notify.New(func(ctx context.Context) (notify.Target, error) {
+			content, err := h.Secret(ctx, of.parameter)
+			if err != nil {
+				return notify.Target{}, err
+			}
+			t, err := notify.ParseTarget(content)
+			if err != nil {
+				err = fmt.Errorf("the SSM parameter %s (NOTIFY_PARAMETER): %w", of.parameter, err)
+			}
+			return t, err
+		}, of.format, h.Log)
+	case of.URL != "":
+		h.notifier = notify.New(notify.Fixed(of.Target), of.format, h.Log)
+	}
+	return h.notifier
+}
+
+// A notifierConfig is the part of the configuration that is about notifications.
+type notifierConfig struct {
+	notify.Target
+
+	parameter, format string
+}
+
+// message returns the notification of a change.
+func (h *Handler) message(bucket string, c *importer.Change) notify.Message {
+	root := cmp.Or(h.Scheme, "bucket") + "://" + bucket + "/"
+	m := notify.Message{
+		ID: c.ID, State: string(c.State), Bucket: bucket, Key: c.Key, Reason: c.Reason, Counts: c.Counts,
+		GivenUp: c.GivenUp, Export: root + c.Key, At: c.At,
+	}
+	if c.Report != "" {
+		m.Report = root + c.Report
+	}
+	return m
+}
+
+// waitFor waits for notifications that are not sent, because the platform freezes the process after an invocation. It
+// ends a second before the deadline. Notifications that are left are sent during the next invocation of this process,
+// if there is one.
+func waitFor(ctx context.Context, n *notify.Notifier) {
+	deadline, ok := ctx.Deadline()
+	if limit := time.Now().Add(maxNotify); !ok || deadline.Add(-time.Second).After(limit) {
+		deadline = limit
+	} else {
+		deadline = deadline.Add(-time.Second)
+	}
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
+	defer cancel()
+	n.Wait(ctx)
+}
+
+// maxNotify is how long the end of an invocation waits for notifications.
+const maxNotify = 10 * time.Second
 
 // scheduler returns a scheduler for this invocation. It has a new client, because a client does not recover from a
 // fatal error.
-func (h *Handler) scheduler(config config.Config, id string) (*scheduler.Scheduler, error) {
+func (h *Handler) scheduler(config config.Config, id string, n *notify.Notifier) (*scheduler.Scheduler, error) {
 	b, err := h.bucket(config.Bucket)
 	if err != nil {
 		return nil, &ConfigError{err}
@@ -381,6 +459,9 @@ func (h *Handler) scheduler(config config.Config, id string) (*scheduler.Schedul
 	i := &importer.Importer{Config: config, Bucket: b, BucketName: config.Bucket, Owner: ownerPrefix + id, Log: h.Log}
 	if h.OnRunEnd != nil {
 		i.OnRunEnd = func(n importer.Metrics) { h.OnRunEnd(config.Bucket, n) }
+	}
+	if n != nil {
+		i.OnChange = func(c importer.Change) { n.Send(h.message(config.Bucket, &c)) }
 	}
 	if i.Client, err = config.Clients(h.Log, nil)(); err != nil {
 		return nil, &ConfigError{err}
