@@ -22,20 +22,21 @@ func members(t *testing.T, src export.Source) []string {
 			got = append(got, e.Problem.Error())
 			continue
 		}
-		line := string(e.Record.AppendJSON(nil))
+		var line strings.Builder
+		line.WriteString(string(e.Record.AppendJSON(nil)))
 		if !e.Record.IsMember {
 			for i := range e.Record.Members {
 				m := &e.Record.Members[i]
-				line += " " + string(m.AppendJSON(nil))
+				line.WriteString(" " + string(m.AppendJSON(nil)))
 				if m.Problem != nil {
-					line += ": " + m.Problem.Message
+					line.WriteString(": " + m.Problem.Message)
 				}
 			}
 		}
 		if e.SameID > 0 {
-			line += fmt.Sprint(" same as line ", e.SameID)
+			line.WriteString(fmt.Sprint(" same as line ", e.SameID))
 		}
-		got = append(got, line)
+		got = append(got, line.String())
 	}
 	return got
 }

@@ -33,18 +33,19 @@ func translated(t *testing.T, src export.Source, users export.Users, strict bool
 			got = append(got, fmt.Sprintf("%s %s: %s in %s", e.Problem.Field(), e.Problem.Rule(), e.Problem, e.Raw))
 			continue
 		}
-		line := string(e.Record.AppendJSON(nil))
+		var line strings.Builder
+		line.WriteString(string(e.Record.AppendJSON(nil)))
 		for i := range e.Record.Members {
 			if m := &e.Record.Members[i]; m.Problem != nil {
-				line += " " + m.Problem.Message
+				line.WriteString(" " + m.Problem.Message)
 			} else if !e.Record.IsMember {
-				line += " " + string(m.AppendJSON(nil))
+				line.WriteString(" " + string(m.AppendJSON(nil)))
 			}
 		}
 		if len(e.Changed) > 0 {
-			line += fmt.Sprint(" changed ", e.Changed)
+			line.WriteString(fmt.Sprint(" changed ", e.Changed))
 		}
-		got = append(got, line)
+		got = append(got, line.String())
 	}
 	return got
 }

@@ -47,12 +47,15 @@ func TestImport_Users(t *testing.T) {
 		if got := lines(); !slices.Equal(got, want) {
 			t.Errorf("got %q, want %q", got, want)
 		}
-		if g, _ := w.Service.Group("g1"); g.Owner != "ann" || w.Finish().Already != true {
+		if g, _ := w.Service.Group("g1"); g.Owner != "ann" {
 			t.Errorf("got %+v", g)
 		}
-		put("U1,ann\nU2,ben\nU9,zoe\n")
-		if s := w.Finish(); s.Already {
-			t.Error("got no import with the new table")
+		process := w.Importer() // which keeps the table until the object changes
+		for i, table := range []string{"U1,ann\nU2,ben\n", "U1,ann\nU2,ben\nU9,zoe\n"} {
+			put(table)
+			if s, err := process.Import(t.Context(), simKey); err != nil || s.Already != (i == 0) {
+				t.Errorf("got %+v, %v, want an import with the new table only", s, err)
+			}
 		}
 		want = []string{"g1 imported [] true 2", "g2 exists [] false 0", "g3 imported [] true 0"}
 		if got := lines(); len(got) != 3 || got[2] != want[2] || !strings.HasPrefix(got[0], "g1 imported []") {

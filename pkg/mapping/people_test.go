@@ -140,7 +140,7 @@ func TestBuiltIn_OddMembers(t *testing.T) {
 	} {
 		program, _ := mapping.Builtin(row.system)
 		for _, odd := range []string{`null`, `7`, `"x"`, `{}`, `[]`, `[null,7,"",{},[[]]]`, `[{"user_id":7}]`} {
-			got := run(t, program, "a.jsonl", []byte(fmt.Sprintf(row.record, odd)))
+			got := run(t, program, "a.jsonl", fmt.Appendf(nil, row.record, odd))
 			if len(got) != 1 || !strings.HasPrefix(got[0], `{"Type":"P`) {
 				t.Errorf("%s with %s: got %q", row.system, odd, got)
 			}
