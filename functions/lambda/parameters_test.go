@@ -131,7 +131,7 @@ func parameters() map[string]parameter {
 		"NotifyParameter": {
 			"NOTIFY_PARAMETER",
 			[]string{"", "/groupimport/notify", "/n"},
-			append(slices.Clone(ofSSM[1:]), "/"+strings.Repeat("a", 512)),
+			append(slices.Clone(ofSSM[1:]), "/"+strings.Repeat("a", 128)),
 		},
 		"NotifyFormat":     {"NOTIFY_FORMAT", []string{"json", "slack", "wecom", "dingtalk", "feishu"}, []string{"", "xml"}},
 		"LogLevel":         {"LOG_LEVEL", []string{"debug", "info", "warn", "error"}, []string{"", "trace"}},

@@ -27,8 +27,12 @@ var manyParts = []struct {
 	name string
 	run  func(*bench)
 }{
-	{"small", manySmall}, {"large", manyLarge}, {"mixed", manyMixed}, {"connections", manyConnections},
-	{"beside", manyBeside}, {"s3", manyS3},
+	{"small", manySmall},
+	{"large", manyLarge},
+	{"mixed", manyMixed},
+	{"connections", manyConnections},
+	{"beside", manyBeside},
+	{"s3", manyS3},
 }
 
 // manyMixed measures the memory of eight exports of different formats at once, without a budget that is reached.
@@ -210,7 +214,8 @@ func (b *bench) storeServer() (s *store, stop func(), err error) {
 		goPath, _ := exec.CommandContext(b.ctx, "go", "env", "GOPATH").Output()
 		path = filepath.Join(strings.TrimSpace(string(goPath)), "bin", "versitygw")
 		if _, err = os.Stat(path); err != nil {
-			return nil, nil, errors.New("versitygw is not installed: go install github.com/versity/versitygw/cmd/versitygw@v1.8.0")
+			return nil, nil, errors.New("versitygw is not installed: " +
+				"go install github.com/versity/versitygw/cmd/versitygw@v1.8.0")
 		}
 	}
 	const id, secret = "bench-key", "bench-secret"

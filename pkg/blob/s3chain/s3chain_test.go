@@ -1,6 +1,7 @@
 package s3chain_test
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -45,7 +46,8 @@ func TestFind(t *testing.T) {
 			"another file", map[string]string{"AWS_CONFIG_FILE": "/nowhere/config"}, "", "AKIADEFAULT", "",
 		},
 		{
-			"variables", map[string]string{
+			"variables",
+			map[string]string{
 				"AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "AKIAVARIABLE", "AWS_SECRET_ACCESS_KEY": "s", "HOME": "/nowhere",
 			},
 			"", "", "",
@@ -53,9 +55,7 @@ func TestFind(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			env := home(t)
-			for name, value := range test.set {
-				env[name] = value
-			}
+			maps.Copy(env, test.set)
 			d, err := s3chain.Find(t.Context(), func(name string) string { return env[name] })
 			if test.fails != "" {
 				if err == nil || !strings.Contains(err.Error(), test.fails) || strings.Contains(err.Error(), "secret-of") {
