@@ -882,9 +882,9 @@ func TestTemplate_Settings(t *testing.T) {
 		{"all functions", []string{"Globals", "Function"}, map[string]string{
 			"TIM_SDKAPPID": "!Ref SdkAppId", "TIM_ADMIN": "!Ref Admin", "TIM_REGION": "!Ref TimRegion",
 			"TIM_SECRET_KEY_PARAMETER": "!Ref SecretKeyParameter", "TIM_ENDPOINT": "!Ref TimEndpoint",
-			"MEMBERS_PER_CALL": "!Ref MembersPerCall",
-			"MEMBERS":          "!Ref Members",
-			"FIELD_LIMITS":     "!Ref FieldLimits", "ASSIGN_GROUP_IDS": "!Ref AssignGroupIds",
+			"MEMBERS_PER_CALL": "!Ref MembersPerCall", "MEMBERS": "!Ref Members",
+			"IMPORT_ACCOUNTS": "!Ref ImportAccounts",
+			"FIELD_LIMITS":    "!Ref FieldLimits", "ASSIGN_GROUP_IDS": "!Ref AssignGroupIds",
 			"MAX_ATTEMPTS": "!Ref MaxAttempts", "PARALLEL_IMPORTS": "!Ref ParallelImports", "STOP_SHARE": "!Ref StopShare", "RETRY_UNKNOWN": "!Ref RetryUnknown",
 			"CREATE_UNMATCHED": "!Ref CreateUnmatched",
 			"INCLUDE_ARCHIVED": "!Ref IncludeArchived", "EXPORT_ENCODING": "!Ref ExportEncoding", "RECORDS": "!Ref Records", "EXPORT_TIME_ZONE": "!Ref TimeZone",
