@@ -366,7 +366,7 @@ func TestRun_Misbehaviour(t *testing.T) {
 		{"bucket list", check.Failed, "not listed within", "lists are empty", func(_ *world, s *store) {
 			s.list = func() bool { return false }
 		}},
-		{"bucket range", check.Failed, "earlier version", "If-Match is ignored", func(_ *world, s *store) {
+		{"bucket range", check.Failed, "earlier version returned", "If-Match is ignored", func(_ *world, s *store) {
 			s.read = func(ctx context.Context, key, _ string, off, n int64, buf []byte) ([]byte, blob.Info, error) {
 				return s.Bucket.ReadRange(ctx, key, "", off, n, buf)
 			}
