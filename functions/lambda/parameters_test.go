@@ -101,6 +101,7 @@ func parameters() map[string]parameter {
 		"MemberRate":     {"TIM_MEMBER_RATE", []string{"0.1", "180", "190", "12.5"}, []string{"", "0", "191", "-1", "fast"}},
 		"MembersPerCall": {"MEMBERS_PER_CALL", []string{"1", "20", "99", "100", "299", "300"}, []string{"", "0", "301", "2.5", "-1", "05"}},
 		"Members":        {"MEMBERS", yesNo, notYesNo},
+		"ImportAccounts": {"IMPORT_ACCOUNTS", yesNo, notYesNo},
 		"FieldLimits":    {"FIELD_LIMITS", []string{"document", "extended"}, []string{"", "Document", "none"}},
 		"AssignGroupIds": {"ASSIGN_GROUP_IDS", yesNo, notYesNo},
 		"MaxAttempts": {

@@ -15,22 +15,23 @@ import (
 
 // Names of flags.
 const (
-	flagQuiet    = "quiet"
-	flagJSON     = "json"
-	flagMap      = "map"
-	flagEncoding = "encoding"
-	flagRecords  = "records"
-	flagTimeZone = "tz"
-	flagUsers    = "users"
-	flagStrict   = "users-strict"
-	flagNow      = "now"
-	flagLive     = "live"
-	flagFormat   = "format"
-	flagListen   = "listen"
-	flagAddr     = "addr"
-	flagTLSCert  = "tls-cert"
-	flagTLSKey   = "tls-key"
-	flagInsecure = "insecure"
+	flagQuiet     = "quiet"
+	flagJSON      = "json"
+	flagMap       = "map"
+	flagEncoding  = "encoding"
+	flagRecords   = "records"
+	flagTimeZone  = "tz"
+	flagUsers     = "users"
+	flagNoMembers = "no-members"
+	flagStrict    = "users-strict"
+	flagNow       = "now"
+	flagLive      = "live"
+	flagFormat    = "format"
+	flagListen    = "listen"
+	flagAddr      = "addr"
+	flagTLSCert   = "tls-cert"
+	flagTLSKey    = "tls-key"
+	flagInsecure  = "insecure"
 )
 
 // commandLine returns all commands. urfave/cli was chosen over cobra and kong because it adds the least to the
@@ -70,7 +71,8 @@ of a command, "help config" the variables.
 
 Exit status: 0 every record is imported, 1 error, 2 usage or configuration,
 3 unfinished: run the same command again, 4 finished, but records are not
-imported or members are missing. Of several files the worst counts, in the order 0, 4, 3, 1.`
+imported or members are missing. Of several files the worst counts, in the
+order 0, 4, 3, 1.`
 
 // handleErrors makes a command and its subcommands return usage errors instead of printing them.
 func handleErrors(c *cli.Command) {
@@ -326,6 +328,7 @@ func readingFlags() []cli.Flag {
 		&cli.StringFlag{Name: flagRecords, Usage: "`PATH` of the records in JSON: data.groups, groups.*"},
 		&cli.StringFlag{Name: flagUsers, Usage: "`FILE` with rows of ID there, account here (CSV)"},
 		&cli.BoolFlag{Name: flagStrict, Usage: "refuse records with accounts that --users lacks"},
+		&cli.BoolFlag{Name: flagNoMembers, Usage: "leave out the members of records, as MEMBERS=false"},
 		insecureFlag(),
 	}
 }
