@@ -76,10 +76,14 @@ func TestImport_DetectsItsMapping(t *testing.T) {
 			w.Config.Mapping = "auto"
 			w.Put(text)
 			for _, already := range []bool{false, true} {
+				objects := len(w.Store.Snapshot())
 				s, err := w.mapped("").Import(t.Context(), simKey)
 				if err != nil || s.Counts != (outcome.Counts{Imported: 1}) || s.Already != already ||
 					!already && s.Manifest.Settings.Mapping != want {
 					t.Errorf("got %+v %v, want it imported as %s", s, err, want)
+				}
+				if already && len(w.Store.Snapshot()) != objects {
+					t.Errorf("got %d objects, want %d: no lease", len(w.Store.Snapshot()), objects)
 				}
 			}
 			for _, o := range w.Outcomes(results.Names{Export: simKey}) {
