@@ -19,6 +19,8 @@ const (
 	flagJSON      = "json"
 	flagMap       = "map"
 	flagEncoding  = "encoding"
+	flagRecords   = "records"
+	flagTimeZone  = "tz"
 	flagUsers     = "users"
 	flagNoMembers = "no-members"
 	flagStrict    = "users-strict"
@@ -321,6 +323,8 @@ func readingFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: flagMap, Usage: "`NAME` of the system that wrote the export, or FILE.jq"},
 		&cli.StringFlag{Name: flagEncoding, Usage: "`NAME` of the encoding if not UTF-8: gbk, big5, …"},
+		&cli.StringFlag{Name: flagTimeZone, Usage: "`ZONE` of dates in CSV: +08:00, UTC, Asia/Shanghai"},
+		&cli.StringFlag{Name: flagRecords, Usage: "`PATH` of the records in JSON: data.groups, groups.*"},
 		&cli.StringFlag{Name: flagUsers, Usage: "`FILE` with rows of ID there, account here (CSV)"},
 		&cli.BoolFlag{Name: flagStrict, Usage: "refuse records with accounts that --users lacks"},
 		&cli.BoolFlag{Name: flagNoMembers, Usage: "leave out the members of records, as MEMBERS=false"},
@@ -334,7 +338,7 @@ func insecureFlag() cli.Flag {
 
 // readingHelp explains [readingFlags].
 func readingHelp() string {
-	return "--map takes " + wrap(strings.Join(mapping.Names(), ", ")+" or a file with a jq program.", 66) + "\n\n"
+	return "--map takes " + wrap(strings.Join(mapping.Names(), ", ")+", a file with a jq program, or auto.", 66) + "\n\n"
 }
 
 // A manner is how a command speaks.

@@ -91,8 +91,18 @@ func (t *tool) readingConfig(c *cli.Command) (cfg config.Config, level slog.Leve
 	if cfg.Encoding, err = encodingOf(c, cfg.Encoding); err != nil {
 		return cfg, level, "", err
 	}
+	if cfg.Records, err = recordsOf(c, cfg.Records); err != nil {
+		return cfg, level, "", err
+	}
+	if cfg.TimeZone, err = timeZoneOf(c, cfg.TimeZone); err != nil {
+		return cfg, level, "", err
+	}
 	if cfg.UserTable, cfg.UsersStrict, err = t.usersOf(c, cfg.UsersStrict); err != nil {
 		return cfg, level, "", err
+	}
+	if detects(c) {
+		cfg.Mapping = c.String(flagMap)
+		return cfg, level, "", nil
 	}
 	mapping, err = mappingOf(c, cfg.Limits)
 	return cfg, level, mapping, err

@@ -321,6 +321,8 @@ func TestServerless_EveryVariableIsSet(t *testing.T) {
 		"HTTP_TOKEN_PARAMETER":     "instead of the secret itself, and an empty one may not be taken",
 		"TIM_ENDPOINT":             "for tests and proxies, and an empty one may not be taken",
 		"MAPPING":                  "for exports of other systems, and an empty one may not be taken",
+		"EXPORT_TIME_ZONE":         "for dates, and an empty one may not be taken",
+		"RECORDS":                  "for documents, and an empty one may not be taken",
 		"USERS":                    "for exports of other systems, and an empty one may not be taken",
 		"NOTIFY_URL":               "for webhooks, and an empty one may not be taken",
 		"NOTIFY_SECRET":            "of NOTIFY_URL",

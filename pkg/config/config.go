@@ -37,6 +37,7 @@ type Config struct {
 	MembersPerCall     int     // of import_group_member, at most; zero means 20
 	NoMembers          bool    // leaves out the members of records
 	OtherRates         float64 // attempts a second of other processes that call the app's service, for package check
+	ImportAccounts     bool    // creates accounts of owners and members
 	Limits             group.Limits
 	AssignGroupIDs     bool
 	MaxAttempts        int     // of a call
@@ -50,6 +51,8 @@ type Config struct {
 	UsersStrict        bool           // of Users: refuse records with an unknown account
 	UserTable          *mapping.Users // replaces Users; not a variable
 	Encoding           string         // as [export.ParseEncoding] names it, "" for UTF-8
+	Records            string         // of an [export.Path], "" for none
+	TimeZone           string         // as [export.ParseTimeZone] reads it, "" for none
 	Bucket             string
 	Prefix             string // "" or a folder with its slash
 	OneAtATime         bool
@@ -165,6 +168,11 @@ var fields = []Field{
 		parse: number(func(c *Config) *float64 { return &c.OtherRates }, 0, maxRateEndpoint),
 	},
 	{
+		Name: "IMPORT_ACCOUNTS", Default: "false",
+		Help:  "Create accounts of owners and members that do not exist, by multiaccount_import, with a UserID alone.",
+		parse: flag(func(c *Config) *bool { return &c.ImportAccounts }),
+	},
+	{
 		Name: "FIELD_LIMITS", Default: "document",
 		Help: "document: Name 30, Introduction 240, Notification 300, FaceUrl 100 bytes; extended: 100, 400, 400, 500.",
 		parse: func(c *Config, v string) (err error) {
@@ -201,11 +209,11 @@ var fields = []Field{
 	},
 	{
 		Name: "MAPPING", Help: "Mapping for exports of other systems: " + strings.Join(mapping.Names(), ", ") +
-			", or the key of a jq program that ends in .jq.",
+			", the key of a jq program that ends in .jq, or auto: the first records decide.",
 		parse: func(c *Config, v string) error {
-			if c.Mapping = v; !strings.HasSuffix(v, ".jq") && !slices.Contains(mapping.Names(), v) {
-				return fmt.Errorf("is %q, it must be one of %s, or the key of a jq program that ends in .jq", v,
-					strings.Join(mapping.Names(), ", "))
+			if c.Mapping = v; !strings.HasSuffix(v, ".jq") && v != mapping.Auto && !slices.Contains(mapping.Names(), v) {
+				return fmt.Errorf("is %q, it must be one of %s, the key of a jq program that ends in .jq, or %s",
+					v, strings.Join(mapping.Names(), ", "), mapping.Auto)
 			}
 			return nil
 		},
@@ -229,6 +237,22 @@ var fields = []Field{
 		Name: "EXPORT_ENCODING", Help: "Encoding of exports that are not UTF-8, for example gbk. Default: UTF-8.",
 		parse: func(c *Config, v string) (err error) {
 			c.Encoding, err = export.ParseEncoding(v)
+			return err
+		},
+	},
+	{
+		Name: "RECORDS", Help: "Place of the records in JSON exports, for example data.groups, or groups.* for an object of records.",
+		parse: func(c *Config, v string) (err error) {
+			c.Records = v
+			_, err = export.ParsePath(v)
+			return err
+		},
+	},
+	{
+		Name: "EXPORT_TIME_ZONE", Help: "Time zone of dates without one in CSV and in mapped records: an offset such as +08:00, or UTC.",
+		parse: func(c *Config, v string) error {
+			c.TimeZone = v
+			_, err := export.ParseTimeZone(v)
 			return err
 		},
 	},
@@ -459,7 +483,7 @@ func (c Config) Clients(log *slog.Logger, change func(*tim.Config)) func() (*tim
 		t := tim.Config{
 			SDKAppID: c.SDKAppID, Admin: c.Admin, SecretKey: c.SecretKey, Endpoint: c.Endpoint, Backup: tim.Backup(c.Endpoint),
 			Insecure: c.Insecure, Pacer: limiter, Rate: c.Rate, MaxAttempts: c.MaxAttempts, Log: log,
-			MemberPacers: members, MembersPerCall: c.MembersPerCall,
+			MemberPacers: members, MembersPerCall: c.MembersPerCall, ImportAccounts: c.ImportAccounts,
 		}
 		if change != nil {
 			change(&t)

@@ -126,6 +126,12 @@ type Settings struct {
 	// IncludeArchived is whether the mapping includes archived groups. It is false without a mapping.
 	IncludeArchived bool `json:"includeArchived,omitzero"`
 
+	// Records is the text of the [export.Path] to the records of a JSON document, empty for none.
+	Records string `json:"records,omitzero"`
+
+	// TimeZone is the text of the time zone of dates without one, see [export.ParseTimeZone]. It is empty for none.
+	TimeZone string `json:"timeZone,omitzero"`
+
 	// Users identifies the table of users that translates accounts. It is empty without a table.
 	Users string `json:"users,omitzero"`
 }
@@ -183,14 +189,14 @@ func (d Dir) loadCheckpoint(ctx context.Context, before int, skips func(token in
 		}
 		return cp, nil
 	}
-	return nil, nil //nolint:nilnil // no checkpoint before the first run
+	return nil, nil // no checkpoint before the first run
 }
 
 // LoadImportCheckpoint returns the latest checkpoint of a finished import, excluding rounds of retries, or nil if it
 // was removed.
 func (d Dir) LoadImportCheckpoint(ctx context.Context, m *Manifest) (*Checkpoint, error) {
 	if len(m.Runs) == 0 {
-		return nil, nil //nolint:nilnil // none
+		return nil, nil // none
 	}
 	return d.LoadCheckpoint(ctx, m.Runs[len(m.Runs)-1].Lease+1)
 }
