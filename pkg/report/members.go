@@ -21,16 +21,21 @@ func memberRows(m *outcome.Members) []memberRow {
 		{"imported", label{"added", "已添加"}, label{"added to their groups; owners in the list count", "已添加到群组；列表中的群主计入"}, m.Added},
 		{"exists", label{"already", "已是成员"}, label{"were members of their groups before", "此前已是群成员"}, m.Already},
 		{
-			"failed", label{"no account", "账号不存在"},
-			label{"the account does not exist: import the accounts first, then the members again", "账号不存在：请先导入账号，再重新导入成员"}, m.NoAccount,
+			"failed",
+			label{"no account", "账号不存在"},
+			label{"the account does not exist: import the accounts first, then the members again", "账号不存在：请先导入账号，再重新导入成员"},
+			m.NoAccount,
 		},
 		{"rejected", label{"invalid", "无效"}, label{"break a rule and were not sent: fix them", "不符合规则，未发送：请修正"}, m.Invalid},
 		{
-			"rejected", label{"refused", "被服务拒绝"},
-			label{"rejected by the service with an error code", "服务返回错误码，永久拒绝"}, m.Refused,
+			"rejected",
+			label{"refused", "被服务拒绝"},
+			label{"rejected by the service with an error code", "服务返回错误码，永久拒绝"},
+			m.Refused,
 		},
 		{
-			"failed", label{"no reason given", "未说明原因"},
+			"failed",
+			label{"no reason given", "未说明原因"},
 			label{
 				"the service did not add them and gave no reason, or failed after all retries",
 				"服务未添加且未说明原因，或多次重试后仍失败",
