@@ -64,7 +64,8 @@ func role(ctx context.Context, getenv func(string) string) (string, error) {
 		return "", err
 	}
 	sum := sha256.Sum256([]byte(body))
-	err = v4.NewSigner().SignHTTP(ctx, aws.Credentials(keys), req, hex.EncodeToString(sum[:]), "sts", config.Region, time.Now())
+	err = v4.NewSigner().SignHTTP(ctx, aws.Credentials(keys), req, hex.EncodeToString(sum[:]), "sts", config.Region,
+		time.Now())
 	if err != nil {
 		return "", err
 	}

@@ -870,8 +870,9 @@ func TestTemplate_Settings(t *testing.T) {
 		return m
 	}
 	imports := map[string]string{
-		"TIM_RATE": "!Ref Rate", "TIM_RATE_OTHERS": "10", "TIM_MEMBER_RATE": "!Ref MemberRate", "MAPPING": "!Ref Mapping", "ONE_AT_A_TIME": "true",
-		"USERS": "!Ref Users", "USERS_STRICT": "!Ref UsersStrict",
+		"TIM_RATE": "!Ref Rate", "TIM_RATE_OTHERS": "10", "TIM_MEMBER_RATE": "!Ref MemberRate", "MAPPING": "!Ref Mapping",
+		"ONE_AT_A_TIME": "true",
+		"USERS":         "!Ref Users", "USERS_STRICT": "!Ref UsersStrict",
 		"NOTIFY_PARAMETER": "!Ref NotifyParameter", "NOTIFY_FORMAT": "!Ref NotifyFormat",
 	}
 	for _, c := range []struct {
@@ -885,10 +886,12 @@ func TestTemplate_Settings(t *testing.T) {
 			"MEMBERS_PER_CALL": "!Ref MembersPerCall",
 			"MEMBERS":          "!Ref Members",
 			"FIELD_LIMITS":     "!Ref FieldLimits", "ASSIGN_GROUP_IDS": "!Ref AssignGroupIds",
-			"MAX_ATTEMPTS": "!Ref MaxAttempts", "PARALLEL_IMPORTS": "!Ref ParallelImports", "STOP_SHARE": "!Ref StopShare", "RETRY_UNKNOWN": "!Ref RetryUnknown",
+			"MAX_ATTEMPTS": "!Ref MaxAttempts", "PARALLEL_IMPORTS": "!Ref ParallelImports", "STOP_SHARE": "!Ref StopShare",
+			"RETRY_UNKNOWN":    "!Ref RetryUnknown",
 			"CREATE_UNMATCHED": "!Ref CreateUnmatched",
-			"INCLUDE_ARCHIVED": "!Ref IncludeArchived", "EXPORT_ENCODING": "!Ref ExportEncoding", "RECORDS": "!Ref Records", "EXPORT_TIME_ZONE": "!Ref TimeZone",
-			"EXPORT_BUCKET": "!Ref BucketName", "EXPORT_PREFIX": "!Ref ExportPrefix", "LOG_LEVEL": "!Ref LogLevel",
+			"INCLUDE_ARCHIVED": "!Ref IncludeArchived", "EXPORT_ENCODING": "!Ref ExportEncoding", "RECORDS": "!Ref Records",
+			"EXPORT_TIME_ZONE": "!Ref TimeZone",
+			"EXPORT_BUCKET":    "!Ref BucketName", "EXPORT_PREFIX": "!Ref ExportPrefix", "LOG_LEVEL": "!Ref LogLevel",
 		}},
 		{"import", []string{"Resources", "ImportFunction", "Properties"}, imports},
 		{"schedule", []string{"Resources", "ScheduleFunction", "Properties"}, imports},

@@ -100,7 +100,9 @@ func reasonsText(m *outcome.Members) string {
 		n    int64
 		text string
 	}{
-		{m.NoAccount, "without an account"}, {m.Invalid, "break a rule"}, {m.Refused, "refused by the service"},
+		{m.NoAccount, "without an account"},
+		{m.Invalid, "break a rule"},
+		{m.Refused, "refused by the service"},
 		{m.Failed - m.NoAccount - m.Invalid - m.Refused, "without a reason"},
 	} {
 		if p.n > 0 {

@@ -236,7 +236,8 @@ var doUpload = Words{
 func checkUpload(ctx context.Context, s *session) finding {
 	u, isUploader := s.Bucket.(blob.Uploader)
 	if !isUploader {
-		return warning(Words{"nothing: results are written in one piece", "无需处理：结果将整体写入"}, "the store has no multipart uploads")
+		return warning(Words{"nothing: results are written in one piece", "无需处理：结果将整体写入"},
+			"the store has no multipart uploads")
 	}
 	done, aborted := s.key("completed"), s.key("aborted")
 	for _, key := range []string{done, aborted} {

@@ -159,7 +159,8 @@ func checkClock(_ context.Context, s *session) finding {
 	case at.IsZero():
 		return warning(Words{"see im host", "见 im host"}, "not checked: no response")
 	case err != nil:
-		return warning(Words{"compare the clock of this machine with another one", "请与其他时钟核对本机时间"}, "the response has no readable Date header")
+		return warning(Words{"compare the clock of this machine with another one", "请与其他时钟核对本机时间"},
+			"the response has no readable Date header")
 	}
 	skew := at.Add(-took / 2).Sub(there).Abs() // Date has whole seconds
 	do := Words{
@@ -266,7 +267,8 @@ func checkRate(_ context.Context, s *session) finding {
 		}, "%s, and the service allows %d", seen, serviceRate)
 	case sum > serviceRate:
 		return failed(Words{
-			fmt.Sprintf("lower TIM_RATE to %v, or the rate of the others, or correct TIM_RATE_OTHERS", max(0, serviceRate-others)),
+			fmt.Sprintf("lower TIM_RATE to %v, or the rate of the others, or correct TIM_RATE_OTHERS",
+				max(0, serviceRate-others)),
 			fmt.Sprintf("请将 TIM_RATE 调低至 %v，或调低其他部分的频率，或更正 TIM_RATE_OTHERS", max(0, serviceRate-others)),
 		}, "%s: together %v, and the service allows %d", seen, sum, serviceRate)
 	}

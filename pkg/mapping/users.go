@@ -68,7 +68,8 @@ func ReadUsers(r io.Reader) (*Users, error) {
 		}
 	}
 	if u.count == 0 {
-		return nil, errors.New("the table of users is empty: each row must be an ID of the other system and an account of the app")
+		return nil,
+			errors.New("the table of users is empty: each row must be an ID of the other system and an account of the app")
 	}
 	sum := sha256.Sum256(u.text)
 	u.sum = hex.EncodeToString(sum[:8])

@@ -18,19 +18,29 @@ type memberRow struct {
 // are left out, but for the first.
 func memberRows(m *outcome.Members) []memberRow {
 	all := []memberRow{
-		{"imported", label{"added", "已添加"}, label{"added to their groups; owners in the list count", "已添加到群组；列表中的群主计入"}, m.Added},
+		{
+			"imported",
+			label{"added", "已添加"},
+			label{"added to their groups; owners in the list count", "已添加到群组；列表中的群主计入"},
+			m.Added,
+		},
 		{"exists", label{"already", "已是成员"}, label{"were members of their groups before", "此前已是群成员"}, m.Already},
 		{
-			"failed", label{"no account", "账号不存在"},
-			label{"the account does not exist: import the accounts first, then the members again", "账号不存在：请先导入账号，再重新导入成员"}, m.NoAccount,
+			"failed",
+			label{"no account", "账号不存在"},
+			label{"the account does not exist: import the accounts first, then the members again", "账号不存在：请先导入账号，再重新导入成员"},
+			m.NoAccount,
 		},
 		{"rejected", label{"invalid", "无效"}, label{"break a rule and were not sent: fix them", "不符合规则，未发送：请修正"}, m.Invalid},
 		{
-			"rejected", label{"refused", "被服务拒绝"},
-			label{"rejected by the service with an error code", "服务返回错误码，永久拒绝"}, m.Refused,
+			"rejected",
+			label{"refused", "被服务拒绝"},
+			label{"rejected by the service with an error code", "服务返回错误码，永久拒绝"},
+			m.Refused,
 		},
 		{
-			"failed", label{"no reason given", "未说明原因"},
+			"failed",
+			label{"no reason given", "未说明原因"},
 			label{
 				"the service did not add them and gave no reason, or failed after all retries",
 				"服务未添加且未说明原因，或多次重试后仍失败",
@@ -55,7 +65,8 @@ func membersText(m *outcome.Members) text {
 	}
 	parts := []text{say(plural(m.Added, "%s member was added", "%s members were added"), "已添加 %s 名成员", m.Added)}
 	if m.Already > 0 {
-		parts = append(parts, say(plural(m.Already, "%s was a member before", "%s were members before"), "%s 名此前已是成员", m.Already))
+		parts = append(parts,
+			say(plural(m.Already, "%s was a member before", "%s were members before"), "%s 名此前已是成员", m.Already))
 	}
 	if m.Failed > 0 {
 		parts = append(parts, say(plural(m.Failed, "%s is missing", "%s are missing"), "%s 名未能添加", m.Failed))
@@ -115,13 +126,15 @@ func (b *Builder) recordsText() text {
 		return text{}
 	}
 	t := say(
-		plural(all, "%s member record: ", "%s member records: ")+plural(added, "%s member was added, ", "%s members were added, ")+
+		plural(all, "%s member record: ", "%s member records: ")+
+			plural(added, "%s member was added, ", "%s members were added, ")+
 			plural(before, "%s was a member before.", "%s were members before."),
 		"%s 条成员记录：已添加 %s 名成员，%s 名此前已是成员。", all, added, before,
 	)
 	if rest := all - added - before; rest > 0 {
 		t = join(" ", "", t, say(
-			plural(rest, "%s is not a member: it is among the records below.", "%s are not members: they are among the records below."),
+			plural(rest, "%s is not a member: it is among the records below.",
+				"%s are not members: they are among the records below."),
 			"%s 条未能添加，见下文的记录。", rest,
 		))
 	}

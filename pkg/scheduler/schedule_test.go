@@ -37,7 +37,8 @@ func TestPass_StartsAndResumes(t *testing.T) {
 			t.Errorf("got %q, want %q: the others are too young", got, want)
 		}
 		time.Sleep(scheduler.MissedAfter)
-		if got, want := importertest.Text(w.Pass(resume)), "start exports/missed.jsonl finished, start exports/sub/deep.ndjson finished"; got != want {
+		if got, want := importertest.Text(w.Pass(resume)), "start exports/missed.jsonl finished, start "+
+			"exports/sub/deep.ndjson finished"; got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 		if got := importertest.Text(w.Pass(resume)); got != "" {
@@ -71,7 +72,8 @@ func TestPass_StoppedImportBacksOff(t *testing.T) {
 			t.Errorf("got %d tries in a day, want about one an hour", tries)
 		}
 		w.Service.Key = importertest.Sign
-		if got, want := importertest.Text(w.Pass(scheduler.Action{Resume: true, Now: true})), "resume exports/acme.jsonl finished"; got != want {
+		if got, want := importertest.Text(w.Pass(scheduler.Action{Resume: true, Now: true})), "resume exports/acme.jsonl "+
+			"finished"; got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	})
@@ -113,7 +115,8 @@ func TestRetry_UntilImported(t *testing.T) {
 			t.Errorf("got %d lines of failures and %d results, want 1 and 1001", got, len(all))
 		}
 		m, err := (results.Dir{Bucket: w.Store, Names: importertest.Names}).LoadManifest(t.Context())
-		if err != nil || len(m.Rounds) != 2 || m.Counts != p.Done[0].Counts || !m.RetryAt.IsZero() || m.Rounds[0].Counts.Failed != 100 || m.Rounds[1].Counts.Imported != 100 {
+		if err != nil || len(m.Rounds) != 2 || m.Counts != p.Done[0].Counts || !m.RetryAt.IsZero() ||
+			m.Rounds[0].Counts.Failed != 100 || m.Rounds[1].Counts.Imported != 100 {
 			t.Errorf("got %+v, %v, want two rounds in it", m, err)
 		}
 		if got := importertest.Text(w.Pass(scheduler.Action{Retry: true, Now: true})); got != "" {
@@ -207,7 +210,8 @@ func TestRetry_DeadLetterFileEdited(t *testing.T) {
 		}
 		now := scheduler.Action{Retry: true, Now: true}
 		p := w.Pass(now)
-		if len(p.Done) != 1 || p.Done[0].Counts.Imported != 98 || p.Done[0].Counts.Failed != 2 || p.Done[0].Counts.Rejected != 1 {
+		if len(p.Done) != 1 || p.Done[0].Counts.Imported != 98 || p.Done[0].Counts.Failed != 2 ||
+			p.Done[0].Counts.Rejected != 1 {
 			t.Errorf("got %+v, want 98 imported, 2 failed and 1 rejected", p)
 		}
 		if w.Service.Names()["fixed"] != 1 || w.Service.Names()["ok"] != 0 || w.Service.Names()["dropped in here"] != 0 {
@@ -305,7 +309,8 @@ func TestPass_CostOfFinishedImports(t *testing.T) {
 			}
 		}
 		if got := after[blobtest.List] - before[blobtest.List]; got > 6 {
-			t.Errorf("got %d list requests for %d imports, want 6 at most: five keys each, and one page to begin with", got, imports)
+			t.Errorf("got %d list requests for %d imports, want 6 at most: five keys each, and one page to begin with", got,
+				imports)
 		}
 	})
 }
@@ -341,8 +346,8 @@ func TestPass_FolderNamedLikeAWorkFolder(t *testing.T) {
 	})
 }
 
-// TestScheduler_ExportReplacedDuringARound replaces an export while failed records are retried. The round writes the results
-// again, so that they are newer than the export.
+// TestScheduler_ExportReplacedDuringARound replaces an export while failed records are retried. The round writes the
+// results again, so that they are newer than the export.
 func TestScheduler_ExportReplacedDuringARound(t *testing.T) {
 	for _, at := range []time.Duration{0, 10 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, 2 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
@@ -362,7 +367,8 @@ func TestScheduler_ExportReplacedDuringARound(t *testing.T) {
 			if got := w.Outcomes(importertest.Names); len(got) != 201 || w.Service.Names()["new"] != 1 {
 				t.Errorf("replaced after %v: got %d outcomes, want those of the new version", at, len(got))
 			}
-			if got := importertest.Text(w.Pass(scheduler.Action{Resume: true, Retry: true, Now: true})); got != "" && !strings.Contains(got, "retry") {
+			if got := importertest.Text(w.Pass(scheduler.Action{Resume: true, Retry: true, Now: true})); got != "" &&
+				!strings.Contains(got, "retry") {
 				t.Errorf("replaced after %v: got %q, want nothing left to begin", at, got)
 			}
 		})

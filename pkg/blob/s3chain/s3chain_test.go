@@ -45,7 +45,8 @@ func TestFind(t *testing.T) {
 			"another file", map[string]string{"AWS_CONFIG_FILE": "/nowhere/config"}, "", "AKIADEFAULT", "",
 		},
 		{
-			"variables", map[string]string{
+			"variables",
+			map[string]string{
 				"AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "AKIAVARIABLE", "AWS_SECRET_ACCESS_KEY": "s", "HOME": "/nowhere",
 			},
 			"", "", "",
