@@ -243,7 +243,9 @@ func TestFunction_KeysThatCOSCannotRead(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t)
 	f := c.function(time.Minute, nil)
-	for _, key := range []string{`exports/back\\slash.jsonl`, "exports//empty.jsonl", "exports/../up.jsonl", "exports/%FF.jsonl"} {
+	for _, key := range []string{
+		`exports/back\\slash.jsonl`, "exports//empty.jsonl", "exports/../up.jsonl", "exports/%FF.jsonl",
+	} {
 		p, failure := invoke(t, f, cosEvent("/1250000000/groups/"+key))
 		if failure != nil || len(p.Done) != 1 || p.Done[0].What != "skip" || p.Done[0].Reason == "" {
 			t.Errorf("%s: got %+v, %+v, want it skipped with a reason", key, p, failure)

@@ -39,7 +39,9 @@ func answerOf(t *testing.T, h http.Handler, event string) urlResponse {
 func TestServeURL_RequestsAndResponses(t *testing.T) {
 	for _, test := range []struct{ name, event, want string }{
 		{
-			"text", `{"httpMethod":"POST","path":"/groups","queryString":{"b":"/","a":"1"},"headers":{"host":"h","x-a":"y"},"body":"群"}`,
+			"text",
+			`{"httpMethod":"POST","path":"/groups","queryString":{"b":"/","a":"1"},"headers":{"host":"h","x-a":"y"},` +
+				`"body":"群"}`,
 			"POST /groups a=1&b=%2F h y 群 <nil>",
 		},
 		{

@@ -382,7 +382,8 @@ func checkCustomFields(_ context.Context, s *session) finding {
 		return ok("%s has no custom fields in its records up to number %d", s.Sample.Name, s.Sample.Records)
 	}
 	return warning(Words{
-		"see in the console, under the group's custom fields, that each is enabled. This cannot be known without a call that " +
+		"see in the console, under the group's custom fields, that each is enabled. This cannot be known without a call " +
+			"that " +
 			"creates a group: import an export of one record first, and see its outcome",
 		"请在控制台的群自定义字段中确认每个字段均已开通。不创建群组就无法得知：请先导入只有一条记录的导出文件并查看结果",
 	}, "not checked whether the app has the custom fields %s, which %s has in its records up to number %d",

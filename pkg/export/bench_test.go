@@ -19,7 +19,8 @@ import (
 // sample returns an export of n records in each format.
 func sample(n int) map[string][]byte {
 	var jsonl, array, pretty, rows bytes.Buffer
-	rows.WriteString("GroupId,Type,Owner_Account,Name,Introduction,MaxMemberCount,ApplyJoinOption,AppDefinedData.source,CreateTime\r\n")
+	rows.WriteString("GroupId,Type,Owner_Account,Name,Introduction,MaxMemberCount,ApplyJoinOption," +
+		"AppDefinedData.source,CreateTime\r\n")
 	for i := range n {
 		record := fmt.Sprintf(`{"GroupId":"g-%08d","Type":"Public","Owner_Account":"user-%d","Name":"Team %d",`+
 			`"Introduction":"Where team %d talks about what it does and what it does not do.","MaxMemberCount":500,`+

@@ -121,7 +121,9 @@ func TestParseDate(t *testing.T) {
 			t.Errorf("%q in %q: got %d %v, want %d", row.text, row.zone, got, ok, row.want)
 		}
 	}
-	for _, zone := range []string{"CST", "8", "+8", "+15:00", "+08:60", "08:00", "Local", "Asia/Nowhere", "../etc/passwd", "utc"} {
+	for _, zone := range []string{
+		"CST", "8", "+8", "+15:00", "+08:60", "08:00", "Local", "Asia/Nowhere", "../etc/passwd", "utc",
+	} {
 		if at, err := export.ParseTimeZone(zone); err == nil {
 			t.Errorf("%q: got %v, want an error", zone, at)
 		}

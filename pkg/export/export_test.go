@@ -199,7 +199,8 @@ func TestReader_DeadLetterFile(t *testing.T) {
 				if got != row.want {
 					t.Errorf("got %q, want %q", got, row.want)
 				}
-				if got, want := strings.Join(strings.Fields(string(e.Raw)), ""), strings.Join(strings.Fields(row.raw), ""); got != want {
+				if got, want := strings.Join(strings.Fields(string(e.Raw)), ""),
+					strings.Join(strings.Fields(row.raw), ""); got != want {
 					t.Errorf("got raw %q, want %q", got, want)
 				}
 			}

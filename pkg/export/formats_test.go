@@ -473,7 +473,10 @@ func TestCSV(t *testing.T) {
 			head + "a,Public,g1\n\xef\xbb\xbfb,Public,g2\n\xef\xbb\xbf\"c,\",Public,g3",
 			[]string{"1 2 18 valid a", "2 3 33 valid b", "3 4 48 valid c,"},
 		},
-		"marks before cells": {"Type,Name\nPublic,\xef\xbb\xbfa\nPublic,\xef\xbb\xbf\xef\xbb\xbf\"b\nb\"\nPublic,\"\xef\xbb\xbfc\"", []string{"1 2 10 valid a", "2 3 22 valid b\nb", "3 5 41 valid c"}},
+		"marks before cells": {
+			"Type,Name\nPublic,\xef\xbb\xbfa\nPublic,\xef\xbb\xbf\xef\xbb\xbf\"b\nb\"\nPublic,\"\xef\xbb\xbfc\"",
+			[]string{"1 2 10 valid a", "2 3 22 valid b\nb", "3 5 41 valid c"},
+		},
 		"half a mark before a quote": {
 			"Type,Name\nPublic,\xef\xbb\"a\nPublic,b",
 			[]string{`1 2 10 Name is not valid UTF-8 (or contains a lone surrogate): "\"\xef\xbb\\\"a\""`, "2 3 22 valid b"},
@@ -626,7 +629,8 @@ func TestCompression_DamagedStream(t *testing.T) {
 	// A bit in the middle that turns over.
 	object := zipped(text)
 	object[len(object)/2] ^= 4
-	if got, _ := all(t, in("a.jsonl.gz", object), export.Start); !strings.HasPrefix(got[len(got)-1], "the gzip stream is ") {
+	got, _ := all(t, in("a.jsonl.gz", object), export.Start)
+	if !strings.HasPrefix(got[len(got)-1], "the gzip stream is ") {
 		t.Errorf("got end %q, want the stream to be called corrupt", got[len(got)-1])
 	}
 }
@@ -658,7 +662,9 @@ func TestReader_UnsupportedFile(t *testing.T) {
 			}
 		}
 	}
-	for name, object := range map[string]string{"a.jsonl.gz": "\x1e\x8b\xff\n\xfe\n\xfd\n", "a.csv.zst": "\xff\xff\n\xfe\n\xfd\n"} {
+	for name, object := range map[string]string{
+		"a.jsonl.gz": "\x1e\x8b\xff\n\xfe\n\xfd\n", "a.csv.zst": "\xff\xff\n\xfe\n\xfd\n",
+	} {
 		for _, err := range mustRead(t, in(name, []byte(object))) {
 			if !errors.Is(err, export.ErrFormat) || !strings.Contains(err.Error(), "the name says that it is compressed") {
 				t.Errorf("%s: got %v, want it to say that it is not compressed", name, err)
@@ -753,7 +759,9 @@ func TestReader_EmptyExports(t *testing.T) {
 			}
 		}
 	}
-	for name, text := range map[string]string{"a.json": "[]", "b.json": `{"groups":[]}`, "a.csv": "Name,Type", "b.csv": "sep=;\nName;Type\n;\n"} {
+	for name, text := range map[string]string{
+		"a.json": "[]", "b.json": `{"groups":[]}`, "a.csv": "Name,Type", "b.csv": "sep=;\nName;Type\n;\n",
+	} {
 		if got, _ := all(t, in(name, []byte(text)), export.Start); got != nil {
 			t.Errorf("%s: got %q, want no records and no error", name, got)
 		}

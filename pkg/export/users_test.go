@@ -76,7 +76,8 @@ func TestReader_Users(t *testing.T) {
 				`,"MemberList":[{"Member_Account":"a"},{"Member_Account":"U1"},{"Member_Account":"b"},{"Member_Account":"c"},` +
 				`{"Member_Account":"d"}]}`,
 			open + `} {"Member_Account":"ann"} changed [MemberList]`,
-			`MemberList mapping: not in the table of users: "a", "b", "c" and 1 more: add them, and import this record again in ` +
+			`MemberList mapping: not in the table of users: "a", "b", "c" and 1 more: add them, and import this record again ` +
+				`in ` +
 				`{"untranslated":` + open +
 				`,"MemberList":[{"Member_Account":"a"},{"Member_Account":"U1"},{"Member_Account":"b"},{"Member_Account":"c"},` +
 				`{"Member_Account":"d"}]}}`,
@@ -89,7 +90,8 @@ func TestReader_Users(t *testing.T) {
 		"a member record": {member + `"U2"}`, member + `"ben"}`, ""},
 		"an unknown member": {
 			member + `"U9"}`, `skipped: the account "U9" is not in the table of users`,
-			`Member_Account mapping: not in the table of users: "U9": add them, and import this record again in {"untranslated":` + member + `"U9"}}`,
+			`Member_Account mapping: not in the table of users: "U9": add them, and import this record again in ` +
+				`{"untranslated":` + member + `"U9"}}`,
 		},
 		"what is malformed": {
 			open + `,"Owner_Account":7,"MemberList":[7,{"Member_Account":7}]}`,

@@ -312,7 +312,10 @@ func TestRecord_MemberDigests(t *testing.T) {
 		t.Error("got another digest for the owner, a duplicate or an invalid member")
 	}
 	var seen []group.Digest
-	for _, raw := range []string{`{"GroupId":"g","Member_Account":"u1"}`, `{"GroupId":"g","Member_Account":"u2"}`, `{"GroupId":"h","Member_Account":"u1"}`} {
+	for _, raw := range []string{
+		`{"GroupId":"g","Member_Account":"u1"}`, `{"GroupId":"g","Member_Account":"u2"}`,
+		`{"GroupId":"h","Member_Account":"u1"}`,
+	} {
 		r := of(raw)
 		seen = append(seen, r.Identity())
 	}

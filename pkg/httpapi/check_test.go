@@ -74,7 +74,10 @@ func TestCheck_Report(t *testing.T) {
 		states := map[string]check.State{}
 		for _, r := range report.Checks {
 			states[r.Name] = r.State
-			if wants := map[string]check.State{"function role": check.Warning, "im clock": check.Warning}; r.State != wants[r.Name] && r.State != check.OK {
+			if wants := map[string]check.State{
+				"function role": check.Warning,
+				"im clock":      check.Warning,
+			}; r.State != wants[r.Name] && r.State != check.OK {
 				t.Errorf("got %+v", r)
 			}
 		}

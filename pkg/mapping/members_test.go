@@ -47,7 +47,8 @@ func TestBuiltIn_Members(t *testing.T) {
 		{
 			"stream", `{"channel":{"id":"1","type":"team"},"members":[{"user_id":"u1","channel_role":"channel_moderator",` +
 				`"created_at":"2021-01-02T03:04:05Z"},{"user":{"id":"u2"}}]}`,
-			`"MemberList":[{"JoinTime":1609556645,"Member_Account":"u1","Role":"Admin"},{"Member_Account":"u2","Role":"Member"}]`,
+			`"MemberList":[{"JoinTime":1609556645,"Member_Account":"u1","Role":"Admin"},{"Member_Account":"u2",` +
+				`"Role":"Member"}]`,
 		},
 		{
 			"tencent",

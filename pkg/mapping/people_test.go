@@ -79,7 +79,8 @@ func TestBuiltIn_CarriesMembers(t *testing.T) {
 		},
 		{
 			"get_group_info", "get_group_info", "a.jsonl",
-			`{"GroupId":"g","Type":"Public","Name":"a","Owner_Account":"o","CreateTime":1448357837,"ErrorCode":0,"MemberList":[` +
+			`{"GroupId":"g","Type":"Public","Name":"a","Owner_Account":"o","CreateTime":1448357837,"ErrorCode":0,` +
+				`"MemberList":[` +
 				`{"Member_Account":"o","Role":"Owner","JoinTime":5},{"Member_Account":"u1","Role":"Admin","JoinTime":1448357838,` +
 				`"MsgSeq":1},{"Member_Account":"u2","Role":"Member"},{"Member_Account":"u3","Role":"NotMember"}]}`,
 			[]string{`1 1 {"Type":"Public","GroupId":"g","Owner_Account":"o","Name":"a","CreateTime":1448357837} of g ` +

@@ -53,7 +53,8 @@ func TestReadUsers(t *testing.T) {
 	}
 	failing := errors.New("hung up")
 	for _, text := range []string{"", "U1,a\n", strings.Repeat("U1,a\n", 50_000)} {
-		if _, err := mapping.ReadUsers(io.MultiReader(strings.NewReader(text), iotest.ErrReader(failing))); !errors.Is(err, failing) {
+		r := io.MultiReader(strings.NewReader(text), iotest.ErrReader(failing))
+		if _, err := mapping.ReadUsers(r); !errors.Is(err, failing) {
 			t.Errorf("got %v, want the reader's error", err)
 		}
 	}

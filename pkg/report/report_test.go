@@ -155,7 +155,8 @@ func people() *story {
 		switch {
 		case i%100 == 7:
 			o.Members = outcome.Members{Added: 47, Already: 1, Failed: 2, NoAccount: 1, Invalid: 1}
-			o.Error = fmt.Sprintf("2 of 50 members are missing: user-%d (the account does not exist: import the account first); "+
+			o.Error = fmt.Sprintf("2 of 50 members are missing: user-%d (the account does not exist: import the account "+
+				"first); "+
 				"user-%[1]d-b (JoinTime 1 is before CreateTime 2)", i)
 			record = fmt.Sprintf(`{"GroupId":"g%d","MemberList":[{"Member_Account":"user-%[1]d"},`+
 				`{"Member_Account":"user-%[1]d-b","JoinTime":1}]}`, i)
@@ -643,7 +644,9 @@ func filled(t *testing.T, text string) map[string][]byte {
 	}
 	all["list"] = b.Bytes()
 	s := story{Builder: report.New(), names: names, options: report.Options{Folder: text}}
-	for n, status := range []outcome.Status{outcome.Rejected, outcome.Failed, outcome.Unknown, outcome.Skipped, outcome.Status(text)} {
+	for n, status := range []outcome.Status{
+		outcome.Rejected, outcome.Failed, outcome.Unknown, outcome.Skipped, outcome.Status(text),
+	} {
 		s.add(outcome.Outcome{
 			Status: outcome.Imported, GroupID: text, Error: text, At: epoch,
 			Members: outcome.Members{Added: 1, Already: 1, Failed: 4, NoAccount: 1, Invalid: 1, Refused: 1, Demoted: 1},

@@ -175,7 +175,9 @@ func TestScheduler_SharedRate(t *testing.T) {
 		var wait sync.WaitGroup
 		wait.Go(func() { first = w.Event([]string{acme}) })
 		time.Sleep(time.Second)
-		for _, second := range []scheduler.Result{w.Event([]string{"exports/b.jsonl"}), w.Pass(scheduler.Action{Resume: true, Missed: time.Nanosecond})} {
+		for _, second := range []scheduler.Result{
+			w.Event([]string{"exports/b.jsonl"}), w.Pass(scheduler.Action{Resume: true, Missed: time.Nanosecond}),
+		} {
 			if second.Left == 0 || len(second.Done) != 0 || !strings.Contains(second.Reason, "uses the shared rate") ||
 				second.Err() != nil {
 				t.Errorf("got %+v, %v, want it left because another run has the rate, and no error", second, second.Err())

@@ -27,7 +27,9 @@ func TestPass_StartsAndResumes(t *testing.T) {
 		if s, err := w.Run(ctx); err != nil || s.State != results.Waiting {
 			t.Fatalf("got %+v, %v, want time to be up", s, err)
 		}
-		for _, key := range []string{"exports/missed.jsonl", "exports/sub/deep.ndjson", "exports/other.txt", "elsewhere/x.jsonl", "exports/.hidden.jsonl"} {
+		for _, key := range []string{
+			"exports/missed.jsonl", "exports/sub/deep.ndjson", "exports/other.txt", "elsewhere/x.jsonl", "exports/.hidden.jsonl",
+		} {
 			if err := w.Store.Put(t.Context(), key, strings.NewReader(`{"Type":"Public","Name":"x"}`)); err != nil {
 				t.Fatal(err)
 			}
@@ -205,7 +207,8 @@ func TestRetry_DeadLetterFileEdited(t *testing.T) {
 		lines[3] = "a note to myself"                                           // n 37 is gone
 		lines[10] = strings.Replace(lines[10], `"Name":""`, `"Name":"ok"`, 1)   // rejected ones are left alone
 		lines = append(lines, "", `{"Type":"Public","Name":"dropped in here"}`) // no outcome
-		if err := w.Store.Put(t.Context(), importertest.Names.Failures(), strings.NewReader(strings.Join(lines, "\n"))); err != nil {
+		if err := w.Store.Put(t.Context(), importertest.Names.Failures(),
+			strings.NewReader(strings.Join(lines, "\n"))); err != nil {
 			t.Fatal(err)
 		}
 		now := scheduler.Action{Retry: true, Now: true}
@@ -233,7 +236,9 @@ func TestRetry_DeadLetterFileEdited(t *testing.T) {
 }
 
 func TestPass_RecoversFromAnOutage(t *testing.T) {
-	for name, fault := range map[string]emulator.Fault{"10002": emulator.Internal, "502": emulator.BadGateway, "no answer": emulator.Hang, "broken": emulator.DropBefore} {
+	for name, fault := range map[string]emulator.Fault{
+		"10002": emulator.Internal, "502": emulator.BadGateway, "no answer": emulator.Hang, "broken": emulator.DropBefore,
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := importertest.New(t)
@@ -263,7 +268,8 @@ func TestPass_ConcurrentSchedulers(t *testing.T) {
 		w := importertest.New(t)
 		w.Service.Limit = 1000 // each process has a budget of its own
 		for n := range 5 {
-			if err := w.Store.Put(t.Context(), fmt.Sprintf("exports/%d.jsonl", n), strings.NewReader(strings.Join(importertest.WithIDs(300)[n*50:n*50+50], "\n"))); err != nil {
+			if err := w.Store.Put(t.Context(), fmt.Sprintf("exports/%d.jsonl", n),
+				strings.NewReader(strings.Join(importertest.WithIDs(300)[n*50:n*50+50], "\n"))); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -290,7 +296,8 @@ func TestPass_CostOfFinishedImports(t *testing.T) {
 		i := w.Importer()
 		for n := range imports {
 			key := fmt.Sprintf("exports/%04d.jsonl", n)
-			if err := w.Store.Put(t.Context(), key, strings.NewReader(fmt.Sprintf(`{"Type":"Public","Name":"x","GroupId":"g%d"}`, n))); err != nil {
+			if err := w.Store.Put(t.Context(), key,
+				strings.NewReader(fmt.Sprintf(`{"Type":"Public","Name":"x","GroupId":"g%d"}`, n))); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Millisecond)
@@ -349,7 +356,9 @@ func TestPass_FolderNamedLikeAWorkFolder(t *testing.T) {
 // TestScheduler_ExportReplacedDuringARound replaces an export while failed records are retried. The round writes the
 // results again, so that they are newer than the export.
 func TestScheduler_ExportReplacedDuringARound(t *testing.T) {
-	for _, at := range []time.Duration{0, 10 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, 2 * time.Second} {
+	for _, at := range []time.Duration{
+		0, 10 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, 2 * time.Second,
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			w := importertest.New(t)
 			off := w.Failing()

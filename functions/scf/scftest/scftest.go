@@ -188,7 +188,8 @@ var errExited = errors.New("the process exited")
 
 // dial connects to the process once it listens, and pings it.
 func dial(p *sandbox.Process, port string) (*rpc.Client, error) {
-	for began := time.Now(); time.Since(began) < 10*time.Second; time.Sleep(time.Millisecond) { // it does not say when it listens
+	// It does not say when it listens.
+	for began := time.Now(); time.Since(began) < 10*time.Second; time.Sleep(time.Millisecond) {
 		select {
 		case <-p.Exited:
 			return nil, errExited
