@@ -103,6 +103,7 @@ func parameters() map[string]parameter {
 			"MEMBERS_PER_CALL", []string{"1", "20", "99", "100", "299", "300"}, []string{"", "0", "301", "2.5", "-1", "05"},
 		},
 		"Members":        {"MEMBERS", yesNo, notYesNo},
+		"ImportAccounts": {"IMPORT_ACCOUNTS", yesNo, notYesNo},
 		"FieldLimits":    {"FIELD_LIMITS", []string{"document", "extended"}, []string{"", "Document", "none"}},
 		"AssignGroupIds": {"ASSIGN_GROUP_IDS", yesNo, notYesNo},
 		"MaxAttempts": {

@@ -51,7 +51,7 @@ func (v *validation) check(ctx context.Context, file string) (*verdict, error) {
 	if v.client != nil {
 		c.Live = &lookups{client: v.client}
 	}
-	k := &checker{verdict: c}
+	k := &checker{verdict: c, isGroupsOnly: v.groups}
 	if v.client != nil {
 		k.accounts = &accounts{client: v.client}
 	}
@@ -67,6 +67,7 @@ type checker struct {
 	rules, warnings, memberRules findings
 	ids                          groupIDs
 	accounts                     *accounts // nil without --live
+	isGroupsOnly                 bool      // members are left out
 }
 
 func (k *checker) read(ctx context.Context, src export.Source, r *export.Reader, guard *mapping.Guard) error {
@@ -116,6 +117,13 @@ func (k *checker) add(ctx context.Context, e *export.Entry) error {
 			}
 		}
 		return nil
+	}
+	if k.isGroupsOnly && e.Record.IsMember {
+		k.Skipped++
+		return nil
+	}
+	if k.isGroupsOnly {
+		e.Record.Members, e.Record.HasOwner, e.Record.Demoted = nil, false, 0
 	}
 	k.Valid++
 	if k.accounts != nil {

@@ -15,22 +15,23 @@ import (
 
 // Names of flags.
 const (
-	flagQuiet    = "quiet"
-	flagJSON     = "json"
-	flagMap      = "map"
-	flagEncoding = "encoding"
-	flagRecords  = "records"
-	flagTimeZone = "tz"
-	flagUsers    = "users"
-	flagStrict   = "users-strict"
-	flagNow      = "now"
-	flagLive     = "live"
-	flagFormat   = "format"
-	flagListen   = "listen"
-	flagAddr     = "addr"
-	flagTLSCert  = "tls-cert"
-	flagTLSKey   = "tls-key"
-	flagInsecure = "insecure"
+	flagQuiet     = "quiet"
+	flagJSON      = "json"
+	flagMap       = "map"
+	flagEncoding  = "encoding"
+	flagRecords   = "records"
+	flagTimeZone  = "tz"
+	flagUsers     = "users"
+	flagNoMembers = "no-members"
+	flagStrict    = "users-strict"
+	flagNow       = "now"
+	flagLive      = "live"
+	flagFormat    = "format"
+	flagListen    = "listen"
+	flagAddr      = "addr"
+	flagTLSCert   = "tls-cert"
+	flagTLSKey    = "tls-key"
+	flagInsecure  = "insecure"
 )
 
 // commandLine returns all commands. urfave/cli was chosen over cobra and kong because it adds the least to the
@@ -326,6 +327,7 @@ func readingFlags() []cli.Flag {
 		&cli.StringFlag{Name: flagRecords, Usage: "`PATH` of the records in JSON: data.groups, groups.*"},
 		&cli.StringFlag{Name: flagUsers, Usage: "`FILE` with rows of ID there, account here (CSV)"},
 		&cli.BoolFlag{Name: flagStrict, Usage: "refuse records with accounts that --users lacks"},
+		&cli.BoolFlag{Name: flagNoMembers, Usage: "leave out the members of records, as MEMBERS=false"},
 		insecureFlag(),
 	}
 }

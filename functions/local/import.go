@@ -87,6 +87,7 @@ func (t *tool) readingConfig(c *cli.Command) (cfg config.Config, level slog.Leve
 	if cfg, level, err = t.config(c); err != nil {
 		return cfg, level, "", err
 	}
+	cfg.NoMembers = cfg.NoMembers || c.Bool(flagNoMembers)
 	if cfg.Encoding, err = encodingOf(c, cfg.Encoding); err != nil {
 		return cfg, level, "", err
 	}

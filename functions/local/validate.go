@@ -76,6 +76,7 @@ type validation struct {
 	zone     *time.Location // of dates, nil if none is stated
 	records  export.Path    // of JSON files, nil if none is named
 	format   string         // of standard input, such as csv.gz
+	groups   bool           // only groups: members are left out, with --no-members or MEMBERS=false
 	users    *mapping.Users
 	strict   bool        // of users: --users-strict
 	client   *tim.Client // of --live, nil without
@@ -83,8 +84,18 @@ type validation struct {
 
 // newValidation reads the variables and flags that need no credentials.
 func (t *tool) newValidation(c *cli.Command) (*validation, error) {
-	v := &validation{tool: t, limits: group.DocumentLimits, format: strings.TrimPrefix(c.String(flagFormat), ".")}
+	v := &validation{
+		tool: t, limits: group.DocumentLimits, format: strings.TrimPrefix(c.String(flagFormat), "."),
+		groups: c.Bool(flagNoMembers),
+	}
 	var err error
+	if value := t.getenv("MEMBERS"); value != "" {
+		members, err := strconv.ParseBool(value)
+		if err != nil {
+			return nil, usageError("MEMBERS is %q, it must be true or false", value)
+		}
+		v.groups = v.groups || !members
+	}
 	if name := t.getenv("FIELD_LIMITS"); name != "" {
 		if v.limits, err = group.ParseLimits(name); err != nil {
 			return nil, usageError("FIELD_LIMITS: %v", err)

@@ -37,6 +37,7 @@ type Config struct {
 	MembersPerCall     int     // of import_group_member, at most; zero means 20
 	NoMembers          bool    // leaves out the members of records
 	OtherRates         float64 // attempts a second of other processes that call the app's service, for package check
+	ImportAccounts     bool    // creates accounts of owners and members
 	Limits             group.Limits
 	AssignGroupIDs     bool
 	MaxAttempts        int     // of a call
@@ -166,6 +167,11 @@ var fields = []Field{
 		Name: "TIM_RATE_OTHERS", Default: "0",
 		Help:  "Attempts a second that others of the app may make, such as another function. Only the check adds them up.",
 		parse: number(func(c *Config) *float64 { return &c.OtherRates }, 0, maxRateEndpoint),
+	},
+	{
+		Name: "IMPORT_ACCOUNTS", Default: "false",
+		Help:  "Create accounts of owners and members that do not exist, by multiaccount_import, with a UserID alone.",
+		parse: flag(func(c *Config) *bool { return &c.ImportAccounts }),
 	},
 	{
 		Name: "FIELD_LIMITS", Default: "document",
@@ -483,7 +489,7 @@ func (c Config) Clients(log *slog.Logger, change func(*tim.Config)) func() (*tim
 		t := tim.Config{
 			SDKAppID: c.SDKAppID, Admin: c.Admin, SecretKey: c.SecretKey, Endpoint: c.Endpoint, Backup: tim.Backup(c.Endpoint),
 			Insecure: c.Insecure, Pacer: limiter, Rate: c.Rate, MaxAttempts: c.MaxAttempts, Log: log,
-			MemberPacers: members, MembersPerCall: c.MembersPerCall,
+			MemberPacers: members, MembersPerCall: c.MembersPerCall, ImportAccounts: c.ImportAccounts,
 		}
 		if change != nil {
 			change(&t)

@@ -32,6 +32,7 @@ func TestImport_Users(t *testing.T) {
 			!strings.Contains(err.Error(), `read the table of users "tables/acme.users"`) {
 			t.Fatalf("got %v, want that the table is missing", err)
 		}
+		refuses(`read the table of users "tables/acme.users"`)
 		put := func(table string) {
 			if err := w.Store.Put(t.Context(), "tables/acme.users", strings.NewReader(table)); err != nil {
 				t.Fatal(err)
