@@ -127,9 +127,7 @@ func Checks() []Check {
 		},
 		{
 			"im addresses",
-			Words{
-				"the hosts can be reached over IPv4, and over IPv6 if they have such addresses", "可通过 IPv4 连接，若有 IPv6 地址也可连接",
-			},
+			Words{"the hosts can be reached over IPv4, and over IPv6 if they have such addresses", "可通过 IPv4 连接，若有 IPv6 地址也可连接"},
 			"lambda: a deployment", everywhere, checkAddresses,
 		},
 		{

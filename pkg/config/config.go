@@ -164,8 +164,9 @@ var fields = []Field{
 		},
 	},
 	{
-		Name: "TIM_RATE_OTHERS", Default: "0",
-		Help:  "Attempts a second that others of the app may make, such as another function. Only the check adds them up.",
+		Name: "TIM_RATE_OTHERS", Default: "10",
+		Help: "Attempts a second that others of the app may make. The default is that of the HTTP function. " +
+			"Only the check adds them up.",
 		parse: number(func(c *Config) *float64 { return &c.OtherRates }, 0, maxRateEndpoint),
 	},
 	{
