@@ -101,7 +101,9 @@ func sts(t *testing.T) (endpoint string) {
 			http.Error(w, "<Error><Code>AccessDenied</Code></Error>", http.StatusForbidden)
 			return
 		}
-		_, _ = io.WriteString(w, "<GetCallerIdentityResult><Arn>arn:aws:sts::1:assumed-role/schedule/x</Arn></GetCallerIdentityResult>")
+		_,
+			_ = io.WriteString(w,
+			"<GetCallerIdentityResult><Arn>arn:aws:sts::1:assumed-role/schedule/x</Arn></GetCallerIdentityResult>")
 	}))
 	t.Cleanup(server.Close)
 	return server.URL

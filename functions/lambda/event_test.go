@@ -188,7 +188,11 @@ func TestParse_KindsOfEvents(t *testing.T) {
 		},
 		{"a text in SQS", `{"Records":[{"eventSource":"aws:sqs","body":"hello"}]}`, invocation.Event{}, "cannot read"},
 		{"a check", `{"action":"check"}`, invocation.Event{Check: true}, ""},
-		{"a check in SQS", `{"Records":[{"eventSource":"aws:sqs","body":"{\"action\":\"check\"}"}]}`, invocation.Event{}, "not an S3 notification"},
+		{
+			"a check in SQS", `{"Records":[{"eventSource":"aws:sqs","body":"{\"action\":\"check\"}"}]}`,
+			invocation.Event{},
+			"not an S3 notification",
+		},
 		{"nothing", `{}`, invocation.Event{}, "unknown kind of event"},
 		{"not an object", `[1]`, invocation.Event{}, "cannot read"},
 		{"null", `null`, invocation.Event{}, "unknown kind of event"},

@@ -97,9 +97,11 @@ func parameters() map[string]parameter {
 				strings.Repeat("a", 1022) + ".jq",
 			},
 		},
-		"Rate":           {"TIM_RATE", []string{"0.1", "180", "190", "12.5"}, []string{"", "0", "191", "-1", "fast"}},
-		"MemberRate":     {"TIM_MEMBER_RATE", []string{"0.1", "180", "190", "12.5"}, []string{"", "0", "191", "-1", "fast"}},
-		"MembersPerCall": {"MEMBERS_PER_CALL", []string{"1", "20", "99", "100", "299", "300"}, []string{"", "0", "301", "2.5", "-1", "05"}},
+		"Rate":       {"TIM_RATE", []string{"0.1", "180", "190", "12.5"}, []string{"", "0", "191", "-1", "fast"}},
+		"MemberRate": {"TIM_MEMBER_RATE", []string{"0.1", "180", "190", "12.5"}, []string{"", "0", "191", "-1", "fast"}},
+		"MembersPerCall": {
+			"MEMBERS_PER_CALL", []string{"1", "20", "99", "100", "299", "300"}, []string{"", "0", "301", "2.5", "-1", "05"},
+		},
 		"Members":        {"MEMBERS", yesNo, notYesNo},
 		"ImportAccounts": {"IMPORT_ACCOUNTS", yesNo, notYesNo},
 		"FieldLimits":    {"FIELD_LIMITS", []string{"document", "extended"}, []string{"", "Document", "none"}},
@@ -122,7 +124,9 @@ func parameters() map[string]parameter {
 		"Users": {
 			"USERS",
 			[]string{"", "users.users", "tables/群.txt", "exports/a.tsv"},
-			[]string{"users.csv", "users", ".txt", "/a.txt", "a//b.txt", "*.txt", "a.users\n", strings.Repeat("a", 1021) + ".txt"},
+			[]string{
+				"users.csv", "users", ".txt", "/a.txt", "a//b.txt", "*.txt", "a.users\n", strings.Repeat("a", 1021) + ".txt",
+			},
 		},
 		"ReserveConcurrency": {"", yesNo, notYesNo},
 		"Memory":             {"", []string{"128", "10240"}, []string{"", "127", "10241", "x"}},

@@ -154,7 +154,8 @@ func (t *tool) sample(ctx context.Context, c *cli.Command, file string) (*check.
 	return s, nil
 }
 
-// removeEmpty removes a folder of the checks with the empty folders in it, and the one above it, unless files are there.
+// removeEmpty removes a folder of the checks with the empty folders in it, and the one above it, unless files are
+// there.
 func removeEmpty(folder string) {
 	var folders []string
 	_ = filepath.WalkDir(folder, func(name string, d fs.DirEntry, err error) error {
@@ -193,7 +194,8 @@ func writeChecks(w io.Writer, report *check.Report, asJSON bool) {
 		}
 	}
 	if !asJSON && len(report.Checks) > 0 {
-		fmt.Fprintf(w, "%d ok, %s, %d failed\n", counts[check.OK], plural(counts[check.Warning], "warning"), counts[check.Failed])
+		fmt.Fprintf(w, "%d ok, %s, %d failed\n", counts[check.OK], plural(counts[check.Warning], "warning"),
+			counts[check.Failed])
 	}
 }
 

@@ -82,7 +82,8 @@ func TestFunction_Check(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t)
 	d := load(t, parameters(t))
-	schedule, imports := c.function(time.Minute, func(c *scftest.Config) { c.NoDeadline = true }), c.function(time.Minute, nil)
+	schedule, imports := c.function(time.Minute, func(c *scftest.Config) { c.NoDeadline = true }),
+		c.function(time.Minute, nil)
 	var events sync.WaitGroup
 	c.bucket.Fail = func(op blobtest.Op) blobtest.Fault {
 		if op.Method == blobtest.Put && d.starts(bucketName, op.Key) {

@@ -334,12 +334,12 @@ func TestDeploy_ChangedParametersReplaceTheOldOnes(t *testing.T) {
 	for name, value := range map[string]string{
 		"BucketName": "others-1250000000", "Region": "ap-singapore", "ExportPrefix": "a/b/", "Role": "other",
 		"HttpRole": "other-http", "SdkAppId": "1400000001", "Admin": "admin2", "SecretKey": "k2",
-		"TimRegion": "singapore", "Rate": "100",
-		"Members": "false", "MembersPerCall": "50", "MemberRate": "110", "ImportAccounts": "true",
+		"TimRegion": "singapore", "Rate": "100", "Members": "false", "MembersPerCall": "50", "MemberRate": "110",
 		"FieldLimits": "extended", "AssignGroupIds": "true", "MaxAttempts": "3",
 		"ParallelImports": "4",
 		"StopShare":       "1", "RetryUnknown": "true", "CreateUnmatched": "true", "ExportEncoding": "gbk",
-		"IncludeArchived": "true", "UsersStrict": "true", "LogLevel": "debug", "HttpToken": "fedcba9876543210fedc", "HttpAuth": "CAM",
+		"IncludeArchived": "true", "UsersStrict": "true", "LogLevel": "debug", "HttpToken": "fedcba9876543210fedc",
+		"HttpAuth": "CAM",
 		// read by scripts/deploy alone
 		"SecretKeyParameter": "im-key", "HttpTokenParameter": "http-token",
 	} {

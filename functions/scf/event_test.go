@@ -16,11 +16,14 @@ import (
 
 // cosEvent is one as documents and captures show it, with a header that nobody may see in a log.
 func cosEvent(key string) []byte {
-	return []byte(`{"Records":[{"cos":{"cosSchemaVersion":"1.0","cosObject":{"url":"http://groups-1250000000.cos.ap-guangzhou.myqcloud.com/x",` +
+	return []byte(`{"Records":[{"cos":{"cosSchemaVersion":"1.0",` +
+		`"cosObject":{"url":"http://groups-1250000000.cos.ap-guangzhou.myqcloud.com/x",` +
 		`"meta":{"x-cos-request-id":"NWMx","Content-Type":""},"vid":"","key":"` + key + `","size":1029},` +
-		`"cosBucket":{"region":"gz","name":"groups","appid":"1250000000"},"cosNotificationId":"unkown"},` + //nolint:misspell // as COS writes it
+		`"cosBucket":{"region":"gz","name":"groups","appid":"1250000000"},"cosNotificationId":"unkown"},` +
+		//nolint:misspell // as COS writes it
 		`"event":{"eventName":"cos:ObjectCreated:Put","eventVersion":"1.0","eventTime":1545205770,"eventSource":"qcs::cos",` +
-		`"requestParameters":{"requestSourceIP":"10.0.0.1","requestHeaders":{"Authorization":"q-sign-algorithm=sha1&q-ak=` + headerSecret + `"}},` +
+		`"requestParameters":{"requestSourceIP":"10.0.0.1","requestHeaders":{"Authorization":"q-sign-algorithm=sha1&q-ak=` +
+		headerSecret + `"}},` +
 		`"eventQueue":"qcs:0:scf:gz:appid/1250000000:default.import.$LATEST","reservedInfo":"","reqid":179398952}}]}`)
 }
 
@@ -52,7 +55,8 @@ func TestParse_KindsOfEvents(t *testing.T) {
 		return ev
 	}
 	record := func(bucket, appID, key, name string) string {
-		return `{"cos":{"cosObject":{"key":"` + key + `"},"cosBucket":{"name":"` + bucket + `","appid":` + appID + `}},"event":{"eventName":"` + name + `"}}`
+		return `{"cos":{"cosObject":{"key":"` + key + `"},"cosBucket":{"name":"` + bucket + `","appid":` + appID +
+			`}},"event":{"eventName":"` + name + `"}}`
 	}
 	for _, c := range []struct {
 		name, raw string
@@ -60,27 +64,71 @@ func TestParse_KindsOfEvents(t *testing.T) {
 		wrong     string // the error has it
 	}{
 		{"a plain key", string(cosEvent("/1250000000/groups/exports/a.jsonl")), object("exports/a.jsonl"), ""},
-		{"the prefix is stripped once", string(cosEvent("/1250000000/groups/1250000000/groups/a.jsonl")), object("1250000000/groups/a.jsonl"), ""},
-		{"a key that may be escaped", string(cosEvent("/1250000000/groups/a%20b+c.jsonl")), object("a%20b+c.jsonl", "a b+c.jsonl", "a b c.jsonl"), ""},
+		{
+			"the prefix is stripped once", string(cosEvent("/1250000000/groups/1250000000/groups/a.jsonl")),
+			object("1250000000/groups/a.jsonl"), "",
+		},
+		{
+			"a key that may be escaped", string(cosEvent("/1250000000/groups/a%20b+c.jsonl")),
+			object("a%20b+c.jsonl", "a b+c.jsonl", "a b c.jsonl"), "",
+		},
 		{"a key in Chinese", string(cosEvent("/1250000000/groups/群组.jsonl")), object("群组.jsonl"), ""},
-		{"the same, escaped", string(cosEvent("/1250000000/groups/%E7%BE%A4.jsonl")), object("%E7%BE%A4.jsonl", "群.jsonl"), ""},
+		{
+			"the same, escaped", string(cosEvent("/1250000000/groups/%E7%BE%A4.jsonl")),
+			object("%E7%BE%A4.jsonl", "群.jsonl"), "",
+		},
 		{"a percent sign that escapes nothing", string(cosEvent("/1250000000/groups/100%.jsonl")), object("100%.jsonl"), ""},
-		{"a bucket with its APPID", `{"Records":[` + record("groups-1250000000", `"1250000000"`, "/1250000000/groups-1250000000/a.jsonl", "cos:ObjectCreated:Post") + `]}`, object("a.jsonl"), ""},
-		{"an APPID that is a number", `{"Records":[` + record("groups", "1250000000", "/1250000000/groups/a.jsonl", "cos:ObjectCreated:CompleteMultipartUpload") + `]}`, object("a.jsonl"), ""},
+		{
+			"a bucket with its APPID",
+			`{"Records":[` +
+				record("groups-1250000000", `"1250000000"`, "/1250000000/groups-1250000000/a.jsonl", "cos:ObjectCreated:Post") +
+				`]}`,
+			object("a.jsonl"), "",
+		},
+		{
+			"an APPID that is a number",
+			`{"Records":[` +
+				record("groups", "1250000000", "/1250000000/groups/a.jsonl", "cos:ObjectCreated:CompleteMultipartUpload") + `]}`,
+			object("a.jsonl"), "",
+		},
 		{
 			"several, one of them removed",
 			`{"Records":[` + record("groups", `"1250000000"`, "/1250000000/groups/a.jsonl", "cos:ObjectCreated:*") + `,` +
-				record("groups", `"1250000000"`, "/1250000000/groups/b.jsonl", "cos:ObjectRemove:Delete") + `]}`, object("a.jsonl"), "",
+				record("groups", `"1250000000"`, "/1250000000/groups/b.jsonl", "cos:ObjectRemove:Delete") + `]}`,
+			object("a.jsonl"), "",
 		},
-		{"a timer", `{"Type":"Timer","TriggerName":"resume","Time":"2019-02-21T11:49:00Z","Message":"resume"}`, invocation.Event{Action: &resume}, ""},
-		{"a timer with JSON", `{"Type":"Timer","TriggerName":"retry","Time":"2019-02-21T11:49:00Z","Message":"{\"action\":\"retry\"}"}`, invocation.Event{Action: &retry}, ""},
-		{"a timer with another message", `{"Type":"Timer","Message":"user define msg body"}`, invocation.Event{}, `"user define msg body"`},
+		{
+			"a timer", `{"Type":"Timer","TriggerName":"resume","Time":"2019-02-21T11:49:00Z","Message":"resume"}`,
+			invocation.Event{Action: &resume},
+			"",
+		},
+		{
+			"a timer with JSON",
+			`{"Type":"Timer","TriggerName":"retry","Time":"2019-02-21T11:49:00Z","Message":"{\"action\":\"retry\"}"}`,
+			invocation.Event{Action: &retry},
+			"",
+		},
+		{
+			"a timer with another message", `{"Type":"Timer","Message":"user define msg body"}`,
+			invocation.Event{},
+			`"user define msg body"`,
+		},
 		{"a timer without one", `{"Type":"Timer"}`, invocation.Event{}, "unknown message"},
 		{"a record that is not of COS", `{"Records":[{"CMQ":{}}]}`, invocation.Event{}, "not a record of COS"},
-		{"a record without a bucket", `{"Records":[{"cos":{"cosObject":{"key":"x"}},"event":{"eventName":"cos:ObjectCreated:Put"}}]}`, invocation.Event{}, "no bucket or key"},
-		{"a record without a key", `{"Records":[` + record("groups", `"1250000000"`, "", "cos:ObjectCreated:Put") + `]}`, invocation.Event{}, "no bucket or key"},
 		{
-			"invalid records among valid ones", `{"Records":[5,{"CMQ":{}},{"cos":7},` + record("groups", `"1250000000"`, "/1250000000/groups/a.jsonl", "cos:ObjectCreated:Put") + `]}`,
+			"a record without a bucket",
+			`{"Records":[{"cos":{"cosObject":{"key":"x"}},"event":{"eventName":"cos:ObjectCreated:Put"}}]}`,
+			invocation.Event{},
+			"no bucket or key",
+		},
+		{
+			"a record without a key", `{"Records":[` + record("groups", `"1250000000"`, "", "cos:ObjectCreated:Put") + `]}`,
+			invocation.Event{},
+			"no bucket or key",
+		},
+		{
+			"invalid records among valid ones", `{"Records":[5,{"CMQ":{}},{"cos":7},` +
+				record("groups", `"1250000000"`, "/1250000000/groups/a.jsonl", "cos:ObjectCreated:Put") + `]}`,
 			skipping(object("a.jsonl"), 1, 2, 3), "",
 		},
 		{"invalid records alone", `{"Records":[5,{"cos":"x"}]}`, invocation.Event{}, "not a record of COS"},
@@ -96,7 +144,8 @@ func TestParse_KindsOfEvents(t *testing.T) {
 			}
 			continue
 		}
-		if _, ok := errors.AsType[*invocation.EventError](err); !ok || !strings.Contains(err.Error(), c.wrong) || !strings.Contains(err.Error(), "timers whose message") {
+		if _, ok := errors.AsType[*invocation.EventError](err); !ok || !strings.Contains(err.Error(), c.wrong) ||
+			!strings.Contains(err.Error(), "timers whose message") {
 			t.Errorf("%s: got %v, want an EventError with %q that names the known shapes", c.name, err, c.wrong)
 		}
 	}
@@ -105,7 +154,8 @@ func TestParse_KindsOfEvents(t *testing.T) {
 func TestParse_Requests(t *testing.T) {
 	for _, raw := range []string{
 		`{"body":"","headers":{"x-scf-remote-addr":"10.0.0.1"},"httpMethod":"GET","path":"/healthz","queryString":{}}`,
-		`{"requestContext":{"serviceId":"service-f94sy04v","path":"/test/{path}","httpMethod":"POST"},"headers":{},"body":"{}","httpMethod":"POST","path":"/groups","queryString":{},"isBase64Encoded":false}`,
+		`{"requestContext":{"serviceId":"service-f94sy04v","path":"/test/{path}","httpMethod":"POST"},"headers":{},` +
+			`"body":"{}","httpMethod":"POST","path":"/groups","queryString":{},"isBase64Encoded":false}`,
 	} {
 		if ev, err := parse([]byte(raw)); err != nil || string(ev.Request) != raw {
 			t.Errorf("got %+v, %v, want the request as it came", ev, err)
@@ -113,12 +163,15 @@ func TestParse_Requests(t *testing.T) {
 	}
 }
 
-// FuzzParse: every event has a task or an EventError, every object has a bucket and a key, and no error quotes an event.
+// FuzzParse: every event has a task or an EventError, every object has a bucket and a key, and no error quotes an
+// event.
 func FuzzParse(f *testing.F) {
 	f.Add(cosEvent("/1250000000/groups/a%20b.jsonl"))
 	for _, seed := range []string{
-		`{"Records":[5,{"cos":{"cosObject":{"key":"/1/b/x"},"cosBucket":{"name":"b","appid":1}},"event":{"eventName":"cos:ObjectCreated:Post"}}]}`,
-		`{"Records":[{"cos":{"cosObject":{"key":"/"},"cosBucket":{"name":"b","appid":"1"}},"event":{"eventName":"cos:ObjectCreated:Put"}}]}`,
+		`{"Records":[5,{"cos":{"cosObject":{"key":"/1/b/x"},"cosBucket":{"name":"b","appid":1}},` +
+			`"event":{"eventName":"cos:ObjectCreated:Post"}}]}`,
+		`{"Records":[{"cos":{"cosObject":{"key":"/"},"cosBucket":{"name":"b","appid":"1"}},` +
+			`"event":{"eventName":"cos:ObjectCreated:Put"}}]}`,
 		`{"Type":"Timer","Message":"\"resume\""}`,
 		`{"Type":"Timer","Message":"{\"action\":\"retry\"}"}`,
 		`{"httpMethod":"GET","path":"/","headers":{}}`,

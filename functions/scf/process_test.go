@@ -192,13 +192,15 @@ func TestFunction_RenewedCredentials(t *testing.T) {
 	f := c.function(time.Minute, nil)
 	c.put("exports/acme.jsonl", functest.Records(3)...)
 	c.put("exports/next.jsonl", functest.Records(3)...)
-	if p, failure := invoke(t, f, cosEvent(acme)); failure != nil || len(p.Done) != 1 || p.Done[0].State != results.Finished {
+	if p, failure := invoke(t, f, cosEvent(acme)); failure != nil || len(p.Done) != 1 ||
+		p.Done[0].State != results.Finished {
 		t.Fatalf("got %+v, %+v", p, failure)
 	}
 	renewed := costest.Key{ID: "AKID-role", Secret: "role-secret-two", Token: "role-token-two"}
 	c.cos.SetKeys(costest.Key{ID: "AKID-role", Secret: "role-secret-one", Token: "role-token-one", Expired: true})
 	next := cosEvent("/1250000000/groups/exports/next.jsonl")
-	if _, failure := invoke(t, f, next); failure == nil || failure.ErrorType != "RunError" || !strings.Contains(failure.Message, "have expired") ||
+	if _, failure := invoke(t, f, next); failure == nil || failure.ErrorType != "RunError" ||
+		!strings.Contains(failure.Message, "have expired") ||
 		strings.Contains(failure.Message, "allow name/cos:") {
 		t.Errorf("with keys that have expired: got %+v, want a RunError that says so, and no word about the policy", failure)
 	}
@@ -220,7 +222,8 @@ func TestFunction_InvalidRecordsInAnEvent(t *testing.T) {
 	f := c.function(time.Minute, nil)
 	good := strings.TrimSuffix(strings.TrimPrefix(string(cosEvent(acme)), `{"Records":[`), `]}`)
 	p, failure := invoke(t, f, []byte(`{"Records":[{"CMQ":{}},`+good+`,7]}`))
-	if failure != nil || len(p.Done) != 3 || p.Done[0].State != results.Finished || p.Done[1].What != "skip" || !strings.Contains(p.Done[2].Reason, "not a record of COS") {
+	if failure != nil || len(p.Done) != 3 || p.Done[0].State != results.Finished || p.Done[1].What != "skip" ||
+		!strings.Contains(p.Done[2].Reason, "not a record of COS") {
 		t.Errorf("got %+v, %+v, want the good one finished, and the others skipped with a reason", p, failure)
 	}
 	// The same with an object in another bucket.
@@ -240,7 +243,9 @@ func TestFunction_KeysThatCOSCannotRead(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t)
 	f := c.function(time.Minute, nil)
-	for _, key := range []string{`exports/back\\slash.jsonl`, "exports//empty.jsonl", "exports/../up.jsonl", "exports/%FF.jsonl"} {
+	for _, key := range []string{
+		`exports/back\\slash.jsonl`, "exports//empty.jsonl", "exports/../up.jsonl", "exports/%FF.jsonl",
+	} {
 		p, failure := invoke(t, f, cosEvent("/1250000000/groups/"+key))
 		if failure != nil || len(p.Done) != 1 || p.Done[0].What != "skip" || p.Done[0].Reason == "" {
 			t.Errorf("%s: got %+v, %+v, want it skipped with a reason", key, p, failure)
@@ -278,15 +283,52 @@ func TestFunction_ErrorTypes(t *testing.T) {
 		kind, says string
 	}{
 		{"an unknown shape", nil, []byte(`{"hello":"world"}`), "EventError", "timers whose message"},
-		{"another bucket", map[string]string{"EXPORT_BUCKET": "other-1250000000"}, cosEvent(acme), "ConfigError", "other-1250000000"},
-		{"settings that are missing", map[string]string{"TIM_SDKAPPID": "", "TIM_RATE": "x"}, resumeEvent, "ConfigError", "TIM_SDKAPPID"},
-		{"a secret whose name is wrong", map[string]string{"TIM_SECRET_KEY": "", "TIM_SECRET_KEY_PARAMETER": "/x"}, resumeEvent, "SecretError", "TIM_SECRET_KEY_PARAMETER"},
-		{"no role", map[string]string{"TENCENTCLOUD_SECRETID": "", "EXPORT_BUCKET": "fourth-1250000000"}, resumeEvent, "ConfigError", "the function has no role"},
-		{"a region that is none", map[string]string{"COS_REGION": "Guangzhou", "EXPORT_BUCKET": "fifth-1250000000"}, resumeEvent, "ConfigError", "COS_REGION"},
-		{"a prefix that is no folder", map[string]string{"EXPORT_PREFIX": "exports"}, resumeEvent, "ConfigError", "EXPORT_PREFIX"},
-		{"a request that is none", map[string]string{"HTTP_TOKEN": "a-token-of-some-length"}, []byte(`{"httpMethod":"GET","path":"/","headers":5}`), "EventError", "not a request of a function URL"},
+		{
+			"another bucket",
+			map[string]string{"EXPORT_BUCKET": "other-1250000000"},
+			cosEvent(acme), "ConfigError",
+			"other-1250000000",
+		},
+		{
+			"settings that are missing",
+			map[string]string{"TIM_SDKAPPID": "", "TIM_RATE": "x"},
+			resumeEvent, "ConfigError",
+			"TIM_SDKAPPID",
+		},
+		{
+			"a secret whose name is wrong",
+			map[string]string{"TIM_SECRET_KEY": "", "TIM_SECRET_KEY_PARAMETER": "/x"},
+			resumeEvent, "SecretError", "TIM_SECRET_KEY_PARAMETER",
+		},
+		{
+			"no role",
+			map[string]string{"TENCENTCLOUD_SECRETID": "", "EXPORT_BUCKET": "fourth-1250000000"},
+			resumeEvent,
+			"ConfigError", "the function has no role",
+		},
+		{
+			"a region that is none",
+			map[string]string{"COS_REGION": "Guangzhou", "EXPORT_BUCKET": "fifth-1250000000"},
+			resumeEvent, "ConfigError", "COS_REGION",
+		},
+		{
+			"a prefix that is no folder",
+			map[string]string{"EXPORT_PREFIX": "exports"},
+			resumeEvent, "ConfigError",
+			"EXPORT_PREFIX",
+		},
+		{
+			"a request that is none",
+			map[string]string{"HTTP_TOKEN": "a-token-of-some-length"},
+			[]byte(`{"httpMethod":"GET","path":"/","headers":5}`), "EventError", "not a request of a function URL",
+		},
 		{"a secret key that is wrong", map[string]string{"TENCENTCLOUD_SECRETKEY": "wrong"}, cosEvent(acme), "RunError", ""},
-		{"a key that the service refuses", map[string]string{"TIM_SECRET_KEY": "wrong"}, cosEvent(acme), "StoppedError", "exports/acme.jsonl"},
+		{
+			"a key that the service refuses",
+			map[string]string{"TIM_SECRET_KEY": "wrong"},
+			cosEvent(acme), "StoppedError",
+			"exports/acme.jsonl",
+		},
 		{"and fixed", nil, cosEvent(acme), "", ""},
 	} {
 		saved := map[string]string{}
@@ -317,7 +359,8 @@ func TestFunction_BucketThatHadVersioning(t *testing.T) {
 	t.Cleanup(store.Close)
 	c.env["COS_ENDPOINT"] = store.URL
 	c.put("exports/acme.jsonl", functest.Records(3)...)
-	if _, failure := invoke(t, c.function(time.Minute, nil), cosEvent(acme)); failure == nil || failure.ErrorType != "RunError" || !strings.Contains(failure.Message, "versioning") {
+	if _, failure := invoke(t, c.function(time.Minute, nil), cosEvent(acme)); failure == nil ||
+		failure.ErrorType != "RunError" || !strings.Contains(failure.Message, "versioning") {
 		t.Errorf("got %+v, want a RunError about versioning", failure)
 	}
 	if got := c.service.Stats().Requests; got != 0 {
@@ -325,7 +368,8 @@ func TestFunction_BucketThatHadVersioning(t *testing.T) {
 	}
 	c.env["COS_VERSIONED_OK"] = "true" // which version 1 knew
 	_, failure := invoke(t, c.function(time.Minute, nil), cosEvent(acme))
-	if failure == nil || failure.ErrorType != "RunError" || !strings.Contains(c.log.String(), "COS_VERSIONED_OK is no longer used") {
+	if failure == nil || failure.ErrorType != "RunError" ||
+		!strings.Contains(c.log.String(), "COS_VERSIONED_OK is no longer used") {
 		t.Errorf("got %+v, want a RunError, and the variable named in the log", failure)
 	}
 }
@@ -346,7 +390,8 @@ func TestFunction_ProcessThatExits(t *testing.T) {
 	if r, err := f.Invoke(ctx, cosEvent(acme)); err != nil || r.Error == nil || r.Error.Type != scftest.Exited {
 		t.Errorf("got %+v, %v, want the platform to see that the process exited", r, err)
 	}
-	if p, failure := invoke(t, f, resumeEvent); failure != nil || p.Left != 1 || !strings.Contains(p.Reason, "uses the shared rate") {
+	if p, failure := invoke(t, f, resumeEvent); failure != nil || p.Left != 1 ||
+		!strings.Contains(p.Reason, "uses the shared rate") {
 		t.Errorf("got %+v, %+v, want the dead run's lease respected", p, failure)
 	}
 }
@@ -382,7 +427,9 @@ func TestFunction_HTTPRequests(t *testing.T) {
 	} {
 		raw, err := json.Marshal(map[string]any{
 			"httpMethod": x.method, "path": x.path, "queryString": map[string]string{}, "body": x.body,
-			"headers": map[string]string{"content-type": "application/json", "authorization": "Bearer " + x.token, "x-scf-remote-addr": "10.0.0.1"},
+			"headers": map[string]string{
+				"content-type": "application/json", "authorization": "Bearer " + x.token, "x-scf-remote-addr": "10.0.0.1",
+			},
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -395,7 +442,8 @@ func TestFunction_HTTPRequests(t *testing.T) {
 			StatusCode int    `json:"statusCode"`
 			Body       string `json:"body"`
 		}
-		if err := json.Unmarshal(r.Response, &answer); err != nil || answer.StatusCode != x.status || !strings.Contains(answer.Body, x.says) {
+		if err := json.Unmarshal(r.Response, &answer); err != nil || answer.StatusCode != x.status ||
+			!strings.Contains(answer.Body, x.says) {
 			t.Errorf("%s %s: got %s, %v, want %d with %s", x.method, x.path, r.Response, err, x.status, x.says)
 		}
 	}

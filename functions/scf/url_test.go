@@ -39,7 +39,9 @@ func answerOf(t *testing.T, h http.Handler, event string) urlResponse {
 func TestServeURL_RequestsAndResponses(t *testing.T) {
 	for _, test := range []struct{ name, event, want string }{
 		{
-			"text", `{"httpMethod":"POST","path":"/groups","queryString":{"b":"/","a":"1"},"headers":{"host":"h","x-a":"y"},"body":"群"}`,
+			"text",
+			`{"httpMethod":"POST","path":"/groups","queryString":{"b":"/","a":"1"},"headers":{"host":"h","x-a":"y"},` +
+				`"body":"群"}`,
 			"POST /groups a=1&b=%2F h y 群 <nil>",
 		},
 		{
@@ -47,7 +49,8 @@ func TestServeURL_RequestsAndResponses(t *testing.T) {
 			"PUT /imports/a/b c    hello <nil>",
 		},
 		{
-			"other types, and a path that is not escaped", `{"httpMethod":"GET","path":"/%zz","queryString":{"a":1,"b":null},"headers":{"X-A":5},"body":null}`,
+			"other types, and a path that is not escaped",
+			`{"httpMethod":"GET","path":"/%zz","queryString":{"a":1,"b":null},"headers":{"X-A":5},"body":null}`,
 			"GET /%zz a=1&b=  5  <nil>",
 		},
 	} {
@@ -63,7 +66,8 @@ func TestServeURL_RequestsAndResponses(t *testing.T) {
 }
 
 func TestServeURL_InvalidRequests(t *testing.T) {
-	if _, err := serveURL(t.Context(), echo, []byte(`["a secret"]`)); err == nil || strings.Contains(err.Error(), "secret") {
+	if _, err := serveURL(t.Context(), echo, []byte(`["a secret"]`)); err == nil ||
+		strings.Contains(err.Error(), "secret") {
 		t.Errorf("got %v, want an error that does not quote the event", err)
 	}
 	for event, says := range map[string]string{
@@ -87,7 +91,8 @@ func TestServeURL_CallersAreNotAuthenticated(t *testing.T) {
 
 // FuzzServeURL: every event gets a valid response, or an error.
 func FuzzServeURL(f *testing.F) {
-	f.Add([]byte(`{"httpMethod":"POST","path":"/groups","queryString":{"a":1,"b":[]},"headers":{"Accept":"x"},"body":"e30=","isBase64Encoded":true}`))
+	f.Add([]byte(`{"httpMethod":"POST","path":"/groups","queryString":{"a":1,"b":[]},"headers":{"Accept":"x"},` +
+		`"body":"e30=","isBase64Encoded":true}`))
 	f.Add([]byte(`{}`))
 	f.Add([]byte(`[]`))
 	f.Fuzz(func(t *testing.T, event []byte) {

@@ -168,7 +168,8 @@ func checkCreate(ctx context.Context, s *session) finding {
 
 // doCreate is what to do if conditional writes do not work.
 var doCreate = Words{
-	"do not import from this bucket: leases need conditional writes, and two runs could work on one import. On COS use a " +
+	"do not import from this bucket: leases need conditional writes, and two runs could work on one import. On COS use " +
+		"a " +
 		"bucket that never had versioning, and allow name/cos:GetBucketVersioning",
 	"请勿从该存储桶导入：租约依赖条件写，否则两次运行可能处理同一导入。COS 请使用从未开启版本控制的存储桶，并授予 name/cos:GetBucketVersioning",
 }
@@ -236,7 +237,8 @@ var doUpload = Words{
 func checkUpload(ctx context.Context, s *session) finding {
 	u, isUploader := s.Bucket.(blob.Uploader)
 	if !isUploader {
-		return warning(Words{"nothing: results are written in one piece", "无需处理：结果将整体写入"}, "the store has no multipart uploads")
+		return warning(Words{"nothing: results are written in one piece", "无需处理：结果将整体写入"},
+			"the store has no multipart uploads")
 	}
 	done, aborted := s.key("completed"), s.key("aborted")
 	for _, key := range []string{done, aborted} {

@@ -3,9 +3,9 @@
 // it needs of its platform.
 //
 // [Checks] is the table of all checks; README.md beside this file shows it. A check creates no group and no account. It
-// writes only what [results.IsOutput] knows, so that no import starts: below PREFIX.check.import/parts/, over HTTP below
-// PREFIX.http/. It removes what it wrote, also when it is interrupted. What a process that was killed left is removed by
-// a check an hour later.
+// writes only what [results.IsOutput] knows, so that no import starts: below PREFIX.check.import/parts/, over HTTP
+// below PREFIX.http/. It removes what it wrote, also when it is interrupted. What a process that was killed left is
+// removed by a check an hour later.
 package check
 
 import (
@@ -149,8 +149,8 @@ const (
 )
 
 // Run runs all checks that are of use in the place, which take up to a minute and a half if the service and the bucket
-// respond. A check that takes longer than 30 s fails. When ctx ends, the remaining checks are warnings, and the error is
-// the cause. Another error says that the configuration allows no client.
+// respond. A check that takes longer than 30 s fails. When ctx ends, the remaining checks are warnings, and the error
+// is the cause. Another error says that the configuration allows no client.
 func Run(ctx context.Context, env Env) (Report, error) {
 	report := Report{State: OK, At: time.Now().UTC(), Where: env.Where}
 	s := &session{

@@ -512,9 +512,14 @@ func TestRun_Misbehaviour(t *testing.T) {
 		{"bucket versioning", check.Failed, "Suspended", "the bucket had versioning", func(w *world, s *store) {
 			w.Bucket = versioned{s}
 		}},
-		{"bucket lease", check.Failed, "two owners", "leases are lost", func(w *world, s *store) { w.Bucket = s.forgetful() }},
+		{
+			"bucket lease", check.Failed, "two owners", "leases are lost", func(w *world, s *store) { w.Bucket = s.forgetful() },
+		},
 		{"function memory", check.Failed, "32 MB", "too little memory", func(w *world, _ *store) { w.Platform.Memory = 32 }},
-		{"function memory", check.Warning, "does not tell", "unknown memory", func(w *world, _ *store) { w.Platform.Memory = 0 }},
+		{
+			"function memory", check.Warning, "does not tell", "unknown memory",
+			func(w *world, _ *store) { w.Platform.Memory = 0 },
+		},
 		{"function time", check.Warning, "3s", "the default time limit", func(w *world, _ *store) {
 			w.Platform.TimeLimit = 3 * time.Second
 		}},
@@ -550,16 +555,22 @@ func TestRun_Misbehaviour(t *testing.T) {
 				return strings.ReplaceAll(strings.ReplaceAll(key, "+", " "), "%20", " ")
 			}})
 		}},
-		{"trigger own objects", check.Warning, "which the program wrote", "a trigger without a suffix", func(w *world, s *store) {
-			w.trigger(&triggers{starts: func(string) bool { return true }, bucket: s})
-		}},
+		{
+			"trigger own objects", check.Warning, "which the program wrote", "a trigger without a suffix",
+			func(w *world, s *store) {
+				w.trigger(&triggers{starts: func(string) bool { return true }, bucket: s})
+			},
+		},
 		{"trigger own objects", check.Warning, "not seen", "no trigger", func(_ *world, s *store) { s.written = nil }},
 		{"trigger two invocations", check.Failed, "got the lease", "leases are lost", func(w *world, s *store) {
 			w.trigger(&triggers{starts: isExport, bucket: s.forgetful()})
 		}},
-		{"trigger two invocations", check.Failed, "no lists today", "the other instance may not list", func(w *world, s *store) {
-			w.trigger(&triggers{starts: isExport, bucket: denied{s}})
-		}},
+		{
+			"trigger two invocations", check.Failed, "no lists today", "the other instance may not list",
+			func(w *world, s *store) {
+				w.trigger(&triggers{starts: isExport, bucket: denied{s}})
+			},
+		},
 		{"trigger two invocations", check.Warning, "not seen", "no trigger", func(_ *world, s *store) { s.written = nil }},
 	} {
 		t.Run(test.check+": "+test.what, func(t *testing.T) {

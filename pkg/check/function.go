@@ -50,7 +50,8 @@ const (
 )
 
 var doSetting = Words{
-	"set it as the template does, in template.yaml or serverless.yml, and deploy again", "请按 template.yaml 或 serverless.yml 设置后重新部署",
+	"set it as the template does, in template.yaml or serverless.yml, and deploy again",
+	"请按 template.yaml 或 serverless.yml 设置后重新部署",
 }
 
 func checkMemory(_ context.Context, s *session) finding {

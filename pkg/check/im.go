@@ -159,7 +159,8 @@ func checkClock(_ context.Context, s *session) finding {
 	case at.IsZero():
 		return warning(Words{"see im host", "见 im host"}, "not checked: no response")
 	case err != nil:
-		return warning(Words{"compare the clock of this machine with another one", "请与其他时钟核对本机时间"}, "the response has no readable Date header")
+		return warning(Words{"compare the clock of this machine with another one", "请与其他时钟核对本机时间"},
+			"the response has no readable Date header")
 	}
 	skew := at.Add(-took / 2).Sub(there).Abs() // Date has whole seconds
 	do := Words{
@@ -267,7 +268,8 @@ func checkRate(_ context.Context, s *session) finding {
 		}, "%s, and the service allows %d", seen, serviceRate)
 	case sum > serviceRate:
 		return failed(Words{
-			fmt.Sprintf("lower TIM_RATE and TIM_MEMBER_RATE to %v, or the rate of the others, or correct TIM_RATE_OTHERS", max(0, serviceRate-others)),
+			fmt.Sprintf("lower TIM_RATE and TIM_MEMBER_RATE to %v, or the rate of the others, or correct TIM_RATE_OTHERS",
+				max(0, serviceRate-others)),
 			fmt.Sprintf("请将 TIM_RATE 和 TIM_MEMBER_RATE 调低至 %v，或调低其他部分的频率，或更正 TIM_RATE_OTHERS", max(0, serviceRate-others)),
 		}, "%s: together %v, and the service allows %d", seen, sum, serviceRate)
 	}
@@ -381,7 +383,8 @@ func checkCustomFields(_ context.Context, s *session) finding {
 		return ok("%s has no custom fields in its records up to number %d", s.Sample.Name, s.Sample.Records)
 	}
 	return warning(Words{
-		"see in the console, under the group's custom fields, that each is enabled. This cannot be known without a call that " +
+		"see in the console, under the group's custom fields, that each is enabled. This cannot be known without a call " +
+			"that " +
 			"creates a group: import an export of one record first, and see its outcome",
 		"请在控制台的群自定义字段中确认每个字段均已开通。不创建群组就无法得知：请先导入只有一条记录的导出文件并查看结果",
 	}, "not checked whether the app has the custom fields %s, which %s has in its records up to number %d",

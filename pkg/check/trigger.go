@@ -40,8 +40,8 @@ type event struct {
 	Invoked string   `json:"invoked"` // ID of the invocation
 }
 
-// probeOf returns the beginning of the keys of a check and the suffix of the probe, if key is that of a probe. The key of
-// the loud probe may be garbled behind its first word.
+// probeOf returns the beginning of the keys of a check and the suffix of the probe, if key is that of a probe. The key
+// of the loud probe may be garbled behind its first word.
 func probeOf(prefix, key string) (base, suffix string, ok bool) {
 	folder := results.CheckFolder(prefix)
 	name, isBelow := strings.CutPrefix(key, folder)
@@ -68,8 +68,8 @@ func seenKey(base, suffix string) string {
 	return base + seenSuffix + "-" + kind
 }
 
-// Answer reports whether one of the possible keys of an event, whose key is raw there, is that of a probe. If so, Answer
-// tells the check what the event said, and whether this invocation could get the lease that the check has.
+// Answer reports whether one of the possible keys of an event, whose key is raw there, is that of a probe. If so,
+// Answer tells the check what the event said, and whether this invocation could get the lease that the check has.
 func Answer(ctx context.Context, b blob.Bucket, prefix, raw string, keys []string, invoked string) (bool, error) {
 	i := slices.IndexFunc(keys, func(key string) bool {
 		_, _, ok := probeOf(prefix, key)
@@ -123,7 +123,7 @@ func (s *session) saw(ctx context.Context, suffix string) (*event, error) {
 	const maxEvent = 16 << 10 // bytes
 	data, err := blob.ReadAll(ctx, s.Bucket, seenKey(s.folder+s.token, suffix), maxEvent)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil //nolint:nilnil // there is none
+		return nil, nil // there is none
 	}
 	if err != nil {
 		return nil, err
@@ -182,7 +182,8 @@ func noEvent(do Words) finding { return warning(do, "not seen: no event came, se
 func checkOwnObjects(ctx context.Context, s *session) finding {
 	if s.event == nil {
 		return noEvent(Words{
-			fmt.Sprintf("look at the import function's invocations of the last minute, in its log or metrics: none may be about %q",
+			fmt.Sprintf("look at the import function's invocations of the last minute, in its log or metrics: none may be "+
+				"about %q",
 				s.key(quietSuffix[1:])),
 			fmt.Sprintf("请在导入函数的日志或监控中查看最近一分钟的调用：不应有关于 %q 的调用", s.key(quietSuffix[1:])),
 		})

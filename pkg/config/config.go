@@ -112,7 +112,8 @@ var fields = []Field{
 		parse: text(func(c *Config) *string { return &c.SecretKey }),
 	},
 	{
-		Name: "TIM_SECRET_KEY_PARAMETER", Help: "The secret of the cloud (SSM) that holds the key, instead of TIM_SECRET_KEY.",
+		Name:  "TIM_SECRET_KEY_PARAMETER",
+		Help:  "The secret of the cloud (SSM) that holds the key, instead of TIM_SECRET_KEY.",
 		parse: text(func(c *Config) *string { return &c.SecretKeyParameter }),
 	},
 	{
@@ -225,7 +226,8 @@ var fields = []Field{
 	},
 	{
 		Name: "USERS",
-		Help: "Table of users, CSV with two columns: ID in the other system, account of the app. It translates the accounts of " +
+		Help: "Table of users, CSV with two columns: ID in the other system, account of the app. It translates the " +
+			"accounts of " +
 			"owners and members. In the cloud the key of an object, not named like an export; locally a file.",
 		parse: text(func(c *Config) *string { return &c.Users }),
 	},
@@ -242,7 +244,8 @@ var fields = []Field{
 		},
 	},
 	{
-		Name: "RECORDS", Help: "Place of the records in JSON exports, for example data.groups, or groups.* for an object of records.",
+		Name: "RECORDS",
+		Help: "Place of the records in JSON exports, for example data.groups, or groups.* for an object of records.",
 		parse: func(c *Config, v string) (err error) {
 			c.Records = v
 			_, err = export.ParsePath(v)
@@ -250,7 +253,8 @@ var fields = []Field{
 		},
 	},
 	{
-		Name: "EXPORT_TIME_ZONE", Help: "Time zone of dates without one in CSV and in mapped records: an offset such as +08:00, or UTC.",
+		Name: "EXPORT_TIME_ZONE",
+		Help: "Time zone of dates without one in CSV and in mapped records: an offset such as +08:00, or UTC.",
 		parse: func(c *Config, v string) error {
 			c.TimeZone = v
 			_, err := export.ParseTimeZone(v)
@@ -281,7 +285,8 @@ var fields = []Field{
 		parse: flag(func(c *Config) *bool { return &c.OneAtATime }),
 	},
 	{
-		Name: "NOTIFY_URL", Help: "Webhook that is told when an import finishes, stops or is cancelled. It appears in no log.",
+		Name: "NOTIFY_URL",
+		Help: "Webhook that is told when an import finishes, stops or is cancelled. It appears in no log.",
 		parse: func(c *Config, v string) error {
 			if err := notify.CheckURL(v); err != nil { // the URL may hold a secret: it is not quoted
 				return err
@@ -410,7 +415,8 @@ func FromEnv(getenv func(string) string) (Config, error) {
 		}
 	}
 	if c.Bucket != "" && export.IsExport(c.Users) {
-		wrong("USERS", "is %q, the name of an export, which would be imported: give it another ending, for example .users", c.Users)
+		wrong("USERS", "is %q, the name of an export, which would be imported: give it another ending, for example .users",
+			c.Users)
 	}
 	switch {
 	case c.NotifyParameter != "" && (c.NotifyURL != "" || c.NotifySecret != ""):

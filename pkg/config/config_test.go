@@ -22,7 +22,8 @@ func TestConfigNamesEveryMistake(t *testing.T) {
 	}
 	lines := strings.Split(err.Error(), "\n")
 	for _, name := range []string{
-		"TIM_SDKAPPID", "TIM_SECRET_KEY", "TIM_REGION", "TIM_RATE", "FIELD_LIMITS", "ASSIGN_GROUP_IDS", "MAX_ATTEMPTS", "STOP_SHARE", "LOG_LEVEL", "ONE_AT_A_TIME", "HTTP_TOKEN", "HTTP_AUTH", "MAPPING",
+		"TIM_SDKAPPID", "TIM_SECRET_KEY", "TIM_REGION", "TIM_RATE", "FIELD_LIMITS", "ASSIGN_GROUP_IDS", "MAX_ATTEMPTS",
+		"STOP_SHARE", "LOG_LEVEL", "ONE_AT_A_TIME", "HTTP_TOKEN", "HTTP_AUTH", "MAPPING",
 		"TIM_MEMBER_RATE", "MEMBERS_PER_CALL", "MEMBERS", "IMPORT_ACCOUNTS",
 	} {
 		found := false
@@ -59,7 +60,8 @@ func TestConfigDefaults(t *testing.T) {
 	}
 	want := config.Config{
 		SDKAppID: 1400000000, Admin: "administrator", SecretKey: "k", Region: "china", Endpoint: "https://console.tim.qq.com",
-		Rate: 190, OtherRates: 10, MemberRate: 190, MembersPerCall: 20, Limits: group.DocumentLimits, MaxAttempts: 5, ParallelImports: 8, StopShare: 0.5,
+		Rate: 190, OtherRates: 10, MemberRate: 190, MembersPerCall: 20, Limits: group.DocumentLimits, MaxAttempts: 5,
+		ParallelImports: 8, StopShare: 0.5,
 		NotifyFormat: "json",
 	}
 	if got != want {

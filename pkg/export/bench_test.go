@@ -19,21 +19,28 @@ import (
 // sample returns an export of n records in each format.
 func sample(n int) map[string][]byte {
 	var jsonl, array, pretty, rows bytes.Buffer
-	rows.WriteString("GroupId,Type,Owner_Account,Name,Introduction,MaxMemberCount,ApplyJoinOption,AppDefinedData.source,CreateTime\r\n")
+	rows.WriteString("GroupId,Type,Owner_Account,Name,Introduction,MaxMemberCount,ApplyJoinOption," +
+		"AppDefinedData.source,CreateTime\r\n")
 	for i := range n {
-		record := fmt.Sprintf(`{"GroupId":"g-%08d","Type":"Public","Owner_Account":"user-%d","Name":"Team %d","Introduction":"Where team %d talks about what it does and what it does not do.","MaxMemberCount":500,"ApplyJoinOption":"FreeAccess","AppDefinedData":[{"Key":"source","Value":"measure"}],"CreateTime":1448357837}`, i, i%500, i, i)
+		record := fmt.Sprintf(`{"GroupId":"g-%08d","Type":"Public","Owner_Account":"user-%d","Name":"Team %d",`+
+			`"Introduction":"Where team %d talks about what it does and what it does not do.","MaxMemberCount":500,`+
+			`"ApplyJoinOption":"FreeAccess","AppDefinedData":[{"Key":"source","Value":"measure"}],"CreateTime":1448357837}`, i,
+			i%500, i, i)
 		jsonl.WriteString(record + "\n")
 		if i > 0 {
 			array.WriteByte(',')
 		}
 		array.WriteString(record)
-		fmt.Fprintf(&rows, "g-%08d,Public,user-%d,Team %d,\"Where team %d talks about what it does, and what it does not do.\",500,FreeAccess,measure,1448357837\r\n", i, i%500, i, i)
+		fmt.Fprintf(&rows,
+			"g-%08d,Public,user-%d,Team %d,\"Where team %d talks about what it does, and what it does not "+
+				"do.\",500,FreeAccess,measure,1448357837\r\n", i, i%500, i, i)
 	}
 	if err := json.Indent(&pretty, append(append([]byte("["), array.Bytes()...), ']'), "", "  "); err != nil {
 		panic(err)
 	}
 	return map[string][]byte{
-		"jsonl": jsonl.Bytes(), "json": append(append([]byte("["), array.Bytes()...), ']'), "csv": rows.Bytes(), "pretty.json": pretty.Bytes(),
+		"jsonl": jsonl.Bytes(), "json": append(append([]byte("["), array.Bytes()...), ']'), "csv": rows.Bytes(),
+		"pretty.json": pretty.Bytes(),
 	}
 }
 

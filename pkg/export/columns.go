@@ -11,8 +11,8 @@ import (
 	"groupimport/pkg/group"
 )
 
-// synonyms are names that people give to columns, by field: in the words of the vendor's documents and console in English
-// and Chinese. Spaces, underscores, hyphens and upper case do not matter.
+// synonyms are names that people give to columns, by field: in the words of the vendor's documents and console in
+// English and Chinese. Spaces, underscores, hyphens and upper case do not matter.
 var synonyms = map[string][]string{
 	"GroupId":         {"群ID", "群组ID", "群号", "群编号", "群组编号"},
 	"Type":            {"Group type", "群类型", "群组类型"},
@@ -72,11 +72,11 @@ func fieldOf(column string) string {
 // timeFields are the fields that a date may be in.
 var timeFields = []string{"CreateTime", "JoinTime"}
 
-// ParseTimeZone returns a time zone: UTC, an offset such as +08:00, or a name such as Asia/Shanghai that the system's time
-// zone database has. It is nil for an empty text.
+// ParseTimeZone returns a time zone: UTC, an offset such as +08:00, or a name such as Asia/Shanghai that the system's
+// time zone database has. It is nil for an empty text.
 func ParseTimeZone(text string) (*time.Location, error) {
 	if text == "" {
-		return nil, nil //nolint:nilnil // none is stated
+		return nil, nil // none is stated
 	}
 	if text == "UTC" {
 		return time.UTC, nil
@@ -90,20 +90,22 @@ func ParseTimeZone(text string) (*time.Location, error) {
 			return zone, nil
 		}
 	}
-	return nil, fmt.Errorf("is %q, it must be an offset such as +08:00, UTC, or a name such as Asia/Shanghai that this system knows",
-		cut(text, maxName))
+	return nil,
+		fmt.Errorf("is %q, it must be an offset such as +08:00, UTC, or a name such as Asia/Shanghai that this system knows",
+			cut(text, maxName))
 }
 
 var isOffset = regexp.MustCompile(`^[+-](0[0-9]|1[0-4]):[0-5][0-9]$`)
 
-// date matches a date as spreadsheets write it, with the year first: the order of day and month in other forms differs by
-// country.
-var date = regexp.MustCompile(`^(\d{4})(?:-(\d{1,2})-(\d{1,2})|/(\d{1,2})/(\d{1,2})|\.(\d{1,2})\.(\d{1,2})|年(\d{1,2})月(\d{1,2})日)` +
+// date matches a date as spreadsheets write it, with the year first: the order of day and month in other forms differs
+// by country.
+var date = regexp.MustCompile(`^(\d{4})(?:-(\d{1,2})-(\d{1,2})|/(\d{1,2})/(\d{1,2})|\.(\d{1,2})\.(\d{1,2})|年(\d{1,` +
+	`2})月(\d{1,2})日)` +
 	`(?:[T ] ?(\d{1,2}):(\d{2})(?::(\d{2})(?:\.\d{1,9})?)?)? ?(Z|[+-]\d{2}:\d{2})?$`)
 
-// ParseDate returns the Unix time of a date with the year first, and a time of day or none. A date without an offset is in
-// zone. ok is false for another text, for a date without an offset if zone is nil, and for a time that zone has twice or
-// not at all.
+// ParseDate returns the Unix time of a date with the year first, and a time of day or none. A date without an offset is
+// in zone. ok is false for another text, for a date without an offset if zone is nil, and for a time that zone has
+// twice or not at all.
 func ParseDate(text string, zone *time.Location) (unix int64, ok bool) {
 	m := date.FindStringSubmatch(strings.TrimSpace(text))
 	if m == nil {

@@ -50,17 +50,20 @@ func TestCSV_Synonyms(t *testing.T) {
 		"English": {
 			"group_id;Group Name;owner;group type;Created at\ng1;a;u1;Work;2024/1/31 09:05:00\n",
 			`{"Type":"Private","GroupId":"g1","Owner_Account":"u1","Name":"a","CreateTime":1706663100}`,
-			`"group_id" as GroupId, "Group Name" as Name, "owner" as Owner_Account, "group type" as Type, "Created at" as CreateTime`,
+			`"group_id" as GroupId, "Group Name" as Name, "owner" as Owner_Account, "group type" as Type, "Created at" as ` +
+				`CreateTime`,
 		},
 		"members": {
 			"群组ID,成员账号,成员角色,入群时间\ng1,u1,管理员,2024-01-31T09:05:00\n",
 			`{"GroupId":"g1","Member_Account":"u1","Role":"Admin","JoinTime":1706663100}`, `"成员角色" as Role`,
 		},
-		"fields themselves":   {"Type,Name\nPublic,公开群\n", `{"Type":"Public","Name":"公开群"}`, ""},
-		"a word that is none": {"群类型,群名\n公开,a\n", `Type "公开" is not one of Private, Public, ChatRoom, Community`, `"群类型" as Type`},
-		"one field twice":     {"Name,群名称,Type\na,b,Public\n", `duplicate column "群名称"`, ""},
-		"an unknown column":   {"群名称,群类型,备注\na,公开群,x\n", `unknown column "备注"`, ""},
-		"a live room":         {"群类型,群名\nAVChatRoom,a\n", "Type AVChatRoom cannot be imported", ""},
+		"fields themselves": {"Type,Name\nPublic,公开群\n", `{"Type":"Public","Name":"公开群"}`, ""},
+		"a word that is none": {
+			"群类型,群名\n公开,a\n", `Type "公开" is not one of Private, Public, ChatRoom, Community`, `"群类型" as Type`,
+		},
+		"one field twice":   {"Name,群名称,Type\na,b,Public\n", `duplicate column "群名称"`, ""},
+		"an unknown column": {"群名称,群类型,备注\na,公开群,x\n", `unknown column "备注"`, ""},
+		"a live room":       {"群类型,群名\nAVChatRoom,a\n", "Type AVChatRoom cannot be imported", ""},
 	} {
 		records, notes := jsonOf(t, zoned(t, row.text, "+08:00"))
 		if got := strings.Join(notes, "\n"); len(records) != 1 || !strings.Contains(records[0], row.want) ||
@@ -118,7 +121,9 @@ func TestParseDate(t *testing.T) {
 			t.Errorf("%q in %q: got %d %v, want %d", row.text, row.zone, got, ok, row.want)
 		}
 	}
-	for _, zone := range []string{"CST", "8", "+8", "+15:00", "+08:60", "08:00", "Local", "Asia/Nowhere", "../etc/passwd", "utc"} {
+	for _, zone := range []string{
+		"CST", "8", "+8", "+15:00", "+08:60", "08:00", "Local", "Asia/Nowhere", "../etc/passwd", "utc",
+	} {
 		if at, err := export.ParseTimeZone(zone); err == nil {
 			t.Errorf("%q: got %v, want an error", zone, at)
 		}

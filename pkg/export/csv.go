@@ -23,8 +23,8 @@ import (
 //   - The separator is its most frequent character of comma, semicolon and tab.
 //
 // Each other row is a record, except blank rows and repetitions of the header. An empty cell is an absent field. A cell
-// of MemberList is a JSON array. Quoted cells may contain line ends. A line end may have any number of CRs before the LF. A byte-order mark before a cell is
-// skipped, because concatenated files contain them.
+// of MemberList is a JSON array. Quoted cells may contain line ends. A line end may have any number of CRs before the
+// LF. A byte-order mark before a cell is skipped, because concatenated files contain them.
 type rows struct {
 	foreign bool           // the columns are those of another system
 	zone    *time.Location // of dates, nil if none is stated

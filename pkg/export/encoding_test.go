@@ -72,10 +72,13 @@ func TestEncoding_Named(t *testing.T) {
 func TestEncoding_Unnamed(t *testing.T) {
 	for encoding, text := range names {
 		want := map[string]string{
-			"gb18030": "set its encoding", "windows-1252": "set its encoding with --encoding NAME (EXPORT_ENCODING), for example windows-1252, or save it as UTF-8",
+			"gb18030": "set its encoding",
+			"windows-1252": "set its encoding with --encoding NAME (EXPORT_ENCODING), for example windows-1252, or save it " +
+				"as UTF-8",
 		}[encoding]
 		if want == "" {
-			want = fmt.Sprintf("it looks like %s: read it with --encoding %s (EXPORT_ENCODING=%[2]s), or convert it: iconv -f %[1]s -t UTF-8 a.csv > NEW",
+			want = fmt.Sprintf("it looks like %s: read it with --encoding %s (EXPORT_ENCODING=%[2]s), or convert it: iconv "+
+				"-f %[1]s -t UTF-8 a.csv > NEW",
 				strings.ToUpper(encoding), encoding)
 		}
 		if encoding == "gb18030" {
@@ -110,12 +113,14 @@ func refused(t *testing.T, name string, object []byte, want string) {
 func TestEncoding_LookAhead(t *testing.T) {
 	line := strings.Repeat(" ", 1023) + "\n"
 	object := func(size int) []byte {
-		return slices.Concat([]byte(rec("first")+"\n"), bytes.Repeat([]byte(line), size/len(line)), encoded(t, "gbk", []byte(rec("销售部"))), []byte("\n"+rec("last")))
+		return slices.Concat([]byte(rec("first")+"\n"), bytes.Repeat([]byte(line), size/len(line)),
+			encoded(t, "gbk", []byte(rec("销售部"))), []byte("\n"+rec("last")))
 	}
 	refused(t, "a.jsonl", object(15<<20), "from line 15362 on: it looks like GBK: ")
 	refused(t, "a.jsonl.gz", zipped(object(15<<20)), "it looks like GBK: ")
 	got := read(t, string(object(17<<20)))
-	if len(got) != 3 || !strings.HasSuffix(got[0], "valid first") || !strings.Contains(got[1], "Name is not valid UTF-8") || !strings.HasSuffix(got[2], "valid last") {
+	if len(got) != 3 || !strings.HasSuffix(got[0], "valid first") ||
+		!strings.Contains(got[1], "Name is not valid UTF-8") || !strings.HasSuffix(got[2], "valid last") {
 		t.Errorf("got %q, want the record that is not UTF-8 rejected and the others read", got)
 	}
 }
@@ -150,12 +155,14 @@ func TestEncoding_InvalidBytes(t *testing.T) {
 	src := in("a.jsonl", object)
 	src.Encoding = "gbk"
 	got, _ := all(t, src, export.Start)
-	if len(got) != 2 || !strings.Contains(got[0], "Name is not valid UTF-8") || !strings.HasSuffix(got[0], "; the export was read as gbk") || !strings.HasSuffix(got[1], "valid 组") {
+	if len(got) != 2 || !strings.Contains(got[0], "Name is not valid UTF-8") ||
+		!strings.HasSuffix(got[0], "; the export was read as gbk") || !strings.HasSuffix(got[1], "valid 组") {
 		t.Errorf("got %q, want the first rejected and the second read", got)
 	}
 	src = in("a.jsonl", append(encoded(t, "gbk", []byte(rec("群")+"\n"+rec("组"))), 0xc8)) // half of a character
 	src.Encoding = "gbk"
-	if got, _ := all(t, src, export.Start); len(got) != 2 || !strings.HasSuffix(got[0], "valid 群") || strings.HasSuffix(got[1], "valid 组") {
+	if got, _ := all(t, src, export.Start); len(got) != 2 || !strings.HasSuffix(got[0], "valid 群") ||
+		strings.HasSuffix(got[1], "valid 组") {
 		t.Errorf("got %q, want the second rejected", got)
 	}
 }
@@ -192,8 +199,9 @@ func TestEncoding_UTF8DespiteName(t *testing.T) {
 
 func TestParseEncoding(t *testing.T) {
 	for name, want := range map[string]string{
-		"": "", "UTF-8": "", "utf8": "", "GBK": "gbk", "gb2312": "gbk", "GB18030": "gb18030", "Big5": "big5", "Shift_JIS": "shift_jis",
-		"sjis": "shift_jis", "euc-kr": "euc-kr", "latin1": "windows-1252", "windows-1251": "windows-1251",
+		"": "", "UTF-8": "", "utf8": "", "GBK": "gbk", "gb2312": "gbk", "GB18030": "gb18030", "Big5": "big5",
+		"Shift_JIS": "shift_jis",
+		"sjis":      "shift_jis", "euc-kr": "euc-kr", "latin1": "windows-1252", "windows-1251": "windows-1251",
 	} {
 		if got, err := export.ParseEncoding(name); err != nil || got != want {
 			t.Errorf("%q: got %q %v, want %q", name, got, err, want)

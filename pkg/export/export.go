@@ -41,8 +41,8 @@ import (
 )
 
 // MaxLine is the maximum length of a record in bytes. Longer records are rejected and not kept in memory. A valid body
-// of import_group has at most 31 KB, with every byte of its custom values escaped. The rest has room for a MemberList of
-// 10,000 to 40,000 members.
+// of import_group has at most 31 KB, with every byte of its custom values escaped. The rest has room for a MemberList
+// of 10,000 to 40,000 members.
 const MaxLine = 1 << 20
 
 // A Position is the start of a record.
@@ -58,8 +58,8 @@ type Position struct {
 
 	// In says where in a JSON document an [Entry] ends, because a Reader that resumes there must know. It has two words,
 	// which may be absent. The first one is what contains the records: "object", "string", or "member" if the member
-	// itself is the record; it is absent for an array. The second one is where a blank entry ends: "array" before the first
-	// record, "comma" after the comma that follows a record, "between" two documents.
+	// itself is the record; it is absent for an array. The second one is where a blank entry ends: "array" before the
+	// first record, "comma" after the comma that follows a record, "between" two documents.
 	In string `json:"in,omitzero"`
 
 	// Sub is the number of records that precede this one in the next record of the text, which a mapping has made
@@ -88,7 +88,8 @@ type Entry struct {
 
 	// Raw is the record in import_group's format: the original JSON, the mapping's result, a JSON object of the CSV
 	// cells, or the record of a dead-letter line. A record that could not be mapped is {"foreign": …}, or the original
-	// bytes if it is not JSON. A record with unknown accounts is {"untranslated": …} if [Source.StrictUsers] is set. Raw is valid until the next entry is read. It is nil for a record longer than [MaxLine].
+	// bytes if it is not JSON. A record with unknown accounts is {"untranslated": …} if [Source.StrictUsers] is set. Raw
+	// is valid until the next entry is read. It is nil for a record longer than [MaxLine].
 	Raw []byte
 
 	// SameID is the line of an earlier valid record of a group with the same GroupId, 0 if there is none, and 0 for a

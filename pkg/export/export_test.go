@@ -85,7 +85,8 @@ func TestReader_Positions(t *testing.T) {
 		"byte-order mark":        {"\xef\xbb\xbf" + rec("a") + "\n" + rec("b"), []string{"1 1 3 valid a", "2 2 32 valid b"}},
 		"only a byte-order mark": {"\xef\xbb\xbf", nil},
 		"a bad line costs itself": {rec("a") + "\nnonsense\n" + rec("c"), []string{
-			"1 1 0 valid a", "2 2 29 not a JSON object: invalid character 'o' in literal null (expecting 'u') at byte 1", "3 3 38 valid c",
+			"1 1 0 valid a", "2 2 29 not a JSON object: invalid character 'o' in literal null (expecting 'u') at byte 1",
+			"3 3 38 valid c",
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -160,13 +161,22 @@ func TestReader_DeadLetterFile(t *testing.T) {
 		return string(o.AppendRecordLine(nil, raw))
 	}
 	for name, row := range map[string]struct{ raw, want string }{
-		"a record":                 {rec("a"), "valid a"},
-		"with spaces around":       {" " + rec("a") + "\t", "valid a"},
-		"with a name twice":        {`{"Type":"Public","Name":"a","Name":"b"}`, "duplicate field Name"},
-		"no JSON":                  {`{"Type":`, "not a JSON object: unexpected end after 8 bytes"},
-		"not UTF-8":                {"{\"Type\":\"Public\",\"Name\":\"\xff\"}", `Name is not valid UTF-8 (or contains a lone surrogate): "\"\xff\""`},
-		"half a surrogate pair":    {`{"Type":"Public","Name":"\ud800"}`, `Name is not valid UTF-8 (or contains a lone surrogate): "\"\\ud800\""`},
-		"with members of its own":  {`{"n":1,"status":"x"}`, `unknown field "n"; unknown field "status"; Type is missing; Name is missing or empty`},
+		"a record":           {rec("a"), "valid a"},
+		"with spaces around": {" " + rec("a") + "\t", "valid a"},
+		"with a name twice":  {`{"Type":"Public","Name":"a","Name":"b"}`, "duplicate field Name"},
+		"no JSON":            {`{"Type":`, "not a JSON object: unexpected end after 8 bytes"},
+		"not UTF-8": {
+			"{\"Type\":\"Public\",\"Name\":\"\xff\"}",
+			`Name is not valid UTF-8 (or contains a lone surrogate): "\"\xff\""`,
+		},
+		"half a surrogate pair": {
+			`{"Type":"Public","Name":"\ud800"}`,
+			`Name is not valid UTF-8 (or contains a lone surrogate): "\"\\ud800\""`,
+		},
+		"with members of its own": {
+			`{"n":1,"status":"x"}`,
+			`unknown field "n"; unknown field "status"; Type is missing; Name is missing or empty`,
+		},
 		"with line ends within it": {"{\"Type\":\r\"Public\",\"Name\":\"a\"}", "valid a"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -189,14 +199,16 @@ func TestReader_DeadLetterFile(t *testing.T) {
 				if got != row.want {
 					t.Errorf("got %q, want %q", got, row.want)
 				}
-				if got, want := strings.Join(strings.Fields(string(e.Raw)), ""), strings.Join(strings.Fields(row.raw), ""); got != want {
+				if got, want := strings.Join(strings.Fields(string(e.Raw)), ""),
+					strings.Join(strings.Fields(row.raw), ""); got != want {
 					t.Errorf("got raw %q, want %q", got, want)
 				}
 			}
 		})
 	}
 	got := read(t, wrap(nil))
-	if want := "1 1 0 the dead-letter line has no record: the record was too long to store"; len(got) != 1 || got[0] != want {
+	if want := "1 1 0 the dead-letter line has no record: the record was too long to store"; len(got) != 1 ||
+		got[0] != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

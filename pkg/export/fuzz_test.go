@@ -184,7 +184,9 @@ func FuzzReader(f *testing.F) {
 	f.Add(".jsonl", []byte("\xef\xbb\xbf"+rec("a")+"\n\xff\n\x00\n"))
 	f.Add(".jsonl", []byte(`{"n":1,"status":"failed","record":{}}`))
 	f.Add(".json", []byte("["+rec("a")+",nul, \""+`\"x],",[1,{"a":[]}],`+rec("b")+"]"))
-	f.Add(".json", []byte(`{"a":{"groups":[]},"GroupInfo":[{"GroupId":"a","MaxMemberNum":5},{"ErrorCode":10010}],"b":1} {"GroupInfo":[`+rec("b")+`,{]}`))
+	f.Add(".json",
+		[]byte(`{"a":{"groups":[]},"GroupInfo":[{"GroupId":"a","MaxMemberNum":5},{"ErrorCode":10010}],"b":1} {"GroupInfo":[`+
+			rec("b")+`,{]}`))
 	f.Add(".json", []byte(rec("a")+"\n"+rec("b")))
 	f.Add(".csv", []byte("Name,Type\n\"a\nb\",Public\n,,\n\"\"\"\",x\n\"a\"b,c\n\xff,\""))
 	f.Add(".json", []byte(`{"x":"[1]","data" : "[`+strings.ReplaceAll(rec("a"), `"`, `\"`)+`\n,\u007b},3 ]" , "y":[]}  {"data":[`+rec("b")+`,]}`))

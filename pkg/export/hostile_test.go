@@ -67,7 +67,8 @@ func compressedBlanks(t *testing.T, head, piece, tail string, size int64) []byte
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := io.Copy(w, io.MultiReader(strings.NewReader(head), repeat(piece, size), strings.NewReader(tail))); err != nil {
+	text := io.MultiReader(strings.NewReader(head), repeat(piece, size), strings.NewReader(tail))
+	if _, err := io.Copy(w, text); err != nil {
 		t.Fatal(err)
 	}
 	w.Close()

@@ -168,7 +168,8 @@ func (a *arrays) next(t *text) (found, error) {
 				return found{}, err
 			}
 		case a.state == afterElement && c != ',':
-			return found{}, t.broken(t.at, "unexpected %s after a record, expected ',' or %s", quoteByte(c), quoteByte(a.bracket()))
+			return found{},
+				t.broken(t.at, "unexpected %s after a record, expected ',' or %s", quoteByte(c), quoteByte(a.bracket()))
 		case a.state == afterElement:
 			t.advance(a.width)
 			a.state = afterComma

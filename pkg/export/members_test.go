@@ -56,13 +56,15 @@ func TestReader_Members(t *testing.T) {
 	lines := []string{record, memberOut, second}
 	cell := `"` + strings.ReplaceAll(list, `"`, `""`) + `"`
 	for name, text := range map[string]string{
-		"a.jsonl":  strings.Join(lines, "\n"),
-		"a.json":   "[" + strings.Join(lines, ",\n") + "]",
-		"b.json":   `{"groups":[` + strings.Join(lines, ",") + "]}",
-		"c.json":   strings.ReplaceAll(strings.Join(lines, "\n"), ",", ",\n"),
-		"a.csv":    header + "Public,g,a,1448357837," + cell + ",,,,\n,g,,,,u3,Admin,1448357838,4\n,g,,,,u4,,,\n",
-		"b.csv":    strings.ReplaceAll(header, ",", ";") + "Public;g;a;1448357837;" + list + ";;;;\n;g;;;;u3;Admin;1448357838;4\n;g;;;;u4;;;\n",
-		"a.ndjson": `{"n":1,"status":"failed","record":` + record + "}\n" + memberOut + "\n" + `{"n":3,"status":"failed","record":` + second + "}",
+		"a.jsonl": strings.Join(lines, "\n"),
+		"a.json":  "[" + strings.Join(lines, ",\n") + "]",
+		"b.json":  `{"groups":[` + strings.Join(lines, ",") + "]}",
+		"c.json":  strings.ReplaceAll(strings.Join(lines, "\n"), ",", ",\n"),
+		"a.csv":   header + "Public,g,a,1448357837," + cell + ",,,,\n,g,,,,u3,Admin,1448357838,4\n,g,,,,u4,,,\n",
+		"b.csv": strings.ReplaceAll(header, ",", ";") + "Public;g;a;1448357837;" + list +
+			";;;;\n;g;;;;u3;Admin;1448357838;4\n;g;;;;u4;;;\n",
+		"a.ndjson": `{"n":1,"status":"failed","record":` + record + "}\n" + memberOut + "\n" +
+			`{"n":3,"status":"failed","record":` + second + "}",
 	} {
 		if got := members(t, in(name, []byte(text))); !slices.Equal(got, want) {
 			t.Errorf("%s: got  %q\nwant %q", name, got, want)
@@ -88,10 +90,11 @@ func TestReader_Members(t *testing.T) {
 func TestCSV_InvalidMemberList(t *testing.T) {
 	const head = "Type,Name,MemberList\n"
 	for cell, want := range map[string]string{
-		`"[{""Member_Account"":""u1""}"`: `MemberList must be an array of objects with Member_Account, not the string "[{\"Member_Account\":\"u1\"}"`,
-		`u1`:                             `MemberList must be an array of objects with Member_Account, not the string "u1"`,
-		`7`:                              "MemberList must be an array of objects with Member_Account, not the number 7",
-		`"[""u1""]"`:                     `MemberList[0] must be an object with Member_Account, not the string "u1"`,
+		`"[{""Member_Account"":""u1""}"`: `MemberList must be an array of objects with Member_Account, not the string ` +
+			`"[{\"Member_Account\":\"u1\"}"`,
+		`u1`:         `MemberList must be an array of objects with Member_Account, not the string "u1"`,
+		`7`:          "MemberList must be an array of objects with Member_Account, not the number 7",
+		`"[""u1""]"`: `MemberList[0] must be an object with Member_Account, not the string "u1"`,
 	} {
 		if got := members(t, in("a.csv", []byte(head+"Public,a,"+cell))); len(got) != 1 || got[0] != want {
 			t.Errorf("%s: got %q, want %s", cell, got, want)
@@ -106,7 +109,8 @@ func TestReader_LongMemberList(t *testing.T) {
 	record := `{"Type":"Public","Name":"a","GroupId":"g","MemberList":` + list + "}"
 	cell := `"` + strings.ReplaceAll(list, `"`, `""`) + `"`
 	for name, text := range map[string]string{
-		"a.jsonl": record + "\n" + rec("b"), "a.json": "[" + record + "," + rec("b") + "]", "b.json": record + "\n" + rec("b"),
+		"a.jsonl": record + "\n" + rec("b"), "a.json": "[" + record + "," + rec("b") + "]", "b.json": record + "\n" +
+			rec("b"),
 		"c.json": rec("b") + "\n" + record, "d.json": strings.ReplaceAll(record, ",", ",\n") + rec("b"),
 		"a.csv": "Type,Name,MemberList\nPublic,a," + cell + "\nPublic,b,",
 	} {

@@ -27,8 +27,8 @@ const (
 	maxPathNames = 16
 )
 
-// ParsePath parses a path with dots between its names, such as "data.groups" or "groups.*". The path of an empty text is
-// nil.
+// ParsePath parses a path with dots between its names, such as "data.groups" or "groups.*". The path of an empty text
+// is nil.
 func ParsePath(text string) (Path, error) {
 	if text == "" {
 		return nil, nil
@@ -38,7 +38,8 @@ func ParsePath(text string) (Path, error) {
 	if len(text) > maxPathBytes || len(p) > maxPathNames || !utf8.ValidString(text) || slices.Contains(p, "") ||
 		at >= 0 && at < len(p)-1 {
 		return nil, fmt.Errorf("is %q, it must be names with dots between them, such as data.groups, "+
-			"or groups.* for an object of records: at most %d names and %d bytes", cut(text, maxName), maxPathNames, maxPathBytes)
+			"or groups.* for an object of records: at most %d names and %d bytes", cut(text, maxName), maxPathNames,
+			maxPathBytes)
 	}
 	return p, nil
 }

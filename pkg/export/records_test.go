@@ -59,13 +59,17 @@ func TestReader_RecordsPath(t *testing.T) {
 		"records without a document": {"data.groupInfos", rec("a") + "\n" + rec("b") + "\n", 2},
 		"an array of records":        {"data", page("a", "b"), 2},
 		"no record":                  {"data", `{"data":[]}`, 0},
-		"an object of objects":       {"groups.*", `{"n":1,"groups" : {"g1": ` + rec("a") + `,"\u0067" :` + rec("b") + ` , "":` + rec("c") + `} ,"x":{}}`, 3},
-		"several of them":            {"groups.*", `{"groups":{}} {"groups":{"a":` + rec("a") + "}}\n{\"groups\":{\"b\":" + rec("b") + `,}}`, 2},
-		"a star over an array":       {"groups.*", `{"groups":` + page("a", "b") + `}{"groups":{"c":` + rec("c") + `}}`, 3},
-		"a star alone":               {"*", `{"g1":` + rec("a") + `, "g2":` + rec("b") + `} {} {"x":` + rec("c") + `}`, 3},
-		"a string":                   {"tinfos", `{"code":200,"tinfos":` + fmt.Sprintf("%q", " \n"+page("a", "b", `\\c\"`)+" ") + `,"z":1}`, 3},
-		"a string with all escaped":  {"tinfos", `{"tinfos":"` + escaped(page("a", "b")+"\r\n") + `"}`, 2},
-		"strings and arrays":         {"d.t", `{"d":{"t":"[]"}} {"d":{"t":` + fmt.Sprintf("%q", page("a")) + `}} {"d":{"t":` + page("b") + `,"x":{}}}`, 2},
+		"an object of objects": {"groups.*", `{"n":1,"groups" : {"g1": ` + rec("a") + `,"\u0067" :` + rec("b") +
+			` , "":` + rec("c") + `} ,"x":{}}`, 3},
+		"several of them": {"groups.*", `{"groups":{}} {"groups":{"a":` + rec("a") + "}}\n{\"groups\":{\"b\":" +
+			rec("b") + `,}}`, 2},
+		"a star over an array": {"groups.*", `{"groups":` + page("a", "b") + `}{"groups":{"c":` + rec("c") + `}}`, 3},
+		"a star alone":         {"*", `{"g1":` + rec("a") + `, "g2":` + rec("b") + `} {} {"x":` + rec("c") + `}`, 3},
+		"a string": {"tinfos", `{"code":200,"tinfos":` +
+			fmt.Sprintf("%q", " \n"+page("a", "b", `\\c\"`)+" ") + `,"z":1}`, 3},
+		"a string with all escaped": {"tinfos", `{"tinfos":"` + escaped(page("a", "b")+"\r\n") + `"}`, 2},
+		"strings and arrays": {"d.t", `{"d":{"t":"[]"}} {"d":{"t":` + fmt.Sprintf("%q", page("a")) + `}} {"d":{"t":` +
+			page("b") + `,"x":{}}}`, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for wrapping, wrap := range wrappings {
@@ -139,17 +143,29 @@ func TestReader_RecordsMember(t *testing.T) {
 func TestReader_StatedRecords(t *testing.T) {
 	failure := `{"n":1,"status":"failed","record":` + rec("a") + `}`
 	for name, row := range map[string]struct{ file, path, text, want string }{
-		"another name":        {"a.json", "dta", `{"data":[` + rec("a") + `]}`, "the object that starts here has no records at dta"},
-		"an array":            {"a.json", "data", `[` + rec("a") + `]`, "unexpected '[', expected an object with the records at data"},
-		"no JSON":             {"a.jsonl", "data", `x`, "unexpected 'x', expected an object with the records at data"},
-		"a string of text":    {"a.json", "data", `{"data":"all \"of\" them"}`, "has no records at data"},
-		"half a string":       {"a.json", "data", `{"data":"[` + strings.ReplaceAll(rec("a"), `"`, `\"`), "unexpected end inside the JSON value"},
+		"another name": {
+			"a.json", "dta", `{"data":[` + rec("a") + `]}`,
+			"the object that starts here has no records at dta",
+		},
+		"an array": {
+			"a.json", "data", `[` + rec("a") + `]`,
+			"unexpected '[', expected an object with the records at data",
+		},
+		"no JSON":          {"a.jsonl", "data", `x`, "unexpected 'x', expected an object with the records at data"},
+		"a string of text": {"a.json", "data", `{"data":"all \"of\" them"}`, "has no records at data"},
+		"half a string": {
+			"a.json", "data", `{"data":"[` + strings.ReplaceAll(rec("a"), `"`, `\"`),
+			"unexpected end inside the JSON value",
+		},
 		"a string that ends":  {"a.json", "data", `{"data":"[{"}`, "unexpected end inside the record that starts here"},
 		"text after an array": {"a.json", "data", `{"data":"[]x"}`, "unexpected 'x' after the array in a string"},
 		"a dead-letter file":  {"a.ndjson", "data", failure, "valid a"},
 		"CSV":                 {"a.csv", "data", "Name,Type\na,Public\n", "valid a"},
 		"nothing":             {"a.json", "data", " ", ""},
-		"damage in a string":  {"a.json", "data", `{"data":"[{\"a\":\"\ud800\"}]"}`, "the record is in a string that is not valid JSON"},
+		"damage in a string": {
+			"a.json", "data", `{"data":"[{\"a\":\"\ud800\"}]"}`,
+			"the record is in a string that is not valid JSON",
+		},
 	} {
 		src := in(row.file, []byte(row.text))
 		src.Records = at(t, row.path)
@@ -165,7 +181,8 @@ func TestReader_RecordsLongString(t *testing.T) {
 	long := strings.Repeat("x", 2*export.MaxLine)
 	src := in("a.json", fmt.Appendf(nil, `{"data":%q}`, `[{"x":"`+long+`"},`+rec("b")+`]`))
 	src.Records = at(t, "data")
-	if got, _ := all(t, src, export.Start); len(got) != 2 || !strings.Contains(got[0], "limit 1048576") || !strings.Contains(got[1], "valid b") {
+	if got, _ := all(t, src, export.Start); len(got) != 2 || !strings.Contains(got[0], "limit 1048576") ||
+		!strings.Contains(got[1], "valid b") {
 		t.Errorf("got %.300q", got)
 	}
 }

@@ -90,8 +90,8 @@ func (r *Reader) convertResponse(e *Entry) {
 	e.Source = source
 }
 
-// convertMembers returns the MemberList of a response without the fields that import_group_member does not accept, which
-// it counts.
+// convertMembers returns the MemberList of a response without the fields that import_group_member does not accept,
+// which it counts.
 func (r *Reader) convertMembers(list jsontext.Value) jsontext.Value {
 	var entries []jsontext.Value
 	if err := json.Unmarshal(list, &entries, tolerant); err != nil {

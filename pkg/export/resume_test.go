@@ -52,12 +52,16 @@ func TestReader_ResumeCost(t *testing.T) {
 			last[n%len(last)] = e.Next
 			n++
 		}
-		t.Logf("%s: %d records of %d bytes of text: read in %v", form, n, *resumeSize, time.Since(start).Round(time.Millisecond))
+		t.Logf("%s: %d records of %d bytes of text: read in %v", form, n, *resumeSize,
+			time.Since(start).Round(time.Millisecond))
 		for _, row := range []struct {
 			where string
 			at    export.Position
 		}{
-			{"10 %", some[len(some)/10]}, {"50 %", some[len(some)/2]}, {"99 %", some[len(some)*99/100]}, {"the end", last[n%len(last)]},
+			{"10 %", some[len(some)/10]},
+			{"50 %", some[len(some)/2]},
+			{"99 %", some[len(some)*99/100]},
+			{"the end", last[n%len(last)]},
 		} {
 			src.read = 0
 			rest := 0

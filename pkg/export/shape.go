@@ -45,9 +45,9 @@ func (values) next(t *text) (found, error) {
 // jsonFinder returns the finder for a text named .json, or .jsonl if jsonl is set. The first value determines it: an
 // array, an object with an array under a name of [Arrays], or a record on one or more lines.
 //
-// stated is the path of [Source.Records], which a text that is not empty or a dead-letter file must have. paths are where
-// a mapping expects the records. The first value decides which of them the text has, if any: a file may also contain the
-// records themselves.
+// stated is the path of [Source.Records], which a text that is not empty or a dead-letter file must have. paths are
+// where a mapping expects the records. The first value decides which of them the text has, if any: a file may also
+// contain the records themselves.
 func jsonFinder(t *text, jsonl, foreign bool, stated Path, paths []Path) (finder, error) {
 	if !jsonl {
 		if _, err := t.space(); err != nil && !errors.Is(err, io.EOF) {
@@ -164,8 +164,8 @@ func (v *firstValue) isFailure() bool {
 	return ok
 }
 
-// has reports whether the value, or its first bytes, is an object with records at path: an array or a string with an array,
-// and with a star an object. Anything else may be a part of a record.
+// has reports whether the value, or its first bytes, is an object with records at path: an array or a string with an
+// array, and with a star an object. Anything else may be a part of a record.
 func (v *firstValue) has(path Path) bool {
 	dec := jsontext.NewDecoder(bytes.NewReader(v.raw), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	return enters(dec, v.raw, path)

@@ -24,8 +24,8 @@ const (
 	memberAccount = "Member_Account"
 )
 
-// decodeTranslated translates the accounts of a record in import_group's format and decodes the record. If the Source is
-// strict, a record with an unknown account is {"untranslated": …}, so that it is translated when it is read again.
+// decodeTranslated translates the accounts of a record in import_group's format and decodes the record. If the Source
+// is strict, a record with an unknown account is {"untranslated": …}, so that it is translated when it is read again.
 // Otherwise an unknown owner and unknown members are left out.
 func (r *Reader) decodeTranslated(e *Entry) {
 	if r.src.Users == nil {
@@ -57,7 +57,8 @@ func inOrder(a, b []string) []string {
 	if len(b) == 0 {
 		return a
 	}
-	return slices.DeleteFunc(group.Fields(), func(name string) bool { return !slices.Contains(a, name) && !slices.Contains(b, name) })
+	return slices.DeleteFunc(group.Fields(),
+		func(name string) bool { return !slices.Contains(a, name) && !slices.Contains(b, name) })
 }
 
 // untranslatedOf returns the record in {"untranslated": …}.
@@ -80,8 +81,8 @@ type translation struct {
 	scratch   []byte
 }
 
-// record appends a record to out with its accounts translated and without unknown ones. What is malformed stays as it is:
-// the decoder reports it.
+// record appends a record to out with its accounts translated and without unknown ones. What is malformed stays as it
+// is: the decoder reports it.
 func (tr *translation) record(raw []byte) error {
 	fields, err := membersOf(raw)
 	if err != nil {

@@ -68,23 +68,31 @@ func TestReader_Users(t *testing.T) {
 			open + `} {"Member_Account":"ann","Role":"Admin"} {"Member_Account":"cem"} Member_Account is missing or empty`, "",
 		},
 		"members who are one, and the owner": {
-			open + `,"Owner_Account":"U1","MemberList":[{"Member_Account":"U1"},{"Member_Account":"U2"},{"Member_Account":"U4"}]}`,
+			open +
+				`,"Owner_Account":"U1","MemberList":[{"Member_Account":"U1"},{"Member_Account":"U2"},{"Member_Account":"U4"}]}`,
 			`{"Type":"Public","Owner_Account":"ann","Name":"a"} {"Member_Account":"ben"}`, "",
 		},
 		"unknown members": {
-			open + `,"MemberList":[{"Member_Account":"a"},{"Member_Account":"U1"},{"Member_Account":"b"},{"Member_Account":"c"},{"Member_Account":"d"}]}`,
+			open +
+				`,"MemberList":[{"Member_Account":"a"},{"Member_Account":"U1"},{"Member_Account":"b"},{"Member_Account":"c"},` +
+				`{"Member_Account":"d"}]}`,
 			open + `} {"Member_Account":"ann"} changed [MemberList]`,
-			`MemberList mapping: not in the table of users: "a", "b", "c" and 1 more: add them, and import this record again in ` +
-				`{"untranslated":` + open + `,"MemberList":[{"Member_Account":"a"},{"Member_Account":"U1"},{"Member_Account":"b"},{"Member_Account":"c"},{"Member_Account":"d"}]}}`,
+			`MemberList mapping: not in the table of users: "a", "b", "c" and 1 more: add them, and import this record again ` +
+				`in ` +
+				`{"untranslated":` + open +
+				`,"MemberList":[{"Member_Account":"a"},{"Member_Account":"U1"},{"Member_Account":"b"},{"Member_Account":"c"},` +
+				`{"Member_Account":"d"}]}}`,
 		},
 		"only unknown members": {open + `,"MemberList":[{"Member_Account":"a"}]}`, open + `} changed [MemberList]`, "-"},
 		"an owner and a member unknown": {
-			open + `,"Owner_Account":"x","MemberList":[{"Member_Account":"y"}]}`, open + `} changed [Owner_Account MemberList]`, "-",
+			open + `,"Owner_Account":"x","MemberList":[{"Member_Account":"y"}]}`, open + `} changed [Owner_Account MemberList]`,
+			"-",
 		},
 		"a member record": {member + `"U2"}`, member + `"ben"}`, ""},
 		"an unknown member": {
 			member + `"U9"}`, `skipped: the account "U9" is not in the table of users`,
-			`Member_Account mapping: not in the table of users: "U9": add them, and import this record again in {"untranslated":` + member + `"U9"}}`,
+			`Member_Account mapping: not in the table of users: "U9": add them, and import this record again in ` +
+				`{"untranslated":` + member + `"U9"}}`,
 		},
 		"what is malformed": {
 			open + `,"Owner_Account":7,"MemberList":[7,{"Member_Account":7}]}`,
@@ -93,7 +101,8 @@ func TestReader_Users(t *testing.T) {
 		},
 		"no JSON": {open, " json: not a JSON object: unexpected end after 27 bytes in " + open, ""},
 		"a dead-letter file's record, which is translated": {
-			`{"n":1,"status":"failed","record":` + open + `,"Owner_Account":"ann"}}`, `{"Type":"Public","Owner_Account":"ann","Name":"a"}`, "",
+			`{"n":1,"status":"failed","record":` + open + `,"Owner_Account":"ann"}}`,
+			`{"Type":"Public","Owner_Account":"ann","Name":"a"}`, "",
 		},
 		"one that was not": {
 			`{"n":1,"status":"rejected","record":{"untranslated":` + open + `,"Owner_Account":"U1"}}}`,
@@ -130,27 +139,36 @@ func TestReader_Users(t *testing.T) {
 // Users are translated in every format and after a mapping.
 func TestReader_UsersOfFormats(t *testing.T) {
 	users := table{"U1": "ann", "U2": "ben"}
-	want := []string{`{"Type":"Public","Owner_Account":"ann","Name":"a"} {"Member_Account":"ben"}`, `{"GroupId":"g","Member_Account":"ben"}`}
+	want := []string{
+		`{"Type":"Public","Owner_Account":"ann","Name":"a"} {"Member_Account":"ben"}`,
+		`{"GroupId":"g","Member_Account":"ben"}`,
+	}
 	for name, text := range map[string]string{
 		"a.csv": "Type,Name,Owner_Account,MemberList,GroupId,Member_Account\n" +
 			"Public,a,U1,\"[{\"\"Member_Account\"\":\"\"U2\"\"}]\",,\n,,,,g,U2\n",
-		"a.json": `[{"Type":"Public","Name":"a","Owner_Account":"U1","MemberList":[{"Member_Account":"U2"}]},{"GroupId":"g","Member_Account":"U2"}]`,
+		"a.json": `[{"Type":"Public","Name":"a","Owner_Account":"U1","MemberList":[{"Member_Account":"U2"}]},` +
+			`{"GroupId":"g","Member_Account":"U2"}]`,
 	} {
 		if got := translated(t, in(name, []byte(text)), users, true); !slices.Equal(got, want) {
 			t.Errorf("%s: got  %q\nwant %q", name, got, want)
 		}
 	}
-	answer := `{"GroupInfo":[{"GroupId":"@TGS#1NV","ErrorCode":0,"Type":"Public","Name":"a","Owner_Account":"U1","MemberList":[` +
+	answer := `{"GroupInfo":[{"GroupId":"@TGS#1NV","ErrorCode":0,"Type":"Public","Name":"a","Owner_Account":"U1",` +
+		`"MemberList":[` +
 		`{"Member_Account":"U2","MsgSeq":1},{"Member_Account":"x"}]}]}`
 	got := translated(t, in("answer.json", []byte(answer)), users, false)
-	if want := `{"Type":"Public","GroupId":"1NV","Owner_Account":"ann","Name":"a"} {"Member_Account":"ben"} changed [GroupId MemberList]`; len(got) != 1 || got[0] != want {
+	if want := `{"Type":"Public","GroupId":"1NV","Owner_Account":"ann","Name":"a"} {"Member_Account":"ben"} changed ` +
+		`[GroupId MemberList]`; len(got) != 1 || got[0] != want {
 		t.Errorf("got  %q\nwant %s", got, want)
 	}
 	src := in("a.jsonl", []byte(`{"x":1}`))
 	src.Map = mapFunc(func([]byte) (export.Mapped, error) {
 		second := export.Mapped{Record: []byte(`{"GroupId":"g","Member_Account":"U9"}`)}
 		third := export.Mapped{Record: []byte(`{"GroupId":"g","Member_Account":"U2"}`), Changed: []string{"GroupId"}}
-		return export.Mapped{Record: []byte(`{"GroupId":"g","Member_Account":"U1"}`), More: []export.Mapped{second, third}}, nil
+		return export.Mapped{
+			Record: []byte(`{"GroupId":"g","Member_Account":"U1"}`),
+			More:   []export.Mapped{second, third},
+		}, nil
 	})
 	got = translated(t, src, users, false)
 	if want := []string{

@@ -73,8 +73,8 @@ type zipFile struct {
 	offset     uint64 // of the local header
 }
 
-// openZip returns the text of the files of a zip archive that the mapping reads, one after another, and the file of each
-// offset in it.
+// openZip returns the text of the files of a zip archive that the mapping reads, one after another, and the file of
+// each offset in it.
 func openZip(src Source) (*zipReader, error) {
 	m, ok := src.Map.(FileMapping)
 	if !ok || len(m.Files()) == 0 {
@@ -134,7 +134,8 @@ func (f *zipFile) check() error {
 	case f.flags&zipEncrypted != 0 || f.method == zipAES:
 		return fmt.Errorf("is encrypted: unpack it with its password and import %s", f.name)
 	case f.method != zipStored && f.method != zipDeflated:
-		return fmt.Errorf("compresses %s by method %d: only deflate is read, unpack it and import the file in it", f.name, f.method)
+		return fmt.Errorf("compresses %s by method %d: only deflate is read, unpack it and import the file in it", f.name,
+			f.method)
 	case f.size > maxZipFile:
 		return fmt.Errorf("has %d bytes in %s, limit %d", f.size, f.name, int64(maxZipFile))
 	case f.method == zipStored && f.compressed != f.size:

@@ -83,8 +83,10 @@ func list(names ...string) string {
 func slackLike(t testing.TB) []byte {
 	return pack(t,
 		packed{name: "users.json", text: "[]"}, packed{name: "groups.json", text: list("p", "q")},
-		packed{name: "general/2024-01-01.json", text: `[{"type":"message"}]`}, packed{name: "general/channels.json/x.json", text: "[1]"},
-		packed{name: "channels.json", text: list("a", "b", "c"), stored: true}, packed{name: "__MACOSX/channels.json", text: "x"},
+		packed{name: "general/2024-01-01.json", text: `[{"type":"message"}]`},
+		packed{name: "general/channels.json/x.json", text: "[1]"},
+		packed{name: "channels.json", text: list("a", "b", "c"), stored: true},
+		packed{name: "__MACOSX/channels.json", text: "x"},
 	)
 }
 
@@ -169,24 +171,40 @@ func TestReader_ZipRefused(t *testing.T) {
 		want   string
 	}{
 		"no file of the mapping": {pack(t, packed{name: "users.json"}), "holds no channels.json or groups.json"},
-		"another archive in it":  {pack(t, packed{name: "b/export.ZIP", text: "PK"}), `holds another one, "b/export.ZIP": unpack it`},
+		"another archive in it": {
+			pack(t, packed{name: "b/export.ZIP", text: "PK"}),
+			`holds another one, "b/export.ZIP": unpack it`,
+		},
 		"several exports": {
 			pack(t, packed{name: "a/channels.json"}, packed{name: "b/channels.json"}), "holds several exports",
 		},
 		"two of one name": {pack(t, channels, channels), "it has two files"},
-		"encrypted":       {mangled(func(b []byte) { directory(b, "channels.json")[8] |= 1 }), "is encrypted: unpack it with its password"},
-		"AES":             {mangled(func(b []byte) { directory(b, "channels.json")[10] = 99 }), "is encrypted"},
-		"LZMA":            {mangled(func(b []byte) { directory(b, "channels.json")[10] = 14 }), "compresses channels.json by method 14"},
-		"a bomb":          {mangled(func(b []byte) { copy(directory(b, "groups.json")[24:28], "\xfe\xff\xff\xff") }), "groups.json is shorter than the directory says"},
+		"encrypted": {
+			mangled(func(b []byte) { directory(b, "channels.json")[8] |= 1 }),
+			"is encrypted: unpack it with its password",
+		},
+		"AES": {mangled(func(b []byte) { directory(b, "channels.json")[10] = 99 }), "is encrypted"},
+		"LZMA": {
+			mangled(func(b []byte) { directory(b, "channels.json")[10] = 14 }),
+			"compresses channels.json by method 14",
+		},
+		"a bomb": {
+			mangled(func(b []byte) { copy(directory(b, "groups.json")[24:28], "\xfe\xff\xff\xff") }),
+			"groups.json is shorter than the directory says",
+		},
 		"longer than said": {
-			mangled(func(b []byte) { copy(directory(b, "groups.json")[24:28], "\x05\x00\x00\x00") }), "groups.json is longer than the directory says",
+			mangled(func(b []byte) { copy(directory(b, "groups.json")[24:28], "\x05\x00\x00\x00") }),
+			"groups.json is longer than the directory says",
 		},
 		"another checksum": {mangled(func(b []byte) { directory(b, "channels.json")[16] ^= 1 }), "has another checksum"},
 		"a wrong place":    {mangled(func(b []byte) { directory(b, "channels.json")[42] ^= 1 }), "is not where it should be"},
 		"cut off":          {good[:len(good)-3], "it has no directory, as if it was not copied to its end"},
-		"no directory":     {mangled(func(b []byte) { directory(b, "users.json")[0] = 'X' }), "no entry of its directory is where it should be"},
-		"not a zip":        {[]byte("hello"), "it has no directory"},
-		"nothing":          {nil, "it has no directory"},
+		"no directory": {
+			mangled(func(b []byte) { directory(b, "users.json")[0] = 'X' }),
+			"no entry of its directory is where it should be",
+		},
+		"not a zip": {[]byte("hello"), "it has no directory"},
+		"nothing":   {nil, "it has no directory"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, _ := all(t, archive(row.object), export.Start)
@@ -198,7 +216,8 @@ func TestReader_ZipRefused(t *testing.T) {
 	src := archive(good)
 	for _, m := range []export.Mapping{nil, mapFunc(nil)} {
 		src.Map = m
-		if got, _ := all(t, src, export.Start); len(got) != 1 || !strings.Contains(got[0], "for a Slack export set MAPPING=slack") {
+		if got, _ := all(t, src, export.Start); len(got) != 1 ||
+			!strings.Contains(got[0], "for a Slack export set MAPPING=slack") {
 			t.Errorf("got %q, want the mapping named", got)
 		}
 	}
@@ -207,7 +226,8 @@ func TestReader_ZipRefused(t *testing.T) {
 // A file in a folder, as an archive of an unpacked one has it.
 func TestReader_ZipFolder(t *testing.T) {
 	object := pack(t,
-		packed{name: "Acme export/channels.json", text: list("a")}, packed{name: "Acme export/general/channels.json", text: list("x")},
+		packed{name: "Acme export/channels.json", text: list("a")},
+		packed{name: "Acme export/general/channels.json", text: list("x")},
 	)
 	if got := texts(entries(t, archive(object), export.Start)); !slices.Equal(got, []string{"1 a [] channels.json"}) {
 		t.Errorf("got %q", got)

@@ -88,7 +88,9 @@ func TestDecoder_MemberList(t *testing.T) {
 			`{"Member_Account":"u1","Role":"Owner"}`,
 			`u1: Role value: Role "Owner" is not one of Admin, Member: the owner is Owner_Account of the group`,
 		},
-		"a role that is a number": {`{"Member_Account":"u1","Role":1}`, "u1: Role kind: Role must be a string, not the number 1"},
+		"a role that is a number": {
+			`{"Member_Account":"u1","Role":1}`, "u1: Role kind: Role must be a string, not the number 1",
+		},
 		"joined before the group": {
 			`{"Member_Account":"u1","JoinTime":1448357836}`,
 			"u1: JoinTime range: JoinTime 1448357836 is before CreateTime 1448357837 of the group",
@@ -137,17 +139,30 @@ func TestDecoder_MemberList(t *testing.T) {
 
 func TestDecoder_InvalidMemberList(t *testing.T) {
 	for name, row := range map[string]struct{ raw, want string }{
-		"no array": {with(`"MemberList":{"a":1}`), "MemberList must be an array of objects with Member_Account, not an object"},
+		"no array": {
+			with(`"MemberList":{"a":1}`), "MemberList must be an array of objects with Member_Account, not an object",
+		},
 		"no objects": {
 			withList(`"u1",{"Member_Account":"u2"},7`), `MemberList[0] must be an object with Member_Account, not the string ` +
 				`"u1"; MemberList[2] must be an object with Member_Account, not the number 7`,
 		},
-		"twice":      {with(`"MemberList":[],"MemberList":null`), "duplicate field MemberList"},
-		"cut short":  {`{"MemberList":[{"Member_Account":"u1"`, "not a JSON object: unexpected end after 37 bytes"},
-		"not JSON":   {`{"MemberList":[{"Member_Account":u}]}`, "not a JSON object: invalid character 'u' at start of value at byte 33"},
-		"too many":   {withList("{}" + strings.Repeat(",{}", 50_000)), "MemberList has 50001 entries, limit 50000: write member records instead"},
-		"outside":    {with(`"Role":"Admin"`), "Role is a field of members, not of groups: a member record needs Member_Account"},
-		"misspelled": {with(`"members":[]`), `unknown field "members": write the members as "MemberList": [{"Member_Account": …}]`},
+		"twice":     {with(`"MemberList":[],"MemberList":null`), "duplicate field MemberList"},
+		"cut short": {`{"MemberList":[{"Member_Account":"u1"`, "not a JSON object: unexpected end after 37 bytes"},
+		"not JSON": {
+			`{"MemberList":[{"Member_Account":u}]}`,
+			"not a JSON object: invalid character 'u' at start of value at byte 33",
+		},
+		"too many": {
+			withList("{}" + strings.Repeat(",{}", 50_000)),
+			"MemberList has 50001 entries, limit 50000: write member records instead",
+		},
+		"outside": {
+			with(`"Role":"Admin"`),
+			"Role is a field of members, not of groups: a member record needs Member_Account",
+		},
+		"misspelled": {
+			with(`"members":[]`), `unknown field "members": write the members as "MemberList": [{"Member_Account": …}]`,
+		},
 	} {
 		if _, err := decode(t, row.raw); err == nil || err.Error() != row.want {
 			t.Errorf("%s: got  %v\nwant %s", name, err, row.want)
@@ -163,7 +178,8 @@ func TestDecoder_InvalidMemberList(t *testing.T) {
 }
 
 func TestDecoder_MemberListOfGroup(t *testing.T) {
-	const list = `"MemberList":[{"Member_Account":"u1","Role":"Admin"},{"Member_Account":"leckie","Role":"Owner","JoinTime":5},` +
+	const list = `"MemberList":[{"Member_Account":"u1","Role":"Admin"},{"Member_Account":"leckie","Role":"Owner",` +
+		`"JoinTime":5},` +
 		`{"Member_Account":"u1","Role":"Admin"},{"Member_Account":"u2"},{"Member_Account":"é","Role":"Admin"}]`
 	const bad = `é: Member_Account characters: Member_Account must be printable ASCII, is not at byte 0: "é"`
 	for name, row := range map[string]struct {
@@ -183,7 +199,8 @@ func TestDecoder_MemberListOfGroup(t *testing.T) {
 			`"Type":"Work","Owner_Account":"leckie"`, `{"Member_Account":"u1"} | {"Member_Account":"u2"} | ` + bad, true, 1,
 		},
 	} {
-		for _, raw := range []string{`{"Name":"a",` + row.head + `,` + list + `}`, `{` + list + `,"Name":"a",` + row.head + `}`} {
+		for _, raw := range []string{`{"Name":"a",` + row.head + `,` + list + `}`, `{` + list + `,"Name":"a",` + row.head +
+			`}`} {
 			r, err := decode(t, raw)
 			if got := shown(&r); err != nil || got != row.want || r.HasOwner != row.owner || r.Demoted != row.demoted {
 				t.Errorf("%s: got %+v %s, %v\nwant %s", name, r, got, err, row.want)
@@ -195,7 +212,8 @@ func TestDecoder_MemberListOfGroup(t *testing.T) {
 		t.Errorf("got %+v, %v, want only an owner", r, err)
 	}
 	r, err = decode(t, with(`"MemberList":[{"Member_Account":"u1","JoinTime":1448357837}]`))
-	const young = "u1: JoinTime range: JoinTime needs CreateTime of the group: without it the group is as old as the import, " +
+	const young = "u1: JoinTime range: JoinTime needs CreateTime of the group: without it the group is as old as the " +
+		"import, " +
 		"and younger than its members"
 	if got := shown(&r); err != nil || got != young || r.Members[0].JoinTime != 1448357837 {
 		t.Errorf("got %s, %v, want %s", got, err, young)
@@ -208,7 +226,9 @@ func TestDecoder_FutureJoinTime(t *testing.T) {
 		d := group.NewDecoder(group.DocumentLimits)
 		const want = "JoinTime 1893542401 is 2030-01-02 00:00:01 UTC, later than now (2030-01-01 00:00:00 UTC): " +
 			"use Unix time in seconds"
-		r, err := d.Decode([]byte(withList(`{"Member_Account":"u1","JoinTime":1893542401},{"Member_Account":"u2","JoinTime":1893456000}`)))
+		r,
+			err := d.Decode([]byte(withList(`{"Member_Account":"u1","JoinTime":1893542401},{"Member_Account":"u2",` +
+			`"JoinTime":1893456000}`)))
 		if err != nil || r.Members[0].Problem == nil || r.Members[0].Problem.Message != want || r.Members[1].Problem != nil {
 			t.Errorf("got %s, %v, want %s", shown(&r), err, want)
 		}
@@ -226,20 +246,29 @@ func TestDecoder_MemberRecord(t *testing.T) {
 		`{"UnreadMsgNum":2,"JoinTime":1448357837,"Role":"Admin","Member_Account":"u1","GroupId":"g"}`:                  full,
 		`{"GroupId":"@TGS#2J4SZEAEL","Member_Account":"u1","Role":"Member","Name":null,"Type":null,"MemberList":null}`: `{"GroupId":"@TGS#2J4SZEAEL","Member_Account":"u1"}`,
 
-		`{"GroupId":"g","Member_Account":""}`:                    "Member_Account is missing or empty",
-		`{"GroupId":"g","Member_Account":null}`:                  "Member_Account is missing or empty",
-		`{"Member_Account":"u1"}`:                                "GroupId is missing or empty: a member record needs that of its group",
-		`{"GroupId":7,"Member_Account":"u1"}`:                    "GroupId must be a string, not the number 7",
-		`{"GroupId":"` + long(49) + `","Member_Account":"u1"}`:   "GroupId is 49 bytes, limit 48",
-		`{"GroupId":"g","Member_Account":7}`:                     "Member_Account must be a string, not the number 7",
-		`{"GroupId":"g","Member_Account":"` + long(33) + `"}`:    "Member_Account is 33 bytes, limit 32",
-		`{"GroupId":"g","Member_Account":"u","Role":"Owner"}`:    `Role "Owner" is not one of Admin, Member: the owner is Owner_Account of the group`,
-		`{"GroupId":"g","Member_Account":"u","JoinTime":"x"}`:    `JoinTime must be a number, not the string "x": use Unix time in seconds, such as 1448357837; in a spreadsheet, =(A2-DATE(1970,1,1))*86400 converts a UTC date in A2`,
-		`{"GroupId":"g","Member_Account":"u","JoinTime":42332}`:  "JoinTime is 42332, a spreadsheet's date serial number: use Unix time in seconds, such as 1448357837; in a spreadsheet, =(A2-DATE(1970,1,1))*86400 converts a UTC date in A2",
-		`{"GroupId":"g","Member_Account":"u","Rolle":"Admin"}`:   `unknown field "Rolle", did you mean "Role"?`,
-		`{"GroupId":"g","Member_Account":"u","NameCard":"x"}`:    `unknown field "NameCard": import_group_member does not accept it, set it with modify_group_member_info after the import`,
-		`{"Name":"a","Type":"Public","Member_Account":"u"}`:      "Type, Name: no field of a member record. A record with Member_Account is one member: write its group as a record of its own; GroupId is missing or empty: a member record needs that of its group",
-		`{"GroupId":"g","Member_Account":"u","MemberList":[{}]}`: "MemberList: no field of a member record. A record with Member_Account is one member: write its group as a record of its own",
+		`{"GroupId":"g","Member_Account":""}`:   "Member_Account is missing or empty",
+		`{"GroupId":"g","Member_Account":null}`: "Member_Account is missing or empty",
+		`{"Member_Account":"u1"}`: "GroupId is missing or empty: a member record needs " +
+			"that of its group",
+		`{"GroupId":7,"Member_Account":"u1"}`:                  "GroupId must be a string, not the number 7",
+		`{"GroupId":"` + long(49) + `","Member_Account":"u1"}`: "GroupId is 49 bytes, limit 48",
+		`{"GroupId":"g","Member_Account":7}`:                   "Member_Account must be a string, not the number 7",
+		`{"GroupId":"g","Member_Account":"` + long(33) + `"}`:  "Member_Account is 33 bytes, limit 32",
+		`{"GroupId":"g","Member_Account":"u","Role":"Owner"}`: `Role "Owner" is not one of Admin, Member: the owner is ` +
+			`Owner_Account of the group`,
+		`{"GroupId":"g","Member_Account":"u","JoinTime":"x"}`: `JoinTime must be a number, not the string "x": use ` +
+			`Unix time in seconds, such as 1448357837; in a spreadsheet, =(A2-DATE(1970,1,1))*86400 converts a UTC date in A2`,
+		`{"GroupId":"g","Member_Account":"u","JoinTime":42332}`: "JoinTime is 42332, a spreadsheet's date serial number: " +
+			"use Unix time in seconds, such as 1448357837; in a spreadsheet, =(A2-DATE(1970,1,1))*86400 converts a UTC date " +
+			"in A2",
+		`{"GroupId":"g","Member_Account":"u","Rolle":"Admin"}`: `unknown field "Rolle", did you mean "Role"?`,
+		`{"GroupId":"g","Member_Account":"u","NameCard":"x"}`: `unknown field "NameCard": import_group_member does not ` +
+			`accept it, set it with modify_group_member_info after the import`,
+		`{"Name":"a","Type":"Public","Member_Account":"u"}`: "Type, Name: no field of a member record. A record with " +
+			"Member_Account is one member: write its group as a record of its own; GroupId is missing or empty: a member " +
+			"record needs that of its group",
+		`{"GroupId":"g","Member_Account":"u","MemberList":[{}]}`: "MemberList: no field of a member record. A record with " +
+			"Member_Account is one member: write its group as a record of its own",
 	} {
 		r, err := decode(t, raw)
 		if err != nil {
@@ -248,12 +277,14 @@ func TestDecoder_MemberRecord(t *testing.T) {
 			}
 			continue
 		}
-		if got := string(r.AppendJSON(nil)); got != want || !r.IsMember || len(r.Members) != 1 || r.Members[0].Problem != nil {
+		if got := string(r.AppendJSON(nil)); got != want || !r.IsMember || len(r.Members) != 1 ||
+			r.Members[0].Problem != nil {
 			t.Errorf("%s: got %+v %s, want %s", raw, r, got, want)
 		}
 	}
 	_, err := decode(t, `{"GroupId":"g","Member_Account":"é"}`)
-	if e, ok := errors.AsType[*group.Error](err); !ok || e.GroupID != "g" || e.Field() != "Member_Account" || e.Rule() != group.RuleCharacters {
+	if e, ok := errors.AsType[*group.Error](err); !ok || e.GroupID != "g" || e.Field() != "Member_Account" ||
+		e.Rule() != group.RuleCharacters {
 		t.Errorf("got %+v, want the GroupId, the field and the rule", err)
 	}
 }
@@ -271,15 +302,20 @@ func TestRecord_MemberDigests(t *testing.T) {
 	if plain.Identity() != one.Identity() || plain.Sum() != two.Sum() || plain.Sum() != empty.Sum() {
 		t.Error("got digests of a group that depend on its members")
 	}
-	if zero := (group.Digest{}); plain.MembersSum() != zero || one.MembersSum() == zero || one.MembersSum() == two.MembersSum() {
+	if zero := (group.Digest{}); plain.MembersSum() != zero || one.MembersSum() == zero ||
+		one.MembersSum() == two.MembersSum() {
 		t.Errorf("got %v, %v, %v", plain.MembersSum(), one.MembersSum(), two.MembersSum())
 	}
-	same := of(withList(`{"Member_Account":"leckie"},{"Member_Account":"u1","Role":"Member"},{"Member_Account":"u1"},{"Member_Account":"é"}`))
+	same := of(withList(`{"Member_Account":"leckie"},{"Member_Account":"u1","Role":"Member"},{"Member_Account":"u1"},` +
+		`{"Member_Account":"é"}`))
 	if same.MembersSum() != one.MembersSum() {
 		t.Error("got another digest for the owner, a duplicate or an invalid member")
 	}
 	var seen []group.Digest
-	for _, raw := range []string{`{"GroupId":"g","Member_Account":"u1"}`, `{"GroupId":"g","Member_Account":"u2"}`, `{"GroupId":"h","Member_Account":"u1"}`} {
+	for _, raw := range []string{
+		`{"GroupId":"g","Member_Account":"u1"}`, `{"GroupId":"g","Member_Account":"u2"}`,
+		`{"GroupId":"h","Member_Account":"u1"}`,
+	} {
 		r := of(raw)
 		seen = append(seen, r.Identity())
 	}

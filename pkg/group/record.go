@@ -53,8 +53,9 @@ func ParseType(s string) (Type, bool) {
 	return "", false
 }
 
-// A Record is one group to import, or one member of a group, see [Record.IsMember]. A Record that [Decoder.Decode] returns without an error is valid. Lengths are in
-// bytes of UTF-8: a Chinese character is 3 bytes. A zero field is absent and is not sent.
+// A Record is one group to import, or one member of a group, see [Record.IsMember]. A Record that [Decoder.Decode]
+// returns without an error is valid. Lengths are in bytes of UTF-8: a Chinese character is 3 bytes. A zero field is
+// absent and is not sent.
 type Record struct {
 	GroupID         string  // at most 48 bytes; if empty the service assigns one, so a second call creates a duplicate
 	Type            Type    // required

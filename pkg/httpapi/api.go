@@ -308,7 +308,8 @@ func (a *api) respond(r *http.Request) response {
 	if !ok {
 		return problem{
 			Status: http.StatusNotFound,
-			Detail: "no such path: use POST /groups, GET /imports, GET /imports/{key}, POST /check, GET /healthz or GET /openapi.json",
+			Detail: "no such path: use POST /groups, GET /imports, GET /imports/{key}, POST /check, GET /healthz or GET " +
+				"/openapi.json",
 		}.response()
 	}
 	allow := strings.Join(append(slices.Clone(route.methods), http.MethodOptions), ", ")

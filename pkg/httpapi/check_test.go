@@ -56,7 +56,8 @@ func TestCheck_Report(t *testing.T) {
 		c := w.checking()
 		claims := map[string]bool{}
 		w.store.Fail = func(op blobtest.Op) blobtest.Fault {
-			if !strings.HasPrefix(op.Key, results.ResponsesFolder(prefix)) || op.Method != blobtest.List && !results.IsOutput(op.Key) {
+			if !strings.HasPrefix(op.Key, results.ResponsesFolder(prefix)) || op.Method != blobtest.List &&
+				!results.IsOutput(op.Key) {
 				t.Errorf("%s of %q", op.Method, op.Key)
 			}
 			return blobtest.Fault{}
@@ -73,7 +74,10 @@ func TestCheck_Report(t *testing.T) {
 		states := map[string]check.State{}
 		for _, r := range report.Checks {
 			states[r.Name] = r.State
-			if wants := map[string]check.State{"function role": check.Warning, "im clock": check.Warning}; r.State != wants[r.Name] && r.State != check.OK {
+			if wants := map[string]check.State{
+				"function role": check.Warning,
+				"im clock":      check.Warning,
+			}; r.State != wants[r.Name] && r.State != check.OK {
 				t.Errorf("got %+v", r)
 			}
 		}
@@ -122,7 +126,8 @@ func TestCheck_OneAtATimeWithinTheDeadline(t *testing.T) {
 		}
 		start := time.Now()
 		got := <-first
-		if took := time.Since(start); got.status != 200 || took > 11*time.Second || !strings.Contains(got.body, "not checked: ") {
+		if took := time.Since(start); got.status != 200 || took > 11*time.Second ||
+			!strings.Contains(got.body, "not checked: ") {
 			t.Errorf("got %d after %v: %s, want what was seen before the deadline", got.status, took, got.body)
 		}
 	})
@@ -173,7 +178,8 @@ func TestCheck_NoSecretOfAnError(t *testing.T) {
 	server := httptest.NewServer(h)
 	t.Cleanup(server.Close)
 	got := (&caller{t, wire{server.URL}}).do("POST", "/check", headers(), "{}")
-	if got.status != http.StatusOK || !strings.Contains(got.body, `"state":"failed"`) || strings.Contains(got.body, "eJwtz") {
+	if got.status != http.StatusOK || !strings.Contains(got.body, `"state":"failed"`) ||
+		strings.Contains(got.body, "eJwtz") {
 		t.Errorf("got %d %s, want failures without the UserSig", got.status, got.body)
 	}
 }

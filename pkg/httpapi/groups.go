@@ -157,7 +157,8 @@ func checkType(r *http.Request) (refusal response, ok bool) {
 func readBody(r *http.Request) (body []byte, refusal response, ok bool) {
 	tooLarge := problem{
 		Status: http.StatusRequestEntityTooLarge, Retry: retryUseless,
-		Detail: "the body exceeds 64 KiB; no valid group is that large without its members: send the group without them, and " +
+		Detail: "the body exceeds 64 KiB; no valid group is that large without its members: send the group without them, " +
+			"and " +
 			"then each as a record with GroupId and Member_Account, or import an export",
 	}
 	if r.ContentLength > maxBody {

@@ -149,7 +149,8 @@ func (a *api) singleMember(ctx context.Context, rec *group.Record) (resp respons
 		p.Status, p.Outcome = http.StatusUnprocessableEntity, outcome.Failed
 		return p.response(), false
 	}
-	p.Type, p.Title, p.Status, p.Outcome = "urn:groupimport:failed", "The service failed", http.StatusBadGateway, outcome.Failed
+	p.Type, p.Title, p.Status, p.Outcome = "urn:groupimport:failed", "The service failed", http.StatusBadGateway,
+		outcome.Failed
 	return p.response().later(time.Second), false
 }
 

@@ -106,9 +106,9 @@ func (d *dialer) importGroup(ctx context.Context, rec *group.Record) (outcome.Ou
 	return d.outcome(client, rec, tim.Result{Lost: true, Message: "no response before the time was up", At: time.Now()})
 }
 
-// importMembers adds members to a group until ctx's deadline, or for up to singleTime. Without an error, each member has
-// a result. After an error, which is one of importGroup's, the result has no Code, its Message is the error, and members
-// that are not sent, or that may have been added, are MemberNotSent. It is safe to send these again.
+// importMembers adds members to a group until ctx's deadline, or for up to singleTime. Without an error, each member
+// has a result. After an error, which is one of importGroup's, the result has no Code, its Message is the error, and
+// members that are not sent, or that may have been added, are MemberNotSent. It is safe to send these again.
 func (d *dialer) importMembers(
 	ctx context.Context, groupID string, members []group.Member,
 ) (tim.MembersResult, error) {

@@ -58,10 +58,10 @@ type smallCase struct {
 //	Put checkpoint             how many outcomes there were, should an operator remove the results
 //	Put lease                  the next version does not wait for the lease to expire
 //
-// Two of them look as if they could go, and may not. Without the last Stat, an export that is removed or replaced during
-// a small import would be reported as finished (TestImport_ExportRemovedDuringTheRun). Without the last checkpoint, an
-// import of which an operator removed everything else would end with records that are all unknown, instead of stopping
-// before the first (TestCarry_NothingLeft).
+// Two of them look as if they could go, and may not. Without the last Stat, an export that is removed or replaced
+// during a small import would be reported as finished (TestImport_ExportRemovedDuringTheRun). Without the last
+// checkpoint, an import of which an operator removed everything else would end with records that are all unknown,
+// instead of stopping before the first (TestCarry_NothingLeft).
 var smallCases = []smallCase{
 	{
 		"with GroupIds", withIDs(10), false,

@@ -170,7 +170,8 @@ func (x *earlier) read(f *earlierFile) (n int, err error) {
 		}
 		x.add(slot{
 			id: id, sum: e.Outcome.Sum, groupID: strings.Clone(e.Outcome.GroupID), status: e.Outcome.Status,
-			assigned: e.Outcome.Assigned, origin: results.Origin{Source: f.index, Line: e.Line}, members: earlierMembersOf(&e.Outcome),
+			assigned: e.Outcome.Assigned, origin: results.Origin{Source: f.index, Line: e.Line},
+			members: earlierMembersOf(&e.Outcome),
 		})
 	}
 	return n, nil

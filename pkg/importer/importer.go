@@ -304,8 +304,8 @@ func FinalizeReserve(reserve time.Duration) time.Duration { return min(finalizeR
 // OwnerName returns the name of this process in leases.
 func (i *Importer) OwnerName() string { return cmp.Or(i.Owner, "run-"+rand.Text()) }
 
-// current returns the text of the mapping and the settings of an import of exp that starts now. head is the export, or nil
-// if it was not read yet.
+// current returns the text of the mapping and the settings of an import of exp that starts now. head is the export, or
+// nil if it was not read yet.
 func (i *Importer) current(
 	ctx context.Context, exp results.Export, head []byte,
 ) (program string, s results.Settings, err error) {

@@ -128,7 +128,8 @@ func TestMembers_MissingAreNamedAndRetried(t *testing.T) {
 				t.Errorf("got %q, want %q in it", o.Error, part)
 			}
 		}
-		wantRecord := `{"Type":"Public","GroupId":"` + o.GroupID + `","Owner_Account":"m-1","Name":"a","CreateTime":900000000,` +
+		wantRecord := `{"Type":"Public","GroupId":"` + o.GroupID +
+			`","Owner_Account":"m-1","Name":"a","CreateTime":900000000,` +
 			`"MemberList":[{"Member_Account":"m-3","Role":"Admin","UnreadMsgNum":4},`
 		if o.Status != outcome.Imported || !strings.HasPrefix(records[0], wantRecord) ||
 			strings.Contains(records[0], "m-2") || !strings.Contains(records[0], "m-5") {
@@ -138,7 +139,8 @@ func TestMembers_MissingAreNamedAndRetried(t *testing.T) {
 		w.Service.AddAccounts("m-3", "m-4", "m-5")
 		time.Sleep(time.Hour)
 		imports := w.Service.Stats().Imports
-		if p := w.Pass(retry); len(p.Done) != 1 || p.Done[0].Counts.Members != (outcome.Members{Added: 3, Failed: 2, Invalid: 2}) {
+		if p := w.Pass(retry); len(p.Done) != 1 ||
+			p.Done[0].Counts.Members != (outcome.Members{Added: 3, Failed: 2, Invalid: 2}) {
 			t.Errorf("got %+v after a round", p.Done)
 		}
 		if got := w.memberNames(o.GroupID); !slices.Equal(got, []string{"m-2", "m-3"}) {
@@ -231,7 +233,8 @@ func TestMembers_CarriedOver(t *testing.T) {
 			w.Finish()
 			before := w.requests("import_group_member")
 
-			w.Put(line(`{"Member_Account":"m-1"}`), other, `{"GroupId":"g-b","Member_Account":"m-1"}`, `{"Type":"Public","Name":"new"}`)
+			w.Put(line(`{"Member_Account":"m-1"}`), other, `{"GroupId":"g-b","Member_Account":"m-1"}`,
+				`{"Type":"Public","Name":"new"}`)
 			s := w.Finish()
 			if got := w.requests("import_group_member"); got != before || s.Counts.Members != (outcome.Members{Added: 1}) {
 				t.Errorf("%s: got %d calls for members that have not changed, %+v", name, got-before, s.Counts)
@@ -305,8 +308,10 @@ func TestMembers_TwoRates(t *testing.T) {
 		took := time.Since(start)
 		checkAdded(t, s.Counts, outcome.Counts{Imported: groups}, groups*members)
 		stats := w.Service.Stats()
-		if c := stats.Commands["import_group_member"]; c.BusiestSecond > simRate || stats.BusiestSecond > simRate || c.Throttled > 0 {
-			t.Errorf("got %d and %d requests in the busiest second, want at most %d", stats.BusiestSecond, c.BusiestSecond, simRate)
+		if c := stats.Commands["import_group_member"]; c.BusiestSecond > simRate || stats.BusiestSecond > simRate ||
+			c.Throttled > 0 {
+			t.Errorf("got %d and %d requests in the busiest second, want at most %d", stats.BusiestSecond, c.BusiestSecond,
+				simRate)
 		}
 		calls := stats.Commands["import_group_member"].Requests
 		if best := time.Duration(calls) * time.Second / simRate; took > best*100/90 || calls > 3*groups+100 {

@@ -28,7 +28,7 @@ type run struct {
 	lease   *lease.Lease
 	share   *tim.Share
 	before  results.Progress // of the run before; zero if it is unknown
-	writing context.Context  //nolint:containedctx // of writes, which may continue after the working time
+	writing context.Context  // of writes, which may continue after the working time
 
 	finishBy time.Time      // when to stop writing the results
 	head     []byte         // the object to read, if it is small and was read before

@@ -461,7 +461,8 @@ func (r *run) finish(ctx context.Context, cp *results.Checkpoint, finish finishe
 func (r *run) conclude(ctx context.Context, end ending, finish finisher) (Summary, error) {
 	err := end.err
 	summary := Summary{
-		State: end.state, Reason: end.reason, Counts: end.cp.Total(), Run: end.cp.Runs[len(end.cp.Runs)-1], Dropped: r.dropped,
+		State: end.state, Reason: end.reason, Counts: end.cp.Total(), Run: end.cp.Runs[len(end.cp.Runs)-1],
+		Dropped: r.dropped,
 	}
 	switch {
 	case err == nil && end.cp.IsComplete():

@@ -834,7 +834,8 @@ func (s *sim) checkMembers(t *testing.T, o *outcome.Outcome, rec simRecord, miss
 			invalid++
 		}
 	}
-	if m := o.Members; m.Total() != int64(len(rec.members)) || m.Pending > 0 || m.Failed != failed || m.Invalid != invalid {
+	if m := o.Members; m.Total() != int64(len(rec.members)) || m.Pending > 0 || m.Failed != failed ||
+		m.Invalid != invalid {
 		t.Errorf("got %+v for %s, with %d missing and %d invalid in %s", m, rec.line, failed, invalid, missing)
 	}
 }

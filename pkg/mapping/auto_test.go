@@ -60,7 +60,8 @@ func TestDetectExport_Others(t *testing.T) {
 			t.Errorf("%s: got %q %v, want none", name, got, err)
 		}
 	}
-	if got, err := mapping.DetectExport(t.Context(), sourceOf("a.csv", []byte("Type,Name\nPublic,a\n"))); got != "" || err != nil {
+	if got, err := mapping.DetectExport(t.Context(), sourceOf("a.csv", []byte("Type,Name\nPublic,a\n"))); got != "" ||
+		err != nil {
 		t.Errorf("CSV: got %q %v, want none", got, err)
 	}
 	broken := errors.New("broken")

@@ -11,11 +11,17 @@ import (
 // Systems with members in the record of a group have at most 10,000 in one, as Yunxin and Easemob: all are mapped.
 func TestBuiltIn_ManyMembers(t *testing.T) {
 	for system, row := range map[string]struct{ head, member string }{
-		"easemob":   {`{"id":"1","name":"a","affiliations_count":1,"created":1542542403000,"affiliations":[`, `{"member":"u%07d"}`},
+		"easemob": {
+			`{"id":"1","name":"a","affiliations_count":1,"created":1542542403000,"affiliations":[`,
+			`{"member":"u%07d"}`,
+		},
 		"yunxin":    {`{"tid":1,"tname":"a","createtime":1542542403000,"members":[`, `"u%07d"`},
 		"rongcloud": {`{"groupId":"1","name":"a","users":[`, `{"id":"u%07d"}`},
 		"stream":    {`{"type":"channel","item":{"type":"t","id":"1","members":[`, `{"user_id":"u%07d"}`},
-		"tencent":   {`{"GroupId":"1","Type":"Public","Name":"a","MemberList":[`, `{"Member_Account":"u%07d","Role":"Member"}`},
+		"tencent": {
+			`{"GroupId":"1","Type":"Public","Name":"a","MemberList":[`,
+			`{"Member_Account":"u%07d","Role":"Member"}`,
+		},
 	} {
 		var list []string
 		for n := range 10_000 {

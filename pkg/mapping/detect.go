@@ -182,10 +182,12 @@ var cometChatTypes = []string{"public", "private", "password"}
 
 func isCometChat(r record) bool {
 	kind, _ := r["type"].(string)
-	return r.is("string", "guid", "name") && slices.Contains(cometChatTypes, kind) || r.is("string", "guid", "uid", "scope")
+	return r.is("string", "guid", "name") && slices.Contains(cometChatTypes, kind) ||
+		r.is("string", "guid", "uid", "scope")
 }
 
-// isTencent reports whether a record is a group of get_group_info, or a member with fields that member records do not have.
+// isTencent reports whether a record is a group of get_group_info, or a member with fields that member records do not
+// have.
 func isTencent(r record) bool {
 	return r.is("string", "GroupId") && r.is("number", "ErrorCode", "MemberNum") ||
 		r.is("string", "GroupId") && r.is("array", "MemberList") && r.is("number", "MemberNum") && r["Type"] == nil ||

@@ -107,9 +107,16 @@ func TestGuard_ValidExports(t *testing.T) {
 		"records of two systems":                   {"", channel + "\n" + `{"type":"version","version":1}`, 1},
 		"no record":                                {"", "", 0},
 		"a program of the author's own that skips": {`empty`, many, 0},
-		"archived channels only":                   {slack, strings.ReplaceAll(many, `"members"`, `"is_archived":true,"members"`), 0},
-		"errors of get_group_info":                 {"", `{"GroupInfo":[{"GroupId":"a","ErrorCode":10007,"ErrorInfo":"no"}]}`, 0},
-		"a line of a dead-letter file":             {"", `{"n":1,"status":"rejected","record":{"foreign":` + channel + `}}`, 0},
+		"archived channels only": {
+			slack,
+			strings.ReplaceAll(many, `"members"`, `"is_archived":true,"members"`), 0,
+		},
+		"errors of get_group_info": {
+			"",
+			`{"GroupInfo":[{"GroupId":"a","ErrorCode":10007,"ErrorInfo":"no"}]}`, 0,
+		},
+		"a line of a dead-letter file": {"", `{"n":1,"status":"rejected","record":{"foreign":` + channel +
+			`}}`, 0},
 	} {
 		file := "groups.jsonl"
 		if strings.Contains(row.text, "GroupInfo") {
@@ -128,7 +135,8 @@ func TestGuard_ValidExports(t *testing.T) {
 func TestDetect_OwnRecords(t *testing.T) {
 	for _, raw := range []string{
 		`{"Type":"Public","Name":"a","GroupId":"g1","CreateTime":1448357837}`, `{"GroupId":"g1","Member_Account":"u1"}`,
-		`{"id":"1","name":"a","type":"x"}`, `{"id":"CHANNEL1","name":"a"}`, `{"type":"channel","channel":"c"}`, `[]`, `null`, `x`, ``,
+		`{"id":"1","name":"a","type":"x"}`, `{"id":"CHANNEL1","name":"a"}`, `{"type":"channel","channel":"c"}`, `[]`, `null`,
+		`x`, ``,
 	} {
 		if got := mapping.Detect([]byte(raw)); got != "" {
 			t.Errorf("%s: got %s", raw, got)
@@ -219,7 +227,8 @@ func TestMattermost_OtherTypes(t *testing.T) {
 		}
 	}
 	// The same in an array.
-	if got := run(t, program, "a.json", []byte(`[{"type":"post","post":"`+long+`"},`+channel+`]`)); !slices.Equal(got, []string{"ignored", ok}) {
+	if got := run(t, program, "a.json", []byte(`[{"type":"post","post":"`+long+`"},`+channel+
+		`]`)); !slices.Equal(got, []string{"ignored", ok}) {
 		t.Errorf("got %.300q", got)
 	}
 }
@@ -235,7 +244,8 @@ func TestCompile_Only(t *testing.T) {
 			t.Errorf("%s: got %q, want %s", program, got, want)
 		}
 	}
-	if _, err := mapping.Compile(`module {only: {type: 1}}; .`, document); err == nil || !strings.Contains(err.Error(), "must be an object of strings") {
+	if _, err := mapping.Compile(`module {only: {type: 1}}; .`, document); err == nil ||
+		!strings.Contains(err.Error(), "must be an object of strings") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -272,7 +282,8 @@ func BenchmarkMap_Post(b *testing.B) {
 		b.Fatal(err)
 	}
 	raw := []byte(`{"type":"post","post":{"team":"core","channel":"town-square","user":"kim","type":"","message":"` +
-		strings.Repeat("Hello everybody. ", 10) + `","props":{},"create_at":1709373600000,"edit_at":0,"reactions":[],"replies":[],"attachments":[]}}`)
+		strings.Repeat("Hello everybody. ", 10) +
+		`","props":{},"create_at":1709373600000,"edit_at":0,"reactions":[],"replies":[],"attachments":[]}}`)
 	b.SetBytes(int64(len(raw)))
 	b.ReportAllocs()
 	for b.Loop() {

@@ -47,8 +47,10 @@ func TestProgram_LongStrings(t *testing.T) {
 		"an array that is longer": {
 			`{Type:"Public",Name:"\(.x|length)"}`, `{"x":[` + strings.Repeat("1,", 100_000) + `1]}`, `"Name":"100001"`,
 		},
-		"a number that is longer": {`{Type:"Public",Name:"a",CreateTime:.x}`, `{"x":` + strings.Repeat("1", 1_000_000) + `}`, "CreateTime"},
-		"a long message":          {`error("x" * 1000000)`, `{}`, "the mapping failed: error: xxx"},
+		"a number that is longer": {
+			`{Type:"Public",Name:"a",CreateTime:.x}`, `{"x":` + strings.Repeat("1", 1_000_000) + `}`, "CreateTime",
+		},
+		"a long message": {`error("x" * 1000000)`, `{}`, "the mapping failed: error: xxx"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := run(t, row.program, "a.jsonl", []byte(row.record))
@@ -80,17 +82,21 @@ func FuzzMap(f *testing.F) {
 		`{"_id":"x","t":"c","name":"a","ts":{"$date":"2024-01-31T09:00:00Z"},"u":{"_id":"u"},"msgs":1}`,
 		`{"channel_url":"x","name":"a","is_public":true,"created_at":1500000000,"data":"{}"}`,
 		`{"id":"123456789012345678","guild_id":"123456789012345678","type":0,"name":"a","permission_overwrites":[]}`,
-		`{"id":"1","name":"a","membersonly":false,"affiliations_count":1,"affiliations":[{"owner":"u"},{"member":"v"}],"public":true}`,
-		`{"tid":1,"tname":"a","joinmode":0,"owner":{"accid":"u"},"admins":["v",{"accid":"w","createtime":1}],"members":[null]}`,
+		`{"id":"1","name":"a","membersonly":false,"affiliations_count":1,"affiliations":[{"owner":"u"},{"member":"v"}],` +
+			`"public":true}`,
+		`{"tid":1,"tname":"a","joinmode":0,"owner":{"accid":"u"},"admins":["v",{"accid":"w","createtime":1}],` +
+			`"members":[null]}`,
 		`{"data":{"team_info":{"team_id":1,"team_type":1,"name":"a","configuration":{"join_mode":0}}}}`,
 		`{"groupID":"1","groupName":"a","groupType":2,"needVerification":2,"status":0}`,
 		`{"team_id":1,"account_id":"u","member_role":2,"join_time":1729000001000}`,
 		`{"groupID":"1","userID":"u","roleLevel":60,"joinTime":1700000000123}`,
-		`{"groupId":"1","name":"a","groupProfile":"{\"introduction\":1}","createTime":1,"memberCount":1,"users":[{"id":"u"},"v",null]}`,
+		`{"groupId":"1","name":"a","groupProfile":"{\"introduction\":1}","createTime":1,"memberCount":1,` +
+			`"users":[{"id":"u"},"v",null]}`,
 		`{"type":"channel","item":{"id":"1","type":"team","created_by":{"id":"u"},"members":["v",{"user":{"id":"w"}}]}}`,
 		`{"type":"member","item":{"channel_id":"1","channel_type":"team","user_id":"u","channel_role":"channel_moderator"}}`,
 		`{"channel":{"id":"1","type":"team","cid":"team:1"},"members":[{"user_id":"u","created_at":"2021-01-02T03:04:05Z"}]}`,
-		`{"guid":"1","name":"a","type":"public","createdAt":"1673421419"}`, `{"guid":"1","uid":"u","scope":"admin","joinedAt":"1"}`,
+		`{"guid":"1","name":"a","type":"public","createdAt":"1673421419"}`,
+		`{"guid":"1","uid":"u","scope":"admin","joinedAt":"1"}`,
 		`{"GroupId":"@TGS#1NVTZEAE4","Member_Account":"u","Role":"Admin","JoinTime":1,"MsgSeq":1}`,
 		`{"GroupId":"a","Type":"Public","Name":"a","MemberList":[{"Member_Account":"u","Role":"Owner","JoinTime":0},null]}`,
 		`{"GroupId":"@TGS#1NVTZEAE4","Type":"Public","Name":"a","ErrorCode":0,"MemberNum":1}`,

@@ -410,8 +410,8 @@ func isMember(v any) bool {
 
 const fieldMemberAccount = "Member_Account"
 
-// run runs the program. The result may be [several]. The error is a [*skipError] if the record is skipped and errIgnored
-// if it is ignored.
+// run runs the program. The result may be [several]. The error is a [*skipError] if the record is skipped and
+// errIgnored if it is ignored.
 func (p *engine) run(in any) (any, error) {
 	const tries = 3 // other goroutines of a busy process may allocate as much
 	for try := 1; ; try++ {
@@ -487,8 +487,9 @@ func (p *engine) usesDamage(raw []byte, v any, err error) bool {
 	return gojq.Compare(each(v), each(again)) != 0
 }
 
-// changed returns, for each result, the fields that functions have altered. It runs the program again with functions that
-// alter nothing and compares the results. If that run fails, or has another number of results, it returns all fields.
+// changed returns, for each result, the fields that functions have altered. It runs the program again with functions
+// that alter nothing and compares the results. If that run fails, or has another number of results, it returns all
+// fields.
 func (p *engine) changed(in, v any) [][]string {
 	p.exact = true
 	full, err := p.run(in)

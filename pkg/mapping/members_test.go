@@ -13,7 +13,8 @@ import (
 func TestBuiltIn_Members(t *testing.T) {
 	for _, row := range []struct{ system, record, want string }{
 		{
-			"easemob", `{"id":"1","name":"a","affiliations_count":3,"affiliations":[{"member":"u3"},{"owner":"u1"},{"member":"u2"}]}`,
+			"easemob",
+			`{"id":"1","name":"a","affiliations_count":3,"affiliations":[{"member":"u3"},{"owner":"u1"},{"member":"u2"}]}`,
 			`"MemberList":[{"Member_Account":"u3","Role":"Member"},{"Member_Account":"u2","Role":"Member"}]`,
 		},
 		{"easemob", `{"id":"1","name":"a","affiliations_count":0,"affiliations":null}`, `"MemberList":[]`},
@@ -22,7 +23,9 @@ func TestBuiltIn_Members(t *testing.T) {
 			`"MemberList":[{"Member_Account":"u2","Role":"Admin"},{"Member_Account":"u3","Role":"Member"}]`,
 		},
 		{
-			"yunxin", `{"tinfo":{"tid":1,"tname":"a","owner":{"accid":"u1"},"admins":[{"accid":"u2","createtime":1542542404088}],"members":[null]}}`,
+			"yunxin",
+			`{"tinfo":{"tid":1,"tname":"a","owner":{"accid":"u1"},"admins":[{"accid":"u2","createtime":1542542404088}],` +
+				`"members":[null]}}`,
 			`"MemberList":[{"JoinTime":1542542404,"Member_Account":"u2","Role":"Admin"}]`,
 		},
 		{ // a time that is none costs its member only
@@ -30,21 +33,26 @@ func TestBuiltIn_Members(t *testing.T) {
 			`"MemberList":[{"JoinTime":"soon","Member_Account":"u2","Role":"Member"}]`,
 		},
 		{
-			"easemob", `{"id":"1","name":"a","affiliations_count":2,"admins":["u2"],"affiliations":[{"owner":"u1"},{"member":"u2"}]}`,
-			`"MemberList":[{"Member_Account":"u2","Role":"Admin"},{"Member_Account":"u2","Role":"Member"}],"Name":"a","Owner_Account":"u1"`,
+			"easemob",
+			`{"id":"1","name":"a","affiliations_count":2,"admins":["u2"],"affiliations":[{"owner":"u1"},{"member":"u2"}]}`,
+			`"MemberList":[{"Member_Account":"u2","Role":"Admin"},{"Member_Account":"u2","Role":"Member"}],"Name":"a",` +
+				`"Owner_Account":"u1"`,
 		},
 		{
 			"rongcloud", `{"groupId":"1","name":"a","users":[{"id":"u1"},{"userId":"u2","time":"2025-01-10 09:00:00"},"u3"]}`,
-			`"MemberList":[{"Member_Account":"u1","Role":"Member"},{"JoinTime":1736499600,"Member_Account":"u2","Role":"Member"},` +
+			`"MemberList":[{"Member_Account":"u1","Role":"Member"},{"JoinTime":1736499600,"Member_Account":"u2",` +
+				`"Role":"Member"},` +
 				`{"Member_Account":"u3","Role":"Member"}]`,
 		},
 		{
 			"stream", `{"channel":{"id":"1","type":"team"},"members":[{"user_id":"u1","channel_role":"channel_moderator",` +
 				`"created_at":"2021-01-02T03:04:05Z"},{"user":{"id":"u2"}}]}`,
-			`"MemberList":[{"JoinTime":1609556645,"Member_Account":"u1","Role":"Admin"},{"Member_Account":"u2","Role":"Member"}]`,
+			`"MemberList":[{"JoinTime":1609556645,"Member_Account":"u1","Role":"Admin"},{"Member_Account":"u2",` +
+				`"Role":"Member"}]`,
 		},
 		{
-			"tencent", `{"GroupId":"1","Type":"Public","Name":"a","MemberList":[{"Member_Account":"u1","Role":"Owner","JoinTime":5,` +
+			"tencent",
+			`{"GroupId":"1","Type":"Public","Name":"a","MemberList":[{"Member_Account":"u1","Role":"Owner","JoinTime":5,` +
 				`"MsgSeq":1},{"Member_Account":"u2","Role":"Admin","JoinTime":0},null]}`,
 			`"MemberList":[{"JoinTime":5,"Member_Account":"u1","Role":"Member"},{"Member_Account":"u2","Role":"Admin"}]`,
 		},

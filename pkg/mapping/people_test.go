@@ -65,18 +65,22 @@ func TestBuiltIn_CarriesMembers(t *testing.T) {
 			"Sendbird's API", "sendbird", "a.json",
 			`{"channels":[{"channel_url":"x","name":"a","is_public":true,"created_at":1500000000,"created_by":{"user_id":"o"},` +
 				`"operators":[{"user_id":"u1"}],"members":[{"user_id":"o","role":"operator","state":"joined"},{"user_id":"u1"},` +
-				`{"user_id":"u2","role":"operator"},{"user_id":"u3","state":"invited","role":""},{"user_id":"u4","role":""},null]}]}`,
+				`{"user_id":"u2","role":"operator"},{"user_id":"u3","state":"invited","role":""},{"user_id":"u4","role":""},` +
+				`null]}]}`,
 			[]string{`1 1 {"Type":"Public","GroupId":"x","Owner_Account":"o","Name":"a","CreateTime":1500000000} of x ` +
-				`{"Member_Account":"u1","Role":"Admin"} {"Member_Account":"u2","Role":"Admin"} {"Member_Account":"u4"} and the owner`},
+				`{"Member_Account":"u1","Role":"Admin"} {"Member_Account":"u2","Role":"Admin"} {"Member_Account":"u4"} and the ` +
+				`owner`},
 		},
 		{
 			"Sendbird's export", "sendbird", "a.json",
-			`{"group_channels":[{"channel_url":"x","name":"a","created_at":1500000000,"members":[{"user_id":"1","name":"Ann"}]}]}`,
+			`{"group_channels":[{"channel_url":"x","name":"a","created_at":1500000000,"members":[{"user_id":"1",` +
+				`"name":"Ann"}]}]}`,
 			[]string{`1 1 {"Type":"Private","GroupId":"x","Name":"a","CreateTime":1500000000} of x {"Member_Account":"1"}`},
 		},
 		{
 			"get_group_info", "get_group_info", "a.jsonl",
-			`{"GroupId":"g","Type":"Public","Name":"a","Owner_Account":"o","CreateTime":1448357837,"ErrorCode":0,"MemberList":[` +
+			`{"GroupId":"g","Type":"Public","Name":"a","Owner_Account":"o","CreateTime":1448357837,"ErrorCode":0,` +
+				`"MemberList":[` +
 				`{"Member_Account":"o","Role":"Owner","JoinTime":5},{"Member_Account":"u1","Role":"Admin","JoinTime":1448357838,` +
 				`"MsgSeq":1},{"Member_Account":"u2","Role":"Member"},{"Member_Account":"u3","Role":"NotMember"}]}`,
 			[]string{`1 1 {"Type":"Public","GroupId":"g","Owner_Account":"o","Name":"a","CreateTime":1448357837} of g ` +
@@ -91,7 +95,8 @@ func TestBuiltIn_CarriesMembers(t *testing.T) {
 		},
 		{
 			"Rocket.Chat's subscriptions", "rocketchat", "a.jsonl",
-			`{"_id":"s1","t":"c","rid":"r-` + strings.Repeat("x", 50) + `","u":{"_id":"id1","username":"kim"},"roles":["moderator"],` +
+			`{"_id":"s1","t":"c","rid":"r-` + strings.Repeat("x", 50) +
+				`","u":{"_id":"id1","username":"kim"},"roles":["moderator"],` +
 				`"ts":{"$date":"2024-01-31T09:00:00Z"},"unread":3}` + "\n" +
 				`{"_id":"s2","t":"d","rid":"id1id2","u":{"_id":"id1"}}` + "\n" +
 				`{"_id":"s3","t":"p","rid":"r","u":{"_id":"id2"},"roles":null,"unread":0}` + "\n" +
@@ -105,18 +110,22 @@ func TestBuiltIn_CarriesMembers(t *testing.T) {
 		},
 		{
 			"Mattermost", "mattermost", "a.jsonl",
-			`{"type":"channel","channel":{"team":"core","name":"` + strings.Repeat("x", 60) + `","type":"O","display_name":"X"}}` + "\n" +
+			`{"type":"channel","channel":{"team":"core","name":"` + strings.Repeat("x", 60) +
+				`","type":"O","display_name":"X"}}` + "\n" +
 				`{"type":"user","user":{"username":"kim","teams":[{"name":"core","channels":[{"name":"` + strings.Repeat("x", 60) +
 				`","roles":"channel_user channel_admin"},{"name":"b","roles":"channel_user"},{},null]},{"name":"t2","channels":` +
 				`[{"name":"c"}]},{"name":"t3"},null]}}` + "\n" + `{"type":"user","user":{"username":"bot"}}` + "\n" +
-				`{"type":"post","post":{}}` + "\n" + `{"type":"user","user":{"username":"é","teams":[{"name":"core","channels":[{"name":"b"}]}]}}`,
+				`{"type":"post","post":{}}` + "\n" +
+				`{"type":"user","user":{"username":"é","teams":[{"name":"core","channels":[{"name":"b"}]}]}}`,
 			[]string{
 				`1 1 {"Type":"Public","GroupId":"core.xxxxxxxxxxxxxxxxxxxxxxxxxx-2f7c4905841bd863","Name":"X",` +
 					`"ApplyJoinOption":"FreeAccess"} of core.` + strings.Repeat("x", 60) + `, changed [GroupId]`,
-				`2 2 {"GroupId":"core.xxxxxxxxxxxxxxxxxxxxxxxxxx-2f7c4905841bd863","Member_Account":"kim","Role":"Admin"}, changed [GroupId]`,
+				`2 2 {"GroupId":"core.xxxxxxxxxxxxxxxxxxxxxxxxxx-2f7c4905841bd863","Member_Account":"kim","Role":"Admin"}, ` +
+					`changed [GroupId]`,
 				`3 2 {"GroupId":"core.b","Member_Account":"kim"}`, `4 2 {"GroupId":"t2.c","Member_Account":"kim"}`,
 				"5 3 ignored", "5 4 ignored",
-				`5 5 Member_Account must be printable ASCII, is not at byte 0: "é" in {"GroupId":"core.b","Member_Account":"é","Role":null}`,
+				`5 5 Member_Account must be printable ASCII, is not at byte 0: "é" in {"GroupId":"core.b","Member_Account":"é",` +
+					`"Role":null}`,
 			},
 		},
 	} {
@@ -173,8 +182,10 @@ func TestReader_ResumesSeveral(t *testing.T) {
 	}
 	var longest []string
 	for name, text := range map[string]string{
-		"a.jsonl": strings.Join(records, "\n") + "\n", "a.json": "[" + strings.Join(records, " ,\n") + "]\n[" + records[6] + "]",
-		"b.json": "{\"groups\":[" + strings.Join(records, ",") + "]}", "c.json": strings.ReplaceAll(strings.Join(records, "\n"), ",", ",\n"),
+		"a.jsonl": strings.Join(records, "\n") + "\n", "a.json": "[" + strings.Join(records, " ,\n") + "]\n[" + records[6] +
+			"]",
+		"b.json": "{\"groups\":[" + strings.Join(records, ",") + "]}",
+		"c.json": strings.ReplaceAll(strings.Join(records, "\n"), ",", ",\n"),
 		"d.json": "[" + records[1] + "]", "a.csv": "id\ng\n",
 	} {
 		all, next := entriesOf(t, program, name, text, export.Start)
@@ -201,12 +212,15 @@ func TestReader_ResumesSeveral(t *testing.T) {
 func TestProgram_Several(t *testing.T) {
 	const member = `{GroupId:"g",Member_Account:"u"}`
 	for program, want := range map[string]string{
-		member + `,{Type:"Public",Name:"a"}`:                     "the mapping returned more than one record, and not all are members",
-		`{Type:"Public",Name:"a"},` + member:                     "the mapping returned more than one record, and not all are members",
-		member + `,7`:                                            "the mapping returned more than one record, and not all are members",
-		`range(10001) | {GroupId:"g",Member_Account:"u\(.)"}`:    "the mapping returned more than 10000 records",
-		member + `,error("e")`:                                   "the mapping failed: error: e",
-		member + `,({GroupId:"g",Member_Account:"u",source:[]})`: "the mapping failed: source must be a string or an integer, not array",
+		member + `,{Type:"Public",Name:"a"}`: "the mapping returned more than one record, and not all are members",
+		`{Type:"Public",Name:"a"},` +
+			member: "the mapping returned more than one record, and not all are members",
+		member + `,7`: "the mapping returned more than one record, and not all are members",
+		`range(10001) | {GroupId:"g",Member_Account:"u\(.)"}`: "the mapping returned more than 10000 records",
+		member + `,error("e")`:                                "the mapping failed: error: e",
+		member +
+			`,({GroupId:"g",Member_Account:"u",source:[]})`: "the mapping failed: source must be a string or an integer, not " +
+			"array",
 	} {
 		if got := run(t, program, "a.jsonl", []byte("{}")); len(got) != 1 || got[0] != want+` in {"foreign":{}}` {
 			t.Errorf("%s: got %q, want %s", program, got, want)
@@ -223,7 +237,9 @@ func TestProgram_Several(t *testing.T) {
 	if got := run(t, member+`,`+member, "a.jsonl", []byte(line)); len(got) != 2 {
 		t.Errorf("got %q, want both members", got)
 	}
-	if got := run(t, `module {only: {type: ["a", "b"]}}; `+member, "a.jsonl", []byte(`{"type":"a"}`+"\n"+`{"type":"c"}`+"\n"+`{"type":"b"}`)); len(got) != 3 || got[1] != "ignored" || got[2] == "ignored" {
+	if got := run(t, `module {only: {type: ["a", "b"]}}; `+
+		member, "a.jsonl", []byte(`{"type":"a"}`+"\n"+`{"type":"c"}`+"\n"+`{"type":"b"}`)); len(got) != 3 ||
+		got[1] != "ignored" || got[2] == "ignored" {
 		t.Errorf("got %q, want the second one ignored", got)
 	}
 }

@@ -41,7 +41,8 @@ var odd = []any{
 // otherNames are possible names of a renamed Slack export.
 var otherNames = []string{
 	"", ".json", "channels", "groups (1).json", "acme-groups.json.gz", "private-channels.json", "acme-channels.json",
-	"channels.private.json", "channels-private.json", "channels.json.bak", "xchannels.json", "channel.json", "mychannels (1).json",
+	"channels.private.json", "channels-private.json", "channels.json.bak", "xchannels.json", "channel.json",
+	"mychannels (1).json",
 	"channels ().json", "export.json", "channels.json/export.json", "mpims (2).json", "dms.json", "频道.json",
 }
 
@@ -129,7 +130,9 @@ func mappedTo(t *testing.T, system, name string, raw []byte) (r group.Record, ok
 	key := system + " " + name
 	if programs[key] == nil {
 		text, _ := mapping.Builtin(system)
-		p, err := mapping.Compile(text, mapping.Settings{Limits: group.DocumentLimits, Name: mapping.BaseName(name), IncludeArchived: true})
+		p,
+			err := mapping.Compile(text,
+			mapping.Settings{Limits: group.DocumentLimits, Name: mapping.BaseName(name), IncludeArchived: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -152,7 +155,8 @@ func becomes(t *testing.T, system, name string, raw []byte, want group.Type) boo
 // never checks that a record does not become a public group.
 func never(t *testing.T, system, name, path string, raw []byte) {
 	t.Helper()
-	if r, ok := mappedTo(t, system, name, raw); ok && !r.IsMember && (r.Type != group.Private || r.ApplyJoinOption == "FreeAccess") {
+	if r, ok := mappedTo(t, system, name, raw); ok && !r.IsMember &&
+		(r.Type != group.Private || r.ApplyJoinOption == "FreeAccess") {
 		t.Errorf("%s, %q, %s: got %s %s of %s", system, name, path, r.Type, r.ApplyJoinOption, raw)
 	}
 }
@@ -196,8 +200,9 @@ func vary(v any, path string, whole any, try func(path string, value any, change
 func TestBuiltIn_SlackFileNames(t *testing.T) {
 	record := rawOf(t, "slack/groups.json")[0]
 	for name, want := range map[string]string{
-		"channels.json": "Public", "a/channels.json.gz": "Public", "channels (1).json": "Public", "channels(12).json": "Public",
-		"Channels.JSON": "Public", "channels.jsonl": "Public", "channels.ndjson.zst": "Public",
+		"channels.json": "Public", "a/channels.json.gz": "Public", "channels (1).json": "Public",
+		"channels(12).json": "Public",
+		"Channels.JSON":     "Public", "channels.jsonl": "Public", "channels.ndjson.zst": "Public",
 		"mpims.json": "skipped", "dms.json.gz": "skipped", "mpims (1).json": "skipped", "acme-dms.json": "skipped",
 		"acme_mpims.json": "skipped", "acme dms.json": "skipped", "roadms.json": "Private", "dms-team.json": "Private",
 		"groups.json": "Private", "acme-channels.json": "Private", "": "Private",

@@ -68,7 +68,8 @@ func ReadUsers(r io.Reader) (*Users, error) {
 		}
 	}
 	if u.count == 0 {
-		return nil, errors.New("the table of users is empty: each row must be an ID of the other system and an account of the app")
+		return nil,
+			errors.New("the table of users is empty: each row must be an ID of the other system and an account of the app")
 	}
 	sum := sha256.Sum256(u.text)
 	u.sum = hex.EncodeToString(sum[:8])
@@ -141,7 +142,7 @@ func (u *Users) at(offset uint32) (id, account string) {
 
 // find returns the slot of an ID, and its account if the slot is not empty.
 func (u *Users) find(id string) (slot int, account string) {
-	mask := uint64(len(u.slots) - 1) //nolint:gosec // a power of two
+	mask := uint64(len(u.slots) - 1) // a power of two
 	for i := xxhash.Sum64String(id) & mask; ; i = (i + 1) & mask {
 		if u.slots[i] == 0 {
 			return int(i), "" // less than the number of slots

@@ -33,12 +33,17 @@ func TestReadUsers(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"":                              "the table of users is empty: each row must be an ID of the other system and an account of the app",
-		"U1\n":                          "line 1 of the table of users: got 1 cells, want 2: an ID of the other system and an account of the app",
-		"U1,a\n\nU2,b,c\n":              "line 3 of the table of users: got 3 cells, want 2: an ID of the other system and an account of the app",
-		"U1,\n":                         "line 1 of the table of users: an ID or an account is empty",
-		"U1,é\n":                        `line 1 of the table of users: the account must be printable ASCII, is not at byte 0: "é"`,
-		"U1,a\nU1,b\n":                  `line 2 of the table of users: "U1" has the account "a" in an earlier row, and "b" in this one`,
+		"": "the table of users is empty: each row must be an ID of the other system and an " +
+			"account of the app",
+		"U1\n": "line 1 of the table of users: got 1 cells, want 2: an ID of the other system " +
+			"and an account of the app",
+		"U1,a\n\nU2,b,c\n": "line 3 of the table of users: got 3 cells, want 2: an ID of the other system " +
+			"and an account of the app",
+		"U1,\n": "line 1 of the table of users: an ID or an account is empty",
+		"U1,é\n": `line 1 of the table of users: the account must be printable ASCII, is not at ` +
+			`byte 0: "é"`,
+		"U1,a\nU1,b\n": `line 2 of the table of users: "U1" has the account "a" in an earlier row, and ` +
+			`"b" in this one`,
 		strings.Repeat("x", 257) + ",a": "line 1 of the table of users: the ID is 257 bytes, limit 256",
 		"U1," + strings.Repeat("x", 33): "line 1 of the table of users: the account is 33 bytes, limit 32",
 	} {
@@ -48,7 +53,8 @@ func TestReadUsers(t *testing.T) {
 	}
 	failing := errors.New("hung up")
 	for _, text := range []string{"", "U1,a\n", strings.Repeat("U1,a\n", 50_000)} {
-		if _, err := mapping.ReadUsers(io.MultiReader(strings.NewReader(text), iotest.ErrReader(failing))); !errors.Is(err, failing) {
+		r := io.MultiReader(strings.NewReader(text), iotest.ErrReader(failing))
+		if _, err := mapping.ReadUsers(r); !errors.Is(err, failing) {
 			t.Errorf("got %v, want the reader's error", err)
 		}
 	}

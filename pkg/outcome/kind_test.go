@@ -108,7 +108,11 @@ func TestProgress(t *testing.T) {
 	}{
 		{"no members", outcome.Counts{Imported: 10}, 1000},
 		{"all members are added", outcome.Counts{Imported: 10, Members: outcome.Members{Added: 85, Failed: 5}}, 1000},
-		{"half of the members are pending", outcome.Counts{Imported: 10, Members: outcome.Members{Added: 35, Failed: 10, Pending: 45}}, 550},
+		{
+			"half of the members are pending",
+			outcome.Counts{Imported: 10, Members: outcome.Members{Added: 35, Failed: 10, Pending: 45}},
+			550,
+		},
 		{"member records are pending", outcome.Counts{Imported: 10, Pending: 90}, 100},
 		{"nearly all is not all", outcome.Counts{Imported: 1_000_000, Pending: 1}, 999},
 		{"a count that nobody has", outcome.Counts{Imported: -10, Pending: 11}, 0},

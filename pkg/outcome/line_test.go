@@ -219,8 +219,10 @@ func TestCounts_EveryStatus(t *testing.T) {
 // Each field counts for itself: what Plus adds, Minus and Remove take away.
 func TestCounts_Members(t *testing.T) {
 	imported := outcome.Outcome{
-		Status:  outcome.Imported,
-		Members: outcome.Members{Added: 1, Already: 2, Failed: 30, NoAccount: 4, Invalid: 5, Refused: 6, Pending: 7, Demoted: 8},
+		Status: outcome.Imported,
+		Members: outcome.Members{
+			Added: 1, Already: 2, Failed: 30, NoAccount: 4, Invalid: 5, Refused: 6, Pending: 7, Demoted: 8,
+		},
 	}
 	member := outcome.Outcome{Status: outcome.Exists, Member: "u1"}
 	var c outcome.Counts
@@ -245,8 +247,12 @@ func TestCounts_Members(t *testing.T) {
 		t.Errorf("got %+v, want nothing", c)
 	}
 	for _, broken := range []outcome.Counts{
-		{Incomplete: 1}, {Incomplete: -1}, {MemberRecords: 1}, {MemberRecords: -1},
-		{Members: outcome.Members{Added: -1}}, {Members: outcome.Members{Pending: 1 << 51}},
+		{Incomplete: 1},
+		{Incomplete: -1},
+		{MemberRecords: 1},
+		{MemberRecords: -1},
+		{Members: outcome.Members{Added: -1}},
+		{Members: outcome.Members{Pending: 1 << 51}},
 		{Members: outcome.Members{Failed: 1, NoAccount: 1, Invalid: 1}},
 	} {
 		if broken.Check() == nil {
@@ -264,7 +270,8 @@ func TestCounts_OfARun(t *testing.T) {
 	run.AddSent(&pending)
 	run.AddSent(&outcome.Outcome{Status: outcome.Pending, Member: "u1"})
 	run.AddMembers(&pending, &done)
-	run.AddMembers(&outcome.Outcome{Status: outcome.Pending, Member: "u1"}, &outcome.Outcome{Status: outcome.Exists, Member: "u1"})
+	run.AddMembers(&outcome.Outcome{Status: outcome.Pending, Member: "u1"},
+		&outcome.Outcome{Status: outcome.Exists, Member: "u1"})
 	run.AddMembers(&outcome.Outcome{Status: outcome.Rejected}, &outcome.Outcome{Status: outcome.Rejected})
 	want := outcome.Counts{Imported: 1, Exists: 1, MemberRecords: 1, Members: outcome.Members{Added: 7, Already: 2}}
 	if run != want {
@@ -279,7 +286,8 @@ func FuzzParse(f *testing.F) {
 		`"error":"\u0001\"","changed":["Name"],"source":"x","attempts":0,"at":"2026-11-22T10:00:00.123Z"}`))
 	f.Add([]byte(`{"n":18,"line":18,"status":"rejected","code":0,"attempts":0,"at":"2026-11-22T10:00:00.123Z",` +
 		`"record":{"Name": "x","at":"y"}}`))
-	f.Add([]byte(`{"n":20,"line":20,"status":"imported","GroupId":"g","member":"u","code":0,"members":{"added":1,"failed":2,` +
+	f.Add([]byte(`{"n":20,"line":20,"status":"imported","GroupId":"g","member":"u","code":0,"members":{"added":1,` +
+		`"failed":2,` +
 		`"sum":"AAAAAAAAAAAC"},"attempts":0,"at":"2026-11-22T10:00:00.123Z"}`))
 	f.Add([]byte(`{"n":20,"status":"imported","x":1,"members":{"added":1},"at":"2026-11-22T10:00:00.123Z"}`))
 	f.Fuzz(func(t *testing.T, line []byte) {

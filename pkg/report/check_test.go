@@ -46,7 +46,8 @@ func TestCheckPage_States(t *testing.T) {
 		if strings.Contains(page, "<script>alert") {
 			t.Errorf("%v: what was seen is not escaped", test.states)
 		}
-		if isDo := strings.Contains(page, "Allow it."); isDo == (len(test.states) == 1) || isDo != strings.Contains(page, "请授权。") {
+		if isDo := strings.Contains(page, "Allow it."); isDo == (len(test.states) == 1) ||
+			isDo != strings.Contains(page, "请授权。") {
 			t.Errorf("%v: got what to do: %v", test.states, isDo)
 		}
 	}

@@ -33,7 +33,8 @@ func listPage(imports []Status, next string, o Options) *page {
 
 func importRow(s Status) g.Node {
 	counts := list(&s.Counts)
-	class, state := badgeClass(s.State, counts, s.Counts.Members.Failed), stateText(s.State, counts, s.Counts.Members.Failed)
+	class, state := badgeClass(s.State, counts, s.Counts.Members.Failed),
+		stateText(s.State, counts, s.Counts.Members.Failed)
 	if s.State == results.Running {
 		state = say("%s, %s", "%s，%s", state, foreign(fmt.Sprintf("%d%%", s.Work().Percent())))
 	}

@@ -18,7 +18,12 @@ type memberRow struct {
 // are left out, but for the first.
 func memberRows(m *outcome.Members) []memberRow {
 	all := []memberRow{
-		{"imported", label{"added", "已添加"}, label{"added to their groups; owners in the list count", "已添加到群组；列表中的群主计入"}, m.Added},
+		{
+			"imported",
+			label{"added", "已添加"},
+			label{"added to their groups; owners in the list count", "已添加到群组；列表中的群主计入"},
+			m.Added,
+		},
 		{"exists", label{"already", "已是成员"}, label{"were members of their groups before", "此前已是群成员"}, m.Already},
 		{
 			"failed",
@@ -60,7 +65,8 @@ func membersText(m *outcome.Members) text {
 	}
 	parts := []text{say(plural(m.Added, "%s member was added", "%s members were added"), "已添加 %s 名成员", m.Added)}
 	if m.Already > 0 {
-		parts = append(parts, say(plural(m.Already, "%s was a member before", "%s were members before"), "%s 名此前已是成员", m.Already))
+		parts = append(parts,
+			say(plural(m.Already, "%s was a member before", "%s were members before"), "%s 名此前已是成员", m.Already))
 	}
 	if m.Failed > 0 {
 		parts = append(parts, say(plural(m.Failed, "%s is missing", "%s are missing"), "%s 名未能添加", m.Failed))
@@ -120,13 +126,15 @@ func (b *Builder) recordsText() text {
 		return text{}
 	}
 	t := say(
-		plural(all, "%s member record: ", "%s member records: ")+plural(added, "%s member was added, ", "%s members were added, ")+
+		plural(all, "%s member record: ", "%s member records: ")+
+			plural(added, "%s member was added, ", "%s members were added, ")+
 			plural(before, "%s was a member before.", "%s were members before."),
 		"%s 条成员记录：已添加 %s 名成员，%s 名此前已是成员。", all, added, before,
 	)
 	if rest := all - added - before; rest > 0 {
 		t = join(" ", "", t, say(
-			plural(rest, "%s is not a member: it is among the records below.", "%s are not members: they are among the records below."),
+			plural(rest, "%s is not a member: it is among the records below.",
+				"%s are not members: they are among the records below."),
 			"%s 条未能添加，见下文的记录。", rest,
 		))
 	}

@@ -34,7 +34,9 @@ func progressPage(s *Status, o Options) *page {
 		title := fmt.Sprintf("%s/%s - %s", thousands(imported), thousands(all), name)
 		p.title = label{title, title}
 	}
-	r.lead = join(" ", "", without(append(lead, restText(counts, !s.RetryAt.IsZero()), membersText(&s.Counts.Members), ignoredText(s.Ignored))...)...)
+	r.lead = join(" ", "",
+		without(append(lead, restText(counts, !s.RetryAt.IsZero()), membersText(&s.Counts.Members),
+			ignoredText(s.Ignored))...)...)
 	why := s.why()
 	switch {
 	case s.State == results.Stopped:
@@ -71,7 +73,8 @@ func soFar(imported int64, isMixed bool) text {
 			plural(imported, "%s record was imported so far.", "%s records were imported so far."), "目前已导入 %s 条记录。", imported,
 		)
 	}
-	return say(plural(imported, "%s group was imported so far.", "%s groups were imported so far."), "目前已导入 %s 个群组。", imported)
+	return say(plural(imported, "%s group was imported so far.", "%s groups were imported so far."), "目前已导入 %s 个群组。",
+		imported)
 }
 
 // reportSection links to the report of a finished import; nil if there is none.

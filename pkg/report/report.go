@@ -101,8 +101,8 @@ func (b *Builder) Result(line []byte) {
 	}
 }
 
-// Failure adds a line of the dead-letter file, in their order. The group of a line may exist: it lacks members. It does not retain the line. A line that is no outcome,
-// as an edit may have left it, is passed over.
+// Failure adds a line of the dead-letter file, in their order. The group of a line may exist: it lacks members. It does
+// not retain the line. A line that is no outcome, as an edit may have left it, is passed over.
 func (b *Builder) Failure(line []byte) {
 	o, raw, err := outcome.Parse(line)
 	if err != nil {
@@ -149,7 +149,8 @@ func (b *Builder) lacking(o *outcome.Outcome, raw []byte) {
 // newExample returns an example with the value of a field, or with the record.
 func newExample(o *outcome.Outcome, raw []byte, field string) example {
 	e := example{
-		Line: o.Line, GroupID: shown(o.GroupID, maxValue), Message: shown(o.Error, maxText), Value: shown(string(raw), maxValue),
+		Line: o.Line, GroupID: shown(o.GroupID, maxValue), Message: shown(o.Error, maxText),
+		Value: shown(string(raw), maxValue),
 	}
 	if value, ok := member(raw, field); ok {
 		e.Value = shown(string(value), maxValue)

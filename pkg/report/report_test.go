@@ -155,9 +155,11 @@ func people() *story {
 		switch {
 		case i%100 == 7:
 			o.Members = outcome.Members{Added: 47, Already: 1, Failed: 2, NoAccount: 1, Invalid: 1}
-			o.Error = fmt.Sprintf("2 of 50 members are missing: user-%d (the account does not exist: import the account first); "+
+			o.Error = fmt.Sprintf("2 of 50 members are missing: user-%d (the account does not exist: import the account "+
+				"first); "+
 				"user-%[1]d-b (JoinTime 1 is before CreateTime 2)", i)
-			record = fmt.Sprintf(`{"GroupId":"g%d","MemberList":[{"Member_Account":"user-%[1]d"},{"Member_Account":"user-%[1]d-b","JoinTime":1}]}`, i)
+			record = fmt.Sprintf(`{"GroupId":"g%d","MemberList":[{"Member_Account":"user-%[1]d"},`+
+				`{"Member_Account":"user-%[1]d-b","JoinTime":1}]}`, i)
 		case i == 500:
 			o.Members = outcome.Members{Added: 44, Failed: 6, Refused: 3}
 			o.Error = "6 of 50 members are missing: u1 (not added, and the service gives no reason)"
@@ -167,7 +169,8 @@ func people() *story {
 	}
 	for i := range 300 {
 		o := outcome.Outcome{
-			Status: outcome.Imported, GroupID: "g1", Member: fmt.Sprintf("late-%d", i), Attempts: 1, MS: 40, At: epoch.Add(12 * time.Second),
+			Status: outcome.Imported, GroupID: "g1", Member: fmt.Sprintf("late-%d", i), Attempts: 1, MS: 40,
+			At: epoch.Add(12 * time.Second),
 		}
 		switch {
 		case i%50 == 1:
@@ -204,8 +207,10 @@ func hostile() *story {
 		text := nasty[i%len(nasty)]
 		quoted, other := fmt.Sprintf("%q", text), nasty[(i*7+3)%len(nasty)]
 		o := outcome.Outcome{
-			Status: []outcome.Status{outcome.Rejected, outcome.Failed, outcome.Unknown, outcome.Status(text)}[i%4], GroupID: text, Field: "Name",
-			Code: i % 3 * 10019, Error: other + " " + quoted, Attempts: i % 4, Member: text[:min(len(text), i%2*40)], MS: int64(i), At: at.Add(time.Duration(i) * time.Second),
+			Status:  []outcome.Status{outcome.Rejected, outcome.Failed, outcome.Unknown, outcome.Status(text)}[i%4],
+			GroupID: text, Field: "Name",
+			Code: i % 3 * 10019, Error: other + " " + quoted, Attempts: i % 4, Member: text[:min(len(text), i%2*40)],
+			MS: int64(i), At: at.Add(time.Duration(i) * time.Second),
 		}
 		record := fmt.Sprintf(`{"Name":%s,"GroupId":%s}`, jsonString(text), jsonString(other))
 		if i%5 == 0 {
@@ -366,7 +371,10 @@ func progressPages(t testing.TB) map[string][]byte {
 	adding := s
 	all["adding"] = progressPage(t, &s, report.Options{Refresh: 10 * time.Second, List: "/imports"})
 
-	finished := report.Status{Key: "exports/2026/done.csv", Report: "/imports/exports/2026/done.csv.report.html", Finished: epoch}
+	finished := report.Status{
+		Key: "exports/2026/done.csv", Report: "/imports/exports/2026/done.csv.report.html",
+		Finished: epoch,
+	}
 	finished.State, finished.Updated, finished.Ignored, finished.Runs = results.Finished, epoch, 7, 2
 	finished.Counts = outcome.Counts{Imported: 9_598, Rejected: 402, Skipped: 3}
 	finished.Files = []report.File{
@@ -385,7 +393,8 @@ func progressPages(t testing.TB) map[string][]byte {
 	fresh.State, fresh.Gone = results.Waiting, true
 	var b bytes.Buffer
 	lacking := finished
-	lacking.Key, lacking.Counts = "exports/lacking.jsonl", outcome.Counts{Imported: 9, Incomplete: 1, Members: outcome.Members{Added: 9, Failed: 4}}
+	lacking.Key, lacking.Counts = "exports/lacking.jsonl",
+		outcome.Counts{Imported: 9, Incomplete: 1, Members: outcome.Members{Added: 9, Failed: 4}}
 	all["lacking"] = progressPage(t, &lacking, report.Options{List: "/imports"})
 	list := []report.Status{fresh, running, waiting, stopped, finished, adding, lacking}
 	for i := range list {
@@ -487,29 +496,46 @@ func TestPages_Text(t *testing.T) {
 				"such as messages, were ignored.",
 			"running", "1 h 1 min", "Pause refreshing", "All imports",
 		}},
-		{"a finished one", "finished", "en", []string{"finished, 402 rejected", "9,598 of 10,003 groups were imported.", "Open the report"}},
+		{
+			"a finished one", "finished", "en",
+			[]string{"finished, 402 rejected", "9,598 of 10,003 groups were imported.", "Open the report"},
+		},
 		{"members, in English", "members", "en", []string{
-			"2,297 of 2,300 records, groups and members, were imported. 3 failed. 99,934 members were added, 20 were members before, 46 are missing.",
+			"2,297 of 2,300 records, groups and members, were imported. 3 failed. 99,934 members were added, 20 were members " +
+				"before, 46 are missing.",
 			"finished, 3 failed, 46 members missing", "the group was created, or the member was added",
-			"Add the 46 missing members", "20 have no account: import the accounts first.", "23 break a rule or were rejected by the service: fix them.",
+			"Add the 46 missing members", "20 have no account: import the accounts first.",
+			"23 break a rule or were rejected by the service: fix them.",
 			`grep -E '"status":"(imported|exists)"' acme.jsonl.failures.ndjson > acme.fixed.jsonl`,
-			"added 99,934 >99.9%", "already 20", "no account 20 <0.1% the account does not exist: import the accounts first", "invalid 20", "refused 3", "no reason given 3",
-			"980 Admins of Private groups were sent as members", "300 member records: 291 members were added, 6 were members before. 3 are not members",
-			"21 groups exist and lack members. These are the first 6:", "line 8 · g7", `[{"Member_Account":"user-7"},`, "2 of 50 members are missing: user-7 (the account",
+			"added 99,934 >99.9%", "already 20", "no account 20 <0.1% the account does not exist: import the accounts first",
+			"invalid 20", "refused 3", "no reason given 3",
+			"980 Admins of Private groups were sent as members",
+			"300 member records: 291 members were added, 6 were members before. 3 are not members",
+			"21 groups exist and lack members. These are the first 6:", "line 8 · g7", `[{"Member_Account":"user-7"},`,
+			"2 of 50 members are missing: user-7 (the account",
 			"3 the member could not be added", "If the account does not exist, import the account first.", "late-2",
 		}},
 		{"members, in Chinese", "members", "zh", []string{
 			"2,300 条记录（群组与成员）中已导入 2,297 条。 3 个失败。已添加 99,934 名成员，20 名此前已是成员，46 名未能添加。", "已完成，失败 3，缺少 46 名成员",
 			"添加缺少的 46 名成员", "账号不存在 20", "21 个群组已存在，但缺少成员", "300 条成员记录：已添加 291 名成员",
 		}},
-		{"members that are retried", "members retried", "en", []string{"The scheduler tries again to add them, at the earliest at 2026-11-22 10:15 UTC."}},
-		{"members that are retried on this machine", "members on this machine", "en", []string{"To try now: groupimport retry --now /srv/groups"}},
+		{
+			"members that are retried", "members retried", "en",
+			[]string{"The scheduler tries again to add them, at the earliest at 2026-11-22 10:15 UTC."},
+		},
+		{
+			"members that are retried on this machine", "members on this machine", "en",
+			[]string{"To try now: groupimport retry --now /srv/groups"},
+		},
 		{"members under way", "adding", "en", []string{
 			"9,990 records were imported so far. 25% of the export is done. 10 were rejected, 100 member records are pending. " +
 				"120,000 members were added, 7 were members before, 5 are missing, 380,000 are pending.",
 			"pending 100", "pending 380,000 76.0% not sent yet",
 		}},
-		{"missing members of a finished one", "lacking", "en", []string{"finished, 4 members missing", "It says which members are missing"}},
+		{
+			"missing members of a finished one", "lacking", "en",
+			[]string{"finished, 4 members missing", "It says which members are missing"},
+		},
 		{"the list", "list", "en", []string{
 			"exports/新导出.json.gz the export was deleted waiting the import has not begun 0 0", "running, 50%",
 			"stopped code 70009",
@@ -618,9 +644,12 @@ func filled(t *testing.T, text string) map[string][]byte {
 	}
 	all["list"] = b.Bytes()
 	s := story{Builder: report.New(), names: names, options: report.Options{Folder: text}}
-	for n, status := range []outcome.Status{outcome.Rejected, outcome.Failed, outcome.Unknown, outcome.Skipped, outcome.Status(text)} {
+	for n, status := range []outcome.Status{
+		outcome.Rejected, outcome.Failed, outcome.Unknown, outcome.Skipped, outcome.Status(text),
+	} {
 		s.add(outcome.Outcome{
-			Status: outcome.Imported, GroupID: text, Error: text, At: epoch, Members: outcome.Members{Added: 1, Already: 1, Failed: 4, NoAccount: 1, Invalid: 1, Refused: 1, Demoted: 1},
+			Status: outcome.Imported, GroupID: text, Error: text, At: epoch,
+			Members: outcome.Members{Added: 1, Already: 1, Failed: 4, NoAccount: 1, Invalid: 1, Refused: 1, Demoted: 1},
 		}, fmt.Sprintf(`{"MemberList":[%s]}`, jsonString(text)))
 		for i := range 8 { // three of a kind and two alone; where there was an attempt, the service decided
 			o := outcome.Outcome{

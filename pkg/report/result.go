@@ -176,7 +176,8 @@ func (b *Builder) steps(names results.Names, m *results.Manifest, counts []talli
 	take := func(s outcome.Status) string {
 		return fmt.Sprintf(`grep '"status":"%s"' %s > %s`, s, quote(from), quote(to))
 	}
-	takeLacking := fmt.Sprintf(`grep -E '"status":"(%s|%s)"' %s > %s`, outcome.Imported, outcome.Exists, quote(from), quote(to))
+	takeLacking := fmt.Sprintf(`grep -E '"status":"(%s|%s)"' %s > %s`, outcome.Imported, outcome.Exists, quote(from),
+		quote(to))
 	drop := say("upload it beside the export", "上传到导出文件所在的位置")
 	if o.Folder != "" {
 		drop = say("import it with %s", "用 %s 导入", code("groupimport import "+quote(to)))
@@ -262,8 +263,8 @@ func retryStep(n int64, m *results.Manifest, o Options, drop text, take string) 
 	return s
 }
 
-// membersStep says what happens to missing members. take copies the lines of their groups into a file, drop says what to
-// do with it.
+// membersStep says what happens to missing members. take copies the lines of their groups into a file, drop says what
+// to do with it.
 func (b *Builder) membersStep(m *results.Manifest, o Options, failures code, drop text, take string) step {
 	c := b.members.Counts
 	n := c.Members.Failed

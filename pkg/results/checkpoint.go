@@ -56,7 +56,7 @@ func mark(text string) string {
 type Checkpoint struct {
 	Export Export          `json:"export"`
 	Next   export.Position `json:"next"` // the first record without an outcome
-	Done   bool            `json:"done"` // every record has an outcome; members may be pending, see [Checkpoint.IsComplete]
+	Done   bool            `json:"done"` // every record has an outcome; members may be pending: [Checkpoint.IsComplete]
 
 	// Sent is the high-water mark: records up to it may have been sent, even if they have no outcome. Such a record must
 	// not be sent again unless it has a GroupId.

@@ -135,7 +135,10 @@ func TestWriter_FollowsParts(t *testing.T) {
 			if err != nil {
 				t.Fatalf("seed %d: %v", seed, err)
 			}
-			if want := (outcome.Counts{Imported: records, Members: outcome.Members{Added: 7 * (records / 3)}}); m.Counts != want {
+			if want := (outcome.Counts{
+				Imported: records,
+				Members:  outcome.Members{Added: 7 * (records / 3)},
+			}); m.Counts != want {
 				t.Errorf("seed %d: got %+v, want %+v", seed, m.Counts, want)
 			}
 			n := int64(0)

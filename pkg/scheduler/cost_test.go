@@ -139,7 +139,8 @@ func TestPass_ExportsInFoldersNamedLikeWorkFolders(t *testing.T) {
 			w.Config.Prefix = prefix
 			var want []string
 			for n, name := range []string{
-				".import/a.jsonl", "a.jsonl/b.jsonl", "old.import/a.jsonl", "old.import/b.import/c.jsonl", "x.http/a.jsonl", "z.jsonl",
+				".import/a.jsonl", "a.jsonl/b.jsonl", "old.import/a.jsonl", "old.import/b.import/c.jsonl", "x.http/a.jsonl",
+				"z.jsonl",
 			} {
 				w.PutAt(prefix+name, importertest.WithIDs(1)[0])
 				want = append(want, "start "+prefix+name+" finished")

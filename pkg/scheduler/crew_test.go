@@ -209,7 +209,8 @@ func TestPass_MarkersOfADeadOwner(t *testing.T) {
 		working.Wait()
 		time.Sleep(70 * time.Second) // until the leases are free
 		got := importertest.Text(w.Pass(scheduler.Action{Resume: true}))
-		if !strings.Contains(got, "resume exports/a.jsonl finished") || !strings.Contains(got, "start exports/b.jsonl finished") {
+		if !strings.Contains(got, "resume exports/a.jsonl finished") ||
+			!strings.Contains(got, "start exports/b.jsonl finished") {
 			t.Errorf("got %q, want both imported by the next pass", got)
 		}
 	})

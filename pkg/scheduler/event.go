@@ -15,8 +15,8 @@ import (
 )
 
 // HandleEvent imports the exports that an event names, and those that come meanwhile, until ctx ends. The escaping of a
-// key in an event may be ambiguous: each element of names lists the possible keys, most likely first. HandleEvent imports
-// the first key at which an object exists.
+// key in an event may be ambiguous: each element of names lists the possible keys, most likely first. HandleEvent
+// imports the first key at which an object exists.
 //
 // HandleEvent skips an object that is not an export, or is not below [config.Config.Prefix]. The Result gives the
 // reason. For an export that remains when time is up, or while another process uses the rate, it leaves a marker: that

@@ -29,22 +29,51 @@ func TestHandleEvent_SkipsOtherObjects(t *testing.T) {
 		}{
 			{[]string{acme}, "start", "", "the first time", results.Finished},
 			{[]string{acme}, "start", "already imported", "the same event again", results.Finished},
-			{[]string{"exports/a b c.jsonl", "exports/a b+c.jsonl"}, "start", "", "the second reading of the key is meant", results.Finished},
-			{[]string{"exports/gone.jsonl"}, "skip", "object not found: it was removed after the event", "removed before its event came", ""},
+			{
+				[]string{"exports/a b c.jsonl", "exports/a b+c.jsonl"},
+				"start", "", "the second reading of the key is meant",
+				results.Finished,
+			},
+			{
+				[]string{"exports/gone.jsonl"},
+				"skip", "object not found: it was removed after the event",
+				"removed before its event came", "",
+			},
 			{[]string{importertest.Names.Results()}, "skip", "this program wrote the object", "the program's own", ""},
 			{[]string{"exports/photo.jpg"}, "skip", "the name must end in one of: ", "not an export", ""},
 			{[]string{"exports/.acme.jsonl"}, "skip", "the name starts with a dot", "hidden", ""},
-			{[]string{"exports%2Facme.jsonl", acme}, "start", "already imported", "the second reading is the one below the prefix", results.Finished},
+			{
+				[]string{"exports%2Facme.jsonl", acme},
+				"start", "already imported",
+				"the second reading is the one below the prefix", results.Finished,
+			},
 			{[]string{"exports/a\nb.jsonl"}, "skip", `key "exports/a\nb.jsonl" has a control character`, "a newline", ""},
-			{[]string{`exports/a\b.jsonl`, "exports/a%5Cb.jsonl"}, "skip", `key "exports/a\\b.jsonl" has a backslash`, "a backslash", ""},
-			{[]string{"exports//a.jsonl"}, "skip", `key "exports//a.jsonl" is not UTF-8, or has an empty, "." or ".." name`, "two slashes", ""},
+			{
+				[]string{`exports/a\b.jsonl`, "exports/a%5Cb.jsonl"},
+				"skip", `key "exports/a\\b.jsonl" has a backslash`,
+				"a backslash", "",
+			},
+			{
+				[]string{"exports//a.jsonl"},
+				"skip", `key "exports//a.jsonl" is not UTF-8, or has an empty, "." or ".." name`,
+				"two slashes", "",
+			},
 			{[]string{"exports/../a.jsonl"}, "skip", `key "exports/../a.jsonl" is not UTF-8, or has an empty`, "two dots", ""},
-			{[]string{"exports/\xff.jsonl", "exports/%FF.jsonl"}, "skip", `key "exports/\xff.jsonl" is not UTF-8`, "no UTF-8", ""},
-			{[]string{"exports/\xff.jsonl", acme}, "start", "already imported", "the second reading is one that can be", results.Finished},
+			{
+				[]string{"exports/\xff.jsonl", "exports/%FF.jsonl"},
+				"skip", `key "exports/\xff.jsonl" is not UTF-8`,
+				"no UTF-8", "",
+			},
+			{
+				[]string{"exports/\xff.jsonl", acme},
+				"start", "already imported", "the second reading is one that can be",
+				results.Finished,
+			},
 			{[]string{"elsewhere/acme.jsonl"}, "skip", "the key is not below EXPORT_PREFIX, exports/", "outside", ""},
 		} {
 			p := w.Event(c.keys)
-			if len(p.Done) != 1 || p.Done[0].What != c.what || !strings.HasPrefix(p.Done[0].Reason, c.reason) || p.Done[0].State != c.state || p.Err() != nil {
+			if len(p.Done) != 1 || p.Done[0].What != c.what || !strings.HasPrefix(p.Done[0].Reason, c.reason) ||
+				p.Done[0].State != c.state || p.Err() != nil {
 				t.Errorf("%s: got %+v, %v, want %s %q %s", c.name, p, p.Err(), c.what, c.reason, c.state)
 			}
 		}
@@ -107,13 +136,15 @@ func TestImport_ExportReplacedOrRemovedMeanwhile(t *testing.T) {
 				w.Put(importertest.WithIDs(5000)...)
 				time.AfterFunc(300*time.Millisecond, func() { change(w) })
 				p := w.Event([]string{acme})
-				if len(p.Done) != 1 || p.Done[0].State != results.Waiting || !strings.Contains(p.Done[0].Reason, name) || p.Err() != nil {
+				if len(p.Done) != 1 || p.Done[0].State != results.Waiting || !strings.Contains(p.Done[0].Reason, name) ||
+					p.Err() != nil {
 					t.Errorf("got %+v, %v, want no error: no operator needs to act", p, p.Err())
 				}
 				if name == "removed" {
 					return
 				}
-				if p := w.Event([]string{acme}); len(p.Done) != 1 || p.Done[0].State != results.Finished || p.Done[0].Counts.Imported != 1 {
+				if p := w.Event([]string{acme}); len(p.Done) != 1 || p.Done[0].State != results.Finished ||
+					p.Done[0].Counts.Imported != 1 {
 					t.Errorf("got %+v, want the new version imported by its own event", p)
 				}
 			})
@@ -144,8 +175,11 @@ func TestScheduler_SharedRate(t *testing.T) {
 		var wait sync.WaitGroup
 		wait.Go(func() { first = w.Event([]string{acme}) })
 		time.Sleep(time.Second)
-		for _, second := range []scheduler.Result{w.Event([]string{"exports/b.jsonl"}), w.Pass(scheduler.Action{Resume: true, Missed: time.Nanosecond})} {
-			if second.Left == 0 || len(second.Done) != 0 || !strings.Contains(second.Reason, "uses the shared rate") || second.Err() != nil {
+		for _, second := range []scheduler.Result{
+			w.Event([]string{"exports/b.jsonl"}), w.Pass(scheduler.Action{Resume: true, Missed: time.Nanosecond}),
+		} {
+			if second.Left == 0 || len(second.Done) != 0 || !strings.Contains(second.Reason, "uses the shared rate") ||
+				second.Err() != nil {
 				t.Errorf("got %+v, %v, want it left because another run has the rate, and no error", second, second.Err())
 			}
 		}

@@ -69,7 +69,8 @@ func (broad) CheckKey(key string) error {
 
 func TestPass_UnreadableKey(t *testing.T) {
 	unreadable := []string{
-		`exports/back\slash.jsonl`, "exports/new\nline.jsonl", "exports//empty.jsonl", "exports/./dot.jsonl", "exports/../up.jsonl", "exports/\xff.jsonl",
+		`exports/back\slash.jsonl`, "exports/new\nline.jsonl", "exports//empty.jsonl", "exports/./dot.jsonl",
+		"exports/../up.jsonl", "exports/\xff.jsonl",
 	}
 	synctest.Test(t, func(t *testing.T) {
 		w := importertest.New(t)
@@ -105,16 +106,19 @@ func TestPass_UnreadableKey(t *testing.T) {
 			if p := importertest.Scheduler(i).HandleEvent(t.Context(), []string{key}); skipped(p) != 1 {
 				t.Errorf("event of %q: got %+v, want it skipped", key, p)
 			}
-			if _, err := importertest.Scheduler(i).Status(t.Context(), key); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "another key") {
+			if _, err := importertest.Scheduler(i).Status(t.Context(), key); !errors.Is(err, fs.ErrNotExist) ||
+				!strings.Contains(err.Error(), "another key") {
 				t.Errorf("look at %q: got %v, want that it cannot be there, and why", key, err)
 			}
 		}
 		imports, next, err := importertest.Scheduler(i).List(t.Context(), "exports/", false, scheduler.Place{}, 10)
-		if err != nil || next != (scheduler.Place{}) || len(imports) != len(unreadable) { // without the one that JSON cannot hold, and with the good one
+		if err != nil || next != (scheduler.Place{}) ||
+			len(imports) != len(unreadable) { // without the one that JSON cannot hold, and with the good one
 			t.Fatalf("list: got %+v, %v, %v", imports, next, err)
 		}
 		for _, im := range imports {
-			if good := im.Key == acme; good != (im.State == results.Finished) || !good && (im.State != results.Stopped || im.Reason == "") {
+			if good := im.Key == acme; good != (im.State == results.Finished) || !good &&
+				(im.State != results.Stopped || im.Reason == "") {
 				t.Errorf("list: got %+v, want the good one finished and others stopped with a reason", im)
 			}
 		}
@@ -143,7 +147,8 @@ func TestHandleEvent_ExportReplacedDuringTheRun(t *testing.T) {
 		w.Put(importertest.WithIDs(3000)...)
 		time.AfterFunc(10*time.Millisecond, func() { w.Put(`{"Type":"Public","Name":"new","GroupId":"new"}`) })
 		p := w.Event([]string{acme})
-		if len(p.Done) != 1 || p.Done[0].State != results.Waiting || p.Done[0].Error != "" || !strings.Contains(p.Done[0].Reason, "replaced") || p.Err() != nil {
+		if len(p.Done) != 1 || p.Done[0].State != results.Waiting || p.Done[0].Error != "" ||
+			!strings.Contains(p.Done[0].Reason, "replaced") || p.Err() != nil {
 			t.Errorf("got %+v, %v, want it waiting for the new version, and no error", p, p.Err())
 		}
 		p = w.Event([]string{acme}) // of the new version

@@ -142,7 +142,8 @@ func TestPass_TakesInMarkers(t *testing.T) {
 		if err := w.Store.Delete(t.Context(), acme); err != nil {
 			t.Fatal(err)
 		}
-		if got := importertest.Text(w.Pass(scheduler.Action{Resume: true})); !strings.Contains(got, "start exports/b.jsonl finished") {
+		if got := importertest.Text(w.Pass(scheduler.Action{Resume: true})); !strings.Contains(got,
+			"start exports/b.jsonl finished") {
 			t.Errorf("got %q, want the export of the marker imported", got)
 		}
 		if hasMarker(w.Store.Snapshot()) {

@@ -45,9 +45,9 @@ const (
 	leaveWithin = 5 * time.Second
 )
 
-// leave writes markers for jobs that have none, unless a run works on them, and adds their keys to the jobs. The jobs of
-// an event get markers with new names; those of a pass, which finds the same jobs every minute, the same names again,
-// and only the first ones.
+// leave writes markers for jobs that have none, unless a run works on them, and adds their keys to the jobs. The jobs
+// of an event get markers with new names; those of a pass, which finds the same jobs every minute, the same names
+// again, and only the first ones.
 func (s *Scheduler) leave(ctx context.Context, jobs []job, a Action) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveWithin)
 	defer cancel()

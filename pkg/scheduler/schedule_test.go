@@ -27,7 +27,9 @@ func TestPass_StartsAndResumes(t *testing.T) {
 		if s, err := w.Run(ctx); err != nil || s.State != results.Waiting {
 			t.Fatalf("got %+v, %v, want time to be up", s, err)
 		}
-		for _, key := range []string{"exports/missed.jsonl", "exports/sub/deep.ndjson", "exports/other.txt", "elsewhere/x.jsonl", "exports/.hidden.jsonl"} {
+		for _, key := range []string{
+			"exports/missed.jsonl", "exports/sub/deep.ndjson", "exports/other.txt", "elsewhere/x.jsonl", "exports/.hidden.jsonl",
+		} {
 			if err := w.Store.Put(t.Context(), key, strings.NewReader(`{"Type":"Public","Name":"x"}`)); err != nil {
 				t.Fatal(err)
 			}
@@ -37,7 +39,8 @@ func TestPass_StartsAndResumes(t *testing.T) {
 			t.Errorf("got %q, want %q: the others are too young", got, want)
 		}
 		time.Sleep(scheduler.MissedAfter)
-		if got, want := importertest.Text(w.Pass(resume)), "start exports/missed.jsonl finished, start exports/sub/deep.ndjson finished"; got != want {
+		if got, want := importertest.Text(w.Pass(resume)), "start exports/missed.jsonl finished, start "+
+			"exports/sub/deep.ndjson finished"; got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 		if got := importertest.Text(w.Pass(resume)); got != "" {
@@ -71,7 +74,8 @@ func TestPass_StoppedImportBacksOff(t *testing.T) {
 			t.Errorf("got %d tries in a day, want about one an hour", tries)
 		}
 		w.Service.Key = importertest.Sign
-		if got, want := importertest.Text(w.Pass(scheduler.Action{Resume: true, Now: true})), "resume exports/acme.jsonl finished"; got != want {
+		if got, want := importertest.Text(w.Pass(scheduler.Action{Resume: true, Now: true})), "resume exports/acme.jsonl "+
+			"finished"; got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	})
@@ -113,7 +117,8 @@ func TestRetry_UntilImported(t *testing.T) {
 			t.Errorf("got %d lines of failures and %d results, want 1 and 1001", got, len(all))
 		}
 		m, err := (results.Dir{Bucket: w.Store, Names: importertest.Names}).LoadManifest(t.Context())
-		if err != nil || len(m.Rounds) != 2 || m.Counts != p.Done[0].Counts || !m.RetryAt.IsZero() || m.Rounds[0].Counts.Failed != 100 || m.Rounds[1].Counts.Imported != 100 {
+		if err != nil || len(m.Rounds) != 2 || m.Counts != p.Done[0].Counts || !m.RetryAt.IsZero() ||
+			m.Rounds[0].Counts.Failed != 100 || m.Rounds[1].Counts.Imported != 100 {
 			t.Errorf("got %+v, %v, want two rounds in it", m, err)
 		}
 		if got := importertest.Text(w.Pass(scheduler.Action{Retry: true, Now: true})); got != "" {
@@ -202,12 +207,14 @@ func TestRetry_DeadLetterFileEdited(t *testing.T) {
 		lines[3] = "a note to myself"                                           // n 37 is gone
 		lines[10] = strings.Replace(lines[10], `"Name":""`, `"Name":"ok"`, 1)   // rejected ones are left alone
 		lines = append(lines, "", `{"Type":"Public","Name":"dropped in here"}`) // no outcome
-		if err := w.Store.Put(t.Context(), importertest.Names.Failures(), strings.NewReader(strings.Join(lines, "\n"))); err != nil {
+		if err := w.Store.Put(t.Context(), importertest.Names.Failures(),
+			strings.NewReader(strings.Join(lines, "\n"))); err != nil {
 			t.Fatal(err)
 		}
 		now := scheduler.Action{Retry: true, Now: true}
 		p := w.Pass(now)
-		if len(p.Done) != 1 || p.Done[0].Counts.Imported != 98 || p.Done[0].Counts.Failed != 2 || p.Done[0].Counts.Rejected != 1 {
+		if len(p.Done) != 1 || p.Done[0].Counts.Imported != 98 || p.Done[0].Counts.Failed != 2 ||
+			p.Done[0].Counts.Rejected != 1 {
 			t.Errorf("got %+v, want 98 imported, 2 failed and 1 rejected", p)
 		}
 		if w.Service.Names()["fixed"] != 1 || w.Service.Names()["ok"] != 0 || w.Service.Names()["dropped in here"] != 0 {
@@ -229,7 +236,9 @@ func TestRetry_DeadLetterFileEdited(t *testing.T) {
 }
 
 func TestPass_RecoversFromAnOutage(t *testing.T) {
-	for name, fault := range map[string]emulator.Fault{"10002": emulator.Internal, "502": emulator.BadGateway, "no answer": emulator.Hang, "broken": emulator.DropBefore} {
+	for name, fault := range map[string]emulator.Fault{
+		"10002": emulator.Internal, "502": emulator.BadGateway, "no answer": emulator.Hang, "broken": emulator.DropBefore,
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := importertest.New(t)
@@ -259,7 +268,8 @@ func TestPass_ConcurrentSchedulers(t *testing.T) {
 		w := importertest.New(t)
 		w.Service.Limit = 1000 // each process has a budget of its own
 		for n := range 5 {
-			if err := w.Store.Put(t.Context(), fmt.Sprintf("exports/%d.jsonl", n), strings.NewReader(strings.Join(importertest.WithIDs(300)[n*50:n*50+50], "\n"))); err != nil {
+			if err := w.Store.Put(t.Context(), fmt.Sprintf("exports/%d.jsonl", n),
+				strings.NewReader(strings.Join(importertest.WithIDs(300)[n*50:n*50+50], "\n"))); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -286,7 +296,8 @@ func TestPass_CostOfFinishedImports(t *testing.T) {
 		i := w.Importer()
 		for n := range imports {
 			key := fmt.Sprintf("exports/%04d.jsonl", n)
-			if err := w.Store.Put(t.Context(), key, strings.NewReader(fmt.Sprintf(`{"Type":"Public","Name":"x","GroupId":"g%d"}`, n))); err != nil {
+			if err := w.Store.Put(t.Context(), key,
+				strings.NewReader(fmt.Sprintf(`{"Type":"Public","Name":"x","GroupId":"g%d"}`, n))); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Millisecond)
@@ -305,7 +316,8 @@ func TestPass_CostOfFinishedImports(t *testing.T) {
 			}
 		}
 		if got := after[blobtest.List] - before[blobtest.List]; got > 6 {
-			t.Errorf("got %d list requests for %d imports, want 6 at most: five keys each, and one page to begin with", got, imports)
+			t.Errorf("got %d list requests for %d imports, want 6 at most: five keys each, and one page to begin with", got,
+				imports)
 		}
 	})
 }
@@ -341,10 +353,12 @@ func TestPass_FolderNamedLikeAWorkFolder(t *testing.T) {
 	})
 }
 
-// TestScheduler_ExportReplacedDuringARound replaces an export while failed records are retried. The round writes the results
-// again, so that they are newer than the export.
+// TestScheduler_ExportReplacedDuringARound replaces an export while failed records are retried. The round writes the
+// results again, so that they are newer than the export.
 func TestScheduler_ExportReplacedDuringARound(t *testing.T) {
-	for _, at := range []time.Duration{0, 10 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, 2 * time.Second} {
+	for _, at := range []time.Duration{
+		0, 10 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, 2 * time.Second,
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			w := importertest.New(t)
 			off := w.Failing()
@@ -362,7 +376,8 @@ func TestScheduler_ExportReplacedDuringARound(t *testing.T) {
 			if got := w.Outcomes(importertest.Names); len(got) != 201 || w.Service.Names()["new"] != 1 {
 				t.Errorf("replaced after %v: got %d outcomes, want those of the new version", at, len(got))
 			}
-			if got := importertest.Text(w.Pass(scheduler.Action{Resume: true, Retry: true, Now: true})); got != "" && !strings.Contains(got, "retry") {
+			if got := importertest.Text(w.Pass(scheduler.Action{Resume: true, Retry: true, Now: true})); got != "" &&
+				!strings.Contains(got, "retry") {
 				t.Errorf("replaced after %v: got %q, want nothing left to begin", at, got)
 			}
 		})

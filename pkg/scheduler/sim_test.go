@@ -37,8 +37,8 @@ var (
 
 // TestSimulation drops several exports with an event each, lost events and markers among them, and runs a scheduler
 // pass every minute. The store and the service fail. Processes are killed, or frozen for longer than a lease lasts. An
-// operator pauses and cancels imports and resumes them later. In between no group is created. At the end every record of
-// every export has one outcome, no group was created twice, and no second had more calls than the rate.
+// operator pauses and cancels imports and resumes them later. In between no group is created. At the end every record
+// of every export has one outcome, no group was created twice, and no second had more calls than the rate.
 func TestSimulation(t *testing.T) {
 	var total manySim
 	seeds := make(chan uint64)

@@ -65,8 +65,8 @@ func (c *Client) CheckAccounts(ctx context.Context, ids []string) (missing []str
 	return missing, err
 }
 
-// gatherAccounts asks a gatherer for accounts. An account that is absent from the result is not known, for the reason of
-// the error, if there is one.
+// gatherAccounts asks a gatherer for accounts. An account that is absent from the result is not known, for the reason
+// of the error, if there is one.
 func (c *Client) gatherAccounts(ctx context.Context, g *gatherer[bool], ids []string) (map[string]bool, error) {
 	batches := make([]*batch[bool], len(ids))
 	for i, id := range ids {

@@ -307,8 +307,8 @@ func readMembers(body []byte) (map[string]MemberResult, error) {
 	return results, nil
 }
 
-// explain looks at the members of a batch that the service did not add. With ImportAccounts it creates the accounts that
-// do not exist and sends their members again, once.
+// explain looks at the members of a batch that the service did not add. With ImportAccounts it creates the accounts
+// that do not exist and sends their members again, once.
 func (m *memberImport) explain(ctx context.Context, batch []int, isAgain bool) {
 	var ids []string
 	for _, i := range batch {

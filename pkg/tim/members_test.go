@@ -680,7 +680,8 @@ func TestCheckAccounts(t *testing.T) {
 
 func FuzzMembersResponse(f *testing.F) {
 	for _, body := range []string{
-		`{"ActionStatus":"OK","ErrorCode":0,"MemberList":[{"Member_Account":"u0","Result":1},{"Member_Account":"u1","Result":0}]}`,
+		`{"ActionStatus":"OK","ErrorCode":0,"MemberList":[{"Member_Account":"u0","Result":1},{"Member_Account":"u1",` +
+			`"Result":0}]}`,
 		`{"ActionStatus":"OK","ErrorCode":0,"MemberList":[{"Member_Account":"u0","Result":2}]}`,
 		`{"ActionStatus":"OK","ErrorCode":0,"MemberList":[{"Member_Account":"u0","Result":1e99}]}`,
 		`{"ActionStatus":"OK","ErrorCode":0,"MemberList":[{"Member_Account":"\ud800","Result":1}]}`,

@@ -188,7 +188,10 @@ func TestImportAccounts_Ends(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 				defer cancel()
 				c := newClient(t, s, importAccounts)
-				calls := []*tim.Call{c.ImportGroup(ctx, record("a", "n")), c.ImportGroup(ctx, record("b", "n")), c.Try(ctx, record("c", "n"))}
+				calls := []*tim.Call{
+					c.ImportGroup(ctx, record("a", "n")), c.ImportGroup(ctx, record("b", "n")),
+					c.Try(ctx, record("c", "n")),
+				}
 				for _, call := range calls {
 					if r := call.Wait(); r.End != test.want || r.Message == "" {
 						t.Errorf("got %s %q", short(r), r.Message)

@@ -38,7 +38,8 @@ func TestProbe_Codes(t *testing.T) {
 				t.Fatal(err)
 			}
 			code, err := c.Probe(t.Context(), test.command, []byte(test.body))
-			if code != test.code || (err == nil) != (test.says == "") || err != nil && !strings.Contains(err.Error(), test.says) {
+			if code != test.code || (err == nil) != (test.says == "") || err != nil &&
+				!strings.Contains(err.Error(), test.says) {
 				t.Errorf("%s %s: got %d, %v, want %d and %q", test.command, test.body, code, err, test.code, test.says)
 			}
 			if s := service.Stats(); s.Requests > 1 || s.Created != 0 {

@@ -36,7 +36,8 @@ func members(b *bench) {
 		groupRate := float64(stats.Imports-1) / stats.LastImport.Sub(stats.First).Seconds()
 		memberRate := float64(c.Requests-1) / c.Last.Sub(stats.First).Seconds()
 		b.found("members", fmt.Sprintf("%d groups with %d members", groups, each), "groupimport",
-			fig("groups of the budget", 100*groupRate/budget, " %"), fig("calls for members of the budget", 100*memberRate/budget, " %"),
+			fig("groups of the budget", 100*groupRate/budget, " %"),
+			fig("calls for members of the budget", 100*memberRate/budget, " %"),
 			fig("members", float64(stats.Members), ""), fig("busiest second of groups", float64(stats.BusiestSecond), ""),
 			fig("of members", float64(c.BusiestSecond), ""), fig("refused", float64(stats.Throttled), ""),
 			fig("memory", u.memory, " MB"), fig("CPU", u.cpu.Seconds(), " s"))

@@ -70,7 +70,7 @@ func (b *bench) mixedExport(path string, export, n int) {
 	command := map[string]string{".gz": "gzip", ".zst": "zstd"}[packing]
 	out := must(os.Create(path)) //nolint:gosec // a file of this program
 	defer out.Close()
-	pack := exec.CommandContext(b.ctx, command, "-q", "-c", plain) //nolint:gosec // constant but for a temporary file
+	pack := exec.CommandContext(b.ctx, command, "-q", "-c", plain)
 	pack.Stdout = out
 	check(pack.Run())
 }

@@ -26,7 +26,7 @@ func (d *deployer) function(ctx context.Context, name string) (*functionState, e
 		err := d.read(ctx, "scf", "GetFunction", d.named(name, map[string]any{"ShowCode": "FALSE"}), &f)
 		switch {
 		case isMissing(err):
-			return nil, nil //nolint:nilnil // nil says that there is none
+			return nil, nil // nil says that there is none
 		case err != nil:
 			return nil, err
 		}

@@ -63,7 +63,8 @@ func parse(args []string) (c command, err error) {
 	flags.StringVar(&c.options.topic, "topic", "", "ID of a CLS topic in the logset")
 	flags.StringVar(&c.domain, "domain", "",
 		"domain of the API, for example intl.tencentcloudapi.com; empty for tencentcloudapi.com")
-	flags.StringVar(&c.endpoint, "endpoint", "", "HOST:PORT of an API and COS on this machine, by plain HTTP, for tests and proxies")
+	flags.StringVar(&c.endpoint, "endpoint", "",
+		"HOST:PORT of an API and COS on this machine, by plain HTTP, for tests and proxies")
 	if err := flags.Parse(args); err != nil {
 		return c, err
 	}

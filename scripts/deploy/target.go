@@ -57,7 +57,7 @@ type trigger struct{ kind, name, description, argument string }
 
 // readParameters reads lines NAME=VALUE.
 func readParameters(name string) (map[string]string, error) {
-	raw, err := os.ReadFile(name) //nolint:gosec // the operator names the file
+	raw, err := os.ReadFile(name)
 	if err != nil {
 		return nil, fmt.Errorf("%w: copy .env.example to .env and fill it in", err)
 	}
@@ -86,7 +86,7 @@ var parameter = regexp.MustCompile(`\$\{env:([^}]+)\}`)
 // readTarget reads serverless.yml with these parameters. YAML is parsed before parameters are filled in, so that no
 // value of a parameter is taken for YAML.
 func readTarget(name string, parameters map[string]string, o options) (*target, error) {
-	raw, err := os.ReadFile(name) //nolint:gosec // the operator names the file
+	raw, err := os.ReadFile(name)
 	if err != nil {
 		return nil, err
 	}
@@ -243,7 +243,7 @@ func (t *target) check(parameters map[string]string) error {
 
 func (t *target) readCode(name string) error {
 	var err error
-	if t.zip, err = os.ReadFile(name); err != nil { //nolint:gosec // the operator names the file
+	if t.zip, err = os.ReadFile(name); err != nil {
 		return fmt.Errorf("%w: scripts/build writes it", err)
 	}
 	if len(t.zip) > maxCode {

@@ -116,7 +116,8 @@ func (r *Runtime) Invoke(ctx context.Context, payload []byte) (Result, error) {
 	result.Start = start
 	began := time.Now()
 	req := invokeRequest{
-		Payload: payload, RequestId: strings.ToLower(rand.Text()), Namespace: "default", FunctionName: "local", FunctionVersion: "$LATEST",
+		Payload: payload, RequestId: strings.ToLower(rand.Text()), Namespace: "default", FunctionName: "local",
+		FunctionVersion: "$LATEST",
 		MemoryLimitInMb: 128, TimeLimitInMs: int(r.config.Timeout.Milliseconds()), TencentcloudRegion: "ap-guangzhou",
 	}
 	if deadline := began.Add(r.config.Timeout); !r.config.NoDeadline {
@@ -138,11 +139,13 @@ func (r *Runtime) Invoke(ctx context.Context, payload []byte) (Result, error) {
 		result.Response, result.Error = resp.Payload, resp.Error
 		if call.Error != nil {
 			p.End()
-			result.Error = &FunctionError{Message: fmt.Sprintf("RequestId: %s the process exited: %v", req.RequestId, call.Error), Type: Exited}
+			result.Error = &FunctionError{Message: fmt.Sprintf("RequestId: %s the process exited: %v", req.RequestId,
+				call.Error), Type: Exited}
 		}
 	case <-killed.C:
 		p.End()
-		result.Error = &FunctionError{Message: fmt.Sprintf("RequestId: %s timed out after %v", req.RequestId, r.config.Timeout), Type: TimedOut}
+		result.Error = &FunctionError{Message: fmt.Sprintf("RequestId: %s timed out after %v", req.RequestId,
+			r.config.Timeout), Type: TimedOut}
 	case <-ctx.Done():
 		p.End()
 		return result, context.Cause(ctx)
@@ -167,7 +170,8 @@ func (r *Runtime) running() (*sandbox.Process, time.Duration, error) {
 		return nil, 0, err
 	}
 	p, err := r.Start(r.config.Binary, append([]string{
-		"_LAMBDA_SERVER_PORT=" + port, "TENCENTCLOUD_RUNENV=SCF", "SCF_FUNCTIONNAME=local", "SCF_FUNCTIONVERSION=$LATEST", "TZ=UTC",
+		"_LAMBDA_SERVER_PORT=" + port, "TENCENTCLOUD_RUNENV=SCF", "SCF_FUNCTIONNAME=local", "SCF_FUNCTIONVERSION=$LATEST",
+		"TZ=UTC",
 	}, r.config.Env...), r.config.Log, nil)
 	if err != nil {
 		return nil, 0, err
@@ -184,7 +188,8 @@ var errExited = errors.New("the process exited")
 
 // dial connects to the process once it listens, and pings it.
 func dial(p *sandbox.Process, port string) (*rpc.Client, error) {
-	for began := time.Now(); time.Since(began) < 10*time.Second; time.Sleep(time.Millisecond) { // it does not say when it listens
+	// It does not say when it listens.
+	for began := time.Now(); time.Since(began) < 10*time.Second; time.Sleep(time.Millisecond) {
 		select {
 		case <-p.Exited:
 			return nil, errExited

@@ -1,6 +1,6 @@
 // Package s3chain finds the region and the credentials of a user of AWS, as the AWS CLI does: in the shared config and
-// credentials files, by a profile, by a sign-in (aws sso login), from a container or an instance. Functions need none of
-// it, and do not link it.
+// credentials files, by a profile, by a sign-in (aws sso login), from a container or an instance. Functions need none
+// of it, and do not link it.
 package s3chain
 
 import (
