@@ -16,7 +16,7 @@ import (
 
 // known ends the errors about events: it lists the kinds of events that this function handles.
 const known = `: this function handles S3 notifications (also through EventBridge and SQS), requests of its function ` +
-	`URL, and {"action":"resume"} and {"action":"retry"} of a schedule`
+	`URL, {"action":"resume"} and {"action":"retry"} of a schedule, and {"action":"check"}`
 
 func eventError(format string, args ...any) error {
 	return &invocation.EventError{Text: fmt.Sprintf(format, args...) + known}
@@ -55,7 +55,7 @@ type payload struct {
 	} `json:"requestContext"`
 	Kind string `json:"type"` // of an authorizer of API Gateway, which has a requestContext too
 
-	Action string `json:"action"` // schedule
+	Action string `json:"action"` // of the schedule, or of an operator
 }
 
 // lax are the options for JSON of the platform, which this program does not validate.
@@ -76,6 +76,8 @@ func parse(raw []byte) (invocation.Event, error) {
 		return invocation.Event{Action: &scheduler.Action{Resume: true, Retry: true}}, nil
 	case p.Action == "retry":
 		return invocation.Event{Action: &scheduler.Action{Retry: true}}, nil
+	case p.Action == "check":
+		return invocation.Event{Check: true}, nil
 	case p.Action != "":
 		return invocation.Event{}, eventError("unknown action %q", p.Action)
 	case p.Event == "s3:TestEvent":
@@ -135,7 +137,7 @@ func (r *record) parse(raw jsontext.Value) (invocation.Event, error) {
 		return invocation.Event{}, eventError("unknown source of records %q", r.EventSource)
 	}
 	ev, err := parse([]byte(r.Body))
-	if err == nil && (ev.Action != nil || ev.Request != nil) {
+	if err == nil && (ev.Action != nil || ev.Request != nil || ev.Check) {
 		err = eventError("the message is not an S3 notification")
 	}
 	return ev, err
@@ -151,7 +153,7 @@ func (r *record) object() (invocation.Event, error) {
 	if bucket == "" || key == "" {
 		return invocation.Event{}, eventError("the record of S3 has no bucket or key")
 	}
-	return invocation.Event{Objects: []invocation.Object{{Bucket: bucket, Keys: unescaped(key)}}}, nil
+	return invocation.Event{Objects: []invocation.Object{{Bucket: bucket, Keys: unescaped(key), Raw: key}}}, nil
 }
 
 func (p *payload) eventBridge() (invocation.Event, error) {
@@ -175,7 +177,7 @@ func (p *payload) eventBridge() (invocation.Event, error) {
 	// EventBridge does not escape keys.
 	keys := unescaped(d.Object.Key)
 	slices.Reverse(keys)
-	return invocation.Event{Objects: []invocation.Object{{Bucket: d.Bucket.Name, Keys: keys}}}, nil
+	return invocation.Event{Objects: []invocation.Object{{Bucket: d.Bucket.Name, Keys: keys, Raw: d.Object.Key}}}, nil
 }
 
 // unescaped returns the possible keys of an object, most likely first. S3 escapes keys in notifications as in the query

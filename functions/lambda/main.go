@@ -29,12 +29,14 @@ func main() {
 	metrics := &metrics{w: os.Stdout}
 	lambda.StartWithOptions(&handler{failures, invocation.Handler{
 		Batch:    batchResponse,
+		Scheme:   "s3",
 		Getenv:   os.Getenv,
 		Log:      logger,
 		Parse:    parse,
 		Open:     func(bucket string) (blob.Bucket, error) { return s3blob.Open(os.Getenv, bucket, logger) },
 		Secret:   newSecrets(os.Getenv, logger).get,
 		Serve:    serveURL,
+		Platform: platform(os.Getenv),
 		OnRunEnd: metrics.run,
 		OnPass:   metrics.pass,
 		OnDenied: metrics.denied,

@@ -70,6 +70,16 @@ func parameters() map[string]parameter {
 			[]string{"utf-8", "gbk", "gb18030", "big5", "shift_jis", "windows-1252"},
 			[]string{"", "klingon", "gbk "},
 		},
+		"TimeZone": {
+			"EXPORT_TIME_ZONE",
+			[]string{"", "UTC", "+08:00", "-03:30", "+14:59"},
+			[]string{"8", "+8", "+08", "+15:00", "+08:60", "utc", "CST", "Local"},
+		},
+		"Records": {
+			"RECORDS",
+			[]string{"", "data", "data.groupInfos", "groups.*", "*", "数据.群", "**"},
+			[]string{".", "a.", ".a", "a..b", "*.a", strings.Repeat("a", 257), strings.Repeat("a.", 16) + "a"},
+		},
 		"TimRegion": {"TIM_REGION", []string{"china", "siliconvalley"}, []string{"", "China", "usa"}},
 		"TimEndpoint": {
 			"TIM_ENDPOINT",
@@ -81,7 +91,7 @@ func parameters() map[string]parameter {
 			},
 		},
 		"Mapping": {
-			"MAPPING", append(mapping.Names(), "", "exports/own.jq", "群/own.jq"),
+			"MAPPING", append(mapping.Names(), "", "auto", "exports/own.jq", "群/own.jq"),
 			[]string{
 				"telegram", "Slack", "slack ", ".jq", "own.js", "/own.jq", "a//own.jq", "*.jq", `a\b.jq`, "slack.jq\n",
 				strings.Repeat("a", 1022) + ".jq",
@@ -111,15 +121,22 @@ func parameters() map[string]parameter {
 		"IncludeArchived": {"INCLUDE_ARCHIVED", yesNo, notYesNo},
 		"UsersStrict":     {"USERS_STRICT", yesNo, notYesNo},
 		"Users": {
-			"USERS", []string{"", "users.users", "tables/群.txt", "exports/a.tsv"},
+			"USERS",
+			[]string{"", "users.users", "tables/群.txt", "exports/a.tsv"},
 			[]string{"users.csv", "users", ".txt", "/a.txt", "a//b.txt", "*.txt", "a.users\n", strings.Repeat("a", 1021) + ".txt"},
 		},
 		"ReserveConcurrency": {"", yesNo, notYesNo},
 		"Memory":             {"", []string{"128", "10240"}, []string{"", "127", "10241", "x"}},
 		"HttpAuth":           {"", []string{"AWS_IAM", "NONE"}, []string{"", "iam"}},
 		"HttpTokenParameter": {"HTTP_TOKEN_PARAMETER", []string{"/groupimport/http-token", "/t"}, ofSSM},
-		"LogLevel":           {"LOG_LEVEL", []string{"debug", "info", "warn", "error"}, []string{"", "trace"}},
-		"LogRetentionDays":   {"", []string{"1", "3653"}, []string{"", "2", "0"}},
+		"NotifyParameter": {
+			"NOTIFY_PARAMETER",
+			[]string{"", "/groupimport/notify", "/n"},
+			append(slices.Clone(ofSSM[1:]), "/"+strings.Repeat("a", 512)),
+		},
+		"NotifyFormat":     {"NOTIFY_FORMAT", []string{"json", "slack", "wecom", "dingtalk", "feishu"}, []string{"", "xml"}},
+		"LogLevel":         {"LOG_LEVEL", []string{"debug", "info", "warn", "error"}, []string{"", "trace"}},
+		"LogRetentionDays": {"", []string{"1", "3653"}, []string{"", "2", "0"}},
 		"AlarmEmail": {
 			"",
 			[]string{"", "ops@example.com"},

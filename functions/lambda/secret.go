@@ -27,7 +27,8 @@ type SecretError struct {
 }
 
 func (e *SecretError) Error() string {
-	return fmt.Sprintf("read the SSM parameter %s (TIM_SECRET_KEY_PARAMETER or HTTP_TOKEN_PARAMETER): %v", e.name, e.err)
+	return fmt.Sprintf("read the SSM parameter %s (TIM_SECRET_KEY_PARAMETER, HTTP_TOKEN_PARAMETER or "+
+		"NOTIFY_PARAMETER): %v", e.name, e.err)
 }
 
 func (e *SecretError) Unwrap() error { return e.err }

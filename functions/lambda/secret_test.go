@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -10,9 +13,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
+	"github.com/go-json-experiment/json"
 
 	"groupimport/functions/internal/functest"
 	"groupimport/pkg/blob/s3blob"
+	"groupimport/pkg/notify"
 	"groupimport/pkg/results"
 )
 
@@ -33,10 +38,10 @@ func TestTheKeyIsReadFromTheParameterStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	store := ssm.NewFromConfig(config)
-	put := func(value string) {
+	put := func(name, value string) {
 		t.Helper()
 		_, err := store.PutParameter(t.Context(), &ssm.PutParameterInput{
-			Name: aws.String("/groupimport/secret-key"), Value: &value, Type: types.ParameterTypeSecureString,
+			Name: &name, Value: &value, Type: types.ParameterTypeSecureString,
 			Overwrite: aws.Bool(true),
 		})
 		if err != nil {
@@ -53,11 +58,25 @@ func TestTheKeyIsReadFromTheParameterStore(t *testing.T) {
 		!strings.Contains(failure.Message, "/groupimport/secret-key") {
 		t.Errorf("without the parameter: got %+v, want a SecretError that names it", failure)
 	}
-	put(secretKey)
+	put("/groupimport/secret-key", secretKey)
 	if p, failure := invoke(t, f, s3Event("exports/acme.jsonl")); failure != nil || len(p.Done) != 1 ||
 		p.Done[0].State != results.Finished {
 		t.Errorf("got %+v, %+v, want it finished by the same process", p, failure)
 	}
+
+	const token = "a-token-that-lies-in-ssm"
+	put("/groupimport/http-token", token)
+	c.env["HTTP_TOKEN_PARAMETER"] = "/groupimport/http-token"
+	f = c.function(time.Minute)
+	for sent, want := range map[string]int{token: http.StatusOK, "another": http.StatusUnauthorized} {
+		r := replyOf(t, f, []byte(`{"version":"2.0","rawPath":"/imports","headers":{"authorization":"Bearer `+sent+`"},`+
+			`"requestContext":{"http":{"method":"GET","path":"/imports","sourceIp":"10.0.0.1"}}}`))
+		var answer urlAnswer
+		if err := json.Unmarshal(r.Response, &answer); err != nil || answer.StatusCode != want {
+			t.Errorf("%s: got %d, %v, want %d: %s", sent, answer.StatusCode, err, want, r.Response)
+		}
+	}
+	c.log.Check(t, token)
 }
 
 func TestAKeyIsAskedForAgainAndKeptWhileTheStoreIsDown(t *testing.T) {
@@ -106,4 +125,45 @@ func TestAKeyIsAskedForAgainAndKeptWhileTheStoreIsDown(t *testing.T) {
 	if got, err := s.get(t.Context(), "/k"); err == nil {
 		t.Errorf("got %q, want an error once the parameter is deleted", got)
 	}
+}
+
+func TestTheWebhookIsReadFromTheParameterStore(t *testing.T) {
+	t.Parallel()
+	env := parameterStore(t)
+	config, err := s3blob.Config(func(name string) string { return env[name] }, "SSM")
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := make(chan string, 10)
+	hook := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		at := r.Header.Get("X-Groupimport-Timestamp")
+		if r.Header.Get("X-Groupimport-Signature") != notify.Signature("the secret", at, body) {
+			t.Errorf("got the headers %v, want a signature", r.Header)
+		}
+		told <- string(body)
+	}))
+	t.Cleanup(hook.Close)
+	if _, err := ssm.NewFromConfig(config).PutParameter(t.Context(), &ssm.PutParameterInput{
+		Name: aws.String("/groupimport/notify"), Value: aws.String(hook.URL + "/a-token\nthe secret\n"),
+		Type: types.ParameterTypeSecureString,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	c := newCloud(t)
+	c.env["AWS_ENDPOINT_URL_SSM"], c.env["NOTIFY_PARAMETER"] = env["AWS_ENDPOINT_URL_SSM"], "/groupimport/notify"
+	c.put("exports/acme.jsonl", functest.Records(3)...)
+	f := c.function(time.Minute)
+	if p, failure := invoke(t, f, s3Event("exports/acme.jsonl")); failure != nil || len(p.Done) != 1 {
+		t.Fatalf("got %+v, %+v, want it finished", p, failure)
+	}
+	select {
+	case body := <-told:
+		if !strings.Contains(body, `"report":"s3://`+bucketName+`/exports/acme.jsonl.report.html"`) {
+			t.Errorf("got %s, want the address of the report", body)
+		}
+	default:
+		t.Error("the webhook was not told before the invocation ended")
+	}
+	c.log.Check(t, "a-token", "the secret")
 }

@@ -186,7 +186,7 @@ func TestTemplateSecurity_NoSecretInAVariable(t *testing.T) {
 	tp := loadTemplate(t, map[string]any{"HttpAuth": "NONE"})
 	for _, function := range tp.functions() {
 		env := tp.env(function)
-		for _, secret := range []string{"TIM_SECRET_KEY", "HTTP_TOKEN"} {
+		for _, secret := range []string{"TIM_SECRET_KEY", "HTTP_TOKEN", "NOTIFY_URL", "NOTIFY_SECRET"} {
 			if env[secret] != "" {
 				t.Errorf("%s: %s is set", function, secret)
 			}
@@ -262,6 +262,24 @@ func TestREADME_Policies(t *testing.T) {
 		}
 		if isEncrypted != allowed {
 			t.Errorf("%s is encrypted with the key: %v, and its service may use it: %v", kind, isEncrypted, allowed)
+		}
+	}
+}
+
+func TestTemplateSecurity_OnlyImportsReadTheWebhook(t *testing.T) {
+	const arn = "arn:aws:ssm:eu-central-1:123456789012:parameter/groupimport/notify"
+	with := loadTemplate(t, map[string]any{"NotifyParameter": "/groupimport/notify"})
+	without := loadTemplate(t, nil)
+	for _, function := range with.functions() {
+		imports := function != "HttpFunction"
+		if got := with.allowed(function, "ssm:GetParameter", arn); got != imports {
+			t.Errorf("%s may read the webhook: got %v, want %v", function, got, imports)
+		}
+		if got := with.config(function).NotifyParameter != ""; got != imports {
+			t.Errorf("%s has the name of the parameter: got %v, want %v", function, got, imports)
+		}
+		if without.allowed(function, "ssm:GetParameter", arn) || without.config(function).NotifyParameter != "" {
+			t.Errorf("%s knows the webhook, although there is none", function)
 		}
 	}
 }

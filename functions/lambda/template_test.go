@@ -502,6 +502,8 @@ func TestTemplateRules_NothingTheProgramWritesStartsIt(t *testing.T) {
 				n.Work() + "checkpoint/000012", n.Work() + "parts/000001-000001", n.Work() + "parts/000001-ahead",
 				old.Results(), old.Failures(), old.Report(), old.Manifest(),
 				results.RateNames(prefix).Work() + "lease/000001", results.WaitingFolder(prefix) + "ABCD2345", response(prefix),
+				results.CheckPage(prefix), results.CheckFolder(prefix) + "ABCDEFGHIJ-quiet",
+				results.CheckFolder(prefix) + "ABCDEFGHIJ/lease/000001",
 			}
 			for _, key := range own {
 				if !results.IsOutput(key) || tp.triggers("groups", key) {
@@ -678,6 +680,10 @@ func TestTemplate_EveryVariableIsSet(t *testing.T) {
 		"MAPPING":              "of those that import exports",
 		"USERS":                "of those that import exports",
 		"USERS_STRICT":         "of those that import exports",
+		"NOTIFY_URL":           "NOTIFY_PARAMETER leads to it",
+		"NOTIFY_SECRET":        "NOTIFY_PARAMETER leads to it",
+		"NOTIFY_PARAMETER":     "of those that import exports",
+		"NOTIFY_FORMAT":        "of those that import exports",
 	}
 	tp := loadTemplate(t, nil)
 	for _, function := range tp.functions() {
@@ -704,8 +710,15 @@ func TestTemplate_EveryVariableIsSet(t *testing.T) {
 	got := tp.config("ImportFunction")
 	got.SecretKey, got.SecretKeyParameter, got.Bucket, got.Prefix, got.OneAtATime, got.Rate = "k", "", "", "", false, 190
 	got.MemberRate = 190
+	got.OtherRates = 0
 	if got != defaults {
 		t.Errorf("got  %+v\nwant %+v, the defaults", got, defaults)
+	}
+	// The check adds up the rates that the functions have.
+	imports, http := tp.config("ImportFunction"), tp.config("HttpFunction")
+	if imports.OtherRates != http.Rate || http.OtherRates != imports.Rate {
+		t.Errorf("got the other rates %v and %v of functions with %v and %v", imports.OtherRates, http.OtherRates,
+			imports.Rate, http.Rate)
 	}
 	regions := tp.list("Parameters", "TimRegion", "AllowedValues")
 	if fmt.Sprint(sorted(regions)) != fmt.Sprint(tim.Regions()) {
@@ -857,8 +870,9 @@ func TestTemplate_Settings(t *testing.T) {
 		return m
 	}
 	imports := map[string]string{
-		"TIM_RATE": "!Ref Rate", "TIM_MEMBER_RATE": "!Ref MemberRate", "MAPPING": "!Ref Mapping", "ONE_AT_A_TIME": "true",
+		"TIM_RATE": "!Ref Rate", "TIM_RATE_OTHERS": "10", "TIM_MEMBER_RATE": "!Ref MemberRate", "MAPPING": "!Ref Mapping", "ONE_AT_A_TIME": "true",
 		"USERS": "!Ref Users", "USERS_STRICT": "!Ref UsersStrict",
+		"NOTIFY_PARAMETER": "!Ref NotifyParameter", "NOTIFY_FORMAT": "!Ref NotifyFormat",
 	}
 	for _, c := range []struct {
 		name string
@@ -873,13 +887,14 @@ func TestTemplate_Settings(t *testing.T) {
 			"FIELD_LIMITS": "!Ref FieldLimits", "ASSIGN_GROUP_IDS": "!Ref AssignGroupIds",
 			"MAX_ATTEMPTS": "!Ref MaxAttempts", "PARALLEL_IMPORTS": "!Ref ParallelImports", "STOP_SHARE": "!Ref StopShare", "RETRY_UNKNOWN": "!Ref RetryUnknown",
 			"CREATE_UNMATCHED": "!Ref CreateUnmatched",
-			"INCLUDE_ARCHIVED": "!Ref IncludeArchived", "EXPORT_ENCODING": "!Ref ExportEncoding",
+			"INCLUDE_ARCHIVED": "!Ref IncludeArchived", "EXPORT_ENCODING": "!Ref ExportEncoding", "RECORDS": "!Ref Records", "EXPORT_TIME_ZONE": "!Ref TimeZone",
 			"EXPORT_BUCKET": "!Ref BucketName", "EXPORT_PREFIX": "!Ref ExportPrefix", "LOG_LEVEL": "!Ref LogLevel",
 		}},
 		{"import", []string{"Resources", "ImportFunction", "Properties"}, imports},
 		{"schedule", []string{"Resources", "ScheduleFunction", "Properties"}, imports},
 		{"HTTP", []string{"Resources", "HttpFunction", "Properties"}, map[string]string{
-			"TIM_RATE": "10", "TIM_MEMBER_RATE": "10", "ONE_AT_A_TIME": "true", "HTTP_AUTH": "[TokenAuth, token, platform]",
+			"TIM_RATE": "10", "TIM_RATE_OTHERS": "!Ref Rate", "TIM_MEMBER_RATE": "10", "ONE_AT_A_TIME": "true",
+			"HTTP_AUTH":            "[TokenAuth, token, platform]",
 			"HTTP_TOKEN_PARAMETER": "[TokenAuth, !Ref HttpTokenParameter, ]",
 		}},
 	} {

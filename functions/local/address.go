@@ -13,6 +13,7 @@ import (
 	"groupimport/pkg/blob"
 	"groupimport/pkg/blob/cosblob"
 	"groupimport/pkg/blob/s3blob"
+	"groupimport/pkg/blob/s3chain"
 	"groupimport/pkg/config"
 	"groupimport/pkg/export"
 	"groupimport/pkg/importer"
@@ -22,8 +23,9 @@ import (
 
 // addressHelp explains the addresses of buckets.
 const addressHelp = `ADDRESS is s3://BUCKET/KEY or cos://BUCKET/KEY, or a folder there that
-ends in a slash. s3 reads AWS_REGION, AWS_ACCESS_KEY_ID,
-AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN; cos reads COS_REGION,
+ends in a slash. s3 finds the region and the credentials as the AWS CLI
+does: in AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and
+AWS_SESSION_TOKEN, or by AWS_PROFILE in ~/.aws; cos reads COS_REGION,
 TENCENTCLOUD_SECRETID, TENCENTCLOUD_SECRETKEY and
 TENCENTCLOUD_SESSIONTOKEN.
 `
@@ -82,7 +84,7 @@ func (t *tool) openAddress(arg string, log *slog.Logger) (place, error) {
 	}
 	var err error
 	if scheme == "s3" {
-		p.bucket, err = s3blob.Open(t.getenv, name, log)
+		p.bucket, err = t.openS3(name, log)
 	} else {
 		p.bucket, err = t.openCOS(name, log)
 	}
@@ -90,6 +92,20 @@ func (t *tool) openAddress(arg string, log *slog.Logger) (place, error) {
 		return place{}, usageError("%s: %s", shown(arg), oneLine(err.Error()))
 	}
 	return p, nil
+}
+
+// openS3 opens a bucket of S3 with the credentials of the user.
+func (t *tool) openS3(name string, log *slog.Logger) (blob.Bucket, error) {
+	t.aws.mu.Lock()
+	defer t.aws.mu.Unlock()
+	if t.aws.found == nil { // a command may open a bucket often, and a sign-in is a request
+		found, err := s3chain.Find(context.Background(), t.getenv)
+		if err != nil {
+			return nil, err
+		}
+		t.aws.found = &found
+	}
+	return s3blob.OpenWith(t.getenv, *t.aws.found, name, log)
 }
 
 // openCOS opens a bucket of COS with the variables that functions/scf reads.

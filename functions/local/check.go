@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 
 	"groupimport/pkg/blob"
@@ -50,11 +51,11 @@ func (v *validation) check(ctx context.Context, file string) (*verdict, error) {
 	if v.client != nil {
 		c.Live = &lookups{client: v.client}
 	}
-	k := &checker{verdict: c}
+	k := &checker{verdict: c, isGroupsOnly: v.groups}
 	if v.client != nil {
 		k.accounts = &accounts{client: v.client}
 	}
-	err = k.read(ctx, r, guard)
+	err = k.read(ctx, src, r, guard)
 	k.conclude(r)
 	return c, err
 }
@@ -66,12 +67,13 @@ type checker struct {
 	rules, warnings, memberRules findings
 	ids                          groupIDs
 	accounts                     *accounts // nil without --live
+	isGroupsOnly                 bool      // members are left out
 }
 
-func (k *checker) read(ctx context.Context, r *export.Reader, guard *mapping.Guard) error {
+func (k *checker) read(ctx context.Context, src export.Source, r *export.Reader, guard *mapping.Guard) error {
 	for e, err := range r.Records(ctx) {
 		if err != nil {
-			return err
+			return guard.Explain(ctx, err, src)
 		}
 		if (k.Records+k.Ignored)%1024 == 1023 && ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -115,6 +117,13 @@ func (k *checker) add(ctx context.Context, e *export.Entry) error {
 			}
 		}
 		return nil
+	}
+	if k.isGroupsOnly && e.Record.IsMember {
+		k.Skipped++
+		return nil
+	}
+	if k.isGroupsOnly {
+		e.Record.Members, e.Record.HasOwner, e.Record.Demoted = nil, false, 0
 	}
 	k.Valid++
 	if k.accounts != nil {
@@ -172,7 +181,7 @@ func (k *checker) conclude(r *export.Reader) {
 
 // source returns a file as an export, with the mapping for it and the guard of its first records.
 func (v *validation) source(ctx context.Context, file string) (export.Source, *mapping.Guard, error) {
-	src := export.Source{Name: file, Encoding: v.encoding}
+	src := export.Source{Name: file, Encoding: v.encoding, Records: v.records, Zone: v.zone}
 	if v.users != nil {
 		src.Users, src.StrictUsers = v.users, v.strict
 	}
@@ -189,6 +198,7 @@ func (v *validation) source(ctx context.Context, file string) (export.Source, *m
 		if err != nil {
 			return src, nil, err
 		}
+		src.Size = info.Size
 		src.Open = func(offset int64) io.ReadCloser {
 			return blob.NewReader(ctx, p.bucket, p.key, info.Version, offset, info.Size)
 		}
@@ -196,9 +206,14 @@ func (v *validation) source(ctx context.Context, file string) (export.Source, *m
 		if err := checkFile(file); err != nil {
 			return src, nil, err
 		}
+		info, err := os.Stat(file)
+		if err != nil {
+			return src, nil, err
+		}
+		src.Size = info.Size()
 		src.Open = func(offset int64) io.ReadCloser { return openAt(file, offset) }
 	}
-	text, err := v.mappingFor(file)
+	text, err := v.mappingFor(ctx, file, src)
 	if err != nil {
 		return src, nil, err
 	}
@@ -208,6 +223,7 @@ func (v *validation) source(ctx context.Context, file string) (export.Source, *m
 	}
 	program, err := mapping.Compile(text, mapping.Settings{
 		Limits: v.limits, Name: mapping.BaseName(filepath.ToSlash(file)), IncludeArchived: v.archived,
+		Zone: v.zone,
 	})
 	if err != nil {
 		return src, nil, err
@@ -217,10 +233,18 @@ func (v *validation) source(ctx context.Context, file string) (export.Source, *m
 }
 
 // mappingFor returns the text of the mapping for a file, empty if none: that of --map, or else the one that MAPPING
-// names, which may be a file beside the export.
-func (v *validation) mappingFor(file string) (string, error) {
+// names, which may be a file beside the export, or the one that the first records of src need.
+func (v *validation) mappingFor(ctx context.Context, file string, src export.Source) (string, error) {
 	name := v.getenv("MAPPING")
-	if v.program != "" || name == "" {
+	switch {
+	case v.detects || v.program == "" && name == mapping.Auto:
+		if file == standardInput {
+			return "", errors.New("standard input can be read only once: name its mapping instead of auto")
+		}
+		name, err := mapping.DetectExport(ctx, src)
+		text, _ := mapping.Builtin(name)
+		return text, err
+	case v.program != "" || name == "":
 		return v.program, nil
 	}
 	return mapping.Find(name, func(key string) ([]byte, error) {

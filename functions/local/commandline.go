@@ -15,20 +15,23 @@ import (
 
 // Names of flags.
 const (
-	flagQuiet    = "quiet"
-	flagJSON     = "json"
-	flagMap      = "map"
-	flagEncoding = "encoding"
-	flagUsers    = "users"
-	flagStrict   = "users-strict"
-	flagNow      = "now"
-	flagLive     = "live"
-	flagFormat   = "format"
-	flagListen   = "listen"
-	flagAddr     = "addr"
-	flagTLSCert  = "tls-cert"
-	flagTLSKey   = "tls-key"
-	flagInsecure = "insecure"
+	flagQuiet     = "quiet"
+	flagJSON      = "json"
+	flagMap       = "map"
+	flagEncoding  = "encoding"
+	flagRecords   = "records"
+	flagTimeZone  = "tz"
+	flagUsers     = "users"
+	flagNoMembers = "no-members"
+	flagStrict    = "users-strict"
+	flagNow       = "now"
+	flagLive      = "live"
+	flagFormat    = "format"
+	flagListen    = "listen"
+	flagAddr      = "addr"
+	flagTLSCert   = "tls-cert"
+	flagTLSKey    = "tls-key"
+	flagInsecure  = "insecure"
 )
 
 // commandLine returns all commands. urfave/cli was chosen over cobra and kong because it adds the least to the
@@ -51,7 +54,8 @@ func (t *tool) commandLine() *cli.Command {
 			handleErrors(c)
 		},
 		Commands: slices.Concat([]*cli.Command{
-			t.demoCommand(), t.importCommand(), t.validateCommand(), t.watchCommand(), t.retryCommand(), t.statusCommand(),
+			t.demoCommand(), t.importCommand(), t.validateCommand(), t.checkCommand(), t.watchCommand(), t.retryCommand(),
+			t.statusCommand(),
 		}, t.controlCommands(), []*cli.Command{
 			t.reportCommand(), t.serveCommand(), t.emulatorCommand(), t.helpCommand(),
 		}),
@@ -319,8 +323,11 @@ func readingFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: flagMap, Usage: "`NAME` of the system that wrote the export, or FILE.jq"},
 		&cli.StringFlag{Name: flagEncoding, Usage: "`NAME` of the encoding if not UTF-8: gbk, big5, …"},
+		&cli.StringFlag{Name: flagTimeZone, Usage: "`ZONE` of dates in CSV: +08:00, UTC, Asia/Shanghai"},
+		&cli.StringFlag{Name: flagRecords, Usage: "`PATH` of the records in JSON: data.groups, groups.*"},
 		&cli.StringFlag{Name: flagUsers, Usage: "`FILE` with rows of ID there, account here (CSV)"},
 		&cli.BoolFlag{Name: flagStrict, Usage: "refuse records with accounts that --users lacks"},
+		&cli.BoolFlag{Name: flagNoMembers, Usage: "leave out the members of records, as MEMBERS=false"},
 		insecureFlag(),
 	}
 }
@@ -331,7 +338,7 @@ func insecureFlag() cli.Flag {
 
 // readingHelp explains [readingFlags].
 func readingHelp() string {
-	return "--map takes " + wrap(strings.Join(mapping.Names(), ", ")+" or a file with a jq program.", 66) + "\n\n"
+	return "--map takes " + wrap(strings.Join(mapping.Names(), ", ")+", a file with a jq program, or auto.", 66) + "\n\n"
 }
 
 // A manner is how a command speaks.

@@ -97,10 +97,10 @@ func checkFile(file string) error {
 
 var errNotRegular = errors.New("not a regular file: an export is read more than once, so save it to a file first")
 
-var errNotExport = errors.New("its name must end in " + export.FormatsText + ", which is how the format is told")
+var errNotExport = errors.New("its name must end in " + export.NamesText + ", which is how the format is told")
 
 // ignoredName is why most files of a folder are ignored.
-const ignoredName = "its name does not end in .jsonl, .ndjson, .json, .csv, .gz or .zst"
+const ignoredName = "its name does not end in .jsonl, .ndjson, .json, .csv, .zip, .gz or .zst"
 
 // checkLink says why the file at key below the folder dir, which exists, cannot be read as a part of it.
 func checkLink(dir, key string) error {

@@ -68,6 +68,9 @@ func (t *tool) config(c *cli.Command) (config.Config, slog.Level, error) {
 		return cfg, level, usageError("the configuration is wrong; %q explains the variables:\n  %s",
 			program+" help config", mistakes)
 	}
+	if cfg.NotifyParameter != "" {
+		return cfg, level, usageError("NOTIFY_PARAMETER is not read here: set NOTIFY_URL and NOTIFY_SECRET")
+	}
 	cfg.Insecure = c.Bool(flagInsecure)
 	switch err := tim.CheckEndpoint(cfg.Endpoint, cfg.Insecure); {
 	case errors.Is(err, tim.ErrClearText):
@@ -84,11 +87,22 @@ func (t *tool) readingConfig(c *cli.Command) (cfg config.Config, level slog.Leve
 	if cfg, level, err = t.config(c); err != nil {
 		return cfg, level, "", err
 	}
+	cfg.NoMembers = cfg.NoMembers || c.Bool(flagNoMembers)
 	if cfg.Encoding, err = encodingOf(c, cfg.Encoding); err != nil {
+		return cfg, level, "", err
+	}
+	if cfg.Records, err = recordsOf(c, cfg.Records); err != nil {
+		return cfg, level, "", err
+	}
+	if cfg.TimeZone, err = timeZoneOf(c, cfg.TimeZone); err != nil {
 		return cfg, level, "", err
 	}
 	if cfg.UserTable, cfg.UsersStrict, err = t.usersOf(c, cfg.UsersStrict); err != nil {
 		return cfg, level, "", err
+	}
+	if detects(c) {
+		cfg.Mapping = c.String(flagMap)
+		return cfg, level, "", nil
 	}
 	mapping, err = mappingOf(c, cfg.Limits)
 	return cfg, level, mapping, err
@@ -118,9 +132,11 @@ func (t *tool) importAll(
 
 	defer announceInterrupt(ctx, meter)()
 	memory := importer.NewMemory()
-	folders := &folders{open: map[string]*folder{}, importer: func() *importer.Importer {
+	notifier := newNotifier(cfg, log)
+	defer waitFor(ctx, notifier)
+	folders := &folders{open: map[string]*folder{}, importer: func(root string) *importer.Importer {
 		i := newImporter(cfg, mapping, client, log)
-		i.Memory = memory
+		i.Memory, i.OnChange = memory, telling(notifier, root)
 		return i
 	}}
 	defer folders.close()
@@ -256,7 +272,7 @@ func trimStop(reason string) string { return strings.TrimSuffix(reason, ".") }
 // folders are the folders of the files that a command imports. All files of one folder have one scheduler, because they
 // share its lease on the rate, see [config.Config.OneAtATime].
 type folders struct {
-	importer func() *importer.Importer // returns one without a bucket
+	importer func(root string) *importer.Importer // returns one without a bucket, see telling
 
 	mu   sync.Mutex
 	open map[string]*folder // by absolute path
@@ -293,7 +309,7 @@ func (f *folders) openExport(file, dir, key string) (*folder, error) {
 		bucket.Close()
 		return open, checkLink(absolute, key)
 	}
-	i := f.importer()
+	i := f.importer(absolute)
 	i.Bucket, i.BucketName, i.Folder = bucket, absolute, absolute
 	open := &folder{bucket, &scheduler.Scheduler{Importer: i}}
 	f.open[absolute] = open

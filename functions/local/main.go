@@ -3,6 +3,7 @@
 //	groupimport demo                  import a sample export into an emulated IM service
 //	groupimport import FILE|DIR|ADDRESS…   import exports now; Ctrl-C stops gracefully
 //	groupimport validate FILE|DIR…    dry run: check every record, send nothing
+//	groupimport check [DIR]           try out the service and the folder before the first import
 //	groupimport watch DIR             import what is dropped into a folder, retry what failed
 //	groupimport retry DIR             run the scheduler once: resume, start missed, retry
 //	groupimport status FILE|DIR|ADDRESS…       list imports with state, counts, rate and time left
@@ -22,7 +23,7 @@
 //	1  an error: fix the cause first
 //	2  wrong usage or configuration: nothing was done
 //	3  unfinished: run the same command again to resume
-//	4  finished, but records are not imported or members are missing (validate: records are not valid)
+//	4  finished, but records are not imported or members are missing (validate: records are not valid; check: warnings)
 //
 // Of several files the worst status counts, in the order 0, 4, 3, 1. watch, serve and emulator end with 0 when
 // they are interrupted.
@@ -37,10 +38,12 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 
 	"groupimport/functions/internal/frugal"
 	"groupimport/functions/internal/stdlog"
+	"groupimport/pkg/blob/s3blob"
 )
 
 // program is the name of the command. Messages begin with it.
@@ -110,11 +113,21 @@ type tool struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	json           bool // errors are JSON, see [wantsJSON]
+
+	aws *awsUser
+}
+
+// An awsUser keeps the region and the credentials of a user of AWS, once they are found.
+type awsUser struct {
+	mu    sync.Mutex
+	found *s3blob.Defaults // nil before the first bucket of S3
 }
 
 // newTool returns a tool whose outputs are safe on a terminal.
 func newTool(getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) *tool {
-	return &tool{getenv: getenv, stdin: stdin, stdout: cleanWriter{stdout}, stderr: cleanWriter{stderr}}
+	return &tool{
+		getenv: getenv, stdin: stdin, stdout: cleanWriter{stdout}, stderr: cleanWriter{stderr}, aws: &awsUser{},
+	}
 }
 
 // status writes the error and returns the exit status.

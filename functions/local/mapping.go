@@ -23,6 +23,33 @@ func encodingOf(c *cli.Command, otherwise string) (string, error) {
 	return name, nil
 }
 
+// recordsOf returns the place of the records that --records names, otherwise if it names none.
+func recordsOf(c *cli.Command, otherwise string) (string, error) {
+	text := c.String(flagRecords)
+	if text == "" {
+		return otherwise, nil
+	}
+	if _, err := export.ParsePath(text); err != nil {
+		return "", usageError("--%s %v", flagRecords, err)
+	}
+	return text, nil
+}
+
+// timeZoneOf returns the time zone that --tz states, otherwise if it states none.
+func timeZoneOf(c *cli.Command, otherwise string) (string, error) {
+	text := c.String(flagTimeZone)
+	if text == "" {
+		return otherwise, nil
+	}
+	if _, err := export.ParseTimeZone(text); err != nil {
+		return "", usageError("--%s %v", flagTimeZone, err)
+	}
+	return text, nil
+}
+
+// detects reports whether --map leaves it to the first records of an export which mapping it needs.
+func detects(c *cli.Command) bool { return c.String(flagMap) == mapping.Auto }
+
 // usersOf returns the table of users of --users, or else of the file that USERS names; nil if neither is set. strict is
 // --users-strict or USERS_STRICT.
 func (t *tool) usersOf(c *cli.Command, strict bool) (table *mapping.Users, isStrict bool, err error) {

@@ -19,7 +19,7 @@ func (t *tool) retry(ctx context.Context, c *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
+	defer s.close(ctx)
 	defer announceInterrupt(ctx, s.meter)()
 	action := scheduler.Action{
 		Resume: true, Retry: true, Now: c.Bool(flagNow), Missed: settled, Whole: s.isReady(ctx),

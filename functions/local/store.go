@@ -20,7 +20,7 @@ import (
 type stores struct {
 	*tool
 	log         *slog.Logger
-	newImporter func() *importer.Importer
+	newImporter func(root string) *importer.Importer
 
 	mu   sync.Mutex
 	open map[string]*scheduler.Scheduler // by the address of the bucket
@@ -36,7 +36,7 @@ func (s *stores) at(address string) (*scheduler.Scheduler, string, error) {
 	defer s.mu.Unlock()
 	sched := s.open[p.root]
 	if sched == nil {
-		i := s.newImporter()
+		i := s.newImporter(p.root)
 		i.Bucket, i.BucketName = p.bucket, bucketOf(p.root)
 		sched = &scheduler.Scheduler{Importer: i}
 		if s.open == nil {
@@ -129,8 +129,10 @@ func (t *tool) retryAddress(ctx context.Context, c *cli.Command, address string)
 	}
 	defer client.Close()
 	defer announceInterrupt(ctx, m)()
+	notifier := newNotifier(cfg, log)
+	defer waitFor(ctx, notifier)
 	i := newImporter(cfg, mapping, client, log)
-	i.Bucket, i.BucketName = p.bucket, bucketOf(p.root)
+	i.Bucket, i.BucketName, i.OnChange = p.bucket, bucketOf(p.root), telling(notifier, p.root)
 	action := scheduler.Action{Resume: true, Retry: true, Now: c.Bool(flagNow)}
 	action.OnJob = func(key string) func(scheduler.JobResult, bool) {
 		stop := m.watch(i, key, keyName(key))

@@ -50,7 +50,7 @@ func (t tests) Run() int {
 
 // TestStories runs testdata/*.txtar. Beside testscript's own commands there are:
 //
-//	service [-key KEY] [-faults FAULTS] [-extended] [-accounts A,B]   a new IM service; sets TIM_*
+//	service [-key KEY] [-faults FAULTS] [-extended] [-accounts ACCOUNT,…]   a new IM service; sets TIM_*
 //	down                             closes its port; up opens it again, with the groups it has
 //	up
 //	seen REQUESTS GROUPS             compares what it has seen
@@ -81,17 +81,18 @@ func TestStories(t *testing.T) {
 				key := fs.String("key", "key", "")
 				faults := fs.String("faults", "", "")
 				extended := fs.Bool("extended", false, "")
-				accounts := fs.String("accounts", "", "the only accounts that exist")
+				accounts := fs.String("accounts", "", "")
 				ts.Check(fs.Parse(args))
 				fail, err := emulator.ParseFaults(*faults)
 				ts.Check(err)
 				s := storyOf(ts)
 				s.down()
 				set := func(name, value string) { ts.Setenv(name, value) }
-				service := &emulator.Service{
-					SDKAppID: 1400000000, Key: *key, Faults: fail, ExtendedLengths: *extended, OnlyAccounts: *accounts != "",
+				service := &emulator.Service{SDKAppID: 1400000000, Key: *key, Faults: fail, ExtendedLengths: *extended}
+				if *accounts != "" {
+					service.OnlyAccounts = true
+					service.AddAccounts(strings.Split(*accounts, ",")...)
 				}
-				service.AddAccounts(strings.Split(*accounts, ",")...)
 				ts.Check(s.serve(set, service))
 				ts.Setenv("TIM_SECRET_KEY", "key")
 			},

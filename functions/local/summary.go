@@ -77,6 +77,9 @@ func summaryRows(s importer.Summary) []row {
 		if n == 0 {
 			text = ""
 		}
+		if status == outcome.Skipped && s.Counts.MemberRecords > 0 {
+			text += ", or because members are left out"
+		}
 		rows = append(rows, row{string(status), n, text})
 	}
 	rows = append(rows, row{"records", s.Counts.Records(), ""})

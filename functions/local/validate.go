@@ -28,7 +28,8 @@ func (t *tool) validate(ctx context.Context, c *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	if slices.Contains(args, standardInput) && !export.IsExport("."+v.format) {
+	if slices.Contains(args, standardInput) && (!export.IsExport("."+v.format) ||
+		slices.Contains(export.Archives, "."+strings.ToLower(v.format))) {
 		return usageError("standard input has no name that tells its format: --%s must be one of %s",
 			flagFormat, strings.ReplaceAll(export.FormatsText, ".", ""))
 	}
@@ -68,10 +69,14 @@ func (t *tool) validate(ctx context.Context, c *cli.Command) error {
 type validation struct {
 	*tool
 	limits   group.Limits
-	program  string // text of the mapping that --map names, empty if none
-	archived bool   // INCLUDE_ARCHIVED
-	encoding string // of files that are not UTF-8, empty if none is named
-	format   string // of standard input, such as csv.gz
+	program  string         // text of the mapping that --map names, empty if none
+	detects  bool           // --map auto
+	archived bool           // INCLUDE_ARCHIVED
+	encoding string         // of files that are not UTF-8, empty if none is named
+	zone     *time.Location // of dates, nil if none is stated
+	records  export.Path    // of JSON files, nil if none is named
+	format   string         // of standard input, such as csv.gz
+	groups   bool           // only groups: members are left out, with --no-members or MEMBERS=false
 	users    *mapping.Users
 	strict   bool        // of users: --users-strict
 	client   *tim.Client // of --live, nil without
@@ -79,8 +84,18 @@ type validation struct {
 
 // newValidation reads the variables and flags that need no credentials.
 func (t *tool) newValidation(c *cli.Command) (*validation, error) {
-	v := &validation{tool: t, limits: group.DocumentLimits, format: strings.TrimPrefix(c.String(flagFormat), ".")}
+	v := &validation{
+		tool: t, limits: group.DocumentLimits, format: strings.TrimPrefix(c.String(flagFormat), "."),
+		groups: c.Bool(flagNoMembers),
+	}
 	var err error
+	if value := t.getenv("MEMBERS"); value != "" {
+		members, err := strconv.ParseBool(value)
+		if err != nil {
+			return nil, usageError("MEMBERS is %q, it must be true or false", value)
+		}
+		v.groups = v.groups || !members
+	}
 	if name := t.getenv("FIELD_LIMITS"); name != "" {
 		if v.limits, err = group.ParseLimits(name); err != nil {
 			return nil, usageError("FIELD_LIMITS: %v", err)
@@ -104,6 +119,20 @@ func (t *tool) newValidation(c *cli.Command) (*validation, error) {
 	if v.encoding, err = encodingOf(c, v.encoding); err != nil {
 		return nil, err
 	}
+	records, err := recordsOf(c, strings.TrimSpace(t.getenv("RECORDS")))
+	if err != nil {
+		return nil, err
+	}
+	if v.records, err = export.ParsePath(records); err != nil {
+		return nil, usageError("RECORDS %v", err)
+	}
+	zone, err := timeZoneOf(c, strings.TrimSpace(t.getenv("EXPORT_TIME_ZONE")))
+	if err != nil {
+		return nil, err
+	}
+	if v.zone, err = export.ParseTimeZone(zone); err != nil {
+		return nil, usageError("EXPORT_TIME_ZONE %v", err)
+	}
 	strict := false
 	if value := t.getenv("USERS_STRICT"); value != "" {
 		if strict, err = strconv.ParseBool(value); err != nil {
@@ -112,6 +141,9 @@ func (t *tool) newValidation(c *cli.Command) (*validation, error) {
 	}
 	if v.users, v.strict, err = t.usersOf(c, strict); err != nil {
 		return nil, err
+	}
+	if v.detects = detects(c); v.detects {
+		return v, nil
 	}
 	v.program, err = mappingOf(c, v.limits)
 	return v, err

@@ -23,7 +23,7 @@ func (t *tool) watch(ctx context.Context, c *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
+	defer s.close(ctx)
 	defer announceInterrupt(ctx, s.meter)()
 	s.resumed = "It is resumed automatically."
 	fmt.Fprintf(s.meter, "%s: watching %s: drop exports into it; Ctrl-C stops gracefully\n", program, shown(s.dir))

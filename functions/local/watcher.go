@@ -13,6 +13,7 @@ import (
 
 	"groupimport/pkg/blob/dirblob"
 	"groupimport/pkg/config"
+	"groupimport/pkg/notify"
 	"groupimport/pkg/results"
 	"groupimport/pkg/scheduler"
 	"groupimport/pkg/tim"
@@ -31,15 +32,16 @@ const (
 // A watcher runs passes of the scheduler over a folder, and says what they did.
 type watcher struct {
 	*tool
-	dir     string
-	bucket  *dirblob.Bucket
-	cfg     config.Config
-	mapping string
-	log     *slog.Logger
-	meter   *meter
-	clients func() (*tim.Client, error)
-	client  *tim.Client // nil before the first pass
-	resumed string      // how an import that is not finished is resumed
+	dir      string
+	bucket   *dirblob.Bucket
+	cfg      config.Config
+	mapping  string
+	log      *slog.Logger
+	meter    *meter
+	notifier *notify.Notifier
+	clients  func() (*tim.Client, error)
+	client   *tim.Client // nil before the first pass
+	resumed  string      // how an import that is not finished is resumed
 
 	// What was last said of each key, and in this pass. watch runs a pass every few seconds, and repeats only what
 	// has changed.
@@ -82,12 +84,15 @@ func (t *tool) watcherOver(dir string, cfg config.Config, m *meter, level slog.L
 	log := m.logger(level)
 	return &watcher{
 		tool: t, dir: dir, cfg: cfg, log: log, clients: cfg.Clients(log, nil), meter: m,
-		resumed: "Run the same command again.",
-		said:    map[string]string{}, saying: map[string]string{}, finished: map[string]bool{},
+		notifier: newNotifier(cfg, log),
+		resumed:  "Run the same command again.",
+		said:     map[string]string{}, saying: map[string]string{}, finished: map[string]bool{},
 	}
 }
 
-func (s *watcher) close() {
+// close ends the watcher. ctx is that of the command.
+func (s *watcher) close(ctx context.Context) {
+	waitFor(ctx, s.notifier)
 	s.reading.wait() // it ends with the context of the passes
 	if s.client != nil {
 		s.client.Close()
@@ -109,6 +114,7 @@ func (s *watcher) scheduler() (*scheduler.Scheduler, error) {
 	}
 	i := newImporter(s.cfg, s.mapping, s.client, s.log)
 	i.Bucket, i.BucketName, i.Folder = s.bucket, absolute, absolute
+	i.OnChange = telling(s.notifier, absolute)
 	return &scheduler.Scheduler{Importer: i}, nil
 }
 

@@ -34,7 +34,7 @@ func newTestWatcher(t *testing.T) (s *watcher, stderr *bytes.Buffer) {
 	if err := s.open(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.close)
+	t.Cleanup(func() { s.close(t.Context()) })
 	return s, stderr
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +49,29 @@ func TestREADME_AlarmsGoByWhatTheFunctionLogs(t *testing.T) {
 	}
 	if queries != 9 {
 		t.Errorf("got %d queries, want one for each failure", queries)
+	}
+}
+
+// The Chinese guide has the same queries.
+func TestREADME_AlarmsOfBothLanguages(t *testing.T) {
+	queries := func(name string) (all []string) {
+		raw, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(raw)) {
+			switch {
+			case strings.HasPrefix(line, "SCF_Message:"):
+				all = append(all, line)
+			case strings.HasPrefix(line, "-- "): // the sentence differs, the trigger does not
+				_, trigger, _ := strings.Cut(line, "$1.n ")
+				all = append(all, trigger)
+			}
+		}
+		return all
+	}
+	if got, want := queries("README.zh-CN.md"), queries("README.md"); !slices.Equal(got, want) || len(want) != 18 {
+		t.Errorf("got %q\nwant %q", got, want)
 	}
 }
 

@@ -335,11 +335,13 @@ func TestDeploy_ChangedParametersReplaceTheOldOnes(t *testing.T) {
 		"BucketName": "others-1250000000", "Region": "ap-singapore", "ExportPrefix": "a/b/", "Role": "other",
 		"HttpRole": "other-http", "SdkAppId": "1400000001", "Admin": "admin2", "SecretKey": "k2",
 		"TimRegion": "singapore", "Rate": "100",
-		"Members": "false", "MembersPerCall": "50", "MemberRate": "110", "ImportAccounts": "true", "AvChatRoom": "create", "UsersStrict": "true",
+		"Members": "false", "MembersPerCall": "50", "MemberRate": "110", "ImportAccounts": "true", "AvChatRoom": "create",
 		"FieldLimits": "extended", "AssignGroupIds": "true", "MaxAttempts": "3",
 		"ParallelImports": "4",
 		"StopShare":       "1", "RetryUnknown": "true", "CreateUnmatched": "true", "ExportEncoding": "gbk",
-		"IncludeArchived": "true", "LogLevel": "debug", "HttpToken": "fedcba9876543210fedc",
+		"IncludeArchived": "true", "UsersStrict": "true", "LogLevel": "debug", "HttpToken": "fedcba9876543210fedc", "HttpAuth": "CAM",
+		// read by scripts/deploy alone
+		"SecretKeyParameter": "im-key", "HttpTokenParameter": "http-token",
 	} {
 		if _, ok := changed[name]; !ok {
 			t.Errorf("%s is no parameter", name)
@@ -366,7 +368,7 @@ func TestDeploy_ChangedParametersReplaceTheOldOnes(t *testing.T) {
 	for _, name := range []string{"import", "schedule", "http"} {
 		for variable, value := range a.environment(name) {
 			isRate := variable == "TIM_RATE" || variable == "TIM_MEMBER_RATE"
-			fixed := variable == "ONE_AT_A_TIME" || variable == "HTTP_AUTH" || name == "http" && isRate
+			fixed := variable == "ONE_AT_A_TIME" || name == "http" && isRate
 			// MEMBERS is true by default and changes to false, the old value of others.
 			known := value == "true" || value == "5" || variable == "MEMBERS" && value == "false"
 			if slices.Contains(old, value) && !fixed && !known {

@@ -16,7 +16,7 @@ import (
 
 // known ends the errors about events: it lists the kinds of events that this function handles.
 const known = `: this function handles COS triggers, requests of its function URL, ` +
-	`and timers whose message is resume or retry`
+	`timers whose message is resume, retry or check, and {"action":"check"}`
 
 // eventError never quotes an event: events of COS contain a signed header.
 func eventError(format string, args ...any) error {
@@ -31,6 +31,8 @@ type payload struct {
 	Message jsontext.Value `json:"Message"`
 
 	Method string `json:"httpMethod"` // function URL, and API Gateway as it was
+
+	Action string `json:"action"` // of an operator
 }
 
 // A record is one object of a COS trigger.
@@ -64,6 +66,8 @@ func parse(raw []byte) (invocation.Event, error) {
 		return invocation.Event{Request: raw}, nil
 	case p.Type == "Timer":
 		return timer(p.Message)
+	case p.Action != "":
+		return action(p.Action)
 	case len(p.Records) == 0:
 		return invocation.Event{}, eventError("unknown kind of event")
 	}
@@ -108,7 +112,7 @@ func created(raw jsontext.Value) (object invocation.Object, problem string) {
 	if short == "" || appID == "" || appID == "null" || all[0] == "" {
 		return object, "the record has no bucket or key"
 	}
-	return invocation.Object{Bucket: short + "-" + appID, Keys: all}, ""
+	return invocation.Object{Bucket: short + "-" + appID, Keys: all, Raw: r.COS.Object.Key}, ""
 }
 
 // timer returns the task of a timer. Its message is a word, or JSON as on other platforms.
@@ -123,13 +127,20 @@ func timer(message jsontext.Value) (invocation.Event, error) {
 	if json.Unmarshal([]byte(text), &object) == nil {
 		text = object.Action
 	}
-	switch strings.TrimSpace(text) {
+	return action(text)
+}
+
+// action returns the task that a word names.
+func action(word string) (invocation.Event, error) {
+	switch strings.TrimSpace(word) {
 	case "resume":
 		return invocation.Event{Action: &scheduler.Action{Resume: true, Retry: true}}, nil
 	case "retry":
 		return invocation.Event{Action: &scheduler.Action{Retry: true}}, nil
+	case "check":
+		return invocation.Event{Check: true}, nil
 	}
-	return invocation.Event{}, eventError("unknown message %q of a timer", text)
+	return invocation.Event{}, eventError("unknown message %q of a timer, or unknown action", word)
 }
 
 // keys returns the possible keys of an object, most likely first. The key in an event begins with the APPID and the

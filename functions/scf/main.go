@@ -31,13 +31,35 @@ func main() {
 	log := invocation.NewLog(os.Stdout, "time")
 	stdlog.Redirect(log)
 	cloudfunction.StartHandler(&handler{invocation.Handler{
-		Getenv:       os.Getenv,
+		Getenv:       environment(os.Getenv),
 		Log:          log,
 		Parse:        parse,
 		Serve:        serveURL,
+		Secret:       newSecrets(os.Getenv, log).get,
 		HidesCallers: true,
+		Platform:     platform(os.Getenv),
+		Scheme:       "cos",
 		Open:         func(bucket string) (blob.Bucket, error) { return open(os.Getenv, bucket, log) },
 	}})
+}
+
+// environment returns getenv, except that HTTP_AUTH may also have a word of the function URL's authType, so that one
+// parameter sets both: NONE means token. CAM means platform-unverified, since requests do not show that the platform
+// has authenticated the caller.
+func environment(getenv func(string) string) func(string) string {
+	return func(name string) string {
+		value := getenv(name)
+		if name != "HTTP_AUTH" {
+			return value
+		}
+		switch value {
+		case "NONE":
+			return "token"
+		case "CAM":
+			return "platform-unverified"
+		}
+		return value
+	}
 }
 
 // A handler receives events from the platform, which sends an instance one at a time.
@@ -53,7 +75,7 @@ func (h *handler) Invoke(ctx context.Context, raw []byte) ([]byte, error) {
 		if deadline, _ := ctx.Deadline(); deadline.Unix() <= 0 && fc.TimeLimitInMs > 0 {
 			var cancel context.CancelFunc
 			limit := time.Duration(fc.TimeLimitInMs) * time.Millisecond
-			ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), limit)
+			ctx, cancel = context.WithTimeout(context.WithValue(context.WithoutCancel(ctx), noDeadlineKey{}, true), limit)
 			defer cancel()
 		}
 	}

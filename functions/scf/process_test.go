@@ -280,7 +280,7 @@ func TestFunction_ErrorTypes(t *testing.T) {
 		{"an unknown shape", nil, []byte(`{"hello":"world"}`), "EventError", "timers whose message"},
 		{"another bucket", map[string]string{"EXPORT_BUCKET": "other-1250000000"}, cosEvent(acme), "ConfigError", "other-1250000000"},
 		{"settings that are missing", map[string]string{"TIM_SDKAPPID": "", "TIM_RATE": "x"}, resumeEvent, "ConfigError", "TIM_SDKAPPID"},
-		{"a key that is kept elsewhere", map[string]string{"TIM_SECRET_KEY": "", "TIM_SECRET_KEY_PARAMETER": "/x"}, resumeEvent, "ConfigError", "TIM_SECRET_KEY"},
+		{"a secret whose name is wrong", map[string]string{"TIM_SECRET_KEY": "", "TIM_SECRET_KEY_PARAMETER": "/x"}, resumeEvent, "SecretError", "TIM_SECRET_KEY_PARAMETER"},
 		{"no role", map[string]string{"TENCENTCLOUD_SECRETID": "", "EXPORT_BUCKET": "fourth-1250000000"}, resumeEvent, "ConfigError", "the function has no role"},
 		{"a region that is none", map[string]string{"COS_REGION": "Guangzhou", "EXPORT_BUCKET": "fifth-1250000000"}, resumeEvent, "ConfigError", "COS_REGION"},
 		{"a prefix that is no folder", map[string]string{"EXPORT_PREFIX": "exports"}, resumeEvent, "ConfigError", "EXPORT_PREFIX"},

@@ -99,7 +99,9 @@ func filledIn(t *testing.T, p map[string]string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	used := map[string]bool{"TENCENT_SECRET_ID": true, "TENCENT_SECRET_KEY": true}
+	used := map[string]bool{
+		"TENCENT_SECRET_ID": true, "TENCENT_SECRET_KEY": true, "SecretKeyParameter": true, "HttpTokenParameter": true,
+	}
 	text := parameter.ReplaceAllStringFunc(string(raw), func(s string) string {
 		name := parameter.FindStringSubmatch(s)[1]
 		used[name] = true
@@ -300,7 +302,8 @@ func TestServerless_NothingTheProgramWritesStartsIt(t *testing.T) {
 				n.Work() + "lease/000001", n.Work() + "checkpoint/000012", n.Work() + "parts/000001-000001",
 				n.Work() + "parts/000001-ahead", old.Results(), old.Failures(), old.Report(), old.Manifest(),
 				results.RateNames(prefix).Work() + "lease/000001", results.WaitingFolder(prefix) + "ABCD2345",
-				results.ResponsesFolder(prefix) + "20261122/" + strings.Repeat("9f", 32),
+				results.ResponsesFolder(prefix) + "20261122/" + strings.Repeat("9f", 32), results.CheckPage(prefix),
+				results.CheckFolder(prefix) + "ABCDEFGHIJ-quiet", results.CheckFolder(prefix) + "ABCDEFGHIJ/lease/000001",
 			} {
 				if !results.IsOutput(key) || d.starts(bucketName, key) {
 					t.Errorf("%s: the program writes it, so it is no export and must not start the function", key)
@@ -314,11 +317,17 @@ func TestServerless_EveryVariableIsSet(t *testing.T) {
 	known := map[string]bool{"COS_REGION": true}
 	config.FromEnv(func(name string) string { known[name] = true; return "" })
 	elsewhere := map[string]string{
-		"TIM_SECRET_KEY_PARAMETER": "of AWS",
-		"HTTP_TOKEN_PARAMETER":     "of AWS",
+		"TIM_SECRET_KEY_PARAMETER": "instead of the secret itself, and an empty one may not be taken",
+		"HTTP_TOKEN_PARAMETER":     "instead of the secret itself, and an empty one may not be taken",
 		"TIM_ENDPOINT":             "for tests and proxies, and an empty one may not be taken",
 		"MAPPING":                  "for exports of other systems, and an empty one may not be taken",
+		"EXPORT_TIME_ZONE":         "for dates, and an empty one may not be taken",
+		"RECORDS":                  "for documents, and an empty one may not be taken",
 		"USERS":                    "for exports of other systems, and an empty one may not be taken",
+		"NOTIFY_URL":               "for webhooks, and an empty one may not be taken",
+		"NOTIFY_SECRET":            "of NOTIFY_URL",
+		"NOTIFY_FORMAT":            "of NOTIFY_URL",
+		"NOTIFY_PARAMETER":         "of AWS",
 		"HTTP_TOKEN":               "of the HTTP function",
 		"HTTP_AUTH":                "of the HTTP function",
 	}
@@ -336,7 +345,7 @@ func TestServerless_EveryVariableIsSet(t *testing.T) {
 				t.Errorf("%s: %s is set, and the program does not know it", name, variable)
 			}
 		}
-		config, err := config.FromEnv(func(variable string) string { return env[variable] })
+		config, err := config.FromEnv(environment(func(variable string) string { return env[variable] }))
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -344,19 +353,38 @@ func TestServerless_EveryVariableIsSet(t *testing.T) {
 	}
 	http := d.environment("http")
 	for variable, want := range map[string]string{
-		"HTTP_AUTH": "token", "ONE_AT_A_TIME": "true", "TIM_RATE": "10", "TIM_MEMBER_RATE": "10", "COS_REGION": "ap-guangzhou",
+		"HTTP_AUTH": "NONE", "ONE_AT_A_TIME": "true", "TIM_RATE": "10", "TIM_MEMBER_RATE": "10", "COS_REGION": "ap-guangzhou",
 	} {
 		if http[variable] != want {
 			t.Errorf("%s: got %q, want %q: a token, since the URL is public, and a rate that the instances share",
 				variable, http[variable], want)
 		}
 	}
+	// One parameter says who checks callers, to the platform and to the function.
+	signed := parameters(t)
+	signed["HttpAuth"], signed["HttpToken"] = "CAM", ""
+	ofCAM := load(t, signed)
+	variables := ofCAM.environment("http")
+	ofCaller, err := config.FromEnv(environment(func(variable string) string { return variables[variable] }))
+	if err != nil || !ofCaller.HTTPPlatform {
+		t.Errorf("HttpAuth=CAM: got %+v, %v, want callers that the platform checks", ofCaller, err)
+	}
+	for _, tr := range ofCAM.Inputs.Triggers {
+		if tr.Type == "http" && tr.Parameters["authType"] != "CAM" {
+			t.Errorf("HttpAuth=CAM: got trigger %+v", tr)
+		}
+	}
 	if configs[0] != configs[1] {
 		t.Errorf("import and schedule differ: %+v and %+v", configs[0], configs[1])
 	}
 	ofHTTP := configs[2]
+	if ofHTTP.OtherRates != configs[0].Rate || configs[0].OtherRates != ofHTTP.Rate {
+		t.Errorf("got the other rates %v and %v of functions with %v and %v", configs[0].OtherRates, ofHTTP.OtherRates,
+			configs[0].Rate, ofHTTP.Rate)
+	}
 	ofHTTP.Rate, ofHTTP.OneAtATime, ofHTTP.HTTPToken = configs[0].Rate, configs[0].OneAtATime, ""
 	ofHTTP.MemberRate = configs[0].MemberRate
+	ofHTTP.OtherRates = configs[0].OtherRates
 	if ofHTTP != configs[0] {
 		t.Errorf("import and http differ: %+v and %+v", configs[0], configs[2])
 	}
@@ -367,7 +395,8 @@ func TestServerless_EveryVariableIsSet(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := configs[0]
-	got.Bucket, got.Prefix, got.OneAtATime, got.Rate, got.MemberRate = "", "", false, 190, 190
+	got.Bucket, got.Prefix, got.OneAtATime = "", "", false
+	got.Rate, got.MemberRate, got.OtherRates = 190, 190, 0
 	if got != defaults {
 		t.Errorf("got  %+v\nwant %+v, the defaults", got, defaults)
 	}
@@ -387,6 +416,16 @@ func TestServerless_EveryVariableIsSet(t *testing.T) {
 	for name, value := range parameters(t) {
 		switch name {
 		case "TENCENT_SECRET_ID", "TENCENT_SECRET_KEY", "Region", "Role", "HttpRole": // of this platform
+			continue
+		case "HttpAuth": // the same name with the words of this platform
+			if ofAWS, ok := template.Parameters[name]; !ok || ofAWS.Default == "" || value != "NONE" {
+				t.Errorf("%s: got %q, and in template.yaml %+v", name, value, ofAWS)
+			}
+			continue
+		case "SecretKeyParameter", "HttpTokenParameter": // required there, optional here
+			if _, ok := template.Parameters[name]; !ok || value != "" {
+				t.Errorf("%s: got %q, want it empty and a parameter of template.yaml", name, value)
+			}
 			continue
 		case "SecretKey", "HttpToken": // AWS keeps them as SSM parameters
 			if _, ok := template.Parameters[name+"Parameter"]; !ok {
@@ -437,6 +476,8 @@ func TestServerless_ParameterLeftOutIsReported(t *testing.T) {
 	for name := range parameters(t) {
 		switch name {
 		case "TENCENT_SECRET_ID", "TENCENT_SECRET_KEY": // of the tool
+			continue
+		case "SecretKeyParameter", "HttpTokenParameter": // the tool does not read them
 			continue
 		case "Role", "HttpRole": // the function has no role then: TestFunction_ErrorTypes
 			continue

@@ -18,6 +18,7 @@ import (
 	"groupimport/pkg/export"
 	"groupimport/pkg/group"
 	"groupimport/pkg/mapping"
+	"groupimport/pkg/notify"
 	"groupimport/pkg/pacer"
 	"groupimport/pkg/tim"
 )
@@ -36,6 +37,7 @@ type Config struct {
 	MembersPerCall     int     // of import_group_member, at most; zero means 20
 	NoMembers          bool    // leaves out the members of records
 	ImportAccounts     bool    // creates accounts of owners and members
+	OtherRates         float64 // attempts a second of other processes that call the app's service, for package check
 	Limits             group.Limits
 	AssignGroupIDs     bool
 	MaxAttempts        int     // of a call
@@ -49,6 +51,8 @@ type Config struct {
 	UsersStrict        bool           // of Users: refuse records with an unknown account
 	UserTable          *mapping.Users // replaces Users; not a variable
 	Encoding           string         // as [export.ParseEncoding] names it, "" for UTF-8
+	Records            string         // of an [export.Path], "" for none
+	TimeZone           string         // as [export.ParseTimeZone] reads it, "" for none
 	Bucket             string
 	Prefix             string // "" or a folder with its slash
 	OneAtATime         bool
@@ -56,6 +60,10 @@ type Config struct {
 	HTTPTokenParameter string // where the token is kept if it is not in the environment; whoever reads it sets HTTPToken
 	HTTPPlatform       bool   // the platform authenticates callers over HTTP, and they send no token
 	HTTPUnverified     bool   // of HTTPPlatform: also if requests do not show that
+	NotifyURL          string // of a webhook, see package notify; "" for none; never logged
+	NotifySecret       string // signs notifications; never logged
+	NotifyParameter    string // where both are kept if they are not in the environment, see [notify.ParseTarget]
+	NotifyFormat       string // see [notify.Formats]
 	LogLevel           slog.Level
 }
 
@@ -104,7 +112,7 @@ var fields = []Field{
 		parse: text(func(c *Config) *string { return &c.SecretKey }),
 	},
 	{
-		Name: "TIM_SECRET_KEY_PARAMETER", Help: "On AWS, the SSM parameter that holds the key, instead of TIM_SECRET_KEY.",
+		Name: "TIM_SECRET_KEY_PARAMETER", Help: "The secret of the cloud (SSM) that holds the key, instead of TIM_SECRET_KEY.",
 		parse: text(func(c *Config) *string { return &c.SecretKeyParameter }),
 	},
 	{
@@ -160,6 +168,11 @@ var fields = []Field{
 		parse: flag(func(c *Config) *bool { return &c.ImportAccounts }),
 	},
 	{
+		Name: "TIM_RATE_OTHERS", Default: "0",
+		Help:  "Attempts a second that others of the app may make, such as another function. Only the check adds them up.",
+		parse: number(func(c *Config) *float64 { return &c.OtherRates }, 0, maxRateEndpoint),
+	},
+	{
 		Name: "FIELD_LIMITS", Default: "document",
 		Help: "document: Name 30, Introduction 240, Notification 300, FaceUrl 100 bytes; extended: 100, 400, 400, 500.",
 		parse: func(c *Config, v string) (err error) {
@@ -208,11 +221,11 @@ var fields = []Field{
 	},
 	{
 		Name: "MAPPING", Help: "Mapping for exports of other systems: " + strings.Join(mapping.Names(), ", ") +
-			", or the key of a jq program that ends in .jq.",
+			", the key of a jq program that ends in .jq, or auto: the first records decide.",
 		parse: func(c *Config, v string) error {
-			if c.Mapping = v; !strings.HasSuffix(v, ".jq") && !slices.Contains(mapping.Names(), v) {
-				return fmt.Errorf("is %q, it must be one of %s, or the key of a jq program that ends in .jq", v,
-					strings.Join(mapping.Names(), ", "))
+			if c.Mapping = v; !strings.HasSuffix(v, ".jq") && v != mapping.Auto && !slices.Contains(mapping.Names(), v) {
+				return fmt.Errorf("is %q, it must be one of %s, the key of a jq program that ends in .jq, or %s",
+					v, strings.Join(mapping.Names(), ", "), mapping.Auto)
 			}
 			return nil
 		},
@@ -240,6 +253,22 @@ var fields = []Field{
 		},
 	},
 	{
+		Name: "RECORDS", Help: "Place of the records in JSON exports, for example data.groups, or groups.* for an object of records.",
+		parse: func(c *Config, v string) (err error) {
+			c.Records = v
+			_, err = export.ParsePath(v)
+			return err
+		},
+	},
+	{
+		Name: "EXPORT_TIME_ZONE", Help: "Time zone of dates without one in CSV and in mapped records: an offset such as +08:00, or UTC.",
+		parse: func(c *Config, v string) error {
+			c.TimeZone = v
+			_, err := export.ParseTimeZone(v)
+			return err
+		},
+	},
+	{
 		Name: "EXPORT_BUCKET", Help: "In the cloud, the bucket of the exports.",
 		parse: text(func(c *Config) *string { return &c.Bucket }),
 	},
@@ -263,6 +292,35 @@ var fields = []Field{
 		parse: flag(func(c *Config) *bool { return &c.OneAtATime }),
 	},
 	{
+		Name: "NOTIFY_URL", Help: "Webhook that is told when an import finishes, stops or is cancelled. It appears in no log.",
+		parse: func(c *Config, v string) error {
+			if err := notify.CheckURL(v); err != nil { // the URL may hold a secret: it is not quoted
+				return err
+			}
+			c.NotifyURL = v
+			return nil
+		},
+	},
+	{
+		Name: "NOTIFY_SECRET", Help: "Signs notifications with HMAC-SHA256. It appears in no log.",
+		parse: text(func(c *Config) *string { return &c.NotifySecret }),
+	},
+	{
+		Name:  "NOTIFY_PARAMETER",
+		Help:  "On AWS, the SSM parameter that holds NOTIFY_URL in its first line and NOTIFY_SECRET, if any, in the second.",
+		parse: text(func(c *Config) *string { return &c.NotifyParameter }),
+	},
+	{
+		Name: "NOTIFY_FORMAT", Default: notify.Formats()[0],
+		Help: "Body of notifications: " + strings.Join(notify.Formats(), ", ") + ".",
+		parse: func(c *Config, v string) error {
+			if c.NotifyFormat = v; !slices.Contains(notify.Formats(), v) {
+				return fmt.Errorf("is %q, it must be one of %s", v, strings.Join(notify.Formats(), ", "))
+			}
+			return nil
+		},
+	},
+	{
 		Name: "HTTP_TOKEN", Help: "Bearer token of callers over HTTP, 16 characters or more. It appears in no log.",
 		parse: func(c *Config, v string) error {
 			switch c.HTTPToken = v; {
@@ -275,7 +333,7 @@ var fields = []Field{
 		},
 	},
 	{
-		Name: "HTTP_TOKEN_PARAMETER", Help: "On AWS, the SSM parameter that holds the token, instead of HTTP_TOKEN.",
+		Name: "HTTP_TOKEN_PARAMETER", Help: "The secret of the cloud (SSM) that holds the token, instead of HTTP_TOKEN.",
 		parse: text(func(c *Config) *string { return &c.HTTPTokenParameter }),
 	},
 	{
@@ -364,6 +422,12 @@ func FromEnv(getenv func(string) string) (Config, error) {
 	}
 	if c.Bucket != "" && export.IsExport(c.Users) {
 		wrong("USERS", "is %q, the name of an export, which would be imported: give it another ending, for example .users", c.Users)
+	}
+	switch {
+	case c.NotifyParameter != "" && (c.NotifyURL != "" || c.NotifySecret != ""):
+		wrong("NOTIFY_PARAMETER", "and NOTIFY_URL or NOTIFY_SECRET are both set: unset one, so that it is clear which counts")
+	case c.NotifySecret != "" && c.NotifyURL == "":
+		wrong("NOTIFY_SECRET", "is set, but NOTIFY_URL is missing: nothing is sent")
 	}
 	if c.HTTPToken != "" && c.HTTPTokenParameter != "" {
 		wrong("HTTP_TOKEN", "and HTTP_TOKEN_PARAMETER are both set: unset one, so that it is clear which token counts")

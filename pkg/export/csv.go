@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -25,7 +26,8 @@ import (
 // of MemberList is a JSON array. Quoted cells may contain line ends. A line end may have any number of CRs before the LF. A byte-order mark before a cell is
 // skipped, because concatenated files contain them.
 type rows struct {
-	foreign bool // the columns are those of another system
+	foreign bool           // the columns are those of another system
+	zone    *time.Location // of dates, nil if none is stated
 
 	head      []byte // the header
 	separator byte
@@ -44,6 +46,8 @@ type column struct {
 	quoted []byte // the name as JSON, and the colon
 	number bool
 	list   bool // the cell is a JSON array
+	time   bool // the cell may be a date
+	words  map[string]string
 }
 
 // customPrefix starts the name of a custom field's column. The key follows.
@@ -101,16 +105,21 @@ func (f *rows) header(t *text, pos Position, row []byte) error {
 	for len(names) > 0 && names[len(names)-1] == "" {
 		names = names[:len(names)-1]
 	}
-	var wrong []string
+	var wrong, renamed []string
 	seen := map[string]bool{}
 	for i, name := range names {
+		given := name
+		if field := fieldOf(name); field != "" && field != name && !f.foreign {
+			renamed = append(renamed, fmt.Sprintf("%q as %s", cut(name, maxName), field))
+			name = field
+		}
 		c := column{name: name}
 		key, custom := strings.CutPrefix(name, customPrefix)
 		switch {
 		case name == "":
 			wrong = append(wrong, fmt.Sprintf("column %d has no name", i+1))
 		case seen[name]:
-			wrong = append(wrong, fmt.Sprintf("duplicate column %q", cut(name, maxName)))
+			wrong = append(wrong, fmt.Sprintf("duplicate column %q", cut(given, maxName)))
 		case f.foreign:
 		case custom && key != "":
 			c.name, c.key = "AppDefinedData", key
@@ -121,11 +130,15 @@ func (f *rows) header(t *text, pos Position, row []byte) error {
 			problem := group.UnknownField(name)
 			wrong = append(wrong, strings.Replace(problem.Message, "unknown field", "unknown column", 1))
 		default:
-			c.number, c.list = group.IsNumber(name), name == memberList
+			c.number, c.list, c.words = group.IsNumber(name), name == memberList, words[name]
+			c.time = slices.Contains(timeFields, name)
 		}
 		seen[name] = true
 		c.quoted = append(appendQuoted(nil, []byte(c.name)), ':')
 		f.columns = append(f.columns, c)
+	}
+	if len(renamed) > 0 {
+		t.notes = append(t.notes, "columns were read as fields: "+strings.Join(renamed, ", "))
 	}
 	if len(wrong) > 0 {
 		known := slices.DeleteFunc(group.Fields(), func(name string) bool { return name == "AppDefinedData" })
@@ -289,13 +302,22 @@ func (f *rows) object(cells [][]byte) []byte {
 		}
 		sep()
 		dst = append(dst, c.quoted...)
+		cell := cells[i]
+		if word, ok := c.words[string(cell)]; ok {
+			cell = []byte(word)
+		}
+		if c.time {
+			if unix, ok := ParseDate(string(cell), f.zone); ok {
+				cell = strconv.AppendInt(nil, unix, 10)
+			}
+		}
 		switch {
 		case c.number:
-			dst = appendNumber(dst, cells[i])
-		case c.list && jsontext.Value(cells[i]).IsValid(tolerant):
-			dst = append(dst, cells[i]...)
+			dst = appendNumber(dst, cell)
+		case c.list && jsontext.Value(cell).IsValid(tolerant):
+			dst = append(dst, cell...)
 		default: // the decoder rejects a string that should be a list
-			dst = appendQuoted(dst, cells[i])
+			dst = appendQuoted(dst, cell)
 		}
 	}
 	open := false

@@ -55,7 +55,7 @@ func ParseEncoding(name string) (string, error) {
 // likely UTF-8 is read as UTF-8. If isFirst is set and src.Encoding is empty, an export that is not UTF-8 is an error.
 func openDecoded(ctx context.Context, src Source, isFirst bool) (*text, error) {
 	t, err := openText(ctx, src)
-	if err != nil || t.marked || src.Encoding == "" && !isFirst {
+	if err != nil || t.marked || src.Encoding == "" && !isFirst || t.zip != nil {
 		return t, err
 	}
 	c := census{line: 1}

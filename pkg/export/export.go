@@ -4,8 +4,9 @@
 //
 //	.jsonl .ndjson   one JSON object per line; blank lines are skipped
 //	.json            an array of objects, or an object with such an array under a name of [Arrays];
-//	                 several such values may follow each other
+//	                 several such values may follow each other; a mapping may name another place, see [Mapping]
 //	.csv             a header with field names, then one record per row
+//	.zip             files of JSON, for a mapping that names them, see [FileMapping]
 //
 // For JSON, the first value determines the layout, not the name: one object per line, a sequence of multi-line
 // objects, or arrays.
@@ -33,6 +34,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"groupimport/pkg/group"
 	"groupimport/pkg/outcome"
@@ -54,8 +56,10 @@ type Position struct {
 	// Read is the approximate number of bytes read from the object, if Offset does not count them; otherwise 0.
 	Read int64 `json:"read,omitzero"`
 
-	// In says where in JSON arrays a blank [Entry] ends, because a Reader that resumes there must know: "array" before
-	// the first record, "comma" after the comma that follows a record, "between" two arrays. It is empty elsewhere.
+	// In says where in a JSON document an [Entry] ends, because a Reader that resumes there must know. It has two words,
+	// which may be absent. The first one is what contains the records: "object", "string", or "member" if the member
+	// itself is the record; it is absent for an array. The second one is where a blank entry ends: "array" before the first
+	// record, "comma" after the comma that follows a record, "between" two documents.
 	In string `json:"in,omitzero"`
 
 	// Sub is the number of records that precede this one in the next record of the text, which a mapping has made
@@ -118,15 +122,24 @@ var Formats = []string{".jsonl", ".ndjson", ".json", ".csv"}
 // Compressions are the name extensions of compressed exports.
 var Compressions = []string{".gz", ".zst"}
 
+// Archives are the name extensions of archives, which some mappings read, see [FileMapping].
+var Archives = []string{archiveFormat}
+
 // FormatsText lists the supported extensions, for messages.
 const FormatsText = ".jsonl, .ndjson, .json or .csv, optionally followed by .gz or .zst"
+
+// NamesText lists the supported extensions, and those of archives, for messages.
+const NamesText = FormatsText + ", or in .zip"
 
 // IsExport reports whether name has the extension of an export.
 func IsExport(name string) bool { return format(name) != "" }
 
-// format returns the element of Formats in name, or "".
+// format returns the element of Formats or Archives in name, or "".
 func format(name string) string {
 	name = strings.ToLower(name)
+	if strings.HasSuffix(name, archiveFormat) {
+		return archiveFormat
+	}
 	for _, c := range Compressions {
 		if plain, ok := strings.CutSuffix(name, c); ok {
 			name = plain
@@ -149,13 +162,22 @@ type Source struct {
 	// UTF-8, with the offset of a position. The Reader closes the result.
 	Open func(offset int64) io.ReadCloser
 
+	Size int64 // of the object in bytes; only archives need it
+
 	Map Mapping // for records of another system; nil for import_group's format
+
+	// Records is where a JSON document has its records, nil if it says so itself or the mapping does. It goes before the
+	// mapping's paths. It is not for CSV and dead-letter files. A Reader that resumes must have the same Records.
+	Records Path
 
 	// Users translates the accounts of owners and members after the mapping, nil leaves them. Records of a dead-letter
 	// file are translated already. An unknown owner or member is left out, see [Entry.Changed] and [Entry.Skipped]; if
 	// StrictUsers is set, its record is invalid.
 	Users       Users
 	StrictUsers bool
+
+	// Zone is the time zone of dates in CSV without an offset, nil if none is stated: such dates are invalid then.
+	Zone *time.Location
 
 	// Encoding is a result of [ParseEncoding], empty for UTF-8. The content takes precedence. Positions refer to the
 	// UTF-8 text, so a Reader that resumes must have the same Encoding.
@@ -177,6 +199,7 @@ type Reader struct {
 	notes   []string
 	ids     recentIDs
 	scratch []byte
+	file    string // of an archive, see [FileMapping.InFile]
 	members []byte // the MemberList of a get_group_info response
 
 	translated, wrapped []byte // see decodeTranslated
@@ -196,7 +219,7 @@ type Reader struct {
 func NewReader(src Source, at Position, limits group.Limits) (*Reader, error) {
 	f := format(src.Name)
 	if f == "" {
-		return nil, fmt.Errorf("%w: %q: the name must end in %s", ErrFormat, path.Base(src.Name), FormatsText)
+		return nil, fmt.Errorf("%w: %q: the name must end in %s", ErrFormat, path.Base(src.Name), NamesText)
 	}
 	return &Reader{
 		src: src, format: f, at: at, group: group.NewDecoder(limits), dropped: map[string]int64{}, blanks: defaultBlanks,
@@ -252,7 +275,7 @@ type found struct {
 	isLine     bool         // a JSON object that may be a line of a dead-letter file
 
 	isBlank bool   // no record: the text has none up to its position
-	in      string // of the position, see [Position.In]
+	in      string // of the next position, see [Position.In]
 }
 
 // open opens the text at the Reader's position.
@@ -281,9 +304,16 @@ func (r *Reader) open(ctx context.Context) (*text, finder, error) {
 func (r *Reader) begin(t *text) (finder, error) {
 	foreign := r.src.Map != nil
 	if r.format == ".csv" {
-		return (&rows{foreign: foreign}).begin(t)
+		return (&rows{foreign: foreign, zone: r.src.Zone}).begin(t)
 	}
-	return jsonFinder(t, r.format != ".json", foreign)
+	var paths []Path
+	if foreign {
+		paths = r.src.Map.Records()
+	}
+	if t.zip != nil { // whose files say where their records are
+		return jsonFinder(t, false, foreign, nil, paths)
+	}
+	return jsonFinder(t, r.format != ".json", foreign, r.src.Records, paths)
 }
 
 // next returns the next entry.
@@ -306,6 +336,7 @@ func (r *Reader) next(t *text, records finder) (Entry, error) {
 		return e, nil
 	}
 	t.record = t.at.Offset
+	r.enter(t, f.pos)
 	e := Entry{Pos: f.pos, Raw: f.raw, Problem: f.problem}
 	switch {
 	case e.Problem == nil:
@@ -344,6 +375,9 @@ func (r *Reader) located(t *text, e Entry) Entry {
 	if e.Problem == nil && e.Skipped == "" && !e.Ignored && !e.Record.IsMember {
 		e.SameID = r.ids.note(e.Record.GroupID, e.Pos.Line)
 	}
+	if e.Problem != nil && r.format == ".csv" {
+		r.adviseDates(e.Problem)
+	}
 	if e.Problem != nil && t.encoded != "" {
 		for i, p := range e.Problem.Problems {
 			if p.Rule == group.RuleUTF8 {
@@ -352,6 +386,31 @@ func (r *Reader) located(t *text, e Entry) Entry {
 		}
 	}
 	return e
+}
+
+// adviseDates adds to problems of dates in CSV how to write them.
+func (r *Reader) adviseDates(problem *group.Error) {
+	for i, p := range problem.Problems {
+		if p.Rule != group.RuleKind || !slices.Contains(timeFields, p.Field) || r.src.Map != nil {
+			continue
+		}
+		advice := "; or write dates like 2024-01-31 09:00"
+		if r.src.Zone == nil {
+			advice += " and state their time zone with --tz (EXPORT_TIME_ZONE)"
+		}
+		problem.Problems[i].Message += advice
+	}
+}
+
+// enter tells the mapping in which file of an archive a record is.
+func (r *Reader) enter(t *text, at Position) {
+	if t.zip == nil {
+		return
+	}
+	if name := t.zip.file(at.Offset); name != r.file {
+		r.file = name
+		r.src.Map.(FileMapping).InFile(name) //nolint:forcetypeassert // openZip has checked it
+	}
 }
 
 // fill sets the record of an entry. It returns an error that wraps [ErrStop].

@@ -66,7 +66,7 @@ func TestJSON(t *testing.T) {
 		"nothing":                          {"", nil},
 		"blank":                            {" \n ", nil},
 		"only byte-order marks":            {"\xef\xbb\xbf\n\xef\xbb\xbf", nil},
-		"no array in the object":           {"{\"ActionStatus\":\"FAIL\",\n\"ErrorCode\":10002}", []string{"cannot parse the export beyond line 1, byte 0: the object that starts here has no array named GroupInfo, groups, Groups, channels, group_channels, rooms: convert another array with jq -c '.NAME[]' FILE > OUT.jsonl, or objects that are records with jq -c . FILE > OUT.jsonl; earlier records were read; fix the file and import it again"}},
+		"no array in the object":           {"{\"ActionStatus\":\"FAIL\",\n\"ErrorCode\":10002}", []string{"cannot parse the export beyond line 1, byte 0: the object that starts here has no array named GroupInfo, groups, Groups, channels, group_channels, rooms: name the place of the records with --records (RECORDS), convert another array with jq -c '.NAME[]' FILE > OUT.jsonl, or objects that are records with jq -c . FILE > OUT.jsonl; earlier records were read; fix the file and import it again"}},
 		"cut off in a record":              {"[" + rec("a") + ",\n{\"Type\":", []string{"1 1 1 valid a", "cannot parse the export beyond line 2, column 1, byte 31: unexpected end inside the record that starts here; earlier records were read; fix the file and import it again"}},
 		"cut off after a record":           {"[" + rec("a"), []string{"1 1 1 valid a", "cannot parse the export beyond line 1, column 30, byte 29: unexpected end inside the JSON value that starts on line 1; earlier records were read; fix the file and import it again"}},
 		"cut off after a comma":            {"[" + rec("a") + ",", []string{"1 1 1 valid a", "cannot parse the export beyond line 1, column 31, byte 30: unexpected end, expected a record; earlier records were read; fix the file and import it again"}},
@@ -82,8 +82,8 @@ func TestJSON(t *testing.T) {
 		"a broken one of them":             {pretty(`\x`) + pretty("b"), []string{"1 1 0 not a JSON object: invalid escape sequence `\\x` in string at byte 29", "2 5 35 valid b"}},
 		"one of them that does not end":    {pretty("a") + "{\"Type\":", []string{"1 1 0 valid a", "cannot parse the export beyond line 5, column 1, byte 34: unexpected end inside the record that starts here; earlier records were read; fix the file and import it again"}},
 		"commas between them":              {pretty("a") + "," + pretty("b"), []string{"1 1 0 valid a", "cannot parse the export beyond line 5, column 1, byte 34: unexpected ',', expected a record, which starts with '{'; earlier records were read; fix the file and import it again"}},
-		"an array under another name":      {`{"data":[` + rec("a") + "]}", []string{"cannot parse the export beyond line 1, column 1, byte 0: the object that starts here has no array named GroupInfo, groups, Groups, channels, group_channels, rooms: convert another array with jq -c '.data[]' FILE > OUT.jsonl, or objects that are records with jq -c . FILE > OUT.jsonl; earlier records were read; fix the file and import it again"}},
-		"an array under no plain name":     {`{"a b'":[` + rec("a") + "]}", []string{`cannot parse the export beyond line 1, column 1, byte 0: the object that starts here has no array named GroupInfo, groups, Groups, channels, group_channels, rooms: convert another array with jq -c '.["a b'\''"][]' FILE > OUT.jsonl, or objects that are records with jq -c . FILE > OUT.jsonl; earlier records were read; fix the file and import it again`}},
+		"an array under another name":      {`{"data":[` + rec("a") + "]}", []string{"cannot parse the export beyond line 1, column 1, byte 0: the object that starts here has no array named GroupInfo, groups, Groups, channels, group_channels, rooms: name the place of the records with --records (RECORDS), convert another array with jq -c '.data[]' FILE > OUT.jsonl, or objects that are records with jq -c . FILE > OUT.jsonl; earlier records were read; fix the file and import it again"}},
+		"an array under no plain name":     {`{"a b'":[` + rec("a") + "]}", []string{`cannot parse the export beyond line 1, column 1, byte 0: the object that starts here has no array named GroupInfo, groups, Groups, channels, group_channels, rooms: name the place of the records with --records (RECORDS), convert another array with jq -c '.["a b'\''"][]' FILE > OUT.jsonl, or objects that are records with jq -c . FILE > OUT.jsonl; earlier records were read; fix the file and import it again`}},
 		"no comma":                         {"[" + rec("a") + " " + rec("b") + "]", []string{"1 1 1 valid a", "cannot parse the export beyond line 1, column 31, byte 30: unexpected '{' after a record, expected ',' or ']'; earlier records were read; fix the file and import it again"}},
 		"something after the end":          {"[" + rec("a") + "]x", []string{"1 1 1 valid a", "cannot parse the export beyond line 1, column 31, byte 30: unexpected 'x' after the JSON value; earlier records were read; fix the file and import it again"}},
 		"a text":                           {`"groups"`, []string{"cannot parse the export beyond line 1, column 1, byte 0: unexpected '\"', expected an array or an object; earlier records were read; fix the file and import it again"}},
@@ -210,6 +210,7 @@ func TestJSON_GetGroupInfoResponse(t *testing.T) {
 
 // What is said about numbers that are none.
 const (
+	datesToo   = "; or write dates like 2024-01-31 09:00 and state their time zone with --tz (EXPORT_TIME_ZONE)"
 	dateForms  = "use Unix time in seconds, such as 1448357837; in a spreadsheet, =(A2-DATE(1970,1,1))*86400 converts a UTC date in A2"
 	lostDigits = "a spreadsheet has rounded this number: format the column as text, enter the original values and export again"
 	ungrouped  = "remove thousands separators and decimals"
@@ -239,12 +240,12 @@ func TestCSV(t *testing.T) {
 		"text after a quote":      {head + "\"a\"b,Public,\nb,Public,g", []string{"1 2 18 cell 1 has text after its closing quote", "2 3 31 valid b"}},
 		"an empty cell is absent": {head + "a,,", []string{"1 2 18 Type is missing"}},
 		"numbers": {"Name,Type,MaxMemberCount,CreateTime\na,Public,500.0,1448357837.000\nb,Public, 5 ,x", []string{
-			"1 2 36 valid a", `2 3 66 CreateTime must be a number, not the string "x": ` + dateForms,
+			"1 2 36 valid a", `2 3 66 CreateTime must be a number, not the string "x": ` + dateForms + datesToo,
 		}},
 		"numbers that are shown otherwise": {"Name;Type;MaxMemberCount;CreateTime\na;Public;1.000;1,44836E+09\nb;Public;1,000;1.4E9\nc;Public;500.5;2015-11-24 17:37\nd;Public;=A1;42332\n", []string{
-			`1 2 36 MaxMemberCount must be a number, not the string "1.000": ` + ungrouped + `; CreateTime must be a number, not the string "1,44836E+09": ` + lostDigits,
-			`2 3 63 MaxMemberCount must be a number, not the string "1,000": ` + ungrouped + `; CreateTime must be a number, not the string "1.4E9": ` + lostDigits,
-			`3 4 84 MaxMemberCount must be an integer, not 500.5; CreateTime must be a number, not the string "2015-11-24 17:37": ` + dateForms,
+			`1 2 36 MaxMemberCount must be a number, not the string "1.000": ` + ungrouped + `; CreateTime must be a number, not the string "1,44836E+09": ` + lostDigits + datesToo,
+			`2 3 63 MaxMemberCount must be a number, not the string "1,000": ` + ungrouped + `; CreateTime must be a number, not the string "1.4E9": ` + lostDigits + datesToo,
+			`3 4 84 MaxMemberCount must be an integer, not 500.5; CreateTime must be a number, not the string "2015-11-24 17:37": ` + dateForms + datesToo,
 			`4 5 116 MaxMemberCount must be a number, not the string "=A1": this is a formula, export its value; CreateTime is 42332, a spreadsheet's date serial number: ` + dateForms,
 		}},
 		"IDs that a spreadsheet has changed": {head + "a,Public,1.00123E+11\nb,Public,1E5\nc,Public,=\"00123\"\nd,Public,\"=\"\"00123\"\"\"\ne,Public,=A2\n", []string{

@@ -106,6 +106,30 @@ func withoutColumn(line string) string {
 	return before + ", " + after
 }
 
+// checkPath checks that resuming at each position of the records at a path returns the remaining entries: of a stated path,
+// and of one of a mapping.
+func checkPath(t *testing.T, name string, object []byte, path export.Path) {
+	t.Helper()
+	stated, mapped := in(name, object), in(name, object)
+	stated.Records, mapped.Map = path, located{path}
+	for _, src := range []export.Source{stated, mapped} {
+		whole, next := all(t, src, export.Start)
+		checkBlanks(t, src, whole)
+		for i, at := range next {
+			rest, _ := all(t, src, at)
+			want := slices.Clone(whole[i+1:])
+			for _, lines := range [][]string{rest, want} {
+				if n := len(lines) - 1; n >= 0 {
+					lines[n] = withoutColumn(lines[n])
+				}
+			}
+			if !slices.Equal(rest, want) {
+				t.Errorf("%s at %s from %+v: got %q, want %q", name, path, at, rest, want)
+			}
+		}
+	}
+}
+
 // TestReader_Wrappings checks the property of FuzzReader for valid exports in all wrappings.
 func TestReader_Wrappings(t *testing.T) {
 	for format, text := range samples(16) {
@@ -163,6 +187,10 @@ func FuzzReader(f *testing.F) {
 	f.Add(".json", []byte(`{"a":{"groups":[]},"GroupInfo":[{"GroupId":"a","MaxMemberNum":5},{"ErrorCode":10010}],"b":1} {"GroupInfo":[`+rec("b")+`,{]}`))
 	f.Add(".json", []byte(rec("a")+"\n"+rec("b")))
 	f.Add(".csv", []byte("Name,Type\n\"a\nb\",Public\n,,\n\"\"\"\",x\n\"a\"b,c\n\xff,\""))
+	f.Add(".json", []byte(`{"x":"[1]","data" : "[`+strings.ReplaceAll(rec("a"), `"`, `\"`)+`\n,\u007b},3 ]" , "y":[]}  {"data":[`+rec("b")+`,]}`))
+	f.Add(".json", []byte(`{"data":{"a":`+rec("a")+`,"groups":[`+rec("b")+`],"c":1}, "z":{}}{"data":{"groups":{"x":[]}}}`))
+	f.Add(".json", []byte(`{"a":`+rec("a")+`, "b" :{"groups":[]},"data":`+rec("b")+`} {}`))
+	f.Add(".csv", []byte("群名称,群类型,创建时间\na,公开群,2024/1/31 9:05\n"))
 	f.Add(".csv", []byte("sep=;\r\nName;Type;\r\na;Public;\r\n;;\r\nb;Public;x\r\n"))
 	f.Fuzz(func(t *testing.T, name string, text []byte) {
 		if !export.IsExport(name) {
@@ -170,6 +198,7 @@ func FuzzReader(f *testing.F) {
 		}
 		checkResume(t, name, text) // also with the name of compressed data, which it is not
 		checkResumeAs(t, name, []string{"gbk", "gb18030", "big5", "shift_jis", "euc-kr", "windows-1252"}[len(text)%6], text)
+		checkPath(t, name, text, []export.Path{{"data"}, {"data", "groups"}, {"data", "*"}, {"*"}}[len(text)%4])
 		format, wrapping := name, ""
 		if len(text) > 0 { // one of the wrappings, by chance
 			wrapping = []string{".gz", ".zst", "wide"}[len(text)%3]

@@ -11,19 +11,38 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"groupimport/pkg/group"
 )
 
-// arrays locates the elements of JSON arrays: top-level arrays, or arrays under one name in top-level objects. Only
-// brackets and strings determine the end of an element, so that a malformed element does not affect the others.
+// arrays locates the elements of JSON arrays: top-level arrays, arrays under one name in top-level objects, or what a
+// [Path] leads to. Only brackets and strings determine the end of an element, so that a malformed element does not
+// affect the others.
 type arrays struct {
-	objects bool   // the top-level values are objects, not arrays
-	name    string // of the member that contains the records, "" until it is found
+	objects bool      // the top-level values are objects, not arrays
+	path    Path      // leads to the records, nil for one of [Arrays]
+	depth   int       // number of objects of path that are open below the top-level object
+	kind    container // what contains the records of the current object
+	name    string    // of the member that contains the records, "" until it is found
 	state   arraysState
 	held    bool     // the current object contains the records
 	other   string   // the first other member of the current object that is an array, "" if there is none
 	opened  Position // start of the current object
 	scan    scanner
+	width   int // bytes of the text that the last byte of peek takes
+	quoted  []byte
+	record  []byte
 }
+
+// A container is what contains records. Its value starts the [Position.In] of a position within it.
+type container string
+
+const (
+	inList   container = ""       // an array
+	inMap    container = "object" // an object: its members' values are the records
+	inString container = "string" // a string with the JSON text of an array
+	inMember container = "member" // an object that is itself the record
+)
 
 type arraysState int
 
@@ -48,6 +67,8 @@ func (a *arrays) begin(t *text) (finder, error) {
 	switch {
 	case err != nil:
 		return a, err
+	case c != '{' && a.path != nil:
+		return a, t.broken(t.at, "unexpected %s, expected an object with the records at %s", quoteByte(c), a.path)
 	case c != '[' && c != '{':
 		return a, t.broken(t.at, "unexpected %s, expected an array or an object", quoteByte(c))
 	}
@@ -61,20 +82,70 @@ func (a *arrays) begin(t *text) (finder, error) {
 	return a, nil
 }
 
+// in returns the [Position.In] of the current state, and whether reading can resume there.
+func (a *arrays) in() (string, bool) {
+	name, ok := resumable[a.state]
+	switch {
+	case a.kind == inMember && a.state == afterMember:
+		return string(inMember), a.held && a.depth == len(a.path.names())-1
+	case a.kind == inMember || a.state == between:
+		return name, a.state == between
+	}
+	return strings.TrimSpace(string(a.kind) + " " + name), ok
+}
+
 func (a *arrays) resume(in string) {
-	a.state = afterElement
+	if in == string(inMember) {
+		a.kind, a.state, a.depth = inMember, afterMember, len(a.path.names())-1
+		return
+	}
+	a.kind, a.state = inList, afterElement
+	for _, kind := range []container{inMap, inString} {
+		if rest, ok := strings.CutPrefix(in, string(kind)); ok {
+			a.kind, in = kind, strings.TrimSpace(rest)
+		}
+	}
 	for state, name := range resumable {
 		if name == in {
 			a.state = state
 		}
+	}
+	a.depth = max(0, len(a.path.names())-1)
+	if a.state == between {
+		a.depth = 0
+	}
+}
+
+// peek consumes white space and returns the next byte without consuming it: 0 for the end of the string, in one.
+func (a *arrays) peek(t *text, mayPause bool) (byte, error) {
+	a.width = 1
+	inside := a.state == inArray || a.state == afterElement || a.state == afterComma
+	if a.kind != inString || !inside {
+		return t.spaceOrPause(mayPause)
+	}
+	for {
+		if mayPause && t.isDue() {
+			return 0, errPause
+		}
+		c, n := unescaped(t.head(escapeSize))
+		switch {
+		case n == 0 && t.err != nil && !errors.Is(t.err, io.EOF):
+			return 0, t.err
+		case n == 0:
+			return 0, io.EOF
+		case strings.IndexByte(jsonSpace, c) < 0:
+			a.width = n
+			return c, nil
+		}
+		t.advance(n)
 	}
 }
 
 // next returns the next element.
 func (a *arrays) next(t *text) (found, error) {
 	for {
-		in, isResumable := resumable[a.state]
-		c, err := t.spaceOrPause(isResumable)
+		in, isResumable := a.in()
+		c, err := a.peek(t, isResumable)
 		switch {
 		case errors.Is(err, errPause):
 			return found{isBlank: true, in: in}, nil
@@ -92,48 +163,117 @@ func (a *arrays) next(t *text) (found, error) {
 			if _, err := a.outside(t); err != nil {
 				return found{}, err
 			}
-		case c == ']': // also after a trailing comma
-			a.close(t)
+		case a.kind != inMember && c == a.bracket(): // also after a trailing comma
+			if err := a.close(t); err != nil {
+				return found{}, err
+			}
 		case a.state == afterElement && c != ',':
-			return found{}, t.broken(t.at, "unexpected %s after a record, expected ',' or ']'", quoteByte(c))
+			return found{}, t.broken(t.at, "unexpected %s after a record, expected ',' or %s", quoteByte(c), quoteByte(a.bracket()))
 		case a.state == afterElement:
-			t.advance(1)
+			t.advance(a.width)
 			a.state = afterComma
+		case a.kind == inMap:
+			if c, err = a.key(t, c); err != nil {
+				return found{}, err
+			}
+			return a.element(t, c)
 		default:
 			return a.element(t, c)
 		}
 	}
 }
 
-// close consumes the bracket that closes the array.
-func (a *arrays) close(t *text) {
-	t.advance(1)
+// bracket returns the byte that closes the container.
+func (a *arrays) bracket() byte {
+	if a.kind == inMap {
+		return '}'
+	}
+	return ']'
+}
+
+// close consumes the bracket that closes the container, and the quote that closes its string.
+func (a *arrays) close(t *text) error {
+	t.advance(a.width)
+	if a.kind == inString {
+		switch c, err := a.peek(t, false); {
+		case errors.Is(err, io.EOF):
+			return t.broken(t.at, "unexpected end inside the JSON value that starts on line %d", a.opened.Line)
+		case err != nil:
+			return err
+		case c != 0:
+			return t.broken(t.at, "unexpected %s after the array in a string", quoteByte(c))
+		}
+		t.advance(1)
+	}
 	a.state = between
-	if a.objects {
+	if a.objects && (a.path == nil || len(a.path.names()) > 0) {
 		a.state = afterMember
 	}
+	return nil
+}
+
+// key consumes the name of a member whose value is a record, and returns the first byte of the value.
+func (a *arrays) key(t *text, c byte) (byte, error) {
+	if c != '"' {
+		return 0, t.broken(t.at, "unexpected %s, expected the name of a member", quoteByte(c))
+	}
+	if _, err := a.value(t, t.at); err != nil {
+		return 0, err
+	}
+	return a.colon(t)
+}
+
+// colon consumes a colon, and returns the first byte of the value that follows.
+func (a *arrays) colon(t *text) (byte, error) {
+	c, err := a.must(t)
+	if err != nil {
+		return 0, err
+	}
+	if c != ':' {
+		return 0, t.broken(t.at, "unexpected %s, expected ':'", quoteByte(c))
+	}
+	t.advance(1)
+	return a.must(t)
 }
 
 // element consumes an element that starts with c.
 func (a *arrays) element(t *text, c byte) (found, error) {
 	pos := t.at
-	if strings.IndexByte(",]}:", c) >= 0 {
+	if strings.IndexByte(",]}:\x00", c) >= 0 {
 		return found{}, t.broken(pos, "unexpected %s, expected a record", quoteByte(c))
 	}
 	a.scan = scanner{}
-	raw, size, err := t.next(a.scan.end)
+	end := a.scan.end
+	escaped := escapedScanner{}
+	if a.kind == inString {
+		end = escaped.end
+	}
+	raw, size, err := t.next(end)
 	switch {
-	case errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF), escaped.closed:
 		return found{}, t.broken(pos, "unexpected end inside the record that starts here")
 	case err != nil:
 		return found{}, err
 	}
 	a.state = afterElement
+	if a.kind == inMember {
+		a.state = afterMember
+	}
+	in, _ := a.in()
 	if raw == nil || len(raw) > MaxLine {
 		head := t.headOf(raw)
-		return found{pos: pos, head: head, problem: tooLong("record", size, head)}, nil
+		return found{pos: pos, in: in, head: head, problem: tooLong("record", size, head)}, nil
 	}
-	return found{pos: pos, raw: raw, isResponse: a.name == "GroupInfo"}, nil
+	f := found{pos: pos, in: in, raw: raw, isResponse: a.name == "GroupInfo"}
+	if a.kind == inString {
+		a.quoted = append(append(append(a.quoted[:0], '"'), raw...), '"')
+		if a.record, err = jsontext.AppendUnquote(a.record[:0], a.quoted); err != nil {
+			f.problem = problemf(group.RuleUTF8, "the record is in a string that is not valid JSON: %v", err)
+			return f, nil
+		}
+		f.raw = a.record
+	}
+	return f, nil
 }
 
 // outside reads one token outside the elements: the start of a value, or a member of an object. done reports the end of
@@ -157,10 +297,13 @@ func (a *arrays) outside(t *text) (done bool, err error) {
 		if c != want {
 			return false, t.broken(t.at, "unexpected %s after the JSON value", quoteByte(c))
 		}
-		a.opened, a.held, a.other = t.at, false, ""
+		a.opened, a.held, a.other, a.kind = t.at, false, "", inList
 		t.advance(1)
 		a.state = inArray
-		if a.objects {
+		switch {
+		case a.objects && a.path != nil && len(a.path.names()) == 0:
+			a.kind, a.held = inMap, true
+		case a.objects:
 			a.state = inObject
 		}
 		return false, nil
@@ -201,20 +344,18 @@ func (a *arrays) member(t *text, c byte) error {
 	if unquoted, err := jsontext.AppendUnquote(nil, quoted); err == nil {
 		name = string(unquoted)
 	}
-	if c, err = a.must(t); err != nil {
+	if c, err = a.colon(t); err != nil {
 		return err
 	}
-	if c != ':' {
-		return t.broken(t.at, "unexpected %s, expected ':'", quoteByte(c))
-	}
-	t.advance(1)
-	if c, err = a.must(t); err != nil {
-		return err
-	}
-	if c == '[' && slices.Contains(a.names(), name) {
+	if names := a.path.names(); c == '{' && a.depth < len(names)-1 && name == names[a.depth] {
 		t.advance(1)
-		a.name, a.held, a.state = name, true, inArray
+		a.depth++
+		a.state = inObject
 		return nil
+	}
+	a.scan = scanner{}
+	if opened, err := a.enter(t, name, c); opened || err != nil {
+		return err
 	}
 	if strings.IndexByte(",]}:", c) >= 0 {
 		return t.broken(t.at, "unexpected %s, expected a value", quoteByte(c))
@@ -222,25 +363,71 @@ func (a *arrays) member(t *text, c byte) error {
 	if c == '[' && a.other == "" {
 		a.other = name
 	}
-	if _, err = a.value(t, t.at); err != nil {
+	if _, err = a.rest(t, t.at); err != nil {
 		return err
 	}
 	a.state = afterMember
 	return nil
 }
 
+// enter opens the container of the records, if the member's value, which starts with c, is that.
+func (a *arrays) enter(t *text, name string, c byte) (opened bool, err error) {
+	if a.depth < len(a.path.names())-1 || !slices.Contains(a.names(), name) {
+		return false, nil
+	}
+	kind := inList
+	switch {
+	case c == '[':
+		t.advance(1)
+	case a.path == nil:
+		return false, nil
+	case c == '{' && a.path.isMap():
+		kind = inMap
+		t.advance(1)
+	case c == '{':
+		kind = inMember
+	case c == '"' && !a.path.isMap():
+		kind = inString
+		t.advance(1)
+		a.kind, a.state = inString, inArray
+		first, err := a.peek(t, false)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return false, err
+		}
+		if first != '[' {
+			a.scan = scanner{kind: '"', text: true} // the rest of a string that holds no array
+			a.kind, a.state = inList, afterMember
+			return false, nil
+		}
+		t.advance(a.width)
+	default:
+		return false, nil
+	}
+	a.kind, a.name, a.held, a.state = kind, name, true, inArray
+	return true, nil
+}
+
 // end consumes the brace that closes an object.
 func (a *arrays) end(t *text) error {
 	t.advance(1)
+	if a.depth > 0 {
+		a.depth--
+		a.state = afterMember
+		return nil
+	}
 	if a.held {
 		a.state = between
 		return nil
+	}
+	if a.path != nil {
+		return t.broken(a.opened, "the object that starts here has no records at %s", a.path)
 	}
 	name := ".NAME"
 	if a.other != "" {
 		name = jqPath(a.other)
 	}
 	return t.broken(a.opened, "the object that starts here has no array named %s: "+
+		"name the place of the records with --records (RECORDS), "+
 		"convert another array with jq -c '%s[]' FILE > OUT.jsonl, "+
 		"or objects that are records with jq -c . FILE > OUT.jsonl", strings.Join(a.names(), ", "), name)
 }
@@ -255,9 +442,12 @@ func jqPath(name string) string {
 	return ".[" + strings.ReplaceAll(string(appendQuoted(nil, []byte(cut(name, maxName)))), "'", `'\''`) + "]"
 }
 
-// names returns the names of the array: all of [Arrays], or the name found first.
+// names returns the names of the member that contains the records: all of [Arrays], or the name found first.
 func (a *arrays) names() []string {
-	if a.name != "" {
+	switch names := a.path.names(); {
+	case a.path != nil:
+		return names[max(0, len(names)-1):]
+	case a.name != "":
 		return []string{a.name}
 	}
 	return Arrays
@@ -266,6 +456,11 @@ func (a *arrays) names() []string {
 // value consumes a value that is not a record. The result is nil if the value was too long.
 func (a *arrays) value(t *text, at Position) ([]byte, error) {
 	a.scan = scanner{}
+	return a.rest(t, at)
+}
+
+// rest is value for a value whose first bytes scan has seen.
+func (a *arrays) rest(t *text, at Position) ([]byte, error) {
 	raw, _, err := t.next(a.scan.end)
 	if errors.Is(err, io.EOF) {
 		return nil, t.broken(at, "unexpected end inside the value that starts here")

@@ -19,6 +19,11 @@ type Mapping interface {
 	// Ignores reports whether a record is not a group, judged by its first bytes. The Reader calls it for records that
 	// are too long to be mapped.
 	Ignores(head []byte) bool
+
+	// Records returns the paths of the records in a JSON document, the first of which that the document has counts. It is
+	// nil if the mapping names none; then [Arrays] apply. The result must not change during an import, because positions
+	// depend on it.
+	Records() []Path
 }
 
 // ErrStop is wrapped by errors of a [Mapping] that is of no use for further records.

@@ -25,6 +25,8 @@ func (f mapFunc) Map(raw []byte) (export.Mapped, error) {
 
 func (mapFunc) Ignores(head []byte) bool { return bytes.Contains(head, []byte("post")) }
 
+func (mapFunc) Records() []export.Path { return nil }
+
 // Ignored entries have no ordinal. The Reader resumes after any of them, even a too long one.
 func TestReader_IgnoredEntries(t *testing.T) {
 	mapped := mapFunc(func(raw []byte) (export.Mapped, error) {

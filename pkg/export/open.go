@@ -61,13 +61,17 @@ const sniffSize = 512 // bytes of an object for detection
 // openText opens an export at its start. It decompresses it and converts UTF-16 to UTF-8. On error, the text is nil or
 // the caller must close it.
 func openText(ctx context.Context, src Source) (*text, error) {
+	stopped := func() error { return context.Cause(ctx) }
+	if format(src.Name) == archiveFormat {
+		return openZipText(src, stopped)
+	}
 	body := src.Open(0)
 	object := &counter{src: body}
 	in := bufio.NewReaderSize(object, 64<<10)
 	t := &text{
 		src: in, buf: make([]byte, bufFirst), at: Start, read: func() int64 { return object.n },
 		close: func() { body.Close() }, cause: func() error { return object.err },
-		stopped: func() error { return context.Cause(ctx) }, blanks: defaultBlanks,
+		stopped: stopped, blanks: defaultBlanks,
 	}
 	magic, _ := in.Peek(sniffSize) // the next read returns the error again
 	if err := t.decompress(ctx, src, in, magic); err != nil {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -42,7 +44,11 @@ func (values) next(t *text) (found, error) {
 
 // jsonFinder returns the finder for a text named .json, or .jsonl if jsonl is set. The first value determines it: an
 // array, an object with an array under a name of [Arrays], or a record on one or more lines.
-func jsonFinder(t *text, jsonl, foreign bool) (finder, error) {
+//
+// stated is the path of [Source.Records], which a text that is not empty or a dead-letter file must have. paths are where
+// a mapping expects the records. The first value decides which of them the text has, if any: a file may also contain the
+// records themselves.
+func jsonFinder(t *text, jsonl, foreign bool, stated Path, paths []Path) (finder, error) {
 	if !jsonl {
 		if _, err := t.space(); err != nil && !errors.Is(err, io.EOF) {
 			return nil, err
@@ -51,6 +57,12 @@ func jsonFinder(t *text, jsonl, foreign bool) (finder, error) {
 	first, err := firstOf(t)
 	if err != nil {
 		return nil, err
+	}
+	if stated != nil && len(first.raw) > 0 && !first.isFailure() {
+		return (&arrays{path: stated}).begin(t)
+	}
+	if i := slices.IndexFunc(paths, first.has); i >= 0 && stated == nil {
+		return (&arrays{path: paths[i]}).begin(t)
 	}
 	isArray := bytes.HasPrefix(first.raw, []byte("["))
 	switch {
@@ -146,6 +158,74 @@ func (v *firstValue) isPretty() bool {
 	return string(bytes.Trim(line, jsonSpace)) == "{" && bytes.HasPrefix(rest, []byte(`"`))
 }
 
+// isFailure reports whether the value is a line of a dead-letter file.
+func (v *firstValue) isFailure() bool {
+	_, _, ok, _ := unwrap(v.raw)
+	return ok
+}
+
+// has reports whether the value, or its first bytes, is an object with records at path: an array or a string with an array,
+// and with a star an object. Anything else may be a part of a record.
+func (v *firstValue) has(path Path) bool {
+	dec := jsontext.NewDecoder(bytes.NewReader(v.raw), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	return enters(dec, v.raw, path)
+}
+
+// enters reports whether the next value of dec, which reads raw, has records at path.
+func enters(dec *jsontext.Decoder, raw []byte, path Path) bool {
+	if len(path.names()) == 0 {
+		kind := dec.PeekKind()
+		if kind == '"' {
+			value := bytes.TrimLeft(raw[dec.InputOffset():], jsonSpace+":")
+			return len(path) == 0 && len(value) > 0 && holdsArray(value[1:])
+		}
+		return kind == '[' && len(path) == 0 || kind == '{' && path.isMap()
+	}
+	if dec.PeekKind() != '{' {
+		return false
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return false
+	}
+	for dec.PeekKind() == '"' {
+		name, err := dec.ReadToken()
+		if err != nil {
+			return false
+		}
+		isNext := name.String() == path[0]
+		depth := dec.StackDepth()
+		if isNext && enters(dec, raw, path[1:]) {
+			return true
+		}
+		for dec.StackDepth() > depth { // inside a member that does not have the rest of the path
+			if _, err := dec.ReadToken(); err != nil {
+				return false
+			}
+		}
+		if n, length := dec.StackIndex(depth); n == '{' && length%2 == 0 {
+			continue // the member's value has been read
+		}
+		if err := dec.SkipValue(); err != nil {
+			return false
+		}
+	}
+	if dec.PeekKind() == '}' {
+		_, _ = dec.ReadToken()
+	}
+	return false
+}
+
+// holdsArray reports whether the rest of a JSON string starts the JSON text of an array.
+func holdsArray(text []byte) bool {
+	for {
+		c, n := unescaped(text)
+		if n == 0 || strings.IndexByte(jsonSpace, c) < 0 {
+			return c == '['
+		}
+		text = text[n:]
+	}
+}
+
 // cutMember returns the name of the member whose value is incomplete, "" if there is none.
 func (v *firstValue) cutMember() string {
 	dec := jsontext.NewDecoder(bytes.NewReader(v.raw), tolerant)
@@ -189,6 +269,5 @@ func (v *firstValue) isRecord(foreign bool) bool {
 	case foreign:
 		return !holdsObjects
 	}
-	_, _, isFailure, _ := unwrap(v.raw)
-	return isFailure
+	return v.isFailure()
 }

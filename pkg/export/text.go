@@ -18,9 +18,10 @@ type text struct {
 	name  string       // of the compression, "" if there is none
 	cause func() error // returns the read error of the object, nil if there is none
 
-	marked  bool     // the text starts with a byte-order mark
-	encoded string   // the original encoding, "" for UTF-8 and UTF-16
-	notes   []string // see [Reader.Notes]
+	zip     *zipReader // nil unless the object is a zip archive
+	marked  bool       // the text starts with a byte-order mark
+	encoded string     // the original encoding, "" for UTF-8 and UTF-16
+	notes   []string   // see [Reader.Notes]
 
 	buf  []byte
 	r, w int    // buf[r:w] is unread

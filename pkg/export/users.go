@@ -3,6 +3,8 @@ package export
 import (
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -182,10 +184,11 @@ func (tr *translation) account(v jsontext.Value) bool {
 
 // problem returns the problem of a record with unknown accounts.
 func (tr *translation) problem() *group.Error {
-	message := fmt.Sprintf("%q", tr.unknown[0])
-	for _, id := range tr.unknown[1:] {
-		message += fmt.Sprintf(", %q", id)
+	quoted := make([]string, len(tr.unknown))
+	for i, id := range tr.unknown {
+		quoted[i] = strconv.Quote(id)
 	}
+	message := strings.Join(quoted, ", ")
 	if more := tr.count - len(tr.unknown); more > 0 {
 		message += fmt.Sprintf(" and %d more", more)
 	}

@@ -7,6 +7,7 @@
 //	GET  /imports/{key}    shows the status of one import, as JSON or HTML. With the key of a report, a results file
 //	                       or a dead-letter file: returns the file, up to 4 MB
 //	POST /imports/{key}/pause, /resume and /cancel: pause, resume or cancel one import
+//	POST /check            runs the checks of package check that the HTTP door can run, as JSON or HTML
 //	GET  /healthz          reports that the handler runs; it calls neither the service nor the bucket.
 //	                       503 if the configuration is incomplete, see [Unavailable]
 //	GET  /openapi.json     describes this API as OpenAPI 3.1
@@ -43,6 +44,7 @@ import (
 	"time"
 
 	"groupimport/pkg/blob"
+	"groupimport/pkg/check"
 	"groupimport/pkg/config"
 	"groupimport/pkg/importer"
 	"groupimport/pkg/scheduler"
@@ -72,6 +74,9 @@ type Config struct {
 	Share   *Share                      // that Clients applies; nil if the process has the rate alone
 	Log     *slog.Logger                // nil discards
 
+	// Check may adjust what POST /check checks: it sets the platform of a function. It may be nil.
+	Check func(ctx context.Context, env *check.Env)
+
 	// OnDenied is called for each request with wrong credentials. It must be safe for concurrent use. It may be nil.
 	OnDenied func()
 }
@@ -91,6 +96,10 @@ type api struct {
 	cleanup   occasional    // removals of outdated claims
 	room      chan struct{} // limits requests
 	long      chan struct{} // limits long bodies
+
+	share    *Share // nil if the process has the rate alone
+	checks   func(ctx context.Context, env *check.Env)
+	checking sync.Mutex // held during a check
 }
 
 // New returns the handler. The error says that the configuration would not authenticate callers, or that no client
@@ -112,6 +121,9 @@ func New(c Config) (http.Handler, error) {
 	if c.OnDenied == nil {
 		c.OnDenied = func() {}
 	}
+	if c.Check == nil {
+		c.Check = func(context.Context, *check.Env) {}
+	}
 	i := &importer.Importer{Config: c.Config, Bucket: c.Bucket, Log: c.Log}
 	a := &api{
 		config: c.Config, bucket: c.Bucket, folder: c.Folder,
@@ -120,6 +132,7 @@ func New(c Config) (http.Handler, error) {
 		token:     sha256.Sum256([]byte(c.Config.HTTPToken)), platform: c.Config.HTTPPlatform, log: c.Log,
 		onDenied: c.OnDenied, denied: occasional{interval: deniedInterval}, cleanup: occasional{interval: cleanupInterval},
 		room: make(chan struct{}, maxRequests), long: make(chan struct{}, maxLongBodies),
+		share: c.Share, checks: c.Check,
 	}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
@@ -279,6 +292,8 @@ func (a *api) route(path string) (route, bool) {
 		return route{pattern: listPath + "/{key}", methods: read, do: func(ctx context.Context, r *http.Request) response {
 			return a.showImport(ctx, r, key)
 		}}, true
+	case path == checkPath:
+		return route{pattern: path, methods: []string{http.MethodPost}, do: a.check}, true
 	case path == "/healthz":
 		return route{pattern: path, methods: read, open: true, do: healthz}, true
 	case path == "/openapi.json":
@@ -293,7 +308,7 @@ func (a *api) respond(r *http.Request) response {
 	if !ok {
 		return problem{
 			Status: http.StatusNotFound,
-			Detail: "no such path: use POST /groups, GET /imports, GET /imports/{key}, GET /healthz or GET /openapi.json",
+			Detail: "no such path: use POST /groups, GET /imports, GET /imports/{key}, POST /check, GET /healthz or GET /openapi.json",
 		}.response()
 	}
 	allow := strings.Join(append(slices.Clone(route.methods), http.MethodOptions), ", ")

@@ -67,6 +67,15 @@ func (a *api) importGroup(ctx context.Context, r *http.Request) response {
 	if !ok {
 		return refusal
 	}
+	switch {
+	case a.config.NoMembers && rec.IsMember:
+		return problem{
+			Type: "urn:groupimport:not-added", Title: "The member was not added", Status: http.StatusUnprocessableEntity,
+			Detail: "members are left out here: MEMBERS is false", GroupID: rec.GroupID, Retry: retryUseless,
+		}.response()
+	case a.config.NoMembers:
+		rec.Members, rec.HasOwner, rec.Demoted = nil, false, 0
+	}
 	if key == "" {
 		resp, _ := a.one(ctx, &rec, false)
 		return resp

@@ -10,6 +10,7 @@
 package importer
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
@@ -17,6 +18,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"maps"
@@ -95,6 +97,11 @@ type Importer struct {
 
 	// OnRunEnd is called with the metrics of each run; it may be nil.
 	OnRunEnd func(Metrics)
+
+	// OnChange is called when an import finishes, stops or is cancelled, by the process that works on it and at most once
+	// for each change. A round of retries counts when no other round follows. An import that is stopped and tried again in
+	// vain counts once. OnChange must return soon. It may be nil.
+	OnChange func(Change)
 
 	Client *tim.Client
 	Log    *slog.Logger // nil discards
@@ -244,7 +251,14 @@ func (i *Importer) Dir(key string) results.Dir {
 
 // isUnchanged reports whether a finished import has the settings of an import that starts now.
 func (i *Importer) isUnchanged(ctx context.Context, dir results.Dir, m *results.Manifest) bool {
-	_, settings, err := i.current(ctx)
+	if i.detects() && m.Settings != (results.Settings{}) && !strings.HasPrefix(m.Settings.Mapping, results.ProgramPrefix) {
+		users, err := i.loadUsers(ctx)
+		s := i.settings("", users)
+		s.Mapping = m.Settings.Mapping // what was detected in the same export
+		s.IncludeArchived = i.Config.IncludeArchived && s.Mapping != results.NoMapping
+		return err != nil || m.Settings == s
+	}
+	_, settings, err := i.current(ctx, m.Export, nil)
 	return err != nil || i.hasSettings(ctx, dir, m, settings) // no import can start without its mapping and users
 }
 
@@ -290,9 +304,12 @@ func FinalizeReserve(reserve time.Duration) time.Duration { return min(finalizeR
 // OwnerName returns the name of this process in leases.
 func (i *Importer) OwnerName() string { return cmp.Or(i.Owner, "run-"+rand.Text()) }
 
-// current returns the text of the mapping and the settings of an import that starts now.
-func (i *Importer) current(ctx context.Context) (program string, s results.Settings, err error) {
-	if program, err = i.program(ctx); err != nil {
+// current returns the text of the mapping and the settings of an import of exp that starts now. head is the export, or nil
+// if it was not read yet.
+func (i *Importer) current(
+	ctx context.Context, exp results.Export, head []byte,
+) (program string, s results.Settings, err error) {
+	if program, err = i.program(ctx, exp, head); err != nil {
 		return "", i.settings("", nil), err
 	}
 	users, err := i.loadUsers(ctx)
@@ -303,12 +320,15 @@ func (i *Importer) current(ctx context.Context) (program string, s results.Setti
 func (i *Importer) settings(program string, users *mapping.Users) results.Settings {
 	s := results.Settings{
 		Mapping: results.NoMapping, Limits: i.Config.Limits, IncludeArchived: i.Config.IncludeArchived && program != "",
+		Records: i.Config.Records, TimeZone: i.Config.TimeZone,
 	}
 	if users != nil {
 		s.Users = i.usersSetting(users)
 	}
 	switch sum := sha256.Sum256([]byte(program)); {
 	case program == "":
+	case i.detects():
+		s.Mapping = mapping.NameOf(program)
 	case i.Mapping == "" && !strings.HasSuffix(i.Config.Mapping, ".jq"):
 		s.Mapping = i.Config.Mapping // the name: another release may have another text
 	default:
@@ -348,14 +368,47 @@ func didNothing(cp *results.Checkpoint) bool {
 		len(cp.Runs) > 0 && !cp.Runs[len(cp.Runs)-1].End.IsZero()
 }
 
-// program returns the text of the mapping for an import that starts now, or "" without a mapping.
-func (i *Importer) program(ctx context.Context) (string, error) {
-	if i.Mapping != "" || i.Config.Mapping == "" {
+// detects reports whether the first records of an export decide which mapping it needs.
+func (i *Importer) detects() bool { return i.Mapping == "" && i.Config.Mapping == mapping.Auto }
+
+// program returns the text of the mapping for an import of exp that starts now, or "" without a mapping. head is the
+// export, or nil if it was not read yet.
+func (i *Importer) program(ctx context.Context, exp results.Export, head []byte) (string, error) {
+	switch {
+	case i.Mapping != "" || i.Config.Mapping == "":
 		return i.Mapping, nil
+	case i.detects():
+		return i.detect(ctx, exp, head)
 	}
 	return mapping.Find(i.Config.Mapping, func(key string) ([]byte, error) {
 		return blob.ReadAll(ctx, i.Bucket, key, mapping.MaxProgram)
 	})
+}
+
+// detect returns the text of the built-in mapping that an export needs, or "" if it needs none.
+func (i *Importer) detect(ctx context.Context, exp results.Export, head []byte) (string, error) {
+	src := i.source(ctx, exp, head)
+	src.Encoding = i.Config.Encoding
+	var err error
+	if src.Records, err = export.ParsePath(i.Config.Records); err != nil {
+		return "", err
+	}
+	name, err := mapping.DetectExport(ctx, src)
+	if err != nil {
+		return "", fmt.Errorf("detect the mapping: %w", err)
+	}
+	text, _ := mapping.Builtin(name)
+	return text, nil
+}
+
+// source returns an export to read. head is the export, or nil if it was not read yet.
+func (i *Importer) source(ctx context.Context, exp results.Export, head []byte) export.Source {
+	return export.Source{Name: exp.Key, Size: exp.Size, Open: func(offset int64) io.ReadCloser {
+		if head != nil && offset >= 0 && offset <= int64(len(head)) {
+			return io.NopCloser(bytes.NewReader(head[offset:]))
+		}
+		return blob.NewReader(ctx, i.Bucket, exp.Key, exp.Version, offset, exp.Size)
+	}}
 }
 
 // MarkFinished writes the progress and the mark of a finished import, if they are missing or of another version: a

@@ -1,8 +1,11 @@
 package importer
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"log/slog"
 	"math"
+	"strings"
 	"time"
 
 	"groupimport/pkg/outcome"
@@ -28,6 +31,70 @@ type Metrics struct {
 
 	// P50, P95 and P99 are percentiles of the durations of calls in milliseconds, zero without calls.
 	P50, P95, P99 float64
+}
+
+// A Change is a new state of an import that people may want to know.
+type Change struct {
+	ID      string // the same for no two changes
+	Key     string
+	State   results.State  // Finished, Stopped or Cancelled
+	Reason  string         // why the State is not Finished
+	Counts  outcome.Counts // of the whole import
+	GivenUp int64          // records that are not retried any more
+	Report  string         // key of the HTML report; empty if the import has not begun
+	At      time.Time
+}
+
+// changed calls OnChange if the state of the import is news.
+func (r *run) changed(s *Summary, cp *results.Checkpoint) {
+	if r.imp.OnChange == nil {
+		return
+	}
+	switch s.State {
+	case results.Finished:
+		if cp.Round > 0 && !s.Manifest.RetryAt.IsZero() {
+			return // another round follows
+		}
+	case results.Stopped:
+		if s.Run.Cause == results.CauseRemoved || r.stoppedAgain(s, cp) {
+			return // nobody has to act, or knows it already
+		}
+	case results.Cancelled:
+	case results.Running, results.Waiting, results.Paused:
+		return
+	}
+	r.imp.OnChange(Change{
+		ID: changeID(r.dir.Export, string(s.State), s.Run.Start.String()), Key: r.dir.Export, State: s.State,
+		Reason: s.Reason, Counts: s.Counts, GivenUp: s.Manifest.GivenUp, Report: r.dir.Report(), At: time.Now().UTC(),
+	})
+}
+
+// stoppedAgain reports whether the import was stopped before for the same cause, and was tried again in vain.
+func (r *run) stoppedAgain(s *Summary, cp *results.Checkpoint) bool {
+	before := &r.before
+	if before.State != results.Stopped || s.Run.Counts.Records() > 0 ||
+		before.Run.Cause != s.Run.Cause || before.Run.Code != s.Run.Code {
+		return false
+	}
+	isSameError := before.Reason == results.ProgressOf(s.State, s.Reason, cp).Reason
+	return s.Run.Cause != results.CauseError || isSameError
+}
+
+// changeID returns the ID of a change.
+func changeID(of ...string) string {
+	sum := sha256.Sum256([]byte(strings.Join(of, "\x00")))
+	return hex.EncodeToString(sum[:16])
+}
+
+// Fail calls OnChange because an import cannot begin or resume, for a reason that no run has written to its progress.
+func (i *Importer) Fail(key, reason string) {
+	if i.OnChange == nil {
+		return
+	}
+	now := time.Now().UTC()
+	i.OnChange(Change{
+		ID: changeID(key, reason, now.String()), Key: key, State: results.Stopped, Reason: reason, At: now,
+	})
 }
 
 // LogValue returns the metrics as fields of a log line.

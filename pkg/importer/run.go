@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"slices"
@@ -29,7 +28,8 @@ type run struct {
 	dir     results.Dir
 	lease   *lease.Lease
 	share   *tim.Share
-	writing context.Context //nolint:containedctx // of writes, which may continue after the working time
+	before  results.Progress // of the run before; zero if it is unknown
+	writing context.Context  //nolint:containedctx // of writes, which may continue after the working time
 
 	finishBy time.Time      // when to stop writing the results
 	head     []byte         // the object to read, if it is small and was read before
@@ -40,6 +40,8 @@ type run struct {
 	assigner *assigner        // nil if no GroupIds are assigned
 	earlier  *earlier         // outcomes of earlier versions; nil if there are none
 	encoding string           // see [results.Checkpoint]
+	records  export.Path      // see [export.Source]; nil in a round of retries
+	zone     *time.Location   // see [export.Source]
 	program  *mapping.Program // nil without a mapping
 	users    *mapping.Users   // nil without a table of users
 	guard    *mapping.Guard   // of the first records
@@ -198,13 +200,8 @@ func (r *run) replaced(ctx context.Context) error {
 
 // readAll starts a call for each record, in order, until the end of the export or until ctx ends.
 func (r *run) readAll(ctx context.Context, at export.Position) error {
-	src := export.Source{Name: r.exp.Key, Encoding: r.encoding, Window: r.reserveWindow}
-	src.Open = func(offset int64) io.ReadCloser {
-		if r.head != nil && offset >= 0 && offset <= int64(len(r.head)) {
-			return io.NopCloser(bytes.NewReader(r.head[offset:]))
-		}
-		return blob.NewReader(ctx, r.imp.Bucket, r.exp.Key, r.exp.Version, offset, r.exp.Size)
-	}
+	src := r.imp.source(ctx, r.exp, r.head)
+	src.Encoding, src.Records, src.Zone, src.Window = r.encoding, r.records, r.zone, r.reserveWindow
 	if r.program != nil {
 		src.Map = r.program
 	}
@@ -228,7 +225,7 @@ func (r *run) readAll(ctx context.Context, at export.Position) error {
 		}
 		if err != nil {
 			r.put(held)
-			return err
+			return r.guard.Explain(ctx, err, src)
 		}
 		if e.Blank {
 			if len(held) == 0 {

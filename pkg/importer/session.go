@@ -145,7 +145,7 @@ func (r *run) begin(ctx context.Context, s start) (results.Checkpoint, *results.
 			return none, nil, err
 		}
 		if r.dir.IsNew, r.dir.IsListed = isNew, s.work.Beside != nil; isNew {
-			program, settings, err := r.imp.current(r.writing)
+			program, settings, err := r.imp.current(r.writing, exp, r.head)
 			return r.first(exp, program, settings), nil, err
 		}
 	}
@@ -153,7 +153,7 @@ func (r *run) begin(ctx context.Context, s start) (results.Checkpoint, *results.
 	if err != nil {
 		return none, nil, err
 	}
-	program, settings, programErr := r.imp.current(r.writing)
+	program, settings, programErr := r.imp.current(r.writing, exp, r.head)
 	isLatest := last != nil && last.Export.Version == exp.Version
 	if isLatest && didNothing(last) && programErr == nil {
 		last.Mapping, last.Settings = program, settings // the operator may have set another mapping
@@ -256,10 +256,18 @@ func (r *run) prepare(ctx context.Context, cp *results.Checkpoint) (err error) {
 	}
 	cp.Runs = append(cp.Runs, results.Run{Lease: r.lease.Number, Start: time.Now().UTC(), Rate: r.imp.Config.Rate})
 	r.exp, r.round, r.began, r.encoding = cp.Export, cp.Round, cp.Sent, cp.Encoding
+	if r.zone, err = export.ParseTimeZone(cp.Settings.TimeZone); err != nil {
+		return fmt.Errorf("the time zone of the import %w", err)
+	}
+	if cp.Round == 0 {
+		if r.records, err = export.ParsePath(cp.Settings.Records); err != nil {
+			return fmt.Errorf("the path of the records %w", err)
+		}
+	}
 	if cp.Mapping != "" {
 		r.program, err = mapping.Compile(cp.Mapping, mapping.Settings{
 			Limits: r.imp.Config.Limits, Name: mapping.BaseName(r.dir.Export),
-			IncludeArchived: cp.Settings.IncludeArchived,
+			IncludeArchived: cp.Settings.IncludeArchived, Zone: r.zone,
 		})
 		if err != nil {
 			return err
@@ -416,6 +424,7 @@ func (r *run) saveStart(ctx context.Context, cp *results.Checkpoint) (died int) 
 	}
 	last, err := r.dir.LoadProgress(r.writing)
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		r.before = last
 		if died = last.Died + 1; last.Runs == 0 && r.lease.TookOver {
 			died++ // the first run has died before it wrote progress
 		}
@@ -495,5 +504,6 @@ func (r *run) conclude(ctx context.Context, end ending, finish finisher) (Summar
 	if r.imp.OnRunEnd != nil {
 		r.imp.OnRunEnd(metrics)
 	}
+	r.changed(&summary, &end.cp)
 	return summary, err
 }

@@ -1,6 +1,8 @@
 package mapping
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -24,7 +26,21 @@ var systems = []system{
 	{"discord", "a response of Discord's API", isDiscord},
 	{"rocketchat", "Rocket.Chat rooms", isRocketChat},
 	{"sendbird", "a Sendbird export", isSendbird},
-	{"get_group_info", "a get_group_info response", isGetGroupInfo},
+	{"easemob", "a response of Easemob or Agora Chat", isEasemob},
+	{"yunxin", "a response of NetEase Yunxin", isYunxin},
+	{"openim", "a response of OpenIM", isOpenIM},
+	{"rongcloud", "a response of RongCloud", isRongCloud},
+	{"stream", "an export of Stream Chat", isStream},
+	{"cometchat", "an export of CometChat", isCometChat},
+	{tencent, "a response of get_group_info or get_group_member_info", isTencent},
+}
+
+// tencent is the mapping that reads what get_group_info does, and members.
+const tencent = "tencent"
+
+// isOf reports whether a mapping reads the records of s.
+func (s *system) isOf(mapping string) bool {
+	return s.mapping == mapping || s.mapping == tencent && mapping == "get_group_info"
 }
 
 // Detect returns the name of the built-in mapping that matches a record, "" if none does.
@@ -35,18 +51,29 @@ func Detect(raw []byte) string {
 	return ""
 }
 
+// systemOf returns the system of a record, or of a document with records. It is nil if it knows none.
 func systemOf(raw []byte) *system {
-	v, _, err := decode(raw, replacement)
-	object, ok := v.(map[string]any)
-	if err != nil || !ok {
+	object, ok := objectOf(raw)
+	if !ok {
 		return nil
 	}
-	for i := range systems {
-		if systems[i].matches(object) {
-			return &systems[i]
+	for _, isOf := range []func(*system, record) bool{
+		func(s *system, r record) bool { return s.matches(r) }, (*system).holds,
+	} {
+		for i := range systems {
+			if isOf(&systems[i], object) {
+				return &systems[i]
+			}
 		}
 	}
 	return nil
+}
+
+// objectOf decodes a JSON object.
+func objectOf(raw []byte) (record, bool) {
+	v, _, err := decode(raw, replacement)
+	object, ok := v.(map[string]any)
+	return object, ok && err == nil
 }
 
 // A record is a JSON object.
@@ -110,9 +137,60 @@ func isSendbird(r record) bool {
 	return r.is("string", "channel_url") && r.any("boolean", "is_public", "is_distinct", "freeze")
 }
 
-func isGetGroupInfo(r record) bool {
+func isEasemob(r record) bool {
+	return r.is("string", "id", "name") && r.is("number", "affiliations_count") && r.is("boolean", "membersonly")
+}
+
+// isYunxin reports whether a record is a team, a member of one, or a response with one team.
+func isYunxin(r record) bool {
+	team := r
+	if inner, ok := r["tinfo"].(map[string]any); ok {
+		team = inner
+	}
+	if data, ok := r["data"].(map[string]any); ok {
+		if inner, ok := data["team_info"].(map[string]any); ok {
+			team = inner
+		}
+	}
+	return r.is("string", "account_id") && r.is("number", "member_role", "join_time") ||
+		team.is("number", "tid") && team.is("string", "tname") ||
+		team.is("number", "team_id", "team_type") && team.is("string", "name")
+}
+
+func isOpenIM(r record) bool {
+	return r.is("string", "groupID", "groupName") && r.is("number", "groupType", "needVerification") ||
+		r.is("string", "groupID", "userID") && r.is("number", "roleLevel")
+}
+
+func isRongCloud(r record) bool {
+	return r.is("string", "groupId", "name") && r.is("number", "createTime", "memberCount")
+}
+
+// streamTypes are the types of lines in an import file. Each line has its object under "item".
+var streamTypes = []string{"channel", "device", "member", "message", "reaction", "user"}
+
+// isStream reports whether a record is a line of an import file, or a channel of a response.
+func isStream(r record) bool {
+	kind, _ := r["type"].(string)
+	channel, _ := r["channel"].(map[string]any)
+	return slices.Contains(streamTypes, kind) && r.is("object", "item") ||
+		r.is("string", "cid", "type", "id") || record(channel).is("string", "cid", "type", "id")
+}
+
+// cometChatTypes are the types of groups.
+var cometChatTypes = []string{"public", "private", "password"}
+
+func isCometChat(r record) bool {
+	kind, _ := r["type"].(string)
+	return r.is("string", "guid", "name") && slices.Contains(cometChatTypes, kind) || r.is("string", "guid", "uid", "scope")
+}
+
+// isTencent reports whether a record is a group of get_group_info, or a member with fields that member records do not have.
+func isTencent(r record) bool {
 	return r.is("string", "GroupId") && r.is("number", "ErrorCode", "MemberNum") ||
-		r.is("string", "GroupId", "ErrorInfo") && r.is("number", "ErrorCode")
+		r.is("string", "GroupId") && r.is("array", "MemberList") && r.is("number", "MemberNum") && r["Type"] == nil ||
+		r.is("string", "GroupId", "ErrorInfo") && r.is("number", "ErrorCode") ||
+		r.is("string", "GroupId", "Member_Account", "Role") && r.any("number", "MsgSeq", "LastSendMsgTime", "ShutUpUntil")
 }
 
 // A Guard inspects the first records of an export and detects an export of another system than the mapping expects.
@@ -123,6 +201,7 @@ type Guard struct {
 	system  *system // of the records so far
 	records int
 	bytes   int
+	seen    bool // there was an entry
 	enabled bool
 }
 
@@ -144,6 +223,7 @@ func (g *Guard) Doubts() bool { return g.enabled && g.records > 0 }
 
 // See inspects the next entry. The error names the mapping to use.
 func (g *Guard) See(e *export.Entry) error {
+	g.seen = true
 	if !g.enabled {
 		return nil
 	}
@@ -151,7 +231,7 @@ func (g *Guard) See(e *export.Entry) error {
 	if g.isUnusable(e) {
 		s = systemOf(e.Raw)
 	}
-	if s == nil || s.mapping == g.mapping || g.system != nil && g.system != s {
+	if s == nil || s.isOf(g.mapping) || g.system != nil && g.system != s {
 		g.enabled = false
 		return nil
 	}
@@ -162,6 +242,21 @@ func (g *Guard) See(e *export.Entry) error {
 		return g.End()
 	}
 	return nil
+}
+
+// Explain returns err, the error of reading an export before its first record. If the export's records are those of
+// another system than the mapping expects, the error names the mapping to use.
+func (g *Guard) Explain(ctx context.Context, err error, src export.Source) error {
+	if !g.enabled || g.seen || ctx.Err() != nil || errors.Is(err, export.ErrFormat) {
+		return err
+	}
+	name, detectErr := DetectExport(ctx, src)
+	for i := range systems {
+		if s := &systems[i]; detectErr == nil && name != "" && s.mapping == name && !s.isOf(g.mapping) {
+			return g.looksLike(s)
+		}
+	}
+	return err
 }
 
 // isUnusable reports whether an entry cannot be imported because it is not in the expected format.
@@ -181,10 +276,15 @@ func (g *Guard) End() error {
 	if !g.Doubts() {
 		return nil
 	}
+	return g.looksLike(g.system)
+}
+
+// looksLike returns the error that names the mapping of s.
+func (g *Guard) looksLike(s *system) error {
 	used := ""
 	if g.mapping != "" {
 		used = fmt.Sprintf(", and the mapping is %s", g.mapping)
 	}
 	return fmt.Errorf("it looks like %s%s: set MAPPING=%s (locally: --map %s)",
-		g.system.records, used, g.system.mapping, g.system.mapping)
+		s.records, used, s.mapping, s.mapping)
 }

@@ -14,6 +14,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/itchyny/gojq"
+
+	"groupimport/pkg/export"
 )
 
 // maxGroupID is the maximum length of a GroupId in bytes (tencentcloud.com/document/product/1047/34967, 2022-07-06).
@@ -142,16 +144,16 @@ func sourceOf(v any) (string, error) {
 }
 
 // seconds implements seconds.
-func seconds(v any, _ []any) any {
+func (p *engine) seconds(v any, _ []any) any {
 	switch v := v.(type) {
 	case nil:
 		return nil
 	case map[string]any:
 		if date, ok := v["$date"]; ok {
-			return seconds(date, nil)
+			return p.seconds(date, nil)
 		}
 		if long, ok := v["$numberLong"]; ok {
-			return seconds(long, nil)
+			return p.seconds(long, nil)
 		}
 	case int:
 		return secondsOf(float64(v))
@@ -165,15 +167,38 @@ func seconds(v any, _ []any) any {
 			return secondsOf(n)
 		}
 		for _, layout := range []string{
-			time.RFC3339, "2006-01-02T15:04:05.999999999-0700", time.DateTime, "2006-01-02T15:04:05",
+			time.RFC3339, "2006-01-02T15:04:05.999999999-0700",
 		} {
 			if at, err := time.Parse(layout, v); err == nil {
 				return int(at.Unix())
 			}
 		}
+		if unix, ok := export.ParseDate(v, p.zone); ok {
+			return int(unix)
+		}
 		return fmt.Errorf("seconds: %.40q is not a time", v)
 	}
 	return fmt.Errorf("seconds: %s is not a time", gojq.TypeOf(v))
+}
+
+// member implements member(account; role; time). It leaves out what is null. A time that is none stays as it is: it
+// rejects the member, and not its group.
+func (p *engine) member(_ any, args []any) any {
+	entry := map[string]any{}
+	if args[0] != nil {
+		entry["Member_Account"] = args[0]
+	}
+	if args[1] != nil {
+		entry["Role"] = args[1]
+	}
+	switch joined := p.seconds(args[2], nil).(type) {
+	case error:
+		entry["JoinTime"] = args[2]
+	case nil:
+	default:
+		entry["JoinTime"] = joined
+	}
+	return entry
 }
 
 // secondsOf converts a number to seconds. The magnitude determines the unit: 1e11 seconds are in the year 5138, 1e11

@@ -10,7 +10,8 @@
 //	fit_id            converts a string to a GroupId: itself if it is valid, otherwise its valid characters and a hash
 //	change(f)         the value of f, recorded as a change of the input
 //	seconds           converts a time to Unix seconds: seconds, milliseconds or microseconds, as a number or a string;
-//	                  RFC 3339; MongoDB's {"$date": …}; null stays null
+//	                  RFC 3339; a date with the year first, in [Settings.Zone]; MongoDB's {"$date": …}; null stays null
+//	member(a; r; t)   an entry of MemberList: account, role and time of joining, the latter as for seconds, or null
 //	skip(why)         skips the record with a reason
 //	ignore            ignores a record that is not a group: it gets no outcome
 //	$limits           the length limits in bytes: .Name .Introduction .Notification .FaceUrl
@@ -26,6 +27,15 @@
 // which a member with a declared name is another string is ignored, and the program does not run:
 //
 //	module {only: {type: ["channel", "user"]}};
+//
+// The member "records" is the path of the records in a JSON document, see [export.ParsePath], or an array of paths, the
+// first of which that the document has counts. Documents without any are read as usual:
+//
+//	module {records: ["data.groups", "groups.*"]};
+//
+// The member "files" are the names of the files of a zip archive that have records:
+//
+//	module {files: ["channels.json", "groups.json"]};
 //
 // A program cannot read other input, the environment or modules.
 package mapping
@@ -114,6 +124,7 @@ type Settings struct {
 	Limits          group.Limits
 	Name            string // of the export, see [BaseName]
 	IncludeArchived bool
+	Zone            *time.Location // of times without one, nil for UTC
 }
 
 // maxTime is the time that a program may take for one record. The built-in programs need less than a millisecond. A
@@ -198,6 +209,9 @@ type engine struct {
 	code      *gojq.Code
 	variables []any
 	only      map[string][]string // see the package comment
+	records   []export.Path       // see the package comment
+	files     []string            // see the package comment
+	zone      *time.Location
 
 	exact     bool // functions return their inputs unaltered
 	altered   bool // a function has altered a value
@@ -224,7 +238,16 @@ func newEngine(text string, s Settings) (*engine, error) {
 		},
 		s.Name, s.IncludeArchived,
 	}}
+	if p.zone = s.Zone; p.zone == nil {
+		p.zone = time.UTC
+	}
 	if p.only, err = onlyOf(query); err != nil {
+		return nil, err
+	}
+	if p.records, err = recordsOf(query); err != nil {
+		return nil, err
+	}
+	if p.files, err = filesOf(query); err != nil {
 		return nil, err
 	}
 	p.code, err = gojq.Compile(query,
@@ -233,7 +256,8 @@ func newEngine(text string, s Settings) (*engine, error) {
 		gojq.WithFunction("fits", 1, 1, p.fits),
 		gojq.WithFunction("fit_id", 0, 0, p.fitID),
 		gojq.WithFunction("change", 1, 1, p.change),
-		gojq.WithFunction("seconds", 0, 0, seconds),
+		gojq.WithFunction("seconds", 0, 0, p.seconds),
+		gojq.WithFunction("member", 3, 3, p.member),
 		gojq.WithFunction("skip", 1, 1, skip),
 		gojq.WithFunction("ignore", 0, 0, func(any, []any) any { return errIgnored }),
 		gojq.WithEnvironLoader(func() []string { return nil }),
@@ -269,6 +293,49 @@ func onlyOf(query *gojq.Query) (map[string][]string, error) {
 	return only, nil
 }
 
+// recordsOf returns the paths of the member "records" of a program's module directive.
+func recordsOf(query *gojq.Query) ([]export.Path, error) {
+	value, ok := query.Meta.ToValue()["records"]
+	if !ok {
+		return nil, nil
+	}
+	list, isList := value.([]any)
+	if !isList {
+		list = []any{value}
+	}
+	var paths []export.Path
+	for _, v := range list {
+		text, _ := v.(string)
+		path, err := export.ParsePath(text)
+		if err != nil || path == nil {
+			return nil, errors.New(`the mapping is not a valid jq program: "records" must be names with dots between them, ` +
+				`such as "data.groups" or "groups.*", or an array of them`)
+		}
+		paths = append(paths, path)
+	}
+	return paths, nil
+}
+
+// filesOf returns the names of the member "files" of a program's module directive.
+func filesOf(query *gojq.Query) ([]string, error) {
+	value, ok := query.Meta.ToValue()["files"]
+	if !ok {
+		return nil, nil
+	}
+	list, ok := value.([]any)
+	var names []string
+	for _, v := range list {
+		name, isText := v.(string)
+		ok = ok && isText && name != "" && !strings.Contains(name, "/") && !slices.Contains(names, name)
+		names = append(names, name)
+	}
+	if !ok {
+		return nil, errors.New(`the mapping is not a valid jq program: "files" must be an array of names without folders, ` +
+			`such as ["channels.json"]`)
+	}
+	return names, nil
+}
+
 // convert runs the program on one record.
 func (p *engine) convert(raw []byte) (m export.Mapped, err error) {
 	defer func() {
@@ -297,6 +364,19 @@ func (p *engine) convert(raw []byte) (m export.Mapped, err error) {
 
 // Ignores reports whether the module directive excludes a record with these first bytes.
 func (p *Program) Ignores(head []byte) bool { return len(p.engine.only) > 0 && p.engine.hasOther(head) }
+
+// Records returns the paths of the module directive, see [export.Mapping].
+func (p *Program) Records() []export.Path { return p.engine.records }
+
+// Files returns the names of the module directive, see [export.FileMapping].
+func (p *Program) Files() []string { return p.engine.files }
+
+// InFile sets $name for the records of a file of an archive.
+func (p *Program) InFile(name string) {
+	p.settings.Name = name
+	p.engine.variables = slices.Clone(p.engine.variables)
+	p.engine.variables[1] = name
+}
 
 // invalid returns the error of a record that is not JSON, or has too long a string.
 func invalid(err error) error {

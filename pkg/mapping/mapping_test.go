@@ -26,6 +26,13 @@ import (
 //	sendbird        group_channels.json as in github.com/talkjs/talkjs-examples, rest-api/migrate-data-from-sendbird-to-talkjs
 //	                (d9a2c858); channels.json as the API's "List group channels"
 //	discord         discord.com/developers/docs/resources/channel, "Example Channel Payloads"
+//	easemob         docs.agora.io/en/agora-chat/restful-api/chat-group-management/manage-chat-groups, "Get group details"
+//	yunxin          github.com/netease-im/yunxin-server-sdk-golang; doc.yunxin.163.com/messaging2/server-apis/DI1Nzc3MDY
+//	openim          docs.openim.io/restapi/apis/groupManagement/getGroupsInfo
+//	rongcloud       github.com/rongcloud/server-sdk-go, sdk/entrust_group.go
+//	stream          getstream.github.io/stream-cli/imports.html; getstream.io/chat/docs/rest, "Query channels"
+//	cometchat       cometchat.com/docs/rest-api/data-import-apis, "Import Groups" and "Import Group Members"
+//	tencent         as get_group_info, and tencentcloud.com/document/product/1047/34948
 //	get_group_info  tencentcloud.com/document/product/1047/34962
 var samples = map[string][]string{
 	"slack/channels.json": {
@@ -87,6 +94,66 @@ var samples = map[string][]string{
 		`{"Type":"Private","GroupId":"1412345678901234567","Owner_Account":"80351110224678912","Name":"rollout","CreateTime":1756799849} of 1412345678901234567`,
 		"skipped: an archived thread; INCLUDE_ARCHIVED=true imports it",
 	},
+	"easemob/groups.json": {
+		`{"Type":"Public","GroupId":"66016455491585","Owner_Account":"user1","Name":"testgroup1","Introduction":"for testing","FaceUrl":"https://example.com/a.png","CreateTime":1542542403} of 66016455491585`,
+		`{"Type":"Private","GroupId":"66021836783617","Owner_Account":"user1","Name":"board","CreateTime":1542542403} of 66021836783617`,
+		`{"Type":"Public","GroupId":"66021836783618","Owner_Account":"user2","Name":"66021836783618","ApplyJoinOption":"FreeAccess","CreateTime":1542542403} of 66021836783618`,
+		`skipped: a disabled group; INCLUDE_ARCHIVED=true imports it`,
+	},
+	"yunxin/teams.jsonl": {
+		`{"Type":"Private","GroupId":"4238567890","Owner_Account":"zhangsan","Name":"销售部-华东区-一二三","Introduction":"intro","Notification":"hello","CreateTime":1542542403} of 4238567890, changed [Name]`,
+		`{"Type":"Public","GroupId":"4238567891","Owner_Account":"zhangsan","Name":"open","ApplyJoinOption":"FreeAccess","CreateTime":1542542403} of 4238567891`,
+		`{"Type":"Private","GroupId":"4238567892","Owner_Account":"zhangsan","Name":"v2","Introduction":"i","CreateTime":1729000000} of 4238567892`,
+	},
+	"yunxin/members.json": {
+		`{"GroupId":"4238567892","Member_Account":"zhangsan","JoinTime":1729000000} of 4238567892`,
+		`{"GroupId":"4238567892","Member_Account":"lisi","Role":"Admin","JoinTime":1729000001} of 4238567892`,
+		`{"GroupId":"4238567892","Member_Account":"wangwu","JoinTime":1729000002} of 4238567892`,
+	},
+	"openim/members.json": {
+		`{"GroupId":"3621349865","Member_Account":"u1","JoinTime":1700000000} of 3621349865`,
+		`{"GroupId":"3621349865","Member_Account":"u2","Role":"Admin","JoinTime":1700000001} of 3621349865`,
+		`{"GroupId":"3621349865","Member_Account":"u3","JoinTime":1700000002} of 3621349865`,
+	},
+	"rongcloud/profiles.json": {
+		`{"Type":"Private","GroupId":"rc1","Owner_Account":"u1","Name":"华东大区经销商与售后","Introduction":"介绍","Notification":"公告","FaceUrl":"https://example.com/p.png","CreateTime":1736404800} of rc1, changed [Name]`,
+		`{"Type":"Private","GroupId":"rc2","Owner_Account":"u2","Name":"board","CreateTime":1736404800} of rc2`,
+	},
+	"stream/import.jsonl": {
+		`ignored`,
+		`{"Type":"Private","GroupId":"messaging:HQ","Owner_Account":"hannibal","Name":"Headquarters","CreateTime":1652691757} of messaging:HQ`,
+		`{"Type":"Private","GroupId":"livestream:white-room","Owner_Account":"murdock","Name":"white-room","FaceUrl":"https://example.com/w.png","CreateTime":1652691757} of livestream:white-room`,
+		`skipped: a frozen, disabled or deleted channel; INCLUDE_ARCHIVED=true imports it`,
+		`{"GroupId":"messaging:HQ","Member_Account":"hannibal","Role":"Admin","JoinTime":1652691758} of messaging:HQ`,
+		`{"GroupId":"messaging:HQ","Member_Account":"murdock"} of messaging:HQ`,
+		`ignored`,
+	},
+	"stream/channels.json": {
+		`{"Type":"Private","GroupId":"messaging:fun","Owner_Account":"u1","Name":"Fun","CreateTime":1609556645} of messaging:fun`,
+	},
+	"cometchat/groups.json": {
+		`{"Type":"Public","GroupId":"guid1","Owner_Account":"superhero1","Name":"Lobby","ApplyJoinOption":"FreeAccess","CreateTime":1673421419} of guid1`,
+		`{"Type":"Private","GroupId":"guid2","Owner_Account":"superhero2","Name":"Board","Introduction":"d","CreateTime":1673421419} of guid2`,
+		`{"Type":"Private","GroupId":"guid3","Owner_Account":"superhero2","Name":"Vault","FaceUrl":"https://example.com/i.png","CreateTime":1673421419} of guid3`,
+	},
+	"cometchat/members.json": {
+		`{"GroupId":"guid1","Member_Account":"uid2","Role":"Admin","JoinTime":1673421419} of guid1`,
+		`{"GroupId":"guid2","Member_Account":"uid3","JoinTime":1673421420} of guid2`,
+	},
+	"tencent/groups.json": {
+		`{"Type":"Public","GroupId":"1NVTZEAE4","Owner_Account":"leckie","Name":"MyFirstGroup","Introduction":"TestGroup","Notification":"TestGroup","FaceUrl":"https://this.is.face.url","MaxMemberCount":50,"ApplyJoinOption":"FreeAccess","AppDefinedData":[{"Key":"GroupTestData1","Value":"xxxxx"}],"CreateTime":1426976500} of @TGS#1NVTZEAE4, changed [GroupId]`,
+		`{"Type":"Private","GroupId":"board","Owner_Account":"leckie","Name":"Board","MaxMemberCount":200,"ApplyJoinOption":"DisableApply","CreateTime":1426976500} of board`,
+		`skipped: get_group_info reported that the group does not exist (10010)`,
+	},
+	"tencent/members.jsonl": {
+		`{"GroupId":"1NVTZEAE4","Member_Account":"bob","JoinTime":1427976500} of @TGS#1NVTZEAE4, changed [GroupId]`,
+		`{"GroupId":"board","Member_Account":"peter","Role":"Admin","JoinTime":1427976600} of board`,
+	},
+	"openim/groups.json": {
+		`{"Type":"Private","GroupId":"3621349865","Owner_Account":"u1","Name":"board","Introduction":"i","Notification":"n","CreateTime":1700000000} of 3621349865`,
+		`{"Type":"Public","GroupId":"3621349866","Owner_Account":"u1","Name":"lobby","ApplyJoinOption":"FreeAccess","CreateTime":1700000000} of 3621349866`,
+		`skipped: a dismissed group; INCLUDE_ARCHIVED=true imports it`,
+	},
 	"get_group_info/answer.json": {
 		`{"Type":"Public","GroupId":"1NVTZEAE4","Owner_Account":"leckie","Name":"MyFirstGroup","Introduction":"TestGroup","Notification":"TestGroup","FaceUrl":"https://this.is.face.url","MaxMemberCount":50,"ApplyJoinOption":"FreeAccess","AppDefinedData":[{"Key":"GroupTestData1","Value":"xxxxx"}],"CreateTime":1426976500} of @TGS#1NVTZEAE4, changed [GroupId]`,
 		`{"Type":"Private","GroupId":"1PRIVATE4","Owner_Account":"leckie","Name":"Board","MaxMemberCount":200,"ApplyJoinOption":"DisableApply","CreateTime":1426976500} of @TGS#1PRIVATE4, changed [GroupId]`,
@@ -133,6 +200,9 @@ func TestBuiltIn_IncludeArchived(t *testing.T) {
 		"rocketchat/rooms.json":        `{"Type":"Public","GroupId":"7jHqcrZ8FYXJBwgRB",`,
 		"sendbird/group_channels.json": `{"Type":"Public","GroupId":"frozen-1",`,
 		"discord/channels.json":        `{"Type":"Private","GroupId":"1412345678901234568",`,
+		"easemob/groups.json":          `{"Type":"Public","GroupId":"66021836783619",`,
+		"openim/groups.json":           `{"Type":"Public","GroupId":"3621349867",`,
+		"stream/import.jsonl":          `{"Type":"Private","GroupId":"messaging:cold",`,
 	} {
 		name, _, _ := strings.Cut(file, "/")
 		program, _ := mapping.Builtin(name)
@@ -380,7 +450,7 @@ func TestFind(t *testing.T) {
 		t.Errorf("got %q %v, want the built-in one", got, err)
 	}
 	for _, name := range []string{"slak", "../slack", "", "a/slack"} {
-		if _, err := mapping.Find(name, read); err == nil || !strings.Contains(err.Error(), "discord, get_group_info, mattermost, rocketchat, sendbird, slack") {
+		if _, err := mapping.Find(name, read); err == nil || !strings.Contains(err.Error(), "cometchat, discord, easemob, get_group_info, mattermost, openim, rocketchat, rongcloud, sendbird, slack, stream, tencent, yunxin") {
 			t.Errorf("%q: got %v, want it to name what there is", name, err)
 		}
 	}

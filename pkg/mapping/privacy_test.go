@@ -16,11 +16,15 @@ import (
 // publicValues are the documented values of public channels. No other value of these fields may make a private record
 // public.
 var publicValues = map[string]string{
-	"slack .is_private":                      "false", // of the API's records in channels.json
-	"sendbird .is_public":                    "true",
-	"discord .permission_overwrites":         "[]",
-	"discord .permission_overwrites[0].deny": `"0"`,
-	"rocketchat .teamId":                     "null", // or absent: only a room of a team has it
+	"slack .is_private":                              "false", // of the API's records in channels.json
+	"sendbird .is_public":                            "true",
+	"discord .permission_overwrites":                 "[]",
+	"discord .permission_overwrites[0].deny":         `"0"`,
+	"rocketchat .teamId":                             "null", // or absent: only a room of a team has it
+	"easemob .public":                                "true",
+	"cometchat .type":                                `"public"`,
+	"yunxin .joinmode":                               "0", // anybody may join
+	"yunxin .data.team_info.configuration.join_mode": "0",
 }
 
 // odd are values that replace each field: of each type, and strings that resemble documented values.
@@ -80,7 +84,13 @@ func TestBuiltIn_PrivateStaysPrivate(t *testing.T) {
 // rawOf returns the unmapped records of a sample.
 func rawOf(t *testing.T, file string) (raws [][]byte) {
 	t.Helper()
-	src := export.Source{Name: file, Map: &capture{&raws}, Open: func(int64) io.ReadCloser {
+	system, _, _ := strings.Cut(file, "/")
+	text, _ := mapping.Builtin(system)
+	p, err := mapping.Compile(text, document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	src := export.Source{Name: file, Map: &capture{&raws, p.Records()}, Open: func(int64) io.ReadCloser {
 		return io.NopCloser(strings.NewReader(string(sample(t, file))))
 	}}
 	r, err := export.NewReader(src, export.Start, group.DocumentLimits)
@@ -96,7 +106,10 @@ func rawOf(t *testing.T, file string) (raws [][]byte) {
 }
 
 // A capture is a mapping that stores the records.
-type capture struct{ raws *[][]byte }
+type capture struct {
+	raws  *[][]byte
+	paths []export.Path
+}
 
 func (c *capture) Map(raw []byte) (export.Mapped, error) {
 	*c.raws = append(*c.raws, slices.Clone(raw))
@@ -104,6 +117,8 @@ func (c *capture) Map(raw []byte) (export.Mapped, error) {
 }
 
 func (c *capture) Ignores([]byte) bool { return false }
+
+func (c *capture) Records() []export.Path { return c.paths }
 
 // programs caches compiled programs by system and name of the export.
 var programs = map[string]*mapping.Program{}
@@ -137,7 +152,7 @@ func becomes(t *testing.T, system, name string, raw []byte, want group.Type) boo
 // never checks that a record does not become a public group.
 func never(t *testing.T, system, name, path string, raw []byte) {
 	t.Helper()
-	if r, ok := mappedTo(t, system, name, raw); ok && (r.Type != group.Private || r.ApplyJoinOption == "FreeAccess") {
+	if r, ok := mappedTo(t, system, name, raw); ok && !r.IsMember && (r.Type != group.Private || r.ApplyJoinOption == "FreeAccess") {
 		t.Errorf("%s, %q, %s: got %s %s of %s", system, name, path, r.Type, r.ApplyJoinOption, raw)
 	}
 }
@@ -210,6 +225,10 @@ func TestBuiltIn_ImplicitlyPrivate(t *testing.T) {
 		{"discord", "", `{"id":"41771983423143938","guild_id":"41771983423143937","name":"a","type":0}`, "Private"},
 		{"rocketchat", "", `{"_id":"a","t":"c","name":"a","teamId":"b"}`, "Private"},
 		{"sendbird", "", `{"channel_url":"a","name":"a","is_public":"true"}`, "Private"},
+		{"cometchat", "", `{"guid":"a","name":"a","type":"password"}`, "Private"},
+		{"stream", "", `{"type":"channel","item":{"id":"a","type":"livestream","is_public":true}}`, "Private"},
+		{"rongcloud", "", `{"groupId":"a","name":"a","permissions":"{\"joinPerm\":0}"}`, "Private"},
+		{"tencent", "", `{"GroupId":"a","Name":"a","Type":"Work"}`, "Private"},
 		{"mattermost", "", `{"type":"channel","channel":{"team":"t","name":"a","type":"o"}}`, "Private"},
 		{"slack", "channels.json", slack + `"is_archived":false}`, "Public"},
 		{"slack", "channels.json", slack + `"is_channel":true}`, "Private"},

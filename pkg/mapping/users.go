@@ -141,7 +141,7 @@ func (u *Users) at(offset uint32) (id, account string) {
 
 // find returns the slot of an ID, and its account if the slot is not empty.
 func (u *Users) find(id string) (slot int, account string) {
-	mask := uint64(len(u.slots) - 1)
+	mask := uint64(len(u.slots) - 1) //nolint:gosec // a power of two
 	for i := xxhash.Sum64String(id) & mask; ; i = (i + 1) & mask {
 		if u.slots[i] == 0 {
 			return int(i), "" //nolint:gosec // less than the number of slots

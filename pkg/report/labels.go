@@ -53,7 +53,10 @@ var statusLabels = map[outcome.Status]struct {
 			"重新导入之前，请先在控制台确认群组是否存在。",
 		},
 	},
-	outcome.Skipped: {name: label{"skipped", "已跳过"}, meaning: label{"left out by the mapping", "映射规则将其排除"}},
+	outcome.Skipped: {
+		name: label{"skipped", "已跳过"}, meaning: label{"left out by the mapping", "映射规则将其排除"},
+		mixed: label{"left out by the mapping, or because members are left out", "映射规则将其排除，或未启用成员导入"},
+	},
 	outcome.Pending: {
 		name: label{"pending", "待发送"}, meaning: label{"a member that was not sent yet", "尚未发送的成员"},
 		title:  label{"the member was not sent yet", "成员尚未发送"},

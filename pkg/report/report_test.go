@@ -263,6 +263,7 @@ func newPages(t testing.TB) map[string][]byte {
 	all := map[string][]byte{
 		"usual":   usual(50_000).page(t),
 		"hostile": hostile().page(t),
+		"check":   checkPage(t),
 	}
 	empty := newStory()
 	empty.m.Runs, empty.m.Finished = []results.Run{run(epoch, time.Second, 0, "", "")}, epoch

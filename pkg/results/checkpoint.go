@@ -126,6 +126,12 @@ type Settings struct {
 	// IncludeArchived is whether the mapping includes archived groups. It is false without a mapping.
 	IncludeArchived bool `json:"includeArchived,omitzero"`
 
+	// Records is the text of the [export.Path] to the records of a JSON document, empty for none.
+	Records string `json:"records,omitzero"`
+
+	// TimeZone is the text of the time zone of dates without one, see [export.ParseTimeZone]. It is empty for none.
+	TimeZone string `json:"timeZone,omitzero"`
+
 	// Users identifies the table of users that translates accounts. It is empty without a table.
 	Users string `json:"users,omitzero"`
 }

@@ -26,6 +26,9 @@ const (
 	httpSuffix     = ".http/"
 
 	fileWaiting = "waiting" // folder of markers, in the work folder of the rate
+
+	checkPage   = ".check.html"
+	checkFolder = ".check.import/parts/"
 )
 
 // WorkSuffix ends the key of a work folder.
@@ -39,6 +42,9 @@ func IsOutput(key string) bool {
 		}
 	}
 	if _, _, ok := ParseMark(key); ok {
+		return true
+	}
+	if slashed := "/" + key; strings.HasSuffix(slashed, "/"+checkPage) || strings.Contains(slashed, "/"+checkFolder) {
 		return true
 	}
 	if i := strings.LastIndex(key, httpSuffix); i >= 0 && isSavedResponse(key[i+len(httpSuffix):]) {
@@ -267,6 +273,13 @@ func WaitingFolder(prefix string) string { return RateNames(prefix).Work() + fil
 
 // ResponsesFolder returns the folder of the saved responses to requests with an Idempotency-Key, with its slash.
 func ResponsesFolder(prefix string) string { return prefix + httpSuffix }
+
+// CheckPage returns the key of the page about the last check below a prefix, see package check.
+func CheckPage(prefix string) string { return prefix + checkPage }
+
+// CheckFolder returns the folder of what checks write below a prefix, with its slash. No object in it is an export, also
+// if its name ends like that of one: such a name shows whether the triggers work.
+func CheckFolder(prefix string) string { return prefix + checkFolder }
 
 // DayFormat is the format of the names of the folders in [ResponsesFolder].
 const DayFormat = "20060102"

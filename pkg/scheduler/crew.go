@@ -188,6 +188,9 @@ func (c *crew) finish(e endedJob) {
 		c.seen[e.key] = s
 	}
 	c.removeMarkers(c.known, e.markers)
+	if e.result.Error != "" && e.result.State == "" { // else the run has said so
+		c.Importer.Fail(e.key, e.result.Error)
+	}
 	if e.tell != nil {
 		e.tell(e.result, e.already)
 	}

@@ -29,6 +29,7 @@ func (s *Scheduler) HandleEvent(ctx context.Context, names ...[]string) Result {
 		switch {
 		case err != nil:
 			pass.Done = append(pass.Done, JobResult{Key: info.Key, What: doStart, Error: err.Error()})
+			s.Importer.Fail(info.Key, err.Error())
 		case reason != "":
 			pass.Done = append(pass.Done, skipped(info.Key, reason))
 		default:

@@ -51,7 +51,12 @@ func (s *Scheduler) Import(ctx context.Context, key string) (importer.Summary, e
 		return importer.Summary{}, err
 	}
 	defer release()
-	return s.Importer.Import(held, key)
+	sum, err := s.Importer.Import(held, key)
+	_, isBusy := errors.AsType[*lease.BusyError](err)
+	if err != nil && sum.State == "" && !isBusy && ctx.Err() == nil && !errors.Is(err, lease.ErrLost) {
+		s.Importer.Fail(key, err.Error())
+	}
+	return sum, err
 }
 
 // MissedAfter is the age from which an export without an import counts as missed by events. Events usually arrive
@@ -206,6 +211,7 @@ func (s *Scheduler) find(ctx context.Context, a Action, pass *Result) (todo []jo
 			switch long := s.Importer.Fits(results.Names{Export: f.key}); {
 			case err != nil:
 				pass.Done = append(pass.Done, JobResult{Key: f.key, What: d.what, Error: err.Error()})
+				s.Importer.Fail(f.key, err.Error())
 			case starts && long != nil: // in every pass until the export is renamed
 				pass.Done = append(pass.Done, JobResult{Key: f.key, What: Skip, Reason: long.Error()})
 			case d.what != "":
@@ -335,6 +341,9 @@ func (s *Scheduler) next(ctx context.Context, f entry, p *results.Progress, d du
 			"not enough memory. The next run is in an hour. To give up, remove the export", p.Died)
 		if err := p.Save(ctx, s.Importer.Dir(f.key)); err != nil {
 			return due{}, err
+		}
+		if p.Died == maxDied { // later runs stop it again
+			s.Importer.Fail(f.key, p.Reason)
 		}
 	}
 	if p.State == results.Stopped && !a.Now && time.Now().Before(p.Again) {

@@ -36,9 +36,9 @@ var (
 )
 
 // TestSimulation drops several exports with an event each, lost events and markers among them, and runs a scheduler
-// pass every minute. The store and the service fail. Processes are killed, or frozen for longer than a lease lasts. At
-// the end every record of every export has one outcome, no group was created twice, and no second had more calls than
-// the rate.
+// pass every minute. The store and the service fail. Processes are killed, or frozen for longer than a lease lasts. An
+// operator pauses and cancels imports and resumes them later. In between no group is created. At the end every record of
+// every export has one outcome, no group was created twice, and no second had more calls than the rate.
 func TestSimulation(t *testing.T) {
 	var total manySim
 	seeds := make(chan uint64)
@@ -56,6 +56,7 @@ func TestSimulation(t *testing.T) {
 						total.kills += s.kills
 						total.freezes += s.freezes
 						total.lostMarkers += s.lostMarkers
+						total.controls, total.checked = total.controls+s.controls, total.checked+s.checked
 						total.sizes = append(total.sizes, s.sizes...)
 					})
 				})
@@ -67,8 +68,9 @@ func TestSimulation(t *testing.T) {
 	}
 	close(seeds)
 	workers.Wait()
-	t.Logf("%d seeds: %d exports, %d processes killed, %d frozen, %d markers lost",
-		*simSeeds, len(total.sizes), total.kills, total.freezes, total.lostMarkers)
+	t.Logf("%d seeds: %d exports, %d processes killed, %d frozen, %d markers lost, %d imports paused or cancelled, %d of "+
+		"them in part", *simSeeds, len(total.sizes), total.kills, total.freezes, total.lostMarkers, total.controls,
+		total.checked)
 }
 
 // A manySim is a simulated bucket with several exports.
@@ -85,6 +87,8 @@ type manySim struct {
 	freezes     int
 	lostMarkers int
 	maxKills    int
+	controls    int // imports that were paused or cancelled
+	checked     int // of these, imports with some and not all groups
 }
 
 func newManySim(t *testing.T, seed uint64) *manySim {
@@ -150,6 +154,12 @@ func (s *manySim) key(n int) string { return fmt.Sprintf("exports/%d.jsonl", n) 
 // run drops the exports and runs passes until all are finished.
 func (s *manySim) run() {
 	var processes sync.WaitGroup
+	var operator sync.WaitGroup
+	var isResumed atomic.Bool
+	operator.Go(func() {
+		s.operate()
+		isResumed.Store(true)
+	})
 	for n, size := range s.sizes {
 		time.Sleep(time.Duration(s.rand.IntN(4000)) * time.Millisecond)
 		s.PutAt(s.key(n), lines(fmt.Sprint(n), size)...)
@@ -173,11 +183,94 @@ func (s *manySim) run() {
 				_, _ = sched.Pass(ctx, scheduler.Action{Resume: true, Retry: true}) // the next pass tries again
 			})
 		})
-		if s.isFinished() {
+		if isResumed.Load() && s.isFinished() {
 			break
 		}
 	}
+	operator.Wait()
 	processes.Wait()
+}
+
+// operate pauses and cancels imports, and resumes each after some minutes.
+func (s *manySim) operate() {
+	r := s.draw("operator")
+	var all sync.WaitGroup
+	for _, n := range r.Perm(len(s.sizes))[:r.IntN(min(4, len(s.sizes)+1))] {
+		wait := time.Duration(r.Int64N(int64(30 * time.Second)))
+		length := time.Duration(r.Int64N(int64(5 * time.Minute)))
+		action := []results.Action{results.Pause, results.Cancel}[r.IntN(2)]
+		all.Go(func() {
+			time.Sleep(wait)
+			for range 60 { // most often until the import is in progress
+				if got := s.groupsOf(n); got > 0 && got < s.sizes[n] {
+					break
+				}
+				time.Sleep(time.Second)
+			}
+			s.control(n, action, length)
+		})
+	}
+	all.Wait()
+}
+
+// An import obeys within obeyedWithin, or within obeyedLate if the store or the service fails or a process was frozen
+// for the lifetime of its lease.
+const (
+	obeyedWithin = 6 * time.Second
+	obeyedLate   = 2 * time.Minute
+)
+
+// control does an action and resumes the import after some time. It checks that no group is created in between.
+func (s *manySim) control(n int, a results.Action, length time.Duration) {
+	ctx := s.T.Context()
+	dir := results.Dir{Bucket: s.Store, Names: results.Names{Export: s.key(n)}}
+	_, err := dir.Control(ctx, a, "operator")
+	if err == nil {
+		s.mu.Lock()
+		s.controls++
+		s.mu.Unlock()
+		time.Sleep(obeyedWithin)
+	}
+	early := s.groupsOf(n)
+	time.Sleep(obeyedLate)
+	before := s.groupsOf(n)
+	time.Sleep(length)
+	s.mu.Lock()
+	isSmooth := s.fails == 0 && s.freezes == 0
+	s.mu.Unlock()
+	if isSmooth {
+		before = early
+	}
+	if after := s.groupsOf(n); err == nil && after != before {
+		s.T.Errorf("%s: got %d groups more after %s", s.key(n), after-before, a)
+	}
+	if err == nil && before > 0 && before < s.sizes[n] {
+		s.mu.Lock()
+		s.checked++
+		s.mu.Unlock()
+	}
+	for try := 0; ; try++ { // the store may fail
+		_, err := dir.Control(ctx, results.Resume, "operator")
+		if err == nil || errors.Is(err, results.ErrNotPaused) || errors.Is(err, results.ErrFinished) ||
+			errors.Is(err, fs.ErrNotExist) {
+			return
+		}
+		if try > 100 {
+			s.T.Errorf("%s: %v", s.key(n), err)
+			return
+		}
+		time.Sleep(10 * time.Second)
+	}
+}
+
+// groupsOf returns the number of groups of an export.
+func (s *manySim) groupsOf(n int) (count int) {
+	for g := range s.Service.Groups() {
+		if strings.HasPrefix(g.GroupID, fmt.Sprint(n, "-")) {
+			count++
+		}
+	}
+	return count
 }
 
 // isFinished reports whether all exports are finished and no marker is left.

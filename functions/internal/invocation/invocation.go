@@ -13,23 +13,28 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"groupimport/pkg/blob"
+	"groupimport/pkg/check"
 	"groupimport/pkg/config"
 	"groupimport/pkg/httpapi"
 	"groupimport/pkg/importer"
+	"groupimport/pkg/notify"
 	"groupimport/pkg/results"
 	"groupimport/pkg/scheduler"
 )
 
-// An Event is the task of an invocation: Objects to import, or one of Action and Request. The zero Event has no task.
+// An Event is the task of an invocation: Objects to import, or one of Action, Request and Check. The zero Event has no
+// task.
 type Event struct {
 	Objects []Object
 	Action  *scheduler.Action
 	Request []byte // event of an HTTP request, in the platform's format
+	Check   bool   // check the account, see package check
 
 	// Skipped has the records of the event that name no object. The other records are imported.
 	Skipped []Skipped
@@ -43,6 +48,7 @@ type Event struct {
 type Object struct {
 	Bucket  string
 	Keys    []string // possible keys, most likely first
+	Raw     string   // key as the event has it
 	Message string   // ID of the message that names the object, in a batch
 }
 
@@ -86,6 +92,9 @@ type Handler struct {
 	// no store of secrets.
 	Secret func(ctx context.Context, name string) (string, error)
 
+	// Scheme begins the addresses of objects in notifications: s3 or cos.
+	Scheme string
+
 	// Batch returns the response to a batch of messages of which these failed, perhaps none. It is nil if no event of the
 	// platform is a batch.
 	Batch func(failed []string) any
@@ -96,6 +105,10 @@ type Handler struct {
 
 	// Serve serves an HTTP request with the handler; see package httpapi.
 	Serve func(ctx context.Context, handler http.Handler, request []byte) ([]byte, error)
+
+	// Platform returns what the function knows of itself and of the invocation, for package check. It may leave out what
+	// the Handler knows: the time limit, and whether the key of the app could be read. It may be nil.
+	Platform func(ctx context.Context) check.Platform
 
 	// OnRunEnd is called with the metrics of each run. OnPass is called with the result of each scheduler pass. Both may
 	// be nil.
@@ -112,6 +125,10 @@ type Handler struct {
 	api   http.Handler
 	apiOf config.Config // what api was created with
 
+	notifierMu       sync.Mutex
+	notifier         *notify.Notifier
+	notifierOfConfig notifierConfig // what notifier was created with
+
 	warm atomic.Bool // the process has begun an invocation
 }
 
@@ -123,7 +140,7 @@ type Handler struct {
 // is only logged, because some platforms show the error of a function to any caller. A batch has an error only if all
 // of its messages failed.
 func (h *Handler) Do(ctx context.Context, id ID, raw []byte) ([]byte, error) {
-	ctx = withInvocation(ctx, id, !h.warm.Swap(true))
+	ctx = context.WithValue(withInvocation(ctx, id, !h.warm.Swap(true)), startKey{}, time.Now())
 	response, err := h.do(ctx, id, raw)
 	if err != nil {
 		h.logFailure(ctx, err)
@@ -147,21 +164,26 @@ func (h *Handler) do(ctx context.Context, id ID, raw []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if ev.Action == nil && ev.Objects == nil && ev.Skipped == nil {
+	if ev.Action == nil && ev.Objects == nil && ev.Skipped == nil && !ev.Check {
 		h.Log.InfoContext(ctx, "the event has no task")
 		return json.Marshal(scheduler.Result{})
 	}
 	if config.Bucket == "" {
 		return nil, errNoBucket
 	}
+	if ev.Check {
+		return h.check(ctx, id, config)
+	}
 	if config, err = h.withKey(ctx, config); err != nil {
 		return nil, err
 	}
-	s, err := h.scheduler(config, id.Request)
+	notifier := h.notifierOf(ctx, config)
+	s, err := h.scheduler(config, id.Request, notifier)
 	if err != nil {
 		return nil, err
 	}
 	defer s.Importer.Client.Close()
+	defer waitFor(ctx, notifier)
 	var pass scheduler.Result
 	if ev.Action != nil {
 		pass, err = h.schedule(ctx, s, *ev.Action)
@@ -291,8 +313,13 @@ func (h *Handler) objects(ctx context.Context, s *scheduler.Scheduler, ev *Event
 		}
 		h.Log.WarnContext(ctx, "record skipped", attrs...)
 	}
+	isProbe := false
 	for _, o := range ev.Objects {
 		if o.Bucket == s.Importer.BucketName {
+			if h.answer(ctx, s, &o) {
+				isProbe = true
+				continue
+			}
 			names = append(names, o.Keys)
 			continue
 		}
@@ -304,6 +331,9 @@ func (h *Handler) objects(ctx context.Context, s *scheduler.Scheduler, ev *Event
 	}
 	for _, record := range ev.Skipped {
 		skip("", record.Reason, record.Message)
+	}
+	if isProbe && names == nil {
+		return scheduler.Result{Done: skipped}, nil
 	}
 	pass := s.HandleEvent(ctx, names...)
 	for _, d := range pass.Done {
@@ -349,16 +379,89 @@ func (h *Handler) serve(ctx context.Context, request []byte) ([]byte, error) {
 	return response, nil
 }
 
+const ownerPrefix = "invocation " // of the owner of a lease
+// notifierOf returns the notifier of a configuration, nil without a webhook. It keeps the notifier while the
+// configuration of notifications is the same, because the notifier knows what it has sent.
+func (h *Handler) notifierOf(ctx context.Context, c config.Config) *notify.Notifier {
+	h.notifierMu.Lock()
+	defer h.notifierMu.Unlock()
+	of := notifierConfig{notify.Target{URL: c.NotifyURL, Secret: c.NotifySecret}, c.NotifyParameter, c.NotifyFormat}
+	if of == h.notifierOfConfig {
+		return h.notifier
+	}
+	h.notifier, h.notifierOfConfig = nil, of
+	switch {
+	case of.parameter != "" && h.Secret == nil:
+		h.Log.ErrorContext(ctx, "no notifications: NOTIFY_PARAMETER is not read on this platform, set NOTIFY_URL")
+	case of.parameter != "":
+		h.notifier = notify.New(func(ctx context.Context) (notify.Target, error) {
+			content, err := h.Secret(ctx, of.parameter)
+			if err != nil {
+				return notify.Target{}, err
+			}
+			t, err := notify.ParseTarget(content)
+			if err != nil {
+				err = fmt.Errorf("the SSM parameter %s (NOTIFY_PARAMETER): %w", of.parameter, err)
+			}
+			return t, err
+		}, of.format, h.Log)
+	case of.URL != "":
+		h.notifier = notify.New(notify.Fixed(of.Target), of.format, h.Log)
+	}
+	return h.notifier
+}
+
+// A notifierConfig is the part of the configuration that is about notifications.
+type notifierConfig struct {
+	notify.Target
+
+	parameter, format string
+}
+
+// message returns the notification of a change.
+func (h *Handler) message(bucket string, c *importer.Change) notify.Message {
+	root := cmp.Or(h.Scheme, "bucket") + "://" + bucket + "/"
+	m := notify.Message{
+		ID: c.ID, State: string(c.State), Bucket: bucket, Key: c.Key, Reason: c.Reason, Counts: c.Counts,
+		GivenUp: c.GivenUp, Export: root + c.Key, At: c.At,
+	}
+	if c.Report != "" {
+		m.Report = root + c.Report
+	}
+	return m
+}
+
+// waitFor waits for notifications that are not sent, because the platform freezes the process after an invocation. It
+// ends a second before the deadline. Notifications that are left are sent during the next invocation of this process,
+// if there is one.
+func waitFor(ctx context.Context, n *notify.Notifier) {
+	deadline, ok := ctx.Deadline()
+	if limit := time.Now().Add(maxNotify); !ok || deadline.Add(-time.Second).After(limit) {
+		deadline = limit
+	} else {
+		deadline = deadline.Add(-time.Second)
+	}
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
+	defer cancel()
+	n.Wait(ctx)
+}
+
+// maxNotify is how long the end of an invocation waits for notifications.
+const maxNotify = 10 * time.Second
+
 // scheduler returns a scheduler for this invocation. It has a new client, because a client does not recover from a
 // fatal error.
-func (h *Handler) scheduler(config config.Config, id string) (*scheduler.Scheduler, error) {
+func (h *Handler) scheduler(config config.Config, id string, n *notify.Notifier) (*scheduler.Scheduler, error) {
 	b, err := h.bucket(config.Bucket)
 	if err != nil {
 		return nil, &ConfigError{err}
 	}
-	i := &importer.Importer{Config: config, Bucket: b, BucketName: config.Bucket, Owner: "invocation " + id, Log: h.Log}
+	i := &importer.Importer{Config: config, Bucket: b, BucketName: config.Bucket, Owner: ownerPrefix + id, Log: h.Log}
 	if h.OnRunEnd != nil {
 		i.OnRunEnd = func(n importer.Metrics) { h.OnRunEnd(config.Bucket, n) }
+	}
+	if n != nil {
+		i.OnChange = func(c importer.Change) { n.Send(h.message(config.Bucket, &c)) }
 	}
 	if i.Client, err = config.Clients(h.Log, nil)(); err != nil {
 		return nil, &ConfigError{err}
@@ -392,6 +495,7 @@ func (h *Handler) handler(ctx context.Context, config config.Config) (http.Handl
 	c := httpapi.Config{
 		Config: config, Bucket: b, Clients: config.Clients(h.Log, share.Apply), Share: share, Log: h.Log,
 	}
+	c.Check = func(ctx context.Context, env *check.Env) { env.Platform = h.platform(ctx, config) }
 	if h.OnDenied != nil {
 		c.OnDenied = func() { h.OnDenied(config.Bucket) }
 	}

@@ -95,6 +95,12 @@ func (b *Bucket) holds(ctx context.Context, key, writer string, data []byte) err
 	return nil
 }
 
+// CheckVersioning returns an error unless the bucket never had versioning. It asks COS each time.
+func (b *Bucket) CheckVersioning(ctx context.Context) error {
+	b.unversed.Store(false)
+	return b.checkVersioning(ctx)
+}
+
 // checkVersioning returns an error if COS would ignore x-cos-forbid-overwrite on the bucket. It asks COS
 // until the response is no.
 func (b *Bucket) checkVersioning(ctx context.Context) error {

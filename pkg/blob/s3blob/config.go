@@ -1,6 +1,7 @@
 package s3blob
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -22,8 +23,8 @@ import (
 //	AWS_ENDPOINT_URL_<service>, or AWS_ENDPOINT_URL
 //	                                     a base URL other than that of the service in the region
 //
-// Lambda sets the first four. Package config of the SDK also reads profiles and instance roles, and takes
-// longer than everything else before the first request.
+// Lambda sets the first four. Package s3chain also reads profiles and instance roles: its library takes longer than
+// everything else before the first request, and 3 MB.
 //
 // Requests have a CRC32 of the data they write, which S3 checks and stores. Servers at another base URL may not
 // support it, nor the encoding that sends it after the data (aws-chunked), so they do not receive it.
@@ -33,6 +34,21 @@ import (
 // 504, on SlowDown and similar codes, and on 409 during the request of another writer
 // (ConditionalRequestConflict, OperationAborted). A failed condition (412) is not repeated.
 func Config(getenv func(string) string, service string) (aws.Config, error) {
+	return config(getenv, service, Defaults{})
+}
+
+// Defaults replace variables that are missing.
+type Defaults struct {
+	Region      string
+	Credentials aws.CredentialsProvider // nil for none
+}
+
+// HasCredentials reports whether the variables name credentials.
+func HasCredentials(getenv func(string) string) bool {
+	return strings.TrimSpace(getenv("AWS_ACCESS_KEY_ID")) != "" && strings.TrimSpace(getenv("AWS_SECRET_ACCESS_KEY")) != ""
+}
+
+func config(getenv func(string) string, service string, d Defaults) (aws.Config, error) {
 	var errs []error
 	value := func(names ...string) string {
 		for _, name := range names {
@@ -43,20 +59,25 @@ func Config(getenv func(string) string, service string) (aws.Config, error) {
 		return ""
 	}
 
-	region := value("AWS_REGION", "AWS_DEFAULT_REGION")
+	region := cmp.Or(value("AWS_REGION", "AWS_DEFAULT_REGION"), d.Region)
 	if region == "" {
 		errs = append(errs, errors.New("AWS_REGION is missing: the region of the bucket, for example eu-central-1"))
 	}
 	id, secret := value("AWS_ACCESS_KEY_ID"), value("AWS_SECRET_ACCESS_KEY")
+	var provider aws.CredentialsProvider = credentials.NewStaticCredentialsProvider(id, secret, value("AWS_SESSION_TOKEN"))
+	isDefault := d.Credentials != nil && !HasCredentials(getenv)
+	if isDefault {
+		provider = d.Credentials
+	}
 	for name, v := range map[string]string{"AWS_ACCESS_KEY_ID": id, "AWS_SECRET_ACCESS_KEY": secret} {
-		if v == "" {
+		if v == "" && !isDefault {
 			errs = append(errs, fmt.Errorf("%s is missing: Lambda sets it; elsewhere "+
 				"`aws configure export-credentials --format env` prints it", name))
 		}
 	}
 	cfg := aws.Config{
 		Region:                     region,
-		Credentials:                credentials.NewStaticCredentialsProvider(id, secret, value("AWS_SESSION_TOKEN")),
+		Credentials:                provider,
 		HTTPClient:                 newHTTPClient((&net.Dialer{Timeout: 5 * time.Second}).DialContext),
 		Retryer:                    newRetryer,
 		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenSupported,

@@ -62,7 +62,12 @@ var (
 // Open returns the bucket with this name, configured by [Config] for S3. It sends no request. log receives
 // failed requests that are repeated. It may be nil.
 func Open(getenv func(string) string, name string, log *slog.Logger) (*Bucket, error) {
-	cfg, err := Config(getenv, "S3")
+	return OpenWith(getenv, Defaults{}, name, log)
+}
+
+// OpenWith is Open with defaults for variables that are missing.
+func OpenWith(getenv func(string) string, d Defaults, name string, log *slog.Logger) (*Bucket, error) {
+	cfg, err := config(getenv, "S3", d)
 	if err != nil {
 		return nil, err
 	}

@@ -38,6 +38,8 @@ type World struct {
 	Service *emulator.Service
 	Config  config.Config
 	Owner   string // see [importer.Importer]
+
+	OnChange func(importer.Change) // of the importers; nil for none
 }
 
 // New returns a world without objects and groups.
@@ -75,7 +77,7 @@ func (w *World) Dir(key string) results.Dir {
 // Importer returns the importer of a new process.
 func (w *World) Importer() *importer.Importer {
 	w.T.Helper()
-	i := &importer.Importer{Config: w.Config, Bucket: w.Store, BucketName: "bucket", Owner: w.Owner}
+	i := &importer.Importer{Config: w.Config, Bucket: w.Store, BucketName: "bucket", Owner: w.Owner, OnChange: w.OnChange}
 	if err := Dial(i, func(c *tim.Config) { c.Transport = w.Service }); err != nil {
 		w.T.Fatal(err)
 	}

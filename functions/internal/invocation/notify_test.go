@@ -1,0 +1,185 @@
+package invocation_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"groupimport/functions/internal/invocation"
+	"groupimport/pkg/notify"
+)
+
+// A hook is a webhook that keeps what it is told.
+type hook struct {
+	*httptest.Server
+
+	mu   sync.Mutex
+	told []notify.Message
+}
+
+// newHook returns a webhook that calls respond before it responds; nil for nothing.
+func newHook(t *testing.T, respond func(*http.Request)) *hook {
+	t.Helper()
+	h := &hook{}
+	h.Server = httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		var m notify.Message
+		if err := json.Unmarshal(body, &m); err != nil {
+			t.Errorf("got %s: %v", body, err)
+		}
+		h.mu.Lock()
+		h.told = append(h.told, m)
+		h.mu.Unlock()
+		if respond != nil {
+			respond(r)
+		}
+	}))
+	t.Cleanup(h.Close)
+	return h
+}
+
+// texts returns what the webhook was told, and forgets it.
+func (h *hook) texts() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var all []string
+	for _, m := range h.told {
+		all = append(all, m.Text)
+	}
+	h.told = nil
+	return strings.Join(all, "\n")
+}
+
+func (p *platform) export(key string) invocation.Event {
+	p.t.Helper()
+	if err := p.store.Put(p.t.Context(), key, strings.NewReader(record)); err != nil {
+		p.t.Fatal(err)
+	}
+	return invocation.Event{Objects: []invocation.Object{{Bucket: bucketName, Keys: []string{key}}}}
+}
+
+const record = `{"Type":"Public","Name":"x","GroupId":"g"}`
+
+func TestHandler_Notifies(t *testing.T) {
+	h := newHook(t, nil)
+	p := newPlatform(t)
+	p.Scheme, p.env["NOTIFY_URL"] = "s3", h.URL
+	ev := p.export("exports/a.jsonl")
+	if _, err := p.pass(ev); err != nil {
+		t.Fatal(err)
+	}
+	const want = "groupimport: s3://groups/exports/a.jsonl: finished. 1 imported. " +
+		"Report: s3://groups/exports/a.jsonl.report.html"
+	if got := h.texts(); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	for range 2 { // a duplicate event, and a pass
+		if _, err := p.pass(ev); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.pass(resume); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := h.texts(); got != "" {
+		t.Errorf("got %q once more", got)
+	}
+
+	p.env["TIM_SECRET_KEY"] = "another key"
+	ev = p.export("exports/b.jsonl")
+	for range 3 { // the platform retries
+		if _, err := p.pass(ev); err == nil {
+			t.Error("got no error with a wrong key")
+		}
+	}
+	if got := h.texts(); strings.Count(got, "\n") != 0 || !strings.Contains(got, "b.jsonl: stopped: ") {
+		t.Errorf("got %q, want it stopped once", got)
+	}
+	p.env["TIM_SECRET_KEY"] = key
+	p.env["MAPPING"] = "own.jq" // there is none
+	ev = p.export("exports/c.jsonl")
+	for range 3 {
+		if _, err := p.pass(ev); err == nil {
+			t.Error("got no error without the mapping")
+		}
+	}
+	if got := h.texts(); strings.Count(got, "\n") != 0 || !strings.Contains(got, "c.jsonl: stopped: ") ||
+		!strings.Contains(got, "own.jq") {
+		t.Errorf("got %q, want it stopped once because of the mapping", got)
+	}
+	if log := p.log.String(); strings.Contains(log, h.URL) {
+		t.Errorf("got a log with the URL:\n%s", log)
+	}
+}
+
+// TestHandler_WebhookThatHangs has a webhook that never responds. Neither the import nor the invocation waits for it
+// for long.
+func TestHandler_WebhookThatHangs(t *testing.T) {
+	release := make(chan struct{})
+	h := newHook(t, func(*http.Request) { <-release })
+	defer close(release)
+	p := newPlatform(t)
+	p.env["NOTIFY_URL"] = h.URL
+	p.event = p.export("exports/a.jsonl")
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	defer cancel()
+	start := time.Now()
+	response, err := p.Do(ctx, invocation.ID{Request: "request-1"}, nil)
+	took := time.Since(start)
+	if err != nil || !strings.Contains(string(response), `"state":"finished"`) {
+		t.Errorf("got %s, %v, want it finished", response, err)
+	}
+	if took > 3500*time.Millisecond || ctx.Err() != nil {
+		t.Errorf("got an invocation of %v, want it to end a second before its deadline of 4 s", took)
+	}
+}
+
+func TestHandler_WebhookOfTheStoreOfSecrets(t *testing.T) {
+	signed := make(chan bool, 10)
+	h := newHook(t, func(r *http.Request) { signed <- r.Header.Get("X-Groupimport-Signature") != "" })
+	p := newPlatform(t)
+	p.env["NOTIFY_PARAMETER"] = "/n"
+	content, failure := h.URL+"\nthe secret\n", error(nil)
+	asked := 0
+	p.Secret = func(_ context.Context, name string) (string, error) {
+		if asked++; name != "/n" {
+			t.Errorf("got a question about %q", name)
+		}
+		return content, failure
+	}
+	if _, err := p.pass(resume); err != nil || asked > 0 {
+		t.Errorf("got %v and %d questions with nothing to tell, want none", err, asked)
+	}
+	if _, err := p.pass(p.export("exports/a.jsonl")); err != nil {
+		t.Fatal(err)
+	}
+	if got := h.texts(); !strings.Contains(got, "a.jsonl: finished") || !<-signed {
+		t.Errorf("got %q, want it finished, and signed", got)
+	}
+	content = "not a URL"
+	if _, err := p.pass(p.export("exports/b.jsonl")); err != nil {
+		t.Errorf("got %v, want it imported without a webhook", err)
+	}
+	content, failure = "", errors.New("the store of secrets is down")
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	p.event = p.export("exports/c.jsonl")
+	if _, err := p.Do(ctx, invocation.ID{}, nil); err != nil {
+		t.Errorf("got %v, want it imported without a webhook", err)
+	}
+
+	p = newPlatform(t)
+	p.env["NOTIFY_PARAMETER"] = "/n"
+	if _, err := p.pass(p.export("exports/a.jsonl")); err != nil ||
+		!strings.Contains(p.log.String(), "NOTIFY_PARAMETER is not read on this platform") {
+		t.Errorf("got %v and the log %s", err, p.log.String())
+	}
+}

@@ -1,0 +1,53 @@
+# Stream Chat (getstream.io): lines of type channel and member ({"type": …, "item": …}) of an import file or of an export
+# by lines, and channels of "Query channels" or of an export of channels ({"channels": [{"channel": …, "members": […]}]}).
+# https://getstream.io/chat/docs/node/import.md, "File format", and
+# https://getstream.io/chat/docs/rest/#channels-querychannels; roles are those of
+# https://getstream.io/chat/docs/node/chat_permission_policies/.
+#
+# Who may read and join a channel is a setting of the channel's type in the app, which no record contains: each channel
+# becomes Private. An ID is unique only in its type, so the group has both.
+module {records: "channels"};
+def is_set: . != null and . != false;
+def user: if type == "object" then .id else . end;
+def cid($type; $id): if $type == null or $id == null then null else "\($type):\($id)" end;
+def members: (if type == "array" then . else [] end)[] |
+  if type == "object" then (.user_id // (.user | user)) as $account | select($account != null) |
+    member($account; if .channel_role == "channel_moderator" or .role == "moderator" or .is_moderator == true
+      then "Admin" else "Member" end; .created_at)
+  elif . == null then empty
+  else member(.; "Member"; null) end;
+def channel($people):
+  cid(.type; .id) as $cid |
+  if $cid == null then skip("not a channel of Stream")
+  elif any(.frozen, .disabled, .deleted_at; is_set) and ($include_archived | not) then
+    skip("a frozen, disabled or deleted channel; INCLUDE_ARCHIVED=true imports it")
+  else
+    {
+      GroupId: $cid | fit_id,
+      Type: "Private",
+      Name: ((.name // "" | select(. != "")) // .id) | cut_bytes($limits.Name),
+      Introduction: .description | cut_bytes($limits.Introduction),
+      FaceUrl: .image | fits($limits.FaceUrl),
+      Owner_Account: (.created_by_id // (.created_by | user)),
+      CreateTime: .created_at | seconds,
+      MemberList: [$people | members],
+      source: $cid
+    }
+  end;
+if type != "object" then
+  skip("not a channel of Stream")
+elif (.type | type) == "string" and (.item | type) == "object" then
+  if .type == "channel" then .item | channel(.members // .member_ids)
+  elif .type == "member" then
+    .item | (.channel_cid // .cid // cid(.channel_type; .channel_id)) as $cid |
+    if $cid == null then skip("a member without the channel's ID") else [[.] | members] | first as $member |
+      $member + {GroupId: $cid | fit_id, source: $cid}
+    end
+  else ignore end
+elif (.channel | type) == "object" then
+  .members as $members | .channel | channel($members // .members)
+elif (.cid | type) == "string" and (.type | type) == "string" then
+  channel(.members)
+else
+  skip("not a channel of Stream")
+end

@@ -1,0 +1,58 @@
+# NetEase Yunxin (云信): teams of "team/query.action" ({"tinfos": […]}) and "team/queryDetail.action" ({"tinfo": …}), as
+# https://github.com/netease-im/yunxin-server-sdk-golang decodes them, teams of "GET /im/v2.1/teams/{id}",
+# https://doc.yunxin.163.com/messaging2/server-apis/DI1Nzc3MDY (2024-10-24), and members of its list of team members
+# ({"data": {"items": […]}}), one response per line or value.
+#
+# Only a team that anybody may join without being asked (joinmode 0) is Public. member_role is 0 for a member, 1 for the
+# owner, 2 for an admin.
+module {records: ["tinfos", "data.items"]};
+def account: if type == "object" then .accid else . end;
+def members($role): (if type == "array" then . else [] end)[] |
+  if type == "object" then select(.accid != null) | member(.accid; $role; .createtime)
+  else select(. != null) | member(.; $role; null) end;
+def named($id): ((. // "" | select(. != "")) // "\($id)") | cut_bytes($limits.Name);
+(if type != "object" then null
+  elif (.tinfo | type) == "object" then .tinfo
+  elif (.data | type) == "object" and (.data.team_info | type) == "object" then .data.team_info
+  else . end) as $team |
+if $team.tid != null then
+  $team | (.joinmode == 0) as $public |
+  {
+    GroupId: .tid | fit_id,
+    Type: (if $public then "Public" else "Private" end),
+    Name: (.tid as $id | .tname | named($id)),
+    Introduction: .intro | cut_bytes($limits.Introduction),
+    Notification: .announcement | cut_bytes($limits.Notification),
+    FaceUrl: .icon | fits($limits.FaceUrl),
+    Owner_Account: .owner | account,
+    ApplyJoinOption: (if $public then "FreeAccess" else null end),
+    CreateTime: .createtime | seconds,
+    MemberList: [(.admins | members("Admin")), (.members | members("Member"))],
+    source: .tid
+  }
+elif $team.team_id != null and $team.account_id != null then
+  $team |
+  {
+    GroupId: .team_id | fit_id,
+    Member_Account: .account_id,
+    Role: (if .member_role == 2 then "Admin" else "Member" end),
+    JoinTime: .join_time | seconds,
+    source: .team_id
+  }
+elif ($team.team_type | type) == "number" and $team.team_id != null then
+  $team | ((.configuration | type) == "object" and .configuration.join_mode == 0) as $public |
+  {
+    GroupId: .team_id | fit_id,
+    Type: (if $public then "Public" else "Private" end),
+    Name: (.team_id as $id | .name | named($id)),
+    Introduction: .intro | cut_bytes($limits.Introduction),
+    Notification: .announcement | cut_bytes($limits.Notification),
+    FaceUrl: .icon | fits($limits.FaceUrl),
+    Owner_Account: .owner_account_id,
+    ApplyJoinOption: (if $public then "FreeAccess" else null end),
+    CreateTime: .create_time | seconds,
+    source: .team_id
+  }
+else
+  skip("not a Yunxin team")
+end
