@@ -45,6 +45,7 @@ var guides = []string{
 	"functions/scf/README.md",
 	"functions/scf/README.zh-CN.md",
 	"pkg/README.md",
+	"pkg/check/README.md",
 	"pkg/export/README.md",
 	"pkg/httpapi/README.md",
 	"pkg/mapping/README.md",

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambdacontext"
-	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
 	"groupimport/pkg/blob/s3blob"
@@ -64,7 +63,7 @@ func role(ctx context.Context, getenv func(string) string) (string, error) {
 		return "", err
 	}
 	sum := sha256.Sum256([]byte(body))
-	err = v4.NewSigner().SignHTTP(ctx, aws.Credentials(keys), req, hex.EncodeToString(sum[:]), "sts", config.Region, time.Now())
+	err = v4.NewSigner().SignHTTP(ctx, keys, req, hex.EncodeToString(sum[:]), "sts", config.Region, time.Now())
 	if err != nil {
 		return "", err
 	}

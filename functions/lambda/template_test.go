@@ -677,6 +677,7 @@ func TestTemplate_EveryVariableIsSet(t *testing.T) {
 		"HTTP_TOKEN":           "HTTP_TOKEN_PARAMETER leads to it",
 		"HTTP_TOKEN_PARAMETER": "of the HTTP function",
 		"HTTP_AUTH":            "of the HTTP function",
+		"TIM_RATE_OTHERS":      "of the HTTP function; the default is the rate of that, for the others",
 		"MAPPING":              "of those that import exports",
 		"USERS":                "of those that import exports",
 		"USERS_STRICT":         "of those that import exports",
@@ -710,7 +711,6 @@ func TestTemplate_EveryVariableIsSet(t *testing.T) {
 	got := tp.config("ImportFunction")
 	got.SecretKey, got.SecretKeyParameter, got.Bucket, got.Prefix, got.OneAtATime, got.Rate = "k", "", "", "", false, 190
 	got.MemberRate = 190
-	got.OtherRates = 0
 	if got != defaults {
 		t.Errorf("got  %+v\nwant %+v, the defaults", got, defaults)
 	}
@@ -870,7 +870,7 @@ func TestTemplate_Settings(t *testing.T) {
 		return m
 	}
 	imports := map[string]string{
-		"TIM_RATE": "!Ref Rate", "TIM_RATE_OTHERS": "10", "TIM_MEMBER_RATE": "!Ref MemberRate", "MAPPING": "!Ref Mapping", "ONE_AT_A_TIME": "true",
+		"TIM_RATE": "!Ref Rate", "TIM_MEMBER_RATE": "!Ref MemberRate", "MAPPING": "!Ref Mapping", "ONE_AT_A_TIME": "true",
 		"USERS": "!Ref Users", "USERS_STRICT": "!Ref UsersStrict",
 		"NOTIFY_PARAMETER": "!Ref NotifyParameter", "NOTIFY_FORMAT": "!Ref NotifyFormat",
 	}

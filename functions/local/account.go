@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -170,11 +171,11 @@ func removeEmpty(folder string) {
 
 // writePage writes the report as a page into a file.
 func writePage(name string, report *check.Report) error {
-	f, err := os.Create(name)
-	if err != nil {
+	var page bytes.Buffer
+	if err := report.WritePage(&page); err != nil {
 		return err
 	}
-	return errors.Join(report.WritePage(f), f.Close())
+	return os.WriteFile(name, page.Bytes(), 0o600)
 }
 
 // writeChecks writes a table of the results for people, or a line of JSON for each.

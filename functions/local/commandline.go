@@ -71,7 +71,8 @@ of a command, "help config" the variables.
 
 Exit status: 0 every record is imported, 1 error, 2 usage or configuration,
 3 unfinished: run the same command again, 4 finished, but records are not
-imported or members are missing. Of several files the worst counts, in the order 0, 4, 3, 1.`
+imported or members are missing. Of several files the worst counts, in the
+order 0, 4, 3, 1.`
 
 // handleErrors makes a command and its subcommands return usage errors instead of printing them.
 func handleErrors(c *cli.Command) {

@@ -205,7 +205,7 @@ func scan(ctx context.Context, dir, prefix string) func(yield func(candidate) bo
 }
 
 type scanner struct {
-	ctx         context.Context //nolint:containedctx // it lives for one call of scan
+	ctx         context.Context // it lives for one call of scan
 	dir, prefix string
 	yield       func(candidate) bool
 }

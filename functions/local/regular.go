@@ -10,7 +10,7 @@ import (
 // openRegular opens a file for reading if it is a regular one. It does not wait for a pipe: without O_NONBLOCK, open
 // waits for the other end.
 func openRegular(name string) (*os.File, error) {
-	return regular(os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)) //nolint:gosec // the user's own file
+	return regular(os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0))
 }
 
 // openBeside opens a regular file in the folder of another file, of which no link leads out.

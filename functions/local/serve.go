@@ -91,7 +91,7 @@ func serveTLS(ctx context.Context, c *cli.Command) (*tls.Config, error) {
 	}
 	address := c.String(flagListen)
 	if c.Bool(flagInsecure) || isLoopback(ctx, address) {
-		return nil, nil //nolint:nilnil // no TLS
+		return nil, nil // no TLS
 	}
 	return nil, usageError("--%s %s lets other machines call, which would send the token for all to read: "+
 		"add --%s FILE and --%s FILE, or --%s behind a proxy that has TLS",

@@ -396,7 +396,7 @@ func TestServerless_EveryVariableIsSet(t *testing.T) {
 	}
 	got := configs[0]
 	got.Bucket, got.Prefix, got.OneAtATime = "", "", false
-	got.Rate, got.MemberRate, got.OtherRates = 190, 190, 0
+	got.Rate, got.MemberRate = 190, 190
 	if got != defaults {
 		t.Errorf("got  %+v\nwant %+v, the defaults", got, defaults)
 	}

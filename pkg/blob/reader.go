@@ -40,7 +40,7 @@ var (
 // An error that [IsPermanent] reports ends it immediately, and so does its context. Errors name the key
 // and the byte.
 type Reader struct {
-	ctx          context.Context //nolint:containedctx // Read has no context parameter
+	ctx          context.Context // Read has no context parameter
 	bucket       Bucket
 	key, version string // version is empty until the first response if any is accepted
 	offset       int64  // of the first byte that is not buffered

@@ -486,22 +486,25 @@ func TestRun_Misbehaviour(t *testing.T) {
 			})
 		}},
 		{"im commands", check.Failed, "10007", "the account may not import", func(w *world, _ *store) {
-			w.onCommand("import_group", `{"ActionStatus":"FAIL","ErrorCode":10007,"ErrorInfo":"no permission"}`)
+			w.onImport(`{"ActionStatus":"FAIL","ErrorCode":10007,"ErrorInfo":"no permission"}`)
 		}},
 		{"im commands", check.Failed, "10026", "the command is not enabled", func(w *world, _ *store) {
-			w.onCommand("import_group", `{"ActionStatus":"FAIL","ErrorCode":10026,"ErrorInfo":"disabled"}`)
+			w.onImport(`{"ActionStatus":"FAIL","ErrorCode":10026,"ErrorInfo":"disabled"}`)
 		}},
 		{"im commands", check.Warning, "10002", "the service has internal errors", func(w *world, _ *store) {
-			w.onCommand("import_group", `{"ActionStatus":"FAIL","ErrorCode":10002,"ErrorInfo":"internal"}`)
+			w.onImport(`{"ActionStatus":"FAIL","ErrorCode":10002,"ErrorInfo":"internal"}`)
 		}},
 		{"im commands", check.Failed, "unreadable", "a proxy responds", func(w *world, _ *store) {
-			w.onCommand("import_group", `<html>`)
+			w.onImport(`<html>`)
 		}},
 		{"rate", check.Failed, "together 205", "the rates of the deployment are above the limit", func(w *world, _ *store) {
 			w.Config.Rate, w.Config.OtherRates = 195, 10
 		}},
+		{"rate", check.Failed, "together 205", "the rates of members are above the limit", func(w *world, _ *store) {
+			w.Config.Rate, w.Config.MemberRate, w.Config.OtherRates = 10, 195, 10
+		}},
 		{"rate", check.Warning, "the service allows 200", "the rate is above the limit", func(w *world, _ *store) {
-			w.Config.Rate = 250
+			w.Config.Rate, w.Config.OtherRates = 250, 0
 		}},
 		{"export custom fields", check.Warning, "not checked", "an export has custom fields", func(w *world, _ *store) {
 			w.Sample.CustomFields = []string{"department"}
@@ -538,7 +541,7 @@ func TestRun_Misbehaviour(t *testing.T) {
 		{"function cpu", check.Warning, "not measured", "no measurement", func(w *world, _ *store) {
 			w.Platform.CPU = func() (float64, error) { return 0, errors.ErrUnsupported }
 		}},
-		{"trigger export", check.Warning, "no event", "no trigger", func(w *world, s *store) { s.written = nil }},
+		{"trigger export", check.Warning, "no event", "no trigger", func(_ *world, s *store) { s.written = nil }},
 		{"trigger export", check.OK, "escaped: \"exports%2F", "escaped keys", func(w *world, s *store) {
 			w.trigger(&triggers{starts: isExport, bucket: s, raw: url.QueryEscape})
 		}},
@@ -547,17 +550,17 @@ func TestRun_Misbehaviour(t *testing.T) {
 				return strings.ReplaceAll(strings.ReplaceAll(key, "+", " "), "%20", " ")
 			}})
 		}},
-		{"trigger own objects", check.Failed, "which the program wrote", "a trigger without a suffix", func(w *world, s *store) {
+		{"trigger own objects", check.Warning, "which the program wrote", "a trigger without a suffix", func(w *world, s *store) {
 			w.trigger(&triggers{starts: func(string) bool { return true }, bucket: s})
 		}},
-		{"trigger own objects", check.Warning, "not seen", "no trigger", func(w *world, s *store) { s.written = nil }},
+		{"trigger own objects", check.Warning, "not seen", "no trigger", func(_ *world, s *store) { s.written = nil }},
 		{"trigger two invocations", check.Failed, "got the lease", "leases are lost", func(w *world, s *store) {
 			w.trigger(&triggers{starts: isExport, bucket: s.forgetful()})
 		}},
 		{"trigger two invocations", check.Failed, "no lists today", "the other instance may not list", func(w *world, s *store) {
 			w.trigger(&triggers{starts: isExport, bucket: denied{s}})
 		}},
-		{"trigger two invocations", check.Warning, "not seen", "no trigger", func(w *world, s *store) { s.written = nil }},
+		{"trigger two invocations", check.Warning, "not seen", "no trigger", func(_ *world, s *store) { s.written = nil }},
 	} {
 		t.Run(test.check+": "+test.what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -584,12 +587,12 @@ func (denied) List(context.Context, string, string) iter.Seq2[blob.Info, error] 
 	return func(yield func(blob.Info, error) bool) { yield(blob.Info{}, errors.New("no lists today")) }
 }
 
-// onCommand makes the service respond to a command with a body.
-func (w *world) onCommand(command, body string) {
+// onImport makes the service respond to import_group with a body.
+func (w *world) onImport(body string) {
 	next := w.dated(0)
 	w.Transport = transport(func(r *http.Request) (*http.Response, error) {
 		resp, err := next(r)
-		if err == nil && strings.HasSuffix(r.URL.Path, "/"+command) {
+		if err == nil && strings.HasSuffix(r.URL.Path, "/import_group") {
 			resp.Body.Close()
 			resp.Body, resp.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
 		}

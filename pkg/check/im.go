@@ -256,8 +256,9 @@ const serviceRate = 200
 
 func checkRate(_ context.Context, s *session) finding {
 	rate, others := s.Config.Rate, s.Config.OtherRates
-	sum := rate + others
-	seen := fmt.Sprintf("TIM_RATE is %v, others of the app have %v (TIM_RATE_OTHERS)", rate, others)
+	sum := max(rate, s.Config.MemberRate) + others // the service limits each command by itself
+	seen := fmt.Sprintf("TIM_RATE is %v, TIM_MEMBER_RATE %v, others of the app have %v (TIM_RATE_OTHERS)",
+		rate, s.Config.MemberRate, others)
 	switch {
 	case rate > serviceRate && others == 0:
 		return warning(Words{
@@ -266,8 +267,8 @@ func checkRate(_ context.Context, s *session) finding {
 		}, "%s, and the service allows %d", seen, serviceRate)
 	case sum > serviceRate:
 		return failed(Words{
-			fmt.Sprintf("lower TIM_RATE to %v, or the rate of the others, or correct TIM_RATE_OTHERS", max(0, serviceRate-others)),
-			fmt.Sprintf("请将 TIM_RATE 调低至 %v，或调低其他部分的频率，或更正 TIM_RATE_OTHERS", max(0, serviceRate-others)),
+			fmt.Sprintf("lower TIM_RATE and TIM_MEMBER_RATE to %v, or the rate of the others, or correct TIM_RATE_OTHERS", max(0, serviceRate-others)),
+			fmt.Sprintf("请将 TIM_RATE 和 TIM_MEMBER_RATE 调低至 %v，或调低其他部分的频率，或更正 TIM_RATE_OTHERS", max(0, serviceRate-others)),
 		}, "%s: together %v, and the service allows %d", seen, sum, serviceRate)
 	}
 	return ok("%s: together %v of %d", seen, sum, serviceRate)

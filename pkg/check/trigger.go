@@ -194,9 +194,10 @@ func checkOwnObjects(ctx context.Context, s *session) finding {
 	case err != nil:
 		return failed(doAccess, "read: %v", err)
 	case e != nil:
-		return failed(Words{
-			"remove triggers of the import function that the template does not have: the function pays for each of its own writes",
-			"请删除模板中没有的导入函数触发器：函数会为自身的每次写入付费",
+		return warning(Words{
+			"remove triggers of the import function that the template does not have: you pay for an invocation of each write, " +
+				"which the function ignores. On SCF deploy without --one-rule, if the bucket has room for the rules",
+			"请删除模板中没有的导入函数触发器：每次写入都会产生一次被函数忽略的收费调用。若 SCF 存储桶的规则数允许，请不使用 --one-rule 部署",
 		}, "an event came about %q, which the program wrote", e.Raw)
 	}
 	return ok("no event came about an object of the program, and one about an export did")

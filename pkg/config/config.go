@@ -36,8 +36,8 @@ type Config struct {
 	MemberRate         float64 // attempts of import_group_member a second of this process; zero means 190
 	MembersPerCall     int     // of import_group_member, at most; zero means 20
 	NoMembers          bool    // leaves out the members of records
-	ImportAccounts     bool    // creates accounts of owners and members
 	OtherRates         float64 // attempts a second of other processes that call the app's service, for package check
+	ImportAccounts     bool    // creates accounts of owners and members
 	Limits             group.Limits
 	AssignGroupIDs     bool
 	MaxAttempts        int     // of a call
@@ -163,14 +163,15 @@ var fields = []Field{
 		},
 	},
 	{
+		Name: "TIM_RATE_OTHERS", Default: "10",
+		Help: "Attempts a second that others of the app may make. The default is that of the HTTP function. " +
+			"Only the check adds them up.",
+		parse: number(func(c *Config) *float64 { return &c.OtherRates }, 0, maxRateEndpoint),
+	},
+	{
 		Name: "IMPORT_ACCOUNTS", Default: "false",
 		Help:  "Create accounts of owners and members that do not exist, by multiaccount_import, with a UserID alone.",
 		parse: flag(func(c *Config) *bool { return &c.ImportAccounts }),
-	},
-	{
-		Name: "TIM_RATE_OTHERS", Default: "0",
-		Help:  "Attempts a second that others of the app may make, such as another function. Only the check adds them up.",
-		parse: number(func(c *Config) *float64 { return &c.OtherRates }, 0, maxRateEndpoint),
 	},
 	{
 		Name: "FIELD_LIMITS", Default: "document",

@@ -59,7 +59,8 @@ func TestConfigDefaults(t *testing.T) {
 	}
 	want := config.Config{
 		SDKAppID: 1400000000, Admin: "administrator", SecretKey: "k", Region: "china", Endpoint: "https://console.tim.qq.com",
-		Rate: 190, MemberRate: 190, MembersPerCall: 20, Limits: group.DocumentLimits, MaxAttempts: 5, ParallelImports: 8, StopShare: 0.5, NotifyFormat: "json",
+		Rate: 190, OtherRates: 10, MemberRate: 190, MembersPerCall: 20, Limits: group.DocumentLimits, MaxAttempts: 5, ParallelImports: 8, StopShare: 0.5,
+		NotifyFormat: "json",
 	}
 	if got != want {
 		t.Errorf("got  %+v\nwant %+v", got, want)

@@ -379,5 +379,5 @@ func (u *utf16Reader) decode() {
 
 // appendSurrogate appends a lone surrogate in the three bytes that UTF-8 would have for it.
 func appendSurrogate(dst []byte, c rune) []byte {
-	return append(dst, 0xe0|byte(c>>12), 0x80|byte(c>>6)&0xbf, 0x80|byte(c)&0x3f) //nolint:gosec // 16 bits
+	return append(dst, 0xe0|byte(c>>12), 0x80|byte(c>>6)&0xbf, 0x80|byte(c)&0x3f) // 16 bits
 }

@@ -197,7 +197,7 @@ func isServerAssigned(id string) bool {
 }
 
 func (x *earlier) add(s slot) {
-	at := int32(len(x.slots)) //nolint:gosec // at most maxEarlier
+	at := int32(len(x.slots)) // at most maxEarlier
 	if n := len(x.free); n > 0 {
 		at, x.free = x.free[n-1], x.free[:n-1]
 		x.slots[at] = s

@@ -514,7 +514,7 @@ func (s *sim) expire(t *testing.T) {
 type process struct {
 	*sim
 	name   string
-	ctx    context.Context //nolint:containedctx // it is the process's life
+	ctx    context.Context // it is the process's life
 	die    context.CancelFunc
 	budget atomic.Int64 // operations until it is killed; 0 at the start means never
 	mortal bool

@@ -20,7 +20,7 @@ const (
 // A budget is a context that is done when a program exceeds a limit. gojq checks the context before each operation and
 // has no other hook. The bytes are those allocated by the whole process, so that a program is tried again.
 type budget struct {
-	context.Context //nolint:containedctx // a budget is a context
+	context.Context // a budget is a context
 	steps           int
 	bytes           uint64 // limit of the process's allocated bytes
 	sample          [1]metrics.Sample

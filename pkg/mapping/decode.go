@@ -71,7 +71,7 @@ func (d *decoder) scalar() (any, error) {
 	case '0':
 		return number(tok.String()), nil
 	default:
-		return nil, nil //nolint:nilnil // null
+		return nil, nil // null
 	}
 }
 

@@ -272,7 +272,7 @@ func newEngine(text string, s Settings) (*engine, error) {
 func onlyOf(query *gojq.Query) (map[string][]string, error) {
 	value, ok := query.Meta.ToValue()["only"]
 	if !ok {
-		return nil, nil //nolint:nilnil // nothing is declared
+		return nil, nil // nothing is declared
 	}
 	members, ok := value.(map[string]any)
 	only := map[string][]string{}

@@ -43,7 +43,7 @@ func ReadUsers(r io.Reader) (*Users, error) {
 	}
 	const mark = "\xef\xbb\xbf"
 	if bytes.HasPrefix(head, []byte(mark)) {
-		buffered.Discard(len(mark)) //nolint:errcheck // it is in the buffer
+		_, _ = buffered.Discard(len(mark)) // it is in the buffer
 	}
 	rows := csv.NewReader(buffered)
 	rows.ReuseRecord, rows.FieldsPerRecord, rows.LazyQuotes = true, -1, true
@@ -107,7 +107,7 @@ func (u *Users) add(row []string) error {
 		return fmt.Errorf("there are more than %d users, or more than %d MiB of IDs and accounts: "+
 			"leave out those that are in no group, or split the export and the table", MaxUsers, maxUsersBytes>>20)
 	}
-	u.slots[slot] = uint32(len(u.text)) //nolint:gosec // at most maxUsersBytes
+	u.slots[slot] = uint32(len(u.text)) // at most maxUsersBytes
 	u.text = binary.AppendUvarint(u.text, uint64(len(row[0])))
 	u.text = binary.AppendUvarint(u.text, uint64(len(row[1])))
 	u.text = append(append(u.text, row[0]...), row[1]...)
@@ -144,10 +144,10 @@ func (u *Users) find(id string) (slot int, account string) {
 	mask := uint64(len(u.slots) - 1) //nolint:gosec // a power of two
 	for i := xxhash.Sum64String(id) & mask; ; i = (i + 1) & mask {
 		if u.slots[i] == 0 {
-			return int(i), "" //nolint:gosec // less than the number of slots
+			return int(i), "" // less than the number of slots
 		}
 		if known, account := u.at(u.slots[i]); known == id {
-			return int(i), account //nolint:gosec // likewise
+			return int(i), account // likewise
 		}
 	}
 }

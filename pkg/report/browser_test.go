@@ -104,7 +104,7 @@ var usualLook = look{"en", false, 1280}
 // A tab shows a page and records its complaints.
 type tab struct {
 	testing.TB
-	ctx context.Context //nolint:containedctx // to the library a tab is a context
+	ctx context.Context // to the library a tab is a context
 
 	mu         sync.Mutex
 	complaints []string // messages of the console, violations of the policy

@@ -653,7 +653,7 @@ func parts(t *testing.T, page []byte, tell func(string)) {
 	beside := regexp.MustCompile(`^\./[A-Za-z0-9._%-]+$`)
 	for n := range doc.Descendants() {
 		place := n.Parent.Data + " > "
-		switch n.Type { //nolint:exhaustive // the others hold nothing
+		switch n.Type {
 		case html.TextNode:
 			if n.Parent.Data == "script" || n.Parent.Data == "style" {
 				tell(place + n.Data)
@@ -671,6 +671,7 @@ func parts(t *testing.T, page []byte, tell func(string)) {
 			}
 		case html.CommentNode:
 			tell("comment " + n.Data)
+		default: // the others hold nothing
 		}
 	}
 }

@@ -189,14 +189,14 @@ func (d Dir) loadCheckpoint(ctx context.Context, before int, skips func(token in
 		}
 		return cp, nil
 	}
-	return nil, nil //nolint:nilnil // no checkpoint before the first run
+	return nil, nil // no checkpoint before the first run
 }
 
 // LoadImportCheckpoint returns the latest checkpoint of a finished import, excluding rounds of retries, or nil if it
 // was removed.
 func (d Dir) LoadImportCheckpoint(ctx context.Context, m *Manifest) (*Checkpoint, error) {
 	if len(m.Runs) == 0 {
-		return nil, nil //nolint:nilnil // none
+		return nil, nil // none
 	}
 	return d.LoadCheckpoint(ctx, m.Runs[len(m.Runs)-1].Lease+1)
 }

@@ -102,13 +102,13 @@ func (d Dir) LoadControl(ctx context.Context, info blob.Info) (*Control, error) 
 	err := readJSON(ctx, d.Bucket, d.ControlKey(), &c, func() error { return c.check() })
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil //nolint:nilnil // most imports have none
+		return nil, nil // most imports have none
 	case errors.Is(err, ErrUnusable):
 		return nil, fmt.Errorf("the control object %w: remove it to resume the import", err)
 	case err != nil:
 		return nil, err
 	case !c.Applies(info):
-		return nil, nil //nolint:nilnil // it was about an earlier version
+		return nil, nil // it was about an earlier version
 	}
 	return &c, nil
 }

@@ -277,8 +277,8 @@ func ResponsesFolder(prefix string) string { return prefix + httpSuffix }
 // CheckPage returns the key of the page about the last check below a prefix, see package check.
 func CheckPage(prefix string) string { return prefix + checkPage }
 
-// CheckFolder returns the folder of what checks write below a prefix, with its slash. No object in it is an export, also
-// if its name ends like that of one: such a name shows whether the triggers work.
+// CheckFolder returns the folder of what checks write below a prefix, with its slash. No object in it is an export,
+// also if its name ends like that of one: such a name shows whether the triggers work.
 func CheckFolder(prefix string) string { return prefix + checkFolder }
 
 // DayFormat is the format of the names of the folders in [ResponsesFolder].

@@ -107,7 +107,7 @@ func (n Names) parsePart(key string) (p partName, ok bool) {
 // which cost less than a list.
 func (d Dir) sizesAhead(ctx context.Context, all []Parts) (map[partName]int64, error) {
 	if count(all) <= slicesAhead {
-		return nil, nil //nolint:nilnil // see above
+		return nil, nil // see above
 	}
 	return d.partSizes(ctx)
 }

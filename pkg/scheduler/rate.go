@@ -28,7 +28,7 @@ type sharedRate struct {
 	mu    sync.Mutex
 	users int
 	lease *lease.Lease    // nil unless acquired
-	held  context.Context //nolint:containedctx // ends when the lease is lost
+	held  context.Context // ends when the lease is lost
 	stop  func()
 }
 

@@ -326,7 +326,7 @@ func (s *manySim) check() {
 type manyProcess struct {
 	*blobtest.Bucket
 	s       *manySim
-	ctx     context.Context //nolint:containedctx // the life of the process
+	ctx     context.Context // the life of the process
 	kill    context.CancelFunc
 	name    string
 	left    atomic.Int64 // operations until it is killed or frozen, negative for never

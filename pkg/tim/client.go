@@ -130,7 +130,7 @@ type Client struct {
 	membersPerCall atomic.Int64 // decreases when the service says that a call has too many
 
 	// done ends with a fatal error, which is its cause.
-	done   context.Context //nolint:containedctx // it belongs to the client and not to a call
+	done   context.Context // it belongs to the client and not to a call
 	cancel context.CancelCauseFunc
 
 	own        *Share      // of calls without another one

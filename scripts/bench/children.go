@@ -94,7 +94,7 @@ func baseline(args []string) error {
 }
 
 func send(client *http.Client, address string, body []byte) error {
-	resp, err := client.Post(address, "application/json", bytes.NewReader(body)) //nolint:noctx // as bare as it gets
+	resp, err := client.Post(address, "application/json", bytes.NewReader(body)) // as bare as it gets
 	if err != nil {
 		return err
 	}

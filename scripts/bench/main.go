@@ -1,6 +1,6 @@
 // Command bench measures the program beside what people would use instead, and prints a table of medians, with the
-// least and the most. Everything talks to the emulator on this machine. It needs Linux and a Go toolchain, and zstd for
-// a part of resume.
+// least and the most. Everything talks to the emulator on this machine. It needs Linux and a Go toolchain, gzip and
+// zstd for parts of resume and many, and versitygw for a part of many.
 //
 //	go run ./scripts/bench [-runs N] [-records N] [-full] [-size BYTES] [PART…]
 //
@@ -12,7 +12,16 @@
 //	validate  speed of validate on one core                                                         1 minute
 //	retry     a round of retries over many records                                                  5 minutes
 //	pass      a scheduler pass over 10,000 finished imports                                         2 minutes
-//	many      1,000 small exports, and 8 large ones; beside 8 processes of the version before      15 minutes
+//	many      several exports at once, see below                                                   35 minutes
+//
+// The parts of many, which -only selects, each once for each run:
+//
+//	small        1,000 exports of 10 records; beside 8 processes of the version before              3 minutes
+//	large        8 exports of 1,500 records; beside the same                                        3 minutes
+//	mixed        memory with 8 exports of 100,000 records in 8 formats, without a budget            2 minutes
+//	connections  to the service, for 5,000 calls of 1,000 exports                                   1 minute
+//	beside       an export of 10 records dropped while 1,000,000 are imported, 5 times              1 minute
+//	s3           1,000 exports of 10 records on versitygw, behind a proxy that takes 20 ms          2 minutes
 //
 // Without a PART it measures all. The figures of the Go benchmarks are in scripts/benchmarks.txt, for benchstat
 // (golang.org/x/perf/cmd/benchstat). This makes them:
@@ -139,7 +148,7 @@ func processor() string {
 
 // A bench runs measurements and keeps their figures.
 type bench struct {
-	ctx     context.Context //nolint:containedctx // of the whole program
+	ctx     context.Context // of the whole program
 	work    string          // a temporary folder
 	cgroups []string
 	rows    []*row

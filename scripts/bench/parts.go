@@ -51,7 +51,7 @@ func benthos(b *bench, s *service, file string, rate int) usage {
 func vegeta(b *bench, s *service, file string, rate int) usage {
 	var targets bytes.Buffer
 	n := 0
-	for line := range bytes.Lines(must(os.ReadFile(file))) { //nolint:gosec // this program wrote it
+	for line := range bytes.Lines(must(os.ReadFile(file))) {
 		n++
 		check(json.MarshalWrite(&targets, map[string]any{
 			"method": "POST", "url": must(importGroupURL(s.getenv)), "body": bytes.TrimSpace(line),

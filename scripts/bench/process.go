@@ -31,7 +31,7 @@ type usage struct {
 
 // start starts a process with additional variables.
 func (b *bench) start(env []string, out io.Writer, name string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(b.ctx, name, args...) //nolint:gosec // this program names them all
+	cmd := exec.CommandContext(b.ctx, name, args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
 	cmd.Env = append(os.Environ(), env...)
@@ -87,7 +87,7 @@ func (b *bench) emulator(withTLS bool, options ...string) *service {
 			s.env = strings.Fields(strings.ReplaceAll(text, "'", ""))
 		}
 	}
-	go io.Copy(io.Discard, out) //nolint:errcheck // until the process ends
+	go func() { _, _ = io.Copy(io.Discard, out) }() // until the process ends
 	if withTLS {
 		pool := x509.NewCertPool()
 		pool.AppendCertsFromPEM(must(os.ReadFile(b.path("cert.pem"))))
@@ -113,9 +113,9 @@ func (s *service) getenv(name string) string {
 
 // stop asks what the service has seen, and ends it.
 func (s *service) stop() (stats emulator.Stats) {
-	defer s.cmd.Wait() //nolint:errcheck // its output was discarded
+	defer func() { _ = s.cmd.Wait() }() // its output was discarded
 	defer func() { check(s.cmd.Process.Signal(syscall.SIGTERM)) }()
-	resp, err := s.client.Get(s.getenv("TIM_ENDPOINT") + "/emulator/stats") //nolint:noctx // on this machine
+	resp, err := s.client.Get(s.getenv("TIM_ENDPOINT") + "/emulator/stats") // on this machine
 	check(err)
 	defer resp.Body.Close()
 	check(json.UnmarshalRead(resp.Body, &stats))

@@ -64,7 +64,7 @@ func (t *target) policy(isHTTP bool, secrets []string) string {
 		statements = append(statements,
 			allow([]string{
 				"PutObject", "InitiateMultipartUpload", "UploadPart", "CompleteMultipartUpload", "AbortMultipartUpload",
-			}, p+"*.results.ndjson", p+"*.failures.ndjson", p+"*.report.html", p+"*.finished-*", p+"*.import/*"),
+			}, p+"*.results.ndjson", p+"*.failures.ndjson", p+"*.report.html", p+".check.html", p+"*.finished-*", p+"*.import/*"),
 			allow([]string{"DeleteObject"}, p+"*.failures.ndjson", p+"*.finished-*", p+"*.import/*"))
 	}
 	statements = append(statements, allow([]string{"GetBucket", "GetBucketVersioning"}, "*"))

@@ -64,7 +64,7 @@ func run(ctx context.Context, dir string, timeout time.Duration) error {
 	program := filepath.Join(os.TempDir(), fmt.Sprintf("bootstrap-%d", os.Getpid()))
 	defer os.Remove(program)
 	args := []string{"build", "-tags", "lambda.norpc,nethttpomithttp2", "-o", program, "./functions/lambda"}
-	build := exec.CommandContext(ctx, "go", args...) //nolint:gosec // constant arguments but for a temporary file
+	build := exec.CommandContext(ctx, "go", args...)
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w\n%s", err, out)
 	}
@@ -164,7 +164,7 @@ func serve(ctx context.Context, h http.Handler) (string, error) {
 	}
 	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
 	context.AfterFunc(ctx, func() { server.Close() })
-	go server.Serve(listener) //nolint:errcheck // ctx ends it
+	go func() { _ = server.Serve(listener) }() // ctx ends it
 	return "http://" + listener.Addr().String(), nil
 }
 
@@ -181,13 +181,13 @@ func storeServer(ctx context.Context, dir, hook string) (string, error) {
 	addr := listener.Addr().String()
 	listener.Close()
 	args := []string{"--port", addr, "--quiet", "--health", "/health", "--event-webhook-url", hook, "posix", dir}
-	cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // versitygw and the folder that the user named
+	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY_ID="+accessKey, "ROOT_SECRET_ACCESS_KEY="+storeSecret)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		return "", err
 	}
-	go cmd.Wait() //nolint:errcheck // ctx ends it
+	go func() { _ = cmd.Wait() }() // ctx ends it
 	for range 500 {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/health", nil)
 		if err != nil {

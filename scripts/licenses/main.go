@@ -58,7 +58,7 @@ func licenses(pkg string) (map[string]string, error) {
 	const format = `{{if .Standard}}` + standard + `{{else}}{{with .Module}}{{.Path}} {{.Version}}{{end}}{{end}}` +
 		`|{{.Dir}}|{{if .Standard}}{{.Root}}{{else}}{{with .Module}}{{.Dir}}{{end}}{{end}}`
 	list := exec.CommandContext(context.Background(), "go", "list", "-deps", "-f", format,
-		pkg) //nolint:gosec // by the caller
+		pkg)
 	list.Stderr = os.Stderr
 	out, err := list.Output()
 	if err != nil {

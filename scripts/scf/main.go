@@ -61,7 +61,7 @@ func run(ctx context.Context, dir string, timeout time.Duration) error {
 	program := filepath.Join(os.TempDir(), fmt.Sprintf("main-%d", os.Getpid()))
 	defer os.Remove(program)
 	args := []string{"build", "-tags", "nethttpomithttp2", "-o", program, "./functions/scf"}
-	build := exec.CommandContext(ctx, "go", args...) //nolint:gosec // constant arguments but for a temporary file
+	build := exec.CommandContext(ctx, "go", args...)
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w\n%s", err, out)
 	}
@@ -145,6 +145,6 @@ func serve(ctx context.Context, h http.Handler) (string, error) {
 	}
 	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
 	context.AfterFunc(ctx, func() { server.Close() })
-	go server.Serve(listener) //nolint:errcheck // ctx ends it
+	go func() { _ = server.Serve(listener) }() // ctx ends it
 	return "http://" + listener.Addr().String(), nil
 }

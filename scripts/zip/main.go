@@ -41,7 +41,7 @@ func pack(archive string, files []string) error {
 	if err := errors.Join(err, out.Close()); err != nil {
 		return err
 	}
-	return os.Rename(out.Name(), archive) //nolint:gosec // the caller names the archive
+	return os.Rename(out.Name(), archive)
 }
 
 func write(to io.Writer, files []string) error {
@@ -50,7 +50,7 @@ func write(to io.Writer, files []string) error {
 		return flate.NewWriter(w, flate.BestCompression)
 	})
 	for _, file := range files {
-		content, err := os.ReadFile(file) //nolint:gosec // the caller names the file
+		content, err := os.ReadFile(file)
 		if err != nil {
 			return err
 		}

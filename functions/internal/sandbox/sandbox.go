@@ -3,6 +3,7 @@
 package sandbox
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -53,7 +54,7 @@ func (s *Sandbox) Process() *Process {
 // Start starts the program with no other environment than env, while no process lives. Its standard outputs
 // go to log; nil discards. freed is called once it has ended; it may be nil.
 func (s *Sandbox) Start(binary string, env []string, log io.Writer, freed func()) (*Process, error) {
-	cmd := exec.Command(binary) //nolint:noctx // the caller's program, killed by End
+	cmd := exec.CommandContext(context.Background(), binary) // the caller's program, killed by End
 	cmd.Env, cmd.Stdout, cmd.Stderr = env, log, log
 	p := &Process{Started: time.Now(), Exited: make(chan struct{}), cmd: cmd, sandbox: s, freed: freed}
 	if err := cmd.Start(); err != nil {
@@ -68,7 +69,7 @@ func (s *Sandbox) Start(binary string, env []string, log io.Writer, freed func()
 }
 
 func (p *Process) wait() {
-	p.cmd.Wait() //nolint:errcheck // how it ended is what the invocation tells
+	_ = p.cmd.Wait() // how it ended is what the invocation tells
 	if p.freed != nil {
 		p.freed()
 	}
@@ -98,7 +99,7 @@ func (p *Process) Weigh() {
 // End kills the process and waits until it has ended.
 func (p *Process) End() {
 	p.Weigh()
-	p.cmd.Process.Kill() //nolint:errcheck // it may have ended by itself
+	_ = p.cmd.Process.Kill() // it may have ended by itself
 	<-p.Exited
 }
 

@@ -140,7 +140,7 @@ func (r *Runtime) running() (p *process, fresh bool, err error) {
 	if r.Process() != nil {
 		return r.process, false, nil
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // the loopback does not take long
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, false, err
 	}
@@ -150,7 +150,7 @@ func (r *Runtime) running() (p *process, fresh bool, err error) {
 	mux.HandleFunc("POST /2018-06-01/runtime/invocation/{id}/response", p.response)
 	mux.HandleFunc("POST /2018-06-01/runtime/invocation/{id}/error", p.failure)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-	go server.Serve(listener) //nolint:errcheck // it ends with the process
+	go func() { _ = server.Serve(listener) }() // it ends with the process
 	p.Process, err = r.Start(r.config.Binary, append([]string{
 		"AWS_LAMBDA_RUNTIME_API=" + listener.Addr().String(),
 		"AWS_LAMBDA_FUNCTION_NAME=local", "AWS_LAMBDA_FUNCTION_VERSION=$LATEST", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=128",

@@ -157,7 +157,7 @@ func (r *Runtime) running() (*sandbox.Process, time.Duration, error) {
 	if p := r.Process(); p != nil {
 		return p, 0, nil
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // the loopback does not take long
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, 0, err
 	}

@@ -21,7 +21,7 @@ func (b *Bucket) InheritPermissions(owner func(key string) string) { b.owner, b.
 func umask() fs.FileMode {
 	mask := syscall.Umask(0o077)
 	syscall.Umask(mask)
-	return fs.FileMode(mask) //nolint:gosec // nine bits
+	return fs.FileMode(mask) // nine bits
 }
 
 // An access is who may read and write a file.

@@ -438,7 +438,7 @@ func unchanged(f *os.File, info fs.FileInfo) error {
 
 // A checkedReader reads a file and fails once ctx is done or the file was written to since info was read.
 type checkedReader struct {
-	ctx      context.Context //nolint:containedctx // Read has no context parameter
+	ctx      context.Context // Read has no context parameter
 	file     *os.File
 	info     fs.FileInfo
 	read     int64
@@ -501,7 +501,7 @@ func (b *Bucket) writeFile(name, key string, body io.Reader) error {
 
 // A contextReader fails once ctx is done.
 type contextReader struct {
-	ctx context.Context //nolint:containedctx // Read has no context parameter
+	ctx context.Context // Read has no context parameter
 	r   io.Reader
 }
 

@@ -78,7 +78,7 @@ func (u upload) send(ctx context.Context, part []byte, parts *partReader) error 
 		if len(done) == maxParts {
 			return fmt.Errorf("put %q: the object has more than %d bytes", u.key, int64(maxParts)*partSize)
 		}
-		number := aws.Int32(int32(len(done) + 1)) //nolint:gosec // at most 10,000
+		number := aws.Int32(int32(len(done) + 1)) // at most 10,000
 		out, err := u.client.UploadPart(ctx, &s3.UploadPartInput{
 			Bucket: &u.Bucket.name, Key: &u.key, UploadId: u.id, PartNumber: number, Body: bytes.NewReader(part),
 		})
@@ -129,7 +129,7 @@ func (u upload) abort(ctx context.Context, err error) error {
 
 // A partReader reads a body part by part.
 type partReader struct {
-	ctx    context.Context //nolint:containedctx // next has no context parameter
+	ctx    context.Context // next has no context parameter
 	body   io.Reader
 	buffer []byte // grows with the body, up to the size of a part
 	end    bool   // of the body

@@ -85,7 +85,7 @@ func OpenWith(getenv func(string) string, d Defaults, name string, log *slog.Log
 // A retryLog logs the operation and the number of an attempt when the SDK repeats a request. It logs nothing
 // of the request.
 type retryLog struct {
-	ctx context.Context //nolint:containedctx // passed by the SDK with WithContext
+	ctx context.Context // passed by the SDK with WithContext
 	log *slog.Logger
 }
 

@@ -56,7 +56,7 @@ func (b *Bucket) UploadPart(ctx context.Context, key, id string, number int, dat
 		return "", err
 	}
 	out, err := b.client.UploadPart(ctx, &s3.UploadPartInput{
-		Bucket: &b.name, Key: &key, UploadId: u.id, PartNumber: aws.Int32(int32(number)), //nolint:gosec // at most 10,000
+		Bucket: &b.name, Key: &key, UploadId: u.id, PartNumber: aws.Int32(int32(number)), // at most 10,000
 		Body: bytes.NewReader(data),
 	})
 	if err != nil {

@@ -102,7 +102,7 @@ func freeAddress(t testing.TB) string {
 func (s *Server) start() error {
 	// The end of the test's context must not end it, cleanups may still want it.
 	s.cmd = exec.CommandContext(context.WithoutCancel(s.t.Context()), s.path,
-		append(s.args, "posix", s.Dir)...) //nolint:gosec // found by name
+		append(s.args, "posix", s.Dir)...)
 	s.cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY_ID="+AccessKey, "ROOT_SECRET_ACCESS_KEY="+SecretKey)
 	s.cmd.SysProcAttr = endsWithTest()
 	s.stderr.Reset()
