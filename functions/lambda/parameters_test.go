@@ -105,6 +105,7 @@ func parameters() map[string]parameter {
 		"Members":        {"MEMBERS", yesNo, notYesNo},
 		"ImportAccounts": {"IMPORT_ACCOUNTS", yesNo, notYesNo},
 		"FieldLimits":    {"FIELD_LIMITS", []string{"document", "extended"}, []string{"", "Document", "none"}},
+		"AvChatRoom":     {"AVCHATROOM", []string{"reject", "create"}, []string{"", "Create", "true"}},
 		"AssignGroupIds": {"ASSIGN_GROUP_IDS", yesNo, notYesNo},
 		"MaxAttempts": {
 			"MAX_ATTEMPTS",

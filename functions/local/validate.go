@@ -101,6 +101,13 @@ func (t *tool) newValidation(c *cli.Command) (*validation, error) {
 			return nil, usageError("FIELD_LIMITS: %v", err)
 		}
 	}
+	switch value := t.getenv("AVCHATROOM"); value {
+	case "create":
+		v.limits.CreateAVChatRoom = true
+	case "", "reject":
+	default:
+		return nil, usageError("AVCHATROOM is %q, it must be reject or create", value)
+	}
 	if value := t.getenv("INCLUDE_ARCHIVED"); value != "" {
 		if v.archived, err = strconv.ParseBool(value); err != nil {
 			return nil, usageError("INCLUDE_ARCHIVED is %q, it must be true or false", value)

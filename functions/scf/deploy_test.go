@@ -335,6 +335,7 @@ func TestDeploy_ChangedParametersReplaceTheOldOnes(t *testing.T) {
 		"BucketName": "others-1250000000", "Region": "ap-singapore", "ExportPrefix": "a/b/", "Role": "other",
 		"HttpRole": "other-http", "SdkAppId": "1400000001", "Admin": "admin2", "SecretKey": "k2",
 		"TimRegion": "singapore", "Rate": "100", "Members": "false", "MembersPerCall": "50", "MemberRate": "110",
+		"ImportAccounts": "true", "AvChatRoom": "create",
 		"FieldLimits": "extended", "AssignGroupIds": "true", "MaxAttempts": "3",
 		"ParallelImports": "4",
 		"StopShare":       "1", "RetryUnknown": "true", "CreateUnmatched": "true", "ExportEncoding": "gbk",

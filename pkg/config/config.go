@@ -185,6 +185,18 @@ var fields = []Field{
 		},
 	},
 	{
+		Name: "AVCHATROOM", Default: "reject",
+		Help: "Groups of Type AVChatRoom, which import_group does not accept: reject, or create with create_group, " +
+			"which fires webhooks and does not keep the CreateTime. They need a GroupId.",
+		parse: func(c *Config, v string) error {
+			if v != "reject" && v != "create" {
+				return fmt.Errorf("is %q, it must be reject or create", v)
+			}
+			c.Limits.CreateAVChatRoom = v == "create" // Limits are those of FIELD_LIMITS, which comes before
+			return nil
+		},
+	},
+	{
 		Name: "ASSIGN_GROUP_IDS", Default: "false",
 		Help:  "Give records without a GroupId one that follows from bucket, key and identity, so that none can be unknown.",
 		parse: flag(func(c *Config) *bool { return &c.AssignGroupIDs }),

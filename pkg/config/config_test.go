@@ -14,7 +14,7 @@ func TestConfigNamesEveryMistake(t *testing.T) {
 		"TIM_SDKAPPID": "abc", "TIM_REGION": "mars", "TIM_RATE": "201", "FIELD_LIMITS": "wide", "ASSIGN_GROUP_IDS": "perhaps",
 		"MAX_ATTEMPTS": "0", "STOP_SHARE": "2", "LOG_LEVEL": "loud", "ONE_AT_A_TIME": "two",
 		"HTTP_TOKEN": "0123456789ab\ncdef", "HTTP_AUTH": "both", "MAPPING": "slak",
-		"TIM_MEMBER_RATE": "201", "MEMBERS_PER_CALL": "301", "MEMBERS": "some", "IMPORT_ACCOUNTS": "all",
+		"TIM_MEMBER_RATE": "201", "MEMBERS_PER_CALL": "301", "MEMBERS": "some", "IMPORT_ACCOUNTS": "all", "AVCHATROOM": "true",
 	}
 	_, err := config.FromEnv(func(name string) string { return env[name] })
 	if err == nil {
@@ -24,7 +24,7 @@ func TestConfigNamesEveryMistake(t *testing.T) {
 	for _, name := range []string{
 		"TIM_SDKAPPID", "TIM_SECRET_KEY", "TIM_REGION", "TIM_RATE", "FIELD_LIMITS", "ASSIGN_GROUP_IDS", "MAX_ATTEMPTS",
 		"STOP_SHARE", "LOG_LEVEL", "ONE_AT_A_TIME", "HTTP_TOKEN", "HTTP_AUTH", "MAPPING",
-		"TIM_MEMBER_RATE", "MEMBERS_PER_CALL", "MEMBERS", "IMPORT_ACCOUNTS",
+		"TIM_MEMBER_RATE", "MEMBERS_PER_CALL", "MEMBERS", "IMPORT_ACCOUNTS", "AVCHATROOM",
 	} {
 		found := false
 		for _, line := range lines {
@@ -66,6 +66,24 @@ func TestConfigDefaults(t *testing.T) {
 	}
 	if got != want {
 		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestConfigLimits(t *testing.T) {
+	for _, limits := range []group.Limits{group.DocumentLimits, group.ExtendedLimits} {
+		for _, create := range []bool{false, true} {
+			env := map[string]string{"TIM_SDKAPPID": "1400000000", "TIM_SECRET_KEY": "k"}
+			if limits == group.ExtendedLimits {
+				env["FIELD_LIMITS"] = "extended"
+			}
+			want := limits
+			if want.CreateAVChatRoom = create; create {
+				env["AVCHATROOM"] = "create"
+			}
+			if got, err := config.FromEnv(func(name string) string { return env[name] }); err != nil || got.Limits != want {
+				t.Errorf("%v: got %+v, %v, want %+v", env, got.Limits, err, want)
+			}
+		}
 	}
 }
 

@@ -340,10 +340,11 @@ func (d *Decoder) typ(r *Record, v jsontext.Value) {
 	switch {
 	case ok:
 		r.Type = known
+	case string(word) == "AVChatRoom" && d.limits.CreateAVChatRoom:
+		r.Type = AVChatRoom
 	case string(word) == "AVChatRoom":
-		d.problem(fieldType, RuleAVChatRoom,
-			"Type AVChatRoom cannot be imported: create the group with create_group, "+
-				"then set its profile with modify_group_base_info")
+		d.problem(fieldType, RuleAVChatRoom, "Type AVChatRoom cannot be imported: "+
+			"with AVCHATROOM=create the group is created with create_group, which sets the time of its creation to now")
 		r.Type = "AVChatRoom" // not reported as missing too
 	case len(word) == 0:
 		d.problem(fieldType, RuleMissing, "Type is empty, must be Private, Public, ChatRoom or Community")
@@ -519,6 +520,10 @@ func (d *Decoder) check(r *Record) {
 	d.refuseMemberFields()
 	if r.Type == "" && !d.mentions(fieldType) {
 		d.problem(fieldType, RuleMissing, "Type is missing")
+	}
+	if r.Type == AVChatRoom && d.limits.CreateAVChatRoom && r.GroupID == "" && !d.mentions(fieldGroupID) {
+		d.problem(fieldGroupID, RuleMissing, "GroupId is missing: an AVChatRoom needs one, "+
+			"so that the group is not created twice if a response is lost")
 	}
 	d.checkGroupID(r)
 	if r.Name == "" && !d.mentions(fieldName) {

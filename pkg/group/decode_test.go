@@ -116,8 +116,8 @@ func TestDecoder_InvalidRecords(t *testing.T) {
 		},
 		{
 			"type AVChatRoom", `{"Type":"AVChatRoom","Name":"a"}`, "Type",
-			"Type AVChatRoom cannot be imported: create the group with create_group, then set its profile with " +
-				"modify_group_base_info",
+			"Type AVChatRoom cannot be imported: with AVCHATROOM=create the group is created with create_group, " +
+				"which sets the time of its creation to now",
 		},
 		{"GroupId of 49 bytes", with(`"GroupId":"` + long(49) + `"`), "GroupId", "GroupId is 49 bytes, limit 48"},
 		{"GroupId not ASCII", with(`"GroupId":"组"`), "GroupId", `GroupId must be printable ASCII, is not at byte 0: "组"`},
@@ -301,6 +301,20 @@ func TestErrorCode_AVChatRoom(t *testing.T) {
 	_, err := decode(t, `{"Type":"AVChatRoom","Name":"a"}`)
 	if e, ok := errors.AsType[*group.Error](err); !ok || e.Code() != 10007 {
 		t.Errorf("got %#v, want code 10007", err)
+	}
+}
+
+func TestDecoder_CreateAVChatRoom(t *testing.T) {
+	limits := group.DocumentLimits
+	limits.CreateAVChatRoom = true
+	decoder := group.NewDecoder(limits)
+	rec, err := decoder.Decode([]byte(`{"Type":"AVChatRoom","GroupId":"live","Name":"a","CreateTime":1448357837}`))
+	if err != nil || rec.Type != group.AVChatRoom || rec.GroupID != "live" || rec.CreateTime != 1448357837 {
+		t.Errorf("got %+v, %v", rec, err)
+	}
+	_, err = decoder.Decode([]byte(`{"Type":"AVChatRoom","Name":"a"}`))
+	if e, ok := errors.AsType[*group.Error](err); !ok || e.Field() != "GroupId" || e.Rule() != group.RuleMissing {
+		t.Errorf("got %v, want a GroupId missing", err)
 	}
 }
 

@@ -5,9 +5,12 @@ import (
 	"time"
 )
 
-// Limits are the length limits, in bytes, on which the vendor's documents disagree.
+// Limits are the length limits, in bytes, on which the vendor's documents disagree, and what else an operator allows.
 type Limits struct {
 	Name, Introduction, Notification, FaceURL int
+
+	// CreateAVChatRoom accepts records of Type AVChatRoom, which need a GroupId. Otherwise they are an error.
+	CreateAVChatRoom bool `json:",omitzero"`
 }
 
 // DocumentLimits are the limits of the import_group page (1047/34967, 2022-07-06). "Group System" and "Use Limits"

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -355,6 +356,9 @@ func (r *run) start(ctx context.Context, it *item, e *export.Entry) bool {
 		}
 		r.assigned = r.assigned || it.assigned
 	}
+	if rec.Type == group.AVChatRoom && rec.CreateTime != 0 {
+		it.changed = append(slices.Clone(it.changed), "CreateTime") // create_group does not keep it
+	}
 	rec.Members = nil // the member pass decodes them again: they need not stay in memory
 	it.call = r.imp.Client.ImportGroup(ctx, &rec)
 	return true
@@ -500,7 +504,7 @@ func (r *run) outcome(it *item) (*outcome.Outcome, []byte) {
 		r.latencies.Add(res.Took.Milliseconds())
 		o = &outcome.Outcome{
 			Status: statuses[res.End], GroupID: res.GroupID, Code: res.Code, Error: res.Message,
-			Attempts: res.Attempts, MS: res.Took.Milliseconds(), At: res.At,
+			Attempts: res.Attempts, MS: res.Took.Milliseconds(), At: res.At, Created: res.Created,
 		}
 		if it.sameID > 0 && o.Status == outcome.Rejected && tim.Explain(o.Code).Class == tim.InUse {
 			o.Error += fmt.Sprintf("; line %d of the export has the same GroupId", it.sameID)

@@ -42,6 +42,7 @@ func (o *Outcome) append(dst, raw []byte) []byte {
 	dst = appendTrue(dst, "assigned", o.Assigned)
 	dst = appendInt(dst, "code", int64(o.Code))
 	dst = o.appendMembers(dst)
+	dst = appendTrue(dst, "created", o.Created)
 	dst = appendTrue(dst, "carried", o.Carried)
 	dst = appendTrue(dst, "differs", o.Differs)
 	dst = appendString(dst, "field", o.Field)
@@ -160,6 +161,7 @@ type wire struct {
 	Assigned bool           `json:"assigned"`
 	Code     int            `json:"code"`
 	Members  wireMembers    `json:"members"`
+	Created  bool           `json:"created"`
 	Carried  bool           `json:"carried"`
 	Differs  bool           `json:"differs"`
 	Field    string         `json:"field"`
@@ -202,7 +204,7 @@ func Parse(line []byte) (Outcome, []byte, error) {
 	}
 	o := Outcome{
 		N: w.N, Line: w.Line, Status: w.Status, GroupID: w.GroupID, Member: w.Member, Assigned: w.Assigned, Code: w.Code,
-		Members: w.Members.Members, Carried: w.Carried, Differs: w.Differs, Field: w.Field, Rule: w.Rule, Error: w.Error,
+		Members: w.Members.Members, Created: w.Created, Carried: w.Carried, Differs: w.Differs, Field: w.Field, Rule: w.Rule, Error: w.Error,
 		Changed: w.Changed,
 		Source:  w.Source, Attempts: w.Attempts, MS: w.MS,
 	}
@@ -278,6 +280,7 @@ func parseFast(line []byte) (o Outcome, ok bool) {
 	o.Assigned = f.cut(`,"assigned":true`)
 	o.Code = int(f.int(`,"code":`))
 	f.members(&o)
+	o.Created = f.cut(`,"created":true`)
 	o.Carried = f.cut(`,"carried":true`)
 	o.Differs = f.cut(`,"differs":true`)
 	o.Field = f.string(`,"field":"`)

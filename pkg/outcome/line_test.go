@@ -110,6 +110,15 @@ func TestAppendLine_FieldOrder(t *testing.T) {
 				`"at":"2026-11-22T10:00:00.123Z"}`,
 		},
 		{
+			"created by create_group",
+			outcome.Outcome{
+				N: 1, Line: 1, Status: outcome.Imported, GroupID: "live", Created: true, Carried: true, Attempts: 1, At: at,
+				Changed: []string{"CreateTime"},
+			},
+			"", `{"n":1,"line":1,"status":"imported","GroupId":"live","code":0,"created":true,"carried":true,` +
+				`"changed":["CreateTime"],"attempts":1,"ms":0,"at":"2026-11-22T10:00:00.123Z"}`,
+		},
+		{
 			"in another time zone",
 			outcome.Outcome{N: 1, Line: 1, Status: outcome.Imported, At: at.In(time.FixedZone("", 8*3600))},
 			"", `{"n":1,"line":1,"status":"imported","code":0,"attempts":0,"at":"2026-11-22T10:00:00.123Z"}`,

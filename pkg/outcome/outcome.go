@@ -72,6 +72,7 @@ type Outcome struct {
 	Assigned bool       // this program assigned the GroupId
 	Code     int        // the service's last code; 0 if there was none or it was OK
 	Members  Members    // of the group; zero if the record has none, or has no group
+	Created  bool       // by create_group, which does not keep the CreateTime
 	Carried  bool       // carried over from an earlier version of the export; nothing was sent
 	Differs  bool       // with Carried: the rest of the record has changed since, and was not updated
 	Field    string     // the first field that breaks a rule

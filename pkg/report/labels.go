@@ -290,8 +290,8 @@ func ruleValues(rule group.Rule, field string, limits group.Limits) label {
 		}
 	case group.RuleAVChatRoom:
 		return label{
-			"create the group with create_group, then set its profile with modify_group_base_info",
-			"请用 create_group 创建，再用 modify_group_base_info 设置资料",
+			"set AVCHATROOM=create: the group is then created now, with create_group",
+			"设置 AVCHATROOM=create 后，程序会用 create_group 新建此类群组（不保留创建时间）",
 		}
 	case group.RulePrefix:
 		return label{

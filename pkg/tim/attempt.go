@@ -21,6 +21,7 @@ import (
 // The commands of the service.
 const (
 	importGroup       = "import_group"
+	createGroup       = "create_group"
 	getGroupInfo      = "get_group_info"
 	importGroupMember = "import_group_member"
 	accountCheck      = "account_check"
@@ -30,6 +31,7 @@ const (
 // services are the parts of the paths before the commands.
 var services = map[string]string{
 	importGroup:       "group_open_http_svc",
+	createGroup:       "group_open_http_svc",
 	getGroupInfo:      "group_open_http_svc",
 	importGroupMember: "group_open_http_svc",
 	accountCheck:      "im_open_login_svc",

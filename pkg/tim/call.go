@@ -47,6 +47,7 @@ const (
 type Result struct {
 	End      End
 	GroupID  string        // the group's, from the service
+	Created  bool          // with Imported: by create_group, so that the group does not have the CreateTime of the record
 	Code     int           // of the last response; 0 if there was none
 	Message  string        // for operators: the reason, unless Imported or Exists
 	Attempts int           // to import the record, without throttled attempts and attempts with a rejected UserSig
@@ -73,7 +74,8 @@ func (c *Call) Wait() Result {
 // Done is closed when the call has ended.
 func (c *Call) Done() <-chan struct{} { return c.done }
 
-// ImportGroup starts a call that imports rec. It returns when the first attempt has its permit, or when the call has
+// ImportGroup starts a call that imports rec. A record of Type AVChatRoom, which import_group does not accept, is created
+// with create_group, which takes all fields but CreateTime. It fires the app's webhooks. ImportGroup returns when the first attempt has its permit, or when the call has
 // ended without one. Calls that are started one after another are therefore sent in that order.
 //
 // With [Config.ImportAccounts], ImportGroup returns before that, while it looks at the group's owner, for at most
@@ -122,13 +124,24 @@ func (c *Client) start(ctx context.Context, rec *group.Record, try bool) *Call {
 		return ended(Result{Message: err.Error(), RateLimited: c.Fatal() == nil && !c.breaker.isOpen()})
 	}
 	call := &Call{done: make(chan struct{})}
-	body := rec.AppendJSON(make([]byte, 0, 512)) // enough for most records
+	body := bodyOf(rec)
 	go func() {
 		defer close(call.done)
 		call.result = c.importGroup(ctx, rec, body, p, try)
 		call.result.At = time.Now()
 	}()
 	return call
+}
+
+// bodyOf returns the body of the request for a record.
+func bodyOf(rec *group.Record) []byte {
+	body := make([]byte, 0, 512) // enough for most records
+	if rec.Type == group.AVChatRoom {
+		created := *rec
+		created.CreateTime = 0 // create_group has no such field (cloud.tencent.com/document/product/269/1615, 2025-11)
+		rec = &created
+	}
+	return rec.AppendJSON(body)
 }
 
 // importGroup makes one attempt after another. p is the permit of the first one.
@@ -138,9 +151,14 @@ func (c *Client) importGroup(ctx context.Context, rec *group.Record, body []byte
 	throttled := 0  // how often
 	signed := false // again, after the service rejected the UserSig
 	since := c.breaker.responses()
+	command := importGroup
+	if rec.Type == group.AVChatRoom {
+		command = createGroup
+		defer func() { r.Created = r.End == Imported }()
+	}
 	for {
 		if p != nil {
-			a := c.attempt(ctx, p, request{importGroup, body, maxImportResponse})
+			a := c.attempt(ctx, p, request{command, body, maxImportResponse})
 			r.Attempts++
 			r.Took, r.Code, r.Message = a.took, a.code, a.message
 			if a.code != 0 || a.verdict == accepted {

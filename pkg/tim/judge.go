@@ -66,7 +66,7 @@ func (c *Client) judgeBody(ctx context.Context, l *lane, command string, body []
 	meaning := Explain(a.code)
 	if meaning.Class == OK {
 		c.authorized.Store(true)
-		if command == importGroup {
+		if command == importGroup || command == createGroup {
 			c.quota.recordCreated()
 		}
 		a.verdict = accepted
@@ -89,7 +89,7 @@ func (c *Client) judgeBody(ctx context.Context, l *lane, command string, body []
 		a.verdict = unknown
 	case Throttled:
 		a.verdict = tooManyRequests
-		if command == importGroup && a.code == codeFrequency && c.quota.recordFrequency() {
+		if (command == importGroup || command == createGroup) && a.code == codeFrequency && c.quota.recordFrequency() {
 			a.verdict = fatal
 			reason := fmt.Sprintf("%s; it has lasted for %v: the day's quota of new groups is probably used up, "+
 				"resume tomorrow or ask Tencent Cloud for more", a.message, quotaPatience)

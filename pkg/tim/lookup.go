@@ -48,11 +48,11 @@ func (d differences) String() string {
 // record leaves to the service does not count.
 func (g Group) Differences(rec *group.Record) string { return g.differs(rec).String() }
 
-// differs compares the fields that both the service and the record have. A record without a CreateTime leaves it to the
-// service.
+// differs compares the fields that both the service and the record have. A record without a CreateTime, and one of Type
+// AVChatRoom, leaves it to the service.
 func (g Group) differs(rec *group.Record) differences {
 	var d differences
-	if t, ok := group.ParseType(g.Type); !ok || t != rec.Type {
+	if t, ok := group.ParseType(g.Type); (!ok || t != rec.Type) && g.Type != string(rec.Type) {
 		d = append(d, difference{"Type", string(rec.Type), g.Type})
 	}
 	if g.Name != rec.Name {
@@ -61,7 +61,7 @@ func (g Group) differs(rec *group.Record) differences {
 	if g.OwnerAccount != rec.OwnerAccount {
 		d = append(d, difference{"Owner_Account", rec.OwnerAccount, g.OwnerAccount})
 	}
-	if rec.CreateTime != 0 && g.CreateTime != rec.CreateTime {
+	if rec.CreateTime != 0 && g.CreateTime != rec.CreateTime && rec.Type != group.AVChatRoom {
 		d = append(d, difference{"CreateTime", fmt.Sprint(rec.CreateTime), fmt.Sprint(g.CreateTime)})
 	}
 	return d

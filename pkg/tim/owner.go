@@ -68,7 +68,7 @@ func (c *Client) importWithOwner(ctx context.Context, rec *group.Record) *Call {
 		}
 		leave()
 		if ok {
-			r = c.importGroup(ctx, rec, rec.AppendJSON(make([]byte, 0, 512)), p, false)
+			r = c.importGroup(ctx, rec, bodyOf(rec), p, false)
 		}
 		call.result = r
 		call.result.At = time.Now()
