@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// smallExport is the size in bytes up to which an export counts as small. The last free place is kept for such an
-	// export, so that it does not wait until a large one is done. 64 KiB are some 300 records, which take less than 15 s
+	// smallExport is the size in bytes up to which an export counts as small. Beside the places of PARALLEL_IMPORTS
+	// there is one for such an export, so that it does not wait until a large one is done. 64 KiB are some 300 records, which take less than 15 s
 	// at an eighth of 190 a second.
 	smallExport = 64 << 10
 
@@ -157,9 +157,10 @@ func (c *crew) stopped(ctx context.Context) string {
 func (c *crew) startNext(ctx context.Context) bool {
 	places := max(c.Importer.Config.ParallelImports, 1)
 	next := slices.IndexFunc(c.queue, func(j job) bool {
-		return !c.running[j.key] && (len(c.running) < places-1 || places == 1 || j.isSmall())
+		hasPlace := len(c.running) < places || len(c.running) == places && places > 1 && j.isSmall()
+		return hasPlace && !c.running[j.key]
 	})
-	if len(c.running) >= places || next < 0 {
+	if next < 0 {
 		return false
 	}
 	j := c.queue[next]

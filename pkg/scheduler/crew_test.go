@@ -48,7 +48,7 @@ func checkCalls(t *testing.T, w *importertest.World) {
 func TestPass_EightLargeExportsShareTheRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newCrewWorld(t)
-		w.Config.ParallelImports = 9 // one place is for small exports
+		w.Config.ParallelImports = 8
 		for n := range 8 {
 			w.PutAt(fmt.Sprintf("exports/%d.jsonl", n), lines(fmt.Sprint(n), 5000)...)
 		}
