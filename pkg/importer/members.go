@@ -67,7 +67,7 @@ func earlierMembersOf(o *outcome.Outcome) *earlierMembers {
 }
 
 // startMissing sets the outcome of a line of a dead-letter file whose group exists: its record has the members that
-// are missing. It reports whether the entry is such a line.
+// are missing. isValid is whether they may be sent. It reports whether the entry is such a line.
 func (r *run) startMissing(it *item, rec *group.Record, f *outcome.Outcome, isValid bool) bool {
 	if f == nil || !f.Status.HasGroup() {
 		return false

@@ -298,7 +298,8 @@ func (r *run) start(ctx context.Context, it *item, e *export.Entry) bool {
 	if line, ok := r.ahead[it.n]; ok {
 		return r.startKnown(it, line)
 	}
-	if r.startMissing(it, &e.Record, e.Failure, e.Problem == nil && e.Skipped == "") {
+	isValid := e.Problem == nil && e.Skipped == "" && !r.imp.Config.NoMembers
+	if r.startMissing(it, &e.Record, e.Failure, isValid) {
 		return true
 	}
 	if e.Skipped != "" {
