@@ -66,11 +66,8 @@ func (s *system) reads(ctx context.Context, src export.Source, head []byte) bool
 	}
 	records := 0
 	for e, err := range r.Records(ctx) {
-		if err != nil { // also because the head ends within a record
+		if err != nil || e.Blank { // also because the head ends within a record; MBs without a record are no export
 			break
-		}
-		if e.Blank {
-			continue
 		}
 		if e.Failure != nil || probe.raw == nil {
 			return false
