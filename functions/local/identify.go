@@ -98,8 +98,9 @@ func identify(
 // not known.
 func identifyNow(ctx context.Context, bucket *dirblob.Bucket, key, name string, m *meter) error {
 	info, err := bucket.Peek(ctx, key, 0)
-	if err != nil || info.Version != "" || info.Size <= maxSilent {
-		return nil //nolint:nilerr // the error shows again when the export is imported
+	// An error shows again when the export is imported.
+	if isUnknown := err == nil && info.Version == "" && info.Size > maxSilent; !isUnknown {
+		return nil
 	}
 	err = identify(ctx, bucket, key, m.quiet, func(read, size int64) { fmt.Fprint(m, readingText(name, read, size)) })
 	if errors.Is(err, blob.ErrChanged) {

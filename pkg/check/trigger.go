@@ -138,7 +138,7 @@ func checkTrigger(ctx context.Context, s *session) finding {
 	if err != nil {
 		return failed(doCreate, "acquire: %v", err)
 	}
-	defer l.Release(context.WithoutCancel(ctx)) //nolint:errcheck // it is removed in any case
+	defer func() { _ = l.Release(context.WithoutCancel(ctx)) }() // it is removed in any case
 	for _, suffix := range []string{quietSuffix, loudSuffix} {
 		s.written[seenKey(s.folder+s.token, suffix)] = true
 		if err := s.Bucket.Put(ctx, s.key(suffix[1:]), strings.NewReader("probe")); err != nil {

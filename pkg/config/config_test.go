@@ -14,7 +14,8 @@ func TestConfigNamesEveryMistake(t *testing.T) {
 		"TIM_SDKAPPID": "abc", "TIM_REGION": "mars", "TIM_RATE": "201", "FIELD_LIMITS": "wide", "ASSIGN_GROUP_IDS": "perhaps",
 		"MAX_ATTEMPTS": "0", "STOP_SHARE": "2", "LOG_LEVEL": "loud", "ONE_AT_A_TIME": "two",
 		"HTTP_TOKEN": "0123456789ab\ncdef", "HTTP_AUTH": "both", "MAPPING": "slak",
-		"TIM_MEMBER_RATE": "201", "MEMBERS_PER_CALL": "301", "MEMBERS": "some", "IMPORT_ACCOUNTS": "all", "AVCHATROOM": "true",
+		"TIM_MEMBER_RATE": "201", "MEMBERS_PER_CALL": "301", "MEMBERS": "some", "IMPORT_ACCOUNTS": "all",
+		"AVCHATROOM": "true",
 	}
 	_, err := config.FromEnv(func(name string) string { return env[name] })
 	if err == nil {

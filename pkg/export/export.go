@@ -410,7 +410,7 @@ func (r *Reader) enter(t *text, at Position) {
 	}
 	if name := t.zip.file(at.Offset); name != r.file {
 		r.file = name
-		r.src.Map.(FileMapping).InFile(name) //nolint:forcetypeassert // openZip has checked it
+		r.src.Map.(FileMapping).InFile(name) // openZip has checked the type
 	}
 }
 

@@ -106,8 +106,8 @@ func withoutColumn(line string) string {
 	return before + ", " + after
 }
 
-// checkPath checks that resuming at each position of the records at a path returns the remaining entries: of a stated path,
-// and of one of a mapping.
+// checkPath checks that resuming at each position of the records at a path returns the remaining entries: of a stated
+// path, and of one of a mapping.
 func checkPath(t *testing.T, name string, object []byte, path export.Path) {
 	t.Helper()
 	stated, mapped := in(name, object), in(name, object)
@@ -189,7 +189,9 @@ func FuzzReader(f *testing.F) {
 			rec("b")+`,{]}`))
 	f.Add(".json", []byte(rec("a")+"\n"+rec("b")))
 	f.Add(".csv", []byte("Name,Type\n\"a\nb\",Public\n,,\n\"\"\"\",x\n\"a\"b,c\n\xff,\""))
-	f.Add(".json", []byte(`{"x":"[1]","data" : "[`+strings.ReplaceAll(rec("a"), `"`, `\"`)+`\n,\u007b},3 ]" , "y":[]}  {"data":[`+rec("b")+`,]}`))
+	f.Add(".json",
+		[]byte(`{"x":"[1]","data" : "[`+strings.ReplaceAll(rec("a"), `"`, `\"`)+`\n,\u007b},3 ]" , "y":[]}  {"data":[`+
+			rec("b")+`,]}`))
 	f.Add(".json", []byte(`{"data":{"a":`+rec("a")+`,"groups":[`+rec("b")+`],"c":1}, "z":{}}{"data":{"groups":{"x":[]}}}`))
 	f.Add(".json", []byte(`{"a":`+rec("a")+`, "b" :{"groups":[]},"data":`+rec("b")+`} {}`))
 	f.Add(".csv", []byte("群名称,群类型,创建时间\na,公开群,2024/1/31 9:05\n"))

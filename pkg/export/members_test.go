@@ -34,7 +34,7 @@ func members(t *testing.T, src export.Source) []string {
 			}
 		}
 		if e.SameID > 0 {
-			line.WriteString(fmt.Sprint(" same as line ", e.SameID))
+			fmt.Fprint(&line, " same as line ", e.SameID)
 		}
 		got = append(got, line.String())
 	}

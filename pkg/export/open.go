@@ -166,8 +166,9 @@ type members struct {
 func (m *members) Read(p []byte) (int, error) {
 	for !m.done {
 		n, err := m.gzip.Read(p)
-		if n > 0 || err != io.EOF { //nolint:errorlint // a bare EOF is the end of a member; a wrapped one an error
-			if n > 0 && err == io.EOF { //nolint:errorlint // see above
+		isEnd := err == io.EOF //nolint:errorlint // a bare EOF is the end of a member; a wrapped one an error
+		if n > 0 || !isEnd {
+			if isEnd {
 				err = nil // the next call returns it again
 			}
 			return n, err

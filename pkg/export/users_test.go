@@ -43,7 +43,7 @@ func translated(t *testing.T, src export.Source, users export.Users, strict bool
 			}
 		}
 		if len(e.Changed) > 0 {
-			line.WriteString(fmt.Sprint(" changed ", e.Changed))
+			fmt.Fprint(&line, " changed ", e.Changed)
 		}
 		got = append(got, line.String())
 	}

@@ -303,7 +303,7 @@ func (f *zipFile) wide(extra []byte) error {
 func (z *zipReader) end() (offset, size, count uint64, err error) {
 	tail := min(z.src.Size, zipEndSize+math.MaxUint16+zipLocator64Size)
 	at := z.src.Size - tail
-	data, err := z.read(uint64(at), tail) //nolint:gosec // not negative
+	data, err := z.read(uint64(at), tail) // not negative
 	if err != nil {
 		return 0, 0, 0, err
 	}
@@ -384,7 +384,7 @@ func (z *zipReader) readFiles(p []byte) (int, error) {
 // start opens the next file.
 func (z *zipReader) start() error {
 	f := &z.files[z.next]
-	if f.compressed > uint64(z.src.Size) { //nolint:gosec // not negative
+	if f.compressed > uint64(z.src.Size) { // not negative
 		return corrupt("%s is longer than the archive", f.name)
 	}
 	in, closeIt, err := z.open(f.offset, math.MaxInt64)
@@ -402,12 +402,12 @@ func (z *zipReader) start() error {
 	if _, err := in.Discard(int(u16(header, 26)) + int(u16(header, 28))); err != nil {
 		return corrupt("it is truncated")
 	}
-	data := io.LimitReader(in, int64(f.compressed)) //nolint:gosec // at most the size of the archive
+	data := io.LimitReader(in, int64(f.compressed)) // at most the size of the archive
 	if z.data = data; f.method == zipDeflated {
 		z.data = flate.NewReader(data)
 	}
 	z.starts = append(z.starts, z.at)
-	z.sum, z.left, z.current = crc32.NewIEEE(), int64(f.size), f //nolint:gosec // at most maxZipFile
+	z.sum, z.left, z.current = crc32.NewIEEE(), int64(f.size), f // at most maxZipFile
 	z.next++
 	return nil
 }

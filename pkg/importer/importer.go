@@ -204,7 +204,7 @@ func (i *Importer) Import(ctx context.Context, key string) (Summary, error) {
 		return Summary{}, err
 	}
 	if start.isNew != nil {
-		defer start.isNew() //nolint:errcheck // it only must not outlive the import
+		defer func() { _, _ = start.isNew() }() // it only must not outlive the import
 	}
 	if !start.work.IsEmpty { // else whoever has lease 1 is the first
 		manifest, err := dir.LoadManifest(ctx)

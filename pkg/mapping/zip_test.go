@@ -34,7 +34,7 @@ func slackZip(t *testing.T) []byte {
 }
 
 // Of a Slack export only the channels are read, and those of groups.json stay private: also if reading resumes there,
-// and whatever the archive's name is.
+// and with any name of the archive.
 func TestBuiltIn_SlackZip(t *testing.T) {
 	object := slackZip(t)
 	want := slices.Concat(samples["slack/channels.json"], samples["slack/groups.json"])

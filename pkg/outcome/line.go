@@ -204,9 +204,9 @@ func Parse(line []byte) (Outcome, []byte, error) {
 	}
 	o := Outcome{
 		N: w.N, Line: w.Line, Status: w.Status, GroupID: w.GroupID, Member: w.Member, Assigned: w.Assigned, Code: w.Code,
-		Members: w.Members.Members, Created: w.Created, Carried: w.Carried, Differs: w.Differs, Field: w.Field, Rule: w.Rule, Error: w.Error,
-		Changed: w.Changed,
-		Source:  w.Source, Attempts: w.Attempts, MS: w.MS,
+		Members: w.Members.Members, Created: w.Created, Carried: w.Carried, Differs: w.Differs,
+		Field: w.Field, Rule: w.Rule, Error: w.Error, Changed: w.Changed,
+		Source: w.Source, Attempts: w.Attempts, MS: w.MS,
 	}
 	// A time or a digest that an edit has spoiled is as good as none: the line still holds its record.
 	o.At, _ = time.Parse(time.RFC3339, w.At)

@@ -64,7 +64,7 @@ func checkPage(t testing.TB) []byte {
 			ProvesZH: "对象删除后可再次条件创建", Seen: "a key was created, deleted and created again",
 		},
 		{
-			Name: "trigger export", State: "warning", Proves: "a new export reaches the function, whatever its name",
+			Name: "trigger export", State: "warning", Proves: "a new export with any name reaches the function",
 			ProvesZH: "新导出文件无论名称如何都能触发函数", Seen: long,
 			Do: "compare the triggers of the import function with the template", DoZH: "请对照模板检查导入函数的触发器",
 		},

@@ -28,8 +28,7 @@ func progressPage(s *Status, o Options) *page {
 		head: soFar(imported, s.Counts.MemberRecords > 0), isMixed: s.Counts.MemberRecords > 0,
 	}
 	lead := []text{say("%s of the export is done.", "导出文件已处理 %s。", foreign(percent))}
-	switch {
-	case s.State == results.Finished:
+	if s.State == results.Finished {
 		r.head, r.left, lead = headline(imported, all, r.isMixed), 0, nil
 		title := fmt.Sprintf("%s/%s - %s", thousands(imported), thousands(all), name)
 		p.title = label{title, title}

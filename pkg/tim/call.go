@@ -74,9 +74,10 @@ func (c *Call) Wait() Result {
 // Done is closed when the call has ended.
 func (c *Call) Done() <-chan struct{} { return c.done }
 
-// ImportGroup starts a call that imports rec. A record of Type AVChatRoom, which import_group does not accept, is created
-// with create_group, which takes all fields but CreateTime. It fires the app's webhooks. ImportGroup returns when the first attempt has its permit, or when the call has
-// ended without one. Calls that are started one after another are therefore sent in that order.
+// ImportGroup starts a call that imports rec. A record of Type AVChatRoom, which import_group does not accept, is
+// created with create_group, which takes all fields but CreateTime. create_group fires the app's webhooks. ImportGroup
+// returns when the first attempt has its permit, or when the call has ended without one. Calls that are started one
+// after another are therefore sent in that order.
 //
 // With [Config.ImportAccounts], ImportGroup returns before that, while it looks at the group's owner, for at most
 // maxOwners calls of a [Share]. Their records are sent in the same order.

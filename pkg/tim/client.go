@@ -1,6 +1,6 @@
 // Package tim is a client of the Tencent Cloud IM REST API, as far as an import of groups needs it: import_group,
-// create_group, get_group_info to look up existing groups, import_group_member, account_check to say why a member was not added, and
-// multiaccount_import.
+// create_group, get_group_info to look up existing groups, import_group_member, account_check to say why a member was
+// not added, and multiaccount_import.
 //
 // # Calls and attempts
 //

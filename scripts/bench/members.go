@@ -19,13 +19,12 @@ func members(b *bench) {
 		w := bufio.NewWriter(f)
 		for n := range groups {
 			fmt.Fprintf(w, `{"GroupId":"g-%d","Type":"Public","Name":"Team %d","CreateTime":1448357837,"MemberList":[`, n, n)
+			comma := ""
 			for m := range each {
-				if m > 0 {
-					w.WriteByte(',')
-				}
-				fmt.Fprintf(w, `{"Member_Account":"user-%d","JoinTime":%d}`, (n+m)%5000, 1448357838+m)
+				fmt.Fprintf(w, `%s{"Member_Account":"user-%d","JoinTime":%d}`, comma, (n+m)%5000, 1448357838+m)
+				comma = ","
 			}
-			w.WriteString("]}\n")
+			fmt.Fprintln(w, "]}")
 		}
 		check(errors.Join(w.Flush(), f.Close()))
 		u, stats := b.against(false, delays(20, 4, 200), func(s *service) usage {

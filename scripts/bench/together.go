@@ -68,7 +68,7 @@ func (b *bench) mixedExport(path string, export, n int) {
 	}
 	check(os.WriteFile(plain, text, 0o600))
 	command := map[string]string{".gz": "gzip", ".zst": "zstd"}[packing]
-	out := must(os.Create(path)) //nolint:gosec // a file of this program
+	out := must(os.Create(path))
 	defer out.Close()
 	pack := exec.CommandContext(b.ctx, command, "-q", "-c", plain)
 	pack.Stdout = out
@@ -249,7 +249,7 @@ func (b *bench) storeServer() (s *store, stop func(), err error) {
 	}}
 	front := must(new(net.ListenConfig).Listen(b.ctx, "tcp", "127.0.0.1:0"))
 	web := &http.Server{Handler: proxy, ReadHeaderTimeout: time.Minute}
-	go web.Serve(front) //nolint:errcheck // until it is closed
+	go func() { _ = web.Serve(front) }() // until it is closed
 	env := map[string]string{
 		"AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": id, "AWS_SECRET_ACCESS_KEY": secret,
 		"AWS_ENDPOINT_URL_S3": target.String(),

@@ -177,12 +177,12 @@ func (d *deployer) checkAccount(ctx context.Context) error {
 	t := d.target
 	var account struct {
 		OwnerUin string
-		AppId    int64 //nolint:staticcheck // the API's name
+		AppID    int64 `json:"AppId"`
 	}
 	if err := d.read(ctx, "cam", "GetUserAppId", nil, &account); err != nil {
 		return err
 	}
-	if id := strconv.FormatInt(account.AppId, 10); id != t.appID() {
+	if id := strconv.FormatInt(account.AppID, 10); id != t.appID() {
 		return fmt.Errorf("the keys are of an account with APPID %s, but BucketName ends in %s", id, t.appID())
 	}
 	// SCF reads the code, writes the triggers into the bucket and the logs into CLS by this role

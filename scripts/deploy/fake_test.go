@@ -257,7 +257,7 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		response = map[string]any{"Error": map[string]any{"Code": code, "Message": "refused: " + string(raw)}}
 	}
 	response["RequestId"] = "1"
-	_ = json.NewEncoder(w).Encode(map[string]any{"Response": response}) //nolint:errchkjson // maps of JSON values
+	_, _ = io.WriteString(w, compact(map[string]any{"Response": response}))
 }
 
 // serveCOS serves a request to the bucket. A response is recorded first, so that it can be lost.
@@ -905,15 +905,17 @@ func (f *fake) snapshot() string {
 	triggers := []string{}
 	for name, list := range f.triggers {
 		for _, tr := range list {
-			raw, _ := json.Marshal(tr) //nolint:errchkjson // maps of JSON values
-			triggers = append(triggers, name+string(raw))
+			triggers = append(triggers, name+compact(tr))
 		}
 	}
 	slices.Sort(triggers)
-	raw, _ := json.MarshalIndent([]any{ //nolint:errchkjson // maps of JSON values
+	raw, err := json.MarshalIndent([]any{
 		f.functions, triggers, f.roles, f.policies, f.attached, f.reserved, slices.Collect(maps.Values(f.logsets)),
 		slices.Collect(maps.Values(f.topics)), slices.Sorted(maps.Keys(f.bucket.Snapshot())),
 	}, "", " ")
+	if err != nil {
+		panic(err)
+	}
 	ids := regexp.MustCompile(`("PolicyId": |logset-|topic-)\d+`)
 	return ids.ReplaceAllString(string(raw), "${1}N")
 }

@@ -11,9 +11,11 @@ import (
 
 // A functionState is the response of GetFunction.
 type functionState struct {
-	Status, Runtime, Handler, Role, Description, ClsLogsetId, ClsTopicId string //nolint:staticcheck // the API's names
-	MemorySize, Timeout                                                  int64
-	Environment                                                          struct {
+	Status, Runtime, Handler, Role, Description string
+	LogsetID                                    string `json:"ClsLogsetId"`
+	TopicID                                     string `json:"ClsTopicId"`
+	MemorySize, Timeout                         int64
+	Environment                                 struct {
 		Variables []struct{ Key, Value string }
 	}
 	StatusReasons []struct{ ErrorMessage string }
@@ -149,7 +151,7 @@ func (d *deployer) settingsDiff(state *functionState, f function, description st
 		diff = append(diff, fmt.Sprintf("role from %s to %s", state.Role, f.role))
 	}
 	hasTopic := d.target.topic != "" || d.target.logDays > 0
-	if hasTopic && (d.topic == "" || state.ClsLogsetId != d.logset || state.ClsTopicId != d.topic) {
+	if hasTopic && (d.topic == "" || state.LogsetID != d.logset || state.TopicID != d.topic) {
 		diff = append(diff, "log topic")
 	}
 	variables := map[string]string{}

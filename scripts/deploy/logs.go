@@ -59,7 +59,8 @@ func (d *deployer) logs(ctx context.Context) (s logsState, err error) {
 	for offset := 0; s.logset == ""; offset += 100 { // the filter may also find names that contain this one
 		var page struct {
 			Logsets []struct {
-				LogsetId, LogsetName         string //nolint:staticcheck // the API's names
+				LogsetID                     string `json:"LogsetId"`
+				LogsetName                   string
 				TopicCount, MetricTopicCount int64
 			}
 		}
@@ -70,7 +71,7 @@ func (d *deployer) logs(ctx context.Context) (s logsState, err error) {
 		}
 		for _, l := range page.Logsets {
 			if l.LogsetName == name {
-				s.logset, s.topics = l.LogsetId, l.TopicCount+l.MetricTopicCount
+				s.logset, s.topics = l.LogsetID, l.TopicCount+l.MetricTopicCount
 			}
 		}
 		if len(page.Logsets) < 100 {
@@ -82,8 +83,9 @@ func (d *deployer) logs(ctx context.Context) (s logsState, err error) {
 	}
 	var page struct {
 		Topics []struct {
-			TopicId, TopicName, Describes string //nolint:staticcheck // the API's names
-			Index                         bool
+			TopicID              string `json:"TopicId"`
+			TopicName, Describes string
+			Index                bool
 		}
 	}
 	if err := d.read(ctx, "cls", "DescribeTopics", map[string]any{
@@ -94,7 +96,7 @@ func (d *deployer) logs(ctx context.Context) (s logsState, err error) {
 	}
 	for _, topic := range page.Topics {
 		if topic.TopicName == name {
-			s.topic, s.hasIndex, s.isOurs = topic.TopicId, topic.Index, strings.HasPrefix(topic.Describes, mark)
+			s.topic, s.hasIndex, s.isOurs = topic.TopicID, topic.Index, strings.HasPrefix(topic.Describes, mark)
 		}
 	}
 	return s, nil

@@ -46,13 +46,13 @@ func (d *deployer) removal(ctx context.Context) (list []change, err error) {
 		}
 		isOurs := s.policy != nil && strings.HasPrefix(s.policy.Description, mark)
 		if isOurs && s.isOurs && s.attached {
-			add("DetachRolePolicy", "detach its policy", map[string]any{"PolicyId": s.policy.PolicyId, "DetachRoleName": name})
+			add("DetachRolePolicy", "detach its policy", map[string]any{"PolicyId": s.policy.PolicyID, "DetachRoleName": name})
 		}
 		if s.isOurs {
 			add("DeleteRole", "delete", map[string]any{"RoleName": name})
 		}
 		if isOurs {
-			add("DeletePolicy", "delete its policy", map[string]any{"PolicyId": []int64{s.policy.PolicyId}})
+			add("DeletePolicy", "delete its policy", map[string]any{"PolicyId": []int64{s.policy.PolicyID}})
 		}
 	}
 	return list, nil

@@ -10,7 +10,7 @@ import (
 
 // A policyState is a policy of CAM, as ListPolicies and GetPolicy return it.
 type policyState struct {
-	PolicyId                                int64 //nolint:staticcheck // the API's name
+	PolicyID                                int64 `json:"PolicyId"`
 	PolicyName, Description, PolicyDocument string
 }
 
@@ -43,7 +43,7 @@ func (d *deployer) role(ctx context.Context, name string) (s roleState, err erro
 		}
 	}
 	if s.policy != nil {
-		if err := d.read(ctx, "cam", "GetPolicy", map[string]any{"PolicyId": s.policy.PolicyId}, s.policy); err != nil {
+		if err := d.read(ctx, "cam", "GetPolicy", map[string]any{"PolicyId": s.policy.PolicyID}, s.policy); err != nil {
 			return s, err
 		}
 	}
@@ -86,7 +86,7 @@ func (d *deployer) roleChanges(ctx context.Context, name, policy string) (list [
 		return nil, errors.New("the policy " + name + " exists, but not by this command: rename it, or choose other names " +
 			"for Role and HttpRole")
 	case !holds(s.policy.PolicyDocument, policy):
-		add("UpdatePolicy", "update its policy", map[string]any{"PolicyId": s.policy.PolicyId, "PolicyDocument": policy})
+		add("UpdatePolicy", "update its policy", map[string]any{"PolicyId": s.policy.PolicyID, "PolicyDocument": policy})
 	}
 	if !s.attached { // by name, since the ID of a new policy is not known yet
 		add("AttachRolePolicy", "attach its policy", map[string]any{"AttachRoleName": name, "PolicyName": name})

@@ -310,6 +310,9 @@ func (t *target) roles(secrets map[string]string) (map[string]string, error) {
 
 // compact returns v as JSON without spaces. v holds only strings, numbers and booleans.
 func compact(v any) string {
-	raw, _ := json.Marshal(v) //nolint:errchkjson // it holds nothing that can fail
+	raw, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
 	return string(raw)
 }

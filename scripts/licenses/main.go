@@ -57,8 +57,8 @@ const standard = "Go standard library"
 func licenses(pkg string) (map[string]string, error) {
 	const format = `{{if .Standard}}` + standard + `{{else}}{{with .Module}}{{.Path}} {{.Version}}{{end}}{{end}}` +
 		`|{{.Dir}}|{{if .Standard}}{{.Root}}{{else}}{{with .Module}}{{.Dir}}{{end}}{{end}}`
-	list := exec.CommandContext(context.Background(), "go", "list", "-deps", "-f", format,
-		pkg)
+	list := exec.CommandContext(context.Background(), "go", "list", "-deps", "-f", format)
+	list.Args = append(list.Args, "--", pkg)
 	list.Stderr = os.Stderr
 	out, err := list.Output()
 	if err != nil {

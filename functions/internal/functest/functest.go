@@ -332,7 +332,7 @@ func (i *Import) DespiteKills(t *testing.T, kill func(), calls ...int) {
 			seen[o.GroupID] = true
 		case outcome.Unknown:
 			unknown++
-		case outcome.Rejected, outcome.Failed, outcome.Skipped:
+		case outcome.Rejected, outcome.Failed, outcome.Skipped, outcome.Pending:
 			t.Errorf("got %+v, want it imported", o)
 		}
 	}

@@ -79,7 +79,6 @@ type (
 	invokeRequest struct {
 		Payload               []byte
 		RequestId             string //nolint:staticcheck // the library's name
-		TraceId               string //nolint:staticcheck // the library's name
 		Deadline              timestamp
 		Namespace             string
 		FunctionName          string

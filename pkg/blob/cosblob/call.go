@@ -278,17 +278,22 @@ func unmask(resp *http.Response) error {
 		return err
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(data))
+	if rootOf(data) == "Error" {
+		resp.StatusCode = http.StatusInternalServerError
+	}
+	return nil
+}
+
+// rootOf returns the name of the root element, "" if data is not XML, which the SDK reports.
+func rootOf(data []byte) string {
 	d := xml.NewDecoder(bytes.NewReader(data))
 	for {
 		token, err := d.Token()
 		if err != nil {
-			return nil //nolint:nilerr // no XML: the SDK reports it
+			return ""
 		}
 		if root, ok := token.(xml.StartElement); ok {
-			if root.Name.Local == "Error" {
-				resp.StatusCode = http.StatusInternalServerError
-			}
-			return nil
+			return root.Name.Local
 		}
 	}
 }
