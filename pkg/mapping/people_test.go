@@ -161,14 +161,18 @@ func TestBuiltIn_OddMembers(t *testing.T) {
 func TestSlack_ManyMembers(t *testing.T) {
 	var b bytes.Buffer
 	b.WriteString(`{"id":"C58GTD2MP","name":"a","created":1493960964,"topic":{},"members":["U0"`)
-	for i := range 40_000 {
+	members := 40_000
+	if isRace {
+		members = 10_000
+	}
+	for i := range members {
 		fmt.Fprintf(&b, `,"U%09d"`, i)
 	}
 	b.WriteString("]}")
 	program, _ := mapping.Builtin("slack")
 	got, _ := entriesOf(t, program, "channels.jsonl", b.String(), export.Start)
-	if n := strings.Count(strings.Join(got, ""), "Member_Account"); n != 40_001 {
-		t.Errorf("got %d members and %.300q, want 40,001", n, got)
+	if n := strings.Count(strings.Join(got, ""), "Member_Account"); n != members+1 {
+		t.Errorf("got %d members and %.300q, want %d", n, got, members+1)
 	}
 }
 
@@ -222,6 +226,9 @@ func TestProgram_Several(t *testing.T) {
 			`,({GroupId:"g",Member_Account:"u",source:[]})`: "the mapping failed: source must be a string or an integer, not " +
 			"array",
 	} {
+		if isRace && strings.HasPrefix(program, "range") {
+			continue
+		}
 		if got := run(t, program, "a.jsonl", []byte("{}")); len(got) != 1 || got[0] != want+` in {"foreign":{}}` {
 			t.Errorf("%s: got %q, want %s", program, got, want)
 		}
