@@ -358,7 +358,7 @@ func appendMissing(rec *group.Record, missing []group.Member) []byte {
 
 func appendMember(dst []byte, m *group.Member) []byte {
 	p := m.Problem
-	if p == nil || p.Field == "Member_Account" || p.Field == "JoinTime" && p.Rule == group.RuleRange {
+	if p == nil || p.Field == "Member_Account" || p.Field == "JoinTime" && m.JoinTime != 0 {
 		return m.AppendJSON(dst)
 	}
 	member := *m

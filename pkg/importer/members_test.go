@@ -106,12 +106,14 @@ func TestMembers_MissingAreNamedAndRetried(t *testing.T) {
 		w.Put(
 			`{"Type":"Public","Name":"a","CreateTime":900000000,"Owner_Account":"m-1","MemberList":[{"Member_Account":"m-1"},`+
 				`{"Member_Account":"m-2","JoinTime":910000000},{"Member_Account":"m-3","Role":"Admin","UnreadMsgNum":4},`+
-				`{"Member_Account":"m-2"},{"Member_Account":"m-4","JoinTime":800000000},{"Member_Account":"m-5","NameCard":"x"}]}`,
+				`{"Member_Account":"m-2"},{"Member_Account":"m-4","JoinTime":800000000},{"Member_Account":"m-5","NameCard":"x"},`+
+				`{"Member_Account":"m-6","JoinTime":7},{"Member_Account":"m-7","Role":"Boss"},`+
+				`{"Member_Account":"m-8","UnreadMsgNum":"?"}]}`,
 			`{"Type":"Public","Name":"b"}`,
 		)
 		s := w.Finish()
 		want := outcome.Counts{
-			Imported: 2, Incomplete: 1, Members: outcome.Members{Added: 2, Failed: 3, NoAccount: 1, Invalid: 2},
+			Imported: 2, Incomplete: 1, Members: outcome.Members{Added: 2, Failed: 6, NoAccount: 1, Invalid: 5},
 		}
 		if s.Counts != want || s.Counts.IsWhole() {
 			t.Errorf("got %+v, want %+v", s.Counts, want)
@@ -122,7 +124,7 @@ func TestMembers_MissingAreNamedAndRetried(t *testing.T) {
 		}
 		o := all[0]
 		for _, part := range []string{
-			"3 of 5 members are missing", "m-3 (the account does not exist", "m-4 (JoinTime", "m-5 (unknown field",
+			"6 of 8 members are missing", "m-3 (the account does not exist", "m-4 (JoinTime", "m-5 (unknown field",
 		} {
 			if !strings.Contains(o.Error, part) {
 				t.Errorf("got %q, want %q in it", o.Error, part)
@@ -136,11 +138,11 @@ func TestMembers_MissingAreNamedAndRetried(t *testing.T) {
 			t.Errorf("got %s, want %s…", records[0], wantRecord)
 		}
 
-		w.Service.AddAccounts("m-3", "m-4", "m-5")
+		w.Service.AddAccounts("m-3", "m-4", "m-5", "m-6", "m-7", "m-8")
 		time.Sleep(time.Hour)
 		imports := w.Service.Stats().Imports
 		if p := w.Pass(retry); len(p.Done) != 1 ||
-			p.Done[0].Counts.Members != (outcome.Members{Added: 3, Failed: 2, Invalid: 2}) {
+			p.Done[0].Counts.Members != (outcome.Members{Added: 3, Failed: 5, Invalid: 5}) {
 			t.Errorf("got %+v after a round", p.Done)
 		}
 		if got := w.memberNames(o.GroupID); !slices.Equal(got, []string{"m-2", "m-3"}) {
