@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"groupimport/pkg/emulator"
 	"groupimport/pkg/importer"
 	"groupimport/pkg/importer/importertest"
 	"groupimport/pkg/outcome"
@@ -86,6 +87,9 @@ func TestChange_Finished(t *testing.T) {
 	})
 }
 
+// wrongKey is the code of a UserSig that another key has signed, see [emulator.Service].
+const wrongKey emulator.Fault = 70009
+
 // TestChange_Stopped stops an import for two days, and then once more after some progress.
 func TestChange_Stopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -109,13 +113,13 @@ func TestChange_Stopped(t *testing.T) {
 		w.Service.Key = importertest.Sign
 		go func() {
 			time.Sleep(8 * time.Second)
-			w.Service.Key = "a third key"
+			w.Service.SetFaults(emulator.Faults{Plan: func(emulator.Request) emulator.Fault { return wrongKey }})
 		}()
 		w.Pass(scheduler.Action{Resume: true, Now: true})
 		expect("it stops for the same cause after some progress", "stopped")
 		passes(w, 24*60)
 		expect("another day", []string(nil)...)
-		w.Service.Key = importertest.Sign
+		w.Service.SetFaults(emulator.Faults{})
 		passes(w, 61)
 		expect("the key is right", "finished")
 	})
