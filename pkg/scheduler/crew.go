@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	// smallExport is the size in bytes up to which an export counts as small. Beside the places of PARALLEL_IMPORTS
-	// there is one for such an export, so that it does not wait until a large one is done. 64 KiB are some 300 records, which take less than 15 s
-	// at an eighth of 190 a second.
+	// smallExport is the size in bytes up to which an export counts as small. Beside the places of PARALLEL_IMPORTS there
+	// is one for such an export, so that it does not wait until a large one is done. 64 KiB are some 300 records, which
+	// take less than 15 s at an eighth of 190 a second.
 	smallExport = 64 << 10
 
 	// againAfter is how long after the end of its job the same version of an export is not looked at again by a rescan.
