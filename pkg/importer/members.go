@@ -100,8 +100,7 @@ type memberItem struct {
 
 	rec  group.Record // with pending members
 	call *tim.MembersCall
-	at   int // index in the call's members of those of this item, which has sent of them
-	sent int
+	at   int // index of a member record in the call's members
 }
 
 // followMembers starts the member pass, unless it has started.
@@ -162,7 +161,7 @@ func (r *run) readMembers(ctx context.Context, room *room, queue chan<- *memberI
 		members := make([]group.Member, len(batch))
 		for i, it := range batch {
 			members[i] = it.rec.Members[0]
-			it.at, it.sent = i, 1
+			it.at = i
 		}
 		call := r.imp.Client.ImportMembers(ctx, batch[0].read.GroupID, members)
 		for _, it := range batch {
@@ -212,7 +211,6 @@ func (r *run) readMembers(ctx context.Context, room *room, queue chan<- *memberI
 					valid = append(valid, it.rec.Members[i])
 				}
 			}
-			it.sent = len(valid)
 			it.call = r.imp.Client.ImportMembers(ctx, it.read.GroupID, valid)
 			queue <- it
 		}
