@@ -17,7 +17,7 @@ import (
 	"groupimport/pkg/notify"
 )
 
-// A hook is a webhook that keeps what it is told.
+// A hook is a webhook that keeps what it receives.
 type hook struct {
 	*httptest.Server
 
@@ -108,7 +108,7 @@ func TestNotify_InterruptDoesNotWait(t *testing.T) {
 	p := d.start("import", "--quiet", "b.jsonl", "a.jsonl")
 	for start := time.Now(); h.texts() == ""; time.Sleep(10 * time.Millisecond) {
 		if time.Since(start) > patience {
-			t.Fatal("the webhook is told nothing")
+			t.Fatal("the webhook receives nothing")
 		}
 	}
 	start := time.Now()

@@ -298,7 +298,7 @@ var fields = []Field{
 	},
 	{
 		Name: "NOTIFY_URL",
-		Help: "Webhook that is told when an import finishes, stops or is cancelled. It appears in no log.",
+		Help: "Webhook that is notified when an import finishes, stops or is cancelled. It appears in no log.",
 		parse: func(c *Config, v string) error {
 			if err := notify.CheckURL(v); err != nil { // the URL may hold a secret: it is not quoted
 				return err

@@ -12,7 +12,7 @@ import (
 )
 
 // TestChange_KilledAtAnyRequest kills the first process at each of its requests, before and after the request has its
-// effect. The change is told once by all processes together. It is lost if the first process dies after its manifest.
+// effect. All processes together notify of the change once. It is lost if the first process dies after its manifest.
 func TestChange_KilledAtAnyRequest(t *testing.T) {
 	for _, row := range smallCases[:3] {
 		for _, applied := range []bool{false, true} {

@@ -17,7 +17,7 @@ import (
 	"groupimport/pkg/notify"
 )
 
-// A hook is a webhook that keeps what it is told.
+// A hook is a webhook that keeps what it receives.
 type hook struct {
 	*httptest.Server
 
