@@ -360,7 +360,8 @@ func (d *Decoder) typ(r *Record, v jsontext.Value) {
 	}
 }
 
-// number reads an integer within [Range]. 500.0 and 5e2 are valid: databases and spreadsheets write integers so.
+// number reads an integer within [Range]. 500.0 and 5e2 are valid: databases and spreadsheets write integers so. An
+// integer out of range is kept, with its problem.
 func (d *Decoder) number(name string, v jsontext.Value, to *int64) {
 	low, high, _ := Range(name)
 	if v.Kind() != '0' {
@@ -380,6 +381,7 @@ func (d *Decoder) number(name string, v jsontext.Value, to *int64) {
 		}
 		n = int64(f)
 	}
+	*to = n
 	if n < low || n > high {
 		hint := ""
 		if isTime(name) && n/1000 > 0 && n/1000 <= high {
@@ -390,9 +392,7 @@ func (d *Decoder) number(name string, v jsontext.Value, to *int64) {
 	}
 	if isTime(name) && n > 0 && n < maxDateSerial {
 		d.problem(name, RuleRange, "%s is %d, a spreadsheet's date serial number: %s", name, n, useUnixTime)
-		return
 	}
-	*to = n
 }
 
 // isTime reports whether a field is a time in Unix seconds.
@@ -563,9 +563,9 @@ func (d *Decoder) checkCreateTime(created int64) {
 }
 
 // isAhead reports whether a time in Unix seconds is in the future, and the current time. It reads the clock only for a
-// time later than all earlier ones.
+// time later than all earlier ones. Times out of range are reported by number.
 func (d *Decoder) isAhead(at int64) (now time.Time, ok bool) {
-	if at <= d.latest {
+	if at <= d.latest || at > maxCreateTime {
 		return time.Time{}, false
 	}
 	if now = time.Now(); now.Before(clockFloor) {

@@ -132,9 +132,10 @@ func TestMembers_MissingAreNamedAndRetried(t *testing.T) {
 		}
 		wantRecord := `{"Type":"Public","GroupId":"` + o.GroupID +
 			`","Owner_Account":"m-1","Name":"a","CreateTime":900000000,` +
-			`"MemberList":[{"Member_Account":"m-3","Role":"Admin","UnreadMsgNum":4},`
+			`"MemberList":[{"Member_Account":"m-3","Role":"Admin","UnreadMsgNum":4},` +
+			`{"Member_Account":"m-4","JoinTime":800000000},`
 		if o.Status != outcome.Imported || !strings.HasPrefix(records[0], wantRecord) ||
-			strings.Contains(records[0], "m-2") || !strings.Contains(records[0], "m-5") {
+			strings.Contains(records[0], "m-2") || !strings.Contains(records[0], `{"Member_Account":"m-6","JoinTime":7}`) {
 			t.Errorf("got %s, want %s…", records[0], wantRecord)
 		}
 
