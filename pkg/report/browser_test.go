@@ -48,7 +48,7 @@ var chromium = sync.OnceValues(func() (context.Context, func()) {
 	}
 	for _, flag := range []string{
 		"disable-quic", "disable-background-networking", "disable-component-update", "disable-sync", "hide-scrollbars",
-		// Tests look at several pages at once.
+		// Several tabs are used at once.
 		"disable-background-timer-throttling", "disable-backgrounding-occluded-windows", "disable-renderer-backgrounding",
 	} {
 		options = append(options, chromedp.Flag(flag, true))
@@ -133,12 +133,12 @@ func open(t testing.TB, url string, l look) *tab {
 // newTab returns an empty tab, which will show the page at url. The test has it until its end.
 func newTab(t testing.TB, url string) *tab {
 	t.Helper()
-	ctx := browser(t)
+	browser(t)
 	var b *tab
 	select {
 	case b = <-idleTabs:
 	default:
-		b = startTab(t, ctx)
+		b = startTab(t)
 	}
 	b.TB = t
 	b.mu.Lock()
@@ -148,10 +148,10 @@ func newTab(t testing.TB, url string) *tab {
 	return b
 }
 
-func startTab(t testing.TB, browser context.Context) *tab {
+func startTab(t testing.TB) *tab {
 	t.Helper()
 	b := &tab{TB: t}
-	b.ctx, b.close = chromedp.NewContext(browser)
+	b.ctx, b.close = chromedp.NewContext(browser(t))
 	record := func(list *[]string, text string) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -238,7 +238,7 @@ func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// get runs an action that has a value.
+// get runs an action and returns its value.
 func get[T any](b *tab, action chromedp.Action[T]) T {
 	b.Helper()
 	value, err := chromedp.Run(b.ctx, action)
@@ -407,7 +407,7 @@ func TestBrowser_SearchAndSortByKeyboard(t *testing.T) {
 	p.want(`document.getElementById("found").textContent`, "198 of 198 found, 1 to 100 shown")
 	p.want(rows, "8,12,30,101")
 
-	// By the tabulator alone: what is behind the heading of the list is the search.
+	// With the Tab key alone: the search follows the heading of the list.
 	p.do(chromedp.Focus(chromedp.CSS("#records")), chromedp.KeyEvent(kb.Tab))
 	p.want(`document.activeElement.id`, "text")
 	p.do(chromedp.KeyEvent("ACCOUNT does not"))
@@ -440,14 +440,14 @@ func TestBrowser_SearchAndSortByKeyboard(t *testing.T) {
 		t.Errorf("got order %s of lines, want descending", got)
 	}
 	p.want(rows, "49387,48762,48137,48030")
-	p.do(chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(" ")) // GroupId: those without come first
+	p.do(chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(" ")) // by GroupId: records without one come first
 	if line, id := sorted(0), sorted(1); line != "null" || id != "ascending" {
 		t.Errorf("got orders %s and %s, want null and ascending", line, id)
 	}
 	p.want(`[...document.querySelectorAll("#list tbody tr")].slice(0, 10).map(r => r.cells[1].textContent).join()`,
 		",,,,,,,,g7,g11")
 
-	// From a kind of mistake to its records.
+	// From a kind of error to its records.
 	p.do(chromedp.Focus(chromedp.CSS(`.kind a.show`)), chromedp.KeyEvent(kb.Enter))
 	p.want(`document.getElementById("found").textContent`, "90 of 198 found")
 	p.want(`location.hash`, "#records")
@@ -511,7 +511,7 @@ func TestBrowser_CopyCommandByKeyboard(t *testing.T) {
 	p.checkQuiet()
 }
 
-// Without a script the page is in English and all of it can be read.
+// TestBrowser_WithoutScript checks that without scripts the page is in English and shows all its records.
 func TestBrowser_WithoutScript(t *testing.T) {
 	t.Parallel()
 	url := urlOf(t, pages(t)["usual"])
@@ -554,7 +554,7 @@ func TestBrowser_OverHTTP(t *testing.T) {
 	}
 }
 
-// What came from an export stands in the page as text, and does nothing.
+// TestBrowser_HostileText checks that the page shows data of an export as text, which does nothing.
 func TestBrowser_HostileText(t *testing.T) {
 	t.Parallel()
 	p := open(t, urlOf(t, pages(t)["hostile"]), usualLook)
