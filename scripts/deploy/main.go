@@ -58,8 +58,8 @@ func parse(args []string) (c command, err error) {
 	flags.Int64Var(&c.options.httpMemory, "http-memory", 2560,
 		"MB reserved for the HTTP function, which limits its instances: 2560 is ten of 256 MB; 0 for no limit")
 	flags.Int64Var(&c.options.logDays, "log-days", 30,
-		"days that the log topic which this command creates keeps logs; 3640 keeps them for ever; 0 creates none and leaves the "+
-			"logs to SCF")
+		"days that the log topic which this command creates keeps logs; 3640 keeps them for ever; 0 creates none and "+
+			"leaves the logs to SCF")
 	flags.StringVar(&c.options.logset, "logset", "", "ID of a CLS logset of your own for the functions' logs")
 	flags.StringVar(&c.options.topic, "topic", "", "ID of a CLS topic in the logset")
 	flags.StringVar(&c.domain, "domain", "",

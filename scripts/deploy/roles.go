@@ -112,8 +112,8 @@ func (d *deployer) roleChanges(ctx context.Context, name, policy string) (list [
 			"PolicyName": name, "PolicyDocument": policy, "Description": t.mark(),
 		})
 	case !isMine:
-		return nil, errors.New("the policy " + name + " exists, but not by this deployment: rename it, or choose other names " +
-			"for Role and HttpRole in .env")
+		return nil, errors.New("the policy " + name + " exists, but not by this deployment: rename it, or choose other " +
+			"names for Role and HttpRole in .env")
 	case !isSamePolicy(s.policy.PolicyDocument, policy):
 		add("UpdatePolicy", "update its policy", map[string]any{"PolicyId": s.policy.PolicyID, "PolicyDocument": policy})
 	}
