@@ -19,14 +19,16 @@ else
     Name: ((.name // "" | select(. != "")) // "\(.id)") | cut_bytes($limits.Name),
     Introduction: .description | cut_bytes($limits.Introduction),
     FaceUrl: .avatar | fits($limits.FaceUrl),
-    Owner_Account: ((.owner // "" | select(. != "")) // first((.affiliations | list)[] | objects | .owner // empty) // null),
+    Owner_Account: ((.owner // "" | select(. != "")) //
+      first((.affiliations | list)[] | objects | .owner // empty) // null),
     ApplyJoinOption: (if $public and .membersonly == false then "FreeAccess" else null end),
     CreateTime: .created | seconds,
     MemberList: [
       ((.admins | list)[] | member(.; "Admin"; null)),
       ((.affiliations | list)[] |
         if type == "object" then
-          (.admin | select(. != null) | member(.; "Admin"; null)), (.member | select(. != null) | member(.; "Member"; null))
+          (.admin | select(. != null) | member(.; "Admin"; null)),
+          (.member | select(. != null) | member(.; "Member"; null))
         else select(. != null) | member(.; "Member"; null) end)
     ],
     source: .id

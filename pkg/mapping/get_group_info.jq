@@ -4,7 +4,8 @@
 # @TGS# and cannot be imported: the group keeps the rest of the ID.
 def owner: # of a group whose Owner_Account is missing or empty
   (.Owner_Account // "" | select(. != "")) //
-  first(.MemberList | if type == "array" then .[] else empty end | objects | select(.Role == "Owner") | .Member_Account) // null;
+  first(.MemberList | if type == "array" then .[] else empty end | objects | select(.Role == "Owner") |
+    .Member_Account) // null;
 if type != "object" or .GroupId == null then
   skip("not a group of a get_group_info response")
 elif .ErrorCode == 10010 then

@@ -9,7 +9,8 @@
 # the type of its team.
 def is_on: . as $v | any(null, false, 0, "", "0", "false"; . == $v) | not;
 def is_kind: . == "c" or . == "p" or . == "d" or . == "l" or . == "v";
-def role: if type == "string" then [.] else . end | if type == "array" and any(.[]; . == "owner" or . == "moderator") then "Admin" else null end;
+def role: if type == "string" then [.] else . end |
+  if type == "array" and any(.[]; . == "owner" or . == "moderator") then "Admin" else null end;
 if type != "object" or ._id == null or .t == null then
   skip("not a Rocket.Chat room")
 elif (.rid | type) == "string" and (.u | type) == "object" and (.t | is_kind) then

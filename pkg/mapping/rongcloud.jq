@@ -20,7 +20,8 @@ def entry: if type == "object" then
 (if type == "object" then first_text(.name, .groupName) else null end) as $name |
 if type == "object" and .groupId != null and (.userId // .id) != null then
   entry + {GroupId: .groupId | fit_id, source: .groupId}
-elif type == "object" and .code != null and $name == null and .groupId == null and any(.users, .members; type == "array") then
+elif type == "object" and .code != null and $name == null and .groupId == null and
+  any(.users, .members; type == "array") then
   error("the response has no groupId, which the list of a group's members does not return: add the one that was asked for")
 elif type == "object" and .groupId != null and $name == null and any(.users, .members; type == "array") then
   (.groupId | fit_id) as $id | .groupId as $source | (.users, .members | list | entry) + {GroupId: $id, source: $source}

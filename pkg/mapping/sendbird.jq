@@ -20,7 +20,8 @@ else
     ApplyJoinOption: (if $public and .is_access_code_required == false then "FreeAccess" else null end),
     CreateTime: .created_at | seconds,
     MemberList: (if (.members | type) == "array" then
-      [.members[] | if type == "string" then {user_id: .} else objects end | select(.state != "invited" and (.user_id | type) == "string") |
+      [.members[] | if type == "string" then {user_id: .} else objects end |
+        select(.state != "invited" and (.user_id | type) == "string") |
         {Member_Account: .user_id, Role: (if .role == "operator" or $operators[.user_id] then "Admin" else null end)}]
       else [.operators | accounts[] | {Member_Account: ., Role: "Admin"}] end),
     source: .channel_url

@@ -45,7 +45,9 @@ else
     Owner_Account: .creator,
     ApplyJoinOption: (if $public then "FreeAccess" else null end),
     CreateTime: .created | seconds,
-    MemberList: (if (.members | type) == "array" then [.members[] | if type == "object" then .id else . end | select(. != null) | {Member_Account: .}] else null end),
+    MemberList: (if (.members | type) == "array" then
+      [.members[] | if type == "object" then .id else . end | select(. != null) | {Member_Account: .}]
+      else null end),
     source: .id
   }
 end

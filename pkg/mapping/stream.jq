@@ -12,7 +12,8 @@ def user: if type == "object" then .id else . end;
 def cid($type; $id): if $type == null or $id == null then null else "\($type):\($id)" end;
 def is_only_invited: .invited == true and .invite_accepted_at == null;
 def members: (if type == "array" then . else [] end)[] |
-  if type == "object" then select(is_only_invited | not) | (.user_id // (.user | user)) as $account | select($account != null) |
+  if type == "object" then select(is_only_invited | not) |
+    (.user_id // (.user | user)) as $account | select($account != null) |
     member($account; if .channel_role == "channel_moderator" or .role == "moderator" or .is_moderator == true
       then "Admin" else "Member" end; .created_at)
   elif . == null then empty

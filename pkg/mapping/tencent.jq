@@ -8,7 +8,8 @@
 module {records: "GroupInfo"};
 def owner: # of a group whose Owner_Account is missing or empty
   (.Owner_Account // "" | select(. != "")) //
-  first(.MemberList | if type == "array" then .[] else empty end | objects | select(.Role == "Owner") | .Member_Account) // null;
+  first(.MemberList | if type == "array" then .[] else empty end | objects | select(.Role == "Owner") |
+    .Member_Account) // null;
 def kept: if type == "string" and (startswith("@TGS#_") | not) then change(ltrimstr("@TGS#")) else . end;
 def entry: select(.Role != "NotMember") | member(.Member_Account; if .Role == "Admin" then "Admin" else "Member" end;
   if .JoinTime == 0 then null else .JoinTime end);

@@ -1,5 +1,6 @@
 # NetEase Yunxin (云信): teams of "team/query.action" ({"tinfos": […]}) and "team/queryDetail.action" ({"tinfo": …}), as
-# https://github.com/netease-im/yunxin-server-sdk-golang decodes them, of "team/joinTeams.action" ({"infos": […]}), teams of "GET /im/v2.1/teams/{id}",
+# https://github.com/netease-im/yunxin-server-sdk-golang decodes them, of "team/joinTeams.action" ({"infos": […]}), teams of
+# "GET /im/v2.1/teams/{id}",
 # https://doc.yunxin.163.com/messaging2/server-apis/DI1Nzc3MDY (2024-10-24), and members of its list of team members
 # ({"data": {"items": […]}}), one response per line or value.
 #
