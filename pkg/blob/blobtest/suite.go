@@ -21,8 +21,8 @@ import (
 	"groupimport/pkg/blob"
 )
 
-// TestBucket tests what [blob.Bucket] promises. newBucket returns an empty one; it is called for each
-// subtest. With a real store behind it the test writes some 2,700 objects and 80 MB.
+// TestBucket tests what [blob.Bucket] promises. newBucket returns an empty bucket for each subtest. Subtests run in
+// parallel. With a real store behind the bucket, the test writes some 2,700 objects and 80 MB.
 func TestBucket(t *testing.T, newBucket func(t *testing.T) blob.Bucket) {
 	for _, test := range []struct {
 		name string
@@ -48,7 +48,10 @@ func TestBucket(t *testing.T, newBucket func(t *testing.T) blob.Bucket) {
 		{"upload", testUpload},
 		{"upload that is forgotten", testUploadForgotten},
 	} {
-		t.Run(test.name, func(t *testing.T) { test.run(t, newBucket(t)) })
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			test.run(t, newBucket(t))
+		})
 	}
 }
 
@@ -211,25 +214,28 @@ func testCreate(t *testing.T, b blob.Bucket) {
 	check(t, b, "a/created", "third")
 }
 
+// testCreateRace runs ten races of eight writers each, all at the same time: a store may wait in each Create.
 func testCreateRace(t *testing.T, b blob.Bucket) {
-	for round := range 10 {
-		key := fmt.Sprintf("lease/%06d", round)
-		const n = 8
-		var errs [n]error
-		var wg sync.WaitGroup
-		for i := range n {
-			wg.Go(func() { errs[i] = b.Create(t.Context(), key, fmt.Appendf(nil, "writer %d", i)) })
+	const races, writers = 10, 8
+	key := func(race int) string { return fmt.Sprintf("lease/%06d", race) }
+	var errs [races][writers]error
+	var wg sync.WaitGroup
+	for race := range races {
+		for i := range writers {
+			wg.Go(func() { errs[race][i] = b.Create(t.Context(), key(race), fmt.Appendf(nil, "writer %d", i)) })
 		}
-		wg.Wait()
+	}
+	wg.Wait()
+	for race := range races {
 		var winners []string
-		for i, err := range errs {
+		for i, err := range errs[race] {
 			if err == nil {
 				winners = append(winners, fmt.Sprintf("writer %d", i))
 			} else if !errors.Is(err, fs.ErrExist) {
 				t.Errorf("error %v, want fs.ErrExist", err)
 			}
 		}
-		if got := read(t, b, key, ""); len(winners) != 1 || got != winners[0] {
+		if got := read(t, b, key(race), ""); len(winners) != 1 || got != winners[0] {
 			t.Errorf("won by %q, there is %q", winners, got)
 		}
 	}
@@ -376,14 +382,20 @@ func testKeys(t *testing.T, b blob.Bucket) {
 		"群组/导出 1.jsonl", "é", "e\u0301", "👥",
 		strings.Repeat("k", 255), "long/" + strings.Repeat("群", 85) + "/" + strings.Repeat("l", 255),
 	}
-	// All are there before the first is read, so that two keys that are one object show.
+	// All objects exist before the first one is read, so that the test fails if two keys lead to one object.
+	var wg sync.WaitGroup
 	for i, key := range keys {
-		if i%2 == 0 {
-			put(t, b, key, "at "+key)
-		} else {
-			create(t, b, key, "at "+key)
-		}
+		wg.Go(func() {
+			write := func() error { return b.Put(t.Context(), key, io.MultiReader(strings.NewReader("at "+key))) }
+			if i%2 == 1 {
+				write = func() error { return b.Create(t.Context(), key, []byte("at "+key)) }
+			}
+			if err := write(); err != nil {
+				t.Error(err)
+			}
+		})
 	}
+	wg.Wait()
 	for _, key := range keys {
 		check(t, b, key, "at "+key)
 		if got := list(t, b, key, ""); !slices.Contains(got, key) {
