@@ -473,3 +473,11 @@ func TestFunction_ManyExportsAtOnce(t *testing.T) {
 		return replyOf(t, c.function(time.Minute, nil), cosEvent("/1250000000/groups/"+key))
 	})
 }
+
+func TestFunction_ResultsInParts(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	functest.FinishInParts(t, c.bucket, func(key string) functest.Reply {
+		return replyOf(t, c.function(time.Minute, nil), cosEvent("/1250000000/groups/"+key))
+	})
+}

@@ -83,8 +83,7 @@ type Config struct {
 	MaxAttempts int // a call, and one more if nobody got a response meanwhile; zero means 5
 
 	// MaxInFlight limits the attempts in flight. Zero means what the rate needs while the service responds within 3 s,
-	// at most 900. A benchmark without a rate sets it: a server nearby responds as soon as processors let it, so that
-	// more in flight makes each response later, which would let still more in.
+	// at most 900, and 256 for a rate above 1,000 a second.
 	MaxInFlight int
 
 	// DrainTimeout limits how long an attempt in flight may continue after the context of its call has ended; zero means
@@ -135,10 +134,12 @@ type Client struct {
 
 	own        *Share      // of calls without another one
 	authorized atomic.Bool // the service has accepted a request of this caller
-	quota      quotaWatch
-	accepted   atomic.Int64 // attempts that the service accepted, or rejected because the group already exists
-	created    time.Time
-	lostAt     atomic.Int64 // nanoseconds after created when a response for a record with a GroupId was last lost
+
+	checkRefused atomic.Bool // account_check is refused, and that is logged
+	quota        quotaWatch
+	accepted     atomic.Int64 // attempts that the service accepted, or rejected because the group already exists
+	created      time.Time
+	lostAt       atomic.Int64 // nanoseconds after created when a response for a record with a GroupId was last lost
 
 	useMu   sync.Mutex
 	lastUse time.Time // of the connections

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -187,6 +188,36 @@ func Records(n int) []string {
 		lines[i] = fmt.Sprintf(`{"Type":"Public","Name":"n%d"%s}`, i+1, id)
 	}
 	return lines
+}
+
+// FinishInParts imports an export whose dead-letter file is so large that it is written in several parts. invoke handles
+// the event of a key.
+func FinishInParts(t *testing.T, bucket blob.Bucket, invoke func(key string) Reply) {
+	t.Helper()
+	const key, n = "exports/parts.jsonl", 100
+	lines := make([]string, n)
+	for i := range lines {
+		lines[i] = fmt.Sprintf(`{"Type":"Public","Name":"g%d","Introduction":"%0*d"}`, i, 2*blob.UploadPartSize/n, i)
+	}
+	Put(t, bucket, key, lines...)
+	reply := invoke(key)
+	pass, failure := reply.Pass(t)
+	if failure != nil || len(pass.Done) != 1 || pass.Done[0].Counts.Rejected != n {
+		t.Fatalf("got %+v, %+v, want every record rejected", pass, failure)
+	}
+	data, err := blob.ReadAll(t.Context(), bucket, results.Names{Export: key}.Failures(), 100<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, line := range slices.Collect(bytes.Lines(data)) {
+		_, record, err := outcome.Parse(line)
+		if err != nil || string(record) != lines[i] {
+			t.Fatalf("line %d of the dead-letter file has %d bytes, error %v, want the record", i+1, len(line), err)
+		}
+	}
+	if got := bytes.Count(data, []byte("\n")); got != n {
+		t.Errorf("got %d lines in the dead-letter file, want %d", got, n)
+	}
 }
 
 // A Reply is the result of an invocation.

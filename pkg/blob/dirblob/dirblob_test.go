@@ -461,6 +461,33 @@ func TestKeepTempFilesIn_WhereTheyAreWritten(t *testing.T) {
 	check("with a link in its place", "a.jsonl.results", ".")
 }
 
+func TestKeepTempFilesIn_Uploads(t *testing.T) {
+	b, dir := open(t)
+	b.KeepTempFilesIn(inWork)
+	writeFile(t, dir, "a.jsonl.import/checkpoint", "data")
+	ctx := t.Context()
+	const key = "a.jsonl.results"
+	begin := func() string {
+		id, err := b.CreateUpload(ctx, key)
+		must(t, err)
+		if _, err := os.Stat(filepath.Join(dir, "a.jsonl.import", id)); err != nil {
+			t.Errorf("no temporary file in the work folder: %v", err)
+		}
+		return id
+	}
+	must(t, b.AbortUpload(ctx, key, begin()))
+	id := begin()
+	tag, err := b.UploadPart(ctx, key, id, 1, []byte("results"))
+	must(t, err)
+	must(t, b.CompleteUpload(ctx, key, id, []string{tag}))
+	if got, err := os.ReadFile(filepath.Join(dir, key)); err != nil || string(got) != "results" {
+		t.Errorf("got %q, error %v", got, err)
+	}
+	if got, want := files(t, dir), []string{"a.jsonl.import/checkpoint", key}; !slices.Equal(got, want) {
+		t.Errorf("left are %q, want %q", got, want)
+	}
+}
+
 type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }

@@ -17,8 +17,8 @@ import (
 
 var _ blob.Uploader = (*Bucket)(nil)
 
-// CreateUpload creates the temporary file of an upload. Its name is the ID. List removes the file if it was not
-// modified for a day.
+// CreateUpload creates the temporary file of an upload. Its name is the ID. See [Bucket.KeepTempFilesIn] for when a
+// file that was not modified for a day is removed.
 func (b *Bucket) CreateUpload(ctx context.Context, key string) (string, error) {
 	temp, err := b.writeTemp(ctx, key, strings.NewReader(""))
 	if err != nil {
@@ -27,20 +27,20 @@ func (b *Bucket) CreateUpload(ctx context.Context, key string) (string, error) {
 	return path.Base(temp), nil
 }
 
-// temp returns the temporary file of an upload.
-func temp(ctx context.Context, key, id string) (string, error) {
+// temp returns the temporary file of an upload, which writeTemp has created.
+func (b *Bucket) temp(ctx context.Context, key, id string) (string, error) {
 	if err := check(ctx, key); err != nil {
 		return "", err
 	}
 	if !isTemp(id) || strings.Contains(id, "/") {
 		return "", fmt.Errorf("upload %q of %q: %w", id, key, blob.ErrNoUpload)
 	}
-	return path.Join(path.Dir(key), id), nil
+	return path.Join(b.tempDir(key), id), nil
 }
 
 // openUpload opens the temporary file of an upload.
 func (b *Bucket) openUpload(ctx context.Context, key, id string) (*os.File, string, error) {
-	name, err := temp(ctx, key, id)
+	name, err := b.temp(ctx, key, id)
 	if err != nil {
 		return nil, "", err
 	}
@@ -124,7 +124,7 @@ func hasParts(ctx context.Context, b *Bucket, key string, tags []string) bool {
 
 // AbortUpload removes the temporary file.
 func (b *Bucket) AbortUpload(ctx context.Context, key, id string) error {
-	name, err := temp(ctx, key, id)
+	name, err := b.temp(ctx, key, id)
 	if errors.Is(err, blob.ErrNoUpload) {
 		return nil
 	}

@@ -460,6 +460,22 @@ func TestReadRange_UnusualServers(t *testing.T) {
 	}
 }
 
+func TestBucket_ObjectWithoutETag(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := served(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "data") })
+		_, err := b.Stat(t.Context(), "key")
+		_, _, readErr := b.ReadRange(t.Context(), "key", "", 0, 4, nil)
+		for _, err := range []error{err, readErr} {
+			if err == nil || !strings.Contains(err.Error(), "has no ETag") {
+				t.Errorf("got error %v, want one about the ETag", err)
+			}
+		}
+		if !blob.IsPermanent(readErr) {
+			t.Errorf("%v is transient", readErr)
+		}
+	})
+}
+
 func TestReadRange_EndOfAnotherVersion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		// A server that looks at the range first.

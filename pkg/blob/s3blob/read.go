@@ -68,6 +68,9 @@ func (b *Bucket) readRange(
 	if err := blob.CheckVersion(version, info.Version); err != nil { // the server ignores If-Match
 		return buf, blob.Info{}, err
 	}
+	if info.Version == "" {
+		return buf, blob.Info{}, errNoETag
+	}
 	buf = slices.Grow(buf, int(min(length, n)))
 	end := len(buf) + int(min(length, n))
 	read, err := io.ReadFull(out.Body, buf[len(buf):end])

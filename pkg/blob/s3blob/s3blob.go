@@ -118,6 +118,10 @@ const maxKey = 1024
 // FitsKey checks the length of key in bytes.
 func (*Bucket) FitsKey(key string) error { return blob.FitsBytes(key, maxKey) }
 
+// errNoETag is the error for an object without a version. A gateway to a file system has such objects, if a file was
+// written past it.
+var errNoETag = errors.New("the response has no ETag: write the object through the store's API")
+
 // Stat makes one HEAD, and a GET if the reason of a failure is unclear.
 func (b *Bucket) Stat(ctx context.Context, key string) (blob.Info, error) {
 	if err := checkKey(key); err != nil {
@@ -132,7 +136,7 @@ func (b *Bucket) Stat(ctx context.Context, key string) (blob.Info, error) {
 		Key: key, Version: etag(out.ETag), Size: aws.ToInt64(out.ContentLength), Modified: aws.ToTime(out.LastModified),
 	}
 	if info.Version == "" {
-		return blob.Info{}, fmt.Errorf("stat %q: the response has no ETag", key)
+		return blob.Info{}, fmt.Errorf("stat %q: %w", key, errNoETag)
 	}
 	return info, nil
 }
