@@ -236,6 +236,7 @@ func TestDetectExport_Variants(t *testing.T) {
 		{"openim", `{"data":{"members":[{"groupID":"g","userID":"u","roleLevel":"60"}]}}`},
 		{"rongcloud", `{"groupId":"g","code":200,"members":[{"userId":"u1","role":2}]}`},
 		{"rongcloud", `{"groups":[{"groupId":"g","name":"a","groupProfile":"{}","creator":"c","owner":"o","time":1}]}`},
+		{"rongcloud", `{"profiles":[{"groupId":"g","groupName":"a","permissions":"{}"}]}`},
 		{"cometchat", `{"data":{"guid":"g1","name":"a","type":"public"}}`},
 		{"", `[{"id":"g","name":"a"}]`},
 		{"", `{"groupId":"g","name":"a"}`},
