@@ -219,6 +219,11 @@ func TestTemplateAlarms_FireByWhatTheProgramLogs(t *testing.T) {
 				l.pass(all, long)
 			}
 		}, "RecordsFailed RecordsGivenUp"},
+		{"a member has no account", func(l *life) {
+			l.service.OnlyAccounts = true
+			l.put("a.jsonl", `{"Type":"Public","Name":"n","GroupId":"g","MemberList":[{"Member_Account":"u"}]}`)
+			l.pass(all, long)
+		}, "MembersMissing"},
 		{"the answer about a record without an ID is lost", func(l *life) {
 			l.put("a.jsonl", `{"Type":"Public","Name":"n"}`)
 			l.service.SetFaults(emulator.Faults{DropAfter: 1})
@@ -330,6 +335,7 @@ func TestTemplateAlarms_SeeEachFailure(t *testing.T) {
 		"ImportsWaiting": {sources: own("OldestDueSeconds"), statistic: "Maximum", threshold: 3 * 3600},
 		"RecordsFailed":  {sources: own("Failed")},
 		"RecordsUnknown": {sources: own("Unknown")},
+		"MembersMissing": {sources: own("MembersMissing")},
 		"RecordsGivenUp": {sources: own("GivenUp")},
 	}
 	got := tp.alarms()
