@@ -17,7 +17,7 @@ import (
 	"groupimport/pkg/notify"
 )
 
-// A hook is a webhook that keeps what it receives.
+// A hook is a webhook that records its notifications.
 type hook struct {
 	*httptest.Server
 
@@ -45,7 +45,7 @@ func newHook(t *testing.T, respond func()) *hook {
 	return h
 }
 
-// texts returns what the webhook was told, and forgets it.
+// texts returns the recorded notifications and removes them.
 func (h *hook) texts() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()

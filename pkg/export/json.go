@@ -382,6 +382,9 @@ func (a *arrays) enter(t *text, name string, c byte) (opened bool, err error) {
 		t.advance(1)
 	case a.path == nil:
 		return false, nil
+	case c == 'n':
+		a.held = true // null, an empty list as some services write it: on the last page, for example
+		return false, nil
 	case c == '{' && a.path.isMap():
 		kind = inMap
 		t.advance(1)

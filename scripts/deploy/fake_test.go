@@ -102,6 +102,7 @@ var actions = map[string]struct{ service, parameters string }{
 	"GetUserAppId":             {"cam", ""},
 	"GetRole":                  {"cam", "RoleId:s RoleName:s"},
 	"CreateRole":               {"cam", "RoleName!s PolicyDocument!s Description:s ConsoleLogin:n SessionDuration:n"},
+	"UpdateAssumeRolePolicy":   {"cam", "PolicyDocument!s RoleId:s RoleName:s"},
 	"DeleteRole":               {"cam", "RoleId:s RoleName:s"},
 	"ListPolicies":             {"cam", "Rp:n Page:n Scope:s Keyword:s"},
 	"GetPolicy":                {"cam", "PolicyId!n"},
@@ -694,7 +695,7 @@ func (f *fake) policy(p map[string]any) map[string]any {
 
 func (f *fake) cam(action string, p map[string]any) (map[string]any, string) {
 	if text, ok := p["PolicyDocument"].(string); ok {
-		if code := wrongPolicy(text, action == "CreateRole"); code != "" {
+		if code := wrongPolicy(text, action == "CreateRole" || action == "UpdateAssumeRolePolicy"); code != "" {
 			f.problems = append(f.problems, action+": "+code+": "+text)
 			return nil, code
 		}
@@ -734,6 +735,8 @@ func (f *fake) cam(action string, p map[string]any) (map[string]any, string) {
 		}
 		f.roles[name] = p
 		f.newRoles[name] = 1
+	case "UpdateAssumeRolePolicy":
+		f.roles[name]["PolicyDocument"] = p["PolicyDocument"]
 	case "DeleteRole":
 		delete(f.roles, name)
 		delete(f.attached, name)
