@@ -160,6 +160,8 @@ func people() *story {
 				"user-%[1]d-b (JoinTime 1 is before CreateTime 2)", i)
 			record = fmt.Sprintf(`{"GroupId":"g%d","MemberList":[{"Member_Account":"user-%[1]d"},`+
 				`{"Member_Account":"user-%[1]d-b","JoinTime":1}]}`, i)
+		case i == 400:
+			o.Created = true
 		case i == 500:
 			o.Members = outcome.Members{Added: 44, Failed: 6, Refused: 3}
 			o.Error = "6 of 50 members are missing: u1 (not added, and the service gives no reason)"
@@ -510,6 +512,7 @@ func TestPages_Text(t *testing.T) {
 			"added 99,934 >99.9%", "already 20", "no account 20 <0.1% the account does not exist: import the accounts first",
 			"invalid 20", "refused 3", "no reason given 3",
 			"980 Admins of Private groups were sent as members",
+			"1 AVChatRoom was created with create_group: the app's webhooks were fired, and CreateTime was not kept.",
 			"300 member records: 291 members were added, 6 were members before. 3 are not members",
 			"21 groups exist and lack members. These are the first 6:", "line 8 · g7", `[{"Member_Account":"user-7"},`,
 			"2 of 50 members are missing: user-7 (the account",
@@ -517,7 +520,7 @@ func TestPages_Text(t *testing.T) {
 		}},
 		{"members, in Chinese", "members", "zh", []string{
 			"2,300 条记录（群组与成员）中已导入 2,297 条。 3 个失败。已添加 99,934 名成员，20 名此前已是成员，46 名未能添加。", "已完成，失败 3，缺少 46 名成员",
-			"添加缺少的 46 名成员", "账号不存在 20", "21 个群组已存在，但缺少成员", "300 条成员记录：已添加 291 名成员",
+			"添加缺少的 46 名成员", "账号不存在 20", "已通过 create_group 创建 1 个直播群", "21 个群组已存在，但缺少成员", "300 条成员记录：已添加 291 名成员",
 		}},
 		{
 			"members that are retried", "members retried", "en",
