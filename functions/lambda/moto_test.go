@@ -22,8 +22,8 @@ import (
 	"groupimport/pkg/results"
 )
 
-// A motoServer is a process of moto_server, an emulation of AWS. All tests use the same process, because its start takes
-// seconds: each test has names of its own for what it creates there.
+// A motoServer is a process of moto_server, an emulation of AWS. All tests use the same process, because its start
+// takes seconds: each test has names of its own for what it creates there.
 type motoServer struct {
 	cmd *exec.Cmd // nil if the process was never started
 	log bytes.Buffer
@@ -34,7 +34,7 @@ var (
 	startMoto  = sync.OnceValues(sharedMoto.start)
 )
 
-// moto returns the base URL of moto_server, which it starts for the first test. Without moto_server the test is skipped.
+// moto returns the base URL of moto_server, which it starts for the first test. Without moto_server it skips the test.
 func moto(t *testing.T) string {
 	t.Helper()
 	base, err := startMoto()

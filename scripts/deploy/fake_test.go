@@ -76,9 +76,17 @@ func (f *fake) clone() *fake {
 	defer f.mu.Unlock()
 	c := newFake()
 	for _, field := range [][2]any{
-		{f.functions, &c.functions}, {f.busy, &c.busy}, {f.triggers, &c.triggers}, {f.reserved, &c.reserved},
-		{f.roles, &c.roles}, {f.newRoles, &c.newRoles}, {f.policies, &c.policies}, {f.attached, &c.attached},
-		{f.logsets, &c.logsets}, {f.topics, &c.topics}, {f.secrets, &c.secrets},
+		{f.functions, &c.functions},
+		{f.busy, &c.busy},
+		{f.triggers, &c.triggers},
+		{f.reserved, &c.reserved},
+		{f.roles, &c.roles},
+		{f.newRoles, &c.newRoles},
+		{f.policies, &c.policies},
+		{f.attached, &c.attached},
+		{f.logsets, &c.logsets},
+		{f.topics, &c.topics},
+		{f.secrets, &c.secrets},
 	} {
 		raw, err := json.Marshal(field[0]) // the values are what the API's JSON was read into
 		if err == nil {
