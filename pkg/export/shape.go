@@ -246,8 +246,8 @@ func (v *firstValue) cutMember() string {
 }
 
 // isRecord reports whether an object is a record and not a container of records: it has a field of a record, is a line
-// of a dead-letter file or, in ambiguous cases, has no array of objects. placed means that the mapping says where records
-// are: an object without such a place is a record.
+// of a dead-letter file or, in ambiguous cases, has no array of objects. placed means that the mapping says where
+// records are: an object without such a place is a record.
 func (v *firstValue) isRecord(foreign, placed bool) bool {
 	if !v.whole || v.raw[0] != '{' {
 		return false
