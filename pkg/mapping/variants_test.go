@@ -1,6 +1,8 @@
 package mapping_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -236,6 +238,7 @@ func TestDetectExport_Variants(t *testing.T) {
 		{"openim", `{"data":{"members":[{"groupID":"g","userID":"u","roleLevel":"60"}]}}`},
 		{"rongcloud", `{"groupId":"g","code":200,"members":[{"userId":"u1","role":2}]}`},
 		{"rongcloud", `{"groups":[{"groupId":"g","name":"a","groupProfile":"{}","creator":"c","owner":"o","time":1}]}`},
+		{"rongcloud", `{"profiles":[{"groupId":"g","groupName":"a","permissions":"{}"}]}`},
 		{"cometchat", `{"data":{"guid":"g1","name":"a","type":"public"}}`},
 		{"", `[{"id":"g","name":"a"}]`},
 		{"", `{"groupId":"g","name":"a"}`},
@@ -243,6 +246,49 @@ func TestDetectExport_Variants(t *testing.T) {
 		got, err := mapping.DetectExport(t.Context(), sourceOf("a.json", []byte(row.text)))
 		if got != row.system || err != nil {
 			t.Errorf("%s: got %q, %v, want %q", row.text, got, err, row.system)
+		}
+	}
+}
+
+// An object over several lines, as jq writes it, is a record although it holds an array of objects: the mapping says
+// where records are.
+func TestBuiltIn_PrettyRecords(t *testing.T) {
+	for _, row := range []struct{ system, text, want string }{
+		{
+			"easemob", `{"id":"1","name":"a","membersonly":true,"affiliations_count":2,"affiliations":[{"member":"u"}],` +
+				`"admins":["u"],"public":true}`,
+			`1 1 {"Type":"Public","GroupId":"1","Name":"a"} of 1 {"Member_Account":"u","Role":"Admin"}`,
+		},
+		{
+			"yunxin", `{"code":200,"tinfo":{"tid":1,"tname":"a","members":[{"accid":"u"}]}}`,
+			`1 1 {"Type":"Private","GroupId":"1","Name":"a"} of 1 {"Member_Account":"u"}`,
+		},
+		{
+			"rongcloud", `{"groupId":"g","code":200,"users":[{"id":"u"}]}`, `1 1 {"GroupId":"g","Member_Account":"u"} of g`,
+		},
+		{
+			"tencent", `{"GroupId":"g","MemberNum":1,"MemberList":[{"Member_Account":"u","Role":"Admin"}]}`,
+			`1 1 {"GroupId":"g","Member_Account":"u","Role":"Admin"} of g`,
+		},
+		{
+			"stream", `{"channel":{"cid":"t:a","id":"a","type":"t"},"members":[{"user_id":"u"}]}`,
+			`1 1 {"Type":"Private","GroupId":"t:a","Name":"a"} of t:a {"Member_Account":"u"}`,
+		},
+		{
+			"cometchat", `{"guid":"g","uid":"u","scope":"admin","tags":[{"a":1}]}`,
+			`1 1 {"GroupId":"g","Member_Account":"u","Role":"Admin"} of g`,
+		},
+	} {
+		var pretty bytes.Buffer
+		if err := json.Indent(&pretty, []byte(row.text), "", "  "); err != nil {
+			t.Fatal(err)
+		}
+		text, _ := mapping.Builtin(row.system)
+		if got, _ := entriesOf(t, text, "a.json", pretty.String(), export.Start); !slices.Equal(got, []string{row.want}) {
+			t.Errorf("%s: got %q, want %q", row.system, got, row.want)
+		}
+		if got, err := mapping.DetectExport(t.Context(), sourceOf("a.json", pretty.Bytes())); got != row.system || err != nil {
+			t.Errorf("%s: detected %q, %v", row.system, got, err)
 		}
 	}
 }
