@@ -223,7 +223,8 @@ func Parse(line []byte) (Outcome, []byte, error) {
 }
 
 // Scan returns what counts need of an outcome's line: the ordinal, the status, whether it is a member record, its
-// members, and whether create_group created the group. In most cases it does not decode the rest. The ordinal is 0 if the line is no outcome.
+// members, and whether create_group created the group. In most cases it does not decode the rest. The ordinal is 0 if
+// the line is no outcome.
 func Scan(line []byte) (o Outcome) {
 	f := fast{rest: line}
 	f.head(&o)

@@ -63,8 +63,8 @@ func (cp *Checkpoint) final() []Parts {
 	}
 }
 
-// isRewritten reports whether the final parts have the line of record n before, because last, a record before this line,
-// is not before n: the member pass has written the record again.
+// isRewritten reports whether a line of the final parts, of record n after record last, was there before: the member
+// pass has written the record again.
 func (cp *Checkpoint) isRewritten(n, last int64) bool { return cp.Members != nil && n > 0 && n <= last }
 
 // finalLines yields the lines of the final parts, each record once. A line is valid until the next iteration.
