@@ -70,7 +70,7 @@ type Place int
 const (
 	Local    Place = 1 << iota // the command
 	Function                   // the function of imports, or that of the schedule
-	HTTP                       // the HTTP door: its role writes little, and its time is short
+	HTTP                       // the HTTP function: its role writes little, and its time is short
 )
 
 const everywhere = Local | Function | HTTP
@@ -274,7 +274,7 @@ func (s *session) cleanUp(ctx context.Context) {
 		}
 	}
 	keys := s.keys()
-	if s.Place != HTTP { // there the HTTP door removes what is outdated
+	if s.Place != HTTP { // there the HTTP function removes what is outdated
 		for info, err := range s.Bucket.List(ctx, s.folder, "") {
 			if err != nil {
 				errs = append(errs, err)
