@@ -95,6 +95,9 @@ func (p *engine) fitID(v any, _ []any) any {
 	if !ok {
 		return fmt.Errorf("fit_id: the input must be a string or an integer, not %s", gojq.TypeOf(v))
 	}
+	if text == "" {
+		return errors.New("fit_id: the ID is empty: without it, each import creates another group")
+	}
 	return p.alter(text, fitted(text))
 }
 
