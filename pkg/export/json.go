@@ -383,8 +383,8 @@ func (a *arrays) enter(t *text, name string, c byte) (opened bool, err error) {
 		t.advance(1)
 	case a.path == nil:
 		return false, nil
-	case c == 'n':
-		a.held = true // null, an empty list as some services write it: on the last page, for example
+	case c == 'n' && len(a.path.names()) > 1:
+		a.held = true // null in an object that is there, an empty list as some services write it: on the last page
 		return false, nil
 	case c == '{' && a.path.isMap():
 		kind = inMap

@@ -157,7 +157,7 @@ func TestReader_StatedRecords(t *testing.T) {
 		"a string of text": {"a.json", "data", `{"data":"all \"of\" them"}`, "has no records at data"},
 		"half a string": {
 			"a.json", "data", `{"data":"[` + strings.ReplaceAll(rec("a"), `"`, `\"`),
-			"unexpected end inside the JSON value",
+			"unexpected end inside a JSON value",
 		},
 		"a string that ends":  {"a.json", "data", `{"data":"[{"}`, "unexpected end inside the record that starts here"},
 		"text after an array": {"a.json", "data", `{"data":"[]x"}`, "unexpected 'x' after the array in a string"},
