@@ -34,7 +34,7 @@ func main() {
 		Log:      logger,
 		Parse:    parse,
 		Open:     func(bucket string) (blob.Bucket, error) { return s3blob.Open(os.Getenv, bucket, logger) },
-		Secret:   newSecrets(os.Getenv, logger).get,
+		Secret:   newSecrets(os.Getenv, logger).Get,
 		Serve:    serveURL,
 		Platform: platform(os.Getenv),
 		OnRunEnd: metrics.run,

@@ -21,8 +21,8 @@ import (
 	"groupimport/pkg/results"
 )
 
-// parameterStore starts moto, which is a Parameter Store among others, and returns an environment that
-// leads to it.
+// parameterStore returns an environment that leads to moto, which emulates the Parameter Store among others. All tests
+// share it: each has parameters of its own.
 func parameterStore(t *testing.T) map[string]string {
 	t.Helper()
 	return map[string]string{
@@ -83,7 +83,7 @@ func TestAKeyIsAskedForAgainAndKeptWhileTheStoreIsDown(t *testing.T) {
 	t.Parallel()
 	env := parameterStore(t)
 	s := newSecrets(func(name string) string { return env[name] }, slog.New(slog.DiscardHandler))
-	expire := func() { s.known["/k"] = secret{s.known["/k"].value, s.known["/k"].read.Add(-secretLife)} }
+	expire := func() { s.Life = time.Nanosecond }
 	store := func() *ssm.Client {
 		config, err := s3blob.Config(func(name string) string { return env[name] }, "SSM")
 		if err != nil {
@@ -98,7 +98,7 @@ func TestAKeyIsAskedForAgainAndKeptWhileTheStoreIsDown(t *testing.T) {
 			t.Fatal(err)
 		}
 		expire()
-		if got, err := s.get(t.Context(), "/k"); got != strings.TrimSpace(value) || err != nil {
+		if got, err := s.Get(t.Context(), "/k"); got != strings.TrimSpace(value) || err != nil {
 			t.Errorf("got %q, %v, want %q without its line break", got, err, value)
 		}
 	}
@@ -109,20 +109,20 @@ func TestAKeyIsAskedForAgainAndKeptWhileTheStoreIsDown(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := s.get(t.Context(), "/t"); got != token || err != nil {
+	if got, err := s.Get(t.Context(), "/t"); got != token || err != nil {
 		t.Errorf("got %q, %v, want %q", got, err, token)
 	}
 	expire()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if got, err := s.get(ctx, "/k"); got != "second" || err != nil {
+	if got, err := s.Get(ctx, "/k"); got != "second" || err != nil {
 		t.Errorf("got %q, %v, want the key that is known", got, err)
 	}
 	// It was taken away on purpose.
 	if _, err := store.DeleteParameter(t.Context(), &ssm.DeleteParameterInput{Name: aws.String("/k")}); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := s.get(t.Context(), "/k"); err == nil {
+	if got, err := s.Get(t.Context(), "/k"); err == nil {
 		t.Errorf("got %q, want an error once the parameter is deleted", got)
 	}
 }

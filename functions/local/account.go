@@ -68,7 +68,7 @@ func (t *tool) checkAccount(ctx context.Context, c *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	env := check.Env{Place: check.Local, Config: cfg, Where: arg}
+	env := check.Env{Place: check.Local, Config: cfg, Where: arg, Owner: leaseOwner(), IsDead: isDead}
 	if isFile(arg) {
 		if env.Sample, err = t.sample(ctx, c, arg); err != nil {
 			return fmt.Errorf("%s: %w", shown(arg), err)

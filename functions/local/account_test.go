@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Whenever a check is interrupted, nothing of it is left beside the exports.
+// TestCheck_InterruptLeavesNothing interrupts a check at several moments. It leaves no file beside the exports.
 func TestCheck_InterruptLeavesNothing(t *testing.T) {
 	t.Parallel()
 	for _, calls := range []int{0, 1, 5} { // to the service, which come after the checks of the folder

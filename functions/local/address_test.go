@@ -46,7 +46,7 @@ func addresses(t *testing.T) map[string]func(t *testing.T) (address string, gete
 	}
 }
 
-// The commands see and control what a function imports from the same bucket.
+// TestAddress_StatusControlReport shows and controls an import that a function runs in the same bucket.
 func TestAddress_StatusControlReport(t *testing.T) {
 	t.Parallel()
 	for name, open := range addresses(t) {
@@ -118,7 +118,7 @@ func TestAddress_StatusControlReport(t *testing.T) {
 	}
 }
 
-// The command and a function take turns at one export, and each resumes what the other left.
+// TestAddress_Import imports one export with the command and with a function. Each resumes where the other stopped.
 func TestAddress_Import(t *testing.T) {
 	t.Parallel()
 	for name, open := range addresses(t) {

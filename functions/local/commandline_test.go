@@ -131,7 +131,7 @@ func TestExportOf(t *testing.T) {
 	}
 }
 
-func TestScan_TellsWhatLiesBesideAnExport(t *testing.T) {
+func TestScan_FilesBesideAnExport(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{
 		"new.jsonl",

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// What the emulator prints for use over TLS is enough to use it, and without the certificate nothing is.
+// TestEmulator_TLS uses the emulator over TLS with the variables that it prints. Without its certificate calls fail.
 func TestEmulator_TLS(t *testing.T) {
 	t.Parallel()
 	d := newWorkspace(t, 3, true)

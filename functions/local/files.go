@@ -97,7 +97,7 @@ func checkFile(file string) error {
 
 var errNotRegular = errors.New("not a regular file: an export is read more than once, so save it to a file first")
 
-var errNotExport = errors.New("its name must end in " + export.NamesText + ": it tells the format")
+var errNotExport = errors.New("its name must end in " + export.NamesText + ": the name says which format the file has")
 
 // ignoredName is why most files of a folder are ignored.
 const ignoredName = "its name does not end in .jsonl, .ndjson, .json, .csv, .zip, .gz or .zst"

@@ -23,17 +23,17 @@ import (
 type trap struct {
 	key   string
 	put   func(name string) error // creates it
-	words string                  // what watch says about it, empty for nothing
+	words string                  // in the message of watch about it, empty for no message
 }
 
-// content returns the put of a trap that is a file with this content.
+// content returns a put that writes a file with this content.
 func content(text string) func(string) error {
 	return func(name string) error { return os.WriteFile(name, []byte(text), 0o600) }
 }
 
 const good = `{"Type":"Public","Name":"N","GroupId":"n"}` + "\n"
 
-// planted returns the put of a trap that is a file in a work folder.
+// planted returns a put that writes a file into a work folder.
 func planted(text string) func(string) error {
 	return func(name string) error {
 		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
@@ -43,7 +43,7 @@ func planted(text string) func(string) error {
 	}
 }
 
-// blank returns the put of a trap that is 1.5 GiB of blank lines in a few MB: the same compressed stream many times.
+// blank returns a put that writes 1.5 GiB of blank lines in a few MB: the same compressed stream many times.
 func blank(compress func(io.Writer) io.WriteCloser) func(string) error {
 	return func(name string) error {
 		var stream bytes.Buffer
@@ -60,7 +60,7 @@ func blank(compress func(io.Writer) io.WriteCloser) func(string) error {
 
 const notRegular = "ignored: not a regular file"
 
-// traps are harmless beside a good export: each costs nothing but words.
+// traps must not harm the import of a good export beside them: each may cause a message and nothing else.
 var traps = []trap{
 	{"pipe.jsonl", func(name string) error { return syscall.Mkfifo(name, 0o600) }, notRegular},
 	{"pipe.jsonl.results.ndjson", func(name string) error { return syscall.Mkfifo(name, 0o600) }, ""},
@@ -137,7 +137,7 @@ func setTraps(t *testing.T, dir string) {
 	}
 }
 
-// checkTraps checks that no trap is gone.
+// checkTraps checks that all traps still exist.
 func checkTraps(t *testing.T, dir string) {
 	t.Helper()
 	for _, trap := range traps {
@@ -284,7 +284,8 @@ func TestCommands_HostileNamesAreSafeOnATerminal(t *testing.T) {
 	}
 }
 
-// TestImport_PermissionsOfTheExport imports a private export in every way and looks at all that lies beside it.
+// TestImport_PermissionsOfTheExport imports a private export in every way and checks the permissions of all files
+// beside it.
 func TestImport_PermissionsOfTheExport(t *testing.T) {
 	t.Parallel()
 	d := newWorkspace(t, 2, true)
@@ -297,7 +298,7 @@ func TestImport_PermissionsOfTheExport(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// A file that the folder seems to be the work folder of, for all to read.
+	// A file that everybody may read. By its name the folder could be its work folder.
 	if err := os.WriteFile(filepath.Join(d.dir, "backup"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}

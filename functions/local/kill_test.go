@@ -12,8 +12,8 @@ import (
 	"groupimport/pkg/outcome"
 )
 
-// TestImport_ManyKillsLoseNothingAndCreateNothingTwice kills the real program with SIGKILL at random instants and
-// starts it again at once, against a service that fails in every way but not answering.
+// TestImport_ManyKillsLoseNothingAndCreateNothingTwice kills the real program with SIGKILL at random moments and
+// starts it again at once. The service fails in every way, except that it always responds or closes the connection.
 func TestImport_ManyKillsLoseNothingAndCreateNothingTwice(t *testing.T) {
 	t.Parallel()
 	const records, maxKills = 3000, 10
@@ -35,7 +35,7 @@ func TestImport_ManyKillsLoseNothingAndCreateNothingTwice(t *testing.T) {
 			p.signal(t, os.Kill)
 			<-ended
 			continue
-		case <-ended: // it was through before its time
+		case <-ended: // it finished before it was to be killed
 		}
 		break
 	}
@@ -61,22 +61,22 @@ func TestImport_ManyKillsLoseNothingAndCreateNothingTwice(t *testing.T) {
 		if err != nil || o.N != n {
 			t.Fatalf("got %s, %v at line %d", line, err, n)
 		}
-		stands := names[nameOf(n)] > 0
+		exists := names[nameOf(n)] > 0
 		hasID := n%2 == 1 // see newWorkspace
 		switch {
 		case o.Status == outcome.Unknown && hasID:
 			t.Errorf("got %s for a record that has a GroupId", line)
 		case o.Status == outcome.Unknown:
 			unknown++
-		case o.Status.HasGroup() != stands:
-			t.Errorf("got %s, but the group stands: %v", line, stands)
+		case o.Status.HasGroup() != exists:
+			t.Errorf("got %s, but the group exists: %v", line, exists)
 		}
 	}
 	if n != records {
 		t.Errorf("got %d results, want %d", n, records)
 	}
 	t.Logf("%d kills, %d of %d records unknown", kills, unknown, records)
-	if most := 500*kills + records/10; unknown > most {
-		t.Errorf("got %d unknown, want %d at most", unknown, most)
+	if limit := 500*kills + records/10; unknown > limit {
+		t.Errorf("got %d unknown, want at most %d", unknown, limit)
 	}
 }

@@ -1,73 +1,28 @@
 package main
 
 import (
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/go-json-experiment/json"
-
-	"groupimport/pkg/notify"
+	"groupimport/functions/internal/functest"
 )
-
-// A hook is a webhook that keeps what it receives.
-type hook struct {
-	*httptest.Server
-
-	mu   sync.Mutex
-	told []notify.Message
-}
-
-func newHook(t *testing.T, respond func()) *hook {
-	t.Helper()
-	h := &hook{}
-	h.Server = httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		var m notify.Message
-		if err := json.Unmarshal(body, &m); err != nil {
-			t.Errorf("got %s: %v", body, err)
-		}
-		h.mu.Lock()
-		h.told = append(h.told, m)
-		h.mu.Unlock()
-		if respond != nil {
-			respond()
-		}
-	}))
-	t.Cleanup(h.Close)
-	return h
-}
-
-// texts returns what the webhook was told, and forgets it.
-func (h *hook) texts() string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var all []string
-	for _, m := range h.told {
-		all = append(all, m.Text)
-	}
-	h.told = nil
-	return strings.Join(all, "\n")
-}
 
 func TestNotify_Commands(t *testing.T) {
 	t.Parallel()
-	h := newHook(t, nil)
+	h := functest.NewWebhook(t, nil)
 	d := newWorkspace(t, 3, true)
 	d.env = append(d.env, "NOTIFY_URL="+h.URL)
 	name := filepath.Join(d.dir, "a.jsonl")
 	want := "groupimport: " + name + ": finished. 3 imported. Report: " + name + ".report.html"
-	if p := d.start("import", "--quiet", "a.jsonl"); p.end(t) != exitOK || h.texts() != want {
+	if p := d.start("import", "--quiet", "a.jsonl"); p.end(t) != exitOK || h.Texts() != want {
 		t.Errorf("got not told %q\n%s", want, p.stderr.String())
 	}
-	if p := d.start("import", "--quiet", "a.jsonl"); p.end(t) != exitOK || h.texts() != "" {
+	if p := d.start("import", "--quiet", "a.jsonl"); p.end(t) != exitOK || h.Texts() != "" {
 		t.Errorf("got told of a finished import again\n%s", p.stderr.String())
 	}
 	d.env = append(d.env, "TIM_SECRET_KEY=another")
@@ -75,14 +30,14 @@ func TestNotify_Commands(t *testing.T) {
 	if p := d.start("import", "--quiet", "b.jsonl"); p.end(t) != exitUnfinished {
 		t.Errorf("got %s, want it stopped", p.stderr.String())
 	}
-	if got := h.texts(); !strings.Contains(got, "b.jsonl: stopped: ") {
+	if got := h.Texts(); !strings.Contains(got, "b.jsonl: stopped: ") {
 		t.Errorf("got %q, want it stopped", got)
 	}
 	d.env = append(d.env, "TIM_SECRET_KEY=key")
 	if p := d.start("retry", "--now", "--quiet", "."); p.end(t) != exitOK {
 		t.Errorf("got %s, want it finished", p.stderr.String())
 	}
-	if got := h.texts(); !strings.Contains(got, "b.jsonl: finished. ") {
+	if got := h.Texts(); !strings.Contains(got, "b.jsonl: finished. ") {
 		t.Errorf("got %q, want it finished", got)
 	}
 }
@@ -100,13 +55,13 @@ func (d *workspace) drop(name string) {
 func TestNotify_InterruptDoesNotWait(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
-	h := newHook(t, func() { <-release })
+	h := functest.NewWebhook(t, func(*http.Request) { <-release })
 	defer close(release)
 	d := newWorkspace(t, 2000, true)
 	d.env = append(d.env, "NOTIFY_URL="+h.URL)
 	d.drop("b.jsonl")
 	p := d.start("import", "--quiet", "b.jsonl", "a.jsonl")
-	for start := time.Now(); h.texts() == ""; time.Sleep(10 * time.Millisecond) {
+	for start := time.Now(); h.Texts() == ""; time.Sleep(10 * time.Millisecond) {
 		if time.Since(start) > patience {
 			t.Fatal("the webhook receives nothing")
 		}

@@ -41,8 +41,8 @@ type workspace struct {
 	env     []string
 }
 
-// newWorkspace returns one whose export has this many records; all of them have a GroupId if ids says so, and
-// otherwise every second.
+// newWorkspace returns a workspace whose export has this many records. With ids all of them have a GroupId, otherwise
+// every second record has one.
 func newWorkspace(t *testing.T, records int, ids bool) *workspace {
 	t.Helper()
 	d := &workspace{t: t, dir: t.TempDir(), records: records, service: &emulator.Service{
@@ -72,13 +72,13 @@ func newWorkspace(t *testing.T, records int, ids bool) *workspace {
 // nameOf is the name of record n of a workspace's export.
 func nameOf(n int64) string { return fmt.Sprint("Name ", n) }
 
-// A process is the command at work.
+// A process is a running command.
 type process struct {
 	*exec.Cmd
 	stdout, stderr output
 }
 
-// An output is what a process has written so far.
+// An output is the text that a process has written so far.
 type output struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -129,7 +129,7 @@ func (p *process) signal(t *testing.T, sig os.Signal) {
 	}
 }
 
-// end waits for the exit status, -1 if a signal ended the process.
+// end waits until the process ends and returns its exit status, -1 if a signal ended it.
 func (p *process) end(t *testing.T) int {
 	t.Helper()
 	err := p.Wait()
@@ -139,7 +139,7 @@ func (p *process) end(t *testing.T) int {
 	return p.ProcessState.ExitCode()
 }
 
-// patience is how long tests wait for what must happen, however busy the machine is.
+// patience is how long tests wait for an event that must happen, also on a busy machine.
 const patience = 2 * time.Minute
 
 // soon is the limit for what takes a moment, or two seconds after Ctrl-C. Without [drainTimeout] an attempt would take
@@ -156,7 +156,7 @@ func (d *workspace) waitFor(requests int) {
 	}
 }
 
-// checkOnce checks that every record has one outcome in order, and that no group was made twice.
+// checkOnce checks that the outcomes are those of the records, in order, and that no group was created twice.
 func (d *workspace) checkOnce() {
 	d.t.Helper()
 	text, err := os.ReadFile(filepath.Join(d.dir, "a.jsonl.results.ndjson"))
@@ -184,7 +184,7 @@ func TestImport_SignalStopsGracefullyAndTheSameCommandResumes(t *testing.T) {
 	} {
 		t.Run(text, func(t *testing.T) {
 			t.Parallel()
-			if signal.Ignored(sig) { // by nohup; of a signal that this process handles, a new process has the default
+			if signal.Ignored(sig) { // by nohup; if this process handles a signal, a new process has the default action
 				signal.Notify(make(chan os.Signal, 1), sig)
 			}
 			d := newWorkspace(t, 300, false)
@@ -313,7 +313,7 @@ func TestImport_SecondInterruptExits(t *testing.T) {
 		p.stderr.waitFor(t, "Ctrl-C again exits\n")
 		p.signal(t, syscall.SIGINT)
 		switch got := p.end(t); got {
-		case -1: // by the signal
+		case -1: // the signal ended it
 			return
 		case exitUnfinished:
 		default:
@@ -381,8 +381,8 @@ func TestBar_InATerminal(t *testing.T) {
 	d.checkOnce()
 }
 
-// checkScreen returns what was drawn as bars, and checks that nothing else stands on their lines, that
-// they keep to the width, and that other lines are whole.
+// checkScreen returns the bars that were drawn. It checks that the lines of bars hold nothing else and fit the width,
+// and that other lines are complete.
 func checkScreen(t *testing.T, text string, width int, bar *regexp.Regexp) (bars []string) {
 	t.Helper()
 	message := regexp.MustCompile(`^(time=|groupimport: |a\.jsonl: |  [a-z]+ |$)`)

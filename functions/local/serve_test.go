@@ -25,7 +25,7 @@ import (
 
 const serveToken = "0123456789abcdef"
 
-// serve starts the command over the workspace's folder and returns its address.
+// serve starts the command serve for the workspace's folder and returns its address.
 func (d *workspace) serve(flags ...string) (p *process, address string) {
 	d.t.Helper()
 	d.env = append(d.env, "HTTP_TOKEN="+serveToken)
@@ -80,13 +80,13 @@ func sendGroup(t *testing.T, client *http.Client, address, body string) (status 
 	return resp.StatusCode, string(text)
 }
 
-// Not parallel: it takes what processors there are.
+// TestServe_FiveHundredRequestsIn64MB is not parallel: it uses all processors.
 func TestServe_FiveHundredRequestsIn64MB(t *testing.T) {
 	d := newWorkspace(t, 1, true)
 	p, address := d.serve()
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 500}}
 	defer client.CloseIdleConnections()
-	// Each is nearly as long as a body may be, and the group in it as a service takes one.
+	// Each body is almost as long as serve accepts, and its group almost as large as the service accepts.
 	var custom []string
 	for n := range 10 {
 		custom = append(custom, fmt.Sprintf(`{"Key":"k%d","Value":"%s"}`, n, strings.Repeat(`\u0001`, 500)))
@@ -100,7 +100,7 @@ func TestServe_FiveHundredRequestsIn64MB(t *testing.T) {
 					round, n, strings.Join(custom, ","), strings.Repeat(" ", 30_000))
 				status, answer := sendGroup(t, client, address, body)
 				for status == http.StatusServiceUnavailable && strings.Contains(answer, `"retry":"safe"`) {
-					// It had to wait too long for a permit on a busy machine, or a request of the first round has not ended.
+					// On a busy machine it waited too long for a permit, or a request of the first round has not ended.
 					status, answer = sendGroup(t, client, address, body)
 				}
 				if status != http.StatusCreated {
@@ -110,8 +110,8 @@ func TestServe_FiveHundredRequestsIn64MB(t *testing.T) {
 		}
 		wg.Wait()
 	}
-	// All of them and not the busiest second, and from before the first until after the last: a busy machine only adds
-	// to that time. Single seconds are for tests in virtual time.
+	// The rate is that of all requests, from before the first until after the last: on a busy machine it is lower. Tests
+	// in virtual time check each second.
 	rate := 999 / time.Since(start).Seconds()
 	if got := d.service.Stats(); got.Created != 1000 || got.Requests != 1000 || rate > 190 {
 		t.Errorf("got %d groups of %d requests at %v a second, want 1000 of 1000 at 190", got.Created, got.Requests, rate)
@@ -127,7 +127,7 @@ func TestServe_FiveHundredRequestsIn64MB(t *testing.T) {
 	}
 }
 
-// peakMemory returns the most that a process has held, in kB; 0 where the system does not tell.
+// peakMemory returns the largest resident size of a process so far, in kB; 0 on systems without /proc.
 func peakMemory(t *testing.T, pid int) int {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))

@@ -51,7 +51,7 @@ func TestStatusWatch_WritesAgain(t *testing.T) {
 	}
 }
 
-// TestStatusWatch_InATerminal empties the terminal before it writes again.
+// TestStatusWatch_InATerminal checks that the terminal is cleared before the status is written again.
 func TestStatusWatch_InATerminal(t *testing.T) {
 	t.Parallel()
 	d := newWorkspace(t, 3, true)

@@ -21,7 +21,7 @@ import (
 
 var update = flag.Bool("update", false, "write what the stories' cmp finds into them")
 
-// binaryDir is where the command is built for tests with processes; see binary.
+// binaryDir is the folder of the command that tests with processes run; see binary.
 var binaryDir string
 
 func TestMain(m *testing.M) {
@@ -30,13 +30,13 @@ func TestMain(m *testing.M) {
 
 type tests struct{ *testing.M }
 
-// Run removes what the tests built, which os.Exit would leave.
+// Run removes the files that the tests built, which os.Exit would leave.
 func (t tests) Run() int {
 	flag.Parse()
 	set := map[string]bool{}
 	flag.Visit(func(f *flag.Flag) { set[f.Name] = true })
 	if !set["test.parallel"] {
-		// Most tests wait for processes that wait for each other: more of them than cores run side by side.
+		// Most tests wait for processes that wait for each other, so more tests than cores run at the same time.
 		_ = flag.Set("test.parallel", strconv.Itoa(max(16, runtime.GOMAXPROCS(0))))
 	}
 	var err error
@@ -53,7 +53,7 @@ func (t tests) Run() int {
 //	service [-key KEY] [-faults FAULTS] [-extended] [-accounts ACCOUNT,…]   a new IM service; sets TIM_*
 //	down                             closes its port; up opens it again, with the groups it has
 //	up
-//	seen REQUESTS GROUPS             compares what it has seen
+//	seen REQUESTS GROUPS             compares the numbers of its requests and groups
 //	status N groupimport ARGUMENT…         runs a command that must end with this exit status
 //	blank FILE…                      blanks what differs from run to run; of stdout, into the file summary
 func TestStories(t *testing.T) {

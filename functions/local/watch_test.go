@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// TestWatch_ImportsOnceAFileIsComplete drops files by rename and by a slow copy that pauses for
-// longer than a file has to be settled.
+// TestWatch_ImportsOnceAFileIsComplete drops one file by rename and another by a slow copy. The copy pauses for longer
+// than watch waits after the last change.
 func TestWatch_ImportsOnceAFileIsComplete(t *testing.T) {
 	t.Parallel()
 	d := newWorkspace(t, 200, true)
@@ -74,7 +74,7 @@ func TestWatch_ResumesAKilledImport(t *testing.T) {
 	d.checkOnce()
 }
 
-// waitForFile returns once the file stands in the folder.
+// waitForFile returns once the file exists in the folder.
 func (d *workspace) waitForFile(p *process, name string) {
 	d.t.Helper()
 	for start := time.Now(); ; time.Sleep(10 * time.Millisecond) {
@@ -87,7 +87,7 @@ func (d *workspace) waitForFile(p *process, name string) {
 	}
 }
 
-// checkNames checks that so many groups stand and none was made twice.
+// checkNames checks that this many groups exist and that none was created twice.
 func (d *workspace) checkNames(want int) {
 	d.t.Helper()
 	names := d.service.Names()

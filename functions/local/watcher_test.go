@@ -18,7 +18,7 @@ import (
 	"groupimport/pkg/scheduler"
 )
 
-// newTestWatcher returns a watcher over a new folder, and where its messages go. No service responds to its calls.
+// newTestWatcher returns a watcher of a new folder, and the buffer of its messages. No service responds to its calls.
 func newTestWatcher(t *testing.T) (s *watcher, stderr *bytes.Buffer) {
 	t.Helper()
 	stderr = &bytes.Buffer{}
@@ -38,8 +38,8 @@ func newTestWatcher(t *testing.T) (s *watcher, stderr *bytes.Buffer) {
 	return s, stderr
 }
 
-// An export that is ignored for its name is no error of each pass.
-func TestWatcher_IgnoredIsSaidOnce(t *testing.T) {
+// TestWatcher_IgnoredNameIsReportedOnce checks that an export with an unusable name is not an error of each pass.
+func TestWatcher_IgnoredNameIsReportedOnce(t *testing.T) {
 	s, stderr := newTestWatcher(t)
 	d := scheduler.JobResult{Key: "a.jsonl", What: scheduler.Skip, Reason: "its name is too long"}
 	for range 2 {
@@ -120,7 +120,7 @@ func TestWatcher_NamesTheOwnerOfTheLease(t *testing.T) {
 	}
 }
 
-func TestWatcher_IgnoredFilesAreSaidOnce(t *testing.T) {
+func TestWatcher_IgnoredFilesAreReportedOnce(t *testing.T) {
 	s, stderr := newTestWatcher(t)
 	outside := filepath.Join(t.TempDir(), "x.jsonl")
 	inside := filepath.Join(s.dir, "folder", "kept")
@@ -136,7 +136,7 @@ func TestWatcher_IgnoredFilesAreSaidOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// As a link itself, the folder is none that leads out.
+	// The folder may itself be a link: it does not lead outside.
 	link := filepath.Join(t.TempDir(), "link")
 	if err := os.Symlink(s.dir, link); err != nil {
 		t.Fatal(err)

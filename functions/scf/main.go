@@ -35,7 +35,7 @@ func main() {
 		Log:          log,
 		Parse:        parse,
 		Serve:        serveURL,
-		Secret:       newSecrets(os.Getenv, log).get,
+		Secret:       newSecrets(&secrets{getenv: os.Getenv}, log).Get,
 		HidesCallers: true,
 		Platform:     platform(os.Getenv),
 		Scheme:       "cos",

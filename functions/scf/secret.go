@@ -5,85 +5,38 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/common"
 	sdkerrors "github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/common/errors"
 	tchttp "github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/common/http"
 	"github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/common/profile"
-)
 
-// secretLife is how long a secret that was read is used. A new value counts after that time at the latest.
-const secretLife = 5 * time.Minute
+	"groupimport/functions/internal/invocation"
+)
 
 // secretName is the name of a secret of Secrets Manager, with a version behind a colon.
 var secretName = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9_-]{0,127})(?::([A-Za-z0-9][A-Za-z0-9_.-]{0,63}))?$`)
-
-// A SecretError says that a secret could not be read. It never holds the secret.
-type SecretError struct {
-	name string
-	err  error
-}
-
-func (e *SecretError) Error() string {
-	return fmt.Sprintf("read the secret %s of Secrets Manager (TIM_SECRET_KEY_PARAMETER or HTTP_TOKEN_PARAMETER): %v",
-		e.name, e.err)
-}
-
-func (e *SecretError) Unwrap() error { return e.err }
 
 // secrets reads secrets of Secrets Manager (SSM, version 2019-09-23, action GetSecretValue: parameters and errors by
 // tencentcloud/ssm/v20190923 of github.com/TencentCloud/tencentcloud-sdk-go v1.3.166) with the temporary keys of the
 // function's role. SSM_ENDPOINT is another base URL, for tests and proxies.
 type secrets struct {
 	getenv    func(string) string
-	log       *slog.Logger
 	transport http.RoundTripper // nil for the default
-
-	mu    sync.Mutex
-	known map[string]secret // by name
 }
 
-// A secret is a value, and when it was read.
-type secret struct {
-	value string
-	read  time.Time
+// newSecrets keeps what s reads.
+func newSecrets(s *secrets, log *slog.Logger) *invocation.Secrets {
+	return &invocation.Secrets{Store: "secret of Secrets Manager", Log: log, Read: s.read, IsUnavailable: isUnavailable}
 }
 
-func newSecrets(getenv func(string) string, log *slog.Logger) *secrets {
-	return &secrets{getenv: getenv, log: log, known: map[string]secret{}}
-}
-
-// get returns the text of a secret. The name is NAME or NAME:VERSION; without a version it is SSM_Current. A value that
-// was read before stays valid while there is no response or the service is overloaded. Its error is a [*SecretError].
-func (s *secrets) get(ctx context.Context, name string) (string, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	known := s.known[name]
-	if known.value != "" && time.Since(known.read) < secretLife {
-		return known.value, nil
-	}
-	value, err := s.read(ctx, name)
-	if err != nil && known.value != "" && isUnavailable(err) {
-		s.log.WarnContext(ctx, "the secret could not be read again, the one before is used", "parameter", name, "err", err)
-		return known.value, nil
-	}
-	delete(s.known, name)
-	if err != nil {
-		return "", &SecretError{name, err}
-	}
-	s.known[name] = secret{value, time.Now()}
-	return value, nil
-}
-
+// read returns the text of a secret. The name is NAME or NAME:VERSION; without a version it is SSM_Current.
 func (s *secrets) read(ctx context.Context, name string) (string, error) {
 	parts := secretName.FindStringSubmatch(name)
 	if parts == nil {
@@ -123,11 +76,7 @@ func (s *secrets) read(ctx context.Context, name string) (string, error) {
 	if err := json.Unmarshal(response.GetBody(), &body); err != nil {
 		return "", errors.New("the response of Secrets Manager is no JSON") // err might hold a part of the secret
 	}
-	value := strings.TrimSpace(body.Response.SecretString) // as from a file that ends in a line break
-	if value == "" {
-		return "", errors.New("it holds no text")
-	}
-	return value, nil
+	return body.Response.SecretString, nil
 }
 
 // setEndpoint sets another base URL than https://ssm.tencentcloudapi.com: https, or http on this machine, with a host,

@@ -8,6 +8,9 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
+
+	"groupimport/functions/internal/invocation"
 )
 
 // A secretsManager stands in for SSM, after the document of GetSecretValue.
@@ -68,22 +71,21 @@ func TestSecrets_ReadWithTheRenewedKeysOfTheRole(t *testing.T) {
 		"TENCENTCLOUD_SECRETID": "id-1", "TENCENTCLOUD_SECRETKEY": "k", "TENCENTCLOUD_SESSIONTOKEN": "token-1",
 		"TENCENTCLOUD_REGION": "ap-guangzhou",
 	}
-	s := newSecrets(func(name string) string { return env[name] }, slog.New(slog.DiscardHandler))
-	s.transport = m
+	store := &secrets{getenv: func(name string) string { return env[name] }, transport: m}
+	s := newSecrets(store, slog.New(slog.DiscardHandler))
 	get := func(name, want string) {
 		t.Helper()
-		if got, err := s.get(t.Context(), name); got != want || err != nil {
+		if got, err := s.Get(t.Context(), name); got != want || err != nil {
 			t.Errorf("%s: got %q, %v, want %q", name, got, err, want)
 		}
 	}
-	expire := func(name string) { s.known[name] = secret{s.known[name].value, s.known[name].read.Add(-secretLife)} }
 	get("key", "first")
 	get("key:v2", "second")
 	get("key", "first")
 	if len(m.requests) != 2 {
 		t.Errorf("got %d requests, want one for each secret in five minutes", len(m.requests))
 	}
-	expire("key")
+	s.Life = time.Nanosecond
 	env["TENCENTCLOUD_SECRETID"], env["TENCENTCLOUD_SESSIONTOKEN"] = "id-2", "token-2"
 	m.values["key:SSM_Current"] = "third"
 	get("key", "third")
@@ -93,7 +95,6 @@ func TestSecrets_ReadWithTheRenewedKeysOfTheRole(t *testing.T) {
 	}
 	for _, failure := range []string{"none", "InternalError", "RequestLimitExceeded"} {
 		m.failure = failure
-		expire("key")
 		get("key", "third")
 	}
 	for _, failure := range []string{
@@ -102,9 +103,8 @@ func TestSecrets_ReadWithTheRenewedKeysOfTheRole(t *testing.T) {
 		m.failure = ""
 		get("key", "third")
 		m.failure = failure
-		expire("key")
-		got, err := s.get(t.Context(), "key")
-		refused, ok := errors.AsType[*SecretError](err)
+		got, err := s.Get(t.Context(), "key")
+		refused, ok := errors.AsType[*invocation.SecretError](err)
 		if !ok || got != "" || !strings.Contains(refused.Error(), failure) || strings.Contains(refused.Error(), "third") {
 			t.Errorf("%s: got %q, %v, want a SecretError", failure, got, err)
 		}
@@ -114,13 +114,13 @@ func TestSecrets_ReadWithTheRenewedKeysOfTheRole(t *testing.T) {
 		"http://ssm.tencentcloudapi.com", "ftp://127.0.0.1", "https://u:p@x.example", "https://x.example/path", "://",
 	} {
 		env["SSM_ENDPOINT"] = endpoint
-		if got, err := s.get(t.Context(), "other"); err == nil || !strings.Contains(err.Error(), "SSM_ENDPOINT") {
+		if got, err := s.Get(t.Context(), "other"); err == nil || !strings.Contains(err.Error(), "SSM_ENDPOINT") {
 			t.Errorf("%s: got %q, %v, want an error with SSM_ENDPOINT", endpoint, got, err)
 		}
 	}
 	env["SSM_ENDPOINT"] = ""
 	for _, name := range []string{"empty:v1", "missing", "/x", "a:b:c"} {
-		if got, err := s.get(t.Context(), name); err == nil {
+		if got, err := s.Get(t.Context(), name); err == nil {
 			t.Errorf("%s: got %q, want an error", name, got)
 		}
 	}

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -38,6 +40,28 @@ var (
 	}
 )
 
+var doRepeat = Words{
+	"repeat the check; if it stays, check the network between here and the bucket", "请重新检查；若仍存在，请检查到存储桶的网络",
+}
+
+// storeFailed is failed for what may be the fault of the permissions or of the network, and not of the store.
+func storeFailed(do Words, format string, args ...any) finding {
+	for _, arg := range args {
+		err, isError := arg.(error)
+		if !isError {
+			continue
+		}
+		_, isNetwork := errors.AsType[net.Error](err)
+		switch {
+		case errors.Is(err, fs.ErrPermission):
+			do = doAccess
+		case isNetwork, errors.Is(err, context.DeadlineExceeded), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+			do = doRepeat
+		}
+	}
+	return failed(do, format, args...)
+}
+
 // read returns an object of the checks, or a finding if it cannot be read.
 func (s *session) read(ctx context.Context, key string) (string, error) {
 	data, err := blob.ReadAll(ctx, s.Bucket, key, maxObject)
@@ -47,20 +71,25 @@ func (s *session) read(ctx context.Context, key string) (string, error) {
 func checkWrite(ctx context.Context, s *session) finding {
 	key := s.key("write")
 	for _, data := range []string{"first", "second, which is longer"} { // the second replaces the first
-		if err := s.Bucket.Put(ctx, key, strings.NewReader(data)); err != nil {
-			return failed(doAccess, "write: %v", err)
+		err := s.Bucket.Put(ctx, key, strings.NewReader(data))
+		if errors.Is(err, fs.ErrPermission) {
+			s.isDenied = true
+			return failed(doAccess, "this user or role may only read, so nothing was written: %v", err)
+		}
+		if err != nil {
+			return storeFailed(doAccess, "write: %v", err)
 		}
 		switch got, err := s.read(ctx, key); {
 		case err != nil:
-			return failed(doAccess, "read after write: %v", err)
+			return storeFailed(doAccess, "read after write: %v", err)
 		case got != data:
-			return failed(doStore, "wrote %q and read %q at once", data, got)
+			return storeFailed(doStore, "wrote %q and read %q at once", data, got)
 		}
 		switch info, err := s.Bucket.Stat(ctx, key); {
 		case err != nil:
-			return failed(doAccess, "describe after write: %v", err)
+			return storeFailed(doAccess, "describe after write: %v", err)
 		case info.Size != int64(len(data)) || info.Version == "":
-			return failed(doStore, "an object of %d bytes is described with %d bytes and version %q",
+			return storeFailed(doStore, "an object of %d bytes is described with %d bytes and version %q",
 				len(data), info.Size, info.Version)
 		}
 	}
@@ -68,9 +97,16 @@ func checkWrite(ctx context.Context, s *session) finding {
 }
 
 func checkList(ctx context.Context, s *session) finding {
+	if s.isDenied {
+		if _, err := s.lists(ctx, s.folder); err != nil {
+			return storeFailed(doAccess, "list: %v", err)
+		}
+		return warning(Words{"see bucket write", "见 bucket write"},
+			"objects can be listed; not checked how late, since this user or role may not write")
+	}
 	key := s.key("list")
 	if err := s.Bucket.Put(ctx, key, strings.NewReader("list")); err != nil {
-		return failed(doAccess, "write: %v", err)
+		return storeFailed(doAccess, "write: %v", err)
 	}
 	start, limit := time.Now(), listWait
 	if s.Place == HTTP {
@@ -81,7 +117,7 @@ func checkList(ctx context.Context, s *session) finding {
 		took := time.Since(start)
 		switch {
 		case err != nil:
-			return failed(doAccess, "list: %v", err)
+			return storeFailed(doAccess, "list: %v", err)
 		case found && took < listPoll:
 			return ok("a new object was listed at once")
 		case found:
@@ -100,7 +136,7 @@ func checkList(ctx context.Context, s *session) finding {
 			}, "a new object was not listed within %v", limit)
 		}
 		if err := backoff.Sleep(ctx, listPoll); err != nil {
-			return failed(doStore, "list: %v", err)
+			return storeFailed(doStore, "list: %v", err)
 		}
 	}
 }
@@ -121,27 +157,27 @@ func (s *session) lists(ctx context.Context, key string) (bool, error) {
 func checkRange(ctx context.Context, s *session) finding {
 	key := s.key("range")
 	if err := s.Bucket.Put(ctx, key, strings.NewReader("0123456789")); err != nil {
-		return failed(doAccess, "write: %v", err)
+		return storeFailed(doAccess, "write: %v", err)
 	}
 	info, err := s.Bucket.Stat(ctx, key)
 	if err != nil {
-		return failed(doAccess, "describe: %v", err)
+		return storeFailed(doAccess, "describe: %v", err)
 	}
 	const off, n, want = 3, 4, "3456"
 	switch got, _, err := s.Bucket.ReadRange(ctx, key, info.Version, off, n, nil); {
 	case err != nil:
-		return failed(doAccess, "read a range: %v", err)
+		return storeFailed(doAccess, "read a range: %v", err)
 	case len(got) == 0 || !strings.HasPrefix(want, string(got)):
-		return failed(doStore, "4 bytes from byte 3 on of 0123456789 are %q", got)
+		return storeFailed(doStore, "4 bytes from byte 3 on of 0123456789 are %q", got)
 	}
 	if err := s.Bucket.Put(ctx, key, strings.NewReader("abcdefghij")); err != nil {
-		return failed(doAccess, "replace: %v", err)
+		return storeFailed(doAccess, "replace: %v", err)
 	}
 	switch got, _, err := s.Bucket.ReadRange(ctx, key, info.Version, off, n, nil); {
 	case err == nil:
-		return failed(doStore, "the object was replaced, and a read of the earlier version returned %q", got)
+		return storeFailed(doStore, "the object was replaced, and a read of the earlier version returned %q", got)
 	case !errors.Is(err, blob.ErrChanged):
-		return failed(doStore, "the object was replaced, and a read of the earlier version failed in another way: %v", err)
+		return storeFailed(doStore, "the object was replaced, and a read of the earlier version failed otherwise: %v", err)
 	}
 	return ok("a range was read, and refused once the object was replaced")
 }
@@ -149,19 +185,19 @@ func checkRange(ctx context.Context, s *session) finding {
 func checkCreate(ctx context.Context, s *session) finding {
 	key := s.key("create")
 	if err := s.Bucket.Create(ctx, key, []byte("first")); err != nil {
-		return failed(doCreate, "conditional write: %v", err)
+		return storeFailed(doCreate, "conditional write: %v", err)
 	}
 	err := s.Bucket.Create(ctx, key, []byte("second"))
 	got, readErr := s.read(ctx, key)
 	switch {
 	case readErr != nil:
-		return failed(doAccess, "read: %v", readErr)
+		return storeFailed(doAccess, "read: %v", readErr)
 	case got != "first":
-		return failed(doCreate, "a conditional write replaced an existing object")
+		return storeFailed(doCreate, "a conditional write replaced an existing object")
 	case err == nil:
-		return failed(doCreate, "a conditional write to an existing object reported success and did not write")
+		return storeFailed(doCreate, "a conditional write to an existing object reported success and did not write")
 	case !errors.Is(err, fs.ErrExist):
-		return failed(doCreate, "a conditional write to an existing object failed in another way: %v", err)
+		return storeFailed(doCreate, "a conditional write to an existing object failed in another way: %v", err)
 	}
 	return ok("the second conditional write was refused, and the first object is unchanged")
 }
@@ -198,15 +234,15 @@ func checkRaces(ctx context.Context, s *session) finding {
 			}
 		}
 		if other != nil {
-			return failed(doCreate, "race %d of %d: %v", race+1, races, other)
+			return storeFailed(doCreate, "race %d of %d: %v", race+1, races, other)
 		}
 		switch got, err := s.read(ctx, key); {
 		case err != nil:
-			return failed(doAccess, "race %d: read: %v", race+1, err)
+			return storeFailed(doAccess, "race %d: read: %v", race+1, err)
 		case succeeded > 1:
-			return failed(doCreate, "race %d of %d: both conditional writes succeeded", race+1, races)
+			return storeFailed(doCreate, "race %d of %d: both conditional writes succeeded", race+1, races)
 		case !slices.Contains(writers, got): // none may have succeeded: the winner's response was lost
-			return failed(doCreate, "race %d of %d: the object is %q, which nobody wrote", race+1, races, got)
+			return storeFailed(doCreate, "race %d of %d: the object is %q, which nobody wrote", race+1, races, got)
 		}
 	}
 	return ok("one of two succeeded in each of %d races", races)
@@ -217,13 +253,13 @@ func checkCreateAfterDelete(ctx context.Context, s *session) finding {
 	for n := range 2 {
 		data := fmt.Sprint("life ", n+1)
 		if err := s.Bucket.Create(ctx, key, []byte(data)); err != nil {
-			return failed(doCreate, "conditional write %d: %v", n+1, err)
+			return storeFailed(doCreate, "conditional write %d: %v", n+1, err)
 		}
 		if got, err := s.read(ctx, key); err != nil || got != data {
-			return failed(doStore, "read after conditional write %d: %q, error %v", n+1, got, err)
+			return storeFailed(doStore, "read after conditional write %d: %q, error %v", n+1, got, err)
 		}
 		if err := s.Bucket.Delete(ctx, key); err != nil {
-			return failed(doAccess, "delete: %v", err)
+			return storeFailed(doAccess, "delete: %v", err)
 		}
 	}
 	return ok("a key was created, deleted and created again")
@@ -244,9 +280,12 @@ func checkUpload(ctx context.Context, s *session) finding {
 	for _, key := range []string{done, aborted} {
 		id, err := u.CreateUpload(ctx, key)
 		if err != nil {
-			return failed(doUpload, "begin an upload: %v", err)
+			return storeFailed(doUpload, "begin an upload: %v", err)
 		}
 		s.uploads[key] = id
+		if err := s.mark(ctx); err != nil {
+			return storeFailed(doAccess, "write: %v", err)
+		}
 		tag, err := u.UploadPart(ctx, key, id, 1, []byte("part"))
 		if err == nil && key == done {
 			err = u.CompleteUpload(ctx, key, id, []string{tag})
@@ -259,20 +298,20 @@ func checkUpload(ctx context.Context, s *session) finding {
 			err = fmt.Errorf("abort: %w", abortErr)
 		}
 		if err != nil {
-			return failed(doUpload, "upload: %v", err)
+			return storeFailed(doUpload, "upload: %v", err)
 		}
 		switch _, err := u.UploadPart(ctx, key, id, 1, []byte("part")); {
 		case err == nil:
-			return failed(doUpload, "an aborted upload accepted another part")
+			return storeFailed(doUpload, "an aborted upload accepted another part")
 		case !errors.Is(err, blob.ErrNoUpload):
-			return failed(doUpload, "a part of an aborted upload was refused in another way: %v", err)
+			return storeFailed(doUpload, "a part of an aborted upload was refused in another way: %v", err)
 		}
 	}
 	if got, err := s.read(ctx, done); err != nil || got != "part" {
-		return failed(doUpload, "read of the completed upload: %q, error %v", got, err)
+		return storeFailed(doUpload, "read of the completed upload: %q, error %v", got, err)
 	}
 	if _, err := s.Bucket.Stat(ctx, aborted); !errors.Is(err, fs.ErrNotExist) {
-		return failed(doUpload, "the aborted upload left an object, error %v", err)
+		return storeFailed(doUpload, "the aborted upload left an object, error %v", err)
 	}
 	clear(s.uploads)
 	return ok("one upload was completed, another aborted")
@@ -284,12 +323,12 @@ func checkKeys(ctx context.Context, s *session) finding {
 	for _, name := range oddNames {
 		key := s.key(name)
 		if err := s.Bucket.Put(ctx, key, strings.NewReader(name)); err != nil {
-			return failed(doStore, "write %q: %v", name, err)
+			return storeFailed(doStore, "write %q: %v", name, err)
 		}
 	}
 	for _, name := range oddNames { // now that one may have replaced another
 		if got, err := s.read(ctx, s.key(name)); err != nil || got != name {
-			return failed(doStore, "read %q: %q, error %v", name, got, err)
+			return storeFailed(doStore, "read %q: %q, error %v", name, got, err)
 		}
 	}
 	return ok("five such keys were written and read, each with its own object")
@@ -303,15 +342,14 @@ func (s *session) doRemove() Words {
 func checkDelete(ctx context.Context, s *session) finding {
 	key := s.key("delete")
 	if err := s.Bucket.Put(ctx, key, bytes.NewReader([]byte("delete"))); err != nil {
-		return failed(doAccess, "write: %v", err)
+		return storeFailed(doAccess, "write: %v", err)
 	}
-	for _, key := range s.keys() {
-		if err := s.Bucket.Delete(ctx, key); err != nil {
-			return failed(doAccess.after(s.doRemove()), "delete: %v", err)
-		}
-		if _, err := s.Bucket.Stat(ctx, key); !errors.Is(err, fs.ErrNotExist) {
-			return failed(s.doRemove(), "the object %q was deleted and is still there, error %v", key, err)
-		}
+	err := s.remove(ctx, s.keys(), true)
+	if _, isLeft := errors.AsType[*leftError](err); isLeft {
+		return failed(s.doRemove(), "%v", err)
+	}
+	if err != nil {
+		return failed(doAccess.after(s.doRemove()), "delete: %v", err)
 	}
 	clear(s.written)
 	return ok("nothing of this check is left")
@@ -329,7 +367,7 @@ func checkVersioning(ctx context.Context, s *session) finding {
 		return ok("conditional writes of this store do not depend on versioning")
 	}
 	if err := v.CheckVersioning(ctx); err != nil {
-		return failed(doCreate, "%v", err)
+		return storeFailed(doCreate, "%v", err)
 	}
 	return ok("the bucket never had versioning")
 }
@@ -337,22 +375,22 @@ func checkVersioning(ctx context.Context, s *session) finding {
 func checkLease(ctx context.Context, s *session) finding {
 	first, err := s.acquire(ctx, "first")
 	if err != nil {
-		return failed(doCreate, "acquire: %v", err)
+		return storeFailed(doCreate, "acquire: %v", err)
 	}
 	if _, err := s.acquire(ctx, "second"); err == nil {
-		return failed(doCreate, "two owners have the lease at once")
+		return storeFailed(doCreate, "two owners have the lease at once")
 	} else if busy, isBusy := errors.AsType[*lease.BusyError](err); !isBusy || busy.Owner != "first" {
-		return failed(doCreate, "the second owner was not refused for the first: %v", err)
+		return storeFailed(doCreate, "the second owner was not refused for the first: %v", err)
 	}
 	if err := first.Release(ctx); err != nil {
-		return failed(doCreate, "release: %v", err)
+		return storeFailed(doCreate, "release: %v", err)
 	}
 	second, err := s.acquire(ctx, "second")
 	if err == nil {
 		err = second.Release(ctx)
 	}
 	if err != nil || second.Number != first.Number+1 {
-		return failed(doCreate, "acquire after the release: %v", err)
+		return storeFailed(doCreate, "acquire after the release: %v", err)
 	}
 	return ok("a second owner was refused, and got the lease after its release")
 }

@@ -320,8 +320,11 @@ func (s *store) List(ctx context.Context, prefix, delimiter string) iter.Seq2[bl
 
 func (s *store) Delete(ctx context.Context, key string) error {
 	if s.remove != nil {
-		if err := s.remove(key); errors.Is(err, errIgnored) {
-			return nil
+		if err := s.remove(key); err != nil {
+			if errors.Is(err, errIgnored) {
+				return nil
+			}
+			return err
 		}
 	}
 	return s.Bucket.Delete(ctx, key)
@@ -426,6 +429,23 @@ func TestRun_Misbehaviour(t *testing.T) {
 				return errIgnored
 			}
 		}},
+		{"bucket range", check.Warning, "may not write", "writes are denied", func(_ *world, s *store) {
+			s.put = func(string, []byte) error { return fs.ErrPermission }
+		}},
+		{"bucket list", check.Warning, "can be listed", "writes are denied", func(_ *world, s *store) {
+			s.put = func(string, []byte) error { return fs.ErrPermission }
+		}},
+		{"bucket delete", check.OK, "nothing of this check", "each delete takes 2 s", func(_ *world, s *store) {
+			s.remove = func(string) error { time.Sleep(2 * time.Second); return nil }
+		}},
+		{"bucket delete", check.Warning, "not all of this check was removed", "the marker stays", func(_ *world, s *store) {
+			s.remove = func(key string) error {
+				if strings.HasSuffix(key, "-running") {
+					return fs.ErrPermission
+				}
+				return nil
+			}
+		}},
 		{"bucket delete", check.Failed, "still there", "deletes are ignored", func(_ *world, s *store) {
 			s.remove = func(string) error { return errIgnored }
 		}},
@@ -435,12 +455,23 @@ func TestRun_Misbehaviour(t *testing.T) {
 		{"im backup host", check.Warning, "no such host", "the backup does not resolve", func(w *world, _ *store) {
 			w.to("adminapi.", func(*http.Request) (*http.Response, error) { return nil, errors.New("no such host") })
 		}},
-		{"im clock", check.Failed, "20m0s", "the clock is wrong", func(w *world, _ *store) {
+		{"im clock", check.Failed, "20m0.", "the clock is wrong", func(w *world, _ *store) {
 			w.Transport = w.dated(20 * time.Minute)
 		}},
-		{"im clock", check.Warning, "1m0s", "the clock is late", func(w *world, _ *store) {
+		{"im clock", check.Warning, "59.", "the clock is late", func(w *world, _ *store) {
 			w.Transport = w.dated(-time.Minute)
 		}},
+		{"im clock", check.OK, "ms at most", "the clocks agree", func(w *world, _ *store) { w.inFunction() }},
+		{"im clock", check.OK, "2.", "a clock on a desk is ahead", func(w *world, _ *store) {
+			w.Transport = w.dated(2 * time.Second)
+		}},
+		{
+			"im clock", check.Warning, "by 1.5s to", "instances share their rate by clocks that differ",
+			func(w *world, _ *store) {
+				w.inFunction()
+				w.Transport = w.dated(1500 * time.Millisecond)
+			},
+		},
 		{"im clock", check.Warning, "no readable Date", "a response without a date", func(w *world, _ *store) {
 			w.Transport = w.service
 		}},
@@ -448,6 +479,13 @@ func TestRun_Misbehaviour(t *testing.T) {
 		{"im access", check.Failed, "TIM_ADMIN", "no administrator", func(w *world, _ *store) {
 			w.service.Faults.Plan = func(emulator.Request) emulator.Fault { return 60010 }
 		}},
+		{"im access", check.Failed, "HTTP 502", "a proxy has no service behind it", func(w *world, _ *store) {
+			w.Transport = transport(func(r *http.Request) (*http.Response, error) {
+				return &http.Response{StatusCode: http.StatusBadGateway, Body: http.NoBody, Request: r}, nil
+			})
+		}},
+		{"im latency", check.OK, "over 10 look-ups", "a low rate", func(w *world, _ *store) { w.Config.Rate = 0.5 }},
+		{"im commands", check.OK, "import_group", "the lowest rate", func(w *world, _ *store) { w.Config.Rate = 0.1 }},
 		{"im access", check.Failed, "60020", "the plan has expired", func(w *world, _ *store) {
 			w.service.Faults.Plan = func(emulator.Request) emulator.Fault { return 60020 }
 		}},
@@ -706,6 +744,180 @@ func TestRun_RemovesWhatAKilledCheckLeft(t *testing.T) {
 			t.Errorf("got %v, want the younger object only", left)
 		}
 	})
+}
+
+// Where nothing can be written, one line says so, and no advice is about anything else.
+func TestRun_ReadOnly(t *testing.T) {
+	for name, set := range places {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				set(w)
+				w.s.put = func(string, []byte) error { return fs.ErrPermission }
+				w.s.create = func(context.Context, string, []byte) error { return fs.ErrPermission }
+				w.s.written = nil
+				for name, r := range w.run() {
+					isOfStore := strings.HasPrefix(name, "bucket") || strings.HasPrefix(name, "trigger")
+					switch {
+					case name == "bucket write":
+						if r.State != check.Failed || !strings.Contains(r.Seen, "may only read, so nothing was written") {
+							t.Errorf("got %+v", r)
+						}
+					case isOfStore && name != "bucket versioning":
+						if r.State != check.Warning || !strings.Contains(r.Seen, "not checked") || r.Do != "see bucket write" {
+							t.Errorf("got %+v", r)
+						}
+					}
+				}
+				w.checkClean()
+			})
+		})
+	}
+}
+
+// A denied or lost request is no fault of the store.
+func TestRun_BlamesTheRightOne(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{fs.ErrPermission, "the permissions of the bucket"},
+		{&net.OpError{Op: "dial", Err: errors.New("connection refused")}, "repeat the check"},
+		{io.ErrUnexpectedEOF, "repeat the check"},
+		{errors.New("no such condition"), "leases need conditional writes"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.s.create = func(context.Context, string, []byte) error { return tt.err }
+			got := w.run()
+			for _, name := range []string{"bucket create", "bucket races", "bucket lease"} {
+				if r := got[name]; r.State != check.Failed || !strings.Contains(r.Do, tt.want) {
+					t.Errorf("%v: got %+v, want %q", tt.err, r, tt.want)
+				}
+			}
+		})
+	}
+}
+
+// Where a check is killed, its objects and its upload are removed by the next one: at once if the process is known to
+// have ended, and else when its marker is old. Those of a check that runs stay.
+func TestRun_RemovesWhatAKillLeft(t *testing.T) {
+	for _, tt := range []struct {
+		isDead bool
+		after  time.Duration
+		want   bool // removed
+	}{
+		{true, time.Second, true},
+		{false, time.Second, false},
+		{false, 4 * time.Minute, false},
+		{false, 6 * time.Minute, true},
+	} {
+		isKilled := true
+		step := 7
+		if tt.isDead {
+			step = 2
+		}
+		for n := 5; isKilled; n += step {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.Owner = "killed"
+				killed := &killedStore{store: w.s, left: n}
+				w.Bucket = killed
+				_, _ = check.Run(t.Context(), w.Env)
+				left := len(w.store.Snapshot())
+				if isKilled = killed.left < 0; !isKilled {
+					return
+				}
+				if killed.uploadBegan { // the process died before it could write down the ID of the upload
+					_ = w.store.AbortUpload(t.Context(), killed.upload, killed.id)
+				}
+				time.Sleep(tt.after)
+				w.Bucket, w.Owner = w.s, "next"
+				w.IsDead = func(owner string) bool { return owner == "killed" && tt.isDead }
+				for name, r := range w.run() {
+					if r.State == check.Failed {
+						t.Errorf("killed at operation %d: %s: %+v", n, name, r)
+					}
+				}
+				if tt.want {
+					w.checkClean()
+				} else if got := len(w.store.Snapshot()); got != left {
+					t.Errorf("killed at operation %d: %d objects are left of %d of a check that may run", n, got, left)
+				}
+			})
+		}
+	}
+}
+
+// A killedStore makes every operation without an effect once so many were made: the process is dead.
+type killedStore struct {
+	*store
+
+	left        int
+	uploadBegan bool // by the last operation
+	upload, id  string
+}
+
+var errKilled = errors.New("killed")
+
+func (s *killedStore) isDead() bool {
+	s.left--
+	if s.left >= 0 {
+		s.uploadBegan = false
+	}
+	return s.left < 0
+}
+
+func (s *killedStore) Put(ctx context.Context, key string, body io.Reader) error {
+	if s.isDead() {
+		return errKilled
+	}
+	return s.store.Put(ctx, key, body)
+}
+
+func (s *killedStore) Create(ctx context.Context, key string, data []byte) error {
+	if s.isDead() {
+		return errKilled
+	}
+	return s.store.Create(ctx, key, data)
+}
+
+func (s *killedStore) Delete(ctx context.Context, key string) error {
+	if s.isDead() {
+		return errKilled
+	}
+	return s.store.Delete(ctx, key)
+}
+
+func (s *killedStore) CreateUpload(ctx context.Context, key string) (string, error) {
+	if s.isDead() {
+		return "", errKilled
+	}
+	var err error
+	s.uploadBegan, s.upload = true, key
+	s.id, err = s.store.CreateUpload(ctx, key)
+	return s.id, err
+}
+
+func (s *killedStore) UploadPart(ctx context.Context, key, id string, n int, data []byte) (string, error) {
+	if s.isDead() {
+		return "", errKilled
+	}
+	return s.store.UploadPart(ctx, key, id, n, data)
+}
+
+func (s *killedStore) CompleteUpload(ctx context.Context, key, id string, tags []string) error {
+	if s.isDead() {
+		return errKilled
+	}
+	return s.store.CompleteUpload(ctx, key, id, tags)
+}
+
+func (s *killedStore) AbortUpload(ctx context.Context, key, id string) error {
+	if s.isDead() {
+		return errKilled
+	}
+	return s.store.AbortUpload(ctx, key, id)
 }
 
 // An event that comes after the check has ended leaves nothing, and an event about anything else is none of a check.

@@ -26,6 +26,10 @@ import (
 const (
 	samples = 20 // look-ups for the latency
 
+	// At a low rate there are fewer, as many as sampleTime has permits for, and two at least.
+	sampleTime  = 20 * time.Second
+	slowLookUps = 6 // of one check at the lowest rate, with the permits that the look-ups before have used
+
 	// The service gives up on a request after 3 s (REST API FAQ).
 	maxLatency = 3 * time.Second
 
@@ -36,6 +40,10 @@ const (
 	// RESTAuthentication). A lease lasts 50 s, and its owner may be another machine.
 	maxSkew  = 15 * time.Minute
 	goodSkew = 20 * time.Second
+
+	// Instances of the HTTP function share their rate by times in objects (functions/lambda/README.md, "How the rate is
+	// kept").
+	sharedSkew = 500 * time.Millisecond
 
 	maxBody = 256 << 10 // bytes of a response that is examined
 
@@ -62,9 +70,29 @@ type recorder struct {
 
 	mu    sync.Mutex
 	date  string        // header of the last response
-	at    time.Time     // when it came, by the clock of this machine
 	took  time.Duration // until its body was read
 	codes []int         // of the groups in it
+	ahead bounds        // of this machine's clock before that of the service
+}
+
+// Bounds say how far one clock is ahead of another one: from least to most. The zero value says nothing.
+type bounds struct{ least, most time.Duration }
+
+// see narrows the bounds by a response: it came between start and end by the clock of this machine, and its Date header
+// is the service's time without the part of a second. Each response narrows them, since the parts differ. Bounds that
+// contradict the response are replaced: a clock was set, or the service has several.
+func (b *bounds) see(start, end, date time.Time) {
+	now := bounds{start.Sub(date) - time.Second, end.Sub(date)}
+	both := bounds{max(b.least, now.least), min(b.most, now.most)}
+	if *b == (bounds{}) || both.least > both.most {
+		both = now
+	}
+	*b = both
+}
+
+// distance returns by how much the clocks differ at least and at most.
+func (b *bounds) distance() (least, most time.Duration) {
+	return max(0, b.least, -b.most), max(b.least.Abs(), b.most.Abs())
 }
 
 // RoundTrip reads the whole response, so that its time is that of the body too.
@@ -74,6 +102,7 @@ func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	arrived := time.Now()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
 	resp.Body.Close()
 	resp.Body = io.NopCloser(bytes.NewReader(body))
@@ -89,7 +118,10 @@ func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	_ = json.Unmarshal(body, &groups, jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true))
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.date, r.at, r.took, r.codes = resp.Header.Get("Date"), time.Now(), time.Since(start), nil
+	r.date, r.took, r.codes = resp.Header.Get("Date"), time.Since(start), nil
+	if date, err := http.ParseTime(r.date); err == nil {
+		r.ahead.see(start, arrived, date)
+	}
 	for _, g := range groups.GroupInfo {
 		r.codes = append(r.codes, g.ErrorCode)
 	}
@@ -104,10 +136,10 @@ func (r *recorder) CloseIdleConnections() {
 }
 
 // last returns what the recorder kept of the last response.
-func (r *recorder) last() (date string, at time.Time, took time.Duration, codes []int) {
+func (r *recorder) last() (took time.Duration, codes []int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.date, r.at, r.took, r.codes
+	return r.took, r.codes
 }
 
 var doHost = Words{
@@ -153,27 +185,38 @@ func checkBackup(ctx context.Context, s *session) finding {
 }
 
 func checkClock(_ context.Context, s *session) finding {
-	date, at, took, _ := s.service.last()
-	there, err := http.ParseTime(date)
+	s.service.mu.Lock()
+	ahead, took := s.service.ahead, s.service.took
+	s.service.mu.Unlock()
 	switch {
-	case at.IsZero():
+	case took == 0:
 		return warning(Words{"see im host", "见 im host"}, "not checked: no response")
-	case err != nil:
+	case ahead == bounds{}:
 		return warning(Words{"compare the clock of this machine with another one", "请与其他时钟核对本机时间"},
 			"the response has no readable Date header")
 	}
-	skew := at.Add(-took / 2).Sub(there).Abs() // Date has whole seconds
+	least, most := ahead.distance()
+	least, most = least.Round(10*time.Millisecond), most.Round(10*time.Millisecond)
+	seen := fmt.Sprintf("the clocks differ by %v to %v", least, most)
+	if least == 0 {
+		seen = fmt.Sprintf("the clocks differ by %v at most", most)
+	}
 	do := Words{
 		"set the clock of this machine: leases, the UserSig and the signatures of the bucket have times",
 		"请校准本机时钟：租约、UserSig 和存储桶签名均依赖时间",
 	}
 	switch {
-	case skew > maxSkew:
-		return failed(do, "the clocks differ by %v", skew.Round(time.Second))
-	case skew > goodSkew:
-		return warning(do, "the clocks differ by %v", skew.Round(time.Second))
+	case most > maxSkew:
+		return failed(do, "%s", seen)
+	case least > goodSkew:
+		return warning(do, "%s", seen)
+	case least > sharedSkew && s.Place != Local:
+		return warning(Words{
+			"nothing, unless the clocks of the function's instances differ as much: those of HTTP share their rate by them",
+			"若各函数实例的时钟彼此一致则无需处理：HTTP 函数的实例依靠时钟共享频率",
+		}, "%s", seen)
 	}
-	return ok("the clocks differ by less than %v", skew.Truncate(time.Second)+time.Second)
+	return ok("%s", seen)
 }
 
 // lookUp looks up a group that cannot exist, because its ID is new and random.
@@ -186,10 +229,18 @@ func checkAccess(ctx context.Context, s *session) finding {
 		return warning(Words{"see function secret", "见 function secret"}, "not checked: the key of the app was not read")
 	}
 	if _, err := s.lookUp(ctx); err != nil {
-		return failed(Words{
+		do := Words{
 			"do what the message says. Until then no request of an import is accepted",
 			"请按提示处理，否则导入的请求不会被接受",
-		}, "%s", oneLine(err))
+		}
+		if _, isFatal := errors.AsType[*tim.FatalError](err); !isFatal { // no code of the service
+			do = Words{
+				"this is no response of the IM service: check TIM_REGION or TIM_ENDPOINT, and what lies between, as a proxy or " +
+					"firewall. Then repeat the check",
+				"未收到 IM 服务的有效响应：请检查 TIM_REGION 或 TIM_ENDPOINT，以及中间的代理或防火墙，然后重新检查",
+			}
+		}
+		return failed(do, "%s", oneLine(err))
 	}
 	s.authorized = true
 	return ok("get_group_info was accepted for %s of app %d", s.Config.Admin, s.Config.SDKAppID)
@@ -207,7 +258,7 @@ func checkUnknown(ctx context.Context, s *session) finding {
 	if err != nil {
 		return failed(do, "%s", oneLine(err))
 	}
-	_, _, _, codes := s.service.last()
+	_, codes := s.service.last()
 	switch {
 	case group.Found:
 		return failed(do, "a group with a new random ID exists")
@@ -227,14 +278,18 @@ func checkLatency(ctx context.Context, s *session) finding {
 	}
 	do := Words{"run the program in the region of the app", "请在应用所在地域运行程序"}
 	var all []time.Duration
-	for range samples {
+	count := samples
+	if s.Place != HTTP {
+		count = max(2, min(count, int(s.Config.Rate*sampleTime.Seconds())))
+	}
+	for range count {
 		if _, err := s.lookUp(ctx); err != nil {
 			return failed(Words{
 				"repeat the check; if it stays, check the network", "请重新检查；若仍存在，请检查网络",
 			}, "after %d of %d look-ups: %s",
-				len(all), samples, oneLine(err))
+				len(all), count, oneLine(err))
 		}
-		_, _, took, _ := s.service.last()
+		took, _ := s.service.last()
 		if took > maxLatency {
 			return failed(do, "a response took %v; the service gives up on a request after %v",
 				took.Round(time.Millisecond), maxLatency)
@@ -245,7 +300,7 @@ func checkLatency(ctx context.Context, s *session) finding {
 	median, longest := all[len(all)/2], all[len(all)-1] // of 20 the longest is the 99th percentile
 	inFlight := math.Ceil(s.Config.Rate * longest.Seconds())
 	seen := fmt.Sprintf("p50 %v, p99 %v over %d look-ups, so that a rate of %v needs %.0f in flight",
-		median.Round(time.Millisecond), longest.Round(time.Millisecond), samples, s.Config.Rate, inFlight)
+		median.Round(time.Millisecond), longest.Round(time.Millisecond), count, s.Config.Rate, inFlight)
 	if inFlight > maxInFlight {
 		return warning(do.after(Words{"Or lower TIM_RATE", "或调低 TIM_RATE"}), "%s, and at most %d are", seen, maxInFlight)
 	}

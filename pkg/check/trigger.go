@@ -136,20 +136,20 @@ func checkTrigger(ctx context.Context, s *session) finding {
 	owner := "check " + s.Platform.Invoked
 	l, err := s.acquire(ctx, owner)
 	if err != nil {
-		return failed(doCreate, "acquire: %v", err)
+		return storeFailed(doCreate, "acquire: %v", err)
 	}
 	defer func() { _ = l.Release(context.WithoutCancel(ctx)) }() // it is removed in any case
 	for _, suffix := range []string{quietSuffix, loudSuffix} {
 		s.written[seenKey(s.folder+s.token, suffix)] = true
 		if err := s.Bucket.Put(ctx, s.key(suffix[1:]), strings.NewReader("probe")); err != nil {
-			return failed(doAccess, "write: %v", err)
+			return storeFailed(doAccess, "write: %v", err)
 		}
 	}
 	key := s.key(loudSuffix[1:])
 	start := time.Now()
 	for s.event == nil {
 		if s.event, err = s.saw(ctx, loudSuffix); err != nil {
-			return failed(doAccess, "read: %v", err)
+			return storeFailed(doAccess, "read: %v", err)
 		}
 		if s.event == nil && time.Since(start) >= eventWait {
 			return warning(Words{
@@ -159,7 +159,7 @@ func checkTrigger(ctx context.Context, s *session) finding {
 			}, "no event about the new object %q within %v", key, eventWait)
 		}
 		if err := backoff.Sleep(ctx, eventPoll); err != nil && s.event == nil {
-			return failed(doStore, "no event about the new object %q: %v", key, err)
+			return storeFailed(doStore, "no event about the new object %q: %v", key, err)
 		}
 	}
 	took := time.Since(start).Round(eventPoll)
@@ -189,11 +189,11 @@ func checkOwnObjects(ctx context.Context, s *session) finding {
 		})
 	}
 	if err := backoff.Sleep(ctx, quietWait); err != nil {
-		return failed(doStore, "%v", err)
+		return storeFailed(doStore, "%v", err)
 	}
 	switch e, err := s.saw(ctx, quietSuffix); {
 	case err != nil:
-		return failed(doAccess, "read: %v", err)
+		return storeFailed(doAccess, "read: %v", err)
 	case e != nil:
 		return warning(Words{
 			"remove triggers of the import function that the template does not have: you pay for an invocation of each write, " +
@@ -212,9 +212,9 @@ func checkTwoInvocations(_ context.Context, s *session) finding {
 	}
 	switch want := "check " + s.Platform.Invoked; {
 	case s.event.Problem != "":
-		return failed(doCreate, "invocation %s: %s", s.event.Invoked, s.event.Problem)
+		return storeFailed(doCreate, "invocation %s: %s", s.event.Invoked, s.event.Problem)
 	case s.event.Lease != want:
-		return failed(doCreate, "invocation %s got the lease that this one has", s.event.Invoked)
+		return storeFailed(doCreate, "invocation %s got the lease that this one has", s.event.Invoked)
 	}
 	return ok("invocation %s was refused the lease that this one has", s.event.Invoked)
 }

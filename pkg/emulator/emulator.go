@@ -42,6 +42,7 @@ import (
 	"net/url"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -323,10 +324,13 @@ func (s *Service) serve(r *http.Request) (response, error) {
 	draw := rand.New(rand.NewPCG(faults.Seed, uint64(max(ordinal, 0))))
 	fault := None
 	if !throttled {
-		id, name := peek(body)
-		fault = faults.choose(Request{command, ordinal, id, name}, draw)
-		if fault == Disbanded && command == "import_group" && id != "" {
-			s.disband(id, false)
+		req := Request{Command: command, Ordinal: ordinal}
+		if faults.Plan != nil || faults.Disbanded > 0 {
+			req.GroupID, req.Name = peek(body)
+		}
+		fault = faults.choose(req, draw)
+		if fault == Disbanded && command == "import_group" && req.GroupID != "" {
+			s.disband(req.GroupID, false)
 		}
 	}
 	var re reply
@@ -447,12 +451,12 @@ func (s *Service) arrive(command string) (ordinal int, throttled bool, f Faults)
 
 // commandOf returns the command of a path, "" if there is none.
 func commandOf(path string) string {
-	for command, service := range services {
-		if path == "/v4/"+service+"/"+command {
-			return command
-		}
+	rest, isV4 := strings.CutPrefix(path, "/v4/")
+	service, command, _ := strings.Cut(rest, "/")
+	if known, ok := services[command]; !ok || !isV4 || known != service {
+		return ""
 	}
-	return ""
+	return command
 }
 
 func (s *Service) lost() {

@@ -25,7 +25,7 @@ func (s *Service) lookUp(body []byte) ([]map[string]any, error) {
 	}
 	base, data, members := baseInfo, []string(nil), !o.has("ResponseFilter")
 	if o.has("ResponseFilter") {
-		f := readObject(o.members["ResponseFilter"], "GroupBaseInfoFilter", "MemberInfoFilter",
+		f := readObject(o.value("ResponseFilter"), "GroupBaseInfoFilter", "MemberInfoFilter",
 			"AppDefinedDataFilter_Group", "AppDefinedDataFilter_GroupMember")
 		if f.has("GroupBaseInfoFilter") {
 			base = f.texts("GroupBaseInfoFilter")

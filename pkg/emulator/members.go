@@ -401,9 +401,9 @@ func merge(pairs, changes []Pair) []Pair {
 
 // rename gives a field another name.
 func (o *object) rename(from, to string) {
-	if v, ok := o.members[from]; ok {
-		delete(o.members, from)
-		o.members[to] = v
+	if v := o.value(from); v != nil {
+		o.members = slices.DeleteFunc(o.members, func(m member) bool { return m.name == from || m.name == to })
+		o.members = append(o.members, member{to, v})
 	}
 }
 

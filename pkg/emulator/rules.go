@@ -1,7 +1,8 @@
 package emulator
 
 import (
-	"maps"
+	"bytes"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -139,25 +140,75 @@ func isValidKey(key string) bool {
 
 // An object reads the members of a JSON object. err is the first error.
 type object struct {
-	members map[string]jsontext.Value
+	members []member
 	err     error
+}
+
+// A member is a member of a JSON object.
+type member struct {
+	name  string
+	value jsontext.Value
 }
 
 // readObject parses an object that may have only the known members, in exact case. Invalid UTF-8, lone surrogates and
 // duplicate names are syntax errors.
 func readObject(data []byte, known ...string) *object {
 	var o object
-	if !jsontext.Value(data).IsValid() {
-		o.err = codeErrorf(60003, "the body is not JSON")
-	} else if json.Unmarshal(data, &o.members) != nil || o.members == nil {
+	switch {
+	case json.Unmarshal(data, &o) == nil:
+	case !jsontext.Value(data).IsValid():
+		o = object{err: codeErrorf(60003, "the body is not JSON")}
+	default:
+		o = object{}
 		o.fail("the body is not a JSON object")
 	}
-	for _, name := range slices.Sorted(maps.Keys(o.members)) {
-		if !slices.Contains(known, name) {
-			o.fail("unknown member " + name)
+	unknown := "" // the first in alphabetical order
+	for _, m := range o.members {
+		if !slices.Contains(known, m.name) && (unknown == "" || m.name < unknown) {
+			unknown = m.name
 		}
 	}
+	if unknown != "" {
+		o.fail("unknown member " + unknown)
+	}
 	return &o
+}
+
+var errNoObject = errors.New("not a JSON object")
+
+// UnmarshalJSONFrom reads the members without their values.
+func (o *object) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	if dec.PeekKind() != '{' {
+		return errNoObject
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return err
+	}
+	for dec.PeekKind() != '}' {
+		name, err := dec.ReadToken()
+		if err != nil {
+			return err
+		}
+		m := member{name: name.String()}
+		value, err := dec.ReadValue()
+		if err != nil {
+			return err
+		}
+		m.value = value.Clone()
+		o.members = append(o.members, m)
+	}
+	_, err := dec.ReadToken()
+	return err
+}
+
+// value returns the value of a member, nil if absent.
+func (o *object) value(name string) jsontext.Value {
+	for _, m := range o.members {
+		if m.name == name {
+			return m.value
+		}
+	}
+	return nil
 }
 
 func (o *object) fail(info string) {
@@ -166,7 +217,7 @@ func (o *object) fail(info string) {
 	}
 }
 
-func (o *object) has(name string) bool { return o.members[name] != nil }
+func (o *object) has(name string) bool { return o.value(name) != nil }
 
 // text returns a string of at most maxBytes bytes, empty if absent.
 func (o *object) text(name string, maxBytes int) string {
@@ -174,7 +225,12 @@ func (o *object) text(name string, maxBytes int) string {
 		return ""
 	}
 	var s string
-	if o.members[name].Kind() != '"' || json.Unmarshal(o.members[name], &s) != nil {
+	switch v := o.value(name); {
+	case v.Kind() != '"':
+		o.fail(name + " is not a string")
+	case !bytes.ContainsRune(v, '\\'):
+		s = string(v[1 : len(v)-1])
+	case json.Unmarshal(v, &s) != nil:
 		o.fail(name + " is not a string")
 	}
 	if len(s) > maxBytes {
@@ -188,7 +244,7 @@ func (o *object) integer(name string, low, high int64) int64 {
 	if !o.has(name) {
 		return 0
 	}
-	n, err := strconv.ParseInt(string(o.members[name]), 10, 64)
+	n, err := strconv.ParseInt(string(o.value(name)), 10, 64)
 	if err != nil {
 		o.fail(name + " is not an integer")
 	} else if n < low || n > high {
@@ -203,7 +259,7 @@ func (o *object) list(name string) []jsontext.Value {
 		return nil
 	}
 	var values []jsontext.Value
-	if o.members[name].Kind() != '[' || json.Unmarshal(o.members[name], &values) != nil {
+	if v := o.value(name); v.Kind() != '[' || json.Unmarshal(v, &values) != nil {
 		o.fail(name + " is not an array")
 	}
 	return values
@@ -213,7 +269,7 @@ func (o *object) list(name string) []jsontext.Value {
 func (o *object) texts(name string) []string {
 	var texts []string
 	for i, v := range o.list(name) {
-		element := object{members: map[string]jsontext.Value{name: v}}
+		element := object{members: []member{{name, v}}}
 		texts = append(texts, element.text(name, maxBody))
 		if element.err != nil {
 			o.fail(name + "[" + strconv.Itoa(i) + "] is not a string")

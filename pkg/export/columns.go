@@ -103,6 +103,13 @@ var date = regexp.MustCompile(`^(\d{4})(?:-(\d{1,2})-(\d{1,2})|/(\d{1,2})/(\d{1,
 	`2})月(\d{1,2})日)` +
 	`(?:[T ] ?(\d{1,2}):(\d{2})(?::(\d{2})(?:\.\d{1,9})?)?)? ?(Z|[+-]\d{2}:\d{2})?$`)
 
+// IsCompactDate reports whether a text is a date of eight digits, such as 20240131. As Unix seconds each is a day in
+// August 1970.
+func IsCompactDate(text string) bool {
+	at, err := time.Parse("20060102", text)
+	return err == nil && at.Year() >= 1980 && at.Year() < 2100
+}
+
 // ParseDate returns the Unix time of a date with the year first, and a time of day or none. A date without an offset is
 // in zone. ok is false for another text, for a date without an offset if zone is nil, and for a time that zone has
 // twice or not at all.

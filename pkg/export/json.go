@@ -154,7 +154,7 @@ func (a *arrays) next(t *text) (found, error) {
 		case errors.Is(err, io.EOF) && a.state == afterComma:
 			return found{}, t.broken(t.at, "unexpected end, expected a record")
 		case errors.Is(err, io.EOF):
-			return found{}, t.broken(t.at, "unexpected end inside the JSON value that starts on line %d", a.opened.Line)
+			return found{}, t.broken(t.at, "unexpected end inside a JSON value")
 		case err != nil:
 			return found{}, err
 		}
@@ -198,7 +198,7 @@ func (a *arrays) close(t *text) error {
 	if a.kind == inString {
 		switch c, err := a.peek(t, false); {
 		case errors.Is(err, io.EOF):
-			return t.broken(t.at, "unexpected end inside the JSON value that starts on line %d", a.opened.Line)
+			return t.broken(t.at, "unexpected end inside a JSON value")
 		case err != nil:
 			return err
 		case c != 0:
@@ -285,7 +285,7 @@ func (a *arrays) outside(t *text) (done bool, err error) {
 	case errors.Is(err, io.EOF) && a.state == between:
 		return true, io.EOF
 	case errors.Is(err, io.EOF):
-		return false, t.broken(t.at, "unexpected end inside the JSON value that starts on line %d", a.opened.Line)
+		return false, t.broken(t.at, "unexpected end inside a JSON value")
 	case err != nil:
 		return false, err
 	}
@@ -381,6 +381,9 @@ func (a *arrays) enter(t *text, name string, c byte) (opened bool, err error) {
 	case c == '[':
 		t.advance(1)
 	case a.path == nil:
+		return false, nil
+	case c == 'n':
+		a.held = true // null, an empty list as some services write it: on the last page, for example
 		return false, nil
 	case c == '{' && a.path.isMap():
 		kind = inMap
@@ -506,7 +509,7 @@ func (t *text) spaceOrPause(mayPause bool) (byte, error) {
 func (a *arrays) must(t *text) (byte, error) {
 	c, err := t.space()
 	if errors.Is(err, io.EOF) {
-		return 0, t.broken(t.at, "unexpected end inside the JSON value that starts on line %d", a.opened.Line)
+		return 0, t.broken(t.at, "unexpected end inside a JSON value")
 	}
 	return c, err
 }

@@ -3,9 +3,12 @@ package export_test
 import (
 	"archive/zip"
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -301,4 +304,100 @@ func FuzzZip(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Archives of other programs: with sizes of 64 bits, with or without data descriptors, backslashes and a folder, and
+// those that are cut off at any byte.
+func TestReader_ZipForms(t *testing.T) {
+	wide := func(descriptor bool) []byte { // one file, all sizes and offsets of 64 bits
+		var b bytes.Buffer
+		text := []byte(list("a", "b"))
+		sum, size := crc32.ChecksumIEEE(text), uint64(len(text))
+		le, name := binary.LittleEndian, "channels.json"
+		u16 := func(n uint16) { b.Write(le.AppendUint16(nil, n)) }
+		u32 := func(n uint32) { b.Write(le.AppendUint32(nil, n)) }
+		u64 := func(n uint64) { b.Write(le.AppendUint64(nil, n)) }
+		flags, localSum := uint16(0), sum
+		if descriptor {
+			flags, localSum = 8, 0
+		}
+		b.WriteString("PK\x03\x04\x2d\x00")
+		u16(flags)
+		b.Write(make([]byte, 6))
+		u32(localSum)
+		u32(math.MaxUint32)
+		u32(math.MaxUint32)
+		u16(uint16(len(name)))
+		u16(20)
+		b.WriteString(name + "\x01\x00\x10\x00")
+		u64(size)
+		u64(size)
+		b.Write(text)
+		if descriptor {
+			b.WriteString("PK\x07\x08")
+			u32(sum)
+			u64(size)
+			u64(size)
+		}
+		directory := uint64(b.Len())
+		b.WriteString("PK\x01\x02\x2d\x03\x2d\x00")
+		u16(flags)
+		b.Write(make([]byte, 6))
+		u32(sum)
+		u32(math.MaxUint32)
+		u32(math.MaxUint32)
+		u16(uint16(len(name)))
+		u16(28)
+		b.Write(make([]byte, 10))
+		u32(math.MaxUint32)
+		b.WriteString(name + "\x01\x00\x18\x00")
+		u64(size)
+		u64(size)
+		u64(0)
+		end := uint64(b.Len())
+		b.WriteString("PK\x06\x06")
+		u64(44)
+		b.WriteString("\x2d\x00\x2d\x00")
+		b.Write(make([]byte, 8))
+		u64(1)
+		u64(1)
+		u64(end - directory)
+		u64(directory)
+		b.WriteString("PK\x06\x07\x00\x00\x00\x00")
+		u64(end)
+		u32(1)
+		b.WriteString("PK\x05\x06\x00\x00\x00\x00\xff\xff\xff\xff")
+		u32(math.MaxUint32)
+		u32(math.MaxUint32)
+		u16(0)
+		return b.Bytes()
+	}
+	two := []string{"1 a [] channels.json", "2 b [] channels.json"}
+	for name, object := range map[string][]byte{
+		"64 bits":                   wide(false),
+		"64 bits with a descriptor": wide(true),
+		"backslashes":               pack(t, packed{name: `Acme\channels.json`, text: list("a", "b")}),
+		"a folder of the name": pack(t,
+			packed{name: "channels.json/"}, packed{name: "x/channels.json", text: list("a", "b")}),
+		"a byte behind the end": append(pack(t, packed{name: "channels.json", text: list("a", "b")}), 0),
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, _ := all(t, archive(object), export.Start)
+			if strings.HasPrefix(name, "a byte") {
+				if len(got) != 1 || !strings.Contains(got[0], "has no directory") {
+					t.Errorf("got %q, want the directory missing", got)
+				}
+				return
+			}
+			if got := texts(entries(t, archive(object), export.Start)); !slices.Equal(got, two) {
+				t.Errorf("got %q, want %q", got, two)
+			}
+			for n := range len(object) { // an archive has its directory at its end
+				got, next := all(t, archive(object[:n]), export.Start)
+				if len(next) > 0 || len(got) != 1 {
+					t.Fatalf("cut at byte %d: got %q, want an error", n, got)
+				}
+			}
+		})
+	}
 }

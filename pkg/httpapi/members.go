@@ -72,6 +72,7 @@ func (a *api) addMembers(ctx context.Context, rec *group.Record, groupID string)
 	if errors.Is(err, errNoShare) {
 		a.log.WarnContext(ctx, "no share of the rate", "err", err)
 	}
+	all.Demoted += int64(len(res.Demoted))
 	for i, result := range res.Members {
 		missing := missingMember{Account: valid[i].Account, Error: reasonOf(result, &res)}
 		switch result {

@@ -36,7 +36,7 @@ const linesPerPart = 10
 
 func newLargeImport(t *testing.T, parts int) *largeImport {
 	t.Helper()
-	l := &largeImport{world: newWorld(t)}
+	l := &largeImport{world: newWorld(t), results: make([]byte, 0, parts*3000), letters: make([]byte, 0, parts*1000)}
 	w := l.world
 	w.Put(`{"Type":"Public","Name":"n"}`)
 	info, err := w.Store.Stat(t.Context(), simKey)
@@ -50,8 +50,9 @@ func newLargeImport(t *testing.T, parts int) *largeImport {
 	}
 	var counts outcome.Counts
 	n := int64(0)
+	var body []byte
 	for part := range parts {
-		var body []byte
+		body = body[:0]
 		for range linesPerPart {
 			n++
 			o := outcome.Outcome{

@@ -2,8 +2,10 @@ package importer
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -262,7 +264,10 @@ func (it *memberItem) setMember(o *outcome.Outcome, res *tim.MembersResult) {
 	case tim.MemberNotSent:
 		o.Status, o.Code, o.Error = outcome.Failed, res.Code, res.Message
 	case tim.MemberNoAccount, tim.MemberNotAdded:
-		o.Status, o.Error = outcome.Failed, reasonOf(res.Members[it.at], res)
+		o.Status, o.Error = outcome.Failed, reasonOf(res.Members[it.at], &it.rec.Members[0], res)
+	}
+	if res.Demoted[it.at] {
+		o.Changed = append(slices.Clone(o.Changed), "Role")
 	}
 }
 
@@ -271,6 +276,7 @@ func (it *memberItem) setMember(o *outcome.Outcome, res *tim.MembersResult) {
 func (it *memberItem) setList(o *outcome.Outcome, res *tim.MembersResult) []byte {
 	m := &o.Members
 	m.Pending = 0
+	m.Demoted += int64(len(res.Demoted))
 	var missing []group.Member
 	var reasons []string
 	next := 0
@@ -293,7 +299,7 @@ func (it *memberItem) setList(o *outcome.Outcome, res *tim.MembersResult) []byte
 				if result == tim.MemberRejected {
 					m.Refused++
 				}
-				reason = reasonOf(result, res)
+				reason = reasonOf(result, member, res)
 			}
 			next++
 		}
@@ -312,12 +318,19 @@ func (it *memberItem) setList(o *outcome.Outcome, res *tim.MembersResult) []byte
 }
 
 // reasonOf returns why a member was not added, for operators.
-func reasonOf(result tim.MemberResult, res *tim.MembersResult) string {
+func reasonOf(result tim.MemberResult, member *group.Member, res *tim.MembersResult) string {
 	switch result {
 	case tim.MemberNoAccount:
 		return "the account does not exist: import the account first"
 	case tim.MemberNotAdded:
-		return "not added, and the service gives no reason"
+		text := "not added, and the service gives no reason"
+		if member.JoinTime != 0 {
+			text += ": JoinTime must be after the group's CreateTime"
+		}
+		if res.NoCheck != "" {
+			text += "; whether the account exists is not known, because account_check failed"
+		}
+		return text
 	default:
 		return res.Message
 	}
@@ -326,13 +339,17 @@ func reasonOf(result tim.MemberResult, res *tim.MembersResult) string {
 // describe says which members are missing, and why.
 func describe(missing []group.Member, reasons []string, total int64) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d of %d members are missing", len(missing), total)
+	verb := "are"
+	if len(missing) == 1 {
+		verb = "is"
+	}
+	fmt.Fprintf(&b, "%d of %d members %s missing", len(missing), total, verb)
 	for i := range missing[:min(maxNamed, len(missing))] {
 		sep := "; "
 		if i == 0 {
 			sep = ": "
 		}
-		fmt.Fprintf(&b, "%s%s (%s)", sep, missing[i].Account, reasons[i])
+		fmt.Fprintf(&b, "%s%s (%s)", sep, cmp.Or(missing[i].Account, "no account"), reasons[i])
 	}
 	if more := len(missing) - maxNamed; more > 0 {
 		fmt.Fprintf(&b, "; and %d more", more)

@@ -812,14 +812,10 @@ func (s *sim) checkMembers(t *testing.T, o *outcome.Outcome, rec simRecord, miss
 	if !o.IsDone() {
 		s.lacking++
 	}
-	var added map[string]bool
-	for g := range s.service.Groups() {
-		if g.GroupID == o.GroupID {
-			added = map[string]bool{}
-			for _, m := range g.Members {
-				added[m.Account] = true
-			}
-		}
+	added := map[string]bool{}
+	g, _ := s.service.Group(o.GroupID)
+	for _, m := range g.Members {
+		added[m.Account] = true
 	}
 	failed, invalid := int64(0), int64(0)
 	for _, account := range rec.members {

@@ -23,6 +23,8 @@ var (
 	retry  = scheduler.Action{Retry: true}
 )
 
+func TestMain(m *testing.M) { importertest.Main(m) }
+
 // A world is an [importertest.World] with what only the tests of this package need.
 type world struct{ *importertest.World }
 

@@ -92,6 +92,11 @@ func (r record) any(kind string, names ...string) bool {
 	return slices.ContainsFunc(names, func(name string) bool { return r.is(kind, name) })
 }
 
+// has reports whether all named members are neither absent nor null.
+func (r record) has(names ...string) bool {
+	return !slices.ContainsFunc(names, func(name string) bool { return r[name] == nil })
+}
+
 func (r record) matches(name string, pattern *regexp.Regexp) bool {
 	text, _ := r[name].(string)
 	return pattern.MatchString(text)
@@ -138,7 +143,10 @@ func isSendbird(r record) bool {
 }
 
 func isEasemob(r record) bool {
-	return r.is("string", "id", "name") && r.is("number", "affiliations_count") && r.is("boolean", "membersonly")
+	if data, ok := r["data"].(map[string]any); ok {
+		r = data
+	}
+	return r.has("id", "name", "affiliations_count", "membersonly")
 }
 
 // isYunxin reports whether a record is a team, a member of one, or a response with one team.
@@ -152,18 +160,23 @@ func isYunxin(r record) bool {
 			team = inner
 		}
 	}
-	return r.is("string", "account_id") && r.is("number", "member_role", "join_time") ||
-		team.is("number", "tid") && team.is("string", "tname") ||
-		team.is("number", "team_id", "team_type") && team.is("string", "name")
+	return r.has("team_id", "account_id", "member_role", "join_time") || team.has("tid", "tname") ||
+		team.has("team_id", "team_type", "name")
 }
 
 func isOpenIM(r record) bool {
-	return r.is("string", "groupID", "groupName") && r.is("number", "groupType", "needVerification") ||
-		r.is("string", "groupID", "userID") && r.is("number", "roleLevel")
+	if inner, ok := r["groupInfo"].(map[string]any); ok {
+		r = inner
+	}
+	return r.has("groupID", "groupName", "groupType", "needVerification") || r.has("groupID", "userID", "roleLevel")
 }
 
+// isRongCloud reports whether a record is a hosted group, or a response with the members of one.
 func isRongCloud(r record) bool {
-	return r.is("string", "groupId", "name") && r.is("number", "createTime", "memberCount")
+	return r.is("string", "groupId") && r.any("string", "name", "groupName") &&
+		r.any("string", "groupProfile", "groupExtProfile", "permissions") ||
+		r.is("string", "groupId", "name") && r.has("createTime", "memberCount") ||
+		r.is("string", "groupId") && r.has("code") && r.any("array", "users", "members")
 }
 
 // streamTypes are the types of lines in an import file. Each line has its object under "item".
@@ -181,6 +194,9 @@ func isStream(r record) bool {
 var cometChatTypes = []string{"public", "private", "password"}
 
 func isCometChat(r record) bool {
+	if data, ok := r["data"].(map[string]any); ok {
+		r = data
+	}
 	kind, _ := r["type"].(string)
 	return r.is("string", "guid", "name") && slices.Contains(cometChatTypes, kind) ||
 		r.is("string", "guid", "uid", "scope")

@@ -163,7 +163,13 @@ func (p *engine) seconds(v any, _ []any) any {
 		if v == "" {
 			return nil
 		}
+		if export.IsCompactDate(v) {
+			return fmt.Errorf("seconds: %q is a date of eight digits, or a day in 1970: write it with hyphens", v)
+		}
 		if n, err := strconv.ParseFloat(v, 64); err == nil {
+			if strings.ContainsAny(v, "eE") {
+				return fmt.Errorf("seconds: %.40q is a number that a spreadsheet has rounded", v)
+			}
 			return secondsOf(n)
 		}
 		for _, layout := range []string{

@@ -2,6 +2,10 @@
 # "Obtaining Group Profile", https://www.tencentcloud.com/document/product/1047/34962; the fields of import_group are
 # those of https://www.tencentcloud.com/document/product/1047/34967 (2022-07-06). IDs that the service assigned start with
 # @TGS# and cannot be imported: the group keeps the rest of the ID.
+def owner: # of a group whose Owner_Account is missing or empty
+  (.Owner_Account // "" | select(. != "")) //
+  first(.MemberList | if type == "array" then .[] else empty end | objects | select(.Role == "Owner") |
+    .Member_Account) // null;
 if type != "object" or .GroupId == null then
   skip("not a group of a get_group_info response")
 elif .ErrorCode == 10010 then
@@ -15,7 +19,7 @@ else
         {Member_Account, Role: (if .Role == "Admin" then "Admin" else null end), JoinTime}]
       else null end),
     GroupId: (if .Type == "Community" then .GroupId else .GroupId | change(ltrimstr("@TGS#")) end),
-    Type, Name, Introduction, Notification, FaceUrl, Owner_Account,
+    Type, Name, Introduction, Notification, FaceUrl, Owner_Account: owner,
     MaxMemberCount: (if .MaxMemberNum == 0 then null else .MaxMemberNum end),
     ApplyJoinOption, AppDefinedData, CreateTime, SupportTopic,
     source: .GroupId

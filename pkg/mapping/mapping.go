@@ -354,12 +354,29 @@ func (p *engine) convert(raw []byte) (m export.Mapped, err error) {
 			"a string that the mapping uses is not valid UTF-8, or contains a lone surrogate")
 	}
 	if err != nil {
+		if place := p.placeIn(in); place != nil {
+			return export.Mapped{}, fmt.Errorf("the mapping left out an object with records at %s, which are read only in a "+
+				"file that begins with such an object: take the objects out of their array (jq -c '.[]' FILE), or remove what "+
+				"is before them", place)
+		}
 		return notMapped(err)
 	}
 	if !altered {
 		return p.mapped(v, nil)
 	}
 	return p.mapped(v, p.changed(in, v))
+}
+
+// placeIn returns the path of the module directive at which a record that the program leaves out has records of its own.
+func (p *engine) placeIn(in any) export.Path {
+	i := slices.IndexFunc(p.records, func(path export.Path) bool {
+		_, ok := within(in, path).(map[string]any)
+		return ok
+	})
+	if i < 0 {
+		return nil
+	}
+	return p.records[i]
 }
 
 // Ignores reports whether the module directive excludes a record with these first bytes.

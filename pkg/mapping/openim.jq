@@ -6,18 +6,20 @@
 # Only a group that anybody may join without verification (needVerification 2) is Public. Status 2 is dismissed. roleLevel
 # is 100 for the owner, 60 for an admin, 20 for a member.
 module {records: ["data.groupInfos", "data.groups", "data.members"]};
-(if type == "object" and (.groupInfo | type) == "object" then .groupInfo else . end) |
-if type == "object" and .groupID != null and .userID != null and has("roleLevel") then
+(if type == "object" and (.groupInfo | type) == "object" then .groupOwnerUserID as $owner |
+    .groupInfo | .ownerUserID = ((.ownerUserID // "" | select(. != "")) // $owner)
+  else . end) |
+if type == "object" and .groupID != null and .userID != null and any(has("roleLevel", "joinTime", "joinSource"); .) then
   {
     GroupId: .groupID | fit_id,
     Member_Account: .userID,
-    Role: (if .roleLevel == 60 then "Admin" else "Member" end),
+    Role: (if "\(.roleLevel)" == "60" then "Admin" else "Member" end),
     JoinTime: .joinTime | seconds,
     source: .groupID
   }
 elif type != "object" or .groupID == null or (has("groupType") or has("groupName") | not) then
   skip("not an OpenIM group")
-elif .status == 2 and ($include_archived | not) then
+elif "\(.status)" == "2" and ($include_archived | not) then
   skip("a dismissed group; INCLUDE_ARCHIVED=true imports it")
 else
   (.needVerification == 2) as $public |

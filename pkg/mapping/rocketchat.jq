@@ -7,8 +7,10 @@
 #
 # A channel of a team (teamId) becomes Private: in a private team only its members see it, and the room does not contain
 # the type of its team.
+def is_on: . as $v | any(null, false, 0, "", "0", "false"; . == $v) | not;
 def is_kind: . == "c" or . == "p" or . == "d" or . == "l" or . == "v";
-def role: if type == "array" and any(.[]; . == "owner" or . == "moderator") then "Admin" else null end;
+def role: if type == "string" then [.] else . end |
+  if type == "array" and any(.[]; . == "owner" or . == "moderator") then "Admin" else null end;
 if type != "object" or ._id == null or .t == null then
   skip("not a Rocket.Chat room")
 elif (.rid | type) == "string" and (.u | type) == "object" and (.t | is_kind) then
@@ -22,7 +24,7 @@ elif (.rid | type) == "string" and (.u | type) == "object" and (.t | is_kind) th
   end
 elif .t != "c" and .t != "p" then
   skip({d: "a direct message", l: "a livechat", v: "a VoIP room"}["\(.t)"] // "a room of type \(.t)")
-elif .archived != null and .archived != false and ($include_archived | not) then
+elif (.archived | is_on) and ($include_archived | not) then
   skip("an archived room; INCLUDE_ARCHIVED=true imports it")
 else
   (.t == "c" and .teamId == null) as $public |

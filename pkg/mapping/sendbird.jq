@@ -3,9 +3,10 @@
 # https://sendbird.com/docs/chat/platform-api/v3/channel/channel-overview, "Resource representation".
 # A data export does not contain the creator of a channel. Operators become Admins. Those who are invited are no members.
 def accounts: if type == "array" then [.[] | objects | .user_id | strings] else [] end;
+def is_on: . as $v | any(null, false, 0, "", "0", "false"; . == $v) | not;
 if type != "object" or .channel_url == null then
   skip("not a Sendbird group channel")
-elif any(.freeze, .is_frozen; . != null and . != false) and ($include_archived | not) then
+elif any(.freeze, .is_frozen; is_on) and ($include_archived | not) then
   skip("a frozen channel; INCLUDE_ARCHIVED=true imports it")
 else
   (.is_public == true) as $public |
@@ -19,9 +20,10 @@ else
     ApplyJoinOption: (if $public and .is_access_code_required == false then "FreeAccess" else null end),
     CreateTime: .created_at | seconds,
     MemberList: (if (.members | type) == "array" then
-      [.members[] | objects | select(.state != "invited" and (.user_id | type) == "string") |
+      [.members[] | if type == "string" then {user_id: .} else objects end |
+        select(.state != "invited" and (.user_id | type) == "string") |
         {Member_Account: .user_id, Role: (if .role == "operator" or $operators[.user_id] then "Admin" else null end)}]
-      else null end),
+      else [.operators | accounts[] | {Member_Account: ., Role: "Admin"}] end),
     source: .channel_url
   }
 end

@@ -12,6 +12,7 @@ module {files: ["channels.json", "groups.json"]};
 def unescape:
   if . == null then null
   else split("&lt;") | join("<") | split("&gt;") | join(">") | split("&amp;") | join("&") end;
+def value: if type == "object" then .value else . end; # of purpose and topic
 def is_channel: # as opposed to users, messages, canvases and logs of the same export
   type == "object" and (.profile // .ts // .text // .mimetype) == null and .created != null and .id != null and
   ((.members | type) == "array" or (.topic | type) == "object" or (.purpose | type) == "object");
@@ -20,6 +21,7 @@ def file: # the name in lower case, without a browser's (1)
 def is_file_of_messages: # also renamed, such as acme-dms.json
   file | split(".")[:-1] | join("-") | split("_") | join("-") | split(" ") | join("-") | split("-") | last |
   . == "dms" or . == "mpims";
+def is_on: . as $v | any(null, false, 0, "", "0", "false"; . == $v) | not;
 def is_set: . != null and . != false;
 def is_public: # the flags in API responses must agree
   (file | . == "channels.json" or . == "channels.jsonl" or . == "channels.ndjson") and
@@ -30,7 +32,7 @@ if is_channel | not then
 elif is_file_of_messages or (.is_im | is_set) or (.is_mpim | is_set) or
   (.name | type) != "string" or (.name | startswith("mpdm-")) then
   skip("a direct message, not a channel")
-elif (.is_archived | is_set) and ($include_archived | not) then
+elif (.is_archived | is_on) and ($include_archived | not) then
   skip("an archived channel; INCLUDE_ARCHIVED=true imports it")
 else
   is_public as $public |
@@ -38,12 +40,14 @@ else
     GroupId: .id | fit_id,
     Type: (if $public then "Public" else "Private" end),
     Name: .name | unescape | cut_bytes($limits.Name),
-    Introduction: .purpose.value | unescape | cut_bytes($limits.Introduction),
-    Notification: .topic.value | unescape | cut_bytes($limits.Notification),
+    Introduction: .purpose | value | unescape | cut_bytes($limits.Introduction),
+    Notification: .topic | value | unescape | cut_bytes($limits.Notification),
     Owner_Account: .creator,
     ApplyJoinOption: (if $public then "FreeAccess" else null end),
     CreateTime: .created | seconds,
-    MemberList: (if (.members | type) == "array" then [.members[] | strings | {Member_Account: .}] else null end),
+    MemberList: (if (.members | type) == "array" then
+      [.members[] | if type == "object" then .id else . end | select(. != null) | {Member_Account: .}]
+      else null end),
     source: .id
   }
 end

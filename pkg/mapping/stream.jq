@@ -7,11 +7,13 @@
 # Who may read and join a channel is a setting of the channel's type in the app, which no record contains: each channel
 # becomes Private. An ID is unique only in its type, so the group has both.
 module {records: "channels"};
-def is_set: . != null and . != false;
+def is_on: . as $v | any(null, false, 0, "", "0", "false"; . == $v) | not;
 def user: if type == "object" then .id else . end;
 def cid($type; $id): if $type == null or $id == null then null else "\($type):\($id)" end;
+def is_only_invited: .invited == true and .invite_accepted_at == null;
 def members: (if type == "array" then . else [] end)[] |
-  if type == "object" then (.user_id // (.user | user)) as $account | select($account != null) |
+  if type == "object" then select(is_only_invited | not) |
+    (.user_id // (.user | user)) as $account | select($account != null) |
     member($account; if .channel_role == "channel_moderator" or .role == "moderator" or .is_moderator == true
       then "Admin" else "Member" end; .created_at)
   elif . == null then empty
@@ -19,7 +21,7 @@ def members: (if type == "array" then . else [] end)[] |
 def channel($people):
   cid(.type; .id) as $cid |
   if $cid == null then skip("not a channel of Stream")
-  elif any(.frozen, .disabled, .deleted_at; is_set) and ($include_archived | not) then
+  elif any(.frozen, .disabled, .deleted_at; is_on) and ($include_archived | not) then
     skip("a frozen, disabled or deleted channel; INCLUDE_ARCHIVED=true imports it")
   else
     {
@@ -40,7 +42,10 @@ elif (.type | type) == "string" and (.item | type) == "object" then
   if .type == "channel" then .item | channel(.members // .member_ids)
   elif .type == "member" then
     .item | (.channel_cid // .cid // cid(.channel_type; .channel_id)) as $cid |
-    if $cid == null then skip("a member without the channel's ID") else [[.] | members] | first as $member |
+    if $cid == null then error("the member has no channel_type and channel_id")
+    elif is_only_invited then skip("only invited, not a member")
+    elif .user_id == null and (.user | user) == null then error("the member has no user_id")
+    else [[.] | members] | first as $member |
       $member + {GroupId: $cid | fit_id, source: $cid}
     end
   else ignore end

@@ -6,17 +6,23 @@
 # An ID of one's own stays. An ID that the service has assigned starts with @TGS# and cannot be imported: the group keeps
 # the rest of it, and so do its members. source is the old ID, GroupId the new one.
 module {records: "GroupInfo"};
+def owner: # of a group whose Owner_Account is missing or empty
+  (.Owner_Account // "" | select(. != "")) //
+  first(.MemberList | if type == "array" then .[] else empty end | objects | select(.Role == "Owner") |
+    .Member_Account) // null;
 def kept: if type == "string" and (startswith("@TGS#_") | not) then change(ltrimstr("@TGS#")) else . end;
-def entry: member(.Member_Account; if .Role == "Admin" then "Admin" else "Member" end;
+def entry: select(.Role != "NotMember") | member(.Member_Account; if .Role == "Admin" then "Admin" else "Member" end;
   if .JoinTime == 0 then null else .JoinTime end);
 if type != "object" or .GroupId == null then
-  if type == "object" and .Member_Account != null then
+  if type == "object" and (.Member_Account != null or (.MemberList | type) == "array") then
     error("the member has no GroupId, which get_group_member_info does not return: add the one that was asked for")
   else skip("not a group of a get_group_info response") end
 elif .ErrorCode == 10010 then
   skip("get_group_info reported that the group does not exist (10010)")
 elif (.ErrorCode // 0) != 0 then
   error("get_group_info reported ErrorCode \(.ErrorCode) for this group")
+elif .Member_Account != null and .Role == "NotMember" then
+  skip("no member of the group")
 elif .Member_Account != null then
   entry + {GroupId: .GroupId | kept, source: .GroupId}
 elif .Type == null and .Name == null and (.MemberList | type) == "array" then
@@ -24,7 +30,7 @@ elif .Type == null and .Name == null and (.MemberList | type) == "array" then
 else
   {
     GroupId: .GroupId | kept,
-    Type, Name, Introduction, Notification, FaceUrl, Owner_Account,
+    Type, Name, Introduction, Notification, FaceUrl, Owner_Account: owner,
     MaxMemberCount: (if .MaxMemberNum == 0 then null else .MaxMemberNum end),
     ApplyJoinOption, AppDefinedData, CreateTime, SupportTopic,
     MemberList: [(.MemberList | if type == "array" then . else [] end)[] | objects | entry],

@@ -1,13 +1,15 @@
 # NetEase Yunxin (云信): teams of "team/query.action" ({"tinfos": […]}) and "team/queryDetail.action" ({"tinfo": …}), as
-# https://github.com/netease-im/yunxin-server-sdk-golang decodes them, teams of "GET /im/v2.1/teams/{id}",
+# https://github.com/netease-im/yunxin-server-sdk-golang decodes them, of "team/joinTeams.action" ({"infos": […]}), teams of
+# "GET /im/v2.1/teams/{id}",
 # https://doc.yunxin.163.com/messaging2/server-apis/DI1Nzc3MDY (2024-10-24), and members of its list of team members
 # ({"data": {"items": […]}}), one response per line or value.
 #
 # Only a team that anybody may join without being asked (joinmode 0) is Public. member_role is 0 for a member, 1 for the
 # owner, 2 for an admin.
-module {records: ["tinfos", "data.items"]};
+module {records: ["tinfos", "infos", "data.items"]};
 def account: if type == "object" then .accid else . end;
-def members($role): (if type == "array" then . else [] end)[] |
+def list: if type == "string" then (try fromjson catch null) else . end | if type == "array" then . else [] end;
+def members($role): list[] |
   if type == "object" then select(.accid != null) | member(.accid; $role; .createtime)
   else select(. != null) | member(.; $role; null) end;
 def named($id): ((. // "" | select(. != "")) // "\($id)") | cut_bytes($limits.Name);
@@ -35,11 +37,11 @@ elif $team.team_id != null and $team.account_id != null then
   {
     GroupId: .team_id | fit_id,
     Member_Account: .account_id,
-    Role: (if .member_role == 2 then "Admin" else "Member" end),
+    Role: (if "\(.member_role)" == "2" then "Admin" else "Member" end),
     JoinTime: .join_time | seconds,
     source: .team_id
   }
-elif ($team.team_type | type) == "number" and $team.team_id != null then
+elif $team.team_type != null and $team.team_id != null then
   $team | ((.configuration | type) == "object" and .configuration.join_mode == 0) as $public |
   {
     GroupId: .team_id | fit_id,

@@ -15,16 +15,16 @@ import (
 	"groupimport/pkg/results"
 )
 
-// BenchmarkMillion makes the report of 1,000,000 records, of which one in notin is not in, and says how large
-// the page is and how much memory the heap has taken at its most.
+// BenchmarkMillion writes the report of 1,000,000 records, of which one in notImported is rejected. It reports the size
+// of the page and the largest size of the heap.
 func BenchmarkMillion(b *testing.B) {
 	for _, row := range []struct {
-		name  string
-		notIn int
-	}{{"1 in 100 is not in", 100}, {"none is in", 1}} {
+		name        string
+		notImported int
+	}{{"1 in 100 is rejected", 100}, {"all are rejected", 1}} {
 		b.Run(row.name, func(b *testing.B) {
 			line, failure := make([]byte, 0, 1024), make([]byte, 0, 1024)
-			var most uint64
+			var peak uint64
 			size := 0
 			for b.Loop() {
 				page := report.New()
@@ -35,7 +35,7 @@ func BenchmarkMillion(b *testing.B) {
 						N: n + 1, Line: n + 1, Status: outcome.Imported, GroupID: "@TGS#2J4SZEAEL", Attempts: 1,
 						MS: 40 + n%50, At: at,
 					}
-					if n%int64(row.notIn) == 0 {
+					if n%int64(row.notImported) == 0 {
 						o.Status, o.Field, o.Rule, o.Error = outcome.Rejected, "Name", group.RuleLength,
 							fmt.Sprintf("Name is %d bytes, limit 30", 31+n%60)
 						failure = o.AppendRecordLine(failure[:0],
@@ -48,7 +48,7 @@ func BenchmarkMillion(b *testing.B) {
 					if n%200_000 == 0 {
 						var m runtime.MemStats
 						runtime.ReadMemStats(&m)
-						most = max(most, m.HeapInuse)
+						peak = max(peak, m.HeapInuse)
 					}
 				}
 				var html bytes.Buffer
@@ -59,7 +59,7 @@ func BenchmarkMillion(b *testing.B) {
 				size = html.Len()
 			}
 			b.ReportMetric(float64(size), "page-bytes")
-			b.ReportMetric(float64(most)/1e6, "heap-MB")
+			b.ReportMetric(float64(peak)/1e6, "heap-MB")
 		})
 	}
 }

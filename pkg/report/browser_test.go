@@ -3,11 +3,13 @@ package report_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -46,11 +48,13 @@ var chromium = sync.OnceValues(func() (context.Context, func()) {
 	}
 	for _, flag := range []string{
 		"disable-quic", "disable-background-networking", "disable-component-update", "disable-sync", "hide-scrollbars",
-		// Tests look at several pages at once.
+		// Several tabs are used at once.
 		"disable-background-timer-throttling", "disable-backgrounding-occluded-windows", "disable-renderer-backgrounding",
 	} {
 		options = append(options, chromedp.Flag(flag, true))
 	}
+	// A tab keeps its process when it shows another page.
+	options = append(options, chromedp.Flag("disable-features", "BackForwardCache,SpareRendererForSitePerProcess"))
 	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, stop := chromedp.NewContext(ctx)
 	if err := chromedp.Do(ctx); err != nil {
@@ -101,17 +105,23 @@ func (l look) String() string {
 
 var usualLook = look{"en", false, 1280}
 
-// A tab shows a page and records its complaints.
+// A tab shows a page and records its complaints. Tests take turns with the tabs: opening one, and compiling the
+// accessibility checker in it, takes half a second of a processor.
 type tab struct {
-	testing.TB
-	ctx context.Context // to the library a tab is a context
+	testing.TB                 // the test that has it
+	ctx        context.Context // to the library a tab is a context
+	close      func()
+	last       look // zero before the first
 
 	mu         sync.Mutex
+	url        string   // of the page
 	complaints []string // messages of the console, violations of the policy
 	requests   []string // for other resources than the page
 }
 
-// open opens a tab with the page at url.
+var idleTabs = make(chan *tab, 16)
+
+// open opens the page at url in a tab.
 func open(t testing.TB, url string, l look) *tab {
 	t.Helper()
 	b := newTab(t, url)
@@ -120,18 +130,34 @@ func open(t testing.TB, url string, l look) *tab {
 	return b
 }
 
-// newTab opens an empty tab, which will show the page at url.
+// newTab returns an empty tab, which will show the page at url. The test has it until its end.
 func newTab(t testing.TB, url string) *tab {
 	t.Helper()
-	ctx, cancel := chromedp.NewContext(browser(t))
-	t.Cleanup(cancel)
-	b := &tab{TB: t, ctx: ctx}
+	browser(t)
+	var b *tab
+	select {
+	case b = <-idleTabs:
+	default:
+		b = startTab(t)
+	}
+	b.TB = t
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.url, b.complaints, b.requests = url, nil, nil
+	t.Cleanup(b.release)
+	return b
+}
+
+func startTab(t testing.TB) *tab {
+	t.Helper()
+	b := &tab{TB: t}
+	b.ctx, b.close = chromedp.NewContext(browser(t))
 	record := func(list *[]string, text string) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		*list = append(*list, text)
 	}
-	err := chromedp.Listen(ctx, func(event any) {
+	err := chromedp.Listen(b.ctx, func(event any) {
 		switch e := event.(type) {
 		case *runtime.EventConsoleAPICalled:
 			record(&b.complaints, "console: "+string(e.Type))
@@ -142,8 +168,10 @@ func newTab(t testing.TB, url string) *tab {
 		case *page.EventJavascriptDialogOpening:
 			record(&b.complaints, "dialog: "+e.Message)
 		case *network.EventRequestWillBeSent:
-			if e.Request.URL != url {
-				record(&b.requests, e.Request.URL)
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			if e.Request.URL != b.url {
+				b.requests = append(b.requests, e.Request.URL)
 			}
 		}
 	})
@@ -156,6 +184,22 @@ func newTab(t testing.TB, url string) *tab {
 	return b
 }
 
+// release empties the tab for the next test. It closes the tab of a test that failed.
+func (b *tab) release() {
+	const forget = `try { sessionStorage.clear() } catch {}`
+	err := chromedp.Do(b.ctx, chromedp.Evaluate[chromedp.Void](forget), chromedp.Navigate("about:blank"))
+	if _, e := chromedp.Call(b.ctx, emulation.SetScriptExecutionDisabled,
+		emulation.SetScriptExecutionDisabledParams{}); err != nil || e != nil || b.Failed() {
+		b.close()
+		return
+	}
+	select {
+	case idleTabs <- b:
+	default:
+		b.close()
+	}
+}
+
 // look sets how the tab shows pages. The page reads the language when it loads.
 func (b *tab) look(l look) {
 	b.Helper()
@@ -163,13 +207,20 @@ func (b *tab) look(l look) {
 	if l.isDark {
 		scheme = "dark"
 	}
-	call(b, emulation.SetDeviceMetricsOverride,
-		emulation.SetDeviceMetricsOverrideParams{Width: l.width, Height: 900, DeviceScaleFactor: 1})
-	call(b, emulation.SetUserAgentOverride,
-		emulation.SetUserAgentOverrideParams{UserAgent: "test", AcceptLanguage: l.language})
-	call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
-	})
+	if l.width != b.last.width {
+		call(b, emulation.SetDeviceMetricsOverride,
+			emulation.SetDeviceMetricsOverrideParams{Width: l.width, Height: 900, DeviceScaleFactor: 1})
+	}
+	if l.language != b.last.language {
+		call(b, emulation.SetUserAgentOverride,
+			emulation.SetUserAgentOverrideParams{UserAgent: "test", AcceptLanguage: l.language})
+	}
+	if l.isDark != b.last.isDark || b.last.width == 0 {
+		call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+		})
+	}
+	b.last = l
 }
 
 // call sends a command of the protocol.
@@ -187,7 +238,7 @@ func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// get runs an action that has a value.
+// get runs an action and returns its value.
 func get[T any](b *tab, action chromedp.Action[T]) T {
 	b.Helper()
 	value, err := chromedp.Run(b.ctx, action)
@@ -271,14 +322,14 @@ func TestBrowser_EveryPageInEveryLook(t *testing.T) {
 			t.Run(name+" "+language, func(t *testing.T) {
 				t.Parallel()
 				p := open(t, urlOf(t, page), look{language, false, 1280})
-				looks := []look{{language, false, 1280}, {language, true, 1280}, {language, false, 400}, {language, true, 400}}
+				looks := []look{{language, false, 1280}, {language, true, 1280}, {language, true, 400}, {language, false, 400}}
 				for _, l := range looks {
 					p.look(l)
 					p.checkLook(l)
 					p.savePicture(name + " " + l.String())
 				}
-				for _, l := range looks {
-					var isChecked bool // the checker takes long over the pages with many rows
+				for _, l := range slices.Backward(looks) { // of pages with many rows the checker checks fewer looks: it is slow
+					var isChecked bool
 					switch name {
 					case "usual", "stopped":
 						isChecked = true
@@ -302,16 +353,18 @@ func (b *tab) checkLook(l look) {
 	b.Helper()
 	hidden := map[string]string{"en": ".z", "zh-CN": ".e"}[l.language]
 	background := map[bool]string{false: "rgb(250, 249, 246)", true: "rgb(21, 24, 28)"}[l.isDark]
-	for script, want := range map[string]string{
+	wants := map[string]string{
 		`innerWidth`:                    strconv.FormatInt(l.width, 10),
 		`document.documentElement.lang`: l.language,
 		`[...document.querySelectorAll("body ` + hidden + `")].filter(e => e.offsetParent).length`: "0",
 		`document.documentElement.scrollWidth <= document.documentElement.clientWidth`:             "true",
 		`getComputedStyle(document.documentElement).backgroundColor`:                               background,
 		`document.querySelectorAll("h1").length`:                                                   "1",
-	} {
-		if got := b.eval(script); got != want {
-			b.Errorf("%s: %s: got %q, want %q", l, script, got, want)
+	}
+	scripts := slices.Sorted(maps.Keys(wants))
+	for i, got := range get(b, chromedp.Evaluate[[]string]("["+strings.Join(scripts, ", ")+"].map(String)")) {
+		if want := wants[scripts[i]]; got != want {
+			b.Errorf("%s: %s: got %q, want %q", l, scripts[i], got, want)
 		}
 	}
 	b.checkQuiet()
@@ -354,7 +407,7 @@ func TestBrowser_SearchAndSortByKeyboard(t *testing.T) {
 	p.want(`document.getElementById("found").textContent`, "198 of 198 found, 1 to 100 shown")
 	p.want(rows, "8,12,30,101")
 
-	// By the tabulator alone: what is behind the heading of the list is the search.
+	// With the Tab key alone: the search follows the heading of the list.
 	p.do(chromedp.Focus(chromedp.CSS("#records")), chromedp.KeyEvent(kb.Tab))
 	p.want(`document.activeElement.id`, "text")
 	p.do(chromedp.KeyEvent("ACCOUNT does not"))
@@ -387,14 +440,14 @@ func TestBrowser_SearchAndSortByKeyboard(t *testing.T) {
 		t.Errorf("got order %s of lines, want descending", got)
 	}
 	p.want(rows, "49387,48762,48137,48030")
-	p.do(chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(" ")) // GroupId: those without come first
+	p.do(chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(" ")) // by GroupId: records without one come first
 	if line, id := sorted(0), sorted(1); line != "null" || id != "ascending" {
 		t.Errorf("got orders %s and %s, want null and ascending", line, id)
 	}
 	p.want(`[...document.querySelectorAll("#list tbody tr")].slice(0, 10).map(r => r.cells[1].textContent).join()`,
 		",,,,,,,,g7,g11")
 
-	// From a kind of mistake to its records.
+	// From a kind of error to its records.
 	p.do(chromedp.Focus(chromedp.CSS(`.kind a.show`)), chromedp.KeyEvent(kb.Enter))
 	p.want(`document.getElementById("found").textContent`, "90 of 198 found")
 	p.want(`location.hash`, "#records")
@@ -458,7 +511,7 @@ func TestBrowser_CopyCommandByKeyboard(t *testing.T) {
 	p.checkQuiet()
 }
 
-// Without a script the page is in English and all of it can be read.
+// TestBrowser_WithoutScript checks that without scripts the page is in English and shows all its records.
 func TestBrowser_WithoutScript(t *testing.T) {
 	t.Parallel()
 	url := urlOf(t, pages(t)["usual"])
@@ -501,7 +554,7 @@ func TestBrowser_OverHTTP(t *testing.T) {
 	}
 }
 
-// What came from an export stands in the page as text, and does nothing.
+// TestBrowser_HostileText checks that the page shows data of an export as text, which does nothing.
 func TestBrowser_HostileText(t *testing.T) {
 	t.Parallel()
 	p := open(t, urlOf(t, pages(t)["hostile"]), usualLook)

@@ -9,7 +9,8 @@ import (
 	"groupimport/pkg/report"
 )
 
-// The page about a check says what is worst, in both languages, and what to do about it. What was seen is escaped.
+// TestCheckPage_States checks that the page says the worst state and what to do, in both languages, and escapes the
+// findings.
 func TestCheckPage_States(t *testing.T) {
 	at := time.Date(2026, 11, 28, 9, 30, 0, 0, time.UTC)
 	finding := func(state string) report.Finding {
@@ -53,7 +54,7 @@ func TestCheckPage_States(t *testing.T) {
 	}
 }
 
-// checkPage is a page about a check with all states and long words.
+// checkPage returns a page about a check with all states and long words.
 func checkPage(t testing.TB) []byte {
 	t.Helper()
 	long := "no event about the new object \"exports/.check.import/parts/ABCDEFGHIJ-loud a+b%20c&群组.jsonl\" within 20s"

@@ -53,6 +53,10 @@ var codeLabels = map[int]label{
 	10059: {"the feature needs a higher plan", "该功能需要更高的套餐"},
 	11000: {"communities are not enabled for this app: enable them in the console", "应用未开通社群：请在控制台开通"},
 
+	40005: {"the account's profile holds a sensitive word", "账号资料含有敏感词"},
+	40006: {"internal error of the service", "服务内部错误"},
+	40601: {"a value of the account's profile is longer than 500 bytes", "账号资料字段超过 500 字节"},
+
 	60002: {"the request's URL could not be read: check TIM_ENDPOINT", "请求的 URL 无法解析：请检查 TIM_ENDPOINT"},
 	60003: {"the body is not JSON", "请求体不是 JSON"},
 	60004: {"the UserSig was not accepted: " + enKey, "UserSig 未被接受：" + zhKey},

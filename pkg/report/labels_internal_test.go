@@ -21,7 +21,8 @@ func htmlOf(t *testing.T, nodes g.Group) string {
 	return b.String()
 }
 
-// complete fails the test unless a text is there in both languages, the Chinese in Chinese, and each holds words.
+// complete fails the test unless a text exists in both languages, the Chinese one has Chinese characters, and both hold
+// the words.
 func complete(t *testing.T, what string, tx text, words ...string) {
 	t.Helper()
 	en, zh := htmlOf(t, tx.EN), htmlOf(t, tx.ZH)

@@ -34,7 +34,7 @@ var epoch = time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
 
 var names = results.Names{Export: "exports/acme.jsonl"}
 
-// A story is an import that a page tells.
+// A story is an import that a page describes.
 type story struct {
 	*report.Builder
 	options  report.Options
@@ -52,7 +52,7 @@ func newStory() *story {
 	}
 }
 
-// add tells one outcome, and its record if it is not in.
+// add adds one outcome, and its record unless it was imported.
 func (s *story) add(o outcome.Outcome, record string) {
 	s.n++
 	o.N, o.Line = s.n, s.n
@@ -81,7 +81,7 @@ func run(start time.Time, took time.Duration, records int64, cause results.Cause
 	}
 }
 
-// usual is an import of 50,000 records, most of which are in.
+// usual is an import of many records, most of which were imported.
 func usual(total int) *story {
 	s := newStory()
 	random := rand.New(rand.NewPCG(1, 2))
@@ -160,6 +160,8 @@ func people() *story {
 				"user-%[1]d-b (JoinTime 1 is before CreateTime 2)", i)
 			record = fmt.Sprintf(`{"GroupId":"g%d","MemberList":[{"Member_Account":"user-%[1]d"},`+
 				`{"Member_Account":"user-%[1]d-b","JoinTime":1}]}`, i)
+		case i == 400:
+			o.Created = true
 		case i == 500:
 			o.Members = outcome.Members{Added: 44, Failed: 6, Refused: 3}
 			o.Error = "6 of 50 members are missing: u1 (not added, and the service gives no reason)"
@@ -188,7 +190,7 @@ func people() *story {
 	return s
 }
 
-// nasty are strings that have hurt pages.
+// nasty are strings that have broken pages.
 var nasty = []string{
 	`<script>alert(1)</script>`, `</script><script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `'"&amp;<b>`,
 	"\u2028line\u2029", "\u202Egpj.exe\u202C",
@@ -197,7 +199,7 @@ var nasty = []string{
 	strings.Repeat("é̴̛", 40), "a\nb\tc", "<svg/onload=alert(1)>", "</title></style>", "=cmd|'/c calc'!A1",
 }
 
-// hostile has such a string in every field of every line, and in the names.
+// hostile is an import with such a string in every field of every line, and in the names.
 func hostile() *story {
 	s := newStory()
 	s.names = results.Names{Export: `exports/<script>alert("x")</script>'&` + "\u202E" + `evil` +
@@ -214,7 +216,7 @@ func hostile() *story {
 		}
 		record := fmt.Sprintf(`{"Name":%s,"GroupId":%s}`, jsonString(text), jsonString(other))
 		if i%5 == 0 {
-			record = text // no JSON
+			record = text // not JSON
 		}
 		if i%10 == 9 {
 			o.Status, o.Member, o.Members = outcome.Imported, "", outcome.Members{Failed: 1}
@@ -417,7 +419,7 @@ func progressPage(t testing.TB, s *report.Status, o report.Options) []byte {
 	return b.Bytes()
 }
 
-// textOf is what a page says in one language, with single spaces.
+// textOf returns the text of a page in one language, with single spaces.
 func textOf(t *testing.T, page []byte, language string) string {
 	t.Helper()
 	doc, err := html.Parse(bytes.NewReader(page))
@@ -513,6 +515,7 @@ func TestPages_Text(t *testing.T) {
 			"added 99,934 >99.9%", "already 20", "no account 20 <0.1% the account does not exist: import the accounts first",
 			"invalid 20", "refused 3", "no reason given 3",
 			"980 Admins of Private groups were sent as members",
+			"1 AVChatRoom was created with create_group: the app's webhooks were fired, and CreateTime was not kept.",
 			"300 member records: 291 members were added, 6 were members before. 3 are not members",
 			"21 groups exist and lack members. These are the first 6:", "line 8 · g7", `[{"Member_Account":"user-7"},`,
 			"2 of 50 members are missing: user-7 (the account",
@@ -520,7 +523,7 @@ func TestPages_Text(t *testing.T) {
 		}},
 		{"members, in Chinese", "members", "zh", []string{
 			"2,300 条记录（群组与成员）中已导入 2,297 条。 其中 6 个此前已存在，3 个失败。已添加 99,934 名成员，20 名此前已是成员，46 名未能添加。", "已完成，失败 3，缺少 46 名成员",
-			"添加缺少的 46 名成员", "账号不存在 20", "21 个群组已存在，但缺少成员", "300 条成员记录：已添加 291 名成员",
+			"添加缺少的 46 名成员", "账号不存在 20", "已通过 create_group 创建 1 个直播群", "21 个群组已存在，但缺少成员", "300 条成员记录：已添加 291 名成员",
 		}},
 		{
 			"members that are retried", "members retried", "en",
@@ -559,7 +562,7 @@ func TestPages_Text(t *testing.T) {
 
 func clip(s string) string { return s[:min(len(s), 3000)] }
 
-// The policy's hashes are of what stands in the page.
+// TestPages_Policy checks that the hashes of the policy are those of the page's script and style.
 func TestPages_Policy(t *testing.T) {
 	t.Parallel()
 	for name, page := range pages(t) {
@@ -583,8 +586,8 @@ func TestPages_Policy(t *testing.T) {
 	}
 }
 
-// What came from elsewhere makes no element, attribute, class or link in a page: there are only
-// those that pages about harmless text have, too.
+// TestPages_NoMarkupFromData checks that data adds no element, attribute, class or link to a page: there are only those
+// of pages about harmless text.
 func TestPages_NoMarkupFromData(t *testing.T) {
 	t.Parallel()
 	all := pages(t)
@@ -674,8 +677,8 @@ func filled(t *testing.T, text string) map[string][]byte {
 	return all
 }
 
-// parts tells of a page each element with its place, each of its attributes, what of these does something, and what
-// else there is but text.
+// parts returns the elements of a page with their places, their attributes, the active ones among these, and all other
+// nodes except text.
 func parts(t *testing.T, page []byte, tell func(string)) {
 	t.Helper()
 	doc, err := html.Parse(bytes.NewReader(page))
@@ -703,12 +706,13 @@ func parts(t *testing.T, page []byte, tell func(string)) {
 			}
 		case html.CommentNode:
 			tell("comment " + n.Data)
-		default: // the others hold nothing
+		default: // the other nodes hold nothing
 		}
 	}
 }
 
-// The command of a report works for any name: it finds the dead-letter file and writes a file of its rejected records.
+// TestReport_CommandWithUnusualNames runs the command of a report for unusual names. It finds the dead-letter file and
+// writes a file of its rejected records.
 func TestReport_CommandWithUnusualNames(t *testing.T) {
 	t.Parallel()
 	bash, err := exec.LookPath("bash")
@@ -767,7 +771,7 @@ func TestPages_Size(t *testing.T) {
 		}
 	}
 	s := newStory()
-	for range 2000 { // four times as many as fit; every byte of them takes five
+	for range 2000 { // four times as many as fit; each byte takes five in the page
 		s.add(outcome.Outcome{Status: outcome.Rejected, GroupID: strings.Repeat("<", 1000), Error: strings.Repeat(`"`, 5000)},
 			`{"Name":"`+strings.Repeat("&", 500)+`"}`)
 	}
@@ -776,7 +780,8 @@ func TestPages_Size(t *testing.T) {
 	}
 }
 
-// However many kinds of mistakes there are, the frequent ones are shown, and the counts add up.
+// TestReport_FrequentKindsAmongMany checks that a page with many kinds of errors shows the most frequent ones, and that
+// the counts add up.
 func TestReport_FrequentKindsAmongMany(t *testing.T) {
 	t.Parallel()
 	s := newStory()

@@ -1,6 +1,8 @@
 package scheduler_test
 
 import (
+	"testing"
+
 	"groupimport/pkg/importer/importertest"
 	"groupimport/pkg/scheduler"
 )
@@ -11,3 +13,5 @@ var (
 	resume = scheduler.Action{Resume: true}
 	retry  = scheduler.Action{Retry: true}
 )
+
+func TestMain(m *testing.M) { importertest.Main(m) }

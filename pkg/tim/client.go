@@ -134,10 +134,12 @@ type Client struct {
 
 	own        *Share      // of calls without another one
 	authorized atomic.Bool // the service has accepted a request of this caller
-	quota      quotaWatch
-	accepted   atomic.Int64 // attempts that the service accepted, or rejected because the group already exists
-	created    time.Time
-	lostAt     atomic.Int64 // nanoseconds after created when a response for a record with a GroupId was last lost
+
+	checkRefused atomic.Bool // account_check is refused, and that is logged
+	quota        quotaWatch
+	accepted     atomic.Int64 // attempts that the service accepted, or rejected because the group already exists
+	created      time.Time
+	lostAt       atomic.Int64 // nanoseconds after created when a response for a record with a GroupId was last lost
 
 	useMu   sync.Mutex
 	lastUse time.Time // of the connections

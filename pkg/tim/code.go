@@ -80,6 +80,10 @@ var codes = map[int]Meaning{
 	10059:         {Permanent, "the feature needs a higher plan"},
 	11000:         {Permanent, "communities are not enabled for this app: enable them in the console"},
 
+	40005: {Permanent, "the account's profile holds a sensitive word"},
+	40006: {Transient, "internal error of the service"},
+	40601: {Permanent, "a value of the account's profile is longer than 500 bytes"},
+
 	60002: {Fatal, "the request's URL could not be read: check TIM_ENDPOINT"},
 	60003: {Permanent, "the body is not JSON"},
 	60004: {SignAgain, "the UserSig was not accepted: " + checkKey},

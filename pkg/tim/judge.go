@@ -101,6 +101,13 @@ func (c *Client) judgeBody(ctx context.Context, l *lane, command string, body []
 		c.signer.invalidate(sig)
 		c.log.WarnContext(ctx, "user_sig rejected, signing again", "code", a.code, "info", info)
 	case Fatal:
+		if command == accountCheck && c.authorized.Load() && !c.cfg.ImportAccounts {
+			a.verdict = rejected // it would only have said why members were not added
+			if !c.checkRefused.Swap(true) {
+				c.log.WarnContext(ctx, "account_check is refused: missing members have no reason", "code", a.code, "info", info)
+			}
+			return a
+		}
 		a.verdict = fatal
 		c.fail(ctx, &FatalError{Code: a.code, Reason: a.message})
 	}

@@ -52,8 +52,10 @@ type MembersResult struct {
 	// the first batch, in the order of the list, that was rejected or failed.
 	End      End
 	Members  []MemberResult // by index of the list
+	Demoted  map[int]bool   // indexes of Admins that were sent as members because the group is Private; nil without any
 	Code     int            // of the last batch that was not accepted, 0 if all were or if there was no response
 	Message  string         // for operators: why that batch was not accepted
+	NoCheck  string         // why account_check does not say whether accounts exist that were not added; "" if it does
 	Attempts int            // of all batches, without throttled attempts and attempts with a rejected UserSig
 	Took     time.Duration  // of the last attempt
 	At       time.Time      // when the call ended
@@ -85,6 +87,9 @@ func (m *MembersCall) Done() <-chan struct{} { return m.done }
 // says that a batch has too many members (10005), the client sends batches of half as many from then on. If it rejects
 // a batch because of one member, the client halves the batch until it has found the member. For members that the
 // service does not add, account_check says whether the account exists. With [Config.ImportAccounts] it is then created.
+//
+// A Private group has no administrators. If the service does not add an Admin, or rejects the batch of one (10004,
+// 10007), and get_group_info says that the group is Private, the Admins of the list are sent as members.
 func (c *Client) ImportMembers(ctx context.Context, groupID string, members []group.Member) *MembersCall {
 	call := &MembersCall{done: make(chan struct{})}
 	call.result = MembersResult{End: Imported, Members: make([]MemberResult, len(members))}
@@ -125,6 +130,9 @@ type memberImport struct {
 	ended    bool // no further batch will be sent
 	rest     MemberResult
 	halvings int
+
+	// Set by a look-up of the group: a Private one has no administrators, and its Admins are sent as members.
+	noAdmins, hasAdmins bool
 }
 
 // run sends one batch after another. p is the permit of the first one.
@@ -172,13 +180,17 @@ func (m *memberImport) send(ctx context.Context, batch []int, p *permit, isAgain
 	pending := batch
 	for {
 		since := m.c.breaker.responses()
-		a, err := m.c.repeat(ctx, m.lane, p, m.request(pending), &t)
+		noAdmins := m.hasNoAdmins()
+		a, err := m.c.repeat(ctx, m.lane, p, m.request(pending, noAdmins), &t)
 		p = nil
 		m.took(a.took)
 		if err == nil && a.verdict == accepted {
 			var readErr error
-			if pending, readErr = m.read(a, pending); readErr == nil {
-				m.explain(ctx, batch, isAgain)
+			if pending, readErr = m.read(a, pending, noAdmins); readErr == nil {
+				rest := slices.DeleteFunc(m.explain(ctx, batch, isAgain), func(i int) bool { return !m.members[i].IsAdmin })
+				if !noAdmins && m.demote(ctx, rest) {
+					m.send(ctx, rest, nil, true)
+				}
 				return
 			}
 			a = attempt{message: readErr.Error()} // as if the response was lost
@@ -191,6 +203,8 @@ func (m *memberImport) send(ctx context.Context, batch []int, p *permit, isAgain
 		switch {
 		case err != nil:
 			m.incomplete(err)
+		case (a.code == codeParameter || a.code == codeNoPermission) && !noAdmins && m.demote(ctx, pending):
+			continue
 		case (a.verdict == rejected || a.verdict == inUse) && m.split(ctx, a, pending, isAgain):
 		case a.verdict == ambiguous:
 			r := m.c.resolve(ctx, m.lane, Result{Code: a.code, Message: a.message}, a, false)
@@ -224,8 +238,34 @@ func (m *memberImport) isOutage(ctx context.Context, a attempt, since int64) boo
 	return err == nil
 }
 
-// request returns the request for a batch. An account that is in it twice is sent once.
-func (m *memberImport) request(batch []int) request {
+// demote reports whether members, of which there is an Admin, are to be sent again without that role, because the group
+// is Private.
+func (m *memberImport) demote(ctx context.Context, members []int) bool {
+	if !slices.ContainsFunc(members, func(i int) bool { return m.members[i].IsAdmin }) {
+		return false
+	}
+	m.mu.Lock()
+	isKnown := m.noAdmins || m.hasAdmins
+	m.mu.Unlock()
+	if !isKnown {
+		found, err := m.c.LookUp(ctx, m.groupID) // batches at the same time share a request
+		t, ok := group.ParseType(found.Type)
+		m.mu.Lock()
+		m.noAdmins = err == nil && found.Found && ok && t == group.Private
+		m.hasAdmins = !m.noAdmins
+		m.mu.Unlock()
+	}
+	return m.hasNoAdmins()
+}
+
+func (m *memberImport) hasNoAdmins() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.noAdmins
+}
+
+// request returns the request for a batch, with noAdmins without the role. An account that is in it twice is sent once.
+func (m *memberImport) request(batch []int, noAdmins bool) request {
 	body := make([]byte, 0, 64+len(batch)*64)
 	body = append(body, `{"GroupId":`...)
 	body, _ = jsontext.AppendQuote(body, m.groupID) // fails for invalid UTF-8 only, which no GroupId has
@@ -239,15 +279,17 @@ func (m *memberImport) request(batch []int) request {
 			body = append(body, ',')
 		}
 		sent[m.members[i].Account] = struct{}{}
-		body = m.members[i].AppendJSON(body)
+		member := m.members[i]
+		member.IsAdmin = member.IsAdmin && !noAdmins
+		body = member.AppendJSON(body)
 	}
 	// An entry of the response has an account of 32 bytes, escaped up to 192.
 	return request{importGroupMember, append(body, "]}"...), int64(4<<10 + len(batch)*256)}
 }
 
 // read reads the results of the members of a batch, and returns those that the response has no result for, with an
-// error.
-func (m *memberImport) read(a attempt, batch []int) (unread []int, err error) {
+// error. With noAdmins the batch was sent without the role.
+func (m *memberImport) read(a attempt, batch []int, noAdmins bool) (unread []int, err error) {
 	results, err := readMembers(a.body)
 	if err != nil {
 		return batch, err
@@ -261,6 +303,12 @@ func (m *memberImport) read(a attempt, batch []int) (unread []int, err error) {
 			continue
 		}
 		m.result.Members[i] = result
+		if noAdmins && m.members[i].IsAdmin && result != MemberNotAdded {
+			if m.result.Demoted == nil {
+				m.result.Demoted = make(map[int]bool)
+			}
+			m.result.Demoted[i] = true
+		}
 	}
 	if unread != nil {
 		return unread, fmt.Errorf("%s: the response has no result for %d of %d members",
@@ -308,8 +356,9 @@ func readMembers(body []byte) (map[string]MemberResult, error) {
 }
 
 // explain looks at the members of a batch that the service did not add. With ImportAccounts it creates the accounts
-// that do not exist and sends their members again, once.
-func (m *memberImport) explain(ctx context.Context, batch []int, isAgain bool) {
+// that do not exist and sends their members again, once. It returns the members that were not added although their
+// accounts exist or may exist.
+func (m *memberImport) explain(ctx context.Context, batch []int, isAgain bool) (rest []int) {
 	var ids []string
 	for _, i := range batch {
 		if m.result.Members[i] == MemberNotAdded { // nobody else writes to the members of this batch
@@ -317,9 +366,12 @@ func (m *memberImport) explain(ctx context.Context, batch []int, isAgain bool) {
 		}
 	}
 	if ids == nil {
-		return
+		return nil
 	}
-	exist, _ := m.c.gatherAccounts(ctx, &m.c.checks, ids) // what is not known has no reason
+	exist, err := m.c.gatherAccounts(ctx, &m.c.checks, ids)
+	if err != nil {
+		m.noCheck(err)
+	}
 	var missing []int
 	ids = ids[:0]
 	for _, i := range batch {
@@ -333,10 +385,12 @@ func (m *memberImport) explain(ctx context.Context, batch []int, isAgain bool) {
 			missing, ids = append(missing, i), append(ids, account)
 		case ok && m.c.imported.has(account): // since the batch was sent, for another group
 			missing = append(missing, i)
+		default:
+			rest = append(rest, i)
 		}
 	}
 	if missing == nil || isAgain || !m.c.cfg.ImportAccounts {
-		return
+		return rest
 	}
 	created, _ := m.c.gatherAccounts(ctx, &m.c.imports, ids) // the others keep having no account
 	missing = slices.DeleteFunc(missing, func(i int) bool {
@@ -345,6 +399,7 @@ func (m *memberImport) explain(ctx context.Context, batch []int, isAgain bool) {
 	if len(missing) > 0 {
 		m.send(ctx, missing, nil, true)
 	}
+	return rest
 }
 
 // Codes of import_group_member that the client checks for. Others of class Permanent are about the batch.
@@ -440,6 +495,13 @@ func (m *memberImport) incomplete(err error) {
 	defer m.mu.Unlock()
 	m.result.End, m.result.Code, m.result.Message = Incomplete, 0, err.Error()
 	m.ended = true
+}
+
+// noCheck records why account_check does not explain members.
+func (m *memberImport) noCheck(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.result.NoCheck = err.Error()
 }
 
 func (m *memberImport) hasEnded() bool {

@@ -632,6 +632,96 @@ func TestImportMembers_Reasons(t *testing.T) {
 	})
 }
 
+// account_check is disabled for the app: the run goes on, and these members have no reason. With ImportAccounts nothing
+// would be right without it: the error is fatal.
+func TestImportMembers_CheckIsRefused(t *testing.T) {
+	for _, code := range []emulator.Fault{10003, 10026, 60017, 70403} {
+		for _, importAccounts := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				s := newMemberService(1)
+				s.OnlyAccounts = true
+				s.AddAccounts("u0")
+				s.Faults = emulator.Faults{Plan: func(r emulator.Request) emulator.Fault {
+					if r.Command == "account_check" {
+						return code
+					}
+					return emulator.None
+				}}
+				c := newClient(t, s, func(cfg *tim.Config) { cfg.ImportAccounts = importAccounts })
+				r := c.ImportMembers(t.Context(), "g0", memberList(30)).Wait()
+				if (c.Fatal() != nil) != importAccounts {
+					t.Errorf("code %d, ImportAccounts %v: got fatal error %v", code, importAccounts, c.Fatal())
+				}
+				want := "imported code 0 map[added:1 not added:29]"
+				if got := shortMembers(r); !importAccounts && (got != want || !strings.Contains(r.NoCheck, fmt.Sprint(int(code)))) {
+					t.Errorf("code %d: got %s %q, want %s", code, got, r.NoCheck, want)
+				}
+			})
+		}
+	}
+}
+
+// Before the service has accepted any request, a code that is about the caller is fatal, also of account_check.
+func TestCheckAccounts_FirstRequestIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService()
+		s.Faults = always(70403)
+		c := newClient(t, s)
+		if _, err := c.CheckAccounts(t.Context(), []string{"a"}); err == nil || c.Fatal() == nil {
+			t.Errorf("got %v and fatal error %v, want one", err, c.Fatal())
+		}
+	})
+}
+
+// A Private group has no administrators: once the service has not added an Admin, Admins are sent as members.
+func TestImportMembers_AdminsOfPrivateGroup(t *testing.T) {
+	for _, code := range []int{0, 10004, 10007} { // 0: Result 0
+		synctest.Test(t, func(t *testing.T) {
+			s := newService()
+			s.Put(emulator.Group{GroupID: "private", Type: "Private", Name: "n", Owner: "o", CreateTime: 1000})
+			s.Put(emulator.Group{GroupID: "public", Type: "Public", Name: "n", Owner: "o", CreateTime: 1000})
+			c := newClient(t, onBody(s, func(command, body string) *http.Response {
+				if code != 0 && command == memberCommand && strings.Contains(body, `"private"`) && strings.Contains(body, `"Admin"`) {
+					return respond(200, fmt.Sprintf(`{"ActionStatus":"FAIL","ErrorCode":%d,"ErrorInfo":"bad"}`, code))
+				}
+				return nil
+			}))
+			list := memberList(50) // u0, u10, … are Admins
+			r := c.ImportMembers(t.Context(), "private", list).Wait()
+			if got, want := shortMembers(r), "imported code 0 map[added:50]"; got != want || len(r.Demoted) != 5 || !r.Demoted[10] {
+				t.Errorf("code %d: got %s %q %v, want %s with 5 demoted", code, got, r.Message, r.Demoted, want)
+			}
+			g, _ := s.Group("private")
+			if len(g.Members) != 50 || slices.ContainsFunc(g.Members, func(m emulator.Member) bool { return m.Role != "" }) {
+				t.Errorf("code %d: got %d members, want 50 without a role", code, len(g.Members))
+			}
+			r = c.ImportMembers(t.Context(), "public", list).Wait()
+			if got := shortMembers(r); got != "imported code 0 map[added:50]" || r.Demoted != nil {
+				t.Errorf("code %d: another type: got %s %v", code, got, r.Demoted)
+			}
+			checkMembers(t, s, "public", list)
+		})
+	}
+}
+
+// The limit of members in a call that the client has learned (10005) holds for the rest of its life.
+func TestImportMembers_LearnedLimitHolds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newMemberService(20)
+		s.MembersPerCall = 5
+		c := newClient(t, s)
+		for i := range 20 {
+			if r := c.ImportMembers(t.Context(), fmt.Sprint("g", i), memberList(40)).Wait(); r.End != tim.Imported {
+				t.Errorf("got %s", shortMembers(r))
+			}
+			if got := c.MembersPerCall(); got != 5 {
+				t.Fatalf("after %d lists: got %d members a call, want 5", i+1, got)
+			}
+			time.Sleep(time.Hour)
+		}
+	})
+}
+
 func TestCheckAccounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService()

@@ -38,6 +38,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime"
@@ -120,6 +121,7 @@ func must[T any](v T, err error) T {
 func measure(ctx context.Context, selected []part) (err error) {
 	b := &bench{ctx: ctx}
 	defer b.clean()
+	defer b.stopAll()
 	defer func() {
 		if r := recover(); r != nil {
 			f, ok := r.(failure)
@@ -151,6 +153,7 @@ type bench struct {
 	ctx     context.Context // of the whole program
 	work    string          // a temporary folder
 	cgroups []string
+	started []*exec.Cmd
 	rows    []*row
 }
 

@@ -37,7 +37,17 @@ func (b *bench) start(env []string, out io.Writer, name string, args ...string) 
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = out, out
 	check(cmd.Start())
+	b.started = append(b.started, cmd)
 	return cmd
+}
+
+// stopAll ends the processes that still run, after a failure.
+func (b *bench) stopAll() {
+	for _, cmd := range b.started {
+		if cmd.ProcessState == nil && cmd.Process.Signal(syscall.SIGTERM) == nil {
+			_ = cmd.Wait()
+		}
+	}
 }
 
 // run runs a process to its end.

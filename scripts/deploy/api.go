@@ -69,7 +69,7 @@ func (a *api) call(ctx context.Context, service, action string, parameters map[s
 	}
 	response := tchttp.NewCommonResponse()
 	if err := a.client.Send(request, response); err != nil {
-		return &callError{action, err, a.redact}
+		return &callError{service, action, err, a.redact}
 	}
 	if result == nil {
 		return nil
@@ -78,16 +78,16 @@ func (a *api) call(ctx context.Context, service, action string, parameters map[s
 		Response any `json:"Response"`
 	}{result}
 	if err := json.Unmarshal(response.GetBody(), &body); err != nil {
-		return &callError{action, err, a.redact}
+		return &callError{service, action, err, a.redact}
 	}
 	return nil
 }
 
 // A callError says that an action failed.
 type callError struct {
-	action string
-	err    error
-	redact *strings.Replacer
+	service, action string
+	err             error
+	redact          *strings.Replacer
 }
 
 func (e *callError) Error() string {
@@ -95,7 +95,7 @@ func (e *callError) Error() string {
 	for _, hint := range hints {
 		if slices.Contains(hint.actions, e.action) || len(hint.actions) == 0 {
 			if startsWith(e.code(), hint.codes...) {
-				return text + "\n" + hint.text
+				return text + "\n" + strings.ReplaceAll(hint.text, "RIGHT", e.right())
 			}
 		}
 	}
@@ -104,7 +104,16 @@ func (e *callError) Error() string {
 
 func (e *callError) Unwrap() error { return e.err }
 
-// hints say what to do about an error code. The first that fits is shown.
+// right names what the account may lack. A function gets its role only from who may pass it.
+func (e *callError) right() string {
+	right := e.service + ":" + e.action
+	if e.action == "CreateFunction" || e.action == "UpdateFunctionConfiguration" {
+		right += ", or cam:PassRole for the function's role"
+	}
+	return right
+}
+
+// hints say what to do about an error code. The first that fits is shown. RIGHT is the right of the action.
 var hints = []struct {
 	actions []string // none for all
 	codes   []string
@@ -125,8 +134,9 @@ var hints = []struct {
 	},
 	{
 		nil,
-		[]string{"AuthFailure", "UnauthorizedOperation"},
-		"The account lacks a right: go run ./scripts/deploy --rights prints the policy that it needs.",
+		[]string{"AuthFailure", "UnauthorizedOperation", "OperationDenied.ACLFailed"}, // the last one of CLS
+		"The account lacks the right RIGHT: give the user of these keys the policy that go run ./scripts/deploy --rights " +
+			"prints.",
 	},
 	{
 		[]string{"CreateTrigger"},

@@ -53,7 +53,13 @@ type operator struct {
 
 func newOperator(t *testing.T) *operator {
 	t.Helper()
-	a := &operator{fake: newFake(), t: t, dir: t.TempDir()}
+	return operatorOf(t, newFake())
+}
+
+// operatorOf returns an operator of an account.
+func operatorOf(t *testing.T, account *fake) *operator {
+	t.Helper()
+	a := &operator{fake: account, t: t, dir: t.TempDir()}
 	a.server = httptest.NewServer(a.fake)
 	t.Cleanup(a.server.Close)
 	a.setEnv(nil)
@@ -196,7 +202,11 @@ func TestDeploy_RepairsDrift(t *testing.T) {
 			tr := a.triggers[httpFunction][0]
 			tr["TriggerDesc"] = strings.Replace(tr["TriggerDesc"].(string), `"EnableExtranet":true`, `"EnableExtranet":false`, 1)
 		},
-		"policy":       func() { a.policies["groupimport"]["PolicyDocument"] = `{}` },
+		"policy": func() { a.policies["groupimport"]["PolicyDocument"] = `{}` },
+		"trust": func() {
+			role := a.roles["groupimport-http"]
+			role["PolicyDocument"] = strings.Replace(role["PolicyDocument"].(string), "scf.qcloud.com", "cvm.qcloud.com", 1)
+		},
 		"attachment":   func() { delete(a.attached, "groupimport-http") },
 		"instances":    func() { delete(a.reserved, httpFunction) },
 		"update fails": func() { f["Status"] = "UpdateFailed" },
@@ -392,6 +402,7 @@ func TestRights_AreTheActionsCalled(t *testing.T) {
 	a.mustDeploy()
 	a.triggers[importFunction][0]["Enable"] = "CLOSE"
 	a.triggers[scheduleFunction][0]["Enable"] = "CLOSE"
+	a.roles["groupimport"]["PolicyDocument"] = "{}"
 	a.setEnv(map[string]string{"ExportPrefix": "a/", "SecretKey": "", "SecretKeyParameter": "im-key"})
 	a.write("scf.zip", strings.Repeat("large ", maxZip/6+1))
 	a.mustDeploy("--http-memory", "0")
@@ -543,9 +554,13 @@ func TestDeploy_KilledAnywhereIsHealed(t *testing.T) {
 		a.write("scf.zip", strings.Repeat("large ", maxZip/6+1))
 		return a
 	}
+	first := newOperator(t)
+	first.mustDeploy()
 	deployed := func(t *testing.T) *operator {
-		a := newOperator(t)
-		a.mustDeploy()
+		a := operatorOf(t, first.clone())
+		if got, want := a.snapshot(), first.snapshot(); got != want {
+			t.Fatalf("got\n%s\nin a clone, want\n%s", got, want)
+		}
 		return a
 	}
 	changed := func(a *operator) *operator {
@@ -627,6 +642,115 @@ func TestDeploy_RemovesOnlyWhatItMade(t *testing.T) {
 	}
 }
 
+// Roles are those of the account: a second deployment must not take away the rights of the first one.
+func TestDeploy_TwoInOneAccount(t *testing.T) {
+	a := newOperator(t)
+	first := a.mustDeploy()
+	before := a.snapshot()
+	raw, err := os.ReadFile("../../serverless.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.write("test.yml", strings.Replace(string(raw), "stage: prod", "stage: test", 1))
+	file := filepath.Join(a.dir, "test.yml")
+	a.setEnv(map[string]string{"ExportPrefix": "test/"})
+	for _, args := range [][]string{{"--file", file}, {"--file", file, "--plan"}} {
+		text, err := a.deploy(args...)
+		if err == nil || !strings.Contains(text, "is that of the deployment groupimport-prod-groupimport in ap-guangzhou") ||
+			!strings.Contains(text, "HttpRole") {
+			t.Errorf("got %s, want the role refused", text)
+		}
+	}
+	a.mustDeploy("--file", file, "--remove")
+	if got := a.snapshot(); got != before {
+		t.Errorf("the first deployment is now\n%s\nwant\n%s", got, before)
+	}
+	a.setEnv(map[string]string{"ExportPrefix": "test/", "Role": "gi-test", "HttpRole": "gi-test-http"})
+	a.mustDeploy("--file", file, "--one-rule") // a bucket has no room for all rules of both
+	if len(a.functions) != 6 || len(a.roles) != 5 || len(a.policies) != 4 || len(a.topics) != 2 {
+		t.Errorf("got %s, want both", a.snapshot())
+	}
+	a.mustDeploy("--file", file, "--remove")
+	if got := a.snapshot(); got != before {
+		t.Errorf("the first deployment is now\n%s\nwant\n%s\nmade by\n%s", got, before, first)
+	}
+}
+
+// CAM may return a policy in other words than it was given.
+func TestIsSamePolicy(t *testing.T) {
+	const want = `{"statement":[{"action":["b","a"],"effect":"allow","resource":["r"]},` +
+		`{"action":["c"],"effect":"allow","resource":["s"]}],"version":"2.0"}`
+	for got, isSame := range map[string]bool{
+		want: true,
+		`{"version":"2.0", "statement":[{"effect":"allow","resource":"s","action":"c"},
+		  {"effect":"allow","resource":["r"],"action":["a","b"]}]}`: true,
+		strings.Replace(want, `"b",`, "", 1):                                                    false,
+		strings.Replace(want, "allow", "deny", 1):                                               false,
+		strings.Replace(want, `"r"`, `"r","all"`, 1):                                            false,
+		strings.Replace(want, `[{`, `[{"action":["*"],"effect":"allow","resource":["*"]},{`, 1): false,
+		"{}": false, "": false,
+	} {
+		if isSamePolicy(got, want) != isSame {
+			t.Errorf("%s: got %v", got, !isSame)
+		}
+	}
+}
+
+// Without a right, the error names it.
+func TestDeploy_NamesTheRightThatIsMissing(t *testing.T) {
+	a := newOperator(t)
+	a.secrets["im-key"] = "Enabled"
+	a.setEnv(map[string]string{"SecretKey": "", "SecretKeyParameter": "im-key"})
+	tried := map[string]bool{}
+	for more := true; more; { // the next action that is called once those before are allowed
+		more = false
+		a.fault = func(_ int, action string) string {
+			service := actions[action].service
+			if more || tried[action] || service == "" {
+				return ""
+			}
+			more, tried[action] = true, true
+			return map[string]string{
+				"scf": "UnauthorizedOperation.CAM", "cam": "AuthFailure.UnauthorizedOperation",
+				"cls": "OperationDenied.ACLFailed", "ssm": "UnauthorizedOperation",
+			}[service]
+		}
+		denied := maps.Clone(tried)
+		text, err := a.deploy()
+		for action := range tried {
+			if !denied[action] && (err == nil || !strings.Contains(text, "the right "+actions[action].service+":"+action)) {
+				t.Errorf("%s is denied: got %s", action, text)
+			}
+		}
+	}
+	if len(tried) < 18 {
+		t.Errorf("only %d actions were denied: %v", len(tried), tried)
+	}
+}
+
+func TestDeploy_HidesTheSecretsOfAWebhook(t *testing.T) {
+	a := newOperator(t)
+	raw, err := os.ReadFile("../../serverless.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const address, secret = "https://hooks.example/robot/send?access_token=hidden", "signs-notifications"
+	const line = "    - {key: LOG_LEVEL, value: '${env:LogLevel}'}\n"
+	a.write("notify.yml", strings.Replace(string(raw), line,
+		line+"    - {key: NOTIFY_URL, value: '"+address+"'}\n    - {key: NOTIFY_SECRET, value: "+secret+"}\n", 1))
+	a.fault = func(_ int, action string) string {
+		if action != "CreateFunction" || a.functions[httpFunction] == nil { // that of HTTP notifies nobody
+			return ""
+		}
+		return "InvalidParameterValue.Param" // the fake quotes the request
+	}
+	text, err := a.deploy("--file", filepath.Join(a.dir, "notify.yml"))
+	if err == nil || !strings.Contains(text, "NOTIFY_URL") || strings.Contains(text, "hidden") ||
+		strings.Contains(text, secret) {
+		t.Errorf("got %s, want an error without the values", text)
+	}
+}
+
 func TestDeploy_OneRuleAfterTheBucketWasFull(t *testing.T) {
 	a := newOperator(t)
 	a.rules = 5
@@ -681,6 +805,9 @@ func TestDeploy_SaysWhatToDo(t *testing.T) {
 		"a token for CAM": {set("HttpAuth", "CAM"), nil, "empty HttpToken"},
 		"unknown auth":    {set("HttpAuth", "token"), nil, "want NONE or CAM"},
 		"no app":          {set("SdkAppId", ""), nil, "SDKAppID"},
+		"a short token":   {set("HttpToken", "short"), nil, "HTTP_TOKEN"},
+		"no number":       {set("Rate", "fast"), nil, "TIM_RATE"},
+		"too fast":        {set("Rate", "300"), nil, "TIM_RATE"},
 		"a parameter lacks": {func(a *operator) {
 			a.write(".env", "TENCENT_SECRET_ID=a\nTENCENT_SECRET_KEY="+accountKey)
 		}, nil, ".env lacks"},

@@ -70,6 +70,29 @@ func newFake() *fake {
 	return f
 }
 
+// clone returns an account with the same resources, to which changes of f do not extend.
+func (f *fake) clone() *fake {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c := newFake()
+	for _, field := range [][2]any{
+		{f.functions, &c.functions}, {f.busy, &c.busy}, {f.triggers, &c.triggers}, {f.reserved, &c.reserved},
+		{f.roles, &c.roles}, {f.newRoles, &c.newRoles}, {f.policies, &c.policies}, {f.attached, &c.attached},
+		{f.logsets, &c.logsets}, {f.topics, &c.topics}, {f.secrets, &c.secrets},
+	} {
+		raw, err := json.Marshal(field[0]) // the values are what the API's JSON was read into
+		if err == nil {
+			err = json.Unmarshal(raw, field[1])
+		}
+		if err != nil {
+			panic(err)
+		}
+	}
+	c.rules, c.nextID, c.bucket = f.rules, f.nextID, f.bucket.Clone()
+	c.setCOS(costest.Options{})
+	return c
+}
+
 func (f *fake) setCOS(o costest.Options) {
 	o.Objects, o.Keys = f.bucket, []costest.Key{{ID: "id", Secret: accountKey}}
 	f.cos = costest.New(o)
@@ -102,6 +125,7 @@ var actions = map[string]struct{ service, parameters string }{
 	"GetUserAppId":             {"cam", ""},
 	"GetRole":                  {"cam", "RoleId:s RoleName:s"},
 	"CreateRole":               {"cam", "RoleName!s PolicyDocument!s Description:s ConsoleLogin:n SessionDuration:n"},
+	"UpdateAssumeRolePolicy":   {"cam", "PolicyDocument!s RoleId:s RoleName:s"},
 	"DeleteRole":               {"cam", "RoleId:s RoleName:s"},
 	"ListPolicies":             {"cam", "Rp:n Page:n Scope:s Keyword:s"},
 	"GetPolicy":                {"cam", "PolicyId!n"},
@@ -694,7 +718,7 @@ func (f *fake) policy(p map[string]any) map[string]any {
 
 func (f *fake) cam(action string, p map[string]any) (map[string]any, string) {
 	if text, ok := p["PolicyDocument"].(string); ok {
-		if code := wrongPolicy(text, action == "CreateRole"); code != "" {
+		if code := wrongPolicy(text, action == "CreateRole" || action == "UpdateAssumeRolePolicy"); code != "" {
 			f.problems = append(f.problems, action+": "+code+": "+text)
 			return nil, code
 		}
@@ -734,6 +758,8 @@ func (f *fake) cam(action string, p map[string]any) (map[string]any, string) {
 		}
 		f.roles[name] = p
 		f.newRoles[name] = 1
+	case "UpdateAssumeRolePolicy":
+		f.roles[name]["PolicyDocument"] = p["PolicyDocument"]
 	case "DeleteRole":
 		delete(f.roles, name)
 		delete(f.attached, name)

@@ -58,7 +58,8 @@ func parse(args []string) (c command, err error) {
 	flags.Int64Var(&c.options.httpMemory, "http-memory", 2560,
 		"MB reserved for the HTTP function, which limits its instances: 2560 is ten of 256 MB; 0 for no limit")
 	flags.Int64Var(&c.options.logDays, "log-days", 30,
-		"days that the log topic which this command creates keeps logs; 0 creates none and leaves the logs to SCF")
+		"days that the log topic which this command creates keeps logs; 3640 keeps them for ever; 0 creates none and "+
+			"leaves the logs to SCF")
 	flags.StringVar(&c.options.logset, "logset", "", "ID of a CLS logset of your own for the functions' logs")
 	flags.StringVar(&c.options.topic, "topic", "", "ID of a CLS topic in the logset")
 	flags.StringVar(&c.domain, "domain", "",
@@ -74,8 +75,8 @@ func parse(args []string) (c command, err error) {
 		return c, fmt.Errorf("unknown argument %q: go run ./scripts/deploy -h lists the options", flags.Arg(0))
 	case (o.logset == "") != (o.topic == ""):
 		return c, errors.New("--logset and --topic belong together: give both or neither")
-	case o.logDays < 0 || o.logDays > 3600: // CreateTopic, Period
-		return c, fmt.Errorf("--log-days is %d, want 0 to 3600", o.logDays)
+	case o.logDays < 0 || o.logDays > 3600 && o.logDays != 3640: // CreateTopic, Period
+		return c, fmt.Errorf("--log-days is %d, want 0 to 3600, or 3640 for ever", o.logDays)
 	case c.endpoint != "" && !isLocal(c.endpoint): // variables would cross a network in plain text
 		return c, errors.New("--endpoint must be HOST:PORT of this machine")
 	case o.httpMemory < 0 || o.httpMemory%128 != 0:

@@ -1,10 +1,70 @@
 package main
 
-import "strings"
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+)
 
 // trustPolicy lets functions of SCF assume a role.
 const trustPolicy = `{"version":"2.0","statement":[{"action":"name/sts:AssumeRole","effect":"allow",` +
 	`"principal":{"service":["scf.qcloud.com"]}}]}`
+
+// isTrusted reports whether functions of SCF may assume a role with this trust policy, which an operator may have
+// extended.
+func isTrusted(document string) bool {
+	for _, s := range statements(document) {
+		principal, _ := s["principal"].(map[string]any)
+		mayAssume := slices.ContainsFunc(texts(s["action"]), func(action string) bool {
+			return strings.TrimPrefix(action, "name/") == "sts:AssumeRole"
+		})
+		if mayAssume && s["effect"] == "allow" && slices.Contains(texts(principal["service"]), "scf.qcloud.com") {
+			return true
+		}
+	}
+	return false
+}
+
+// isSamePolicy reports whether two policies have the same statements, of whose lists the order does not matter. A list
+// of one may be a string.
+func isSamePolicy(got, want string) bool {
+	normal := func(document string) (all []string) {
+		for _, s := range statements(document) {
+			for _, key := range []string{"action", "resource"} {
+				s[key] = slices.Sorted(slices.Values(texts(s[key])))
+			}
+			all = append(all, compact(s))
+		}
+		slices.Sort(all)
+		return all
+	}
+	return slices.Equal(normal(got), normal(want))
+}
+
+// statements returns the statements of a policy, none if it cannot be read.
+func statements(document string) []map[string]any {
+	var p struct {
+		Statement []map[string]any `json:"statement"`
+	}
+	if json.Unmarshal([]byte(document), &p) != nil {
+		return nil
+	}
+	return p.Statement
+}
+
+// texts returns a list of strings, or the one string instead of a list.
+func texts(v any) (all []string) {
+	list, isList := v.([]any)
+	if !isList {
+		list = []any{v}
+	}
+	for _, e := range list {
+		if s, ok := e.(string); ok {
+			all = append(all, s)
+		}
+	}
+	return all
+}
 
 // rights returns the policy that the deploying account needs: the actions that this command calls, cam:PassRole,
 // without which no function gets a role, and what SCF does on the bucket for a trigger. bucket is a name with its
@@ -26,7 +86,8 @@ func rights(bucket, region string) string {
               "scf:UpdateFunction", "scf:DeleteFunction", "scf:ListTriggers", "scf:CreateTrigger", "scf:UpdateTrigger",
               "scf:UpdateTriggerStatus", "scf:SetTrigger", "scf:DeleteTrigger", "scf:GetReservedConcurrencyConfig",
               "scf:PutReservedConcurrencyConfig", "scf:DeleteReservedConcurrencyConfig",
-              "cam:GetUserAppId", "cam:GetRole", "cam:CreateRole", "cam:DeleteRole", "cam:PassRole",
+              "cam:GetUserAppId", "cam:GetRole", "cam:CreateRole", "cam:UpdateAssumeRolePolicy",
+              "cam:DeleteRole", "cam:PassRole",
               "cam:ListPolicies", "cam:GetPolicy", "cam:CreatePolicy", "cam:UpdatePolicy", "cam:DeletePolicy",
               "cam:ListAttachedRolePolicies", "cam:AttachRolePolicy", "cam:DetachRolePolicy",
               "cls:DescribeLogsets", "cls:CreateLogset", "cls:DeleteLogset", "cls:DescribeTopics", "cls:CreateTopic",

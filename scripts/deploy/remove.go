@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"slices"
-	"strings"
 )
 
 // removal returns what is left to remove: what this command made, and never the bucket.
@@ -44,7 +43,10 @@ func (d *deployer) removal(ctx context.Context) (list []change, err error) {
 		add := func(action, text string, p map[string]any) {
 			list = append(list, change{text: "role " + name + ": " + text, service: "cam", action: action, parameters: p})
 		}
-		isOurs := s.policy != nil && strings.HasPrefix(s.policy.Description, mark)
+		isOurs := false
+		if s.policy != nil {
+			isOurs, _ = d.isMine(s.policy.Description)
+		}
 		if isOurs && s.isOurs && s.attached {
 			add("DetachRolePolicy", "detach its policy", map[string]any{"PolicyId": s.policy.PolicyID, "DetachRoleName": name})
 		}

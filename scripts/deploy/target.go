@@ -15,6 +15,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"groupimport/pkg/config"
 )
 
 // maxZip is the size of a zip, in bytes, that a request holds in base64: signed by TC3-HMAC-SHA256 a request has at
@@ -205,7 +207,7 @@ func (f *function) readSecrets(parameters map[string]string) error {
 			f.variables[s.variable+"_PARAMETER"] = name
 		}
 	}
-	for _, variable := range []string{"TIM_SECRET_KEY_PARAMETER", "HTTP_TOKEN_PARAMETER"} {
+	for _, variable := range []string{"TIM_SECRET_KEY_PARAMETER", "HTTP_TOKEN_PARAMETER", "NOTIFY_PARAMETER"} {
 		if name, _, _ := strings.Cut(f.variables[variable], ":"); name != "" {
 			f.secrets = append(f.secrets, name)
 		}
@@ -237,6 +239,32 @@ func (t *target) check(parameters map[string]string) error {
 			"HttpAuth=CAM")
 	case t.auth == "CAM" && hasToken:
 		wrong("HttpAuth is CAM: empty HttpToken and HttpTokenParameter, since a request has room for one authorization")
+	}
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	return t.checkVariables()
+}
+
+// checkVariables returns an error about variables that the functions would refuse.
+func (t *target) checkVariables() error {
+	var errs []error
+	said := map[string]bool{} // the functions share most variables
+	for _, f := range t.functions {
+		_, err := config.FromEnv(func(name string) string {
+			if name == "HTTP_AUTH" { // see functions/scf
+				return map[string]string{"NONE": "token", "CAM": "platform-unverified"}[f.variables[name]]
+			}
+			return f.variables[name]
+		})
+		if err != nil && !said[err.Error()] {
+			said[err.Error()] = true
+			errs = append(errs, fmt.Errorf("function %s: %w", f.key, err))
+		}
+	}
+	if len(errs) > 0 {
+		errs = append(errs, errors.New("these are variables of serverless.yml, most with their values in .env: correct them "+
+			"there"))
 	}
 	return errors.Join(errs...)
 }
@@ -280,13 +308,18 @@ func (t *target) code() map[string]any {
 	return code
 }
 
-// values returns the values of variables that are secrets.
+// values returns the values of variables that are secrets, the address of a webhook among them.
 func (t *target) values() (all []string) {
 	for _, f := range t.functions {
-		all = append(all, f.variables["TIM_SECRET_KEY"], f.variables["HTTP_TOKEN"])
+		for _, name := range []string{"TIM_SECRET_KEY", "HTTP_TOKEN", "NOTIFY_URL", "NOTIFY_SECRET"} {
+			all = append(all, f.variables[name])
+		}
 	}
 	return all
 }
+
+// mark is the description of the roles and policies of this deployment.
+func (t *target) mark() string { return mark + " for " + t.prefixName + " in " + t.region }
 
 func (t *target) appID() string { return t.bucket[strings.LastIndexByte(t.bucket, '-')+1:] }
 

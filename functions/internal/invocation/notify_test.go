@@ -3,60 +3,14 @@ package invocation_test
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/go-json-experiment/json"
-
+	"groupimport/functions/internal/functest"
 	"groupimport/functions/internal/invocation"
-	"groupimport/pkg/notify"
 )
-
-// A hook is a webhook that keeps what it receives.
-type hook struct {
-	*httptest.Server
-
-	mu   sync.Mutex
-	told []notify.Message
-}
-
-// newHook returns a webhook that calls respond before it responds; nil for nothing.
-func newHook(t *testing.T, respond func(*http.Request)) *hook {
-	t.Helper()
-	h := &hook{}
-	h.Server = httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		var m notify.Message
-		if err := json.Unmarshal(body, &m); err != nil {
-			t.Errorf("got %s: %v", body, err)
-		}
-		h.mu.Lock()
-		h.told = append(h.told, m)
-		h.mu.Unlock()
-		if respond != nil {
-			respond(r)
-		}
-	}))
-	t.Cleanup(h.Close)
-	return h
-}
-
-// texts returns what the webhook was told, and forgets it.
-func (h *hook) texts() string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var all []string
-	for _, m := range h.told {
-		all = append(all, m.Text)
-	}
-	h.told = nil
-	return strings.Join(all, "\n")
-}
 
 func (p *platform) export(key string) invocation.Event {
 	p.t.Helper()
@@ -69,7 +23,7 @@ func (p *platform) export(key string) invocation.Event {
 const record = `{"Type":"Public","Name":"x","GroupId":"g"}`
 
 func TestHandler_Notifies(t *testing.T) {
-	h := newHook(t, nil)
+	h := functest.NewWebhook(t, nil)
 	p := newPlatform(t)
 	p.Scheme, p.env["NOTIFY_URL"] = "s3", h.URL
 	ev := p.export("exports/a.jsonl")
@@ -78,7 +32,7 @@ func TestHandler_Notifies(t *testing.T) {
 	}
 	const want = "groupimport: s3://groups/exports/a.jsonl: finished. 1 imported. " +
 		"Report: s3://groups/exports/a.jsonl.report.html"
-	if got := h.texts(); got != want {
+	if got := h.Texts(); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	for range 2 { // a duplicate event, and a pass
@@ -89,7 +43,7 @@ func TestHandler_Notifies(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := h.texts(); got != "" {
+	if got := h.Texts(); got != "" {
 		t.Errorf("got %q once more", got)
 	}
 
@@ -100,7 +54,7 @@ func TestHandler_Notifies(t *testing.T) {
 			t.Error("got no error with a wrong key")
 		}
 	}
-	if got := h.texts(); strings.Count(got, "\n") != 0 || !strings.Contains(got, "b.jsonl: stopped: ") {
+	if got := h.Texts(); strings.Count(got, "\n") != 0 || !strings.Contains(got, "b.jsonl: stopped: ") {
 		t.Errorf("got %q, want it stopped once", got)
 	}
 	p.env["TIM_SECRET_KEY"] = key
@@ -111,7 +65,7 @@ func TestHandler_Notifies(t *testing.T) {
 			t.Error("got no error without the mapping")
 		}
 	}
-	if got := h.texts(); strings.Count(got, "\n") != 0 || !strings.Contains(got, "c.jsonl: stopped: ") ||
+	if got := h.Texts(); strings.Count(got, "\n") != 0 || !strings.Contains(got, "c.jsonl: stopped: ") ||
 		!strings.Contains(got, "own.jq") {
 		t.Errorf("got %q, want it stopped once because of the mapping", got)
 	}
@@ -124,7 +78,7 @@ func TestHandler_Notifies(t *testing.T) {
 // for long.
 func TestHandler_WebhookThatHangs(t *testing.T) {
 	release := make(chan struct{})
-	h := newHook(t, func(*http.Request) { <-release })
+	h := functest.NewWebhook(t, func(*http.Request) { <-release })
 	defer close(release)
 	p := newPlatform(t)
 	p.env["NOTIFY_URL"] = h.URL
@@ -144,7 +98,7 @@ func TestHandler_WebhookThatHangs(t *testing.T) {
 
 func TestHandler_WebhookOfTheStoreOfSecrets(t *testing.T) {
 	signed := make(chan bool, 10)
-	h := newHook(t, func(r *http.Request) { signed <- r.Header.Get("X-Groupimport-Signature") != "" })
+	h := functest.NewWebhook(t, func(r *http.Request) { signed <- r.Header.Get("X-Groupimport-Signature") != "" })
 	p := newPlatform(t)
 	p.env["NOTIFY_PARAMETER"] = "/n"
 	content, failure := h.URL+"\nthe secret\n", error(nil)
@@ -161,7 +115,7 @@ func TestHandler_WebhookOfTheStoreOfSecrets(t *testing.T) {
 	if _, err := p.pass(p.export("exports/a.jsonl")); err != nil {
 		t.Fatal(err)
 	}
-	if got := h.texts(); !strings.Contains(got, "a.jsonl: finished") || !<-signed {
+	if got := h.Texts(); !strings.Contains(got, "a.jsonl: finished") || !<-signed {
 		t.Errorf("got %q, want it finished, and signed", got)
 	}
 	content = "not a URL"

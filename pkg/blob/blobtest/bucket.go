@@ -64,13 +64,15 @@ func (b *Bucket) FitsKey(key string) error {
 // An object is never changed, only replaced.
 type object struct {
 	data     []byte
+	version  string
 	modified time.Time
 }
 
 func (o object) info(key string) blob.Info {
-	version := fmt.Sprintf("%016x-%d", xxhash.Sum64(o.data), len(o.data))
-	return blob.Info{Key: key, Version: version, Size: int64(len(o.data)), Modified: o.modified}
+	return blob.Info{Key: key, Version: o.version, Size: int64(len(o.data)), Modified: o.modified}
 }
+
+func versionOf(data []byte) string { return fmt.Sprintf("%016x-%d", xxhash.Sum64(data), len(data)) }
 
 // An Op is one call of a method, or one page of a list.
 type Op struct {
@@ -373,5 +375,5 @@ func (b *Bucket) set(key string, data []byte) {
 	if at, ok := slices.BinarySearch(b.sorted, key); !ok && b.sorted != nil {
 		b.sorted = slices.Insert(b.sorted, at, key)
 	}
-	b.objects[key] = object{data, time.Now()}
+	b.objects[key] = object{data, versionOf(data), time.Now()}
 }

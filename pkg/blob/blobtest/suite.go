@@ -21,8 +21,8 @@ import (
 	"groupimport/pkg/blob"
 )
 
-// TestBucket tests what [blob.Bucket] promises. newBucket returns an empty one; it is called for each
-// subtest. With a real store behind it the test writes some 2,700 objects and 80 MB.
+// TestBucket tests what [blob.Bucket] promises. newBucket returns an empty bucket for each subtest. Subtests run in
+// parallel. With a real store behind the bucket, the test writes some 2,700 objects and 80 MB.
 func TestBucket(t *testing.T, newBucket func(t *testing.T) blob.Bucket) {
 	for _, test := range []struct {
 		name string
@@ -48,7 +48,10 @@ func TestBucket(t *testing.T, newBucket func(t *testing.T) blob.Bucket) {
 		{"upload", testUpload},
 		{"upload that is forgotten", testUploadForgotten},
 	} {
-		t.Run(test.name, func(t *testing.T) { test.run(t, newBucket(t)) })
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			test.run(t, newBucket(t))
+		})
 	}
 }
 
@@ -212,26 +215,33 @@ func testCreate(t *testing.T, b blob.Bucket) {
 }
 
 func testCreateRace(t *testing.T, b blob.Bucket) {
+	var rounds sync.WaitGroup
 	for round := range 10 {
-		key := fmt.Sprintf("lease/%06d", round)
-		const n = 8
-		var errs [n]error
-		var wg sync.WaitGroup
-		for i := range n {
-			wg.Go(func() { errs[i] = b.Create(t.Context(), key, fmt.Appendf(nil, "writer %d", i)) })
+		rounds.Go(func() { testCreateByMany(t, b, fmt.Sprintf("lease/%06d", round)) })
+	}
+	rounds.Wait()
+}
+
+// testCreateByMany creates one key by several writers at once.
+func testCreateByMany(t *testing.T, b blob.Bucket, key string) {
+	const n = 8
+	var errs [n]error
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { errs[i] = b.Create(t.Context(), key, fmt.Appendf(nil, "writer %d", i)) })
+	}
+	wg.Wait()
+	var winners []string
+	for i, err := range errs {
+		if err == nil {
+			winners = append(winners, fmt.Sprintf("writer %d", i))
+		} else if !errors.Is(err, fs.ErrExist) {
+			t.Errorf("error %v, want fs.ErrExist", err)
 		}
-		wg.Wait()
-		var winners []string
-		for i, err := range errs {
-			if err == nil {
-				winners = append(winners, fmt.Sprintf("writer %d", i))
-			} else if !errors.Is(err, fs.ErrExist) {
-				t.Errorf("error %v, want fs.ErrExist", err)
-			}
-		}
-		if got := read(t, b, key, ""); len(winners) != 1 || got != winners[0] {
-			t.Errorf("won by %q, there is %q", winners, got)
-		}
+	}
+	data, err := blob.ReadAll(t.Context(), b, key, 100)
+	if got := string(data); err != nil || len(winners) != 1 || got != winners[0] {
+		t.Errorf("won by %q, there is %q, error %v", winners, got, err)
 	}
 }
 
@@ -376,14 +386,21 @@ func testKeys(t *testing.T, b blob.Bucket) {
 		"群组/导出 1.jsonl", "é", "e\u0301", "👥",
 		strings.Repeat("k", 255), "long/" + strings.Repeat("群", 85) + "/" + strings.Repeat("l", 255),
 	}
-	// All are there before the first is read, so that two keys that are one object show.
+	// All are there before the first is read, so that two keys that are one object show. A store may take half a second
+	// to create one.
+	var wg sync.WaitGroup
 	for i, key := range keys {
 		if i%2 == 0 {
 			put(t, b, key, "at "+key)
-		} else {
-			create(t, b, key, "at "+key)
+			continue
 		}
+		wg.Go(func() {
+			if err := b.Create(t.Context(), key, []byte("at "+key)); err != nil {
+				t.Errorf("Create(%q): %v", key, err)
+			}
+		})
 	}
+	wg.Wait()
 	for _, key := range keys {
 		check(t, b, key, "at "+key)
 		if got := list(t, b, key, ""); !slices.Contains(got, key) {

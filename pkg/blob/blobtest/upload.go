@@ -86,10 +86,8 @@ func (b *Bucket) UploadPart(ctx context.Context, key, id string, number int, dat
 		u.parts[number] = bytes.Clone(data)
 		b.uploads[id] = u
 	}
-	return tag(data), fault.Err
+	return versionOf(data), fault.Err
 }
-
-func tag(data []byte) string { return object{data: data}.info("").Version }
 
 // CompleteUpload writes the object with the parts that have these tags.
 func (b *Bucket) CompleteUpload(ctx context.Context, key, id string, tags []string) error {
@@ -109,7 +107,7 @@ func (b *Bucket) CompleteUpload(ctx context.Context, key, id string, tags []stri
 	var data []byte
 	for i, want := range tags {
 		part, ok := u.parts[i+1]
-		if !ok || tag(part) != want || i < len(tags)-1 && len(part) != blob.UploadPartSize {
+		if !ok || versionOf(part) != want || i < len(tags)-1 && len(part) != blob.UploadPartSize {
 			return fmt.Errorf("complete %q: part %d is invalid", key, i+1)
 		}
 		data = append(data, part...)
