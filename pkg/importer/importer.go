@@ -92,8 +92,8 @@ type Importer struct {
 	// IsDead reports whether a lease's owner is known to have exited. Nil means unknown: wait for the lease to expire.
 	IsDead func(owner string) bool
 
-	// Grace is the drain timeout: how long an attempt in flight may continue after the working time; see [tim.Config].
-	Grace time.Duration
+	// DrainTimeout is how long an attempt in flight may continue after the working time; see [tim.Config].
+	DrainTimeout time.Duration
 
 	// OnRunEnd is called with the metrics of each run; it may be nil.
 	OnRunEnd func(Metrics)

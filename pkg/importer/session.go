@@ -98,7 +98,7 @@ func (i *Importer) withLease(
 	defer cancel()
 	working, stop := context.WithDeadlineCause(ctx, until.Add(-reserve), ErrTimeUp)
 	defer stop()
-	share := i.Client.NewShare(min(cmp.Or(i.Grace, tim.AttemptTimeout), reserve-min(writeTime, reserve/2)))
+	share := i.Client.NewShare(min(cmp.Or(i.DrainTimeout, tim.AttemptTimeout), reserve-min(writeTime, reserve/2)))
 	working = tim.WithShare(working, share)
 	summary, err := work(working, &run{
 		imp: i, dir: dir, lease: held, share: share, writing: writing, finishBy: until.Add(-min(writeTime, reserve/2)),
