@@ -270,7 +270,7 @@ func undone(err error, rec *group.Record) response {
 		}
 		return p.response().later(e.After)
 	}
-	if e, ok := errors.AsType[*haltError](err); ok {
+	if e, ok := errors.AsType[*fatalError](err); ok {
 		p.Type, p.Title, p.Status = "urn:groupimport:halt", "The service accepts no requests", http.StatusBadGateway
 		p.Code = e.Code
 		return p.response().later(e.After)

@@ -23,9 +23,9 @@ const (
 	singleReserve = 5 * time.Second
 )
 
-// haltWaits are the waits after a fatal error until the next call is allowed. They grow, because the service blocks a
+// fatalBackoff gives the waits after a fatal error until the next call is allowed. They grow, because the service blocks a
 // caller that repeats a wrong UserSig too often (70050).
-var haltWaits = backoff.Exponential{Base: 2 * time.Second, Max: time.Minute}
+var fatalBackoff = backoff.Exponential{Base: 2 * time.Second, Max: time.Minute}
 
 // A rateError says that a record was not sent because of the rate limit. No group was created.
 type rateError struct {
@@ -36,14 +36,14 @@ type rateError struct {
 
 func (e *rateError) Error() string { return e.Reason }
 
-// A haltError is fatal: the service accepts no request until an operator acts. No group was created.
-type haltError struct {
+// A fatalError says that the service accepts no request until an operator acts. No group was created.
+type fatalError struct {
 	Code   int           // ErrorCode of the service, 0 without a response
 	Reason string        // what is wrong and what to do
 	After  time.Duration // wait before the next call is allowed
 }
 
-func (e *haltError) Error() string { return e.Reason }
+func (e *fatalError) Error() string { return e.Reason }
 
 // A lostError says that time was up before the outcome of a record with a GroupId was known. It is safe to send the
 // record again.
@@ -66,12 +66,12 @@ type dialer struct {
 
 	mu     sync.Mutex
 	client *tim.Client
-	halts  int       // consecutive fatal errors
+	fatals int       // consecutive fatal errors
 	again  time.Time // when to create a new client; zero without a fatal error
 }
 
 // importGroup imports one record until ctx's deadline, or for up to singleTime. N and Line of the outcome are zero.
-// Without an outcome the error is a [*rateError], a [*haltError] or a [*lostError], or wraps errNoShare. If the
+// Without an outcome the error is a [*rateError], a [*fatalError] or a [*lostError], or wraps errNoShare. If the
 // response for a record without a GroupId is lost, the outcome is Unknown.
 //
 // Calls may be concurrent and share the rate. Nothing else may use the client. After a fatal error, a new client
@@ -152,7 +152,7 @@ func (d *dialer) importMembers(
 	switch {
 	case client.Fatal() != nil:
 		if _, err = d.usable(); err == nil {
-			err = &haltError{Reason: res.Message} // another call has replaced the client
+			err = &fatalError{Reason: res.Message} // another call has replaced the client
 		}
 	case res.Attempts == 0:
 		err = &rateError{Reason: res.Message, After: max(client.Ahead(), d.share.after())}
@@ -185,16 +185,16 @@ func (d *dialer) outcome(client *tim.Client, rec *group.Record, r tim.Result) (o
 		return outcome.Outcome{}, &rateError{r.Code, r.Message, max(client.Ahead(), d.share.after())}
 	case client.Fatal() != nil:
 		_, err := d.usable()
-		if halt, ok := errors.AsType[*haltError](err); ok {
-			return outcome.Outcome{}, halt
+		if fatal, ok := errors.AsType[*fatalError](err); ok {
+			return outcome.Outcome{}, fatal
 		}
-		return outcome.Outcome{}, &haltError{r.Code, r.Message, 0} // another call has replaced the client
+		return outcome.Outcome{}, &fatalError{r.Code, r.Message, 0} // another call has replaced the client
 	}
 	o.Status = outcome.Failed // the service does not respond
 	return o, nil
 }
 
-// usable returns a client without a fatal error, or a [*haltError].
+// usable returns a client without a fatal error, or a [*fatalError].
 func (d *dialer) usable() (*tim.Client, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -203,11 +203,11 @@ func (d *dialer) usable() (*tim.Client, error) {
 		return d.client, nil
 	}
 	if d.again.IsZero() {
-		d.halts++
-		d.again = time.Now().Add(haltWaits.Limit(d.halts))
+		d.fatals++
+		d.again = time.Now().Add(fatalBackoff.Limit(d.fatals))
 	}
 	if after := time.Until(d.again); after > 0 {
-		return nil, &haltError{s.Code, s.Reason, after}
+		return nil, &fatalError{s.Code, s.Reason, after}
 	}
 	client, err := d.dial()
 	if err != nil {
@@ -223,6 +223,6 @@ func (d *dialer) resetHalts(client *tim.Client) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if client == d.client {
-		d.halts = 0
+		d.fatals = 0
 	}
 }
