@@ -462,7 +462,7 @@ func TestRun_Misbehaviour(t *testing.T) {
 			w.Transport = w.dated(-time.Minute)
 		}},
 		{"im clock", check.OK, "ms at most", "the clocks agree", func(w *world, _ *store) { w.inFunction() }},
-		{"im clock", check.OK, "2.", "a clock on a desk is ahead", func(w *world, _ *store) {
+		{"im clock", check.OK, "2.", "a clock on a laptop is ahead", func(w *world, _ *store) {
 			w.Transport = w.dated(2 * time.Second)
 		}},
 		{

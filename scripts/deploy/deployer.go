@@ -28,7 +28,7 @@ var pause = 500 * time.Millisecond
 const maxRepeats = 3
 
 // mark begins the description of each role, policy and log topic that this command made. That of roles and policies
-// goes on with the deployment, since they are those of the account and functions those of a region.
+// continues the deployment, since they are those of the account and functions those of a region.
 const mark = "Made by the deploy command of groupimport"
 
 // A change is one call that brings the account nearer to the target.
