@@ -27,8 +27,8 @@ var pause = 500 * time.Millisecond
 // maxRepeats is how often one run makes the same change: more often means that the service does not keep it.
 const maxRepeats = 3
 
-// mark begins the description of each role, policy and log topic that this command made. That of roles and policies
-// continues the deployment, since they are those of the account and functions those of a region.
+// mark begins the description of each role, policy and log topic that this command made. In roles and policies, which
+// all regions of the account share, the name of the deployment follows.
 const mark = "Made by the deploy command of groupimport"
 
 // A change is one call that brings the account nearer to the target.
