@@ -87,15 +87,24 @@ func describe(err error, c *cli.Command) string {
 	if !ok {
 		return err.Error()
 	}
+	text := "unknown option --" + name
+	if best := closest(name, optionsOf(c)); best != "" {
+		return text + ", did you mean --" + best + "?"
+	}
+	isOfSub := func(sub *cli.Command) bool { return slices.Contains(optionsOf(sub), name) }
+	if slices.ContainsFunc(c.Commands, isOfSub) {
+		text += " before the command: options follow it"
+	}
+	return text
+}
+
+// optionsOf returns the names of a command's options.
+func optionsOf(c *cli.Command) []string {
 	var names []string
 	for _, f := range c.Flags {
 		names = append(names, f.Names()...)
 	}
-	text := "unknown option --" + name
-	if best := closest(name, names); best != "" {
-		text += ", did you mean --" + best + "?"
-	}
-	return text
+	return names
 }
 
 // closest returns the name that a typo stands for, empty if none is close.
@@ -135,6 +144,8 @@ func unknownName(word string, c *cli.Command) error {
 	text := fmt.Sprintf("unknown command %q", word)
 	if best := closest(word, names); best != "" {
 		text += fmt.Sprintf(", did you mean %q?", best)
+	} else if c.Root() != c {
+		text += ", known are " + strings.Join(names, ", ")
 	}
 	return usageError("%s\n\n%s", text, usageOf(c))
 }

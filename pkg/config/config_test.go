@@ -9,7 +9,7 @@ import (
 	"groupimport/pkg/group"
 )
 
-func TestConfigNamesEveryMistake(t *testing.T) {
+func TestFromEnv_EveryMistakeIsNamed(t *testing.T) {
 	env := map[string]string{
 		"TIM_SDKAPPID": "abc", "TIM_REGION": "mars", "TIM_RATE": "201", "FIELD_LIMITS": "wide", "ASSIGN_GROUP_IDS": "perhaps",
 		"MAX_ATTEMPTS": "0", "STOP_SHARE": "2", "LOG_LEVEL": "loud", "ONE_AT_A_TIME": "two",
@@ -37,7 +37,7 @@ func TestConfigNamesEveryMistake(t *testing.T) {
 	}
 }
 
-func TestConfigPrefix_IsAFolder(t *testing.T) {
+func TestFromEnv_Prefix(t *testing.T) {
 	for prefix, wrong := range map[string]string{
 		"": "", "exports/": "", "a/b/": "", "exports": "slash at its end", "2026/ex": "slash at its end",
 		"/exports/": "begin with a slash",
@@ -53,7 +53,7 @@ func TestConfigPrefix_IsAFolder(t *testing.T) {
 	}
 }
 
-func TestConfigDefaults(t *testing.T) {
+func TestFromEnv_Defaults(t *testing.T) {
 	env := map[string]string{"TIM_SDKAPPID": "1400000000", "TIM_SECRET_KEY": "k"}
 	got, err := config.FromEnv(func(name string) string { return env[name] })
 	if err != nil {
@@ -70,7 +70,7 @@ func TestConfigDefaults(t *testing.T) {
 	}
 }
 
-func TestConfigLimits(t *testing.T) {
+func TestFromEnv_FieldLimits(t *testing.T) {
 	for _, limits := range []group.Limits{group.DocumentLimits, group.ExtendedLimits} {
 		for _, create := range []bool{false, true} {
 			env := map[string]string{"TIM_SDKAPPID": "1400000000", "TIM_SECRET_KEY": "k"}
@@ -88,7 +88,7 @@ func TestConfigLimits(t *testing.T) {
 	}
 }
 
-func TestConfigTokens(t *testing.T) {
+func TestFromEnv_Tokens(t *testing.T) {
 	for _, row := range []struct {
 		about, token, parameter, auth string
 		ok                            bool
@@ -118,7 +118,7 @@ func TestConfigTokens(t *testing.T) {
 	}
 }
 
-func TestConfigRate_Bounds(t *testing.T) {
+func TestFromEnv_RateBounds(t *testing.T) {
 	for _, row := range []struct {
 		rate, endpoint string
 		ok             bool
@@ -139,7 +139,7 @@ func TestConfigRate_Bounds(t *testing.T) {
 	}
 }
 
-func TestRemoved_NamesVariablesThatAreSet(t *testing.T) {
+func TestRemoved_SetVariables(t *testing.T) {
 	env := map[string]string{"RETRY_ROUNDS": "3", "COS_VERSIONED_OK": "true", "TIM_SDKAPPID": "1"}
 	got := config.Removed(func(name string) string { return env[name] })
 	if want := []string{"RETRY_ROUNDS is no longer used", "COS_VERSIONED_OK is no longer used"}; !slices.Equal(got, want) {
@@ -152,7 +152,7 @@ func TestRemoved_NamesVariablesThatAreSet(t *testing.T) {
 	}
 }
 
-func TestConfigEndpoints(t *testing.T) {
+func TestFromEnv_Endpoints(t *testing.T) {
 	for endpoint, ok := range map[string]bool{
 		"https://im.example.com": true, "http://127.0.0.1:8080/": true, "https://proxy.example.com/im": true,
 		"im.example.com":       false,
@@ -170,7 +170,7 @@ func TestConfigEndpoints(t *testing.T) {
 	}
 }
 
-func TestFields_AreDocumented(t *testing.T) {
+func TestFields_Documented(t *testing.T) {
 	seen := map[string]bool{}
 	for _, f := range config.Fields() {
 		if seen[f.Name] || f.Help == "" || !strings.HasSuffix(f.Help, ".") && !strings.HasSuffix(f.Help, "never.") {

@@ -216,7 +216,7 @@ func TestLimit_PerCommand(t *testing.T) {
 	})
 }
 
-// The faults of import_group are those of all commands: a member whose response is lost is added.
+// All commands have the faults of import_group: a member whose response is lost is added.
 func TestImportMembers_LostResponse(t *testing.T) {
 	s := newMemberService()
 	s.Faults = emulator.Faults{Plan: func(r emulator.Request) emulator.Fault {

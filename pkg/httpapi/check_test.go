@@ -103,7 +103,7 @@ func TestCheck_Report(t *testing.T) {
 	})
 }
 
-// A check takes a part of the rate: there is one at a time, and a request that ends early gets what was seen.
+// A check takes a part of the rate: only one runs at a time, and a request that ends early gets the steps so far.
 func TestCheck_OneAtATimeWithinTheDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -133,7 +133,7 @@ func TestCheck_OneAtATimeWithinTheDeadline(t *testing.T) {
 	})
 }
 
-// A browser must not be made to check by the page of another site, and nobody without the token learns anything.
+// The page of another site cannot make a browser start a check, and a caller without the token learns nothing.
 func TestCheck_Authorization(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -94,7 +94,7 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-// FuzzBody: for any body, the response says what is wrong with it, or the group was created.
+// FuzzBody checks that for any body, the response says what is wrong with it, or the group was created.
 func FuzzBody(f *testing.F) {
 	for _, body := range []string{
 		one, noID, "", "{", one + one, "[]", `{"Type":"Publ"}`, strings.Repeat("[", 20_000), strings.Repeat(`{"a":`, 9_000),

@@ -142,7 +142,7 @@ func TestMembers_IdempotencyKey(t *testing.T) {
 	})
 }
 
-// The response comes in time: members that were not sent are pending, and the same request again adds them.
+// The response arrives in time: unsent members are pending, and the same request adds them when it is repeated.
 func TestMembers_TimeUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -176,7 +176,7 @@ func (r reply) member(name string) any {
 	return all[name]
 }
 
-// headers returns those of a request with a record and the token, and others; a value "" takes one away.
+// headers returns the headers of a request with a record and the token, and others; a value "" removes a header.
 func headers(more ...string) http.Header {
 	h := http.Header{"Authorization": {"Bearer " + token}, "Content-Type": {"application/json"}}
 	for i := 0; i < len(more); i += 2 {

@@ -146,8 +146,8 @@ func TestLeaseAcquire_SlowStore(t *testing.T) {
 	}
 }
 
-// TestLeaseAcquire_NumbersAreNeverUsedAgain removes objects of a work folder.
-func TestLeaseAcquire_NumbersAreNeverUsedAgain(t *testing.T) {
+// TestLeaseAcquire_NumbersAreUnique removes objects of a work folder.
+func TestLeaseAcquire_NumbersAreUnique(t *testing.T) {
 	const released = `{"number":1,"token":"x","holder":"x","until":"2000-01-01T00:00:00Z","released":true}`
 	for name, row := range map[string]struct {
 		names []string
@@ -415,7 +415,7 @@ func TestLeaseGuard_FrozenDuringAPut(t *testing.T) {
 	})
 }
 
-// A peeker is a bucket that records whether bodies know their length, and that can peek.
+// A peeker is a bucket that records whether bodies report their length, and that implements [blob.Peeker].
 type peeker struct {
 	*blobtest.Bucket
 
@@ -435,7 +435,7 @@ func (*peeker) Peek(context.Context, string, int64) (blob.Info, error) {
 	return blob.Info{Size: 42}, nil
 }
 
-func TestLeaseGuard_KeepsWhatTheBucketCan(t *testing.T) {
+func TestLeaseGuard_OptionalMethods(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		plain := &blobtest.Bucket{}
 		l := acquire(t, plain, "me")
@@ -477,8 +477,8 @@ func TestLeaseGuard_KeepsWhatTheBucketCan(t *testing.T) {
 	})
 }
 
-// TestLeaseCheckAgain_LooksNowAndThen lets a process whose clock is wrong take over a valid lease.
-func TestLeaseCheckAgain_LooksNowAndThen(t *testing.T) {
+// TestLeaseCheckAgain_LimitsRequests lets a process whose clock is wrong take over a valid lease.
+func TestLeaseCheckAgain_LimitsRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &blobtest.Bucket{}
 		ctx := t.Context()
@@ -533,7 +533,7 @@ func TestLook_BesideTheFolder(t *testing.T) {
 	})
 }
 
-func TestLeaseLeftNothing_OnlyWhatIsOld(t *testing.T) {
+func TestLeaseLeftNothing_Age(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &blobtest.Bucket{}
 		for n := range 4 {

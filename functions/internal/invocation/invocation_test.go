@@ -41,7 +41,7 @@ type platform struct {
 
 	mu     sync.Mutex
 	env    map[string]string
-	served map[string]int // how many requests each handler answered, by its address
+	served map[string]int // how many requests each handler served, by its address
 }
 
 func newPlatform(t *testing.T) *platform {
@@ -81,14 +81,14 @@ func (p *platform) do() ([]byte, error) {
 	return p.Do(ctx, invocation.ID{Request: "request-1"}, nil)
 }
 
-// pass does what the event asks for, which is not a request.
+// pass handles an event that is not an HTTP request.
 func (p *platform) pass(ev invocation.Event) (pass scheduler.Result, err error) {
 	p.t.Helper()
 	p.event = ev
-	answer, err := p.do()
-	if answer != nil {
-		if err := json.Unmarshal(answer, &pass); err != nil {
-			p.t.Fatalf("the answer is %q: %v", answer, err)
+	response, err := p.do()
+	if response != nil {
+		if err := json.Unmarshal(response, &pass); err != nil {
+			p.t.Fatalf("got the response %q: %v", response, err)
 		}
 	}
 	return pass, err
@@ -123,20 +123,20 @@ func request(path, authorization string, authenticated bool) invocation.Event {
 	return invocation.Event{Request: raw}
 }
 
-// get answers a request over HTTP.
+// get handles an event that is an HTTP request.
 func (p *platform) get(ev invocation.Event) (status int, body string) {
 	p.t.Helper()
 	p.event = ev
-	answer, err := p.do()
+	response, err := p.do()
 	if err != nil {
-		p.t.Fatalf("got %v, want an answer", err)
+		p.t.Fatalf("got %v, want a response", err)
 	}
 	var r struct {
 		StatusCode int    `json:"statusCode"`
 		Body       string `json:"body"`
 	}
-	if err := json.Unmarshal(answer, &r); err != nil {
-		p.t.Fatalf("the answer is %q: %v", answer, err)
+	if err := json.Unmarshal(response, &r); err != nil {
+		p.t.Fatalf("got the response %q: %v", response, err)
 	}
 	return r.StatusCode, r.Body
 }
@@ -229,16 +229,16 @@ func TestHandler_SecretOfEachInvocation(t *testing.T) {
 	if health() != 200 || len(p.served) != 2 {
 		t.Errorf("got %d handlers after a new key, want another", len(p.served))
 	}
-	failure = errors.New("the store of keys does not answer")
+	failure = errors.New("the key store does not respond")
 	if _, err := p.pass(resume); !errors.Is(err, failure) {
 		t.Errorf("got %v, want the error of Secret", err)
 	}
 	status, body := p.get(request("/healthz", "", false))
-	if status != 503 || strings.Contains(body, "store of keys") || !strings.Contains(p.log.String(), "store of keys") {
+	if status != 503 || strings.Contains(body, "key store") || !strings.Contains(p.log.String(), "key store") {
 		t.Errorf("got %d %s, want a 503 without the error, which is logged", status, body)
 	}
 	if failure = nil; health() != 200 {
-		t.Error("got no answer once the key can be read again")
+		t.Error("got no response once the key can be read again")
 	}
 }
 
@@ -248,7 +248,7 @@ func TestHandler_TokenOfEachInvocation(t *testing.T) {
 	stored, failure := token, error(nil)
 	p.Secret = func(_ context.Context, name string) (string, error) {
 		if name != "/t" {
-			t.Errorf("got a question about %q", name)
+			t.Errorf("got a request for %q", name)
 		}
 		return stored, failure
 	}
@@ -261,9 +261,9 @@ func TestHandler_TokenOfEachInvocation(t *testing.T) {
 		{"the token", token, nil, token, 200},
 		{"no token", token, nil, "", 401},
 		{"a new token counts", "fedcba9876543210", nil, "fedcba9876543210", 200},
-		{"the one before no longer counts", "fedcba9876543210", nil, token, 401},
-		{"a token that is too short is none", "short", nil, "short", 503},
-		{"the store does not answer", "", errors.New("no answer"), token, 503},
+		{"the earlier token no longer counts", "fedcba9876543210", nil, token, 401},
+		{"a token that is too short does not count", "short", nil, "short", 503},
+		{"the store does not respond", "", errors.New("no response"), token, 503},
 	} {
 		stored, failure = step.stored, step.failure
 		if status, body := p.get(request("/imports", "Bearer "+step.sent, false)); status != step.want {
@@ -282,7 +282,7 @@ func TestHandler_RequestsWithInvalidConfiguration(t *testing.T) {
 		set           map[string]string
 		authorization string
 		authenticated bool
-		told          bool
+		named         bool
 	}{
 		{"anonymous", nil, "", false, false},
 		{"with the token", nil, "Bearer " + token, false, true},
@@ -299,15 +299,15 @@ func TestHandler_RequestsWithInvalidConfiguration(t *testing.T) {
 		maps.Copy(p.env, c.set)
 		for _, path := range []string{"/healthz", "/imports", "/openapi.json", "/"} {
 			status, body := p.get(request(path, c.authorization, c.authenticated))
-			if told := strings.Contains(body, "TIM_SDKAPPID is missing"); status != 503 || told != c.told {
-				t.Errorf("%s, %s: got %d %s, want 503, told what is missing: %v", c.name, path, status, body, c.told)
+			if named := strings.Contains(body, "TIM_SDKAPPID is missing"); status != 503 || named != c.named {
+				t.Errorf("%s, %s: got %d %s, want 503 that names what is missing: %v", c.name, path, status, body, c.named)
 			}
 			if !strings.Contains(p.log.String(), "TIM_SDKAPPID is missing") {
 				t.Errorf("%s: the log is %s, want what is missing", c.name, p.log.String())
 			}
 		}
 		if strings.Contains(p.log.String(), key) || strings.Contains(p.log.String(), token) {
-			t.Errorf("%s: a secret stands in the log", c.name)
+			t.Errorf("%s: the log holds a secret", c.name)
 		}
 		p.env["TIM_SDKAPPID"], p.env["HTTP_AUTH"], p.env["HTTP_TOKEN"] = "1400000000", "token", token
 		if status, body := p.get(request("/healthz", "", false)); status != 200 {

@@ -96,7 +96,7 @@ func TestHandler_WebhookThatHangs(t *testing.T) {
 	}
 }
 
-func TestHandler_WebhookOfTheStoreOfSecrets(t *testing.T) {
+func TestHandler_WebhookFromSecretStore(t *testing.T) {
 	signed := make(chan bool, 10)
 	h := functest.NewWebhook(t, func(r *http.Request) { signed <- r.Header.Get("X-Groupimport-Signature") != "" })
 	p := newPlatform(t)
@@ -105,12 +105,12 @@ func TestHandler_WebhookOfTheStoreOfSecrets(t *testing.T) {
 	asked := 0
 	p.Secret = func(_ context.Context, name string) (string, error) {
 		if asked++; name != "/n" {
-			t.Errorf("got a question about %q", name)
+			t.Errorf("got a request for %q", name)
 		}
 		return content, failure
 	}
 	if _, err := p.pass(resume); err != nil || asked > 0 {
-		t.Errorf("got %v and %d questions with nothing to tell, want none", err, asked)
+		t.Errorf("got %v and %d requests to the store without a notification, want none", err, asked)
 	}
 	if _, err := p.pass(p.export("exports/a.jsonl")); err != nil {
 		t.Fatal(err)
@@ -122,7 +122,7 @@ func TestHandler_WebhookOfTheStoreOfSecrets(t *testing.T) {
 	if _, err := p.pass(p.export("exports/b.jsonl")); err != nil {
 		t.Errorf("got %v, want it imported without a webhook", err)
 	}
-	content, failure = "", errors.New("the store of secrets is down")
+	content, failure = "", errors.New("the secret store is down")
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	p.event = p.export("exports/c.jsonl")

@@ -19,7 +19,7 @@ var (
 	errRefused = errors.New("access denied")
 )
 
-func TestSecrets_AreKeptForFiveMinutesAndWhileTheStoreIsDown(t *testing.T) {
+func TestSecrets_CachedForFiveMinutesAndDuringOutages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		value, failure, reads := "first\n", error(nil), map[string]int{}
 		var log bytes.Buffer
@@ -67,7 +67,7 @@ func TestSecrets_AreKeptForFiveMinutesAndWhileTheStoreIsDown(t *testing.T) {
 		failure = errRefused
 		refused(errRefused)
 		failure = errDown
-		refused(errDown) // what the store has taken away is not used again
+		refused(errDown) // a secret that was removed from the store is not used again
 		failure, value = nil, " \n"
 		refused(nil)
 	})
