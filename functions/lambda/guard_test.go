@@ -164,6 +164,7 @@ func guard(t *testing.T, resources map[string]any) (failing map[string][]string,
 }
 
 func TestTemplateGuard_FailingRulesAreArgued(t *testing.T) {
+	t.Parallel()
 	for name, tp := range map[string]*template{
 		defaults: loadTemplate(t, nil),
 		reviewed: hardened(t),

@@ -3,12 +3,15 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os/exec"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,35 +22,68 @@ import (
 	"groupimport/pkg/results"
 )
 
-// moto starts an emulation of AWS and returns its base URL. Without moto_server the test is skipped.
+// A motoServer is a process of moto_server, an emulation of AWS. All tests use the same process, because its start
+// takes seconds: each test has names of its own for what it creates there.
+type motoServer struct {
+	cmd *exec.Cmd // nil if the process was never started
+	log bytes.Buffer
+}
+
+var (
+	sharedMoto motoServer
+	startMoto  = sync.OnceValues(sharedMoto.start)
+)
+
+// moto returns the base URL of moto_server, which it starts for the first test. Without moto_server it skips the test.
 func moto(t *testing.T) string {
 	t.Helper()
+	base, err := startMoto()
+	if errors.Is(err, exec.ErrNotFound) {
+		t.Skip(`moto_server is not installed: pip install "moto[server]==5.2.1"`)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return base
+}
+
+func (m *motoServer) start() (base string, err error) {
 	path, err := exec.LookPath("moto_server")
 	if err != nil {
-		t.Skip(`moto_server is not installed: pip install "moto[server]==5.2.1"`)
+		return "", err
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	addr := listener.Addr().(*net.TCPAddr)
 	listener.Close()
-	var log bytes.Buffer
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), path, "-H", "127.0.0.1", "-p", fmt.Sprint(addr.Port))
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+	m.cmd = exec.CommandContext(context.Background(), path, "-H", "127.0.0.1", "-p", strconv.Itoa(addr.Port))
+	m.cmd.Stdout, m.cmd.Stderr = &m.log, &m.log
+	if err := m.cmd.Start(); err != nil {
+		m.cmd = nil
+		return "", err
 	}
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	for start := time.Now(); ; time.Sleep(50 * time.Millisecond) { // it does not say when it is ready
-		resp, err := http.Get("http://" + addr.String() + "/moto-api/")
+	base = "http://" + addr.String()
+	for start := time.Now(); ; time.Sleep(50 * time.Millisecond) { // moto_server does not report when it is ready
+		resp, err := http.Get(base + "/moto-api/")
 		if err == nil {
 			resp.Body.Close()
-			return "http://" + addr.String()
+			return base, nil
 		}
 		if time.Since(start) > time.Minute {
-			t.Fatalf("moto_server does not answer: %s", log.String())
+			m.stop() // the log is complete then
+			return "", fmt.Errorf("moto_server does not respond: %s", m.log.String())
 		}
+	}
+}
+
+// stop kills the process, if there is one.
+func (m *motoServer) stop() {
+	if m.cmd != nil {
+		_ = m.cmd.Process.Kill() // it may have exited
+		_ = m.cmd.Wait()         // the status is that of a killed process
+		m.cmd = nil
 	}
 }
 

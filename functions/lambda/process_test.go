@@ -31,7 +31,11 @@ import (
 
 var program = functest.Program{Name: "bootstrap", Tags: "lambda.norpc,nethttpomithttp2"}
 
-func TestMain(m *testing.M) { os.Exit(program.Main(m)) }
+func TestMain(m *testing.M) {
+	status := program.Main(m)
+	sharedMoto.stop()
+	os.Exit(status)
+}
 
 const (
 	bucketName = "groups"

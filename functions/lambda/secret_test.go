@@ -21,8 +21,8 @@ import (
 	"groupimport/pkg/results"
 )
 
-// parameterStore starts moto, which is a Parameter Store among others, and returns an environment that
-// leads to it.
+// parameterStore returns an environment that leads to moto, which emulates the Parameter Store among others. All tests
+// share it: each has parameters of its own.
 func parameterStore(t *testing.T) map[string]string {
 	t.Helper()
 	return map[string]string{

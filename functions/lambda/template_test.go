@@ -971,6 +971,7 @@ func TestTemplate_Settings(t *testing.T) {
 }
 
 func TestTemplate_LinterFindsNothing(t *testing.T) {
+	t.Parallel()
 	lint, err := exec.LookPath("cfn-lint")
 	if err != nil {
 		t.Skip("cfn-lint is not installed: pip install cfn-lint==1.51.0")

@@ -41,7 +41,7 @@ removes what it writes into DIR, by default the current folder. Of FILE, an
 export, it also lists the custom fields.
 
 What only a function can see, it checks itself: invoke the schedule function
-with {"action":"check"}, or send POST /check to the HTTP door.
+with {"action":"check"}, or send POST /check to the HTTP function.
 
 Exit status: 0 all is ok, 1 a check failed, 4 there are warnings.
 

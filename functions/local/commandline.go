@@ -39,20 +39,16 @@ const (
 // -quiet like --quiet, so that scripts written for version 1 keep working.
 func (t *tool) commandLine() *cli.Command {
 	root := &cli.Command{
-		Name:                  program,
-		Usage:                 "import chat groups into Tencent Cloud IM",
-		UsageText:             program + " COMMAND [options] [ARGUMENT…]",
-		Version:               version(),
-		Description:           rootDescription,
-		Writer:                t.stdout,
-		ErrWriter:             t.stderr,
-		HideHelpCommand:       true, // or a file named "help" could not be imported; see helpCommand
-		EnableShellCompletion: true,
-		ConfigureShellCompletionCommand: func(c *cli.Command) {
-			c.Hidden, c.Usage = false, "print a completion script for a shell"
-			c.ArgsUsage, c.Action = "SHELL", unknownSubcommand
-			handleErrors(c)
-		},
+		Name:                            program,
+		Usage:                           "import chat groups into Tencent Cloud IM",
+		UsageText:                       program + " COMMAND [options] [ARGUMENT…]",
+		Version:                         version(),
+		Description:                     rootDescription,
+		Writer:                          t.stdout,
+		ErrWriter:                       t.stderr,
+		HideHelpCommand:                 true, // or a file named "help" could not be imported; see helpCommand
+		EnableShellCompletion:           true,
+		ConfigureShellCompletionCommand: setUpCompletion,
 		Commands: slices.Concat([]*cli.Command{
 			t.demoCommand(), t.importCommand(), t.validateCommand(), t.checkCommand(), t.watchCommand(), t.retryCommand(),
 			t.statusCommand(),
@@ -127,8 +123,8 @@ func usageOf(c *cli.Command) string {
 	if c.Root() == c {
 		return fmt.Sprintf("Usage: %s\nRun %q for the commands.", c.UsageText, program+" help")
 	}
-	return fmt.Sprintf("Usage: %s [options] %s\nRun %q for the options.",
-		c.FullName(), c.ArgsUsage, program+" help "+c.Name)
+	usage := strings.TrimSpace(c.FullName() + " [options] " + c.ArgsUsage)
+	return fmt.Sprintf("Usage: %s\nRun %q for the options.", usage, program+" help "+c.Name)
 }
 
 // unknownSubcommand is the action of a command that has only subcommands.
@@ -172,7 +168,8 @@ const anyNumber = 1 << 30
 func (t *tool) helpCommand() *cli.Command {
 	return &cli.Command{
 		Name: "help", ArgsUsage: "[COMMAND|config]",
-		Usage: `help on a command; "help config" lists the variables`,
+		Usage:         `help on a command; "help config" lists the variables`,
+		ShellComplete: completeTopic,
 		Action: func(ctx context.Context, c *cli.Command) error {
 			args, err := arguments(c, 0, 1)
 			switch {

@@ -165,3 +165,26 @@ func TestScan_FilesBesideAnExport(t *testing.T) {
 		t.Errorf("below a prefix: got %+v, want %+v", got, want[:1])
 	}
 }
+
+func TestCompletion_Scripts(t *testing.T) {
+	output := func(args ...string) string {
+		var out bytes.Buffer
+		tool := &tool{getenv: func(string) string { return "" }, stdout: &out, stderr: &out}
+		if err := tool.run(t.Context(), args); err != nil {
+			t.Fatal(err)
+		}
+		return out.String()
+	}
+	for shell := range completionRepairs {
+		script := output("completion", shell)
+		if !strings.Contains(script, "complete ") || completionRepairs[shell].Replace(script) != script {
+			t.Errorf("%s: got a script that is not repaired:\n%s", shell, script)
+		}
+	}
+	if script := output("completion", "bash"); !strings.Contains(script, "elif declare -F _get_comp_words_by_ref") {
+		t.Errorf("got a script that needs the package bash-completion:\n%s", script)
+	}
+	if script := output("completion", "fish"); !strings.Contains(script, "complete -c groupimport -a '(") {
+		t.Errorf("got a script that completes no names of files:\n%s", script)
+	}
+}

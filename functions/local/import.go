@@ -111,7 +111,8 @@ func (t *tool) readingConfig(c *cli.Command) (cfg config.Config, level slog.Leve
 // newImporter returns an importer without a bucket. mapping is the text of a mapping, empty for none.
 func newImporter(cfg config.Config, mapping string, client *tim.Client, log *slog.Logger) *importer.Importer {
 	return &importer.Importer{
-		Config: cfg, Mapping: mapping, Client: client, Owner: leaseOwner(), IsDead: isDead, DrainTimeout: drainTimeout, Log: log,
+		Config: cfg, Mapping: mapping, Client: client, Owner: leaseOwner(), IsDead: isDead,
+		DrainTimeout: drainTimeout, Log: log,
 	}
 }
 

@@ -103,7 +103,7 @@ func reasonsText(m *outcome.Members) string {
 		{m.NoAccount, "without an account"},
 		{m.Invalid, "break a rule"},
 		{m.Refused, "refused by the service"},
-		{m.Failed - m.NoAccount - m.Invalid - m.Refused, "without a reason"},
+		{m.Failed - m.NoAccount - m.Invalid - m.Refused, "not added, or failed after all retries"},
 	} {
 		if p.n > 0 {
 			parts = append(parts, thousands(p.n)+" "+p.text)

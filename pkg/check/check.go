@@ -69,7 +69,7 @@ type Place int
 const (
 	Local    Place = 1 << iota // the command
 	Function                   // the function of imports, or that of the schedule
-	HTTP                       // the HTTP door: its role writes little, and its time is short
+	HTTP                       // the HTTP function: its role writes little, and its time is short
 )
 
 const everywhere = Local | Function | HTTP

@@ -813,7 +813,11 @@ func TestRun_RemovesWhatAKillLeft(t *testing.T) {
 		{false, 6 * time.Minute, true},
 	} {
 		isKilled := true
-		for n := 5; isKilled; n++ {
+		step := 7
+		if tt.isDead {
+			step = 2
+		}
+		for n := 5; isKilled; n += step {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				w.Owner = "killed"

@@ -34,7 +34,7 @@ type marker struct {
 	Uploads map[string]string `json:"uploads,omitzero"` // IDs by key
 }
 
-// mark writes the marker. Over HTTP there is none: the HTTP door removes what is outdated.
+// mark writes the marker. Over HTTP there is none: the HTTP function removes what is outdated.
 func (s *session) mark(ctx context.Context) error {
 	if s.Place == HTTP || s.isDenied {
 		return nil

@@ -41,7 +41,7 @@ const (
 	maxSkew  = 15 * time.Minute
 	goodSkew = 20 * time.Second
 
-	// Instances of the HTTP door share their rate by times in objects (functions/lambda/README.md, "How the rate is
+	// Instances of the HTTP function share their rate by times in objects (functions/lambda/README.md, "How the rate is
 	// kept").
 	sharedSkew = 500 * time.Millisecond
 

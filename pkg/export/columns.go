@@ -25,8 +25,9 @@ var synonyms = map[string][]string{
 	"ApplyJoinOption": {"Join option", "加群方式", "加群选项", "申请加群方式", "申请加群选项"},
 	"CreateTime":      {"Created", "Created at", "Creation time", "创建时间", "群创建时间", "建群时间"},
 	"SupportTopic":    {"支持话题", "是否支持话题"},
-	"Member_Account":  {"Member", "Member ID", "成员", "成员ID", "成员账号", "成员帐号", "群成员账号", "群成员ID"},
-	"Role":            {"Member role", "成员角色", "群内角色", "群成员角色"},
+	"Member_Account":  {"Member", "Member ID", "成员", "成员ID", "成员账号", "成员帐号", "群成员账号", "群成员ID",
+		"User ID", "用户ID", "用户账号", "用户帐号", "成员UserID"},
+	"Role":            {"Member role", "角色", "成员角色", "群内角色", "群成员角色"},
 	"JoinTime":        {"Joined", "Joined at", "入群时间", "加群时间", "加入时间"},
 	"UnreadMsgNum":    {"Unread", "未读数", "未读消息数"},
 }
@@ -102,6 +103,13 @@ var isOffset = regexp.MustCompile(`^[+-](0[0-9]|1[0-4]):[0-5][0-9]$`)
 var date = regexp.MustCompile(`^(\d{4})(?:-(\d{1,2})-(\d{1,2})|/(\d{1,2})/(\d{1,2})|\.(\d{1,2})\.(\d{1,2})|年(\d{1,` +
 	`2})月(\d{1,2})日)` +
 	`(?:[T ] ?(\d{1,2}):(\d{2})(?::(\d{2})(?:\.\d{1,9})?)?)? ?(Z|[+-]\d{2}:\d{2})?$`)
+
+// IsCompactDate reports whether a text is a date of eight digits, such as 20240131. As Unix seconds each is a day in
+// August 1970.
+func IsCompactDate(text string) bool {
+	at, err := time.Parse("20060102", text)
+	return err == nil && at.Year() >= 1980 && at.Year() < 2100
+}
 
 // ParseDate returns the Unix time of a date with the year first, and a time of day or none. A date without an offset is
 // in zone. ok is false for another text, for a date without an offset if zone is nil, and for a time that zone has

@@ -312,6 +312,8 @@ func (f *rows) object(cells [][]byte) []byte {
 			}
 		}
 		switch {
+		case c.time && IsCompactDate(string(cell)):
+			dst = appendQuoted(dst, cell) // the decoder rejects a string: as Unix seconds it would be in 1970
 		case c.number:
 			dst = appendNumber(dst, cell)
 		case c.list && jsontext.Value(cell).IsValid(tolerant):

@@ -95,6 +95,7 @@ func (a *arrays) in() (string, bool) {
 }
 
 func (a *arrays) resume(in string) {
+	a.opened = Position{} // of the first object, where begin has found the name of the array
 	if in == string(inMember) {
 		a.kind, a.state, a.depth = inMember, afterMember, len(a.path.names())-1
 		return
@@ -154,7 +155,7 @@ func (a *arrays) next(t *text) (found, error) {
 		case errors.Is(err, io.EOF) && a.state == afterComma:
 			return found{}, t.broken(t.at, "unexpected end, expected a record")
 		case errors.Is(err, io.EOF):
-			return found{}, t.broken(t.at, "unexpected end inside the JSON value that starts on line %d", a.opened.Line)
+			return found{}, a.unended(t)
 		case err != nil:
 			return found{}, err
 		}
@@ -198,7 +199,7 @@ func (a *arrays) close(t *text) error {
 	if a.kind == inString {
 		switch c, err := a.peek(t, false); {
 		case errors.Is(err, io.EOF):
-			return t.broken(t.at, "unexpected end inside the JSON value that starts on line %d", a.opened.Line)
+			return a.unended(t)
 		case err != nil:
 			return err
 		case c != 0:
@@ -285,7 +286,7 @@ func (a *arrays) outside(t *text) (done bool, err error) {
 	case errors.Is(err, io.EOF) && a.state == between:
 		return true, io.EOF
 	case errors.Is(err, io.EOF):
-		return false, t.broken(t.at, "unexpected end inside the JSON value that starts on line %d", a.opened.Line)
+		return false, a.unended(t)
 	case err != nil:
 		return false, err
 	}
@@ -382,8 +383,8 @@ func (a *arrays) enter(t *text, name string, c byte) (opened bool, err error) {
 		t.advance(1)
 	case a.path == nil:
 		return false, nil
-	case c == 'n':
-		a.held = true // null, an empty list as some services write it: on the last page, for example
+	case c == 'n' && len(a.path.names()) > 1:
+		a.held = true // null in an object that is there, an empty list as some services write it: on the last page
 		return false, nil
 	case c == '{' && a.path.isMap():
 		kind = inMap
@@ -505,11 +506,20 @@ func (t *text) spaceOrPause(mayPause bool) (byte, error) {
 	}
 }
 
+// unended returns the error of a text that ends within a top-level value. After a resume, where that value starts is
+// unknown.
+func (a *arrays) unended(t *text) error {
+	if a.opened.Line == 0 {
+		return t.broken(t.at, "unexpected end inside a JSON value")
+	}
+	return t.broken(t.at, "unexpected end inside the JSON value that starts on line %d", a.opened.Line)
+}
+
 // must is space with an error at the end of the text.
 func (a *arrays) must(t *text) (byte, error) {
 	c, err := t.space()
 	if errors.Is(err, io.EOF) {
-		return 0, t.broken(t.at, "unexpected end inside the JSON value that starts on line %d", a.opened.Line)
+		return 0, a.unended(t)
 	}
 	return c, err
 }

@@ -44,12 +44,13 @@ func peakOf(t *testing.T, src export.Source) (records int, peak int64, last erro
 func TestReader_MemoryOfDocuments(t *testing.T) {
 	const size = 12 << 20
 	record := rec("a")
+	document := `{"data":{"group":` + record + `}}`
 	quoted := strings.ReplaceAll(record, `"`, `\"`)
 	for name, row := range map[string]struct{ path, head, piece, tail string }{
 		"an array":         {"data.groups", `{"data":{"x":[` + record + `],"groups":[`, record + ",\n", record + `]},"z":1}`},
 		"an object":        {"groups.*", `{"x":[1],"groups":{`, `"a":` + record + ",", `"b":` + record + `}}`},
 		"a string":         {"tinfos", `{"code":200,"tinfos":"[`, quoted + `,\n`, quoted + `]"}`},
-		"many documents":   {"data.group", "", `{"data":{"group":` + record + `}}` + "\n", `{"data":{"group":` + record + `}}`},
+		"many documents":   {"data.group", "", document + "\n", document},
 		"a long way there": {"data.groups", `{"x":[`, record + ",", `1],"data":{"groups":[` + record + `]}}`},
 		"a long rest":      {"data.groups", `{"data":{"groups":[` + record + `],"x":"`, "0123456789abcdef", `"}}`},
 	} {

@@ -69,7 +69,8 @@ func openText(ctx context.Context, src Source) (*text, error) {
 	object := &counter{src: body}
 	in := bufio.NewReaderSize(object, 64<<10)
 	t := &text{
-		src: in, buf: make([]byte, bufFirst), at: Start, read: func() int64 { return object.n },
+		src: in, buf: make([]byte, bufFirst), at: Start,
+		read:  func() int64 { return object.n - int64(in.Buffered()) },
 		close: func() { body.Close() }, cause: func() error { return object.err },
 		stopped: stopped, blanks: defaultBlanks,
 	}
@@ -111,8 +112,7 @@ func (t *text) decompress(ctx context.Context, src Source, in *bufio.Reader, mag
 		}
 		r.Multistream(false)
 		t.src = &members{in: in, gzip: r, onTrailing: func() {
-			from := t.read() - int64(in.Buffered())
-			t.notes = append(t.notes, fmt.Sprintf("ignored trailing data after the gzip data, from about byte %d", from))
+			t.notes = append(t.notes, fmt.Sprintf("ignored trailing data after the gzip data, from about byte %d", t.read()))
 		}}
 	case bytes.HasPrefix(magic, []byte(zstdMagic)),
 		isSkippable(magic) && strings.HasSuffix(strings.ToLower(name), ".zst"):

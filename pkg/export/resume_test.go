@@ -2,9 +2,11 @@ package export_test
 
 import (
 	"bufio"
+	"bytes"
 	"flag"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -156,4 +158,25 @@ func (c *counted) Read(p []byte) (int, error) {
 	n, err := c.File.Read(p)
 	c.of.read += int64(n)
 	return n, err
+}
+
+// Progress is read from positions. A position in a compressed export counts the bytes of the object that were
+// decompressed, not those that were read: a small export is read at once.
+func TestPosition_DoneOfCompressedExport(t *testing.T) {
+	var b bytes.Buffer
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 12_000 {
+		fmt.Fprintf(&b, `{"Type":"Public","Name":"%016x","Owner_Account":"u%d"}`+"\n", random.Uint64(), random.IntN(999))
+	}
+	const ahead = 192 << 10 // bytes of text that are decompressed before they are needed, at most
+	most := 100*ahead/b.Len() + 1
+	for name, object := range map[string][]byte{"a.jsonl.gz": zipped(b.Bytes()), "a.jsonl.zst": zstded(b.Bytes())} {
+		_, next := all(t, in(name, object), export.Start)
+		for want := 10; want <= 100; want += 10 {
+			got := int(100 * next[len(next)*want/100-1].Done() / int64(len(object)))
+			if got < want-1 || got > min(100, want+most) {
+				t.Errorf("%s: after %d %% of the records, got %d %% done, want at most %d more", name, want, got, most)
+			}
+		}
+	}
 }

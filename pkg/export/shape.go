@@ -70,9 +70,9 @@ func jsonFinder(t *text, jsonl, foreign bool, stated Path, paths []Path) (finder
 		return lines{}, nil
 	case jsonl && isArray && !first.opensArray(), jsonl && !isArray && !first.isPretty():
 		return lines{}, nil // JSONL, the first record may be malformed
-	case first.isRecord(foreign) && first.oneLine():
+	case first.isRecord(foreign, len(paths) > 0) && first.oneLine():
 		return lines{}, nil
-	case first.isRecord(foreign), !first.whole && first.cutMember() == memberList:
+	case first.isRecord(foreign, len(paths) > 0), !first.whole && first.cutMember() == memberList:
 		return values{}, nil
 	}
 	return (&arrays{}).begin(t)
@@ -246,8 +246,9 @@ func (v *firstValue) cutMember() string {
 }
 
 // isRecord reports whether an object is a record and not a container of records: it has a field of a record, is a line
-// of a dead-letter file or, in ambiguous cases, has no array of objects.
-func (v *firstValue) isRecord(foreign bool) bool {
+// of a dead-letter file or, in ambiguous cases, has no array of objects. placed means that the mapping says where
+// records are: an object without such a place is a record.
+func (v *firstValue) isRecord(foreign, placed bool) bool {
 	if !v.whole || v.raw[0] != '{' {
 		return false
 	}
@@ -267,7 +268,7 @@ func (v *firstValue) isRecord(foreign bool) bool {
 	case v.oneLine():
 		return err == nil && (foreign || !holdsObjects)
 	case foreign:
-		return !holdsObjects
+		return placed || !holdsObjects
 	}
 	return v.isFailure()
 }

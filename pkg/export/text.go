@@ -13,7 +13,7 @@ import (
 type text struct {
 	src   io.Reader
 	plain bool         // Offset counts bytes of the object
-	read  func() int64 // returns the number of bytes read from the object
+	read  func() int64 // returns the number of bytes of the object that were read and, if compressed, decompressed
 	close func()       // closes the object and the decompressor
 	name  string       // of the compression, "" if there is none
 	cause func() error // returns the read error of the object, nil if there is none

@@ -393,10 +393,19 @@ func (d *Decoder) number(name string, v jsontext.Value, to *int64) {
 	if isTime(name) && n > 0 && n < maxDateSerial {
 		d.problem(name, RuleRange, "%s is %d, a spreadsheet's date serial number: %s", name, n, useUnixTime)
 	}
+	if isTime(name) && n >= minPlainDate && n <= maxPlainDate {
+		d.problem(name, RuleRange, "%s is %d, a date without separators: %s", name, n, useUnixTime)
+	}
 }
 
 // isTime reports whether a field is a time in Unix seconds.
 func isTime(name string) bool { return name == fieldCreateTime || name == fieldJoinTime }
+
+// Dates without separators, such as 20240131. As Unix seconds they are in 1970, older than any group.
+const (
+	minPlainDate = 19_700_101
+	maxPlainDate = 21_001_231
+)
 
 // maxDateSerial is above the date serial numbers of spreadsheets (days since 1899-12-30): 100,000 is in the year 2173.
 // As Unix time it is 1970-01-02.

@@ -258,6 +258,9 @@ func TestDecoder_MemberRecord(t *testing.T) {
 			`Owner_Account of the group`,
 		`{"GroupId":"g","Member_Account":"u","JoinTime":"x"}`: `JoinTime must be a number, not the string "x": use ` +
 			`Unix time in seconds, such as 1448357837; in a spreadsheet, =(A2-DATE(1970,1,1))*86400 converts a UTC date in A2`,
+		`{"GroupId":"g","Member_Account":"u","JoinTime":20240131}`: "JoinTime is 20240131, a date without separators: " +
+			"use Unix time in seconds, such as 1448357837; in a spreadsheet, =(A2-DATE(1970,1,1))*86400 converts a UTC date " +
+			"in A2",
 		`{"GroupId":"g","Member_Account":"u","JoinTime":42332}`: "JoinTime is 42332, a spreadsheet's date serial number: " +
 			"use Unix time in seconds, such as 1448357837; in a spreadsheet, =(A2-DATE(1970,1,1))*86400 converts a UTC date " +
 			"in A2",

@@ -7,7 +7,7 @@
 //	GET  /imports/{key}    shows the status of one import, as JSON or HTML. With the key of a report, a results file
 //	                       or a dead-letter file: returns the file, up to 4 MB
 //	POST /imports/{key}/pause, /resume and /cancel: pause, resume or cancel one import
-//	POST /check            runs the checks of package check that the HTTP door can run, as JSON or HTML
+//	POST /check            runs the checks of package check that the HTTP function can run, as JSON or HTML
 //	GET  /healthz          reports that the handler runs; it calls neither the service nor the bucket.
 //	                       503 if the configuration is incomplete, see [Unavailable]
 //	GET  /openapi.json     describes this API as OpenAPI 3.1

@@ -23,9 +23,9 @@ const (
 	singleReserve = 5 * time.Second
 )
 
-// fatalBackoff gives the waits after a fatal error until the next call is allowed. They grow, because the service blocks a
+// fatalWaits are the waits after a fatal error until the next call is allowed. They grow, because the service blocks a
 // caller that repeats a wrong UserSig too often (70050).
-var fatalBackoff = backoff.Exponential{Base: 2 * time.Second, Max: time.Minute}
+var fatalWaits = backoff.Exponential{Base: 2 * time.Second, Max: time.Minute}
 
 // A rateError says that a record was not sent because of the rate limit. No group was created.
 type rateError struct {
@@ -36,7 +36,7 @@ type rateError struct {
 
 func (e *rateError) Error() string { return e.Reason }
 
-// A fatalError says that the service accepts no request until an operator acts. No group was created.
+// A fatalError is fatal: the service accepts no request until an operator acts. No group was created.
 type fatalError struct {
 	Code   int           // ErrorCode of the service, 0 without a response
 	Reason string        // what is wrong and what to do
@@ -146,7 +146,7 @@ func (d *dialer) importMembers(
 	}
 	res := call.Wait()
 	if res.End != tim.Incomplete {
-		d.resetHalts(client)
+		d.resetFatals(client)
 		return res, nil
 	}
 	switch {
@@ -171,7 +171,7 @@ func (d *dialer) outcome(client *tim.Client, rec *group.Record, r tim.Result) (o
 	}
 	if r.End != tim.Incomplete {
 		if r.End != tim.Failed && r.End != tim.Unknown {
-			d.resetHalts(client)
+			d.resetFatals(client)
 		}
 		return o, nil
 	}
@@ -204,7 +204,7 @@ func (d *dialer) usable() (*tim.Client, error) {
 	}
 	if d.again.IsZero() {
 		d.fatals++
-		d.again = time.Now().Add(fatalBackoff.Limit(d.fatals))
+		d.again = time.Now().Add(fatalWaits.Limit(d.fatals))
 	}
 	if after := time.Until(d.again); after > 0 {
 		return nil, &fatalError{s.Code, s.Reason, after}
@@ -218,8 +218,8 @@ func (d *dialer) usable() (*tim.Client, error) {
 	return d.client, nil
 }
 
-// resetHalts is called after a definitive response: credentials and configuration are valid.
-func (d *dialer) resetHalts(client *tim.Client) {
+// resetFatals is called after a definitive response: credentials and configuration are valid.
+func (d *dialer) resetFatals(client *tim.Client) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if client == d.client {

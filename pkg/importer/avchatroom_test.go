@@ -17,7 +17,9 @@ func TestImport_CreatesAVChatRoom(t *testing.T) {
 		w.Put(`{"GroupId":"live","Type":"AVChatRoom","Name":"n","Owner_Account":"a","CreateTime":1448357837}`,
 			`{"GroupId":"now","Type":"AVChatRoom","Name":"n","MemberList":[{"Member_Account":"b"}]}`,
 			`{"Type":"AVChatRoom","Name":"n"}`)
-		w.Finish()
+		if got := w.Finish().Counts; got.Created != 2 {
+			t.Errorf("got %d groups created by create_group, want 2", got.Created)
+		}
 		got := w.Outcomes(simNames)
 		if len(got) != 3 || got[0].Status != outcome.Imported || !got[0].Created ||
 			!slices.Equal(got[0].Changed, []string{"CreateTime"}) || !got[1].Created || got[1].Changed != nil ||

@@ -204,6 +204,22 @@ func TestMembers_RecordsBeforeTheirGroup(t *testing.T) {
 	})
 }
 
+// A member record does not have the type of its group: an Admin of a Private group is sent as a member once the service
+// has not added the Admin.
+func TestMembers_AdminRecordOfPrivateGroup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.Service.Put(emulator.Group{GroupID: "g", Type: "Private", Name: "n", Owner: "o", CreateTime: 1000})
+		w.Put(`{"GroupId":"g","Member_Account":"u1","Role":"Admin"}`, `{"GroupId":"g","Member_Account":"u2"}`)
+		w.Finish()
+		got := w.Outcomes(simNames)
+		if len(got) != 2 || got[0].Status != outcome.Imported || !slices.Equal(got[0].Changed, []string{"Role"}) ||
+			got[1].Status != outcome.Imported || got[1].Changed != nil {
+			t.Errorf("got %+v", got)
+		}
+	})
+}
+
 // Consecutive member records of a group share calls.
 func TestMembers_RecordsShareCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -18,6 +18,8 @@ elif type == "object" and .guid != null and .uid != null then
     JoinTime: .joinedAt | seconds,
     source: .guid
   }
+elif type == "object" and .guid != null and .uid == null and any(has("uid", "scope", "joinedAt"); .) then
+  error("the member has no uid")
 elif type == "object" and .guid == null and .uid != null and .scope != null then
   error("the member has no guid, which the list of a group's members does not return: add the one that was asked for")
 elif type == "object" and .guid == null and .name != null and

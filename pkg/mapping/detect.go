@@ -173,7 +173,8 @@ func isOpenIM(r record) bool {
 
 // isRongCloud reports whether a record is a hosted group, or a response with the members of one.
 func isRongCloud(r record) bool {
-	return r.is("string", "groupId") && r.any("string", "name", "groupName") && r.is("string", "groupProfile", "owner") ||
+	return r.is("string", "groupId") && r.any("string", "name", "groupName") &&
+		r.any("string", "groupProfile", "groupExtProfile", "permissions") ||
 		r.is("string", "groupId", "name") && r.has("createTime", "memberCount") ||
 		r.is("string", "groupId") && r.has("code") && r.any("array", "users", "members")
 }

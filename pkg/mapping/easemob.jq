@@ -7,7 +7,9 @@ module {records: "data"};
 def is_on: . as $v | any(null, false, 0, "", "0", "false"; . == $v) | not;
 def list: if type == "array" then . else [] end;
 if type == "object" and (.data | type) == "object" then .data else . end |
-if type != "object" or .id == null or (has("affiliations_count") or has("membersonly") | not) then
+if type == "object" and .id == null and .name != null and any(has("affiliations_count", "membersonly"); .) then
+  error("the group has no id")
+elif type != "object" or .id == null or (has("affiliations_count") or has("membersonly") | not) then
   skip("not an Easemob group")
 elif (.disabled | is_on) and ($include_archived | not) then
   skip("a disabled group; INCLUDE_ARCHIVED=true imports it")

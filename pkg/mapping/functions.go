@@ -95,6 +95,9 @@ func (p *engine) fitID(v any, _ []any) any {
 	if !ok {
 		return fmt.Errorf("fit_id: the input must be a string or an integer, not %s", gojq.TypeOf(v))
 	}
+	if text == "" {
+		return errors.New("fit_id: the ID is empty: without it, each import creates another group")
+	}
 	return p.alter(text, fitted(text))
 }
 
@@ -163,7 +166,13 @@ func (p *engine) seconds(v any, _ []any) any {
 		if v == "" {
 			return nil
 		}
+		if export.IsCompactDate(v) {
+			return fmt.Errorf("seconds: %q is a date of eight digits, or a day in 1970: write it with hyphens", v)
+		}
 		if n, err := strconv.ParseFloat(v, 64); err == nil {
+			if strings.ContainsAny(v, "eE") {
+				return fmt.Errorf("seconds: %.40q is a number that a spreadsheet has rounded", v)
+			}
 			return secondsOf(n)
 		}
 		for _, layout := range []string{

@@ -6,11 +6,13 @@ def owner: # of a group whose Owner_Account is missing or empty
   (.Owner_Account // "" | select(. != "")) //
   first(.MemberList | if type == "array" then .[] else empty end | objects | select(.Role == "Owner") |
     .Member_Account) // null;
-if type != "object" or .GroupId == null then
+if type == "object" and (.GroupId // "") == "" and (.Type // .Name) != null then
+  error("the group has no GroupId")
+elif type != "object" or .GroupId == null then
   skip("not a group of a get_group_info response")
 elif .ErrorCode == 10010 then
   skip("get_group_info reported that the group does not exist (10010)")
-elif (.ErrorCode // 0) != 0 then
+elif .ErrorCode | . != null and . != 0 and . != "0" then
   error("get_group_info reported ErrorCode \(.ErrorCode) for this group")
 else
   {

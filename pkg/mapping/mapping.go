@@ -367,7 +367,8 @@ func (p *engine) convert(raw []byte) (m export.Mapped, err error) {
 	return p.mapped(v, p.changed(in, v))
 }
 
-// placeIn returns the path of the module directive at which a record that the program leaves out has records of its own.
+// placeIn returns the path of the module directive at which a record that the program leaves out has records of its
+// own.
 func (p *engine) placeIn(in any) export.Path {
 	i := slices.IndexFunc(p.records, func(path export.Path) bool {
 		_, ok := within(in, path).(map[string]any)

@@ -472,6 +472,11 @@ func TestProgram_Functions(t *testing.T) {
 		{`{"$date": {"$numberLong": "1500000000123"}} | seconds`, `1500000000`},
 		{`null | seconds`, `null`},
 		{`"" | seconds`, `null`},
+		{
+			`"20240131" | seconds`,
+			`the mapping failed: seconds: "20240131" is a date of eight digits, or a day in 1970: write it with hyphens`,
+		},
+		{`"1.70666E+09" | seconds`, `the mapping failed: seconds: "1.70666E+09" is a number that a spreadsheet has rounded`},
 		{`"soon" | seconds`, `the mapping failed: seconds: "soon" is not a time`},
 		{`-1 | seconds`, `the mapping failed: seconds: -1 is not a time`},
 		{`[] | seconds`, `the mapping failed: seconds: array is not a time`},

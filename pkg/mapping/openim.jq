@@ -17,6 +17,10 @@ if type == "object" and .groupID != null and .userID != null and any(has("roleLe
     JoinTime: .joinTime | seconds,
     source: .groupID
   }
+elif type == "object" and (.userID != null or .groupID != null) and any(has("roleLevel", "joinSource"); .) then
+  error("the member has no groupID or no userID")
+elif type == "object" and .groupID == null and any(has("groupName", "groupType"); .) then
+  error("the group has no groupID")
 elif type != "object" or .groupID == null or (has("groupType") or has("groupName") | not) then
   skip("not an OpenIM group")
 elif "\(.status)" == "2" and ($include_archived | not) then

@@ -105,7 +105,7 @@ func TestBuiltIn_CarriesMembers(t *testing.T) {
 				`1 1 {"GroupId":"r-xxxxxxxxxxxxxxxxxxxxxxxxxxxxx-1b66231b2ad25402","Member_Account":"id1","Role":"Admin",` +
 					`"JoinTime":1706691600,"UnreadMsgNum":3}, changed [GroupId]`,
 				"2 2 skipped: a member of a direct message or livechat",
-				`3 3 {"GroupId":"r","Member_Account":"id2"}`, "4 4 skipped: a room of type uj",
+				`3 3 {"GroupId":"r","Member_Account":"id2"}`, "4 4 skipped: a member of a room of type uj",
 			},
 		},
 		{

@@ -7,15 +7,20 @@
 #
 # A channel of a team (teamId) becomes Private: in a private team only its members see it, and the room does not contain
 # the type of its team.
+module {records: ["rooms", "channels", "groups"]};
 def is_on: . as $v | any(null, false, 0, "", "0", "false"; . == $v) | not;
-def is_kind: . == "c" or . == "p" or . == "d" or . == "l" or . == "v";
 def role: if type == "string" then [.] else . end |
   if type == "array" and any(.[]; . == "owner" or . == "moderator") then "Admin" else null end;
-if type != "object" or ._id == null or .t == null then
+def is_member: any(has("rid", "ls", "unread", "alert", "roles"); .);
+if type != "object" or (.t == null and (is_member | not)) or (._id == null and .rid == null) then
   skip("not a Rocket.Chat room")
-elif (.rid | type) == "string" and (.u | type) == "object" and (.t | is_kind) then
-  if .t != "c" and .t != "p" then
+elif is_member then
+  if .t == "d" or .t == "l" or .t == "v" then
     skip("a member of a direct message or livechat")
+  elif .t != null and .t != "c" and .t != "p" then
+    skip("a member of a room of type \(.t)")
+  elif (.rid | type) != "string" or (.u | type) != "object" or .u._id == null or .t == null then
+    error("the member has no rid, no u._id or no t")
   else
     {
       GroupId: .rid | fit_id, Member_Account: .u._id, Role: .roles | role, JoinTime: .ts | seconds,

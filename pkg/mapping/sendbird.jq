@@ -2,9 +2,12 @@
 # https://sendbird.com/docs/chat/platform-api/v3/channel/listing-channels-in-an-application/list-group-channels and
 # https://sendbird.com/docs/chat/platform-api/v3/channel/channel-overview, "Resource representation".
 # A data export does not contain the creator of a channel. Operators become Admins. Those who are invited are no members.
+module {records: ["group_channels", "channels"]};
 def accounts: if type == "array" then [.[] | objects | .user_id | strings] else [] end;
 def is_on: . as $v | any(null, false, 0, "", "0", "false"; . == $v) | not;
-if type != "object" or .channel_url == null then
+if type == "object" and .channel_url == null and any(has("is_distinct", "joined_member_count"); .) then
+  error("the channel has no channel_url")
+elif type != "object" or .channel_url == null then
   skip("not a Sendbird group channel")
 elif any(.freeze, .is_frozen; is_on) and ($include_archived | not) then
   skip("a frozen channel; INCLUDE_ARCHIVED=true imports it")

@@ -8,7 +8,7 @@
 # The records of an export do not contain whether a channel is private: the file's name does. Only the channels in
 # channels.json are public, also as "channels (1).json", a second download. In all other files they become Private.
 # The members of a channel are IDs of users, without roles and times.
-module {files: ["channels.json", "groups.json"]};
+module {files: ["channels.json", "groups.json"], records: "channels"};
 def unescape:
   if . == null then null
   else split("&lt;") | join("<") | split("&gt;") | join(">") | split("&amp;") | join("&") end;

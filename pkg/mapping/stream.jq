@@ -9,7 +9,7 @@
 module {records: "channels"};
 def is_on: . as $v | any(null, false, 0, "", "0", "false"; . == $v) | not;
 def user: if type == "object" then .id else . end;
-def cid($type; $id): if $type == null or $id == null then null else "\($type):\($id)" end;
+def cid($type; $id): if any($type, $id; . == null or . == "") then null else "\($type):\($id)" end;
 def is_only_invited: .invited == true and .invite_accepted_at == null;
 def members: (if type == "array" then . else [] end)[] |
   if type == "object" then select(is_only_invited | not) |
@@ -20,7 +20,9 @@ def members: (if type == "array" then . else [] end)[] |
   else member(.; "Member"; null) end;
 def channel($people):
   cid(.type; .id) as $cid |
-  if $cid == null then skip("not a channel of Stream")
+  if $cid == null and (.id // "") == "" and .type != null then
+    skip("a channel without an ID, which its members identify: a direct message")
+  elif $cid == null then skip("not a channel of Stream")
   elif any(.frozen, .disabled, .deleted_at; is_on) and ($include_archived | not) then
     skip("a frozen, disabled or deleted channel; INCLUDE_ARCHIVED=true imports it")
   else

@@ -13,13 +13,14 @@ def owner: # of a group whose Owner_Account is missing or empty
 def kept: if type == "string" and (startswith("@TGS#_") | not) then change(ltrimstr("@TGS#")) else . end;
 def entry: select(.Role != "NotMember") | member(.Member_Account; if .Role == "Admin" then "Admin" else "Member" end;
   if .JoinTime == 0 then null else .JoinTime end);
-if type != "object" or .GroupId == null then
-  if type == "object" and (.Member_Account != null or (.MemberList | type) == "array") then
+if type != "object" or (.GroupId // "") == "" then
+  if type == "object" and (.Type // .Name) != null then error("the group has no GroupId")
+  elif type == "object" and (.Member_Account != null or (.MemberList | type) == "array") then
     error("the member has no GroupId, which get_group_member_info does not return: add the one that was asked for")
   else skip("not a group of a get_group_info response") end
 elif .ErrorCode == 10010 then
   skip("get_group_info reported that the group does not exist (10010)")
-elif (.ErrorCode // 0) != 0 then
+elif (.ErrorCode | . != null and . != 0 and . != "0") then
   error("get_group_info reported ErrorCode \(.ErrorCode) for this group")
 elif .Member_Account != null and .Role == "NotMember" then
   skip("no member of the group")

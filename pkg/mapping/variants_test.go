@@ -1,6 +1,8 @@
 package mapping_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -67,8 +69,8 @@ var variants = []struct {
 	},
 	{
 		"responses in an array", "yunxin", `[{"code":200,"tinfos":[{"tid":1,"tname":"a"}]}]`,
-		[]string{`1 1 the mapping left out an object with records at tinfos, which are read only in a file that begins with ` +
-			`such an object: take the objects out of their array (jq -c '.[]' FILE), or remove what is before them in ` +
+		[]string{`1 1 the mapping left out an object with records at tinfos, which are read only in a file that begins ` +
+			`with such an object: take the objects out of their array (jq -c '.[]' FILE), or remove what is before them in ` +
 			`{"foreign":{"code":200,"tinfos":[{"tid":1,"tname":"a"}]}}`},
 	},
 	{
@@ -136,7 +138,7 @@ var variants = []struct {
 	{
 		"who is only invited", "stream",
 		`{"channels":[{"channel":{"id":"a","type":"t","cid":"t:a","created_by":{"id":"o"},"frozen":"false"},"members":[` +
-			`{"user_id":"u1"},{"user_id":"u2","invited":true},{"user_id":"u3","invited":true,"invite_rejected_at":"2020-01-02"},` +
+			`{"user_id":"u1"},{"user_id":"u2","invited":true},{"user_id":"u3","invited":true,"invite_rejected_at":"2020"},` +
 			`{"user":{"id":"u4"},"invited":true,"invite_accepted_at":"2020-01-02T00:00:00Z"}]}]}`,
 		[]string{`1 1 {"Type":"Private","GroupId":"t:a","Owner_Account":"o","Name":"a"} of t:a {"Member_Account":"u1"} ` +
 			`{"Member_Account":"u4"}`},
@@ -232,10 +234,11 @@ func TestDetectExport_Variants(t *testing.T) {
 		{"easemob", `{"data":{"id":"1","name":"a","membersonly":true,"affiliations_count":3}}`},
 		{"yunxin", `{"code":200,"infos":[{"tid":"9","tname":"a","owner":"o"}]}`},
 		{"yunxin", `{"code":200,"tinfos":"[{\"tid\":\"123\",\"tname\":\"a\"}]"}`},
-		{"openim", `{"data":{"groups":[{"groupInfo":{"groupID":"g","groupName":"a","groupType":2,"needVerification":"2"}}]}}`},
+		{"openim", `{"data":{"groups":[{"groupInfo":{"groupID":"g","groupName":"a","groupType":2,"needVerification":""}}]}}`},
 		{"openim", `{"data":{"members":[{"groupID":"g","userID":"u","roleLevel":"60"}]}}`},
 		{"rongcloud", `{"groupId":"g","code":200,"members":[{"userId":"u1","role":2}]}`},
 		{"rongcloud", `{"groups":[{"groupId":"g","name":"a","groupProfile":"{}","creator":"c","owner":"o","time":1}]}`},
+		{"rongcloud", `{"profiles":[{"groupId":"g","groupName":"a","permissions":"{}"}]}`},
 		{"cometchat", `{"data":{"guid":"g1","name":"a","type":"public"}}`},
 		{"", `[{"id":"g","name":"a"}]`},
 		{"", `{"groupId":"g","name":"a"}`},
@@ -243,6 +246,50 @@ func TestDetectExport_Variants(t *testing.T) {
 		got, err := mapping.DetectExport(t.Context(), sourceOf("a.json", []byte(row.text)))
 		if got != row.system || err != nil {
 			t.Errorf("%s: got %q, %v, want %q", row.text, got, err, row.system)
+		}
+	}
+}
+
+// An object over several lines, as jq writes it, is a record although it holds an array of objects: the mapping says
+// where records are.
+func TestBuiltIn_PrettyRecords(t *testing.T) {
+	for _, row := range []struct{ system, text, want string }{
+		{
+			"easemob", `{"id":"1","name":"a","membersonly":true,"affiliations_count":2,"affiliations":[{"member":"u"}],` +
+				`"admins":["u"],"public":true}`,
+			`1 1 {"Type":"Public","GroupId":"1","Name":"a"} of 1 {"Member_Account":"u","Role":"Admin"}`,
+		},
+		{
+			"yunxin", `{"code":200,"tinfo":{"tid":1,"tname":"a","members":[{"accid":"u"}]}}`,
+			`1 1 {"Type":"Private","GroupId":"1","Name":"a"} of 1 {"Member_Account":"u"}`,
+		},
+		{
+			"rongcloud", `{"groupId":"g","code":200,"users":[{"id":"u"}]}`, `1 1 {"GroupId":"g","Member_Account":"u"} of g`,
+		},
+		{
+			"tencent", `{"GroupId":"g","MemberNum":1,"MemberList":[{"Member_Account":"u","Role":"Admin"}]}`,
+			`1 1 {"GroupId":"g","Member_Account":"u","Role":"Admin"} of g`,
+		},
+		{
+			"stream", `{"channel":{"cid":"t:a","id":"a","type":"t"},"members":[{"user_id":"u"}]}`,
+			`1 1 {"Type":"Private","GroupId":"t:a","Name":"a"} of t:a {"Member_Account":"u"}`,
+		},
+		{
+			"cometchat", `{"guid":"g","uid":"u","scope":"admin","tags":[{"a":1}]}`,
+			`1 1 {"GroupId":"g","Member_Account":"u","Role":"Admin"} of g`,
+		},
+	} {
+		var pretty bytes.Buffer
+		if err := json.Indent(&pretty, []byte(row.text), "", "  "); err != nil {
+			t.Fatal(err)
+		}
+		text, _ := mapping.Builtin(row.system)
+		if got, _ := entriesOf(t, text, "a.json", pretty.String(), export.Start); !slices.Equal(got, []string{row.want}) {
+			t.Errorf("%s: got %q, want %q", row.system, got, row.want)
+		}
+		if got, err := mapping.DetectExport(t.Context(), sourceOf("a.json", pretty.Bytes())); got != row.system ||
+			err != nil {
+			t.Errorf("%s: detected %q, %v", row.system, got, err)
 		}
 	}
 }

@@ -32,7 +32,12 @@ if $team.tid != null then
     MemberList: [(.admins | members("Admin")), (.members | members("Member"))],
     source: .tid
   }
-elif $team.team_id != null and $team.account_id != null then
+elif $team | type == "object" and .tid == null and .tname != null then
+  error("the team has no tid")
+elif $team | type == "object" and (.account_id != null or has("member_role") or has("join_time")) and
+  (.team_id == null or .account_id == null) then
+  error("the member has no team_id or no account_id")
+elif $team.account_id != null then
   $team |
   {
     GroupId: .team_id | fit_id,
@@ -41,7 +46,9 @@ elif $team.team_id != null and $team.account_id != null then
     JoinTime: .join_time | seconds,
     source: .team_id
   }
-elif $team.team_type != null and $team.team_id != null then
+elif $team | type == "object" and .team_id == null and has("owner_account_id") then
+  error("the team has no team_id")
+elif $team.team_id != null and any($team | has("team_type", "owner_account_id", "configuration"); .) then
   $team | ((.configuration | type) == "object" and .configuration.join_mode == 0) as $public |
   {
     GroupId: .team_id | fit_id,

@@ -222,8 +222,9 @@ func Parse(line []byte) (Outcome, []byte, error) {
 	return o, w.Bytes, nil
 }
 
-// Scan returns what counts need of an outcome's line: the ordinal, the status, whether it is a member record, and its
-// members. In most cases it does not decode the rest. The ordinal is 0 if the line is no outcome.
+// Scan returns what counts need of an outcome's line: the ordinal, the status, whether it is a member record, its
+// members, and whether create_group created the group. In most cases it does not decode the rest. The ordinal is 0 if
+// the line is no outcome.
 func Scan(line []byte) (o Outcome) {
 	f := fast{rest: line}
 	f.head(&o)
@@ -235,11 +236,12 @@ func Scan(line []byte) (o Outcome) {
 		Status  Status  `json:"status"`
 		Member  string  `json:"member"`
 		Members Members `json:"members"`
+		Created bool    `json:"created"`
 	}
 	if json.Unmarshal(line, &w, jsontext.AllowDuplicateNames(true)) != nil || w.N <= 0 || w.Status == "" {
 		return Outcome{}
 	}
-	return Outcome{N: w.N, Status: w.Status, Member: w.Member, Members: w.Members}
+	return Outcome{N: w.N, Status: w.Status, Member: w.Member, Members: w.Members, Created: w.Created}
 }
 
 // recordNames begin the record in a line that this program wrote. Within a string the quotes would be escaped, so
@@ -314,6 +316,7 @@ func (f *fast) head(o *Outcome) {
 	f.members(o)
 	// A line that somebody edited may have its members elsewhere.
 	isMoved := o.Members == (Members{}) && bytes.Contains(f.rest, []byte(`"members"`))
+	o.Created = f.cut(`,"created":true`)
 	f.bad = f.bad || o.N <= 0 || o.Status == "" || isMoved
 }
 

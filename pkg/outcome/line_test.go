@@ -140,7 +140,8 @@ func TestAppendLine_FieldOrder(t *testing.T) {
 			if again := back.AppendRecordLine(nil, backRaw); string(again) != row.want {
 				t.Errorf("got %s after parsing, want %s", again, row.want)
 			}
-			if got := outcome.Scan(line); got.N != row.o.N || got.Status != row.o.Status || got.Members != row.o.Members {
+			if got := outcome.Scan(line); got.N != row.o.N || got.Status != row.o.Status || got.Members != row.o.Members ||
+				got.Created != row.o.Created {
 				t.Errorf("Scan: got %+v, want %d, %s, %+v", got, row.o.N, row.o.Status, row.o.Members)
 			}
 			if got, want := string(outcome.Bare(line)), string(row.o.AppendLine(nil)); got != want {
@@ -179,7 +180,8 @@ func TestParse_LinesOfVersion1(t *testing.T) {
 			if err != nil || string(raw) != row.raw || o.N == 0 || o.Status == "" {
 				t.Errorf("got %+v, %q, %v, want record %q", o, raw, err, row.raw)
 			}
-			if got := outcome.Scan([]byte(row.line)); got.N != o.N || got.Status != o.Status || got.Members != o.Members {
+			if got := outcome.Scan([]byte(row.line)); got.N != o.N || got.Status != o.Status || got.Members != o.Members ||
+				got.Created != o.Created {
 				t.Errorf("Scan: got %+v, want %d, %s, %+v", got, o.N, o.Status, o.Members)
 			}
 			if got := string(outcome.Bare([]byte(row.line))); got != row.bare {
@@ -218,7 +220,7 @@ func TestCounts_EveryStatus(t *testing.T) {
 		}
 		i++
 	}
-	const others = 3 // fields that count no status
+	const others = 4 // fields that count no status
 	fields := reflect.TypeFor[outcome.Counts]().NumField() - others
 	if i != fields || c.Records() != 28 || c.Missing() != 3+4+5 {
 		t.Errorf("got %d statuses of %d fields, %d records, %d missing", i, fields, c.Records(), c.Missing())
@@ -228,7 +230,7 @@ func TestCounts_EveryStatus(t *testing.T) {
 // Each field counts for itself: what Plus adds, Minus and Remove take away.
 func TestCounts_Members(t *testing.T) {
 	imported := outcome.Outcome{
-		Status: outcome.Imported,
+		Status: outcome.Imported, Created: true,
 		Members: outcome.Members{
 			Added: 1, Already: 2, Failed: 30, NoAccount: 4, Invalid: 5, Refused: 6, Pending: 7, Demoted: 8,
 		},
@@ -237,7 +239,9 @@ func TestCounts_Members(t *testing.T) {
 	var c outcome.Counts
 	c.Add(&imported)
 	c.Add(&member)
-	want := outcome.Counts{Imported: 1, Exists: 1, Incomplete: 1, MemberRecords: 1, Members: imported.Members}
+	want := outcome.Counts{
+		Imported: 1, Exists: 1, Incomplete: 1, Created: 1, MemberRecords: 1, Members: imported.Members,
+	}
 	if c != want || c.Check() != nil || c.Members.Total() != 40 || c.Members.Retryable() != 26 || c.IsWhole() {
 		t.Errorf("got %+v, %v, %d members, %d retryable", c, c.Check(), c.Members.Total(), c.Members.Retryable())
 	}
@@ -259,6 +263,8 @@ func TestCounts_Members(t *testing.T) {
 		{Incomplete: 1},
 		{Incomplete: -1},
 		{MemberRecords: 1},
+		{Created: 1},
+		{Created: -1},
 		{MemberRecords: -1},
 		{Members: outcome.Members{Added: -1}},
 		{Members: outcome.Members{Pending: 1 << 51}},

@@ -135,6 +135,9 @@ type Counts struct {
 	// Incomplete counts the records whose group exists and lacks members that a later call may add.
 	Incomplete int64 `json:"incomplete,omitzero"`
 
+	// Created counts the groups that create_group created: import_group does not accept their Type.
+	Created int64 `json:"created,omitzero"`
+
 	// MemberRecords counts the member records among the records.
 	MemberRecords int64 `json:"memberRecords,omitzero"`
 
@@ -178,6 +181,9 @@ func (c *Counts) add(o *Outcome, by int64) {
 	if o.Member != "" {
 		c.MemberRecords += by
 	}
+	if o.Created {
+		c.Created += by
+	}
 	if o.Lacks() {
 		c.Incomplete += by
 	}
@@ -216,6 +222,7 @@ func (c *Counts) addTimes(d *Counts, by int64) {
 	}
 	c.Incomplete += by * d.Incomplete
 	c.MemberRecords += by * d.MemberRecords
+	c.Created += by * d.Created
 	c.Members.addTimes(&d.Members, by)
 }
 
@@ -265,6 +272,9 @@ func (c *Counts) Check() error {
 	records := c.Records()
 	if c.Incomplete < 0 || c.Incomplete > records || c.MemberRecords < 0 || c.MemberRecords > records {
 		return fmt.Errorf("of %d records %d lack members and %d are members", records, c.Incomplete, c.MemberRecords)
+	}
+	if c.Created < 0 || c.Created > records {
+		return fmt.Errorf("of %d records %d were created by create_group", records, c.Created)
 	}
 	for _, n := range c.Members.all() {
 		if *n < 0 || *n > maxCount {

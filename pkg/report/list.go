@@ -35,8 +35,12 @@ func importRow(s Status) g.Node {
 	counts := list(&s.Counts)
 	class, state := badgeClass(s.State, counts, s.Counts.Members.Failed),
 		stateText(s.State, counts, s.Counts.Members.Failed)
-	if s.State == results.Running {
-		state = say("%s, %s", "%s，%s", state, foreign(fmt.Sprintf("%d%%", s.Work().Percent())))
+	of := label{"of ", "共 "}
+	if s.State != results.Finished {
+		of = label{"processed ", "已处理 "}
+	}
+	if work := s.Work(); s.State == results.Running || s.State != results.Finished && work.Done > 0 {
+		state = say("%s, %s", "%s，%s", state, foreign(fmt.Sprintf("%d%%", work.Percent())))
 	}
 	var why, gone, updated g.Node
 	if s.State != results.Running && s.State != results.Finished {
@@ -63,7 +67,7 @@ func importRow(s Status) g.Node {
 	return h.Tr(
 		h.Th(ofRow, h.A(h.Href(s.Link), g.El("bdi", g.Text(shown(s.Key, maxText)))), gone),
 		h.Td(h.Span(h.Class("badge "+class), state.node()), why),
-		number(label{"imported ", "已导入 "}, imported), number(label{"of ", "共 "}, all), h.Td(updated), h.Td(files),
+		number(label{"imported ", "已导入 "}, imported), number(of, all), h.Td(updated), h.Td(files),
 	)
 }
 

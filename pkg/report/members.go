@@ -115,6 +115,18 @@ func membersSection(c *outcome.Counts, more ...g.Node) g.Node {
 	return section("members", words("Members", "成员"), append(nodes, more...)...)
 }
 
+// createdNote says how many groups create_group created; empty if none.
+func createdNote(c *outcome.Counts) text {
+	if c.Created == 0 {
+		return text{}
+	}
+	return say(
+		plural(c.Created, "%s AVChatRoom was created", "%s AVChatRooms were created")+
+			" with create_group: the app's webhooks were fired, and CreateTime was not kept.",
+		"已通过 create_group 创建 %s 个直播群（AVChatRoom）：会触发应用的回调，且无法保留 CreateTime。", c.Created,
+	)
+}
+
 // recordsText says what became of member records; empty if there are none.
 func (b *Builder) recordsText() text {
 	records := b.members.Records

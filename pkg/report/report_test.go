@@ -160,6 +160,8 @@ func people() *story {
 				"user-%[1]d-b (JoinTime 1 is before CreateTime 2)", i)
 			record = fmt.Sprintf(`{"GroupId":"g%d","MemberList":[{"Member_Account":"user-%[1]d"},`+
 				`{"Member_Account":"user-%[1]d-b","JoinTime":1}]}`, i)
+		case i == 400:
+			o.Created = true
 		case i == 500:
 			o.Members = outcome.Members{Added: 44, Failed: 6, Refused: 3}
 			o.Error = "6 of 50 members are missing: u1 (not added, and the service gives no reason)"
@@ -456,7 +458,8 @@ func TestPages_Text(t *testing.T) {
 		want                 []string
 	}{
 		{"an import with failures, in English", "usual", "en", []string{
-			"49,802 of 50,000 groups were imported. 187 were rejected, 3 failed and will be retried, 8 need manual review.",
+			"49,802 of 50,000 groups were imported. 50 of them already existed, 187 were rejected, " +
+				"3 failed and will be retried, 8 need manual review.",
 			"imported 49,752", "exists 50", "records 50,000",
 			"90 Name is too long: at most 30 bytes", "the account does not exist: import the owner first", "line 8 · g7",
 			"Name is 38 bytes, limit 30",
@@ -465,7 +468,7 @@ func TestPages_Text(t *testing.T) {
 		}},
 		{
 			"the same in Chinese", "usual", "zh",
-			[]string{"50,000 个群组中已导入 49,802 个。 187 个被拒绝，3 个失败，将自动重试，8 个待确认。", "Name 过长：最多 30 字节", "账号不存在"},
+			[]string{"50,000 个群组中已导入 49,802 个。 其中 50 个此前已存在，187 个被拒绝，3 个失败，将自动重试，8 个待确认。", "Name 过长：最多 30 字节", "账号不存在"},
 		},
 		{"no records", "empty", "en", []string{"The export holds no records.", "records 0", "Look at the export"}},
 		{
@@ -480,7 +483,8 @@ func TestPages_Text(t *testing.T) {
 			[]string{"Round 3 of retries", "They are not retried any more (after 3 rounds)."},
 		},
 		{"an import whose time was up", "waiting", "en", []string{
-			"11,812 groups were imported so far. 24% of the export is done. 150 were rejected, 2 need manual review.",
+			"11,812 groups were imported so far. 24% of the export is done. 12 of them already existed, 150 were rejected, " +
+				"2 need manual review.",
 			"Waiting: the working time ended.", "3 min 10 s", "The scheduler resumes the import within a minute.",
 		}},
 		{"one that was interrupted on this machine", "interrupted", "en", []string{
@@ -501,7 +505,8 @@ func TestPages_Text(t *testing.T) {
 			[]string{"finished, 402 rejected", "9,598 of 10,003 groups were imported.", "Open the report"},
 		},
 		{"members, in English", "members", "en", []string{
-			"2,297 of 2,300 records, groups and members, were imported. 3 failed. 99,934 members were added, 20 were members " +
+			"2,297 of 2,300 records, groups and members, were imported. 6 of them already existed, 3 failed. " +
+				"99,934 members were added, 20 were members " +
 				"before, 46 are missing.",
 			"finished, 3 failed, 46 members missing", "the group was created, or the member was added",
 			"Add the 46 missing members", "20 have no account: import the accounts first.",
@@ -510,14 +515,15 @@ func TestPages_Text(t *testing.T) {
 			"added 99,934 >99.9%", "already 20", "no account 20 <0.1% the account does not exist: import the accounts first",
 			"invalid 20", "refused 3", "no reason given 3",
 			"980 Admins of Private groups were sent as members",
+			"1 AVChatRoom was created with create_group: the app's webhooks were fired, and CreateTime was not kept.",
 			"300 member records: 291 members were added, 6 were members before. 3 are not members",
 			"21 groups exist and lack members. These are the first 6:", "line 8 · g7", `[{"Member_Account":"user-7"},`,
 			"2 of 50 members are missing: user-7 (the account",
 			"3 the member could not be added", "If the account does not exist, import the account first.", "late-2",
 		}},
 		{"members, in Chinese", "members", "zh", []string{
-			"2,300 条记录（群组与成员）中已导入 2,297 条。 3 个失败。已添加 99,934 名成员，20 名此前已是成员，46 名未能添加。", "已完成，失败 3，缺少 46 名成员",
-			"添加缺少的 46 名成员", "账号不存在 20", "21 个群组已存在，但缺少成员", "300 条成员记录：已添加 291 名成员",
+			"2,300 条记录（群组与成员）中已导入 2,297 条。 其中 6 个此前已存在，3 个失败。已添加 99,934 名成员，20 名此前已是成员，46 名未能添加。", "已完成，失败 3，缺少 46 名成员",
+			"添加缺少的 46 名成员", "账号不存在 20", "已通过 create_group 创建 1 个直播群", "21 个群组已存在，但缺少成员", "300 条成员记录：已添加 291 名成员",
 		}},
 		{
 			"members that are retried", "members retried", "en",
@@ -538,10 +544,10 @@ func TestPages_Text(t *testing.T) {
 		},
 		{"the list", "list", "en", []string{
 			"exports/新导出.json.gz the export was deleted waiting the import has not begun 0 0", "running, 50%",
-			"stopped code 70009",
+			"waiting, 24% the working time ended", "stopped code 70009",
 			"finished, 402 rejected 9,598 10,003", "report results dead letters", "Next page",
 		}},
-		{"the list in Chinese", "list", "zh", []string{"进行中，50%", "已完成，被拒绝 402", "报告 结果 失败记录", "等待中 导入尚未开始"}},
+		{"the list in Chinese", "list", "zh", []string{"进行中，50%", "等待中，24%", "已完成，被拒绝 402", "报告 结果 失败记录", "等待中 导入尚未开始"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			text := textOf(t, all[row.page], row.language)

@@ -59,6 +59,7 @@ func (b *Builder) page(names results.Names, m *results.Manifest, o Options) *pag
 		))
 	}
 	r.notes = append(r.notes, carryNotes(m.Carry)...)
+	r.notes = append(r.notes, without(createdNote(members))...)
 	limits := m.Settings.Limits
 	if limits == (group.Limits{}) { // version 1 did not keep them
 		limits = group.DocumentLimits

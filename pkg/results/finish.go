@@ -343,8 +343,8 @@ func (f *finisher) write(ctx context.Context, rest [][]byte) error {
 // add adds the line of a part to the files. It changes the line.
 func (f *finisher) add(ctx context.Context, text []byte) error {
 	o := outcome.Scan(text)
-	if f.cp.Members != nil && o.N > 0 && o.N <= f.state.Last {
-		return nil // the member pass has written it
+	if f.cp.isRewritten(o.N, f.state.Last) {
+		return nil
 	}
 	f.state.Last = o.N
 	f.state.Counts.Add(&o)

@@ -63,6 +63,10 @@ func (cp *Checkpoint) final() []Parts {
 	}
 }
 
+// isRewritten reports whether a line of the final parts, of record n after record last, was there before: the member
+// pass has written the record again.
+func (cp *Checkpoint) isRewritten(n, last int64) bool { return cp.Members != nil && n > 0 && n <= last }
+
 // finalLines yields the lines of the final parts, each record once. A line is valid until the next iteration.
 func (d Dir) finalLines(ctx context.Context, cp *Checkpoint) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
@@ -75,7 +79,7 @@ func (d Dir) finalLines(ctx context.Context, cp *Checkpoint) iter.Seq2[[]byte, e
 		for l, err := range readLines(ctx, d.Bucket, d.sources(parts(cp.final()), 0, 0, sizes), false) {
 			if err == nil {
 				n := outcome.Scan(l.text).N
-				if n > 0 && n <= last {
+				if cp.isRewritten(n, last) {
 					continue
 				}
 				last = n

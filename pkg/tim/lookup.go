@@ -1,11 +1,13 @@
 package tim
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json"
 
@@ -149,4 +151,83 @@ func readGroups(body []byte, ids []string) (map[string]entry, error) {
 		}
 	}
 	return found, nil
+}
+
+// exhausted ends a call whose attempts are used up. since is the breaker's number of responses when the call began.
+// again is true if another attempt is due: nobody got a response during the call, so that an outage and not the record
+// used up the attempts. That happens only once a call.
+func (c *Client) exhausted(
+	ctx context.Context, rec *group.Record, r Result, lost bool, since int64,
+) (_ Result, again bool) {
+	outage := c.breaker.responses() == since
+	if !lost && !outage {
+		r.End = Failed
+		return r, false
+	}
+	// If responses were lost, one of the attempts may have created the group. If nobody got a response meanwhile, a
+	// harmless request shows whether the record is the reason.
+	group, err := c.LookUp(ctx, cmp.Or(rec.GroupID, harmlessID))
+	switch {
+	case err != nil && (ctx.Err() != nil || c.Fatal() != nil):
+		return r, false // Incomplete
+	case err != nil && c.breaker.responses() == since:
+		c.fail(ctx, unreachable(r.Message))
+		return r, false // Incomplete
+	case err == nil && lost && group.Found && len(group.differs(rec)) == 0:
+		r.End, r.GroupID, r.Message = Exists, rec.GroupID, ""
+		return r, false
+	case outage:
+		return r, true
+	default:
+		r.End = Failed
+		return r, false
+	}
+}
+
+// reconcile ends a call whose GroupId is in use, by comparing the existing group with the record. lost is true if an
+// earlier attempt may have created the group.
+func (c *Client) reconcile(ctx context.Context, rec *group.Record, r Result, lost bool) Result {
+	existing, err := c.LookUp(ctx, rec.GroupID)
+	if err == nil && !existing.Found {
+		existing, err = c.lookUpAgain(ctx, rec.GroupID)
+	}
+	switch {
+	case err != nil && (ctx.Err() != nil || c.Fatal() != nil):
+		r.Message, r.Lost = err.Error(), true // Incomplete
+	case err != nil:
+		r.End = Failed
+		r.Message += "; the look-up of the existing group failed: " + err.Error()
+	case !existing.Found && lost:
+		r.End = Failed
+		r.Message += "; an earlier attempt may have created the group, but get_group_info does not show it yet"
+	case !existing.Found:
+		r.End = Rejected
+		r.Message = "the GroupId belongs to a group that was disbanded or is not visible: choose another GroupId"
+	default:
+		differing := existing.differs(rec)
+		if len(differing) == 0 {
+			r.End, r.GroupID, r.Message = Exists, rec.GroupID, ""
+			return r
+		}
+		r.End = Rejected
+		r.Message = "another group has this GroupId: " + differing.String()
+	}
+	return r
+}
+
+// lookUpAgain looks up a group whose ID is in use but which was not found, after secondLookup. If an attempt of this
+// process or of an earlier one may have created the group within the last readLag, it looks once more after readLag.
+func (c *Client) lookUpAgain(ctx context.Context, id string) (Group, error) {
+	// An earlier process sent nothing after this client was created.
+	shownBy := c.created.Add(time.Duration(c.lostAt.Load()) + readLag)
+	for wait := secondLookup; ; wait = time.Until(shownBy) {
+		if err := c.sleep(ctx, wait); err != nil {
+			return Group{}, err
+		}
+		isLast := !time.Now().Before(shownBy)
+		existing, err := c.LookUp(ctx, id)
+		if err != nil || existing.Found || isLast {
+			return existing, err
+		}
+	}
 }

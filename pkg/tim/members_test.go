@@ -681,14 +681,16 @@ func TestImportMembers_AdminsOfPrivateGroup(t *testing.T) {
 			s.Put(emulator.Group{GroupID: "private", Type: "Private", Name: "n", Owner: "o", CreateTime: 1000})
 			s.Put(emulator.Group{GroupID: "public", Type: "Public", Name: "n", Owner: "o", CreateTime: 1000})
 			c := newClient(t, onBody(s, func(command, body string) *http.Response {
-				if code != 0 && command == memberCommand && strings.Contains(body, `"private"`) && strings.Contains(body, `"Admin"`) {
+				isAdmin := strings.Contains(body, `"private"`) && strings.Contains(body, `"Admin"`)
+				if code != 0 && command == memberCommand && isAdmin {
 					return respond(200, fmt.Sprintf(`{"ActionStatus":"FAIL","ErrorCode":%d,"ErrorInfo":"bad"}`, code))
 				}
 				return nil
 			}))
 			list := memberList(50) // u0, u10, … are Admins
 			r := c.ImportMembers(t.Context(), "private", list).Wait()
-			if got, want := shortMembers(r), "imported code 0 map[added:50]"; got != want || len(r.Demoted) != 5 || !r.Demoted[10] {
+			const want = "imported code 0 map[added:50]"
+			if got := shortMembers(r); got != want || len(r.Demoted) != 5 || !r.Demoted[10] {
 				t.Errorf("code %d: got %s %q %v, want %s with 5 demoted", code, got, r.Message, r.Demoted, want)
 			}
 			g, _ := s.Group("private")

@@ -53,7 +53,13 @@ type operator struct {
 
 func newOperator(t *testing.T) *operator {
 	t.Helper()
-	a := &operator{fake: newFake(), t: t, dir: t.TempDir()}
+	return operatorOf(t, newFake())
+}
+
+// operatorOf returns an operator of an account.
+func operatorOf(t *testing.T, account *fake) *operator {
+	t.Helper()
+	a := &operator{fake: account, t: t, dir: t.TempDir()}
 	a.server = httptest.NewServer(a.fake)
 	t.Cleanup(a.server.Close)
 	a.setEnv(nil)
@@ -548,9 +554,13 @@ func TestDeploy_KilledAnywhereIsHealed(t *testing.T) {
 		a.write("scf.zip", strings.Repeat("large ", maxZip/6+1))
 		return a
 	}
+	first := newOperator(t)
+	first.mustDeploy()
 	deployed := func(t *testing.T) *operator {
-		a := newOperator(t)
-		a.mustDeploy()
+		a := operatorOf(t, first.clone())
+		if got, want := a.snapshot(), first.snapshot(); got != want {
+			t.Fatalf("got\n%s\nin a clone, want\n%s", got, want)
+		}
 		return a
 	}
 	changed := func(a *operator) *operator {

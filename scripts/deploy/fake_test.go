@@ -70,6 +70,37 @@ func newFake() *fake {
 	return f
 }
 
+// clone returns an account with the same resources, to which changes of f do not extend.
+func (f *fake) clone() *fake {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c := newFake()
+	for _, field := range [][2]any{
+		{f.functions, &c.functions},
+		{f.busy, &c.busy},
+		{f.triggers, &c.triggers},
+		{f.reserved, &c.reserved},
+		{f.roles, &c.roles},
+		{f.newRoles, &c.newRoles},
+		{f.policies, &c.policies},
+		{f.attached, &c.attached},
+		{f.logsets, &c.logsets},
+		{f.topics, &c.topics},
+		{f.secrets, &c.secrets},
+	} {
+		raw, err := json.Marshal(field[0]) // the values are what the API's JSON was read into
+		if err == nil {
+			err = json.Unmarshal(raw, field[1])
+		}
+		if err != nil {
+			panic(err)
+		}
+	}
+	c.rules, c.nextID, c.bucket = f.rules, f.nextID, f.bucket.Clone()
+	c.setCOS(costest.Options{})
+	return c
+}
+
 func (f *fake) setCOS(o costest.Options) {
 	o.Objects, o.Keys = f.bucket, []costest.Key{{ID: "id", Secret: accountKey}}
 	f.cos = costest.New(o)

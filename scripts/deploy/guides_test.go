@@ -38,8 +38,16 @@ func TestGuides_CommandsRun(t *testing.T) {
 				switch command, rest, _ := strings.Cut(line, " "); {
 				case line == "cp .env.example .env":
 					a.copy(".env.example", ".env")
-				case strings.HasPrefix(line, `"${EDITOR:-vi}"`): // what the guide says to fill in
+				case line == `"${EDITOR:-vi}" .env`: // what the guide says to fill in
 					a.fillIn(string(raw))
+				case line == "sed 's/^stage: prod/stage: test/' serverless.yml > test.yml":
+					a.copyWith("serverless.yml", "test.yml", "\nstage: prod\n", "\nstage: test\n")
+				case line == "cp .env .env.test":
+					a.copy(".env", ".env.test")
+				case line == `"${EDITOR:-vi}" .env.test`:
+					a.copyWith(".env.test", ".env.test", "\nRole=groupimport\n", "\nRole=test\n",
+						"\nHttpRole=groupimport-http\n", "\nHttpRole=test-http\n",
+						"\nBucketName=groups-1250000000\n", "\nBucketName=others-1250000000\n")
 				case line == "scripts/build":
 					if err := os.Mkdir("dist", 0o700); err != nil {
 						t.Fatal(err)
@@ -65,11 +73,13 @@ func TestGuides_CommandsRun(t *testing.T) {
 					t.Errorf("the test does not know how to run %q", line)
 				}
 			}
-			if len(printed) != 4 || !strings.Contains(printed[0], "cam:PassRole") || !strings.Contains(printed[1], "create") ||
-				!strings.Contains(printed[2], "curl") || !strings.Contains(printed[3], "delete") || len(a.problems) > 0 {
+			if len(printed) != 5 || !strings.Contains(printed[0], "cam:PassRole") || !strings.Contains(printed[1], "create") ||
+				!strings.Contains(printed[2], "curl") || !strings.Contains(printed[3], "curl") ||
+				!strings.Contains(printed[4], "delete") || len(a.problems) > 0 {
 				t.Errorf("got %q, %v", printed, a.problems)
 			}
-			if len(a.functions)+len(a.topics) > 0 {
+			// The second deployment is left, and nothing of the first one.
+			if len(a.functions) != 3 || len(a.topics) != 1 || strings.Contains(a.snapshot(), "groupimport-prod") {
 				t.Errorf("got %s left at the end", a.snapshot())
 			}
 		})
@@ -85,6 +95,23 @@ func (a *operator) copy(from, to string) {
 	if err != nil {
 		a.t.Fatal(err)
 	}
+}
+
+// copyWith copies a file, with texts replaced that must be in it.
+func (a *operator) copyWith(from, to string, pairs ...string) {
+	a.t.Helper()
+	raw, err := os.ReadFile(from)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	text := string(raw)
+	for n := 0; n < len(pairs); n += 2 {
+		if !strings.Contains(text, pairs[n]) {
+			a.t.Errorf("%s lacks %q", from, pairs[n])
+		}
+		text = strings.Replace(text, pairs[n], pairs[n+1], 1)
+	}
+	a.write(to, text)
 }
 
 // fillIn fills in what the guide says, and nothing else. The keys of the account are in the environment.

@@ -118,13 +118,13 @@ func (b *Bucket) Counts() Counts {
 	return c
 }
 
-// Snapshot returns all objects by key, as they are now. The caller must not change their bytes.
+// Snapshot returns a copy of all objects by key.
 func (b *Bucket) Snapshot() map[string][]byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	m := make(map[string][]byte, len(b.objects))
 	for key, o := range b.objects {
-		m[key] = slices.Clip(o.data)
+		m[key] = bytes.Clone(o.data)
 	}
 	return m
 }

@@ -21,8 +21,8 @@ import (
 	"groupimport/pkg/blob"
 )
 
-// TestBucket tests what [blob.Bucket] promises. newBucket returns an empty one; it is called for each
-// subtest. With a real store behind it the test writes some 2,700 objects and 80 MB.
+// TestBucket tests what [blob.Bucket] promises. newBucket returns an empty bucket for each subtest. Subtests run in
+// parallel. With a real store behind the bucket, the test writes some 2,700 objects and 80 MB.
 func TestBucket(t *testing.T, newBucket func(t *testing.T) blob.Bucket) {
 	for _, test := range []struct {
 		name string
@@ -48,7 +48,10 @@ func TestBucket(t *testing.T, newBucket func(t *testing.T) blob.Bucket) {
 		{"upload", testUpload},
 		{"upload that is forgotten", testUploadForgotten},
 	} {
-		t.Run(test.name, func(t *testing.T) { test.run(t, newBucket(t)) })
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			test.run(t, newBucket(t))
+		})
 	}
 }
 

@@ -42,9 +42,9 @@ func TestBucket(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			blobtest.TestBucket(t, func(t *testing.T) blob.Bucket {
-				options.Objects = new(blobtest.Bucket)
-				options.Keys = []costest.Key{key}
-				server := costest.New(options)
+				o := options // of this bucket only
+				o.Objects, o.Keys = new(blobtest.Bucket), []costest.Key{key}
+				server := costest.New(o)
 				t.Cleanup(func() { server.Close() })
 				s := httptest.NewServer(server)
 				t.Cleanup(s.Close)

@@ -2,6 +2,7 @@ package s3blob_test
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 
 	"groupimport/pkg/blob"
@@ -14,10 +15,9 @@ func TestBucket(t *testing.T) {
 	server := versitygw.Start(t)
 	for _, checksums := range []string{"when_required", "when_supported"} {
 		t.Run(checksums, func(t *testing.T) {
-			n := 0
+			var buckets atomic.Int32
 			blobtest.TestBucket(t, func(t *testing.T) blob.Bucket {
-				n++
-				name := fmt.Sprintf("%s-%d", checksums[5:], n)
+				name := fmt.Sprintf("%s-%d", checksums[5:], buckets.Add(1))
 				server.MakeBucket(name)
 				b, err := s3blob.Open(server.Getenv, name, nil)
 				if checksums == "when_supported" {
