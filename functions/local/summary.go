@@ -84,7 +84,7 @@ func summaryRows(s importer.Summary) []row {
 	}
 	rows = append(rows, row{"records", s.Counts.Records(), ""})
 	if n := s.Counts.Created; n > 0 {
-		rows = append(rows, row{"AVChatRooms", n, "created by create_group: the app's webhooks fired, CreateTime is not kept"})
+		rows = append(rows, row{"AVChatRooms", n, "created by create_group: webhooks fired, CreateTime is not kept"})
 	}
 	rows = append(rows, memberRows(&s.Counts)...)
 	c := s.Manifest.Carry

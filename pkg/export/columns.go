@@ -25,11 +25,13 @@ var synonyms = map[string][]string{
 	"ApplyJoinOption": {"Join option", "加群方式", "加群选项", "申请加群方式", "申请加群选项"},
 	"CreateTime":      {"Created", "Created at", "Creation time", "创建时间", "群创建时间", "建群时间"},
 	"SupportTopic":    {"支持话题", "是否支持话题"},
-	"Member_Account":  {"Member", "Member ID", "成员", "成员ID", "成员账号", "成员帐号", "群成员账号", "群成员ID",
-		"User ID", "用户ID", "用户账号", "用户帐号", "成员UserID"},
-	"Role":            {"Member role", "角色", "成员角色", "群内角色", "群成员角色"},
-	"JoinTime":        {"Joined", "Joined at", "入群时间", "加群时间", "加入时间"},
-	"UnreadMsgNum":    {"Unread", "未读数", "未读消息数"},
+	"Member_Account": {
+		"Member", "Member ID", "成员", "成员ID", "成员账号", "成员帐号", "群成员账号", "群成员ID",
+		"User ID", "用户ID", "用户账号", "用户帐号", "成员UserID",
+	},
+	"Role":         {"Member role", "角色", "成员角色", "群内角色", "群成员角色"},
+	"JoinTime":     {"Joined", "Joined at", "入群时间", "加群时间", "加入时间"},
+	"UnreadMsgNum": {"Unread", "未读数", "未读消息数"},
 }
 
 // words are the vendor's Chinese words for values, by field.

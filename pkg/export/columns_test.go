@@ -145,10 +145,10 @@ func TestCSV_DateWithoutZone(t *testing.T) {
 // A date of eight digits is no Unix time, with and without a time zone. Other numbers of eight digits are.
 func TestCSV_CompactDate(t *testing.T) {
 	for zone, advice := range map[string]string{"": " and state their time zone", "+08:00": ""} {
-		records, _ := jsonOf(t, zoned(t, "Type,Name,CreateTime\nPublic,a,20240131\nPublic,b,20241331\n", zone))
+		records, _ := jsonOf(t, zoned(t, "Type,Name,CreateTime\nPublic,a,20240131\nPublic,b,31241331\n", zone))
 		want := `the string "20240131"; or write dates like 2024-01-31 09:00` + advice
 		if len(records) != 2 || !strings.Contains(records[0], want) ||
-			!strings.Contains(records[1], `"CreateTime":20241331`) {
+			!strings.Contains(records[1], `"CreateTime":31241331`) {
 			t.Errorf("%q: got %q, want %q", zone, records, want)
 		}
 	}

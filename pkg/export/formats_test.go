@@ -133,7 +133,7 @@ func TestJSON(t *testing.T) {
 			"[" + rec("a"),
 			[]string{
 				"1 1 1 valid a",
-				"cannot parse the export beyond line 1, column 30, byte 29: unexpected end inside a JSON value; " +
+				"cannot parse the export beyond line 1, column 30, byte 29: unexpected end inside the JSON value that starts on line 1; " +
 					"earlier records were read; fix the file and import it again",
 			},
 		},

@@ -110,13 +110,13 @@ func checkRecords(t *testing.T, src export.Source, want int) {
 	}
 }
 
-// A later document without the array ends the reading: its records would be missing. Null is an empty list.
+// A later document without the array ends the reading: its records would be missing.
 func TestReader_RecordsPathMissing(t *testing.T) {
-	for later, want := range map[string]int{`{"data":7}`: 2, `{"code":500}`: 2, `{"data":null}`: 1} {
+	for _, later := range []string{`{"data":7}`, `{"code":500}`, `{"data":null}`} {
 		src := in("a.json", []byte(`{"data":[`+rec("a")+`]} `+later))
 		src.Map = located{at(t, "data")}
 		got, _ := all(t, src, export.Start)
-		if len(got) != want || want > 1 && !strings.Contains(got[1], "has no records at data") {
+		if len(got) != 2 || !strings.Contains(got[1], "has no records at data") {
 			t.Errorf("%s: got %q", later, got)
 		}
 	}
@@ -157,7 +157,7 @@ func TestReader_StatedRecords(t *testing.T) {
 		"a string of text": {"a.json", "data", `{"data":"all \"of\" them"}`, "has no records at data"},
 		"half a string": {
 			"a.json", "data", `{"data":"[` + strings.ReplaceAll(rec("a"), `"`, `\"`),
-			"unexpected end inside a JSON value",
+			"unexpected end inside the JSON value that starts on line 1",
 		},
 		"a string that ends":  {"a.json", "data", `{"data":"[{"}`, "unexpected end inside the record that starts here"},
 		"text after an array": {"a.json", "data", `{"data":"[]x"}`, "unexpected 'x' after the array in a string"},

@@ -122,7 +122,7 @@ func (a *api) readGroup(
 // detailOf returns the problem of the JSON text, without the problems of the record.
 func detailOf(e *group.Error) string {
 	for _, p := range e.Problems {
-		if p.Field == "" && strings.Contains(p.Message, "JSON") {
+		if p.Rule == group.RuleJSON {
 			return p.Message
 		}
 	}

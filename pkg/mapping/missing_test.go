@@ -8,8 +8,8 @@ import (
 	"groupimport/pkg/mapping"
 )
 
-// A group or a member without its ID is rejected: it is no record of another kind, and no group without a GroupId, which
-// each import would create again.
+// A group or a member without its ID is rejected: it is no record of another kind, and no group without a GroupId,
+// which each import would create again.
 func TestBuiltIn_MissingID(t *testing.T) {
 	const noID, empty = "the group has no ", "the ID is empty"
 	for _, row := range []struct{ system, record, want string }{
