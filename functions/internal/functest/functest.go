@@ -190,8 +190,8 @@ func Records(n int) []string {
 	return lines
 }
 
-// FinishInParts imports an export whose dead-letter file is so large that it is written in several parts. invoke handles
-// the event of a key.
+// FinishInParts imports an export whose dead-letter file is so large that it is written in several parts. invoke
+// handles the event of a key.
 func FinishInParts(t *testing.T, bucket blob.Bucket, invoke func(key string) Reply) {
 	t.Helper()
 	const key, n = "exports/parts.jsonl", 100
