@@ -632,8 +632,8 @@ func TestImportMembers_Reasons(t *testing.T) {
 	})
 }
 
-// account_check is disabled for the app: the run continues, and these members have no reason. With ImportAccounts nothing
-// would be right without it: the error is fatal.
+// account_check is disabled for the app: the run continues, and these members have no reason. With ImportAccounts the
+// error is fatal, because nothing would be right without it.
 func TestImportMembers_CheckIsRefused(t *testing.T) {
 	for _, code := range []emulator.Fault{10003, 10026, 60017, 70403} {
 		for _, importAccounts := range []bool{false, true} {
