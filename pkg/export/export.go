@@ -190,7 +190,7 @@ type Source struct {
 }
 
 // A Reader reads the records of one export. Its memory is bounded: a buffer of [MaxLine] bytes, the decompressor (up to
-// [maxWindow]), one record, and up to 3 MB for [Entry.SameID].
+// [maxWindow]), one record, and 1.1 MB for [Entry.SameID].
 type Reader struct {
 	src     Source
 	format  string
