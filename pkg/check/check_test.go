@@ -853,6 +853,7 @@ func TestRun_RemovesWhatAKillLeft(t *testing.T) {
 type killedStore struct {
 	*store
 
+	counting    sync.Mutex // guards left and uploadBegan; uploads begin one after another
 	left        int
 	uploadBegan bool // by the last operation
 	upload, id  string
@@ -861,6 +862,8 @@ type killedStore struct {
 var errKilled = errors.New("killed")
 
 func (s *killedStore) isDead() bool {
+	s.counting.Lock()
+	defer s.counting.Unlock()
 	s.left--
 	if s.left >= 0 {
 		s.uploadBegan = false
