@@ -46,7 +46,8 @@ else
     ApplyJoinOption: (if $public then "FreeAccess" else null end),
     CreateTime: .created | seconds,
     MemberList: (if (.members | type) == "array" then
-      [.members[] | if type == "object" then .id else . end | select(. != null) | {Member_Account: .}]
+      [.members[] | if type == "string" then {Member_Account: .} # at once: there may be 50,000
+        else if type == "object" then .id else . end | select(. != null) | {Member_Account: .} end]
       else null end),
     source: .id
   }

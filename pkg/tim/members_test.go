@@ -219,6 +219,8 @@ func TestImportMembers_InFlight(t *testing.T) {
 		})
 		work.Wait()
 		time.Sleep(time.Minute)
+		rec.mu.Lock()
+		defer rec.mu.Unlock()
 		if rec.maxInFlight > 900 || rec.maxInFlight < 700 {
 			t.Errorf("got %d attempts in flight, want as many as the rates need, and at most 900", rec.maxInFlight)
 		}
