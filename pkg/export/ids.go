@@ -75,6 +75,9 @@ func (t *idTable) set(hash uint64, line int64) {
 	}
 	e, slot := t.find(hash)
 	if e == nil {
+		if len(t.entries) == maxRecentIDs/2 {
+			t.entries = append(make([]idEntry, 0, maxRecentIDs), t.entries...) // append alone would take more
+		}
 		t.entries = append(t.entries, idEntry{tag: uint32(hash >> 32)})
 		*slot = uint16(len(t.entries))
 		e = &t.entries[len(t.entries)-1]

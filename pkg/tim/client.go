@@ -83,7 +83,7 @@ type Config struct {
 	MaxAttempts int // a call, and one more if nobody got a response meanwhile; zero means 5
 
 	// MaxInFlight limits the attempts in flight. Zero means what the rate needs while the service responds within 3 s,
-	// at most 900, and 256 for a rate above 1,000 a second.
+	// at most 900, and 128 for a rate above 1,000 a second.
 	MaxInFlight int
 
 	// DrainTimeout limits how long an attempt in flight may continue after the context of its call has ended; zero means

@@ -38,10 +38,10 @@ const (
 	maxInFlight = 900
 
 	// A rate above maxBudget is no app's: it asks for as fast as possible. Then the latency is what the attempts in flight
-	// cause, and would let more and more in. With unlimitedSlots a call costs 185 µs of CPU time and eight imports need
-	// 50 MB; with 900 it costs 590 µs and they need 90 MB, at the same rate (2 cores, responses after 50 to 70 ms).
+	// cause, and would let more and more in. With unlimitedSlots a call costs 185 µs of CPU time, with 900 slots 590 µs,
+	// and eight imports need 30 MB more, at the same rate (2 cores, responses after 50 to 70 ms).
 	maxBudget      = 1000
-	unlimitedSlots = 256
+	unlimitedSlots = 128
 )
 
 // newInFlightLimit returns a limit for attempts at rate a second, of at most maxSlots slots; zero means what the rate
