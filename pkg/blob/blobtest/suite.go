@@ -217,17 +217,18 @@ func testCreate(t *testing.T, b blob.Bucket) {
 func testCreateRace(t *testing.T, b blob.Bucket) {
 	var rounds sync.WaitGroup
 	for round := range 10 {
-		rounds.Go(func() { testCreateByMany(t, b, fmt.Sprintf("lease/%06d", round)) })
+		rounds.Go(func() { TestCreateByMany(t, fmt.Sprintf("lease/%06d", round), b, b, b, b, b, b, b, b) })
 	}
 	rounds.Wait()
 }
 
-// testCreateByMany creates one key by several writers at once.
-func testCreateByMany(t *testing.T, b blob.Bucket, key string) {
-	const n = 8
-	var errs [n]error
+// TestCreateByMany creates one key by a writer in each of the buckets at once. One must succeed, and the object must be
+// its own. The buckets are the same, or have the same objects.
+func TestCreateByMany(t *testing.T, key string, buckets ...blob.Bucket) {
+	t.Helper()
+	errs := make([]error, len(buckets))
 	var wg sync.WaitGroup
-	for i := range n {
+	for i, b := range buckets {
 		wg.Go(func() { errs[i] = b.Create(t.Context(), key, fmt.Appendf(nil, "writer %d", i)) })
 	}
 	wg.Wait()
@@ -239,7 +240,7 @@ func testCreateByMany(t *testing.T, b blob.Bucket, key string) {
 			t.Errorf("error %v, want fs.ErrExist", err)
 		}
 	}
-	data, err := blob.ReadAll(t.Context(), b, key, 100)
+	data, err := blob.ReadAll(t.Context(), buckets[0], key, 100)
 	if got := string(data); err != nil || len(winners) != 1 || got != winners[0] {
 		t.Errorf("won by %q, there is %q, error %v", winners, got, err)
 	}

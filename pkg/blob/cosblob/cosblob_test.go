@@ -476,25 +476,11 @@ func TestCreate_OneOfConcurrentWritersSucceeds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, options, func(t *testing.T, b bench) {
 				for round := range 20 {
-					lease := fmt.Sprintf("lease/%06d", round)
-					var errs [writers]error
-					var wg sync.WaitGroup
-					for i := range writers {
-						bucket := open(t, b.config) // a process each
-						wg.Go(func() { errs[i] = bucket.Create(t.Context(), lease, fmt.Appendf(nil, "writer %d", i)) })
+					var buckets [writers]blob.Bucket
+					for i := range buckets {
+						buckets[i] = open(t, b.config) // a process each
 					}
-					wg.Wait()
-					var winners []string
-					for i, err := range errs {
-						if err == nil {
-							winners = append(winners, fmt.Sprintf("writer %d", i))
-						} else if !errors.Is(err, fs.ErrExist) {
-							t.Errorf("error %v, want fs.ErrExist", err)
-						}
-					}
-					if got := string(b.objects.Snapshot()[lease]); len(winners) != 1 || got != winners[0] {
-						t.Errorf("won by %q, there is %q", winners, got)
-					}
+					blobtest.TestCreateByMany(t, fmt.Sprintf("lease/%06d", round), buckets[:]...)
 				}
 			})
 		})
