@@ -582,7 +582,7 @@ func TestDeploy_KilledAnywhereIsHealed(t *testing.T) {
 	} {
 		whole := tt.prepare(t)
 		var all []string
-		whole.requests, whole.fault = 0, func(_ int, action string) string { all = append(all, action); return "" }
+		whole.inject(func(_ int, action string) string { all = append(all, action); return "" })
 		whole.mustDeploy(tt.args...)
 		want := cmp.Or(tt.want, whole.snapshot())
 		for n, action := range all {
@@ -595,17 +595,24 @@ func TestDeploy_KilledAnywhereIsHealed(t *testing.T) {
 					a := tt.prepare(t)
 					cmd := exec.CommandContext(t.Context(), exe)
 					cmd.Env = append(os.Environ(), "DEPLOY_TEST_RUN="+strings.Join(a.args(tt.args...), "\n"))
-					a.requests, a.fault = 0, func(request int, _ string) string {
+					var out bytes.Buffer
+					cmd.Stdout, cmd.Stderr = &out, &out
+					started := make(chan *os.Process, 1)
+					a.inject(func(request int, _ string) string {
 						if request == n+1 {
-							_ = cmd.Process.Kill()
+							_ = (<-started).Kill()
 							return fault
 						}
 						return ""
+					})
+					if err := cmd.Start(); err != nil {
+						t.Fatal(err)
 					}
-					if out, err := cmd.CombinedOutput(); err == nil {
-						t.Fatalf("it was not killed: %s", out)
+					started <- cmd.Process
+					if err := cmd.Wait(); err == nil {
+						t.Fatalf("it was not killed: %s", &out)
 					}
-					a.fault = nil
+					a.inject(nil)
 					a.mustDeploy(tt.args...)
 					if got := a.snapshot(); got != want {
 						t.Errorf("got\n%s\nwant\n%s", got, want)

@@ -48,9 +48,9 @@ type fake struct {
 	called   map[string]bool // service:action
 	requests int
 
-	// fault returns what goes wrong with the n-th request: "drop" loses its response, "kill" the request itself, and
+	// fault returns what goes wrong with a request: "drop" loses its response, "kill" the request itself, and
 	// anything else is the code of an error.
-	fault func(n int, action string) string
+	fault func(request int, action string) string
 }
 
 const (
@@ -228,6 +228,13 @@ func isChange(action string) bool {
 		}
 	}
 	return true
+}
+
+// inject has fault decide about the requests from now on, which it counts from 1; nil lets all of them pass.
+func (f *fake) inject(fault func(request int, action string) string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.requests, f.fault = 0, fault
 }
 
 func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
