@@ -1,0 +1,26 @@
+package blobtest
+
+import (
+	"os"
+	"testing"
+)
+
+// TempDir returns a new folder that is removed at the end of the test. On Linux the folder is in memory if /dev/shm has
+// room for the objects of [TestBucket], so that the test does not spend its time on a disk. Otherwise TempDir is
+// [testing.TB.TempDir].
+func TempDir(t testing.TB) string {
+	t.Helper()
+	if !hasMemory() {
+		return t.TempDir()
+	}
+	dir, err := os.MkdirTemp(memory, "blobtest")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}

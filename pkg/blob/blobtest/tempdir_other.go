@@ -1,0 +1,7 @@
+//go:build !linux
+
+package blobtest
+
+const memory = ""
+
+func hasMemory() bool { return false }
