@@ -219,8 +219,8 @@ func testCreateRace(t *testing.T, b blob.Bucket) {
 	rounds.Wait()
 }
 
-// TestCreateByMany creates one key from all buckets concurrently. Exactly one call must succeed, and the object must hold
-// the data of that call. The buckets are the same, or have the same objects.
+// TestCreateByMany creates one key from all buckets concurrently. Exactly one call must succeed, and the object must
+// hold the data of that call. The buckets are the same, or have the same objects.
 func TestCreateByMany(t *testing.T, key string, buckets ...blob.Bucket) {
 	t.Helper()
 	errs := make([]error, len(buckets))

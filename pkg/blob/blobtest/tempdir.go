@@ -13,7 +13,7 @@ func TempDir(t testing.TB) string {
 	if !hasMemory() {
 		return t.TempDir()
 	}
-	dir, err := os.MkdirTemp(memory, "blobtest")
+	dir, err := os.MkdirTemp(memory, "blobtest") //nolint:usetesting // TempDir of testing is on the disk
 	if err != nil {
 		return t.TempDir()
 	}

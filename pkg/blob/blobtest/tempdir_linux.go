@@ -10,5 +10,5 @@ const (
 // hasMemory reports whether memory has at least minMemory free bytes.
 func hasMemory() bool {
 	var s syscall.Statfs_t
-	return syscall.Statfs(memory, &s) == nil && s.Bavail*uint64(s.Bsize) >= minMemory //nolint:gosec // Bsize is positive
+	return syscall.Statfs(memory, &s) == nil && s.Bavail*uint64(s.Bsize) >= minMemory
 }

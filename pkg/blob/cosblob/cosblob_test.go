@@ -376,8 +376,8 @@ func sameAs(data []byte, method string) bool {
 func TestBucket_AttemptsAreBounded(t *testing.T) {
 	for _, m := range methods {
 		for name, fault := range map[string]costest.Fault{
-			"503":       {Status: 503, Code: "SlowDown"},
-			"429":       {Status: 429, Code: "TooManyRequests"},
+			"503":         {Status: 503, Code: "SlowDown"},
+			"429":         {Status: 429, Code: "TooManyRequests"},
 			"no response": {Cut: true},
 		} {
 			t.Run(m.name+"/"+name, func(t *testing.T) {
@@ -557,14 +557,14 @@ func TestReadRange_FailuresWhileRead(t *testing.T) {
 		gets  int
 		took  time.Duration // without the waits between attempts
 	}{
-		"no fault":                         {costest.Fault{}, 3, 0},
-		"a response is cut":                {costest.Fault{CutAfter: 1 << 20}, 4, 0},
-		"a response is cut before a byte":  {costest.Fault{CutAfter: -1}, 4, 0},
-		"a response hangs":                 {costest.Fault{HangAfter: 1 << 20}, 4, 20 * time.Second},
-		"a response hangs before a byte":   {costest.Fault{HangAfter: -1}, 4, 20 * time.Second},
-		"a request hangs":                  {costest.Fault{Delay: time.Hour}, 4, 20 * time.Second},
-		"the service has a failure":        {costest.Fault{Status: 500, Code: "InternalError"}, 4, 0},
-		"the service throttles": {costest.Fault{Status: 503, Code: "SlowDown"}, 4, 0},
+		"no fault":                        {costest.Fault{}, 3, 0},
+		"a response is cut":               {costest.Fault{CutAfter: 1 << 20}, 4, 0},
+		"a response is cut before a byte": {costest.Fault{CutAfter: -1}, 4, 0},
+		"a response hangs":                {costest.Fault{HangAfter: 1 << 20}, 4, 20 * time.Second},
+		"a response hangs before a byte":  {costest.Fault{HangAfter: -1}, 4, 20 * time.Second},
+		"a request hangs":                 {costest.Fault{Delay: time.Hour}, 4, 20 * time.Second},
+		"the service has a failure":       {costest.Fault{Status: 500, Code: "InternalError"}, 4, 0},
+		"the service throttles":           {costest.Fault{Status: 503, Code: "SlowDown"}, 4, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			fail := func(r costest.Request) costest.Fault {

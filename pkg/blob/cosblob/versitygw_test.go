@@ -19,8 +19,8 @@ import (
 	"groupimport/pkg/blob/cosblob"
 )
 
-// TestBucket_Versitygw runs the suite against versitygw, an independent object store. A translator turns the requests of
-// COS into those of S3. versitygw has neither the checksums nor the versioning of COS.
+// TestBucket_Versitygw runs the suite against versitygw, an independent object store. A translator turns the requests
+// of COS into those of S3. versitygw has neither the checksums nor the versioning of COS.
 func TestBucket_Versitygw(t *testing.T) {
 	t.Parallel()
 	host := strings.TrimPrefix(versitygw.Start(t).Endpoint, "http://")

@@ -571,7 +571,8 @@ func (s *Server) uploadPart(w http.ResponseWriter, r *http.Request, fault Fault)
 	if err != nil {
 		return err
 	}
-	p := part{file: filepath.Join(s.dir, rand.Text()), etag: `"` + hex.EncodeToString(sum[:]) + `"`, size: int64(len(data))}
+	etag := `"` + hex.EncodeToString(sum[:]) + `"`
+	p := part{file: filepath.Join(s.dir, rand.Text()), etag: etag, size: int64(len(data))}
 	if err := os.WriteFile(p.file, data, 0o600); err != nil {
 		return err
 	}
