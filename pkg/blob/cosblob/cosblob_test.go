@@ -24,6 +24,7 @@ import (
 
 	"groupimport/pkg/blob"
 	"groupimport/pkg/blob/blobtest"
+	"groupimport/pkg/blob/blobtest/versitygw"
 	"groupimport/pkg/blob/cosblob"
 	"groupimport/pkg/blob/cosblob/costest"
 	"groupimport/pkg/blob/dirblob"
@@ -1223,7 +1224,7 @@ func TestOpen_InvalidConfig(t *testing.T) {
 func TestBucket_MemoryIsIndependentOfSize(t *testing.T) {
 	// Two parts fit into the limit, and a copy of a sixth of the object does not.
 	const size, limit = 96 << 20, 16 << 20
-	objects, err := dirblob.Open(blobtest.TempDir(t))
+	objects, err := dirblob.Open(versitygw.TempDir(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"groupimport/pkg/blob"
 	"groupimport/pkg/blob/blobtest"
+	"groupimport/pkg/blob/blobtest/versitygw"
 	"groupimport/pkg/blob/dirblob"
 )
 
@@ -29,7 +30,7 @@ func TestBucket(t *testing.T) {
 // TestBucket_WithoutHardLinks runs the suite in memory where there is room, and TestBucket runs it on the disk.
 func TestBucket_WithoutHardLinks(t *testing.T) {
 	blobtest.TestBucket(t, func(t *testing.T) blob.Bucket {
-		b, dir := openBelow(t, blobtest.TempDir(t))
+		b, dir := openBelow(t, versitygw.TempDir(t))
 		t.Cleanup(func() { noLeftovers(t, dir) })
 		return dirblob.WithoutLinks(b)
 	})

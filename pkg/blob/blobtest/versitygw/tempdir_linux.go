@@ -1,4 +1,4 @@
-package blobtest
+package versitygw
 
 import "syscall"
 
@@ -11,4 +11,10 @@ const (
 func hasMemory() bool {
 	var s syscall.Statfs_t
 	return syscall.Statfs(memory, &s) == nil && s.Bavail*uint64(s.Bsize) >= minMemory
+}
+
+// hasAttributes reports whether the folder takes extended attributes, which a folder in memory does since Linux 6.6.
+func hasAttributes(dir string) bool {
+	const name = "user.versitygw-test"
+	return syscall.Setxattr(dir, name, []byte("x"), 0) == nil && syscall.Removexattr(dir, name) == nil
 }

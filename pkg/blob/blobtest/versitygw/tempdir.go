@@ -1,4 +1,4 @@
-package blobtest
+package versitygw
 
 import (
 	"os"
@@ -6,14 +6,14 @@ import (
 )
 
 // TempDir returns a new folder that is removed at the end of the test. On Linux the folder is in memory if /dev/shm has
-// room for the objects of [TestBucket], so that the test does not spend its time on a disk. Otherwise TempDir is
+// room and extended attributes, so that a test of thousands of objects does not wait for a disk. Otherwise TempDir is
 // [testing.TB.TempDir].
 func TempDir(t testing.TB) string {
 	t.Helper()
 	if !hasMemory() {
 		return t.TempDir()
 	}
-	dir, err := os.MkdirTemp(memory, "blobtest") //nolint:usetesting // TempDir of testing is on the disk
+	dir, err := os.MkdirTemp(memory, "versitygw") //nolint:usetesting // TempDir of testing is on the disk
 	if err != nil {
 		return t.TempDir()
 	}
@@ -22,5 +22,8 @@ func TempDir(t testing.TB) string {
 			t.Error(err)
 		}
 	})
+	if !hasAttributes(dir) {
+		return t.TempDir()
+	}
 	return dir
 }
