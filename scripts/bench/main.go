@@ -12,16 +12,14 @@
 //	validate  speed of validate on one core                                                         1 minute
 //	retry     a round of retries over many records                                                  5 minutes
 //	pass      a scheduler pass over 10,000 finished imports                                         2 minutes
-//	many      several exports at once, see below                                                   35 minutes
+//	many      several exports at once, see below                                                   20 minutes
 //
 // The parts of many, which -only selects, each once for each run:
 //
-//	small        1,000 exports of 10 records; beside 8 processes of the version before              3 minutes
-//	large        8 exports of 1,500 records; beside the same                                        3 minutes
-//	mixed        memory with 8 exports of 100,000 records in 8 formats, without a budget            2 minutes
-//	connections  to the service, for 5,000 calls of 1,000 exports                                   1 minute
-//	beside       an export of 10 records dropped while 1,000,000 are imported, 5 times              1 minute
-//	s3           1,000 exports of 10 records on versitygw, behind a proxy that takes 20 ms          2 minutes
+//	small   1,000 exports of 10 records                                                        1 minute
+//	mixed   memory with 8 exports of 100,000 records in 8 formats, without a budget            2 minutes
+//	beside  an export of 10 records dropped while 1,000,000 are imported, 5 times              1 minute
+//	s3      1,000 exports of 10 records on versitygw, behind a proxy that takes 20 ms          2 minutes
 //
 // Without a PART it measures all. The figures of the Go benchmarks are in scripts/benchmarks.txt, for benchstat
 // (golang.org/x/perf/cmd/benchstat). This makes them:
@@ -223,6 +221,14 @@ func number(v float64) string {
 
 // path returns the path of a temporary file.
 func (b *bench) path(name string) string { return filepath.Join(b.work, name) }
+
+// folder returns the path of an empty temporary folder.
+func (b *bench) folder(name string) string {
+	dir := b.path(name)
+	check(os.RemoveAll(dir))
+	check(os.Mkdir(dir, 0o750))
+	return dir
+}
 
 // build builds a package of this module, or with -C first of another one.
 func (b *bench) build(name string, args ...string) {

@@ -275,7 +275,7 @@ func validate(b *bench) {
 func retry(b *bench) {
 	n := limited(1_000_000)
 	for range *runs {
-		check(os.Mkdir(b.path("round"), 0o750))
+		b.folder("round")
 		file := b.export("round/retry.jsonl", n)
 		b.against(false, append(delays(1, 1, -1), "-faults", "code=10002:0.0001"), func(s *service) usage {
 			s.env = append(s.env, "MAX_ATTEMPTS=1")
@@ -286,13 +286,12 @@ func retry(b *bench) {
 		})
 		b.found("retry", fmt.Sprintf("a round over %d records", n), "groupimport",
 			fig("took", u.took.Seconds(), " s"), fig("memory", u.memory, " MB"))
-		check(os.RemoveAll(b.path("round")))
 	}
 }
 
 // pass measures a scheduler pass over copies of one finished import.
 func pass(b *bench) {
-	check(os.Mkdir(b.path("many"), 0o750))
+	b.folder("many")
 	first := b.export("many/a00000.jsonl", 1)
 	b.against(false, delays(1, 0, -1), func(s *service) usage {
 		b.run(s.env, b.path("local"), "import", "-quiet", first)
