@@ -1,6 +1,7 @@
 package importer_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"groupimport/pkg/importer"
+	"groupimport/pkg/report"
 	"groupimport/pkg/results"
 	"groupimport/pkg/scheduler"
 )
@@ -109,6 +111,31 @@ func TestControl_RunInProgress(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestControl_ReportOfCancelled checks that the report of a cancelled import lists the records that failed until then,
+// also when it is written again.
+func TestControl_ReportOfCancelled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.Put(append([]string{`{"Type":"Public","Name":"","GroupId":"nameless"}`}, withIDs(6000)...)...)
+		if s, _ := w.until(results.Cancel); s.State != results.Cancelled || s.Counts.Rejected != 1 {
+			t.Fatalf("got %+v, want it cancelled with 1 rejected", s)
+		}
+		var again bytes.Buffer
+		if err := importer.WriteReport(t.Context(), w.Dir(simKey), &again, report.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		for name, page := range map[string]string{
+			"of the run": string(w.Store.Snapshot()[simNames.Report()]), "again": again.String(),
+		} {
+			for _, want := range []string{"li@desk", "were not imported", "<td>nameless</td>", "What is wrong"} {
+				if !strings.Contains(page, want) {
+					t.Errorf("the report %s lacks %q", name, want)
+				}
+			}
+		}
+	})
 }
 
 func TestControl_CancelledThenDroppedAgain(t *testing.T) {
