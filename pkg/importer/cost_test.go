@@ -274,7 +274,6 @@ func (m *mortal) fate(blobtest.Op) blobtest.Fault {
 	return blobtest.Fault{}
 }
 
-// RoundTrip implements [http.RoundTripper].
 func (m *mortal) RoundTrip(r *http.Request) (*http.Response, error) {
 	lost, last := m.step()
 	if lost {

@@ -51,7 +51,6 @@ type translator struct {
 	next         http.RoundTripper
 }
 
-// RoundTrip implements [http.RoundTripper].
 func (t *translator) RoundTrip(r *http.Request) (*http.Response, error) {
 	out := r.Clone(r.Context())
 	out.URL.Scheme, out.URL.Host, out.Host = "http", t.host, t.host
