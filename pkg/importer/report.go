@@ -67,8 +67,8 @@ func (i *Importer) remakeReport(ctx context.Context, dir results.Dir) {
 }
 
 // WriteReport writes the report of an import from the objects beside its export. The export itself need not exist.
-// The report of an unfinished import is shorter, unless it is cancelled. The error wraps [fs.ErrNotExist] if there is no
-// import.
+// The report of an unfinished import is shorter, unless it is cancelled. The error wraps [fs.ErrNotExist] if there is
+// no import.
 func WriteReport(ctx context.Context, dir results.Dir, w io.Writer, o report.Options) error {
 	m, err := dir.LoadManifest(ctx)
 	none := errors.Is(err, fs.ErrNotExist)
