@@ -73,6 +73,10 @@ order 0, 4, 3, 1.`
 // handleErrors makes a command and its subcommands return usage errors instead of printing them.
 func handleErrors(c *cli.Command) {
 	c.OnUsageError = func(_ context.Context, c *cli.Command, err error, _ bool) error {
+		// The parser takes the options of an unknown command for those of the program.
+		if word := c.Args().First(); c.Root() == c && word != "" && c.Command(word) == nil {
+			return unknownName(word, c)
+		}
 		return usageError("%s\n\n%s", describe(err, c), usageOf(c))
 	}
 	c.ExitErrHandler = func(context.Context, *cli.Command, error) {} // main exits

@@ -40,12 +40,22 @@ func (t *tool) control(ctx context.Context, c *cli.Command, a results.Action) er
 	if err != nil {
 		return err
 	}
-	worst := exitOK
-	for _, arg := range args {
-		state, err := t.controlOne(ctx, arg, a)
+	for _, arg := range args { // all before the first action, so that wrong usage does nothing
+		p, err := t.openPlace(arg, slog.New(slog.DiscardHandler))
 		if usage, ok := errors.AsType[*exit](err); ok {
 			return usage
 		}
+		if err != nil {
+			continue // an error of this argument alone
+		}
+		p.close()
+		if !p.isOne {
+			return usageError("%s: it is a folder: name the exports\n\n%s", shown(arg), usageOf(c))
+		}
+	}
+	worst := exitOK
+	for _, arg := range args {
+		state, err := t.controlOne(ctx, arg, a)
 		if err != nil {
 			fmt.Fprintf(t.stderr, "%s: %s: %s\n", program, shown(arg), oneLine(err.Error()))
 			worst = exitError
@@ -77,9 +87,6 @@ func (t *tool) controlOne(ctx context.Context, arg string, a results.Action) (re
 		return "", err
 	}
 	defer p.close()
-	if !p.isOne {
-		return "", errors.New("it is a folder: name the exports")
-	}
 	who := cmp.Or(t.getenv("USER"), t.getenv("LOGNAME"), userName(), unknown) + "@" + hostname()
 	state, err := p.scheduler().Control(ctx, p.key, a, who)
 	if errors.Is(err, fs.ErrNotExist) {

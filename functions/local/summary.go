@@ -88,6 +88,9 @@ func summaryRows(s importer.Summary) []row {
 	if n := s.Counts.Created; n > 0 {
 		rows = append(rows, row{"AVChatRooms", n, "created by create_group: webhooks fired, CreateTime is not kept"})
 	}
+	if n := s.Manifest.Ignored; n > 0 {
+		rows = append(rows, row{"ignored", n, "entries of other kinds, such as messages: not among the records"})
+	}
 	rows = append(rows, memberRows(&s.Counts)...)
 	c := s.Manifest.Carry
 	if c == nil || s.Already {
@@ -208,11 +211,13 @@ func writeSummaryLine(w io.Writer, file string, s importer.Summary, took time.Du
 		Reason  string            `json:"reason,omitzero"`
 		Already bool              `json:"already,omitzero"` // it was finished before, and nothing was done
 		Records int64             `json:"records"`
+		Ignored int64             `json:"ignored,omitzero"` // entries of other kinds, see [results.Manifest.Ignored]
 		Counts  outcome.Counts    `json:"counts"`
 		Seconds float64           `json:"seconds"`
 		Files   map[string]string `json:"files"` // results, failures, report
 	}{
-		file, s.State, s.Reason, s.Already, s.Counts.Records(), s.Counts, took.Round(time.Millisecond).Seconds(),
+		file, s.State, s.Reason, s.Already, s.Counts.Records(), s.Manifest.Ignored, s.Counts,
+		took.Round(time.Millisecond).Seconds(),
 		map[string]string{},
 	}
 	for _, f := range writtenBeside(file, s.Manifest) {

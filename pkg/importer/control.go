@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"groupimport/pkg/blob"
+	"groupimport/pkg/report"
 	"groupimport/pkg/results"
 )
 
@@ -92,14 +93,18 @@ func notRead(cp *results.Checkpoint) string {
 		cp.Counts.Records(), max(0, work.Size-work.Done), work.Size)
 }
 
-// finishPart writes the results of a cancelled import. If it fails, the import waits: the next run writes them.
-func (r *run) finishPart(end *ending) {
+// finishPart writes the results of a cancelled import, and returns what they are for the report; nil if there are none.
+// If it fails, the import waits: the next run writes them.
+func (r *run) finishPart(end *ending) *report.Builder {
 	if end.cp.Counts.Records() == 0 {
-		return
+		return nil
 	}
-	if _, err := r.dir.FinishPart(r.writing, r.lease, end.cp); err != nil {
+	page := r.imp.page(r.dir)
+	if _, err := r.dir.FinishPart(r.writing, r.lease, end.cp, page); err != nil {
 		end.state, end.reason = results.Waiting, end.reason+"; the results so far could not be written: "+err.Error()
+		return nil
 	}
+	return page.Builder
 }
 
 // A controlError is the cause of the end of a run whose import is paused or cancelled.

@@ -1,6 +1,7 @@
 package importer_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"groupimport/pkg/importer"
+	"groupimport/pkg/report"
 	"groupimport/pkg/results"
 	"groupimport/pkg/scheduler"
 )
@@ -111,6 +113,31 @@ func TestControl_RunInProgress(t *testing.T) {
 	}
 }
 
+// TestControl_ReportOfCancelled checks that the report of a cancelled import lists the records that failed until then,
+// also when it is written again.
+func TestControl_ReportOfCancelled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.Put(append([]string{`{"Type":"Public","Name":"","GroupId":"nameless"}`}, withIDs(6000)...)...)
+		if s, _ := w.until(results.Cancel); s.State != results.Cancelled || s.Counts.Rejected != 1 {
+			t.Fatalf("got %+v, want it cancelled with 1 rejected", s)
+		}
+		var again bytes.Buffer
+		if err := importer.WriteReport(t.Context(), w.Dir(simKey), &again, report.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		for name, page := range map[string]string{
+			"of the run": string(w.Store.Snapshot()[simNames.Report()]), "again": again.String(),
+		} {
+			for _, want := range []string{"li@desk", "were not imported", "<td>nameless</td>", "What is wrong"} {
+				if !strings.Contains(page, want) {
+					t.Errorf("the report %s lacks %q", name, want)
+				}
+			}
+		}
+	})
+}
+
 func TestControl_CancelledThenDroppedAgain(t *testing.T) {
 	for name, lines := range map[string][]string{
 		"same": withoutIDs(6000), "other": append(withoutIDs(6000), withIDs(1)...),
@@ -204,6 +231,63 @@ func TestControl_RoundOfRetries(t *testing.T) {
 			t.Errorf("got %+v of a pass, want all imported", p)
 		}
 	})
+}
+
+// TestControl_BetweenRoundsOfRetries pauses and cancels the retries of a finished import, before the first round and
+// after it.
+func TestControl_BetweenRoundsOfRetries(t *testing.T) {
+	for action, want := range map[results.Action]results.State{
+		results.Pause: results.Paused, results.Cancel: results.Cancelled,
+	} {
+		t.Run(string(action), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.Put(withIDs(30)...)
+				off := w.Failing()
+				w.Finish()
+				all := scheduler.Action{Retry: true, Resume: true, Now: true}
+				state := func() results.State {
+					t.Helper()
+					im, err := (&scheduler.Scheduler{Importer: w.Importer()}).Status(t.Context(), simKey)
+					if err != nil || im.Counts.Failed == 0 || im.Done != 1 {
+						t.Errorf("got the status %+v, %v, want it complete with failed records", im, err)
+					}
+					return im.State
+				}
+				for round := range 2 {
+					calls := w.Service.Stats().Imports
+					if got := w.control(action); got != want || state() != want {
+						t.Errorf("round %d: got %q and the status %q, want %q", round, got, state(), want)
+					}
+					time.Sleep(24 * time.Hour)
+					if p := w.Pass(all); len(p.Done) != 0 || w.Service.Stats().Imports != calls {
+						t.Errorf("round %d: got %+v of a pass, want nothing", round, p)
+					}
+					if s, err := w.Run(t.Context()); err != nil || s.State != results.Finished || !s.Already {
+						t.Errorf("round %d: got %+v, %v of the import, want it finished", round, s, err)
+					}
+					if got := w.control(results.Resume); got != results.Finished || state() != results.Finished {
+						t.Errorf("round %d: got %q and the status %q, want it finished", round, got, state())
+					}
+					if _, err := w.Dir(simKey).Control(t.Context(), results.Resume, "x"); err == nil {
+						t.Errorf("round %d: resumed twice", round)
+					}
+					if round == 1 {
+						off()
+					}
+					if p := w.Pass(all); len(p.Done) != 1 || p.Done[0].State != results.Finished {
+						t.Errorf("round %d: got %+v of a pass, want a round", round, p)
+					}
+				}
+				if _, err := w.Dir(simKey).Control(t.Context(), action, "x"); !errors.Is(err, results.ErrFinished) {
+					t.Errorf("got %v, want %v", err, results.ErrFinished)
+				}
+				if got := w.Service.Stats().Created; got != 30 {
+					t.Errorf("got %d groups, want 30", got)
+				}
+			})
+		})
+	}
 }
 
 // The results so far are large enough to be uploaded in parts, and the next ones are of other parts.

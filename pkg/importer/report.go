@@ -43,12 +43,19 @@ func (i *Importer) putReport(ctx context.Context, dir results.Dir, write func(io
 	}
 }
 
-// reportProgress writes the report of an unfinished import at the end of a run.
+// reportProgress writes the report of an unfinished import at the end of a run. sofar has the results of a cancelled
+// one, else it is nil.
 func (i *Importer) reportProgress(
 	ctx context.Context, dir results.Dir, state results.State, reason string, cp *results.Checkpoint,
+	sofar *report.Builder,
 ) {
 	s := report.Status{Key: dir.Export, Progress: results.ProgressOf(state, reason, cp), All: cp.Runs}
-	i.putReport(ctx, dir, func(w io.Writer) error { return report.WriteProgress(w, &s, i.options()) })
+	i.putReport(ctx, dir, func(w io.Writer) error {
+		if sofar != nil {
+			return sofar.WriteCancelled(w, &s, cp.Settings.Limits, i.options())
+		}
+		return report.WriteProgress(w, &s, i.options())
+	})
 }
 
 // remakeReport writes the report of a finished import from its results, if the report is missing.
@@ -60,7 +67,8 @@ func (i *Importer) remakeReport(ctx context.Context, dir results.Dir) {
 }
 
 // WriteReport writes the report of an import from the objects beside its export. The export itself need not exist.
-// The report of an unfinished import is shorter. The error wraps [fs.ErrNotExist] if there is no import.
+// The report of an unfinished import is shorter, unless it is cancelled. The error wraps [fs.ErrNotExist] if there is
+// no import.
 func WriteReport(ctx context.Context, dir results.Dir, w io.Writer, o report.Options) error {
 	m, err := dir.LoadManifest(ctx)
 	none := errors.Is(err, fs.ErrNotExist)
@@ -78,16 +86,36 @@ func WriteReport(ctx context.Context, dir results.Dir, w io.Writer, o report.Opt
 	newer := err == nil && p.State != results.Finished && kind != results.SidecarFailures &&
 		p.Export.Version != m.Export.Version
 	if none || newer {
-		var runs []results.Run
-		if cp, err := dir.LoadCheckpoint(ctx, p.Run.Lease+1); err == nil && cp != nil {
-			runs = cp.Runs
+		s := report.Status{Key: dir.Export, Progress: p}
+		cp, err := dir.LoadCheckpoint(ctx, p.Run.Lease+1)
+		if err != nil || cp == nil {
+			return report.WriteProgress(w, &s, o)
 		}
-		return report.WriteProgress(w, &report.Status{Key: dir.Export, Progress: p, All: runs}, o)
+		s.All = cp.Runs
+		if p.State == results.Cancelled && p.Counts.Records() > 0 {
+			sofar, err := read(ctx, dir)
+			if err == nil {
+				return sofar.WriteCancelled(w, &s, cp.Settings.Limits, o)
+			}
+			if !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+		return report.WriteProgress(w, &s, o)
 	}
+	builder, err := read(ctx, dir)
+	if err != nil {
+		return err
+	}
+	return builder.Write(w, dir.Names, &m, o)
+}
+
+// read reads the results and the dead-letter file for a report.
+func read(ctx context.Context, dir results.Dir) (*report.Builder, error) {
 	builder := report.New()
 	for line, err := range results.Lines(ctx, dir.Bucket, dir.Results()) {
 		if err != nil {
-			return fmt.Errorf("read the results: %w", err)
+			return nil, fmt.Errorf("read the results: %w", err)
 		}
 		builder.Result(line)
 	}
@@ -96,9 +124,9 @@ func WriteReport(ctx context.Context, dir results.Dir, w io.Writer, o report.Opt
 			break // every record is imported, or the file was removed
 		}
 		if err != nil {
-			return fmt.Errorf("read the dead-letter file: %w", err)
+			return nil, fmt.Errorf("read the dead-letter file: %w", err)
 		}
 		builder.Failure(line)
 	}
-	return builder.Write(w, dir.Names, &m, o)
+	return builder, nil
 }

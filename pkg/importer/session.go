@@ -15,6 +15,7 @@ import (
 	"groupimport/pkg/lease"
 	"groupimport/pkg/mapping"
 	"groupimport/pkg/outcome"
+	"groupimport/pkg/report"
 	"groupimport/pkg/results"
 	"groupimport/pkg/tim"
 )
@@ -483,13 +484,14 @@ func (r *run) conclude(ctx context.Context, end ending, finish finisher) (Summar
 			summary.State, summary.Reason = results.Stopped, err.Error()
 		}
 	case !errors.Is(err, lease.ErrLost):
+		var sofar *report.Builder
 		if err == nil && end.state == results.Cancelled && end.cp.Round == 0 {
-			r.finishPart(&end)
+			sofar = r.finishPart(&end)
 			summary.State, summary.Reason = end.state, end.reason
 		}
 		saveErr := r.dir.SaveProgress(r.writing, end.state, end.reason, &end.cp)
 		if saveErr == nil && end.cp.Round == 0 { // in a round, the report of the whole import stays
-			r.imp.reportProgress(r.writing, r.dir, end.state, end.reason, &end.cp)
+			r.imp.reportProgress(r.writing, r.dir, end.state, end.reason, &end.cp, sofar)
 		}
 		err = cmp.Or(err, saveErr)
 	}

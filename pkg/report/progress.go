@@ -7,12 +7,14 @@ import (
 	g "maragu.dev/gomponents"
 	h "maragu.dev/gomponents/html"
 
+	"groupimport/pkg/group"
 	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
 )
 
-// progressPage returns the page about an import that may not be finished.
-func progressPage(s *Status, o Options) *page {
+// progressPage returns the page about an import that may not be finished. b has the results so far of a cancelled
+// import that was run with limits, else it is nil.
+func progressPage(s *Status, b *Builder, limits group.Limits, o Options) *page {
 	counts := list(&s.Counts)
 	all, imported := sum(counts)
 	work := s.Work()
@@ -54,10 +56,16 @@ func progressPage(s *Status, o Options) *page {
 	if runs == nil && !s.Run.Start.IsZero() {
 		runs = []results.Run{s.Run}
 	}
+	var wrong, records g.Node
+	members := membersSection(&s.Counts)
+	if b != nil {
+		names := results.Names{Export: s.Key}
+		members, wrong, records = b.membersSection(), b.wrongSection(limits), b.recordsSection(names)
+	}
 	p.add(
 		r.node(), s.reportSection(), nextSection(s.steps(o)),
-		section("how", words("Progress", "过程"), figuresNode(s.figures(runs, all))), membersSection(&s.Counts),
-		runsSection(s.All, nil, s.State == results.Running), filesSection(s.Files),
+		section("how", words("Progress", "过程"), figuresNode(s.figures(runs, all))), members, wrong,
+		runsSection(s.All, nil, s.State == results.Running), records, filesSection(s.Files),
 	)
 	return p
 }

@@ -12,6 +12,7 @@ import (
 	"io"
 	"time"
 
+	"groupimport/pkg/group"
 	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
 )
@@ -217,7 +218,15 @@ func (s *Status) why() text {
 }
 
 // WriteProgress writes the page about an import that may not be finished: how far it is and what it waits for.
-func WriteProgress(w io.Writer, s *Status, o Options) error { return progressPage(s, o).write(w) }
+func WriteProgress(w io.Writer, s *Status, o Options) error {
+	return progressPage(s, nil, group.Limits{}, o).write(w)
+}
+
+// WriteCancelled writes the report of a cancelled import: its progress, and what became of the records so far. limits
+// are those that it was run with.
+func (b *Builder) WriteCancelled(w io.Writer, s *Status, limits group.Limits, o Options) error {
+	return progressPage(s, b, limits, o).write(w)
+}
 
 // WriteList writes a page of imports. next is the address of the next page, empty if this is the last.
 func WriteList(w io.Writer, imports []Status, next string, o Options) error {

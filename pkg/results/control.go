@@ -126,7 +126,8 @@ func (c *Control) check() error {
 //
 // A run in progress obeys within some seconds; until then the state is Running. Other imports are paused at once. An
 // import without a run in progress is cancelled at once if it has no outcome, else by the next run, which only writes
-// the results so far. A resumed import waits for the next run.
+// the results so far. A resumed import waits for the next run. A finished import with another round of retries to come
+// keeps its results: its rounds are paused or cancelled.
 //
 // The error is [ErrFinished], or [ErrNotPaused] with Resume. It wraps [fs.ErrNotExist] if there is no export.
 func (d Dir) Control(ctx context.Context, a Action, who string) (State, error) {
@@ -140,11 +141,12 @@ func (d Dir) Control(ctx context.Context, a Action, who string) (State, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}
+	isFinished, hasRound := false, false
 	if p.State == Finished && hasProgress {
-		if same, _ := p.Export.Is(info); same && (p.Export.Version == info.Version || info.Version == "") {
-			return Finished, ErrFinished
+		if isFinished, hasRound, err = d.finishedNow(ctx, &p, info); err != nil {
+			return "", err
 		}
-		hasProgress = false // of an earlier version
+		hasProgress = isFinished // else it is of an earlier version
 	}
 	if !hasProgress {
 		p = Progress{State: Waiting, Next: export.Start, Export: exp}
@@ -152,6 +154,9 @@ func (d Dir) Control(ctx context.Context, a Action, who string) (State, error) {
 	old, err := d.LoadControl(ctx, info)
 	if err != nil && !errors.Is(err, ErrUnusable) {
 		return "", err
+	}
+	if isFinished && !hasRound && old == nil {
+		return Finished, ErrFinished
 	}
 	isRunning := p.State == Running && time.Now().Before(p.Until)
 	c := Control{Action: a, Who: cleanWho(who), When: time.Now().UTC().Truncate(time.Second), Export: exp}
@@ -162,10 +167,16 @@ func (d Dir) Control(ctx context.Context, a Action, who string) (State, error) {
 		if err := d.Bucket.Delete(ctx, d.ControlKey()); err != nil {
 			return "", fmt.Errorf("remove %q: %w", d.ControlKey(), err)
 		}
+		if isFinished {
+			return Finished, nil
+		}
 		p.State, p.Reason = Waiting, fmt.Sprintf("resumed by %s at %s", c.Who, c.When.Format(time.RFC3339))
 	} else {
 		if err := writeJSON(ctx, d.Bucket, d.ControlKey(), c); err != nil {
 			return "", err
+		}
+		if isFinished { // the progress stays: the control object is enough for the next round
+			return c.State(), nil
 		}
 		p.State, p.Reason = c.State(), c.Reason()
 		_, kind := Sidecar(p.Export.Key)
@@ -178,6 +189,21 @@ func (d Dir) Control(ctx context.Context, a Action, who string) (State, error) {
 	}
 	p.Again, p.Updated = time.Time{}, time.Now().UTC()
 	return p.State, p.Save(ctx, d)
+}
+
+// finishedNow reports whether the finished import whose progress is p is about an export with this info, and whether
+// it has another round of retries to come.
+func (d Dir) finishedNow(ctx context.Context, p *Progress, info blob.Info) (isFinished, hasRound bool, err error) {
+	exp := p.Export
+	m, err := d.LoadManifest(ctx)
+	switch {
+	case err == nil: // after a round of retries, the progress is about the dead-letter file
+		exp = m.Export
+	case !errors.Is(err, fs.ErrNotExist):
+		return false, false, err
+	}
+	same, _ := exp.Is(info)
+	return same && (exp.Version == info.Version || info.Version == ""), !m.RetryAt.IsZero(), nil
 }
 
 // cleanWho returns the name of a person without control characters, clipped.

@@ -115,7 +115,9 @@ func (d Dir) Finish(
 
 // FinishPart writes the results and the dead-letter file of a cancelled import from the outcomes so far, without a
 // manifest: the import is not finished, and may be resumed. It returns the counts of the results.
-func (d Dir) FinishPart(ctx context.Context, l *lease.Lease, cp Checkpoint) (outcome.Counts, error) {
+func (d Dir) FinishPart(
+	ctx context.Context, l *lease.Lease, cp Checkpoint, page Reporter,
+) (outcome.Counts, error) {
 	outOfOrder, err := d.LoadAhead(ctx, &cp)
 	if err != nil {
 		return outcome.Counts{}, err
@@ -128,7 +130,7 @@ func (d Dir) FinishPart(ctx context.Context, l *lease.Lease, cp Checkpoint) (out
 		defer d.freeMemory()
 	}
 	cp.Finishing = 0
-	f, err := d.newFinisher(ctx, l, d, cp, nil)
+	f, err := d.newFinisher(ctx, l, d, cp, page)
 	if err != nil {
 		return outcome.Counts{}, err
 	}

@@ -325,7 +325,8 @@ func (s *Scheduler) due(ctx context.Context, f entry, a Action) (due, error) {
 // next returns d, or that the import is stopped, or nothing if it is paused or cancelled. It stops an import whose runs
 // die again and again.
 func (s *Scheduler) next(ctx context.Context, f entry, p *results.Progress, d due, a Action) (due, error) {
-	if p.State == results.Paused || p.State == results.Cancelled {
+	isBetween := p.State == results.Finished && d.what == doRetry // a finished import keeps its state
+	if p.State == results.Paused || p.State == results.Cancelled || isBetween {
 		// The control object decides: it may have been removed while the run wrote the state.
 		c, err := s.Importer.Dir(f.key).LoadControl(ctx, f.info)
 		if c != nil || err != nil {

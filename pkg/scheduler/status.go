@@ -70,8 +70,8 @@ func (p Place) isZero() bool { return p.Key == "" && p.Modified.IsZero() }
 // key, or with newest by the time of the export, latest first and removed exports last. next is the start of the next
 // page, zero if there is none. prefix must be below [config.Config.Prefix], else the error wraps [fs.ErrNotExist].
 //
-// List costs one request for each 1,000 keys below prefix and two requests for each import that it returns. It keeps
-// at most limit imports in memory.
+// List costs one request for each 1,000 keys below prefix and two requests for each import that it returns, three if a
+// round of retries is to come. It keeps at most limit imports in memory.
 func (s *Scheduler) List(
 	ctx context.Context, prefix string, newest bool, after Place, limit int,
 ) (imports []Status, next Place, err error) {
@@ -203,6 +203,9 @@ func (s *Scheduler) statusOf(ctx context.Context, f entry) (Status, error) {
 			im.Reason = "the new version of the export is not started; the counts are those of the earlier version"
 		}
 	}
+	if im.State == results.Finished && !im.RetryAt.IsZero() {
+		return im, im.addControl(ctx, dir, f.info)
+	}
 	return im, nil
 }
 
@@ -274,6 +277,18 @@ func (im *Status) addManifest(m *results.Manifest) {
 		return
 	}
 	im.Finished, im.RetryAt = m.Finished, m.RetryAt
+}
+
+// addControl sets the state of a finished import whose rounds of retries are paused or cancelled.
+func (im *Status) addControl(ctx context.Context, dir results.Dir, info blob.Info) error {
+	c, err := dir.LoadControl(ctx, info)
+	if err != nil {
+		return im.damaged(err)
+	}
+	if c != nil {
+		im.State, im.Cause, im.Reason = c.State(), c.Cause(), c.Reason()
+	}
+	return nil
 }
 
 func nameOf(key string) string { return key[strings.LastIndexByte(key, '/')+1:] }
