@@ -181,7 +181,7 @@ func writePage(name string, report *check.Report) error {
 
 // writeChecks writes a table of the results for people, or a line of JSON for each.
 func writeChecks(w io.Writer, report *check.Report, asJSON bool) {
-	counts := map[check.State]int64{}
+	counts := make(map[check.State]int64)
 	for _, r := range report.Checks {
 		counts[r.State]++
 		if asJSON {

@@ -70,9 +70,11 @@ func summaryRows(s importer.Summary) []row {
 		}
 		text := meaning(status)
 		if status.HasGroup() && s.Counts.MemberRecords > 0 {
-			text += map[outcome.Status]string{
-				outcome.Imported: ", or the member was added", outcome.Exists: ", or was a member before",
-			}[status]
+			if status == outcome.Imported {
+				text += ", or the member was added"
+			} else {
+				text += ", or was a member before"
+			}
 		}
 		if n == 0 {
 			text = ""

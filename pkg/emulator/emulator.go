@@ -536,7 +536,7 @@ func (s *Service) checkQuery(raw string) error {
 	if sig == "" {
 		return codeErrorf(70002, "usersig is missing")
 	}
-	if err := s.parseUserSig(sig).check(s.SDKAppID, identifier, s.Key, time.Now()); err != nil {
+	if err := s.parseUserSig(sig).check(s.SDKAppID, identifier, time.Now()); err != nil {
 		return err
 	}
 	if identifier != s.admin() {

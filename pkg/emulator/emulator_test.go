@@ -295,6 +295,20 @@ func TestUserSig_Expiry(t *testing.T) {
 	})
 }
 
+func TestUserSig_KeyReplaced(t *testing.T) {
+	s := newService()
+	q := query(t, nil)
+	for _, step := range []struct {
+		key  string
+		want int
+	}{{key, 0}, {key + "0", 70009}, {key, 0}} {
+		s.Key = step.key
+		if got := callQuery(t, s, q).ErrorCode; got != step.want {
+			t.Errorf("with the key %q: got %d, want %d", step.key, got, step.want)
+		}
+	}
+}
+
 func TestUserSig_UnknownVersion(t *testing.T) {
 	signs := strings.NewReplacer("*", "+", "-", "/", "_", "=")
 	packed, err := base64.StdEncoding.DecodeString(signs.Replace(userSig(t, app, key, admin, 3600)))

@@ -34,21 +34,27 @@ type parsedSig struct {
 	userSig
 
 	err error
+	key string // the service's when the UserSig was parsed
+	mac []byte // with this key
 }
 
-// parseUserSig parses a UserSig, unless it is the one of the request before.
+// parseUserSig parses a UserSig and signs what it says, unless it is the one of the request before.
 func (s *Service) parseUserSig(text string) *parsedSig {
 	p := s.lastSig.Load()
-	if p == nil || p.text != text {
-		p = &parsedSig{text: text}
+	if p == nil || p.text != text || p.key != s.Key {
+		p = &parsedSig{text: text, key: s.Key}
 		p.userSig, p.err = parseUserSig(text)
+		mac := hmac.New(sha256.New, []byte(s.Key))
+		mac.Write(fmt.Appendf(nil, "TLS.identifier:%s\nTLS.sdkappid:%d\nTLS.time:%d\nTLS.expire:%d\n",
+			p.Identifier, p.SDKAppID, p.Time, p.Expire))
+		p.mac = mac.Sum(nil)
 		s.lastSig.Store(p)
 	}
 	return p
 }
 
 // check validates a UserSig for an app and an identifier at a time.
-func (sig *parsedSig) check(app int, identifier, key string, now time.Time) error {
+func (sig *parsedSig) check(app int, identifier string, now time.Time) error {
 	if sig.err != nil || sig.Version != "2.0" {
 		return codeErrorf(70003, "usersig is invalid or truncated")
 	}
@@ -58,10 +64,7 @@ func (sig *parsedSig) check(app int, identifier, key string, now time.Time) erro
 	if sig.SDKAppID != app {
 		return codeErrorf(70014, "sdkappid does not match usersig")
 	}
-	mac := hmac.New(sha256.New, []byte(key))
-	mac.Write(fmt.Appendf(nil, "TLS.identifier:%s\nTLS.sdkappid:%d\nTLS.time:%d\nTLS.expire:%d\n",
-		sig.Identifier, sig.SDKAppID, sig.Time, sig.Expire))
-	if !hmac.Equal(mac.Sum(nil), sig.Sig) {
+	if !hmac.Equal(sig.mac, sig.Sig) {
 		return codeErrorf(70009, "usersig was signed with another key")
 	}
 	if now.Unix() >= sig.Time+sig.Expire {

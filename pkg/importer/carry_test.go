@@ -207,7 +207,7 @@ func TestCarry_DeadLetterFileAsExport(t *testing.T) {
 			t.Fatalf("got %+v, want one of each", s.Counts)
 		}
 		w.Service.SetFaults(emulator.Faults{})
-		fixed := strings.ReplaceAll(string(w.Store.Snapshot()[simNames.Failures()]), "Publik", "Public")
+		fixed := strings.ReplaceAll(string(w.Store.Object(simNames.Failures())), "Publik", "Public")
 		for _, row := range []struct {
 			retryUnknown bool
 			want         outcome.Counts

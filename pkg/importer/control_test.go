@@ -70,7 +70,7 @@ func TestControl_RunInProgress(t *testing.T) {
 				if got := len(w.Outcomes(simNames)); got != wantLines {
 					t.Errorf("got %d results, want %d", got, wantLines)
 				}
-				if report := string(w.Store.Snapshot()[simNames.Report()]); !strings.Contains(report, "li@desk") {
+				if report := string(w.Store.Object(simNames.Report())); !strings.Contains(report, "li@desk") {
 					t.Error("the report does not say who did it")
 				}
 
@@ -233,10 +233,12 @@ func TestControl_CancelledWithLargeResults(t *testing.T) {
 
 // A process is killed at one of its next operations after the operator has cancelled its import. The next run obeys.
 func TestControl_KilledWhileItObeys(t *testing.T) {
+	const records, rate = 900, 50 // many are left after 10 s
 	for left := range 14 {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
-			w.Put(withIDs(3500)...)
+			w.Config.Rate = rate
+			w.Put(withIDs(records)...)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			i := w.Importer()
@@ -263,8 +265,9 @@ func TestControl_KilledWhileItObeys(t *testing.T) {
 				t.Errorf("killed at operation %d: got %d results, want %d", left, got, p.Counts.Records())
 			}
 			w.control(results.Resume)
-			if s := w.Finish(); s.Counts.Imported+s.Counts.Exists != 3500 || w.Service.Stats().Created != 3500 {
-				t.Errorf("killed at operation %d: got %+v and %d groups, want 3500", left, s.Counts, w.Service.Stats().Created)
+			if s := w.Finish(); s.Counts.Imported+s.Counts.Exists != records || w.Service.Stats().Created != records {
+				t.Errorf("killed at operation %d: got %+v and %d groups, want %d", left, s.Counts, w.Service.Stats().Created,
+					records)
 			}
 		})
 	}

@@ -274,7 +274,6 @@ func (m *mortal) fate(blobtest.Op) blobtest.Fault {
 	return blobtest.Fault{}
 }
 
-// RoundTrip implements [http.RoundTripper].
 func (m *mortal) RoundTrip(r *http.Request) (*http.Response, error) {
 	lost, last := m.step()
 	if lost {
@@ -375,7 +374,7 @@ func (w *world) checkSmall(row smallCase, when string) {
 	if counts != s.Counts || counts != s.Manifest.Counts {
 		w.T.Errorf("%s: got counts %+v, want %+v", when, s.Counts, counts)
 	}
-	letters := strings.Count(string(w.Store.Snapshot()[simNames.Failures()]), "\n")
+	letters := strings.Count(string(w.Store.Object(simNames.Failures())), "\n")
 	if int64(letters) != counts.Missing() {
 		w.T.Errorf("%s: got %d lines of the dead-letter file, want %d", when, letters, counts.Missing())
 	}
@@ -433,7 +432,7 @@ func TestImport_OldList(t *testing.T) {
 		"a report of another program": {
 			func(w *world) { w.PutAt(simNames.Report(), foreign) },
 			func(w *world, s importer.Summary, err error) bool {
-				return err == nil && s.State == results.Finished && string(w.Store.Snapshot()[simNames.Report()]) == foreign
+				return err == nil && s.State == results.Finished && string(w.Store.Object(simNames.Report())) == foreign
 			},
 		},
 		"a dead-letter file of another program": {func(w *world) {
@@ -441,7 +440,7 @@ func TestImport_OldList(t *testing.T) {
 			w.PutAt(simNames.Failures(), foreign)
 		}, func(w *world, s importer.Summary, err error) bool {
 			return err != nil && s.State == results.Stopped && strings.Contains(s.Reason, "move it away") &&
-				string(w.Store.Snapshot()[simNames.Failures()]) == foreign
+				string(w.Store.Object(simNames.Failures())) == foreign
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

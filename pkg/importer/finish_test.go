@@ -119,20 +119,21 @@ func (l *largeImport) run(t *testing.T, life time.Duration) (importer.Summary, e
 
 func (l *largeImport) check(t *testing.T, m results.Manifest) {
 	t.Helper()
-	objects := l.world.Store.Snapshot()
-	if !bytes.Equal(objects[simNames.Results()], l.results) {
-		got := len(objects[simNames.Results()])
+	store := l.world.Store
+	if text := store.Object(simNames.Results()); !bytes.Equal(text, l.results) {
+		got := len(text)
 		t.Errorf("got results of %d bytes, want those of the parts, %d bytes", got, len(l.results))
 	}
-	if !bytes.Equal(objects[simNames.Failures()], l.letters) {
-		t.Errorf("got a dead-letter file of %d bytes, want %d", len(objects[simNames.Failures()]), len(l.letters))
+	if text := store.Object(simNames.Failures()); !bytes.Equal(text, l.letters) {
+		t.Errorf("got a dead-letter file of %d bytes, want %d", len(text), len(l.letters))
 	}
 	for _, f := range m.Files {
-		if f.Size != int64(len(objects[f.Key])) || f.SHA256 != fmt.Sprintf("%x", sha256.Sum256(objects[f.Key])) {
+		text := store.Object(f.Key)
+		if f.Size != int64(len(text)) || f.SHA256 != fmt.Sprintf("%x", sha256.Sum256(text)) {
 			t.Errorf("got %+v in the manifest, want size and hash of the file", f)
 		}
 	}
-	if n := l.world.Store.Uploads(); n != 0 {
+	if n := store.Uploads(); n != 0 {
 		t.Errorf("got %d uploads that were not completed, want none", n)
 	}
 }
@@ -178,7 +179,7 @@ func TestFinish_KilledAtAnyMoment(t *testing.T) {
 			}
 			calls := one.world.Store.Counts().Calls
 			reads := calls[blobtest.ReadRange]
-			report := string(one.world.Store.Snapshot()[simNames.Report()])
+			report := string(one.world.Store.Object(simNames.Report()))
 			report = times.ReplaceAllString(report[:strings.Index(report, "How it went")], "")
 			if seed == 0 {
 				whole = report

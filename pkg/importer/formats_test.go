@@ -48,7 +48,7 @@ func TestMapping_RetryAndDeadLetterFile(t *testing.T) {
 		if s.Counts != want || s.Counts.Records() != 5 || s.Counts.Missing() != 3 {
 			t.Errorf("got counts %+v, want %+v", s.Counts, want)
 		}
-		failures := string(w.Store.Snapshot()[simNames.Failures()])
+		failures := string(w.Store.Object(simNames.Failures()))
 		for _, part := range []string{
 			`"record":{"GroupId":"g-down","Name":"down","Type":"Public"},"error"`,
 			`"record":{"GroupId":"g-","Name":"","Type":"Public"},"error"`,
@@ -81,7 +81,7 @@ func TestMapping_RetryAndDeadLetterFile(t *testing.T) {
 		// The dead-letter file, fixed and dropped under another name, is an export, with a mapping set and without. What
 		// could not be mapped is mapped again.
 		const again = "exports/again.ndjson"
-		text := strings.Replace(string(w.Store.Snapshot()[simNames.Failures()]), `"Name":""`, `"Name":"fixed"`, 1)
+		text := strings.Replace(string(w.Store.Object(simNames.Failures())), `"Name":""`, `"Name":"fixed"`, 1)
 		if err := w.Store.Put(t.Context(), again, strings.NewReader(text)); err != nil {
 			t.Fatal(err)
 		}

@@ -191,7 +191,7 @@ func TestRetry_DeadLetterFileOfAnotherProgram(t *testing.T) {
 		if s := w.Finish(); s.Counts.Unknown != 3 {
 			t.Fatalf("got %+v, want 3 unknown", s.Counts)
 		}
-		failures := string(w.Store.Snapshot()[simNames.Failures()])
+		failures := string(w.Store.Object(simNames.Failures()))
 		failures = strings.NewReplacer(`{"n":`, `{"n": `, `,"line":`, `, "line": `, `"status":`,
 			`"status": `).Replace(failures)
 		if err := w.Store.Put(t.Context(), simNames.Failures(), strings.NewReader(failures)); err != nil {
@@ -251,7 +251,7 @@ func TestRetry_DeadLetterFileEditedAfterAKill(t *testing.T) {
 		if _, err := i.RetryRound(t.Context(), simKey, true); err == nil {
 			t.Fatal("got no error, want the process killed")
 		}
-		failures := string(w.Store.Snapshot()[simNames.Failures()])
+		failures := string(w.Store.Object(simNames.Failures()))
 		if err := w.Store.Put(t.Context(), simNames.Failures(), strings.NewReader(failures+"edited\n")); err != nil {
 			t.Fatal(err)
 		}

@@ -84,7 +84,7 @@ func (w *world) only(ids ...string) {
 
 // letters returns the outcomes and records of the dead-letter file.
 func (w *world) letters() (all []outcome.Outcome, records []string) {
-	for line := range strings.Lines(string(w.Store.Snapshot()[simNames.Failures()])) {
+	for line := range strings.Lines(string(w.Store.Object(simNames.Failures()))) {
 		o, raw, err := outcome.Parse([]byte(strings.TrimSuffix(line, "\n")))
 		if err != nil {
 			w.T.Fatal(err)
@@ -283,7 +283,7 @@ func TestMembers_DeadLetterFileAsExport(t *testing.T) {
 		w.Put(`{"Type":"Private","Name":"a","MemberList":[{"Member_Account":"m-1"},{"Member_Account":"m-2","Role":"Admin"}]}`,
 			`{"GroupId":"none","Member_Account":"m-1"}`)
 		w.Finish()
-		letters := string(w.Store.Snapshot()[simNames.Failures()])
+		letters := string(w.Store.Object(simNames.Failures()))
 		w.Service.AddAccounts("m-2")
 		w.Put(strings.Split(strings.TrimSpace(letters), "\n")...)
 		s := w.Finish()

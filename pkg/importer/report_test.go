@@ -57,7 +57,7 @@ func TestReport_AfterEachRun(t *testing.T) {
 			report.Options{}); err != nil {
 			t.Fatal(err)
 		}
-		if !bytes.Equal(made.Bytes(), w.Store.Snapshot()[simNames.Report()]) {
+		if !bytes.Equal(made.Bytes(), w.Store.Object(simNames.Report())) {
 			t.Errorf("got another report of %d bytes when it is made again", made.Len())
 		}
 

@@ -526,11 +526,12 @@ func (r *run) outcome(it *item) (*outcome.Outcome, []byte) {
 func StatusOf(e tim.End) outcome.Status { return statuses[e] }
 
 var statuses = map[tim.End]outcome.Status{
-	tim.Imported: outcome.Imported,
-	tim.Exists:   outcome.Exists,
-	tim.Rejected: outcome.Rejected,
-	tim.Failed:   outcome.Failed,
-	tim.Unknown:  outcome.Unknown,
+	tim.Imported:   outcome.Imported,
+	tim.Exists:     outcome.Exists,
+	tim.Rejected:   outcome.Rejected,
+	tim.Failed:     outcome.Failed,
+	tim.Unknown:    outcome.Unknown,
+	tim.Incomplete: "",
 }
 
 // A stopShare counts the rejected calls of a run.

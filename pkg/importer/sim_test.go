@@ -701,7 +701,6 @@ func (p *process) importExport(t *testing.T, timeout time.Duration, knowsDead bo
 	return summary.State
 }
 
-// RoundTrip implements [http.RoundTripper].
 func (p *process) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx, done, err := p.step(r.Context())
 	if err != nil {

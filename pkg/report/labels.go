@@ -107,7 +107,7 @@ func stateText(s results.State, counts []tallied, missing int64) text {
 		return t
 	}
 	for _, c := range counts {
-		if c.count > 0 && needsAttention(c.status) {
+		if c.count > 0 && !c.status.IsDone() {
 			t = join(", ", "，", t, say("%s %s", "%[2]s %[1]s", c.count, statusName(c.status)))
 		}
 	}
@@ -117,13 +117,9 @@ func stateText(s results.State, counts []tallied, missing int64) text {
 	return t
 }
 
-func needsAttention(s outcome.Status) bool {
-	return s == outcome.Rejected || s == outcome.Failed || s == outcome.Unknown || s == outcome.Pending
-}
-
 // badgeClass returns the style class of the state of an import with these counts and missing members.
 func badgeClass(s results.State, counts []tallied, missing int64) string {
-	isMissing := func(c tallied) bool { return c.count > 0 && needsAttention(c.status) }
+	isMissing := func(c tallied) bool { return c.count > 0 && !c.status.IsDone() }
 	if s == results.Finished && (missing > 0 || slices.ContainsFunc(counts, isMissing)) {
 		return "missing"
 	}

@@ -306,6 +306,7 @@ func ignoredText(n int64) text {
 // restText says what happened to the records without a group; empty if there are none.
 func restText(counts []tallied, retried bool) text {
 	clauses := map[outcome.Status][3]string{
+		outcome.Imported: {}, // have a group
 		outcome.Exists:   {"%s of them already existed", "%s of them already existed", "其中 %s 个此前已存在"},
 		outcome.Rejected: {"%s was rejected", "%s were rejected", "%s 个被拒绝"},
 		outcome.Unknown:  {"%s needs manual review", "%s need manual review", "%s 个待确认"},
@@ -315,8 +316,8 @@ func restText(counts []tallied, retried bool) text {
 	}
 	var parts []text
 	for _, c := range counts {
-		clause, ok := clauses[c.status]
-		if !ok || c.count == 0 {
+		clause := clauses[c.status]
+		if clause[0] == "" || c.count == 0 {
 			continue
 		}
 		t := say(plural(c.count, clause[0], clause[1]), clause[2], c.count)

@@ -58,11 +58,11 @@ type members struct {
 	Examples []example `json:"examples"` // of groups that lack members
 }
 
-func newMembers() members { return members{Records: map[outcome.Status]int64{}} }
+func newMembers() members { return members{Records: make(map[outcome.Status]int64)} }
 
 // New returns an empty Builder.
 func New() *Builder {
-	return &Builder{counts: map[outcome.Status]int64{}, members: newMembers()}
+	return &Builder{counts: make(map[outcome.Status]int64), members: newMembers()}
 }
 
 // An example is a record of a kind, as it came.

@@ -183,7 +183,7 @@ func TestStopEndsEveryWaitAtOnce(t *testing.T) {
 	}
 }
 
-func TestNoSecondHoldsMoreAttemptsThanTheRate(t *testing.T) {
+func TestRate_BusiestSecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService()
 		s.Limit, s.Latency, s.Jitter = 50, 20*time.Millisecond, 200*time.Millisecond

@@ -129,6 +129,13 @@ func (b *Bucket) Snapshot() map[string][]byte {
 	return m
 }
 
+// Object returns a copy of the object at key, nil if there is none.
+func (b *Bucket) Object(key string) []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return bytes.Clone(b.objects[key].data)
+}
+
 // Clone returns an independent bucket with the same objects, without faults and with counts of zero.
 func (b *Bucket) Clone() *Bucket {
 	b.mu.Lock()

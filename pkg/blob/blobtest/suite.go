@@ -89,10 +89,7 @@ func testLarge(t *testing.T, b blob.Bucket) {
 		t.Fatalf("Size is %d, want %d", info.Size, size)
 	}
 	for _, offset := range []int64{0, 8 << 20, 16<<20 + 1, size - 1} {
-		want := random(size)
-		if _, err := io.CopyN(io.Discard, want, offset); err != nil {
-			t.Fatal(err)
-		}
+		want := bytes.NewReader(randomData()[offset:size])
 		r := blob.NewReader(t.Context(), b, "large", info.Version, offset, -1)
 		if got, want := sum(t, r), sum(t, want); got != want {
 			t.Errorf("from %d on: read %s, want %s", offset, got, want)
@@ -202,7 +199,7 @@ func testCreate(t *testing.T, b blob.Bucket) {
 	for _, key := range []string{"a/created", "a/put"} {
 		for _, data := range []string{"second", "first", ""} {
 			if err := b.Create(t.Context(), key, []byte(data)); !errors.Is(err, fs.ErrExist) {
-				t.Errorf("Create(%q) where something is: error %v, want fs.ErrExist", key, err)
+				t.Errorf("Create(%q) of an existing object: error %v, want fs.ErrExist", key, err)
 			}
 		}
 		check(t, b, key, "first")
@@ -222,8 +219,8 @@ func testCreateRace(t *testing.T, b blob.Bucket) {
 	rounds.Wait()
 }
 
-// TestCreateByMany creates one key by a writer in each of the buckets at once. One must succeed, and the object must be
-// its own. The buckets are the same, or have the same objects.
+// TestCreateByMany creates one key from all buckets concurrently. Exactly one call must succeed, and the object must
+// hold the data of that call. The buckets are the same, or have the same objects.
 func TestCreateByMany(t *testing.T, key string, buckets ...blob.Bucket) {
 	t.Helper()
 	errs := make([]error, len(buckets))
@@ -387,8 +384,8 @@ func testKeys(t *testing.T, b blob.Bucket) {
 		"群组/导出 1.jsonl", "é", "e\u0301", "👥",
 		strings.Repeat("k", 255), "long/" + strings.Repeat("群", 85) + "/" + strings.Repeat("l", 255),
 	}
-	// All are there before the first is read, so that two keys that are one object show. A store may take half a second
-	// to create one.
+	// Write all objects before the first read, to detect two keys that name one object. A store may take half a second
+	// to create an object.
 	var wg sync.WaitGroup
 	for i, key := range keys {
 		if i%2 == 0 {
@@ -591,7 +588,7 @@ func read(t *testing.T, b blob.Bucket, key, version string) string {
 	return string(data)
 }
 
-// check checks that data stands at key.
+// check checks that the object at key holds data.
 func check(t *testing.T, b blob.Bucket, key, data string) {
 	t.Helper()
 	info := stat(t, b, key)
@@ -617,8 +614,18 @@ func list(t *testing.T, b blob.Bucket, prefix, delimiter string) []string {
 
 // random returns a stream of size bytes, always the same ones.
 func random(size int64) io.Reader {
+	if data := randomData(); size <= int64(len(data)) {
+		return io.LimitReader(bytes.NewReader(data), size)
+	}
 	return io.LimitReader(rand.NewChaCha8([32]byte{}), size)
 }
+
+// randomData returns the beginning of the stream of random. It is generated once.
+var randomData = sync.OnceValue(func() []byte {
+	data := make([]byte, 21<<20)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(data) // never fails
+	return data
+})
 
 func sum(t *testing.T, r io.Reader) string {
 	t.Helper()

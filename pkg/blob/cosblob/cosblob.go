@@ -82,6 +82,7 @@ type Bucket struct {
 	unversed   atomic.Bool // the bucket is known to have never had versioning
 	ungrouped  atomic.Bool // the service is known not to take a delimiter of several characters
 	partsLimit int         // maxParts, except in tests
+	partSize   int         // partSize, except in tests
 }
 
 var (
@@ -125,7 +126,7 @@ func Open(config Config) (*Bucket, error) {
 	client := cos.NewClient(&cos.BaseURL{BucketURL: base}, &http.Client{Transport: signer})
 	client.Conf.EnableCRC = !config.NoCRC64
 	client.Conf.RetryOpt = cos.RetryOptions{Count: 1}
-	return &Bucket{config: config, client: client, partsLimit: maxParts}, nil
+	return &Bucket{config: config, client: client, partsLimit: maxParts, partSize: partSize}, nil
 }
 
 // maxKey is the limit of a key in bytes of UTF-8 (tencentcloud.com/document/product/436/13324, 2024-03-25).

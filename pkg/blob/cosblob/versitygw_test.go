@@ -19,8 +19,8 @@ import (
 	"groupimport/pkg/blob/cosblob"
 )
 
-// TestBucket_Versitygw runs the suite against an object store that was written by others. It speaks S3,
-// so what differs is translated on the way; the checksums and the versioning of COS it does not have.
+// TestBucket_Versitygw runs the suite against versitygw, an independent object store. A translator turns the requests
+// of COS into those of S3. versitygw has neither the checksums nor the versioning of COS.
 func TestBucket_Versitygw(t *testing.T) {
 	t.Parallel()
 	host := strings.TrimPrefix(versitygw.Start(t).Endpoint, "http://")
@@ -45,13 +45,12 @@ func TestBucket_Versitygw(t *testing.T) {
 	})
 }
 
-// A translator turns requests to COS into requests to S3, and answers back.
+// A translator turns requests to COS into requests to S3, and the responses of S3 into those of COS.
 type translator struct {
 	host, bucket string
 	next         http.RoundTripper
 }
 
-// RoundTrip implements [http.RoundTripper].
 func (t *translator) RoundTrip(r *http.Request) (*http.Response, error) {
 	out := r.Clone(r.Context())
 	out.URL.Scheme, out.URL.Host, out.Host = "http", t.host, t.host

@@ -159,7 +159,7 @@ func (b *Bucket) put(ctx context.Context, key string, body io.Reader) error {
 		return err
 	}
 	src := bufio.NewReader(body)
-	data, more, err := nextPart(ctx, src, nil)
+	data, more, err := b.nextPart(ctx, src, nil)
 	if err != nil {
 		return err
 	}
@@ -171,14 +171,16 @@ func (b *Bucket) put(ctx context.Context, key string, body io.Reader) error {
 
 // nextPart reads one part into buf, which grows to the size of a part at most. more reports whether another
 // part follows.
-func nextPart(ctx context.Context, src *bufio.Reader, buf []byte) (part []byte, more bool, err error) {
+func (b *Bucket) nextPart(
+	ctx context.Context, src *bufio.Reader, buf []byte,
+) (part []byte, more bool, err error) {
 	part = buf[:0]
-	for len(part) < partSize && err == nil {
+	for len(part) < b.partSize && err == nil {
 		if ctx.Err() != nil {
 			return nil, false, context.Cause(ctx)
 		}
 		if len(part) == cap(part) {
-			grown := make([]byte, len(part), min(max(64<<10, 2*cap(part)), partSize))
+			grown := make([]byte, len(part), min(max(64<<10, 2*cap(part)), b.partSize))
 			copy(grown, part)
 			part = grown
 		}
@@ -225,7 +227,7 @@ func (b *Bucket) parts(ctx context.Context, key, id, writer string, src *bufio.R
 	var sent []cos.Object
 	for more := true; ; {
 		if len(sent) == b.partsLimit {
-			return fmt.Errorf("the object has more than %d parts of %d MiB, the limit of COS", b.partsLimit, partSize>>20)
+			return fmt.Errorf("the object has more than %d parts of %d MiB, the limit of COS", b.partsLimit, b.partSize>>20)
 		}
 		number := len(sent) + 1
 		tag, err := b.uploadPart(ctx, key, id, number, data)
@@ -236,7 +238,7 @@ func (b *Bucket) parts(ctx context.Context, key, id, writer string, src *bufio.R
 		if !more {
 			break
 		}
-		if data, more, err = nextPart(ctx, src, data); err != nil {
+		if data, more, err = b.nextPart(ctx, src, data); err != nil {
 			return err
 		}
 	}

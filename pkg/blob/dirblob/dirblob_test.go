@@ -15,6 +15,7 @@ import (
 
 	"groupimport/pkg/blob"
 	"groupimport/pkg/blob/blobtest"
+	"groupimport/pkg/blob/blobtest/versitygw"
 	"groupimport/pkg/blob/dirblob"
 )
 
@@ -26,9 +27,10 @@ func TestBucket(t *testing.T) {
 	})
 }
 
+// TestBucket_WithoutHardLinks runs the suite in memory where there is room, and TestBucket runs it on the disk.
 func TestBucket_WithoutHardLinks(t *testing.T) {
 	blobtest.TestBucket(t, func(t *testing.T) blob.Bucket {
-		b, dir := open(t)
+		b, dir := openBelow(t, versitygw.TempDir(t))
 		t.Cleanup(func() { noLeftovers(t, dir) })
 		return dirblob.WithoutLinks(b)
 	})
@@ -629,7 +631,12 @@ func TestPut_ConcurrentWriters(t *testing.T) {
 
 func open(t *testing.T) (b *dirblob.Bucket, dir string) {
 	t.Helper()
-	dir = filepath.Join(t.TempDir(), "bucket")
+	return openBelow(t, t.TempDir())
+}
+
+func openBelow(t *testing.T, parent string) (b *dirblob.Bucket, dir string) {
+	t.Helper()
+	dir = filepath.Join(parent, "bucket")
 	must(t, os.Mkdir(dir, 0o777))
 	b, err := dirblob.Open(dir)
 	must(t, err)

@@ -163,7 +163,7 @@ func (w *World) Failing() (off func()) {
 func (w *World) Outcomes(names results.Names) []outcome.Outcome {
 	w.T.Helper()
 	var all []outcome.Outcome
-	for line := range bytes.Lines(w.Store.Snapshot()[names.Results()]) {
+	for line := range bytes.Lines(w.Store.Object(names.Results())) {
 		o, _, err := outcome.Parse(line)
 		if err != nil {
 			w.T.Fatal(err)

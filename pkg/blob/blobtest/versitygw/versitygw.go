@@ -50,7 +50,7 @@ func Start(t testing.TB, args ...string) *Server {
 	if err != nil {
 		t.Skipf("versitygw is not installed, which takes some minutes: %s", install)
 	}
-	s := &Server{t: t, path: path, Dir: t.TempDir()}
+	s := &Server{t: t, path: path, Dir: TempDir(t)}
 	// Somebody else may take the port before versitygw does.
 	for range 5 {
 		address := freeAddress(t)

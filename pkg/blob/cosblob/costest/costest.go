@@ -431,30 +431,30 @@ func (s *Server) get(w http.ResponseWriter, r *http.Request, fault Fault) error 
 	return nil
 }
 
-// receive reads a request's body, and checks it against its Content-MD5.
-func receive(r *http.Request, fault Fault) ([]byte, error) {
+// receive reads a request's body and checks it against its Content-MD5. It returns the body and its MD5.
+func receive(r *http.Request, fault Fault) (data []byte, sum [md5.Size]byte, err error) {
 	if r.ContentLength < 0 {
-		return nil, fail(http.StatusLengthRequired, "MissingContentLength")
+		return nil, sum, fail(http.StatusLengthRequired, "MissingContentLength")
 	}
 	if r.ContentLength > maxBody {
-		return nil, fail(http.StatusBadRequest, "EntityTooLarge")
+		return nil, sum, fail(http.StatusBadRequest, "EntityTooLarge")
 	}
-	data := make([]byte, r.ContentLength)
+	data = make([]byte, r.ContentLength)
 	if _, err := io.ReadFull(r.Body, data); err != nil {
-		return nil, fail(http.StatusBadRequest, "IncompleteBody")
+		return nil, sum, fail(http.StatusBadRequest, "IncompleteBody")
 	}
 	if fault.FlipIn && len(data) > 0 {
 		data[len(data)/2] ^= 1
 	}
-	sum := md5.Sum(data)
+	sum = md5.Sum(data)
 	if want := r.Header.Get("Content-MD5"); want != "" && want != base64.StdEncoding.EncodeToString(sum[:]) {
-		return nil, fail(http.StatusBadRequest, "BadDigest")
+		return nil, sum, fail(http.StatusBadRequest, "BadDigest")
 	}
-	return data, nil
+	return data, sum, nil
 }
 
 func (s *Server) put(w http.ResponseWriter, r *http.Request, fault Fault) error {
-	data, err := receive(r, fault)
+	data, _, err := receive(r, fault)
 	if err != nil {
 		return err
 	}
@@ -557,7 +557,7 @@ func (s *Server) upload(r *http.Request) (*upload, error) {
 }
 
 func (s *Server) uploadPart(w http.ResponseWriter, r *http.Request, fault Fault) error {
-	data, err := receive(r, fault)
+	data, sum, err := receive(r, fault)
 	if err != nil {
 		return err
 	}
@@ -571,7 +571,8 @@ func (s *Server) uploadPart(w http.ResponseWriter, r *http.Request, fault Fault)
 	if err != nil {
 		return err
 	}
-	p := part{file: filepath.Join(s.dir, rand.Text()), etag: `"` + md5Hex(data) + `"`, size: int64(len(data))}
+	etag := `"` + hex.EncodeToString(sum[:]) + `"`
+	p := part{file: filepath.Join(s.dir, rand.Text()), etag: etag, size: int64(len(data))}
 	if err := os.WriteFile(p.file, data, 0o600); err != nil {
 		return err
 	}
@@ -736,11 +737,6 @@ func objectKey(r *http.Request) string { return strings.TrimPrefix(r.URL.Path, "
 
 // encodeKey escapes all bytes but the unreserved ones of RFC 3986.
 func encodeKey(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }
-
-func md5Hex(data []byte) string {
-	sum := md5.Sum(data)
-	return hex.EncodeToString(sum[:])
-}
 
 // files reads files one after another, each opened when it is its turn.
 type files struct {
