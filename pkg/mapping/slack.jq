@@ -36,13 +36,8 @@ def is_public: # the flags in API responses must agree
 if is_channel | not then
   skip("not a channel of a Slack export")
 elif is_file_of_messages or (.is_im | is_set) or (.is_mpim | is_set) or
-  (.name | type == "string" and startswith("mpdm-")) then
+  (.name | type) != "string" or (.name | startswith("mpdm-")) then
   skip("a direct message, not a channel")
-elif (.name // "") == "" and ((.is_channel | is_set) or (.is_group | is_set) or
-  (file | split(".") | first | . == "channels" or . == "groups")) then
-  error("the channel has no name")
-elif (.name // "") == "" then
-  error("the record has no name, and no flag says whether it is a channel or a direct message")
 elif (.is_archived | is_on) and ($include_archived | not) then
   skip("an archived channel; INCLUDE_ARCHIVED=true imports it")
 else
