@@ -5,7 +5,11 @@
 # join times nor the admins, who come from "Get the list of admins": add them to the group as its member "admins".
 module {records: "data"};
 def is_on: . as $v | any(null, false, 0, "", "0", "false"; . == $v) | not;
-def list: if type == "array" then . else [] end;
+def list($field): # of members, also as a string of JSON; empty if there is none
+  (if type == "string" and . != "" then . as $text | try fromjson catch $text else . end) |
+  if . == null or . == "" or . == {} then []
+  elif type == "array" then .
+  else error("\($field) must be an array of users, not \(type)") end;
 if type == "object" and (.data | type) == "object" then .data else . end |
 if type == "object" and .id == null and .name != null and any(has("affiliations_count", "membersonly"); .) then
   error("the group has no id")
@@ -22,12 +26,12 @@ else
     Introduction: .description | cut_bytes($limits.Introduction),
     FaceUrl: .avatar | fits($limits.FaceUrl),
     Owner_Account: ((.owner // "" | select(. != "")) //
-      first((.affiliations | list)[] | objects | .owner // empty) // null),
+      first((.affiliations | list("affiliations"))[] | objects | .owner // empty) // null),
     ApplyJoinOption: (if $public and .membersonly == false then "FreeAccess" else null end),
     CreateTime: .created | seconds,
     MemberList: [
-      ((.admins | list)[] | member(.; "Admin"; null)),
-      ((.affiliations | list)[] |
+      ((.admins | list("admins"))[] | member(.; "Admin"; null)),
+      ((.affiliations | list("affiliations"))[] |
         if type == "object" then
           (.admin | select(. != null) | member(.; "Admin"; null)),
           (.member | select(. != null) | member(.; "Member"; null))

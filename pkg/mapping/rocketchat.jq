@@ -9,6 +9,12 @@
 # the type of its team.
 module {records: ["rooms", "channels", "groups"]};
 def is_on: . as $v | any(null, false, 0, "", "0", "false"; . == $v) | not;
+def list($field): # of members, also as a string of JSON; null if there is none
+  (if type == "string" and . != "" then . as $text | try fromjson catch $text else . end) |
+  if . == null or . == "" or . == {} then null
+  elif type == "array" then .
+  elif type == "object" then error("\($field) must be an array of users, not \(type)")
+  else [[.]] end; # an invalid member, which the outcome has
 def role: if type == "string" then [.] else . end |
   if type == "array" and any(.[]; . == "owner" or . == "moderator") then "Admin" else null end;
 def is_member: any(has("rid", "ls", "unread", "alert", "roles"); .);
@@ -43,8 +49,8 @@ else
     Owner_Account: .u._id,
     ApplyJoinOption: (if $public and (.joinCodeRequired | . == null or . == false) then "FreeAccess" else null end),
     CreateTime: .ts | seconds,
-    MemberList: (if (.usernames | type) == "array" then
-      [.usernames[] | strings | {Member_Account: (if . == $owner.username then $owner._id // . else . end)}]
+    MemberList: ((.usernames | list("usernames")) as $names | if $names != null then
+      [$names[] | select(. != null) | {Member_Account: (if . == $owner.username then $owner._id // . else . end)}]
       else null end),
     source: ._id
   }

@@ -13,7 +13,11 @@ module {records: ["profiles", "groups"]};
 def text: if type == "string" then . else null end;
 def first_text(f): first(f | text | select(. != null and . != "")) // null;
 def inner: if type == "string" then (try fromjson catch null) else . end | if type == "object" then . else {} end;
-def list: if type == "array" then .[] else empty end;
+def list($field): # of members, also as a string of JSON; empty if there is none
+  (if type == "string" and . != "" then . as $text | try fromjson catch $text else . end) |
+  if . == null or . == "" or . == {} then []
+  elif type == "array" then .
+  else error("\($field) must be an array of users, not \(type)") end;
 def entry: if type == "object" then
     member(.userId // .id; if "\(.role)" == "2" then "Admin" else "Member" end; .time)
   else select(. != null) | member(.; "Member"; null) end;
@@ -24,7 +28,7 @@ elif type == "object" and .code != null and $name == null and .groupId == null a
   any(.users, .members; type == "array") then
   error("the response has no groupId, which the list of a group's members does not return: add the one that was asked for")
 elif type == "object" and .groupId != null and $name == null and any(.users, .members; type == "array") then
-  (.groupId | fit_id) as $id | .groupId as $source | (.users, .members | list | entry) + {GroupId: $id, source: $source}
+  (.groupId | fit_id) as $id | .groupId as $source | ((.users | list("users")), (.members | list("members")) | .[] | entry) + {GroupId: $id, source: $source}
 elif type != "object" or (.groupId // .id) == null or all(.name, .groupName; type != "string") or
   .groupId == null and (keys - ["id", "name", "stat"] | length) > 0 then
   skip("not a RongCloud group")
@@ -40,7 +44,7 @@ else
     Owner_Account: .owner,
     ApplyJoinOption: (if $public then "FreeAccess" else null end),
     CreateTime: (.createTime // .time) | seconds,
-    MemberList: [.users, .members | list | entry],
+    MemberList: [(.users | list("users")), (.members | list("members")) | .[] | entry],
     source: $id
   }
 end

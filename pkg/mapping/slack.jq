@@ -9,13 +9,19 @@
 # channels.json are public, also as "channels (1).json", a second download. In all other files they become Private.
 # The members of a channel are IDs of users, without roles and times.
 module {files: ["channels.json", "groups.json"], records: "channels"};
+def list($field): # of members, also as a string of JSON; null if there is none
+  (if type == "string" and . != "" then . as $text | try fromjson catch $text else . end) |
+  if . == null or . == "" or . == {} then null
+  elif type == "array" then .
+  elif type == "object" then error("\($field) must be an array of users, not \(type)")
+  else [[.]] end; # an invalid member, which the outcome has
 def unescape:
   if . == null then null
   else split("&lt;") | join("<") | split("&gt;") | join(">") | split("&amp;") | join("&") end;
 def value: if type == "object" then .value else . end; # of purpose and topic
 def is_channel: # as opposed to users, messages, canvases and logs of the same export
   type == "object" and (.profile // .ts // .text // .mimetype) == null and .created != null and .id != null and
-  ((.members | type) == "array" or (.topic | type) == "object" or (.purpose | type) == "object");
+  (.members != null or (.topic | type) == "object" or (.purpose | type) == "object");
 def file: # the name in lower case, without a browser's (1)
   $name | ascii_downcase | if contains("(") then sub(" ?\\([0-9]+\\)(?<end>\\.[a-z]+)$"; "\(.end)") else . end;
 def is_file_of_messages: # also renamed, such as acme-dms.json
@@ -45,9 +51,9 @@ else
     Owner_Account: .creator,
     ApplyJoinOption: (if $public then "FreeAccess" else null end),
     CreateTime: .created | seconds,
-    MemberList: (if (.members | type) == "array" then
-      [.members[] | if type == "string" then {Member_Account: .} # at once: there may be 50,000
-        else if type == "object" then .id else . end | select(. != null) | {Member_Account: .} end]
+    MemberList: ((.members | list("members")) as $members | if $members != null then
+      [$members[] | if type == "string" then {Member_Account: .} # at once: there may be 50,000
+        else if type == "object" then .id // . else . end | select(. != null) | {Member_Account: .} end]
       else null end),
     source: .id
   }

@@ -11,9 +11,14 @@ def is_on: . as $v | any(null, false, 0, "", "0", "false"; . == $v) | not;
 def user: if type == "object" then .id else . end;
 def cid($type; $id): if any($type, $id; . == null or . == "") then null else "\($type):\($id)" end;
 def is_only_invited: .invited == true and .invite_accepted_at == null;
-def members: (if type == "array" then . else [] end)[] |
+def list($field): # of members, also as a string of JSON; empty if there is none
+  (if type == "string" and . != "" then . as $text | try fromjson catch $text else . end) |
+  if . == null or . == "" or . == {} then []
+  elif type == "array" then .
+  else error("\($field) must be an array of users, not \(type)") end;
+def members: list("members")[] |
   if type == "object" then select(is_only_invited | not) |
-    (.user_id // (.user | user)) as $account | select($account != null) |
+    (.user_id // (.user | user) // error("an entry of members has no user_id")) as $account |
     member($account; if .channel_role == "channel_moderator" or .role == "moderator" or .is_moderator == true
       then "Admin" else "Member" end; .created_at)
   elif . == null then empty

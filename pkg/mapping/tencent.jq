@@ -6,9 +6,16 @@
 # An ID of one's own stays. An ID that the service has assigned starts with @TGS# and cannot be imported: the group keeps
 # the rest of it, and so do its members. source is the old ID, GroupId the new one.
 module {records: "GroupInfo"};
+def list($field): # of members, also as a string of JSON; null if there is none
+  (if type == "string" and . != "" then . as $text | try fromjson catch $text else . end) |
+  if . == null or . == "" or . == {} then null
+  elif type == "array" then .
+  else error("\($field) must be an array of users, not \(type)") end;
+def entry_of_list: if type == "string" then {Member_Account: .} elif type == "object" then .
+  else error("an entry of MemberList must be an object or an ID, not \(type)") end;
 def owner: # of a group whose Owner_Account is missing or empty
   (.Owner_Account // "" | select(. != "")) //
-  first(.MemberList | if type == "array" then .[] else empty end | objects | select(.Role == "Owner") |
+  first((.MemberList | list("MemberList") // [])[] | objects | select(.Role == "Owner") |
     .Member_Account) // null;
 def kept: if type == "string" and (startswith("@TGS#_") | not) then change(ltrimstr("@TGS#")) else . end;
 def entry: select(.Role != "NotMember") | member(.Member_Account; if .Role == "Admin" then "Admin" else "Member" end;
@@ -26,15 +33,16 @@ elif .Member_Account != null and .Role == "NotMember" then
   skip("no member of the group")
 elif .Member_Account != null then
   entry + {GroupId: .GroupId | kept, source: .GroupId}
-elif .Type == null and .Name == null and (.MemberList | type) == "array" then
-  (.GroupId | kept) as $kept | .GroupId as $source | .MemberList[] | objects | entry + {GroupId: $kept, source: $source}
+elif .Type == null and .Name == null and (.MemberList | list("MemberList")) != null then
+  (.GroupId | kept) as $kept | .GroupId as $source |
+  (.MemberList | list("MemberList"))[] | select(. != null) | entry_of_list | entry + {GroupId: $kept, source: $source}
 else
   {
     GroupId: .GroupId | kept,
     Type, Name, Introduction, Notification, FaceUrl, Owner_Account: owner,
     MaxMemberCount: (if .MaxMemberNum == 0 then null else .MaxMemberNum end),
     ApplyJoinOption, AppDefinedData, CreateTime, SupportTopic,
-    MemberList: [(.MemberList | if type == "array" then . else [] end)[] | objects | entry],
+    MemberList: [(.MemberList | list("MemberList") // [])[] | select(. != null) | entry_of_list | entry],
     source: .GroupId
   }
 end

@@ -8,9 +8,13 @@
 # owner, 2 for an admin.
 module {records: ["tinfos", "infos", "data.items"]};
 def account: if type == "object" then .accid else . end;
-def list: if type == "string" then (try fromjson catch null) else . end | if type == "array" then . else [] end;
-def members($role): list[] |
-  if type == "object" then select(.accid != null) | member(.accid; $role; .createtime)
+def list($field): # of members, also as a string of JSON; empty if there is none
+  (if type == "string" and . != "" then . as $text | try fromjson catch $text else . end) |
+  if . == null or . == "" or . == {} then []
+  elif type == "array" then .
+  else error("\($field) must be an array of users, not \(type)") end;
+def members($role; $field): list($field)[] |
+  if type == "object" then member(.accid // error("an entry of \($field) has no accid"); $role; .createtime)
   else select(. != null) | member(.; $role; null) end;
 def named($id): ((. // "" | select(. != "")) // "\($id)") | cut_bytes($limits.Name);
 (if type != "object" then null
@@ -29,7 +33,7 @@ if $team.tid != null then
     Owner_Account: .owner | account,
     ApplyJoinOption: (if $public then "FreeAccess" else null end),
     CreateTime: .createtime | seconds,
-    MemberList: [(.admins | members("Admin")), (.members | members("Member"))],
+    MemberList: [(.admins | members("Admin"; "admins")), (.members | members("Member"; "members"))],
     source: .tid
   }
 elif $team | type == "object" and .tid == null and .tname != null then
