@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 
@@ -211,12 +212,14 @@ func isTencent(r record) bool {
 		r.is("string", "GroupId", "Member_Account", "Role") && r.any("number", "MsgSeq", "LastSendMsgTime", "ShutUpUntil")
 }
 
-// A Guard inspects the first records of an export and detects an export of another system than the mapping expects.
+// A Guard inspects the first records of an export and detects an export of another system than the mapping expects, or
+// documents that wrap the records.
 // The caller must not process a record while [Guard.Doubts] returns true. The first record that can be imported
 // disables the Guard. The zero value is a disabled Guard.
 type Guard struct {
 	mapping string  // name of the built-in mapping, "" if there is none
-	system  *system // of the records so far
+	system  *system // of the records so far, nil if they are within a document
+	within  string  // the place of the records in a document that wraps them, empty if they are no such documents
 	records int
 	bytes   int
 	seen    bool // there was an entry
@@ -236,24 +239,28 @@ func NewGuard(program string) *Guard {
 	return &Guard{mapping: name, enabled: program == "" || name != ""}
 }
 
-// Doubts reports whether all records so far match another system.
+// Doubts reports whether all records so far match another system, or are documents that wrap records.
 func (g *Guard) Doubts() bool { return g.enabled && g.records > 0 }
 
-// See inspects the next entry. The error names the mapping to use.
+// See inspects the next entry. The error names the mapping to use, or the place of the records.
 func (g *Guard) See(e *export.Entry) error {
 	g.seen = true
 	if !g.enabled {
 		return nil
 	}
 	var s *system
+	within := ""
 	if g.isUnusable(e) {
-		s = systemOf(e.Raw)
+		if s = systemOf(e.Raw); s == nil {
+			within = placeWithin(e.Raw)
+		}
 	}
-	if s == nil || s.isOf(g.mapping) || g.system != nil && g.system != s {
+	isOther := g.records > 0 && (g.system != s || g.within != within)
+	if s == nil && within == "" || s != nil && s.isOf(g.mapping) || isOther {
 		g.enabled = false
 		return nil
 	}
-	g.system = s
+	g.system, g.within = s, within
 	g.records++
 	g.bytes += len(e.Raw)
 	if g.records >= maxGuarded || g.bytes >= maxGuardedBytes {
@@ -289,12 +296,54 @@ func (g *Guard) isUnusable(e *export.Entry) bool {
 	}
 }
 
-// End tells the Guard that the export has ended. The error names the mapping to use.
+// End tells the Guard that the export has ended. The error is as that of See.
 func (g *Guard) End() error {
 	if !g.Doubts() {
 		return nil
 	}
+	if g.system == nil {
+		return fmt.Errorf("its records seem to be within %q: name their place with RECORDS=%s (locally: --records %s)",
+			g.within, g.within, g.within)
+	}
 	return g.looksLike(g.system)
+}
+
+// wrappers are names that responses of APIs give to what they hold.
+var wrappers = []string{"data", "response", "result", "results", "payload", "body", "items", "list"}
+
+// placeWithin returns the place of the records in a document that wraps them, such as response.channels in
+// {"code":200,"response":{"channels":[…]}}. It is empty if raw is no such document.
+func placeWithin(raw []byte) string {
+	object, _ := objectOf(raw)
+	if object.has("Name") {
+		return "" // a group with a field too many
+	}
+	for _, name := range wrappers {
+		switch v := object[name].(type) {
+		case []any:
+			if isObjects(v) {
+				return name
+			}
+		case map[string]any:
+			isSystem := func(s system) bool { return s.matches(v) }
+			if record(v).is("string", "Type", "Name") || slices.ContainsFunc(systems, isSystem) {
+				return name // one record
+			}
+			for _, inner := range slices.Sorted(maps.Keys(v)) {
+				if list, ok := v[inner].([]any); ok && isObjects(list) && plainName.MatchString(inner) {
+					return name + "." + inner
+				}
+			}
+		}
+	}
+	return ""
+}
+
+var plainName = regexp.MustCompile(`^[A-Za-z0-9_]{1,64}$`)
+
+// isObjects reports whether a list has only objects, and at least one.
+func isObjects(list []any) bool {
+	return len(list) > 0 && !slices.ContainsFunc(list, func(v any) bool { _, ok := v.(map[string]any); return !ok })
 }
 
 // looksLike returns the error that names the mapping of s.

@@ -92,6 +92,30 @@ func TestGuard_Messages(t *testing.T) {
 	}
 }
 
+// Documents that wrap the records have none themselves: the error names the place.
+func TestGuard_WrappedRecords(t *testing.T) {
+	sendbird, _ := mapping.Builtin("sendbird")
+	const channel = `{"channel_url":"a","name":"A","is_public":false,"members":[{"user_id":"u"}]}`
+	for _, row := range []struct{ program, text, want string }{
+		{sendbird, `{"response":{"channels":[` + channel + `]}}`, "response.channels"},
+		{sendbird, `{"code":200,"data":{"page":1,"list":[` + channel + `]}}`, "data.list"},
+		{sendbird, `{"response":` + channel + `}`, "response"},
+		{sendbird, `{"results":[` + channel + `]}`, "results"},
+		{"", `{"data":{"groups":[{"Type":"Private","Name":"A","GroupId":"a"}]}}`, "data.groups"},
+		{"", `{"data":{"Type":"Private","Name":"A","GroupId":"a","MemberList":[{"Member_Account":"u"}]}}`, "data"},
+		{"", `{"data":{"count":2}}`, ""},
+		{"", `{"data":[1,2]}`, ""},
+		{"", `{"Type":"Private","Name":"A","data":{"groups":[{"a":1}]}}`, ""},
+	} {
+		_, err := guarded(t, row.program, "a.jsonl", []byte(row.text))
+		const text = "its records seem to be within %[1]q: name their place with RECORDS=%[1]s (locally: --records %[1]s)"
+		want := fmt.Sprintf(text, row.want)
+		if row.want == "" && err != nil || row.want != "" && (err == nil || err.Error() != want) {
+			t.Errorf("%s: got %v, want %q", row.text, err, row.want)
+		}
+	}
+}
+
 func TestGuard_ValidExports(t *testing.T) {
 	channel := `{"id":"C58GTD2MP","name":"general","created":1493960964,"members":[]}`
 	many := strings.Repeat(channel+"\n", 30)
