@@ -66,6 +66,8 @@ const (
 	// maxMemberProblems is the number of members of a list whose problems contain values. Further problems have a general
 	// message, to bound memory.
 	maxMemberProblems = 1000
+	// maxKeptValue is the maximum number of bytes of [Problem.Value].
+	maxKeptValue = 256
 
 	// maxIdle is the number of entries whose memory a Decoder keeps for the next record.
 	maxIdle = 4096
@@ -188,6 +190,7 @@ func (d *Decoder) member() error {
 			return err
 		}
 		field := memberField(quoted)
+		before := l.current.Problem
 		if field < 0 {
 			l.unknown(quoted)
 		} else if seen&(1<<field) != 0 {
@@ -200,6 +203,10 @@ func (d *Decoder) member() error {
 		case field >= 0 && seen&(1<<field) == 0 && v.Kind() != 'n':
 			d.memberValue(memberFields[field], v)
 		}
+		isOwn := l.current.Problem != before && l.details <= maxMemberProblems // and not shared by many members
+		if isOwn && (field < 0 || seen&(1<<field) == 0) {
+			l.current.Problem.keep(v)
+		}
 		if field >= 0 {
 			seen |= 1 << field
 		}
@@ -207,6 +214,17 @@ func (d *Decoder) member() error {
 	l.add(&l.next)
 	_, err := d.dec.ReadToken()
 	return err
+}
+
+// keep sets Value.
+func (p *Problem) keep(v jsontext.Value) {
+	if len(v) > maxKeptValue {
+		return
+	}
+	v = slices.Clone(v)
+	if v.Compact() == nil { // and it is valid UTF-8
+		p.Value = string(v)
+	}
 }
 
 // memberField returns the index of a quoted name in memberFields, -1 if it is unknown.

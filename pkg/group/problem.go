@@ -40,6 +40,10 @@ type Problem struct {
 	Field   string // name of the field, empty for the record as a whole
 	Rule    Rule   // empty if Message only counts further problems
 	Message string // for operators; names the field
+
+	// Value is the field's value, in JSON without spaces. It is only that of a member in a list, and empty if it is
+	// longer than 256 bytes, is not valid UTF-8, or the field occurs more than once.
+	Value string
 }
 
 // An Error lists the problems of an invalid record. It has at least one problem.

@@ -373,19 +373,27 @@ func appendMissing(rec *group.Record, missing []group.Member) []byte {
 
 func appendMember(dst []byte, m *group.Member) []byte {
 	p := m.Problem
-	if p == nil || p.Field == "Member_Account" || p.Field == "JoinTime" && m.JoinTime != 0 {
+	if p == nil || p.Value == "" && (p.Field == "Member_Account" || p.Field == "JoinTime" && m.JoinTime != 0) {
 		return m.AppendJSON(dst)
 	}
 	member := *m
-	if p.Field == "JoinTime" {
+	switch p.Field {
+	case "Member_Account":
+		member.Account = ""
+		rest, _ := bytes.CutPrefix(member.AppendJSON(nil), []byte(`{"Member_Account":""`))
+		return append(append(append(dst, `{"Member_Account":`...), p.Value...), rest...)
+	case "JoinTime":
 		member.JoinTime = 0
-	}
-	if p.Field == "UnreadMsgNum" {
+	case "UnreadMsgNum":
 		member.Unread = 0
 	}
 	dst = bytes.TrimSuffix(member.AppendJSON(dst), []byte("}"))
 	dst, _ = jsontext.AppendQuote(append(dst, ','), p.Field) // valid UTF-8, like the message
-	dst, _ = jsontext.AppendQuote(append(dst, ':'), p.Message)
+	dst = append(dst, ':')
+	if p.Value != "" {
+		return append(append(dst, p.Value...), '}')
+	}
+	dst, _ = jsontext.AppendQuote(dst, p.Message)
 	return append(dst, '}')
 }
 

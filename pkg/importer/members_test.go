@@ -108,12 +108,13 @@ func TestMembers_MissingAreNamedAndRetried(t *testing.T) {
 				`{"Member_Account":"m-2","JoinTime":910000000},{"Member_Account":"m-3","Role":"Admin","UnreadMsgNum":4},`+
 				`{"Member_Account":"m-2"},{"Member_Account":"m-4","JoinTime":800000000},{"Member_Account":"m-5","NameCard":"x"},`+
 				`{"Member_Account":"m-6","JoinTime":7},{"Member_Account":"m-7","Role":"Boss"},`+
-				`{"Member_Account":"m-8","UnreadMsgNum":"?"}]}`,
+				`{"Member_Account":"m-8","UnreadMsgNum":"?"},{"Member_Account":9,"Role":"Admin","JoinTime":910000000},`+
+				`{"Member_Account":"m-9","NameCard":{ "a" : [1]}},{"Member_Account":"m-10","Role":"\ud800"}]}`,
 			`{"Type":"Public","Name":"b"}`,
 		)
 		s := w.Finish()
 		want := outcome.Counts{
-			Imported: 2, Incomplete: 1, Members: outcome.Members{Added: 2, Failed: 6, NoAccount: 1, Invalid: 5},
+			Imported: 2, Incomplete: 1, Members: outcome.Members{Added: 2, Failed: 9, NoAccount: 1, Invalid: 8},
 		}
 		if s.Counts != want || s.Counts.IsWhole() {
 			t.Errorf("got %+v, want %+v", s.Counts, want)
@@ -124,7 +125,7 @@ func TestMembers_MissingAreNamedAndRetried(t *testing.T) {
 		}
 		o := all[0]
 		for _, part := range []string{
-			"6 of 8 members are missing", "m-3 (the account does not exist", "m-4 (JoinTime", "m-5 (unknown field",
+			"9 of 11 members are missing", "m-3 (the account does not exist", "m-4 (JoinTime", "m-5 (unknown field",
 		} {
 			if !strings.Contains(o.Error, part) {
 				t.Errorf("got %q, want %q in it", o.Error, part)
@@ -135,15 +136,25 @@ func TestMembers_MissingAreNamedAndRetried(t *testing.T) {
 			`"MemberList":[{"Member_Account":"m-3","Role":"Admin","UnreadMsgNum":4},` +
 			`{"Member_Account":"m-4","JoinTime":800000000},`
 		if o.Status != outcome.Imported || !strings.HasPrefix(records[0], wantRecord) ||
-			strings.Contains(records[0], "m-2") || !strings.Contains(records[0], `{"Member_Account":"m-6","JoinTime":7}`) {
+			strings.Contains(records[0], "m-2") {
 			t.Errorf("got %s, want %s…", records[0], wantRecord)
+		}
+		for _, part := range []string{ // an invalid value is kept as it was written
+			`{"Member_Account":"m-5","NameCard":"x"}`, `{"Member_Account":"m-6","JoinTime":7}`,
+			`{"Member_Account":"m-7","Role":"Boss"}`, `{"Member_Account":"m-8","UnreadMsgNum":"?"}`,
+			`{"Member_Account":9,"Role":"Admin","JoinTime":910000000}`, `{"Member_Account":"m-9","NameCard":{"a":[1]}}`,
+			`{"Member_Account":"m-10","Role":"\ud800"}`,
+		} {
+			if !strings.Contains(records[0], part) {
+				t.Errorf("got %s, want %s in it", records[0], part)
+			}
 		}
 
 		w.Service.AddAccounts("m-3", "m-4", "m-5", "m-6", "m-7", "m-8")
 		time.Sleep(time.Hour)
 		imports := w.Service.Stats().Imports
 		if p := w.Pass(retry); len(p.Done) != 1 ||
-			p.Done[0].Counts.Members != (outcome.Members{Added: 3, Failed: 5, Invalid: 5}) {
+			p.Done[0].Counts.Members != (outcome.Members{Added: 3, Failed: 8, Invalid: 8}) {
 			t.Errorf("got %+v after a round", p.Done)
 		}
 		if got := w.memberNames(o.GroupID); !slices.Equal(got, []string{"m-2", "m-3"}) {
