@@ -54,3 +54,22 @@ func TestBuiltIn_ListsOfMembers(t *testing.T) {
 		}
 	}
 }
+
+// The memberships of a Mattermost user are all read, or the record is rejected with the reason.
+func TestBuiltIn_MattermostMemberships(t *testing.T) {
+	program, _ := mapping.Builtin("mattermost")
+	for _, row := range []struct{ teams, want string }{
+		{`[{"name":"t","channels":[{"name":"a"},null,{}]},{"name":"u"},{}]`, `{"GroupId":"t.a","Member_Account":"kim"}`},
+		{`null`, "ignored"},
+		{`{"t":{"channels":[{"name":"a"}]}}`, "teams of the user must be an array, not object"},
+		{`[{"name":"t","channels":"a"}]`, "channels of the user must be an array, not string"},
+		{`[{"name":"t","channels":["a"]}]`, "an entry in channels of the user has no name"},
+		{`[{"channels":[{"name":"a"}]}]`, "an entry in teams of the user has no name"},
+	} {
+		text := fmt.Sprintf(`{"type":"user","user":{"username":"kim","teams":%s}}`, row.teams)
+		lines, _ := entriesOf(t, program, "a.jsonl", text, export.Start)
+		if got := strings.Join(lines, "\n"); !strings.Contains(got, row.want) {
+			t.Errorf("%s: got %s, want %s", row.teams, got, row.want)
+		}
+	}
+}

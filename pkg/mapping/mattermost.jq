@@ -5,15 +5,16 @@
 module {only: {type: ["channel", "user"]}};
 def id_of($team; $channel): "\($team).\($channel)" | fit_id;
 def role: if type == "string" and any(split(" ")[]; . == "channel_admin") then "Admin" else null end;
+def named($field): # the objects of a list, null if there is none
+  if .[$field] == null then empty
+  elif (.[$field] | type) != "array" then error("\($field) of the user must be an array, not \(.[$field] | type)")
+  else .[$field][] | select(. != null and . != {}) |
+    if type == "object" and (.name | type) == "string" then . else error("an entry in \($field) of the user has no name") end
+  end;
 def channels: # of a user
   .username as $user |
-  if (.teams | type) != "array" then empty
-  else
-    .teams[] | objects | select((.name | type) == "string" and (.channels | type) == "array") |
-    .name as $team |
-    .channels[] | objects | select((.name | type) == "string") |
-    {GroupId: id_of($team; .name), Member_Account: $user, Role: .roles | role}
-  end;
+  named("teams") | .name as $team |
+  named("channels") | {GroupId: id_of($team; .name), Member_Account: $user, Role: .roles | role};
 def is_gone: . != null and . != 0 and . != false;
 if type == "object" and .type == "user" and (.user | type) == "object" then
   [.user | channels] |
