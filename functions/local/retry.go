@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 
 	"github.com/urfave/cli/v3"
 
@@ -49,7 +50,15 @@ func (t *tool) retry(ctx context.Context, c *cli.Command) error {
 	if len(worked) == 0 && !s.meter.json {
 		fmt.Fprintf(t.stdout, "%s: nothing is due\n", s.dir)
 	}
+	s.meter.writeHeld(t.stdout, pass, s.dir)
 	return exitWith(worked.worst())
+}
+
+// writeHeld writes how many imports of a folder or an address wait for an operator, if there are any.
+func (m *meter) writeHeld(w io.Writer, pass scheduler.Result, where string) {
+	if pass.Held > 0 && !m.json {
+		fmt.Fprintf(w, "%s: %d paused or cancelled: see %s status %s\n", where, pass.Held, program, where)
+	}
 }
 
 // tellIncomplete says which exports were not started because they may still be written, and adds them to what was

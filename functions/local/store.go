@@ -158,5 +158,6 @@ func (t *tool) retryAddress(ctx context.Context, c *cli.Command, address string)
 	case len(pass.Done) == 0 && !m.json:
 		fmt.Fprintf(t.stdout, "%s: nothing is due\n", shown(address))
 	}
+	m.writeHeld(t.stdout, pass, shown(address))
 	return exitWith(worked.worst())
 }

@@ -36,10 +36,10 @@ func importRow(s Status) g.Node {
 	class, state := badgeClass(s.State, counts, s.Counts.Members.Failed),
 		stateText(s.State, counts, s.Counts.Members.Failed)
 	of := label{"of ", "共 "}
-	if s.State != results.Finished {
+	if !s.isOver() {
 		of = label{"processed ", "已处理 "}
 	}
-	if work := s.Work(); s.State == results.Running || s.State != results.Finished && work.Done > 0 {
+	if work := s.Work(); s.State == results.Running || !s.isOver() && work.Done > 0 {
 		state = say("%s, %s", "%s，%s", state, foreign(fmt.Sprintf("%d%%", work.Percent())))
 	}
 	var why, gone, updated g.Node

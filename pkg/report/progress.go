@@ -30,7 +30,7 @@ func progressPage(s *Status, b *Builder, limits group.Limits, o Options) *page {
 		head: soFar(imported, s.Counts.MemberRecords > 0), isMixed: s.Counts.MemberRecords > 0,
 	}
 	lead := []text{say("%s of the export is done.", "导出文件已处理 %s。", foreign(percent))}
-	if s.State == results.Finished {
+	if s.isOver() {
 		r.head, r.left, lead = headline(imported, all, r.isMixed), 0, nil
 		title := fmt.Sprintf("%s/%s - %s", thousands(imported), thousands(all), name)
 		p.title = label{title, title}
@@ -101,7 +101,7 @@ func (s *Status) figures(runs []results.Run, all int64) []figure {
 		if left > 0 {
 			figures = append(figures, figure{say("time left, at this rate", "按此速度的剩余时间"), say("%s", "%s", left)})
 		}
-	} else if left > 0 && s.State != results.Finished {
+	} else if left > 0 && !s.isOver() {
 		figures = append(figures, figure{say("time left, at the rate so far", "按目前速度的剩余时间"), say("%s", "%s", left)})
 	}
 	if len(runs) > 0 {
@@ -113,7 +113,7 @@ func (s *Status) figures(runs []results.Run, all int64) []figure {
 			figures = append(figures, figure{say(en, zh), say("%s", "%s", value)})
 		}
 	}
-	put(s.Next.N > 1 && s.State != results.Finished, "next record, at line", "下一条记录所在的行", s.Next.Line)
+	put(s.Next.N > 1 && !s.isOver(), "next record, at line", "下一条记录所在的行", s.Next.Line)
 	put(s.Export.Size > 0, "size of the export", "导出文件大小", foreign(bytesText(s.Export.Size)))
 	put(s.Runs > 0, "runs", "运行次数", int64(s.Runs))
 	put(s.Round > 0, "round of retries", "重试轮次", int64(s.Round))
@@ -154,6 +154,12 @@ func (s *Status) steps(o Options) []step {
 	case s.State == results.Paused, s.State == results.Cancelled:
 		if o.Folder != "" {
 			resume = "groupimport resume " + quote(path.Join(o.Folder, s.Key))
+		}
+		if s.isOver() {
+			return []step{{
+				class: "imported", title: say("Resume the retries", "继续重试"), command: resume,
+				body: say("Failed records are not retried until the import is resumed.", "在恢复之前不会重试失败的记录。"),
+			}}
 		}
 		return []step{{
 			class: "imported", title: say("Resume the import", "继续导入"), command: resume,

@@ -206,6 +206,13 @@ type File struct {
 	Link string // its address; empty if it has none
 }
 
+// isOver reports whether every record has an outcome: between two rounds of retries also if these are paused or
+// cancelled.
+func (s *Status) isOver() bool {
+	isControlled := s.State == results.Paused || s.State == results.Cancelled
+	return s.State == results.Finished || isControlled && !s.Finished.IsZero()
+}
+
 // why returns why the import is not running.
 func (s *Status) why() text {
 	if cause := results.CauseOf(s.State); cause != "" {

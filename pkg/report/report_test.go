@@ -879,3 +879,40 @@ func TestReport_PlotOfRate(t *testing.T) {
 		})
 	}
 }
+
+// Between two rounds of retries, a paused import has all its outcomes, and nothing is said about a next round.
+func TestProgress_PausedBetweenRounds(t *testing.T) {
+	status := report.Status{
+		Key: "a.jsonl", Finished: epoch,
+		Progress: results.Progress{
+			State: results.Paused, Reason: "paused by li", Updated: epoch,
+			Counts: outcome.Counts{Imported: 17, Failed: 3}, Export: results.Export{Size: 1000},
+		},
+	}
+	page := progressPage(t, &status, report.Options{Folder: "/data"})
+	english, chinese := textOf(t, page, "en"), textOf(t, page, "zh")
+	for _, want := range []string{
+		"17 of 20 groups were imported.", "3 failed.", "Paused: paused by li.",
+		"Failed records are not retried until the import is resumed.", "groupimport resume /data/a.jsonl",
+	} {
+		if !strings.Contains(english, want) {
+			t.Errorf("got %q, want %q in it", english, want)
+		}
+	}
+	for text, not := range map[string][]string{
+		english: {"so far", "of the export is done", "will be retried"}, chinese: {"目前", "导出文件已处理", "将自动重试"},
+	} {
+		for _, n := range not {
+			if strings.Contains(text, n) {
+				t.Errorf("got %q, want no %q in it", text, n)
+			}
+		}
+	}
+	var b bytes.Buffer
+	if err := report.WriteList(&b, []report.Status{status}, "", report.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if list := textOf(t, b.Bytes(), "en"); strings.Contains(list, "%") || strings.Contains(list, "processed") {
+		t.Errorf("got %q, want no progress", list)
+	}
+}

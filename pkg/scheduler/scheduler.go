@@ -91,6 +91,7 @@ type Result struct {
 	Done    []JobResult `json:"done"`            // in order
 	Left    int         `json:"left"`            // jobs that are due and were not started
 	Stopped int         `json:"stopped"`         // imports that wait for an operator, also if they are not due yet
+	Held    int         `json:"held,omitzero"`   // imports that an operator has paused or cancelled
 	Reason  string      `json:"reason,omitzero"` // why jobs are left
 
 	// OldestDue is how many seconds ago the job was due that has waited longest, 0 if none is due. A missed export is due
@@ -147,6 +148,7 @@ type due struct {
 	what    string    // empty for nothing
 	since   time.Time // when it became due, or a run last worked on it; zero if unknown
 	stopped bool      // the import is stopped, and its next attempt is not due yet
+	held    bool      // an operator has paused or cancelled the import
 	died    int       // see [results.Progress.Died]
 	running bool      // a run works on it, as far as the progress tells
 }
@@ -204,6 +206,9 @@ func (s *Scheduler) find(ctx context.Context, a Action, pass *Result) (todo []jo
 			d, err := s.dueJob(ctx, f, a)
 			mu.Lock()
 			defer mu.Unlock()
+			if d.held {
+				pass.Held++
+			}
 			if d.stopped {
 				pass.Stopped++
 			}
@@ -284,7 +289,7 @@ func (s *Scheduler) unreadable(key string) string {
 func (s *Scheduler) dueJob(ctx context.Context, f entry, a Action) (due, error) {
 	d, err := s.due(ctx, f, a)
 	if d.what != "" && err == nil && !a.isWhole(f) {
-		return due{stopped: d.stopped}, nil
+		return due{stopped: d.stopped, held: d.held}, nil
 	}
 	return d, err
 }
@@ -296,7 +301,7 @@ func (a *Action) isWhole(f entry) bool { return a.Whole == nil || f.isGone() || 
 func (s *Scheduler) due(ctx context.Context, f entry, a Action) (due, error) {
 	if a.Resume && !f.isGone() && !f.finished {
 		d, err := s.unfinished(ctx, f, a)
-		if d.what != "" || d.stopped || err != nil {
+		if d.what != "" || d.stopped || d.held || err != nil {
 			return d, err
 		}
 	}
@@ -330,7 +335,7 @@ func (s *Scheduler) next(ctx context.Context, f entry, p *results.Progress, d du
 		// The control object decides: it may have been removed while the run wrote the state.
 		c, err := s.Importer.Dir(f.key).LoadControl(ctx, f.info)
 		if c != nil || err != nil {
-			return due{}, err
+			return due{held: c != nil}, err
 		}
 	}
 	d.died = p.Died

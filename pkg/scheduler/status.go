@@ -279,14 +279,14 @@ func (im *Status) addManifest(m *results.Manifest) {
 	im.Finished, im.RetryAt = m.Finished, m.RetryAt
 }
 
-// addControl sets the state of a finished import whose rounds of retries are paused or cancelled.
+// addControl sets the state of a finished import whose rounds of retries are paused or cancelled: none is due.
 func (im *Status) addControl(ctx context.Context, dir results.Dir, info blob.Info) error {
 	c, err := dir.LoadControl(ctx, info)
 	if err != nil {
 		return im.damaged(err)
 	}
 	if c != nil {
-		im.State, im.Cause, im.Reason = c.State(), c.Cause(), c.Reason()
+		im.State, im.Cause, im.Reason, im.RetryAt = c.State(), c.Cause(), c.Reason(), time.Time{}
 	}
 	return nil
 }
