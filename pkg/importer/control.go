@@ -85,26 +85,25 @@ func (r *run) controlNow(ctx context.Context) (*results.Control, error) {
 	return dir.LoadControl(ctx, info)
 }
 
-// notRead says how much of the export of a cancelled import was not read.
-func notRead(cp *results.Checkpoint) string {
-	p := results.Progress{Next: cp.Next, Export: cp.Export}
-	work := p.Work()
-	return fmt.Sprintf("; %d records have outcomes, %d of %d bytes of the export were not read",
-		cp.Counts.Records(), max(0, work.Size-work.Done), work.Size)
-}
-
 // finishPart writes the results of a cancelled import, and returns what they are for the report; nil if there are none.
-// If it fails, the import waits: the next run writes them.
+// The counts of end become those of the results, which have the out-of-order outcomes too. If it fails, the import
+// waits: the next run writes them.
 func (r *run) finishPart(end *ending) *report.Builder {
-	if end.cp.Counts.Records() == 0 {
-		return nil
+	var builder *report.Builder
+	if end.cp.Counts.Records() > 0 {
+		page := r.imp.page(r.dir)
+		counts, err := r.dir.FinishPart(r.writing, r.lease, end.cp, page)
+		if err != nil {
+			end.state, end.reason = results.Waiting, end.reason+"; the results so far could not be written: "+err.Error()
+			return nil
+		}
+		builder, end.cp.Counts, end.cp.Members = page.Builder, counts, nil
 	}
-	page := r.imp.page(r.dir)
-	if _, err := r.dir.FinishPart(r.writing, r.lease, end.cp, page); err != nil {
-		end.state, end.reason = results.Waiting, end.reason+"; the results so far could not be written: "+err.Error()
-		return nil
-	}
-	return page.Builder
+	p := results.Progress{Next: end.cp.Next, Export: end.cp.Export}
+	work := p.Work()
+	end.reason += fmt.Sprintf("; %d records have outcomes, %d of %d bytes of the export were not read",
+		end.cp.Counts.Records(), max(0, work.Size-work.Done), work.Size)
+	return builder
 }
 
 // A controlError is the cause of the end of a run whose import is paused or cancelled.

@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"groupimport/pkg/emulator"
 	"groupimport/pkg/importer"
+	"groupimport/pkg/outcome"
 	"groupimport/pkg/report"
 	"groupimport/pkg/results"
 	"groupimport/pkg/scheduler"
@@ -114,13 +117,25 @@ func TestControl_RunInProgress(t *testing.T) {
 }
 
 // TestControl_ReportOfCancelled checks that the report of a cancelled import lists the records that failed until then,
-// also when it is written again.
+// also when it is written again, and that its counts are those of the results, which have out-of-order outcomes.
 func TestControl_ReportOfCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
+		w.Service.Faults = emulator.Faults{Seed: 1, CodeShare: 0.4, Code: 10002}
 		w.Put(append([]string{`{"Type":"Public","Name":"","GroupId":"nameless"}`}, withIDs(6000)...)...)
-		if s, _ := w.until(results.Cancel); s.State != results.Cancelled || s.Counts.Rejected != 1 {
+		s, _ := w.until(results.Cancel)
+		if s.State != results.Cancelled || s.Counts.Rejected != 1 {
 			t.Fatalf("got %+v, want it cancelled with 1 rejected", s)
+		}
+		lines := w.Outcomes(simNames)
+		var counts outcome.Counts
+		for i := range lines {
+			counts.Add(&lines[i])
+		}
+		p, err := w.Dir(simKey).LoadProgress(t.Context())
+		if said := fmt.Sprintf("; %d records have outcomes", len(lines)); err != nil || s.Counts != counts ||
+			p.Counts != counts || p.Reason != s.Reason || !strings.Contains(s.Reason, said) {
+			t.Errorf("got %+v, and %+v in the progress, %v, want the counts %+v of the results", s, p, err, counts)
 		}
 		var again bytes.Buffer
 		if err := importer.WriteReport(t.Context(), w.Dir(simKey), &again, report.Options{}); err != nil {

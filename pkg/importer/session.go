@@ -384,9 +384,6 @@ func (r *run) execute(ctx context.Context, cp results.Checkpoint) (end ending) {
 	var closeErr error
 	end.cp, closeErr = r.writer.Close(r.writing, r.behind, func(cp *results.Checkpoint) {
 		last := &cp.Runs[len(cp.Runs)-1]
-		if end.state == results.Cancelled && cp.Round == 0 {
-			end.reason += notRead(cp)
-		}
 		last.End, last.Why, last.Cause, last.Code = time.Now().UTC(), end.reason, end.cause, end.code
 		if end.state == results.Stopped {
 			last.Stop = end.reason
@@ -487,7 +484,7 @@ func (r *run) conclude(ctx context.Context, end ending, finish finisher) (Summar
 		var sofar *report.Builder
 		if err == nil && end.state == results.Cancelled && end.cp.Round == 0 {
 			sofar = r.finishPart(&end)
-			summary.State, summary.Reason = end.state, end.reason
+			summary.State, summary.Reason, summary.Counts = end.state, end.reason, end.cp.Total()
 		}
 		saveErr := r.dir.SaveProgress(r.writing, end.state, end.reason, &end.cp)
 		if saveErr == nil && end.cp.Round == 0 { // in a round, the report of the whole import stays
