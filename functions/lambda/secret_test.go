@@ -30,7 +30,7 @@ func parameterStore(t *testing.T) map[string]string {
 	}
 }
 
-func TestTheKeyIsReadFromTheParameterStore(t *testing.T) {
+func TestSecretKey_ReadFromParameterStore(t *testing.T) {
 	t.Parallel()
 	env := parameterStore(t)
 	config, err := s3blob.Config(func(name string) string { return env[name] }, "SSM")
@@ -79,7 +79,7 @@ func TestTheKeyIsReadFromTheParameterStore(t *testing.T) {
 	c.log.Check(t, token)
 }
 
-func TestAKeyIsAskedForAgainAndKeptWhileTheStoreIsDown(t *testing.T) {
+func TestSecretKey_KeptWhileStoreIsDown(t *testing.T) {
 	t.Parallel()
 	env := parameterStore(t)
 	s := newSecrets(func(name string) string { return env[name] }, slog.New(slog.DiscardHandler))
@@ -127,7 +127,7 @@ func TestAKeyIsAskedForAgainAndKeptWhileTheStoreIsDown(t *testing.T) {
 	}
 }
 
-func TestTheWebhookIsReadFromTheParameterStore(t *testing.T) {
+func TestWebhook_ReadFromParameterStore(t *testing.T) {
 	t.Parallel()
 	env := parameterStore(t)
 	config, err := s3blob.Config(func(name string) string { return env[name] }, "SSM")

@@ -129,7 +129,7 @@ func TestThrottled_DailyQuota(t *testing.T) {
 	}
 }
 
-func TestFrequencyCodesFarApartAreNotTheDaysQuota(t *testing.T) {
+func TestQuota_FrequencyCodesFarApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService()
 		s.Faults = imports(10006)
