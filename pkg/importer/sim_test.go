@@ -680,7 +680,7 @@ func (p *process) importExport(t *testing.T, timeout time.Duration, knowsDead bo
 	start := time.Now()
 	summary, err := i.Import(ctx, p.key)
 	if took := time.Since(start); took > timeout && p.ctx.Err() == nil && p.thaw.Load() == 0 {
-		t.Errorf("got an end after %v, want it within %v", took, timeout)
+		t.Errorf("got an end after %v, want it within %v: %+v, %v", took, timeout, summary, err)
 	}
 	if *simVerbose {
 		t.Logf("%s: %v %+v %v", p.name, time.Now().Format(time.TimeOnly), summary, err)

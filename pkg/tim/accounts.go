@@ -75,7 +75,7 @@ func (c *Client) gatherAccounts(ctx context.Context, g *gatherer[bool], ids []st
 	var err error
 	said := make(map[string]bool, len(ids))
 	for i, id := range ids { // also after an error: each batch that was joined must be waited for
-		found, batchErr := g.wait(ctx, batches[i], c.share(ctx).drain())
+		found, batchErr := g.wait(ctx, batches[i], c.drain(ctx))
 		if ok, known := found[id]; known {
 			said[id] = ok
 		}

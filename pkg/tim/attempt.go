@@ -147,7 +147,7 @@ func (c *Client) exchange(ctx context.Context, p *permit, sig string, q request)
 	attemptCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), AttemptTimeout)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() {
-		if backoff.Sleep(attemptCtx, c.share(ctx).drain()) == nil {
+		if backoff.Sleep(attemptCtx, c.drain(ctx)) == nil {
 			cancel()
 		}
 	})

@@ -79,7 +79,7 @@ type entry struct {
 // request in flight within the DrainTimeout of the Config.
 func (c *Client) LookUp(ctx context.Context, id string) (Group, error) {
 	b := c.lookups.join(ctx, id)
-	found, err := c.lookups.wait(ctx, b, c.share(ctx).drain())
+	found, err := c.lookups.wait(ctx, b, c.drain(ctx))
 	since := c.accepted.Load()
 	if err != nil && len(b.ids) > 1 && ctx.Err() == nil && c.Fatal() == nil {
 		found, err = c.lookUp(ctx, []string{id}) // another ID may be the reason

@@ -30,9 +30,6 @@ func (c *Client) NewShare(drainTimeout time.Duration) *Share {
 	return s
 }
 
-// drain returns how long an attempt in flight may continue after the end of its context.
-func (s *Share) drain() time.Duration { return time.Duration(s.drainTimeout.Load()) }
-
 // Attempts returns the number of attempts of all calls and look-ups of groups of the Share. Imports may look up groups
 // in one request, which counts for one of them.
 func (s *Share) Attempts() int64 { return s.attempts[groupLane].Load() }
@@ -42,15 +39,39 @@ func (s *Share) MemberAttempts() int64 {
 	return s.attempts[memberLane].Load() + s.attempts[checkLane].Load() + s.attempts[accountLane].Load()
 }
 
-// WithShare returns a context for the calls of a Share.
+// A sharing is a Share in a context.
+type sharing struct {
+	*Share
+
+	ended atomic.Pointer[time.Time] // when the context ended, nil before
+}
+
+// WithShare returns a context for the calls of a Share. Its drain timeout is that of all requests of a call together,
+// counted from the end of ctx: a call may send several, one after another.
 func WithShare(ctx context.Context, s *Share) context.Context {
-	return context.WithValue(ctx, shareKey{}, s)
+	in := &sharing{Share: s}
+	context.AfterFunc(ctx, func() {
+		now := time.Now()
+		in.ended.Store(&now)
+	})
+	return context.WithValue(ctx, shareKey{}, in)
 }
 
 // share returns the Share of a context, or the client's own.
 func (c *Client) share(ctx context.Context) *Share {
-	if s, ok := ctx.Value(shareKey{}).(*Share); ok {
-		return s
+	if in, ok := ctx.Value(shareKey{}).(*sharing); ok {
+		return in.Share
 	}
 	return c.own
+}
+
+// drain returns how long an attempt in flight may continue if its context has just ended.
+func (c *Client) drain(ctx context.Context) time.Duration {
+	limit := time.Duration(c.share(ctx).drainTimeout.Load())
+	if in, ok := ctx.Value(shareKey{}).(*sharing); ok {
+		if ended := in.ended.Load(); ended != nil {
+			return max(0, limit-time.Since(*ended))
+		}
+	}
+	return limit
 }

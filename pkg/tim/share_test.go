@@ -1,6 +1,7 @@
 package tim_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"groupimport/pkg/emulator"
 	"groupimport/pkg/group"
 	"groupimport/pkg/tim"
 )
@@ -63,6 +65,40 @@ func TestShare_RetriesTakeNoMoreThanTheirShare(t *testing.T) {
 		}
 		if got := shares["good"].Attempts() + shares["bad"].Attempts(); got != c.Attempts() {
 			t.Errorf("got %d attempts of the shares, want all %d", got, c.Attempts())
+		}
+	})
+}
+
+// The drain timeout is that of all requests together: calls that wait for one after another must not outlast the run.
+// Here the accounts of some calls are in two requests of account_check, neither of which gets a response.
+func TestShare_DrainOfSeveralRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newMemberService(1)
+		s.OnlyAccounts = true
+		s.Faults.Plan = func(r emulator.Request) emulator.Fault {
+			if r.Command == "account_check" {
+				return emulator.Hang
+			}
+			return emulator.None
+		}
+		c := newClient(t, s, func(cfg *tim.Config) { cfg.MembersPerCall = 15 })
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		ctx = tim.WithShare(ctx, c.NewShare(time.Second))
+		start := time.Now()
+		members := memberList(600)
+		var calls []*tim.MembersCall
+		for from := 0; from < len(members); from += 15 {
+			calls = append(calls, c.ImportMembers(ctx, "g0", members[from:from+15]))
+		}
+		for _, call := range calls {
+			call.Wait()
+		}
+		if took := time.Since(start); took > 4*time.Second {
+			t.Errorf("got an end after %v, want it within 4 s", took)
+		}
+		if n := s.Stats().Commands["account_check"].Requests; n < 2 {
+			t.Errorf("got %d requests of account_check, want several in flight", n)
 		}
 	})
 }
