@@ -289,7 +289,7 @@ func (s *Scheduler) unreadable(key string) string {
 func (s *Scheduler) dueJob(ctx context.Context, f entry, a Action) (due, error) {
 	d, err := s.due(ctx, f, a)
 	if d.what != "" && err == nil && !a.isWhole(f) {
-		return due{stopped: d.stopped, held: d.held}, nil
+		return due{stopped: d.stopped}, nil
 	}
 	return d, err
 }
