@@ -184,7 +184,7 @@ func TestFunction_ImportOverInvocations(t *testing.T) {
 			`"msg":"run ends"`, `"state":"finished"`, `"run":{"imported":`, `"request_id":"`,
 			`"CloudWatchMetrics":[{"Namespace":"groupimport"`, `"StoppedImports":0`,
 		} {
-			if !strings.Contains(c.log.String(), field) {
+			if !c.log.Await(field) {
 				t.Errorf("got no %s in the log, which operators and alarms rely on", field)
 			}
 		}
@@ -341,18 +341,21 @@ func TestFunction_ErrorTypes(t *testing.T) {
 // the log has these texts.
 func (c *cloud) checkLog(texts ...string) {
 	c.t.Helper()
+	for _, text := range texts {
+		if !c.log.Await(text) {
+			c.t.Errorf("got no %s in the log", text)
+		}
+	}
 	for line := range strings.Lines(c.log.String()) {
+		if !strings.HasSuffix(line, "\n") {
+			break // the rest of it has not arrived
+		}
 		var fields struct {
 			Timestamp time.Time      `json:"timestamp"`
 			Metrics   jsontext.Value `json:"_aws"`
 		}
 		if err := json.Unmarshal([]byte(line), &fields); err != nil || fields.Timestamp.IsZero() && fields.Metrics == nil {
 			c.t.Errorf("got log line %q, %v, want JSON with a timestamp", line, err)
-		}
-	}
-	for _, text := range texts {
-		if !strings.Contains(c.log.String(), text) {
-			c.t.Errorf("got no %s in the log", text)
 		}
 	}
 }
@@ -439,7 +442,7 @@ func TestFunction_HTTPRequests(t *testing.T) {
 	delete(c.env, "HTTP_AUTH")
 	f = c.function(30 * time.Second)
 	status, text := request("GET", "/healthz", "", authenticated)
-	if status != 503 || strings.Contains(text, "HTTP_TOKEN") || !strings.Contains(c.log.String(), "HTTP_TOKEN") {
+	if status != 503 || strings.Contains(text, "HTTP_TOKEN") || !c.log.Await("HTTP_TOKEN") {
 		t.Errorf("got %d %s, want a 503, and HTTP_TOKEN named in the log only", status, text)
 	}
 	c.env = map[string]string{"HTTP_AUTH": "platform"}

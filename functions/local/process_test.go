@@ -179,6 +179,7 @@ func (d *workspace) checkOnce() {
 }
 
 func TestImport_SignalStopsGracefullyAndTheSameCommandResumes(t *testing.T) {
+	t.Parallel()
 	for sig, text := range map[syscall.Signal]string{
 		syscall.SIGINT: "interrupt", syscall.SIGTERM: "terminated", syscall.SIGHUP: "hangup",
 	} {

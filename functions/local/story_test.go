@@ -57,6 +57,7 @@ func (t tests) Run() int {
 //	status N groupimport ARGUMENT…         runs a command that must end with this exit status
 //	blank FILE…                      blanks what differs from run to run; of stdout, into the file summary
 func TestStories(t *testing.T) {
+	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		RequireExplicitExec: true,

@@ -143,7 +143,7 @@ func TestFunction_ImportOverInvocations(t *testing.T) {
 		for _, field := range []string{
 			`"msg":"run ends"`, `"state":"finished"`, `"run":{"imported":`, `"p99_ms":`, `"request_id":"`,
 		} {
-			if !strings.Contains(c.log.String(), field) {
+			if !c.log.Await(field) {
 				t.Errorf("got no %s in the log, which operators rely on", field)
 			}
 		}
@@ -369,7 +369,7 @@ func TestFunction_BucketThatHadVersioning(t *testing.T) {
 	c.env["COS_VERSIONED_OK"] = "true" // which version 1 knew
 	_, failure := invoke(t, c.function(time.Minute, nil), cosEvent(acme))
 	if failure == nil || failure.ErrorType != "RunError" ||
-		!strings.Contains(c.log.String(), "COS_VERSIONED_OK is no longer used") {
+		!c.log.Await("COS_VERSIONED_OK is no longer used") {
 		t.Errorf("got %+v, want a RunError, and the variable named in the log", failure)
 	}
 }

@@ -44,7 +44,7 @@ type Program struct {
 
 // parallel is how many tests run at the same time. Most of the time they wait for a rate or for a process, so that more
 // of them than the machine has processors are no burden.
-const parallel = "4"
+const parallel = "8"
 
 // Main runs the tests, and removes the program afterwards. It returns the exit status.
 func (p *Program) Main(m *testing.M) int {
@@ -140,10 +140,8 @@ func (u *Unsolicited) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // Check waits until the second response is in the log and checks that the log holds no secret.
 func (u *Unsolicited) Check(t *testing.T, l *Log) {
 	t.Helper()
-	for start := time.Now(); !strings.Contains(l.String(), "Unsolicited response"); time.Sleep(5 * time.Millisecond) {
-		if time.Since(start) > 10*time.Second {
-			t.Fatalf("got no message about an unsolicited response in the log:\n%s", l)
-		}
+	if !l.Await("Unsolicited response") {
+		t.Fatalf("got no message about an unsolicited response in the log:\n%s", l)
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -440,6 +438,17 @@ func (l *Log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
+}
+
+// Await waits until the log contains the text: what a process has written can arrive later than its response. It
+// returns false after 10 s.
+func (l *Log) Await(text string) bool {
+	for start := time.Now(); !strings.Contains(l.String(), text); time.Sleep(5 * time.Millisecond) {
+		if time.Since(start) > 10*time.Second {
+			return false
+		}
+	}
+	return true
 }
 
 // Check writes the log if the test has failed, and fails it if one of these texts is in the log.
