@@ -107,13 +107,21 @@ func (t *tool) reportFile(ctx context.Context, file, out string) (page string, e
 	names := results.Names{Export: key}
 	var html bytes.Buffer // bounded
 	beside := results.Dir{Bucket: bucket, Names: names}
-	if err := importer.WriteReport(ctx, beside, &html, report.Options{Folder: absolute}); err != nil {
-		return "", err
+	if err := importer.WriteReport(ctx, beside, &html, report.Options{Root: absolute}); err != nil {
+		return "", reportError(err)
 	}
 	if out != "" {
 		return out, os.WriteFile(out, html.Bytes(), 0o600)
 	}
 	return filepath.Join(absolute, names.Report()), bucket.Put(ctx, names.Report(), &html)
+}
+
+// reportError names the usual cause of the error about an import without results.
+func reportError(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return errors.New("there is no import with this name")
+	}
+	return err
 }
 
 // importsAt is imports for an address.
@@ -151,8 +159,8 @@ func (t *tool) reportAt(ctx context.Context, address, out string) (page string, 
 	defer p.close()
 	beside := results.Dir{Bucket: p.bucket, Names: results.Names{Export: p.key}}
 	var html bytes.Buffer // bounded
-	if err := importer.WriteReport(ctx, beside, &html, report.Options{}); err != nil {
-		return "", err
+	if err := importer.WriteReport(ctx, beside, &html, report.Options{Root: p.root}); err != nil {
+		return "", reportError(err)
 	}
 	if out != "" {
 		return out, os.WriteFile(out, html.Bytes(), 0o600)

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
+	"path"
 	"strings"
 	"sync"
 	"time"
@@ -12,7 +14,9 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"groupimport/pkg/config"
+	"groupimport/pkg/export"
 	"groupimport/pkg/importer"
+	"groupimport/pkg/results"
 	"groupimport/pkg/scheduler"
 )
 
@@ -37,7 +41,7 @@ func (s *stores) at(address string) (*scheduler.Scheduler, string, error) {
 	sched := s.open[p.root]
 	if sched == nil {
 		i := s.newImporter(p.root)
-		i.Bucket, i.BucketName = p.bucket, bucketOf(p.root)
+		i.Bucket, i.BucketName, i.Address = p.bucket, bucketOf(p.root), p.root
 		sched = &scheduler.Scheduler{Importer: i}
 		if s.open == nil {
 			s.open = map[string]*scheduler.Scheduler{}
@@ -132,7 +136,8 @@ func (t *tool) retryAddress(ctx context.Context, c *cli.Command, address string)
 	notifier := newNotifier(cfg, log)
 	defer waitFor(ctx, notifier)
 	i := newImporter(cfg, mapping, client, log)
-	i.Bucket, i.BucketName, i.OnChange = p.bucket, bucketOf(p.root), telling(notifier, p.root)
+	i.Bucket, i.BucketName, i.Address = p.bucket, bucketOf(p.root), p.root
+	i.OnChange = telling(notifier, p.root)
 	action := scheduler.Action{Resume: true, Retry: true, Now: c.Bool(flagNow)}
 	action.OnJob = func(key string) func(scheduler.JobResult, bool) {
 		stop := m.watch(i, key, keyName(key))
@@ -155,9 +160,44 @@ func (t *tool) retryAddress(ctx context.Context, c *cli.Command, address string)
 	switch {
 	case pass.Left > 0:
 		fmt.Fprintf(m, "%s: %d more are due: %s\n", program, pass.Left, trimStop(leftReason(ctx, pass)))
-	case len(pass.Done) == 0 && !m.json:
+	case len(worked) == 0 && !m.json:
 		fmt.Fprintf(t.stdout, "%s: nothing is due\n", shown(address))
 	}
 	m.writeHeld(t.stdout, pass, shown(address))
+	if ctx.Err() == nil {
+		if err := p.tellAttention(ctx, m, worked); err != nil {
+			return err
+		}
+	}
 	return exitWith(worked.worst())
+}
+
+// tellAttention writes which imports below the place an operator has to look at, unless they were worked on, and which
+// objects are no exports.
+func (p *place) tellAttention(ctx context.Context, w io.Writer, worked tally) error {
+	imports, err := p.statuses(ctx)
+	if err != nil {
+		return err
+	}
+	for _, im := range imports {
+		if _, ok := worked[im.Key]; ok {
+			continue
+		}
+		if text := attentionText(im); text != "" {
+			fmt.Fprintf(w, "%s: %s: %s\n", program, shown(p.name(im.Key)), oneLine(text))
+		}
+	}
+	var ignored ignoredFiles
+	for info, err := range p.bucket.List(ctx, p.key, "") {
+		if err != nil {
+			return err
+		}
+		if name := path.Base(info.Key); !export.IsExport(info.Key) && !results.IsOutput(info.Key) && !strings.HasPrefix(name, ".") {
+			ignored.add(p.name(info.Key), ignoredName)
+		}
+	}
+	for _, message := range ignored.messages() {
+		fmt.Fprint(w, message)
+	}
+	return nil
 }

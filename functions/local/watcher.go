@@ -209,14 +209,25 @@ func (s *watcher) tellAttention(ctx context.Context, sched *scheduler.Scheduler)
 			continue
 		}
 		im, err := sched.Status(ctx, c.key)
-		switch {
-		case err != nil: // the pass has said so, or the import was removed meanwhile
-		case im.State == results.Stopped:
-			s.sayAttention(c.key, "stopped: %s. Fix the cause; %s", trimStop(im.Reason), againText(im.Again))
-		case im.State == results.Finished && !im.Counts.IsWhole():
-			s.sayAttention(c.key, "%s", missingText(im, c.key))
+		if err != nil {
+			continue // the pass has said so, or the import was removed meanwhile
+		}
+		if text := attentionText(im); text != "" {
+			s.sayAttention(c.key, "%s", text)
 		}
 	}
+}
+
+// attentionText says what an operator has to do about an import that is stopped or has records in the dead-letter file.
+// It is empty for other imports.
+func attentionText(im scheduler.Status) string {
+	switch {
+	case im.State == results.Stopped:
+		return fmt.Sprintf("stopped: %s. Fix the cause; %s", trimStop(im.Reason), againText(im.Again))
+	case im.State == results.Finished && !im.Counts.IsWhole():
+		return missingText(im, im.Key)
+	}
+	return ""
 }
 
 // againText says when a stopped import is tried again.

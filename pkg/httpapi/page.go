@@ -51,13 +51,13 @@ func (a *api) listPage(imports []scheduler.Status, next string) response {
 	for n, im := range imports {
 		list[n] = status(&im)
 	}
-	o := report.Options{Folder: a.folder, Refresh: refreshList, List: listPath}
+	o := report.Options{Root: a.folder, Refresh: refreshList, List: listPath}
 	return page(func(w io.Writer) error { return report.WriteList(w, list, next, o) })
 }
 
 func (a *api) importPage(im *scheduler.Status) response {
 	s := status(im)
-	o := report.Options{Folder: a.folder, List: listPath}
+	o := report.Options{Root: a.folder, List: listPath}
 	if s.State != results.Finished {
 		o.Refresh = refreshImport
 	}

@@ -83,6 +83,10 @@ type Importer struct {
 	// Folder is the local folder of Bucket, for the commands in reports. It is empty for an object store.
 	Folder string
 
+	// Address is the address of Bucket (s3://BUCKET) where the command line imports from an object store, for the
+	// commands in reports. It is empty in a function: there the scheduler does what else they say.
+	Address string
+
 	// Mapping is the text of a jq program. If set, it replaces Config.Mapping.
 	Mapping string
 

@@ -5,7 +5,7 @@ const (
 	zhAdmin  = "请在控制台检查 TIM_ADMIN 是否为应用管理员账号"
 	enKey    = "check that TIM_SDKAPPID and TIM_SECRET_KEY are of the same app"
 	zhKey    = "请检查 TIM_SDKAPPID 与 TIM_SECRET_KEY 是否属于同一应用"
-	enRegion = "check TIM_REGION: the SDKAppID belongs to another data centre"
+	enRegion = "check TIM_REGION: the SDKAppID belongs to another data center"
 	zhRegion = "请检查 TIM_REGION：该 SDKAppID 属于其他数据中心"
 )
 

@@ -60,7 +60,7 @@ func importRow(s Status) g.Node {
 	for _, f := range s.Files {
 		name := label{"results", "结果"}
 		if _, kind := results.Sidecar(f.Key); kind == results.SidecarFailures {
-			name = label{"dead letters", "失败记录"}
+			name = label{"dead-letter file", "失败记录文件"}
 		}
 		files = append(files, h.A(h.Href(f.Link), name.node()), space)
 	}

@@ -386,7 +386,7 @@ func filesSection(files []File) g.Node {
 		what := say("every record's outcome, in the order of the export", "每条记录的结果，按导出文件的顺序")
 		if _, kind := results.Sidecar(f.Key); kind == results.SidecarFailures {
 			what = say(
-				"dead-letter file: the records that were not imported, each as it came, and groups that lack members",
+				"dead-letter file: the original records that were not imported, and groups that lack members",
 				"失败记录文件：未导入的记录（附原始内容），以及缺少成员的群组",
 			)
 		}

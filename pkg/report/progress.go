@@ -2,7 +2,6 @@ package report
 
 import (
 	"fmt"
-	"path"
 
 	g "maragu.dev/gomponents"
 	h "maragu.dev/gomponents/html"
@@ -127,8 +126,8 @@ func (s *Status) figures(runs []results.Run, all int64) []figure {
 func (s *Status) steps(o Options) []step {
 	nothing := step{class: "imported", title: say("Nothing to do", "无需操作")}
 	resume := ""
-	if o.Folder != "" {
-		resume = "groupimport import " + quote(path.Join(o.Folder, s.Key))
+	if o.Root != "" {
+		resume = "groupimport import " + quote(o.at(s.Key))
 	}
 	switch {
 	case s.State == results.Stopped:
@@ -152,8 +151,8 @@ func (s *Status) steps(o Options) []step {
 		}
 		return []step{fix}
 	case s.State == results.Paused, s.State == results.Cancelled:
-		if o.Folder != "" {
-			resume = "groupimport resume " + quote(path.Join(o.Folder, s.Key))
+		if o.Root != "" {
+			resume = "groupimport resume " + quote(o.at(s.Key))
 		}
 		if s.isOver() {
 			return []step{{

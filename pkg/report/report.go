@@ -10,6 +10,8 @@ package report
 
 import (
 	"io"
+	"path"
+	"strings"
 	"time"
 
 	"groupimport/pkg/group"
@@ -30,11 +32,23 @@ const (
 
 // Options say where a page is shown. The zero value is a file in a bucket that a scheduler looks after.
 type Options struct {
-	// Folder is the folder in which the import ran, for the page's commands; empty in a bucket.
-	Folder string
+	// Root is the folder or the address of the bucket (s3://BUCKET) that the command line imports from, for the page's
+	// commands. It is empty in a function.
+	Root string
 
 	Refresh time.Duration // how often the page loads itself again, in whole seconds; 0 is never
 	List    string        // address of the list of imports; empty if there is none
+}
+
+// isBucket reports whether the command line imports from a bucket.
+func (o Options) isBucket() bool { return strings.Contains(o.Root, "://") }
+
+// at names a key below Root.
+func (o Options) at(key string) string {
+	if o.isBucket() {
+		return strings.TrimSuffix(o.Root, "/") + "/" + key
+	}
+	return path.Join(o.Root, key)
 }
 
 // A Builder gathers what the report says of a finished import. Create it with New. It is not safe for concurrent use.

@@ -313,7 +313,7 @@ func newPages(t testing.TB) map[string][]byte {
 	all["members"] = members.page(t)
 	members.m.RetryAt = epoch.Add(15 * time.Minute)
 	all["members retried"] = members.page(t)
-	members.options.Folder = "/srv/groups"
+	members.options.Root = "/srv/groups"
 	all["members on this machine"] = members.page(t)
 
 	maps.Copy(all, progressPages(t))
@@ -345,7 +345,7 @@ func progressPages(t testing.TB) map[string][]byte {
 	s.Reason, s.All = "interrupt signal received",
 		[]results.Run{run(epoch, time.Minute, 11_964, results.CauseInterrupted, "interrupt signal received")}
 	s.Run = s.All[0]
-	all["interrupted"] = progressPage(t, &s, report.Options{Folder: "/srv/my groups"})
+	all["interrupted"] = progressPage(t, &s, report.Options{Root: "/srv/my groups"})
 
 	s.State, s.Reason = results.Stopped,
 		"code 70009: the UserSig was made with another app's key: check that TIM_SDKAPPID and TIM_SECRET_KEY are of "+
@@ -545,7 +545,7 @@ func TestPages_Text(t *testing.T) {
 		{"the list", "list", "en", []string{
 			"exports/新导出.json.gz the export was deleted waiting the import has not begun 0 0", "running, 50%",
 			"waiting, 24% the working time ended", "stopped code 70009",
-			"finished, 402 rejected 9,598 10,003", "report results dead letters", "Next page",
+			"finished, 402 rejected 9,598 10,003", "report results dead-letter file", "Next page",
 		}},
 		{"the list in Chinese", "list", "zh", []string{"进行中，50%", "等待中，24%", "已完成，被拒绝 402", "报告 结果 失败记录", "等待中 导入尚未开始"}},
 	} {
@@ -641,7 +641,7 @@ func filled(t *testing.T, text string) map[string][]byte {
 		list = append(list, s)
 		for _, folder := range []string{"", text} {
 			all[string(state)+folder] = progressPage(t, &s,
-				report.Options{Folder: folder, Refresh: time.Minute, List: "/imports"})
+				report.Options{Root: folder, Refresh: time.Minute, List: "/imports"})
 		}
 	}
 	var b bytes.Buffer
@@ -649,7 +649,7 @@ func filled(t *testing.T, text string) map[string][]byte {
 		t.Fatal(err)
 	}
 	all["list"] = b.Bytes()
-	s := story{Builder: report.New(), names: names, options: report.Options{Folder: text}}
+	s := story{Builder: report.New(), names: names, options: report.Options{Root: text}}
 	for n, status := range []outcome.Status{
 		outcome.Rejected, outcome.Failed, outcome.Unknown, outcome.Skipped, outcome.Status(text),
 	} {
@@ -713,6 +713,38 @@ func parts(t *testing.T, page []byte, tell func(string)) {
 
 // TestReport_CommandWithUnusualNames runs the command of a report for unusual names. It finds the dead-letter file and
 // writes a file of its rejected records.
+// The command line imports from a bucket too. What is in the bucket has to be downloaded first, and nothing promises a
+// scheduler.
+func TestReport_CommandsOfABucket(t *testing.T) {
+	t.Parallel()
+	o := report.Options{Root: "s3://acme-groups/"}
+	s := newStory()
+	s.names, s.options = results.Names{Export: "exports/2026/acme.jsonl"}, o
+	s.add(outcome.Outcome{Status: outcome.Rejected, Error: "wrong"}, `{"Name":"first"}`)
+	s.add(outcome.Outcome{Status: outcome.Failed, Error: "down"}, `{"Name":"second"}`)
+	s.m.RetryAt = epoch.Add(15 * time.Minute)
+	finished := textOf(t, s.page(t), "en")
+	status := report.Status{Key: s.names.Export, Progress: results.Progress{State: results.Waiting, Runs: 1}}
+	interrupted := textOf(t, progressPage(t, &status, o), "en")
+	for _, test := range []struct{ page, want string }{
+		{finished, "Download the dead-letter file first. The command copies its line from acme.jsonl.failures.ndjson"},
+		{finished, "upload it beside the export and import it with groupimport import " +
+			"'s3://acme-groups/exports/2026/acme.fixed.jsonl'"},
+		{finished, "A function with a schedule for this bucket, if there is one, retries them"},
+		{finished, "groupimport retry --now 's3://acme-groups/exports/2026/'"},
+		{interrupted, "groupimport import 's3://acme-groups/exports/2026/acme.jsonl'"},
+	} {
+		if !strings.Contains(test.page, test.want) {
+			t.Errorf("got no %q in:\n%s", test.want, test.page)
+		}
+	}
+	for _, page := range []string{finished, interrupted} {
+		if strings.Contains(page, "The scheduler") || strings.Contains(page, "groupimport watch") {
+			t.Errorf("got a promise of a scheduler in:\n%s", page)
+		}
+	}
+}
+
 func TestReport_CommandWithUnusualNames(t *testing.T) {
 	t.Parallel()
 	bash, err := exec.LookPath("bash")
@@ -732,7 +764,7 @@ func TestReport_CommandWithUnusualNames(t *testing.T) {
 			dir := t.TempDir()
 			for _, folder := range []string{"", dir} {
 				s := newStory()
-				s.names, s.options.Folder = results.Names{Export: name}, folder
+				s.names, s.options.Root = results.Names{Export: name}, folder
 				s.add(outcome.Outcome{Status: outcome.Rejected, Error: "wrong"}, `{"Name":"first"}`)
 				s.add(outcome.Outcome{Status: outcome.Failed, Error: "down"}, `{"Name":"second"}`)
 				page := s.page(t)
@@ -889,7 +921,7 @@ func TestProgress_PausedBetweenRounds(t *testing.T) {
 			Counts: outcome.Counts{Imported: 17, Failed: 3}, Export: results.Export{Size: 1000},
 		},
 	}
-	page := progressPage(t, &status, report.Options{Folder: "/data"})
+	page := progressPage(t, &status, report.Options{Root: "/data"})
 	english, chinese := textOf(t, page, "en"), textOf(t, page, "zh")
 	for _, want := range []string{
 		"17 of 20 groups were imported.", "3 failed.", "Paused: paused by li.",

@@ -165,36 +165,56 @@ func fixedName(export string) string {
 	return name + ".fixed.jsonl"
 }
 
+// A repair is how lines of the dead-letter file are imported after their cause was fixed.
+type repair struct {
+	from, to string // the dead-letter file and the new file
+	first    text   // empty if the dead-letter file is on this machine
+	last     text   // what to do with the new file
+}
+
+func newRepair(names results.Names, o Options) repair {
+	r := repair{from: baseOf(names.Failures()), to: fixedName(names.Export)}
+	beside := func(name string) string { return o.at(path.Join(path.Dir(names.Export), name)) }
+	switch {
+	case o.Root == "" || o.isBucket():
+		r.first = say("Download the dead-letter file first.", "请先下载失败记录文件。")
+		r.last = say("upload it beside the export", "上传到导出文件所在的位置")
+		if o.Root != "" {
+			r.last = join(" ", "", r.last, say("and import it with %s", "，再用 %s 导入",
+				code("groupimport import "+quote(beside(r.to)))))
+		}
+	default:
+		r.from, r.to = beside(r.from), beside(r.to)
+		r.last = say("import it with %s", "用 %s 导入", code("groupimport import "+quote(r.to)))
+	}
+	return r
+}
+
+// step adds to a step the command that copies the lines with one or two statuses, and its body, which explains the command.
+func (r repair) step(s step, body text, statuses ...outcome.Status) step {
+	s.body = join(" ", "", s.body, r.first, body)
+	pattern := fmt.Sprintf(`'"status":"%s"'`, statuses[0])
+	if len(statuses) > 1 {
+		pattern = fmt.Sprintf(`-E '"status":"(%s|%s)"'`, statuses[0], statuses[1])
+	}
+	s.command = fmt.Sprintf("grep %s %s > %s", pattern, quote(r.from), quote(r.to))
+	return s
+}
+
 // steps returns what there is to do about a finished import.
 func (b *Builder) steps(names results.Names, m *results.Manifest, counts []tallied, o Options) []step {
 	var steps []step
-	failures := code(baseOf(names.Failures()))
-	from, to := baseOf(names.Failures()), fixedName(names.Export)
-	if o.Folder != "" {
-		folder := path.Join(o.Folder, path.Dir(names.Export))
-		from, to = path.Join(folder, from), path.Join(folder, to)
-	}
-	take := func(s outcome.Status) string {
-		return fmt.Sprintf(`grep '"status":"%s"' %s > %s`, s, quote(from), quote(to))
-	}
-	takeLacking := fmt.Sprintf(`grep -E '"status":"(%s|%s)"' %s > %s`, outcome.Imported, outcome.Exists, quote(from),
-		quote(to))
-	drop := say("upload it beside the export", "上传到导出文件所在的位置")
-	if o.Folder != "" {
-		drop = say("import it with %s", "用 %s 导入", code("groupimport import "+quote(to)))
-	}
+	repair := newRepair(names, o)
 	if n := b.counts[outcome.Rejected]; n > 0 {
-		steps = append(steps, step{
-			string(outcome.Rejected),
-			say("Fix the "+plural(n, "%s rejected record", "%s rejected records"), "修正被拒绝的 %s 条记录", n),
-			say(
-				"The command copies their lines from %s into a new file. Fix %s in each line of the new file, then %s. "+
-					"Only these records are imported.",
-				"下面的命令把这些行从 %s 复制到一个新文件。修正新文件每行中的 %s，然后%s。只会导入这些记录。",
-				failures, code("record"), drop,
-			),
-			take(outcome.Rejected),
-		})
+		steps = append(steps, repair.step(step{
+			class: string(outcome.Rejected),
+			title: say("Fix the "+plural(n, "%s rejected record", "%s rejected records"), "修正被拒绝的 %s 条记录", n),
+		}, say(
+			"The command copies "+plural(n, "its line", "their lines")+" from %s into a new file. Fix %s in each line of the "+
+				"new file, then %s. Only these records are imported.",
+			"下面的命令把这些行从 %s 复制到一个新文件。修正新文件每行中的 %s，然后%s。只会导入这些记录。",
+			code(baseOf(names.Failures())), code("record"), repair.last,
+		), outcome.Rejected))
 	}
 	if n := b.counts[outcome.Unknown]; n > 0 {
 		steps = append(steps, step{
@@ -212,10 +232,10 @@ func (b *Builder) steps(names results.Names, m *results.Manifest, counts []talli
 		})
 	}
 	if n := b.counts[outcome.Failed]; n > 0 {
-		steps = append(steps, retryStep(n, m, o, drop, take(outcome.Failed)))
+		steps = append(steps, retryStep(n, names, m, o, repair))
 	}
 	if b.members.Counts.Members.Failed > 0 {
-		steps = append(steps, b.membersStep(m, o, failures, drop, takeLacking))
+		steps = append(steps, b.membersStep(names, m, o, repair))
 	}
 	all, _ := sum(counts)
 	switch {
@@ -236,26 +256,44 @@ func (b *Builder) steps(names results.Names, m *results.Manifest, counts []talli
 	return steps
 }
 
-// retryStep says what happens to n failed records. take copies their lines into a file, drop says what to do with it.
-func retryStep(n int64, m *results.Manifest, o Options, drop text, take string) step {
+// retrier names what retries an import of the command line without a command.
+func retrier(o Options) text {
+	if o.isBucket() {
+		return say("A function with a schedule for this bucket, if there is one,", "为此存储桶部署的定时函数（如有）")
+	}
+	return say("A running %s", "正在运行的 %s", code("groupimport watch"))
+}
+
+// retryCommand retries what failed in the folder of an export, or in the whole local folder of the exports.
+func retryCommand(names results.Names, o Options) string {
+	root := o.Root
+	if o.isBucket() {
+		root = o.at(names.Export[:len(names.Export)-len(baseOf(names.Export))])
+	}
+	return "groupimport retry --now " + quote(root)
+}
+
+// retryStep says what happens to n failed records.
+func retryStep(n int64, names results.Names, m *results.Manifest, o Options, r repair) step {
 	s := step{class: string(outcome.Failed)}
 	switch {
 	case m.RetryAt.IsZero():
 		s.title = say("Import the "+plural(n, "%s failed record", "%s failed records")+" again", "重新导入失败的 %s 条记录", n)
 		s.body = say(
 			"They are not retried any more (after %s "+plural(int64(len(m.Rounds)), "round", "rounds")+
-				"). See below what the service answered. Once the cause is fixed, copy their lines into a new file, then %s:",
-			"它们不会再自动重试（已重试 %s 轮）。请看下文服务的说明；问题解决后，把这些行复制到新文件，然后%s：",
-			int64(len(m.Rounds)), drop,
+				"). See the service's responses below.",
+			"它们不会再自动重试（已重试 %s 轮）。请看下文服务的响应。", int64(len(m.Rounds)),
 		)
-		s.command = take
-	case o.Folder != "":
+		return r.step(s, say(
+			"Once the cause is fixed, copy their lines into a new file, then %s:", "问题解决后，把这些行复制到新文件，然后%s：", r.last,
+		), outcome.Failed)
+	case o.Root != "":
 		s.title = say("Retry the "+plural(n, "%s failed record", "%s failed records"), "重试失败的 %s 条记录", n)
 		s.body = say(
-			"A running %s retries them, at the earliest at %s. To retry them now:",
-			"正在运行的 %s 会重试这些记录，最早于 %s。立即重试：", code("groupimport watch"), m.RetryAt,
+			"%s retries them, at the earliest at %s. To retry them now:",
+			"%s 会重试这些记录，最早于 %s。立即重试：", retrier(o), m.RetryAt,
 		)
-		s.command = "groupimport retry --now " + quote(o.Folder)
+		s.command = retryCommand(names, o)
 	default:
 		s.title = say(plural(n, "%s failed record is retried automatically", "%s failed records are retried automatically"),
 			"失败的 %s 条记录将自动重试", n)
@@ -264,9 +302,8 @@ func retryStep(n int64, m *results.Manifest, o Options, drop text, take string) 
 	return s
 }
 
-// membersStep says what happens to missing members. take copies the lines of their groups into a file, drop says what
-// to do with it.
-func (b *Builder) membersStep(m *results.Manifest, o Options, failures code, drop text, take string) step {
+// membersStep says what happens to missing members.
+func (b *Builder) membersStep(names results.Names, m *results.Manifest, o Options, r repair) step {
 	c := b.members.Counts
 	n := c.Members.Failed
 	s := step{
@@ -274,7 +311,7 @@ func (b *Builder) membersStep(m *results.Manifest, o Options, failures code, dro
 		title: say(plural(n, "Add the %s missing member", "Add the %s missing members"), "添加缺少的 %s 名成员", n),
 		body: say(
 			"Their groups exist. %s has a line for each group that lacks members, with only these in its MemberList.",
-			"群组已存在。%s 中每个缺少成员的群组占一行，其 MemberList 只含缺少的成员。", failures,
+			"群组已存在。%s 中每个缺少成员的群组占一行，其 MemberList 只含缺少的成员。", code(baseOf(names.Failures())),
 		),
 	}
 	add := func(t text) { s.body = join(" ", "", s.body, t) }
@@ -292,22 +329,21 @@ func (b *Builder) membersStep(m *results.Manifest, o Options, failures code, dro
 	}
 	isRetried := c.Incomplete > 0 && !m.RetryAt.IsZero()
 	switch {
-	case isRetried && o.Folder != "":
+	case isRetried && o.Root != "":
 		add(say(
-			"A running %s tries again, at the earliest at %s. To try now:",
-			"正在运行的 %s 会再次尝试添加，最早于 %s。立即重试：", code("groupimport watch"), m.RetryAt,
+			"%s tries again, at the earliest at %s. To try now:",
+			"%s 会再次尝试添加，最早于 %s。立即重试：", retrier(o), m.RetryAt,
 		))
-		s.command = "groupimport retry --now " + quote(o.Folder)
+		s.command = retryCommand(names, o)
 	case isRetried:
 		add(say(
 			"The scheduler tries again to add them, at the earliest at %s.", "计划任务会再次尝试添加，最早于 %s。", m.RetryAt,
 		))
 	default:
-		add(say(
+		s = r.step(s, say(
 			"The command copies these lines into a new file. Then %s. Groups that exist are not created again.",
-			"下面的命令把这些行复制到一个新文件。然后%s。已存在的群组不会重复创建。", drop,
-		))
-		s.command = take
+			"下面的命令把这些行复制到一个新文件。然后%s。已存在的群组不会重复创建。", r.last,
+		), outcome.Imported, outcome.Exists)
 	}
 	return s
 }
@@ -404,7 +440,7 @@ func (b *Builder) recordsSection(names results.Names) g.Node {
 	if len(b.rows) == 0 {
 		return nil
 	}
-	where := say("All of them, each with its record as it came, are in", "全部记录及其原始内容见")
+	where := say("All of them, with their original records, are in", "全部记录及其原始内容见")
 	if n := int64(len(b.rows)); n < b.missing {
 		where = join(" ", "", say("These are the first %s of %s.", "以下为 %[2]s 条中的前 %[1]s 条。", n, b.missing), where)
 	}

@@ -21,8 +21,8 @@ var runColumns = []struct {
 	{label{"Start", "开始"}, false},
 	{label{"Duration", "用时"}, false},
 	{label{"Records", "记录"}, true},
-	{label{"Attempts", "尝试"}, true},
-	{label{"Throttled", "限频"}, true},
+	{label{"Attempts", "尝试次数"}, true},
+	{label{"Throttled", "触发频率限制"}, true},
 	{label{"Why it ended", "结束原因"}, false},
 }
 

@@ -77,8 +77,11 @@ func english(message string) text {
 // join joins texts.
 func join(en, zh string, texts ...text) text {
 	var t text
-	for i, x := range texts {
-		if i > 0 {
+	for _, x := range texts {
+		if x.isEmpty() {
+			continue
+		}
+		if !t.isEmpty() {
 			t.EN, t.ZH = append(t.EN, g.Text(en)), append(t.ZH, g.Text(zh))
 		}
 		t.EN, t.ZH = append(t.EN, x.EN...), append(t.ZH, x.ZH...)

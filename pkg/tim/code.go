@@ -38,7 +38,7 @@ const (
 )
 
 const (
-	checkRegion  = "check TIM_REGION: the SDKAppID belongs to another data centre"
+	checkRegion  = "check TIM_REGION: the SDKAppID belongs to another data center"
 	checkKey     = "check that TIM_SDKAPPID and TIM_SECRET_KEY are of the same app"
 	raiseMembers = "MaxMemberNum with modify_group_base_info"
 	checkAdmin   = "check that TIM_ADMIN is an app administrator in the console"
