@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -68,7 +69,7 @@ of a command, "help config" the variables.
 Exit status: 0 every record is imported, 1 error, 2 usage or configuration,
 3 unfinished: run the same command again, 4 finished, but records are not
 imported or members are missing. Of several files the worst counts, in the
-order 0, 4, 3, 1.`
+order 0, 4, 3, 1. The output has no colours, as NO_COLOR asks for.`
 
 // handleErrors makes a command and its subcommands return usage errors instead of printing them.
 func handleErrors(c *cli.Command) {
@@ -89,7 +90,8 @@ func handleErrors(c *cli.Command) {
 func describe(err error, c *cli.Command) string {
 	name, ok := strings.CutPrefix(err.Error(), "flag provided but not defined: -")
 	if !ok {
-		return err.Error()
+		text := strings.Replace(err.Error(), " for flag -", " for --", 1)
+		return strings.TrimSuffix(text, ": parse error")
 	}
 	text := "unknown option --" + name
 	if best := closest(name, optionsOf(c)); best != "" {
@@ -111,8 +113,13 @@ func optionsOf(c *cli.Command) []string {
 	return names
 }
 
-// closest returns the name that a typo stands for, empty if none is close.
+// closest returns the name that a typo stands for, empty if none is close: the one name that begins with it, or the one
+// with the fewest changes.
 func closest(typo string, names []string) string {
+	begins := func(name string) bool { return len(typo) > 1 && strings.HasPrefix(name, typo) }
+	if i := slices.IndexFunc(names, begins); i >= 0 && !slices.ContainsFunc(names[i+1:], begins) {
+		return names[i]
+	}
 	best, least := "", 3
 	for _, name := range names {
 		if d := levenshtein.ComputeDistance(typo, name); d < min(least, len(name)) {
@@ -134,7 +141,7 @@ func usageOf(c *cli.Command) string {
 // unknownSubcommand is the action of a command that has only subcommands.
 func unknownSubcommand(_ context.Context, c *cli.Command) error {
 	if !c.Args().Present() {
-		return usageError("no command\n\n%s", usageOf(c))
+		return usageError("%s is missing\n\n%s", cmp.Or(c.ArgsUsage, "COMMAND"), usageOf(c))
 	}
 	return unknownName(c.Args().First(), c)
 }
@@ -145,11 +152,16 @@ func unknownName(word string, c *cli.Command) error {
 	for _, sub := range c.Commands {
 		names = append(names, sub.Name)
 	}
-	text := fmt.Sprintf("unknown command %q", word)
-	if best := closest(word, names); best != "" {
+	text := fmt.Sprintf("unknown %s %q", strings.ToLower(cmp.Or(c.ArgsUsage, "COMMAND")), word)
+	if c.Root() != c {
+		return usageError("%s, known are %s\n\n%s", text, strings.Join(names, ", "), usageOf(c))
+	}
+	best := closest(word, names)
+	if option := closest(word, optionsOf(c)); best == "" && option != "" {
+		best = "--" + option
+	}
+	if best != "" {
 		text += fmt.Sprintf(", did you mean %q?", best)
-	} else if c.Root() != c {
-		text += ", known are " + strings.Join(names, ", ")
 	}
 	return usageError("%s\n\n%s", text, usageOf(c))
 }

@@ -1,11 +1,11 @@
 // Command groupimport works on a folder as on a bucket, for people and scripts.
 //
 //	groupimport demo                  import a sample export into an emulated IM service
-//	groupimport import FILE|DIR|ADDRESS…   import exports now; Ctrl-C stops gracefully
-//	groupimport validate FILE|DIR…    dry run: check every record, send nothing
-//	groupimport check [DIR]           try out the service and the folder before the first import
+//	groupimport import FILE|DIR|ADDRESS…     import exports now; Ctrl-C stops gracefully
+//	groupimport validate FILE|DIR|ADDRESS…   dry run: check every record, send nothing
+//	groupimport check [DIR|ADDRESS]   try out the service and the folder before the first import
 //	groupimport watch DIR             import what is dropped into a folder, retry what failed
-//	groupimport retry DIR             run the scheduler once: resume, start missed, retry
+//	groupimport retry DIR|ADDRESS     run the scheduler once: resume, start missed, retry
 //	groupimport status FILE|DIR|ADDRESS…       list imports with state, counts, rate and time left
 //	groupimport pause|resume|cancel FILE|ADDRESS…   control one import, wherever it runs
 //	groupimport report FILE|DIR|ADDRESS…   write the HTML report of an import again
@@ -145,11 +145,17 @@ func (t *tool) status(err error) int {
 		writeLine(t.stderr, struct {
 			Message string `json:"message"`
 			Status  int    `json:"status"`
-		}{program + ": " + e.text, e.status})
+		}{program + ": " + firstParagraph(e.text), e.status})
 	default:
 		fmt.Fprintf(t.stderr, "%s: %s\n", program, e.text)
 	}
 	return e.status
+}
+
+// firstParagraph is a text without the usage that may follow it.
+func firstParagraph(text string) string {
+	first, _, _ := strings.Cut(text, "\n\n")
+	return first
 }
 
 // run does what the arguments say. It is main without the process.

@@ -88,6 +88,9 @@ func (t *tool) newValidation(c *cli.Command) (*validation, error) {
 		tool: t, limits: group.DocumentLimits, format: strings.TrimPrefix(c.String(flagFormat), "."),
 		groups: c.Bool(flagNoMembers),
 	}
+	if v.format != "" && !slices.Contains(c.Args().Slice(), standardInput) {
+		return nil, usageError("--%s is the format of standard input: the name of a file tells its format", flagFormat)
+	}
 	var err error
 	if value := t.getenv("MEMBERS"); value != "" {
 		members, err := strconv.ParseBool(value)
