@@ -23,7 +23,7 @@ import (
 // A source is a metric, of one value of one dimension.
 type source struct{ namespace, metric, dimension, value string }
 
-// documented has the metrics of AWS that alarms and dashboard go by, and the dimension of each: Lambda developer guide,
+// documented has the metrics of AWS that alarms and dashboard use, and the dimension of each: Lambda developer guide,
 // monitoring-metrics-types and urls-monitoring; SQS developer guide, sqs-available-cloudwatch-metrics; EventBridge user
 // guide, eb-monitoring. Read 2026-11.
 var documented = map[string]string{
@@ -36,7 +36,8 @@ var documented = map[string]string{
 	"AWS/Events InvocationsFailedToBeSentToDlq":  "RuleName",
 }
 
-// check says what is wrong with a metric that an alarm or the dashboard goes by, if it is none of the program's own.
+// check returns an error if AWS does not document a metric, or if the template has no such resource. It checks a metric
+// that an alarm or the dashboard uses, unless the program writes it.
 func (tp *template) check(s source) error {
 	name := s.value
 	var types []string
@@ -62,7 +63,7 @@ func (tp *template) check(s source) error {
 	return nil
 }
 
-// An alarm is one of the template's.
+// An alarm is an alarm of the template.
 type alarm struct {
 	name, about, statistic string
 	sources                []source // whose values are added up
@@ -149,7 +150,7 @@ func readMetrics(t *testing.T, lines []byte) map[source][]float64 {
 		for _, m := range d.Metrics {
 			v, ok := values[m.Name].(float64)
 			if !ok || !slices.Contains([]string{"Count", "Seconds", "Bytes", "Milliseconds"}, m.Unit) {
-				t.Errorf("%s has no value, or the unit %q is none of CloudWatch's", m.Name, m.Unit)
+				t.Errorf("%s has no value, or CloudWatch does not have the unit %q", m.Name, m.Unit)
 			}
 			dimension := d.Dimensions[0][0]
 			s := source{d.Namespace, m.Name, dimension, fmt.Sprint(values[dimension])}
@@ -159,15 +160,15 @@ func readMetrics(t *testing.T, lines []byte) map[source][]float64 {
 	return all
 }
 
-// fires reports whether an alarm fires, of the program's own metrics in one period.
+// fires reports whether an alarm on the program's metrics fires, given their values in one period.
 func (a alarm) fires(t *testing.T, values map[source][]float64) bool {
 	t.Helper()
 	all := values[a.sources[0]]
 	switch {
 	case len(a.sources) != 1:
-		t.Fatalf("%s: an alarm of the program's own metrics has another form than this test knows", a.name)
+		t.Fatalf("%s: an alarm on the program's metrics has a form that this test does not support", a.name)
 	case len(all) == 0 && strings.HasPrefix(a.sources[0].metric, "Members"):
-		return false // it is written only of imports with members
+		return false // written only for imports with members
 	case len(all) == 0 && a.missing == "notBreaching":
 		t.Errorf("%s: the program did not write %v", a.name, a.sources[0])
 		return false
@@ -184,96 +185,96 @@ func (a alarm) fires(t *testing.T, values map[source][]float64) bool {
 	return value >= a.threshold != a.low
 }
 
-// Each alarm of the program's own metrics is fired by what it is there for, and by nothing else, through the lines that
-// the function really logs.
-func TestTemplateAlarms_FireByWhatTheProgramLogs(t *testing.T) {
+// Each alarm on the program's metrics fires on its condition only. The metrics come from the lines that the function
+// logs.
+func TestTemplateAlarms_FireOnLoggedMetrics(t *testing.T) {
 	const long = 15 * time.Minute
 	const plain = `{"Type":"Public","Name":"n","GroupId":"g"}`
 	for _, story := range []struct {
 		about string
-		do    func(l *life)
+		do    func(e *environment)
 		want  string // alarms
 	}{
-		{"all is well, in two runs", func(l *life) {
-			l.put("a.jsonl", functest.Records(4000)...)
+		{"a successful import in two runs", func(e *environment) {
+			e.put("a.jsonl", functest.Records(4000)...)
 			time.Sleep(scheduler.MissedAfter)
-			l.pass(scheduler.Action{Resume: true}, 12*time.Second)
+			e.pass(scheduler.Action{Resume: true}, 12*time.Second)
 			time.Sleep(time.Minute)
-			l.pass(scheduler.Action{Resume: true}, long)
-			l.pass(scheduler.Action{Retry: true}, long)
+			e.pass(scheduler.Action{Resume: true}, long)
+			e.pass(scheduler.Action{Retry: true}, long)
 		}, ""},
-		{"an import takes four hours, run after run", func(l *life) {
-			l.config.Rate = 0.5
-			l.put("a.jsonl", functest.Records(7200)...)
+		{"an import takes four hours, run after run", func(e *environment) {
+			e.config.Rate = 0.5
+			e.put("a.jsonl", functest.Records(7200)...)
 			for range 16 {
-				l.pass(all, long)
+				e.pass(all, long)
 			}
 		}, ""},
-		{"the service takes no records", func(l *life) {
-			l.put("a.jsonl", plain)
-			l.service.SetFaults(emulator.Faults{Internal: 1})
-			l.pass(all, long)
+		{"the service creates no groups", func(e *environment) {
+			e.put("a.jsonl", plain)
+			e.service.SetFaults(emulator.Faults{Internal: 1})
+			e.pass(all, long)
 		}, "RecordsFailed"},
-		{"and never does", func(l *life) {
-			l.put("a.jsonl", plain)
-			l.service.SetFaults(emulator.Faults{Internal: 1})
+		{"all retries fail", func(e *environment) {
+			e.put("a.jsonl", plain)
+			e.service.SetFaults(emulator.Faults{Internal: 1})
 			for range 11 {
-				l.pass(all, long)
+				e.pass(all, long)
 			}
 		}, "RecordsFailed RecordsGivenUp"},
-		{"a member has no account", func(l *life) {
-			l.service.OnlyAccounts = true
-			l.put("a.jsonl", `{"Type":"Public","Name":"n","GroupId":"g","MemberList":[{"Member_Account":"u"}]}`)
-			l.pass(all, long)
+		{"a member has no account", func(e *environment) {
+			e.service.OnlyAccounts = true
+			e.put("a.jsonl", `{"Type":"Public","Name":"n","GroupId":"g","MemberList":[{"Member_Account":"u"}]}`)
+			e.pass(all, long)
 		}, "MembersMissing"},
-		{"the answer about a record without an ID is lost", func(l *life) {
-			l.put("a.jsonl", `{"Type":"Public","Name":"n"}`)
-			l.service.SetFaults(emulator.Faults{DropAfter: 1})
-			l.pass(all, long)
+		{"the response for a record without a GroupId is lost", func(e *environment) {
+			e.put("a.jsonl", `{"Type":"Public","Name":"n"}`)
+			e.service.SetFaults(emulator.Faults{DropAfter: 1})
+			e.pass(all, long)
 		}, "RecordsUnknown"},
-		{"the key is wrong", func(l *life) {
-			l.put("a.jsonl", plain)
-			l.config.SecretKey = "another"
-			l.pass(all, long)
+		{"the key is wrong", func(e *environment) {
+			e.put("a.jsonl", plain)
+			e.config.SecretKey = "another"
+			e.pass(all, long)
 		}, "ImportsStopped"},
-		{"nothing worked on an export for four hours", func(l *life) {
-			l.put("a.jsonl", plain)
+		{"an export waits for four hours", func(e *environment) {
+			e.put("a.jsonl", plain)
 			time.Sleep(4 * time.Hour)
-			l.pass(scheduler.Action{Resume: true, Retry: true}, long)
+			e.pass(scheduler.Action{Resume: true, Retry: true}, long)
 		}, "ImportsWaiting"},
-		{"nothing worked on a begun import for four hours", func(l *life) {
-			l.put("a.jsonl", functest.Records(4000)...)
-			l.pass(all, 12*time.Second)
+		{"an interrupted import waits for four hours", func(e *environment) {
+			e.put("a.jsonl", functest.Records(4000)...)
+			e.pass(all, 12*time.Second)
 			time.Sleep(4 * time.Hour)
-			l.pass(scheduler.Action{Resume: true, Retry: true}, long)
+			e.pass(scheduler.Action{Resume: true, Retry: true}, long)
 		}, "ImportsWaiting"},
-		{"a round of retries has been due for four hours", func(l *life) {
-			l.put("a.jsonl", plain)
-			l.service.SetFaults(emulator.Faults{Internal: 1})
-			l.pass(all, long)
-			l.log.Reset()
-			l.service.SetFaults(emulator.Faults{})
+		{"a round of retries has been due for four hours", func(e *environment) {
+			e.put("a.jsonl", plain)
+			e.service.SetFaults(emulator.Faults{Internal: 1})
+			e.pass(all, long)
+			e.log.Reset()
+			e.service.SetFaults(emulator.Faults{})
 			time.Sleep(5 * time.Hour)
-			l.pass(scheduler.Action{Resume: true, Retry: true}, long)
+			e.pass(scheduler.Action{Resume: true, Retry: true}, long)
 		}, "ImportsWaiting"},
-		{"imports are resumed, and records never tried again", func(l *life) {
-			l.put("a.jsonl", plain)
-			l.pass(scheduler.Action{Resume: true, Missed: time.Nanosecond}, long)
+		{"imports are resumed, and records are never retried", func(e *environment) {
+			e.put("a.jsonl", plain)
+			e.pass(scheduler.Action{Resume: true, Missed: time.Nanosecond}, long)
 		}, "RetrySilent"},
-		{"records are tried again, and imports never resumed", func(l *life) {
-			l.put("a.jsonl", plain)
-			l.pass(scheduler.Action{Resume: true, Missed: time.Nanosecond}, long)
-			runs := bytes.Clone(l.log.Bytes())
-			l.log.Reset()
-			l.log.Write(runs[:bytes.IndexByte(runs, '\n')+1])
-			l.pass(scheduler.Action{Retry: true}, long)
+		{"records are retried, and imports are never resumed", func(e *environment) {
+			e.put("a.jsonl", plain)
+			e.pass(scheduler.Action{Resume: true, Missed: time.Nanosecond}, long)
+			runs := bytes.Clone(e.log.Bytes())
+			e.log.Reset()
+			e.log.Write(runs[:bytes.IndexByte(runs, '\n')+1])
+			e.pass(scheduler.Action{Retry: true}, long)
 		}, "ResumeSilent"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			tp := loadTemplate(t, nil)
-			l := newLife(t, tp)
-			story.do(l)
-			values := readMetrics(t, l.log.Bytes())
+			e := newEnvironment(t, tp)
+			story.do(e)
+			values := readMetrics(t, e.log.Bytes())
 			var fired []string
 			for name, a := range tp.alarms() {
 				if a.sources[0].namespace == namespace && a.fires(t, values) {
@@ -288,8 +289,8 @@ func TestTemplateAlarms_FireByWhatTheProgramLogs(t *testing.T) {
 	}
 }
 
-// The other alarms go by what AWS documents.
-func TestTemplateAlarms_GoByDocumentedMetrics(t *testing.T) {
+// The other alarms use metrics that AWS documents.
+func TestTemplateAlarms_UseDocumentedMetrics(t *testing.T) {
 	tp := loadTemplate(t, map[string]any{"AlarmEmail": "ops@example.com"})
 	for name, a := range tp.alarms() {
 		if fmt.Sprint(a.actions) != "[Alarms]" || a.about == "" || a.periods != 1 {
@@ -303,12 +304,12 @@ func TestTemplateAlarms_GoByDocumentedMetrics(t *testing.T) {
 	}
 	silent := loadTemplate(t, nil).alarms()
 	if got := silent["ImportsStopped"].actions; len(got) != 0 {
-		t.Errorf("without an address alarms go to %v", got)
+		t.Errorf("got alarm actions %v without an address, want none", got)
 	}
 }
 
-// What each alarm sees, and how much of it. Missing data are no alarm, but for what must happen all the time.
-func TestTemplateAlarms_SeeEachFailure(t *testing.T) {
+// Each alarm's metric and threshold. Missing data fires only the alarms on passes that must happen all the time.
+func TestTemplateAlarms_CoverEachFailure(t *testing.T) {
 	tp := loadTemplate(t, nil)
 	rules := slices.Sorted(maps.Keys(tp.patterns("groups")))
 	sources := func(namespace, metric, dimension string, values ...string) []source {
@@ -378,21 +379,21 @@ func TestTemplateAlarms_ErrorsOfHTTPAreResponses(t *testing.T) {
 	for name, a := range loadTemplate(t, nil).alarms() {
 		for _, s := range a.sources {
 			if s.value == "HttpFunction" && s.metric != "Url5xxCount" {
-				t.Errorf("%s goes by %s", name, s.metric)
+				t.Errorf("%s uses %s, want Url5xxCount", name, s.metric)
 			}
 		}
 	}
 }
 
-// The dashboard shows what is written, and every metric that an alarm goes by.
-func TestTemplateDashboard_ShowsWhatAlarmsGoBy(t *testing.T) {
+// The dashboard shows only metrics that are written, and every metric that an alarm uses.
+func TestTemplateDashboard_ShowsMetricsOfAlarms(t *testing.T) {
 	var written map[source][]float64
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, loadTemplate(t, nil))
+		e := newEnvironment(t, loadTemplate(t, nil))
 		const withMember = `{"Type":"Public","Name":"n","GroupId":"g","MemberList":[{"Member_Account":"u"}]}`
-		l.put("a.jsonl", append(functest.Records(3), withMember)...)
-		l.pass(all, time.Minute)
-		written = readMetrics(t, l.log.Bytes())
+		e.put("a.jsonl", append(functest.Records(3), withMember)...)
+		e.pass(all, time.Minute)
+		written = readMetrics(t, e.log.Bytes())
 	})
 	tp := loadTemplate(t, nil)
 	var body struct {
@@ -408,7 +409,7 @@ func TestTemplateDashboard_ShowsWhatAlarmsGoBy(t *testing.T) {
 	}
 	shown := map[source]bool{}
 	for _, w := range body.Widgets {
-		var row [4]string // "." repeats what stands above
+		var row [4]string // "." repeats the value of the row above
 		for _, m := range w.Properties.Metrics {
 			for i := range row {
 				if m[i] != "." {
@@ -418,7 +419,7 @@ func TestTemplateDashboard_ShowsWhatAlarmsGoBy(t *testing.T) {
 			s := source{row[0], row[1], row[2], strings.TrimSuffix(row[3], ".QueueName")}
 			shown[s] = true
 			if s.namespace == namespace && written[s] == nil {
-				t.Errorf("the dashboard shows %v, which nobody writes", s)
+				t.Errorf("the dashboard shows %v, which is never written", s)
 			}
 			if err := tp.check(s); s.namespace != namespace && err != nil {
 				t.Errorf("the dashboard: %v", err)
@@ -429,7 +430,7 @@ func TestTemplateDashboard_ShowsWhatAlarmsGoBy(t *testing.T) {
 		for _, s := range a.sources {
 			s.value = strings.TrimSuffix(s.value, ".QueueName")
 			if !shown[s] {
-				t.Errorf("%s goes by %v, which the dashboard does not show", name, s)
+				t.Errorf("%s uses %v, which the dashboard does not show", name, s)
 			}
 		}
 	}

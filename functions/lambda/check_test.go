@@ -24,8 +24,8 @@ import (
 
 var checkEvent = []byte(`{"action":"check"}`)
 
-// The check needs no permission that imports do not need, and over HTTP none that the door does not have. Of what it
-// writes only the loud probe starts the function, as it shall.
+// The check needs only the permissions of the import functions, or over HTTP those of HttpFunction. Of its objects only
+// the loud probe starts the function.
 func TestTemplatePolicies_CoverTheCheck(t *testing.T) {
 	actions := map[string]string{
 		blobtest.Stat: "s3:GetObject", blobtest.ReadRange: "s3:GetObject", blobtest.Create: "s3:PutObject",
@@ -38,13 +38,13 @@ func TestTemplatePolicies_CoverTheCheck(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			tp := loadTemplate(t, nil)
-			l := newLife(t, tp)
+			e := newEnvironment(t, tp)
 			starting := map[string]bool{}
 			seen := map[string]bool{}
 			var mu sync.Mutex
 			var events sync.WaitGroup
 			defer events.Wait()
-			l.store.Fail = func(op blobtest.Op) blobtest.Fault {
+			e.store.Fail = func(op blobtest.Op) blobtest.Fault {
 				mu.Lock()
 				defer mu.Unlock()
 				seen[op.Method] = true
@@ -56,7 +56,7 @@ func TestTemplatePolicies_CoverTheCheck(t *testing.T) {
 					if op.Method == blobtest.Put {
 						events.Go(func() {
 							time.Sleep(time.Second)
-							if _, err := check.Answer(t.Context(), l.store, l.config.Prefix, op.Key, []string{op.Key}, "two"); err != nil {
+							if _, err := check.Answer(t.Context(), e.store, e.config.Prefix, op.Key, []string{op.Key}, "two"); err != nil {
 								t.Error(err)
 							}
 						})
@@ -70,7 +70,7 @@ func TestTemplatePolicies_CoverTheCheck(t *testing.T) {
 				return blobtest.Fault{}
 			}
 			report, err := check.Run(t.Context(), check.Env{
-				Place: place, Config: l.config, Bucket: l.store, Prefix: l.config.Prefix, Transport: l.service,
+				Place: place, Config: e.config, Bucket: e.store, Prefix: e.config.Prefix, Transport: e.service,
 				Platform: &check.Platform{CPU: func() (float64, error) { return 1, nil }},
 				Dial:     func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no network here") },
 			})
@@ -80,7 +80,7 @@ func TestTemplatePolicies_CoverTheCheck(t *testing.T) {
 			want := 0
 			if place == check.Function {
 				want = 1
-				if err := report.PutPage(t.Context(), l.store, l.config.Prefix); err != nil {
+				if err := report.PutPage(t.Context(), e.store, e.config.Prefix); err != nil {
 					t.Error(err)
 				}
 			}
@@ -91,7 +91,7 @@ func TestTemplatePolicies_CoverTheCheck(t *testing.T) {
 	}
 }
 
-// sts starts a server that says who its caller is, if the request is signed for it.
+// sts starts a server that returns the identity of the caller if the request is signed for STS.
 func sts(t *testing.T) (endpoint string) {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -131,7 +131,7 @@ func TestFunction_Check(t *testing.T) {
 				err := json.Unmarshal(event, &e, json.MatchCaseInsensitiveNames(true))
 				if err == nil && len(e.Records) == 1 && tp.triggers(bucketName, e.Records[0].S3.Object.Key) {
 					if p, failure := invoke(t, imports, event); failure != nil || len(p.Done) > 0 {
-						t.Errorf("got %+v, %+v, want the probe of a check to start nothing", p, failure)
+						t.Errorf("got %+v, %+v, want no import of the probe of a check", p, failure)
 					}
 				}
 			}
@@ -180,7 +180,7 @@ func reportOf(t *testing.T, response []byte) (report check.Report) {
 	return report
 }
 
-// Without triggers, without the role's permissions and with a wrong key the check says so, and it is no error.
+// The check reports missing triggers, missing permissions of the role and a wrong key. The invocation has no error.
 func TestFunction_CheckFindsFaults(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t)

@@ -18,7 +18,8 @@ import (
 	"groupimport/pkg/scheduler"
 )
 
-// withoutRaw returns the event without the raw keys of its objects, each of which must be in the event as it came.
+// withoutRaw returns the event without the raw keys of its objects. It checks that each raw key is in the text of the
+// event.
 func withoutRaw(t *testing.T, raw []byte, ev invocation.Event) invocation.Event {
 	t.Helper()
 	ev.Objects = slices.Clone(ev.Objects)
@@ -240,7 +241,7 @@ func TestParse_CapturedEvents(t *testing.T) {
 		"s3-event.json":              object("Happy Face.jpg", "Happy%20Face.jpg"),
 		"s3-event-with-decoded.json": object("Happy Face.jpg", "Happy%20Face.jpg"),
 	}
-	nothing := map[string]bool{ // S3's, about what is not created
+	nothing := map[string]bool{ // events of S3 that do not create an object
 		"s3-glacier-event.json": true, "s3-intelligenttier-event.json": true, "s3-lifecycle-event.json": true,
 		"s3-replication-event.json": true, "s3-restore-event.json": true,
 	}

@@ -26,7 +26,7 @@ const (
 	withURL  = "token"    // the function checks the callers of a URL that is public
 )
 
-// An argument is why a rule of Control Tower fails, and may.
+// An argument explains why a failing rule of Control Tower is acceptable.
 type argument struct {
 	in        string // deployments
 	resources string
@@ -37,7 +37,7 @@ type argument struct {
 var arguments = map[string]argument{
 	"CT.LAMBDA.PR.2": {
 		withURL, "HttpInvokePublic HttpUrlPublic",
-		"whoever sets HttpAuth=NONE asks for a public URL, and the function checks a token; AWS_IAM is the default",
+		"HttpAuth=NONE asks for a public URL, and the function checks a token; AWS_IAM is the default",
 	},
 	"CT.LAMBDA.PR.3": {
 		defaults + " " + reviewed + " " + withURL, "HttpFunction ImportFunction ScheduleFunction",
@@ -69,7 +69,7 @@ var arguments = map[string]argument{
 	},
 	"CT.CLOUDWATCH.PR.1": {
 		defaults + " " + withURL, "every alarm",
-		"nobody's address is known; AlarmEmail sets one",
+		"there is no default address; AlarmEmail sets one",
 	},
 	"CT.CLOUDWATCH.PR.2": {
 		defaults + " " + withURL, "HttpLog ImportLog ScheduleLog",
@@ -81,8 +81,8 @@ var arguments = map[string]argument{
 	},
 }
 
-// expanded returns the resources that a deployment creates, with those that SAM makes of functions, as far as rules are
-// about them: functions, their URLs and roles.
+// expanded returns the resources that a deployment creates. It expands functions as SAM does, but only to the resources
+// that rules check: functions, their URLs and roles.
 func (tp *template) expanded() map[string]any {
 	resources := map[string]any{}
 	for name, r := range tp.at("Resources").(map[string]any) {

@@ -29,7 +29,7 @@ type metric struct {
 	value      float64
 }
 
-// run writes what a run came to.
+// run writes the metrics of a run.
 func (m *metrics) run(bucket string, n importer.Metrics) {
 	var stopped float64
 	if n.State == results.Stopped {
@@ -62,7 +62,7 @@ func (m *metrics) run(bucket string, n importer.Metrics) {
 	m.write(bucket, map[string]any{"key": n.Key, "round": n.Round, "state": n.State}, all)
 }
 
-// pass writes what the schedule has found.
+// pass writes the metrics of a scheduler pass.
 func (m *metrics) pass(bucket string, a scheduler.Action, p scheduler.Result) {
 	all := []metric{
 		{"Imports", "Count", float64(p.Imports)},
@@ -105,5 +105,5 @@ func (m *metrics) write(bucket string, more map[string]any, all []metric) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	_, _ = m.w.Write(append(b, '\n')) // there is nobody else to tell
+	_, _ = m.w.Write(append(b, '\n')) // a write error cannot be reported
 }

@@ -111,18 +111,19 @@ func call(t *testing.T, base, service, target string, in map[string]any) (out st
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
+	text, err := io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode != http.StatusOK {
-		t.Fatalf("%s: got %s %s, %v", target, resp.Status, answer, err)
+		t.Fatalf("%s: got %s %s, %v", target, resp.Status, text, err)
 	}
-	if err := json.Unmarshal(answer, &out); err != nil {
-		t.Fatalf("%s: got %s, %v", target, answer, err)
+	if err := json.Unmarshal(text, &out); err != nil {
+		t.Fatalf("%s: got %s, %v", target, text, err)
 	}
 	return out
 }
 
-// The rules of the template are put into an emulated EventBridge, and a queue takes the function's place: what
-// arrives there has gone through the notification of an emulated S3 and a matcher that nobody of this project wrote.
+// The test creates the template's rules in an emulated EventBridge with a queue as the target instead of the function.
+// The events in the queue have passed the notifications of an emulated S3 and an independent implementation of the
+// matcher.
 func TestTemplate_RulesInAnEmulatedEventBridge(t *testing.T) {
 	t.Parallel()
 	base := moto(t)

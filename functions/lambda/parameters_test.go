@@ -12,13 +12,13 @@ import (
 	"groupimport/pkg/results"
 )
 
-// A parameter is one of the template, with values that a deployment accepts and refuses.
+// A parameter is a parameter of the template, with values that a deployment accepts and values that it refuses.
 type parameter struct {
 	variable      string // that it sets; empty if the platform alone uses it
 	good, refused []string
 }
 
-// parameters returns all of the template's.
+// parameters returns all parameters of the template.
 func parameters() map[string]parameter {
 	yesNo := []string{"true", "false"}
 	notYesNo := []string{"", "yes", "1", "TRUE"}
@@ -149,7 +149,7 @@ func parameters() map[string]parameter {
 	}
 }
 
-// What a deployment accepts, no function may refuse at every invocation.
+// The program must accept every value that a deployment accepts. Otherwise every invocation fails.
 func TestTemplate_ParametersAgreeWithTheProgram(t *testing.T) {
 	tp := loadTemplate(t, nil)
 	all := parameters()
@@ -189,8 +189,8 @@ func TestTemplate_ParametersAgreeWithTheProgram(t *testing.T) {
 	}
 }
 
-// A deployment tells of each parameter what it may be. What the functions get fits into their variables: 4 KB together
-// (Lambda quotas, read 2026-11).
+// Each parameter has a description and bounds. The variables of a function have at most 4 KB together, even with the
+// longest values (Lambda quotas, read 2026-11).
 func TestTemplate_ParametersAreBounded(t *testing.T) {
 	tp := loadTemplate(t, nil)
 	longest := map[string]int{} // by variable
@@ -211,7 +211,7 @@ func TestTemplate_ParametersAreBounded(t *testing.T) {
 			longest[p.variable] = 10
 		case values == nil:
 			if c["AllowedPattern"] == nil || c["ConstraintDescription"] == nil || !ok {
-				t.Errorf("%s: got %v, want a pattern, what it means, and the most characters", name, c)
+				t.Errorf("%s: got %v, want a pattern, its description, and a maximum length", name, c)
 			}
 			longest[p.variable] = most
 		}
@@ -228,8 +228,8 @@ func TestTemplate_ParametersAreBounded(t *testing.T) {
 	}
 }
 
-// What the program refuses, the template refuses too.
-func TestTemplate_RefusesWhatTheProgramRefuses(t *testing.T) {
+// The template refuses every value that the program refuses.
+func TestTemplate_RefusesInvalidParameters(t *testing.T) {
 	tp := loadTemplate(t, nil)
 	samples := map[string]bool{}
 	for _, p := range parameters() {
@@ -257,7 +257,7 @@ func TestTemplate_TokenIsReadWithoutIAMOnly(t *testing.T) {
 	if c := with.config("HttpFunction"); c.HTTPTokenParameter != name || c.HTTPPlatform {
 		t.Errorf("got the token of %q, platform %v, want the token", c.HTTPTokenParameter, c.HTTPPlatform)
 	}
-	// A deployment that leaves a parameter out keeps the value of the one before.
+	// A deployment without a parameter keeps the value of the previous deployment.
 	iam := loadTemplate(t, map[string]any{"HttpAuth": "AWS_IAM", "HttpTokenParameter": name})
 	if c := iam.config("HttpFunction"); c.HTTPTokenParameter != "" || !c.HTTPPlatform {
 		t.Errorf("got the token of %q, platform %v, want the platform", c.HTTPTokenParameter, c.HTTPPlatform)

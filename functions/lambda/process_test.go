@@ -170,7 +170,7 @@ func TestFunction_ImportOverInvocations(t *testing.T) {
 	t.Parallel()
 	functest.Patiently(t, func(timeout time.Duration) bool {
 		const rate = 200
-		n := int(timeout.Seconds() * rate * 15 / 8) // two and a half times what the working time of an invocation allows
+		n := int(timeout.Seconds() * rate * 15 / 8) // two and a half times the records that one invocation can import
 		c := newCloud(t)
 		c.env["TIM_RATE"] = strconv.Itoa(rate)
 		f := c.function(timeout)
@@ -197,7 +197,8 @@ func TestFunction_KilledProcesses(t *testing.T) {
 	c := newCloud(t)
 	c.env["TIM_RATE"] = "500"
 	f := c.function(time.Minute)
-	// The second kill comes after a part of the results, which is written each 1.5 s, the first one before.
+	// The program writes a part of the results every 1.5 s. The first kill is before the first part, the second one
+	// after it.
 	c.importOf("exports/acme.jsonl", 2000, f).DespiteKills(t, f.Kill, 150, 1100, 1500)
 }
 
@@ -255,7 +256,7 @@ func TestFunction_TwoInstancesAtOnce(t *testing.T) {
 	}
 	if !slices.ContainsFunc(states, func(s string) bool { return strings.Contains(s, `"state":"finished"`) }) ||
 		!slices.ContainsFunc(states, func(s string) bool { return strings.Contains(s, "uses the shared rate") }) {
-		t.Errorf("got %q, want one that imports and one that says who does", states)
+		t.Errorf("got %q, want one that imports and one that names the owner of the lease", states)
 	}
 }
 
@@ -403,11 +404,11 @@ func TestFunction_HTTPRequests(t *testing.T) {
 		if r.ErrorType != "" {
 			t.Fatalf("got %+v", r)
 		}
-		var answer urlAnswer
-		if err := json.Unmarshal(r.Response, &answer); err != nil {
+		var response urlResponse
+		if err := json.Unmarshal(r.Response, &response); err != nil {
 			t.Fatalf("got response %q: %v", r.Response, err)
 		}
-		return answer.StatusCode, answer.Body
+		return response.StatusCode, response.Body
 	}
 	const authenticated = `"authorizer":{"iam":{"userArn":"arn:aws:iam::111122223333:user/x"}},`
 	const group = `{"Type":"Public","Name":"x","GroupId":"x"}`
@@ -438,7 +439,7 @@ func TestFunction_HTTPRequests(t *testing.T) {
 		}
 	}
 	c.checkLog(`"msg":"http request"`, `"status":422`)
-	// Without a configuration the response does not say what is missing to a caller without credentials.
+	// Without a configuration the response to a caller without credentials does not name the missing variable.
 	delete(c.env, "HTTP_AUTH")
 	f = c.function(30 * time.Second)
 	status, text := request("GET", "/healthz", "", authenticated)
@@ -450,7 +451,7 @@ func TestFunction_HTTPRequests(t *testing.T) {
 	for identity, told := range map[string]bool{"": false, authenticated: true} {
 		status, text := request("GET", "/healthz", "", identity)
 		if status != 503 || strings.Contains(text, "TIM_SDKAPPID") != told {
-			t.Errorf("got %d %s, want a 503, told what is missing: %v", status, text, told)
+			t.Errorf("got %d %s, want a 503 that names the missing variable: %v", status, text, told)
 		}
 	}
 }

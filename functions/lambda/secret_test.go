@@ -21,8 +21,8 @@ import (
 	"groupimport/pkg/results"
 )
 
-// parameterStore returns an environment that leads to moto, which emulates the Parameter Store among others. All tests
-// share it: each has parameters of its own.
+// parameterStore returns variables with the endpoint of moto, which emulates the Parameter Store. All tests use the
+// same server, so each test has parameters of its own.
 func parameterStore(t *testing.T) map[string]string {
 	t.Helper()
 	return map[string]string{
@@ -71,9 +71,9 @@ func TestSecretKey_ReadFromParameterStore(t *testing.T) {
 	for sent, want := range map[string]int{token: http.StatusOK, "another": http.StatusUnauthorized} {
 		r := replyOf(t, f, []byte(`{"version":"2.0","rawPath":"/imports","headers":{"authorization":"Bearer `+sent+`"},`+
 			`"requestContext":{"http":{"method":"GET","path":"/imports","sourceIp":"10.0.0.1"}}}`))
-		var answer urlAnswer
-		if err := json.Unmarshal(r.Response, &answer); err != nil || answer.StatusCode != want {
-			t.Errorf("%s: got %d, %v, want %d: %s", sent, answer.StatusCode, err, want, r.Response)
+		var response urlResponse
+		if err := json.Unmarshal(r.Response, &response); err != nil || response.StatusCode != want {
+			t.Errorf("%s: got %d, %v, want %d: %s", sent, response.StatusCode, err, want, r.Response)
 		}
 	}
 	c.log.Check(t, token)
@@ -118,7 +118,7 @@ func TestSecretKey_KeptWhileStoreIsDown(t *testing.T) {
 	if got, err := s.Get(ctx, "/k"); got != "second" || err != nil {
 		t.Errorf("got %q, %v, want the key that is known", got, err)
 	}
-	// It was taken away on purpose.
+	// An operator has deleted the parameter on purpose.
 	if _, err := store.DeleteParameter(t.Context(), &ssm.DeleteParameterInput{Name: aws.String("/k")}); err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +163,7 @@ func TestWebhook_ReadFromParameterStore(t *testing.T) {
 			t.Errorf("got %s, want the address of the report", body)
 		}
 	default:
-		t.Error("the webhook was not told before the invocation ended")
+		t.Error("got no notification before the end of the invocation")
 	}
 	c.log.Check(t, "a-token", "the secret")
 }

@@ -34,12 +34,12 @@ func (tp *template) ofType(kind string) []string {
 	return names
 }
 
-// property returns what a resource says at a path of names, as text.
+// property returns the value of a property of a resource as text. path has the names, separated by spaces.
 func (tp *template) property(resource, path string) string {
 	return fmt.Sprint(tp.at(append([]string{"Resources", resource, "Properties"}, strings.Fields(path)...)...))
 }
 
-// statements returns those of a resource that is a policy, as text.
+// statements returns the statements of a policy as text.
 func (tp *template) statements(policy string) []string {
 	var all []string
 	for _, s := range tp.list("Resources", policy, "Properties", "PolicyDocument", "Statement") {
@@ -62,7 +62,7 @@ func TestTemplateSecurity_NoRequestWithoutTLS(t *testing.T) {
 		for _, policy := range tp.ofType(kind.policy) {
 			name := strings.Trim(tp.property(policy, kind.field), "[]")
 			if got, want := tp.at("Resources", policy, "Condition"), tp.at("Resources", name, "Condition"); got != want {
-				t.Errorf("%s is there if %v, and %s if %v", policy, got, name, want)
+				t.Errorf("%s has the condition %v, and %s has %v", policy, got, name, want)
 			}
 			if slices.Contains(tp.statements(policy), fmt.Sprintf(deny, kind.action, kind.resource)) {
 				refuse = append(refuse, name)
@@ -70,7 +70,7 @@ func TestTemplateSecurity_NoRequestWithoutTLS(t *testing.T) {
 		}
 		all := tp.ofType(kind.of)
 		if slices.Sort(refuse); !slices.Equal(refuse, all) || len(all) == 0 {
-			t.Errorf("%s: got TLS demanded by %v, want by %v", kind.of, refuse, all)
+			t.Errorf("%s: got TLS required by %v, want by %v", kind.of, refuse, all)
 		}
 	}
 }
@@ -100,7 +100,7 @@ func TestTemplateSecurity_OneKeyForWhatTheStackCreates(t *testing.T) {
 	for _, function := range own.functions() {
 		for _, action := range []string{"kms:Decrypt", "kms:GenerateDataKey"} {
 			if !own.allowed(function, action, keyARN) || plain.allowed(function, action, keyARN) {
-				t.Errorf("%s is to %s with the key, and without one not", function, action)
+				t.Errorf("%s must be allowed to %s with the key, only if the stack has a key", function, action)
 			}
 		}
 		existing := loadTemplate(t, map[string]any{"BucketKmsKeyArn": keyARN, "CreateBucket": "false"})
@@ -109,7 +109,7 @@ func TestTemplateSecurity_OneKeyForWhatTheStackCreates(t *testing.T) {
 		}
 		secret := loadTemplate(t, map[string]any{"SecretKmsKeyArn": keyARN})
 		if !secret.allowed(function, "kms:Decrypt", keyARN) || secret.allowed(function, "kms:GenerateDataKey", keyARN) {
-			t.Errorf("%s is to read with the key of the SSM parameters, and not to write", function)
+			t.Errorf("%s must be allowed to decrypt with the key of the SSM parameters, and not to encrypt", function)
 		}
 	}
 }
@@ -160,7 +160,7 @@ func TestTemplateSecurity_DataOutlivesTheStackAndIsTagged(t *testing.T) {
 		kept = append(kept, tp.ofType(kind)...)
 	}
 	for _, name := range kept {
-		// A first deployment that fails removes it, or the next attempt would find the name taken.
+		// A failed first deployment must remove the resource. Otherwise the next attempt fails because the name is in use.
 		deletion, replace := tp.at("Resources", name, "DeletionPolicy"), tp.at("Resources", name, "UpdateReplacePolicy")
 		if deletion != "RetainExceptOnCreate" || replace != "Retain" {
 			t.Errorf("%s: got %v and %v, want it to outlive the stack", name, deletion, replace)
@@ -239,8 +239,8 @@ func TestREADME_Policies(t *testing.T) {
 	if got := loadTemplate(t, nil).at("Outputs", "HttpFunctionArn", "Value"); got != "HttpFunction.Arn" {
 		t.Errorf("got the output %v, want what the policy names", got)
 	}
-	// Who uses the key: the services by the key policy, the functions by theirs. CloudWatch Logs user guide,
-	// encrypt-log-data-kms; EventBridge user guide, eb-rule-dlq; SNS guide, sns-key-management. Read 2026-11.
+	// The key policy allows the services to use the key. The functions have policies of their own. CloudWatch Logs user
+	// guide, encrypt-log-data-kms; EventBridge user guide, eb-rule-dlq; SNS guide, sns-key-management. Read 2026-11.
 	tp := hardened(t)
 	services := map[string]string{
 		"AWS::Logs::LogGroup": "logs.eu-central-1.amazonaws.com",
@@ -256,7 +256,7 @@ func TestREADME_Policies(t *testing.T) {
 			if strings.Contains(line, "Service:"+services[kind]+"]") {
 				allowed = strings.Contains(line, "kms:Decrypt") && strings.Contains(line, "kms:GenerateDataKey")
 				if kind == "AWS::SQS::Queue" && strings.Contains(line, "Condition") {
-					t.Errorf("got %s, and EventBridge's requests to the key carry nothing to compare", line)
+					t.Errorf("got %s, want no Condition: EventBridge's requests to the key have no context to compare", line)
 				}
 			}
 		}
@@ -279,7 +279,7 @@ func TestTemplateSecurity_OnlyImportsReadTheWebhook(t *testing.T) {
 			t.Errorf("%s has the name of the parameter: got %v, want %v", function, got, imports)
 		}
 		if without.allowed(function, "ssm:GetParameter", arn) || without.config(function).NotifyParameter != "" {
-			t.Errorf("%s knows the webhook, although there is none", function)
+			t.Errorf("%s has access to a webhook, although none is configured", function)
 		}
 	}
 }

@@ -40,15 +40,15 @@ import (
 type template struct {
 	t          *testing.T
 	parameters map[string]any
-	// The constraints of parameters, as they stand in the template.
+	// The constraints of parameters, as the template has them.
 	constraints map[string]any
 	conditions  map[string]bool
 	resources   map[string]bool
 	doc         map[string]any
 }
 
-// loadTemplate returns the template with its defaults, but for the parameters that are given. What is
-// required and not given gets a value that fits.
+// loadTemplate returns the template with these parameters, and the defaults of the others. Required parameters that are
+// not in set get valid values.
 func loadTemplate(t *testing.T, set map[string]any) *template {
 	t.Helper()
 	raw, err := os.ReadFile("../../template.yaml")
@@ -99,7 +99,7 @@ func child(n *yaml.Node, name string) *yaml.Node {
 	return &yaml.Node{Kind: yaml.MappingNode}
 }
 
-// value returns what a node is once its functions have been called. A reference to a resource is its name.
+// value evaluates the functions of a node and returns its value. A reference to a resource is its name.
 func (tp *template) value(n *yaml.Node) any {
 	switch n.Tag {
 	case "!Ref":
@@ -157,7 +157,7 @@ func (tp *template) value(n *yaml.Node) any {
 	return v
 }
 
-// at returns what lies at a path of names in the document, nil if nothing does.
+// at returns the value at a path of names in the document, or nil if there is none.
 func (tp *template) at(path ...string) any {
 	var v any = tp.doc
 	for _, name := range path {
@@ -247,7 +247,7 @@ func (tp *template) patterns(bucket string) map[string][]string {
 			}
 			if !reflect.DeepEqual(tp.list(append(at, "Properties", "Pattern", "source")...), []any{"aws.s3"}) ||
 				!reflect.DeepEqual(tp.list(append(at, "Properties", "Pattern", "detail-type")...), []any{"Object Created"}) {
-				tp.t.Errorf("%s: it is to listen to what S3 says of created objects, and nothing else", name)
+				tp.t.Errorf("%s: want a rule for \"Object Created\" events of S3 only", name)
 			}
 			if !slices.Contains(tp.list(append(at, "Properties", "Pattern", "detail", "bucket", "name")...), any(bucket)) {
 				continue
@@ -283,7 +283,7 @@ func (tp *template) triggers(bucket, key string) bool {
 // Values and patterns include the quotes of a JSON string there.
 func complexity(patterns []string) int {
 	type prefix struct{ pattern, length int } // the first bytes of a pattern
-	chars := map[byte]bool{0: true}           // 0 stands for a byte that is in no pattern
+	chars := map[byte]bool{0: true}           // 0 represents a byte that is in no pattern
 	start := map[prefix]bool{}
 	patterns = slices.Clone(patterns)
 	for i, p := range patterns {
@@ -328,8 +328,9 @@ func complexity(patterns []string) int {
 	return most
 }
 
-// maxComplexity is that of a rule of three patterns of two wildcards each, which EventBridge accepted; one of four it
-// refused, with 12: https://github.com/vals-ai/Valkyrie/pull/278, 2026-04-15.
+// maxComplexity is the complexity of a rule of three patterns with two wildcards each, which EventBridge accepted. It
+// refused a rule of four such patterns, with a complexity of 12: https://github.com/vals-ai/Valkyrie/pull/278,
+// 2026-04-15.
 const maxComplexity = 9
 
 func TestTemplate_RulesAreSimpleEnough(t *testing.T) {
@@ -388,8 +389,8 @@ func (tp *template) allowed(function, action, resource string) bool {
 	return false
 }
 
-// A life is a bucket, an IM service, and what works between them, for tests in virtual time.
-type life struct {
+// An environment is a bucket, an IM service and an importer in virtual time.
+type environment struct {
 	t       *testing.T
 	config  config.Config
 	store   *blobtest.Bucket
@@ -397,50 +398,51 @@ type life struct {
 	log     bytes.Buffer // what CloudWatch reads
 }
 
-// newLife returns a life with the configuration of the function that imports.
-func newLife(t *testing.T, tp *template) *life {
+// newEnvironment returns an environment with the configuration of ImportFunction.
+func newEnvironment(t *testing.T, tp *template) *environment {
 	t.Helper()
-	l := &life{t: t, config: tp.config("ImportFunction"), store: &blobtest.Bucket{}}
-	l.config.SecretKey = "key"
-	l.service = &emulator.Service{SDKAppID: l.config.SDKAppID, Key: l.config.SecretKey, Limit: -1}
-	return l
+	e := &environment{t: t, config: tp.config("ImportFunction"), store: &blobtest.Bucket{}}
+	e.config.SecretKey = "key"
+	e.service = &emulator.Service{SDKAppID: e.config.SDKAppID, Key: e.config.SecretKey, Limit: -1}
+	return e
 }
 
 // put puts an export below the prefix.
-func (l *life) put(key string, lines ...string) {
-	l.t.Helper()
-	if err := l.store.Put(l.t.Context(), l.config.Prefix+key, strings.NewReader(strings.Join(lines, "\n"))); err != nil {
-		l.t.Fatal(err)
+func (e *environment) put(key string, lines ...string) {
+	e.t.Helper()
+	if err := e.store.Put(e.t.Context(), e.config.Prefix+key, strings.NewReader(strings.Join(lines, "\n"))); err != nil {
+		e.t.Fatal(err)
 	}
 	time.Sleep(time.Second)
 }
 
-// pass does a pass of the schedule, whose time is up after length.
-func (l *life) pass(a scheduler.Action, length time.Duration) {
-	l.t.Helper()
-	ctx, cancel := context.WithTimeout(l.t.Context(), length)
+// pass runs a scheduler pass with a deadline after length.
+func (e *environment) pass(a scheduler.Action, length time.Duration) {
+	e.t.Helper()
+	ctx, cancel := context.WithTimeout(e.t.Context(), length)
 	defer cancel()
-	m := &metrics{w: &l.log}
-	i := &importer.Importer{Config: l.config, Bucket: l.store, BucketName: l.config.Bucket}
-	i.OnRunEnd = func(n importer.Metrics) { m.run(l.config.Bucket, n) }
+	m := &metrics{w: &e.log}
+	i := &importer.Importer{Config: e.config, Bucket: e.store, BucketName: e.config.Bucket}
+	i.OnRunEnd = func(n importer.Metrics) { m.run(e.config.Bucket, n) }
 	var err error
-	if i.Client, err = l.config.Clients(nil, func(c *tim.Config) { c.Transport = l.service })(); err != nil {
-		l.t.Fatal(err)
+	if i.Client, err = e.config.Clients(nil, func(c *tim.Config) { c.Transport = e.service })(); err != nil {
+		e.t.Fatal(err)
 	}
 	result, err := (&scheduler.Scheduler{Importer: i}).Pass(ctx, a)
 	if err != nil {
-		l.t.Fatal(err)
+		e.t.Fatal(err)
 	}
-	m.pass(l.config.Bucket, a, result)
+	m.pass(e.config.Bucket, a, result)
 }
 
-// all is an action that does what can be done.
+// all is an action that runs every kind of job at once.
 var all = scheduler.Action{Resume: true, Retry: true, Now: true, Missed: time.Nanosecond}
 
-// live does all that imports do in their lives, and returns the operations on the store and the keys that were written.
-func (l *life) live() (ops []blobtest.Op, written []string) {
+// runAll runs imports with versions, retries and resumed runs, and returns the operations on the store and the keys
+// that were written.
+func (e *environment) runAll() (ops []blobtest.Op, written []string) {
 	var mu sync.Mutex
-	l.store.Fail = func(op blobtest.Op) blobtest.Fault {
+	e.store.Fail = func(op blobtest.Op) blobtest.Fault {
 		mu.Lock()
 		defer mu.Unlock()
 		ops = append(ops, op)
@@ -453,16 +455,16 @@ func (l *life) live() (ops []blobtest.Op, written []string) {
 			if key == "a.jsonl" {
 				lines[0] = "broken"
 			}
-			l.put(key, lines...)
-			l.pass(all, 8*time.Second) // its time is up
-			l.service.SetFaults(emulator.Faults{Internal: 0.5})
-			l.pass(all, 15*time.Minute) // records fail
-			l.service.SetFaults(emulator.Faults{})
-			l.pass(all, 15*time.Minute)
-			l.pass(all, 15*time.Minute)
+			e.put(key, lines...)
+			e.pass(all, 8*time.Second) // the deadline interrupts the run
+			e.service.SetFaults(emulator.Faults{Internal: 0.5})
+			e.pass(all, 15*time.Minute) // records fail
+			e.service.SetFaults(emulator.Faults{})
+			e.pass(all, 15*time.Minute)
+			e.pass(all, 15*time.Minute)
 		}
 	}
-	return ops, slices.Sorted(maps.Keys(l.store.Snapshot()))
+	return ops, slices.Sorted(maps.Keys(e.store.Snapshot()))
 }
 
 // response returns the key of a response to a request with an Idempotency-Key.
@@ -470,14 +472,14 @@ func response(prefix string) string {
 	return results.ResponsesFolder(prefix) + "20261122/" + strings.Repeat("9f", 32)
 }
 
-func TestTemplateRules_NothingTheProgramWritesStartsIt(t *testing.T) {
+func TestTemplateRules_OwnObjectsStartNothing(t *testing.T) {
 	for _, prefix := range []string{"exports/", "", "a/b/"} {
 		tp := loadTemplate(t, map[string]any{"ExportPrefix": prefix})
 		for _, format := range export.Formats {
 			for _, compression := range append(slices.Clone(export.Compressions), "") {
 				suffix := format + compression
 				for _, suffix := range []string{suffix, strings.ToUpper(suffix), strings.ToUpper(format) + compression} {
-					// README.md says that the schedule starts these: results end so too.
+					// README.md says that the schedule starts these: results have the same ending.
 					want := suffix != ".ndjson"
 					if got := tp.triggers("groups", prefix+"x/acme"+suffix); got != want {
 						t.Errorf("%q: an export that ends in %s starts the function: %v, want %v", prefix, suffix, got, want)
@@ -489,7 +491,7 @@ func TestTemplateRules_NothingTheProgramWritesStartsIt(t *testing.T) {
 			}
 		}
 		if prefix != "" && tp.triggers("groups", "elsewhere/acme.jsonl") {
-			t.Error("what does not lie below the prefix must not start the function")
+			t.Error("an object outside the prefix must not start the function")
 		}
 		for _, name := range []string{
 			"a.jsonl", "a.json", "a.csv", "a.csv.gz", "a.json.zst", "a.ndjson", "A.CSV", "A.NDJSON.GZ", ".jsonl",
@@ -507,19 +509,19 @@ func TestTemplateRules_NothingTheProgramWritesStartsIt(t *testing.T) {
 			}
 			for _, key := range own {
 				if !results.IsOutput(key) || tp.triggers("groups", key) {
-					t.Errorf("%s: the program writes it, so it is no export and must not start the function", key)
+					t.Errorf("%s: the program writes it, so the object is not an export and must not start the function", key)
 				}
 			}
 		}
 	}
 }
 
-func TestTemplatePolicies_CoverWhatTheCodeDoesAndNoMore(t *testing.T) {
+func TestTemplatePolicies_CoverExactlyTheRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tp := loadTemplate(t, nil)
-		l := newLife(t, tp)
-		l.config.Rate, l.config.RetryUnknown = 190, true
-		ops, written := l.live()
+		e := newEnvironment(t, tp)
+		e.config.Rate, e.config.RetryUnknown = 190, true
+		ops, written := e.runAll()
 		actions := map[string][]string{
 			blobtest.Stat: {"s3:GetObject"}, blobtest.ReadRange: {"s3:GetObject"}, blobtest.Create: {"s3:PutObject"},
 			blobtest.Put:  {"s3:PutObject", "s3:AbortMultipartUpload"},
@@ -545,14 +547,14 @@ func TestTemplatePolicies_CoverWhatTheCodeDoesAndNoMore(t *testing.T) {
 			}
 		}
 		if len(seen) != len(actions) {
-			t.Errorf("got only %v from the lives of some imports, want every method", seen)
+			t.Errorf("got only %v from all runs, want every method", seen)
 		}
 		for _, key := range written {
 			if results.IsOutput(key) == strings.HasSuffix(key, ".jsonl") {
-				t.Errorf("%s: either an export or the program's own", key)
+				t.Errorf("%s: want either an export or an object of the program", key)
 			}
 			if results.IsOutput(key) && tp.triggers("groups", key) {
-				t.Errorf("%s: the program writes it, so it must not start the function", key)
+				t.Errorf("%s: the program writes the object, so it must not start the function", key)
 			}
 		}
 		for _, function := range tp.functions() {
@@ -581,7 +583,7 @@ func TestTemplatePolicies_CoverWhatTheCodeDoesAndNoMore(t *testing.T) {
 			}
 			token := loadTemplate(t, map[string]any{"HttpAuth": "NONE"})
 			if got := token.allowed(function, "ssm:GetParameter", parameter+"http-token"); got != (function == "HttpFunction") {
-				t.Errorf("%s may read the token: %v, want it of the function that checks callers", function, got)
+				t.Errorf("%s may read the token: %v, want it readable only by the function that checks callers", function, got)
 			}
 		}
 		report := results.Names{Export: "exports/a.csv"}.Report()
@@ -591,7 +593,7 @@ func TestTemplatePolicies_CoverWhatTheCodeDoesAndNoMore(t *testing.T) {
 		key := "arn:aws:s3:::groups/" + response("exports/")
 		for _, action := range []string{"s3:GetObject", "s3:PutObject", "s3:DeleteObject"} {
 			if !tp.allowed("HttpFunction", action, key) || tp.allowed("ImportFunction", "s3:PutObject", key) {
-				t.Errorf("HttpFunction, and no other, is to %s %s", action, key)
+				t.Errorf("only HttpFunction must be allowed to %s %s", action, key)
 			}
 		}
 	})
@@ -673,11 +675,11 @@ func TestTemplate_EveryVariableIsSet(t *testing.T) {
 	known := map[string]bool{}
 	config.FromEnv(func(name string) string { known[name] = true; return "" })
 	elsewhere := map[string]string{
-		"TIM_SECRET_KEY":       "TIM_SECRET_KEY_PARAMETER leads to it",
-		"HTTP_TOKEN":           "HTTP_TOKEN_PARAMETER leads to it",
+		"TIM_SECRET_KEY":       "TIM_SECRET_KEY_PARAMETER names its parameter",
+		"HTTP_TOKEN":           "HTTP_TOKEN_PARAMETER names its parameter",
 		"HTTP_TOKEN_PARAMETER": "of the HTTP function",
 		"HTTP_AUTH":            "of the HTTP function",
-		"TIM_RATE_OTHERS":      "of the HTTP function; the default is the rate of that, for the others",
+		"TIM_RATE_OTHERS":      "of the HTTP function; the default in the other functions is its rate",
 		"MAPPING":              "of those that import exports",
 		"USERS":                "of those that import exports",
 		"USERS_STRICT":         "of those that import exports",
@@ -701,7 +703,7 @@ func TestTemplate_EveryVariableIsSet(t *testing.T) {
 		}
 		tp.config(function)
 	}
-	// Each parameter's default is the variable's own, so that both can be explained once.
+	// Each parameter has the default of its variable, so that one description serves both.
 	defaults, err := config.FromEnv(func(name string) string {
 		return map[string]string{"TIM_SDKAPPID": "1400000000", "TIM_SECRET_KEY": "k"}[name]
 	})
@@ -714,7 +716,7 @@ func TestTemplate_EveryVariableIsSet(t *testing.T) {
 	if got != defaults {
 		t.Errorf("got  %+v\nwant %+v, the defaults", got, defaults)
 	}
-	// The check adds up the rates that the functions have.
+	// The check adds up the rates of the functions.
 	imports, http := tp.config("ImportFunction"), tp.config("HttpFunction")
 	if imports.OtherRates != http.Rate || http.OtherRates != imports.Rate {
 		t.Errorf("got the other rates %v and %v of functions with %v and %v", imports.OtherRates, http.OtherRates,
@@ -764,7 +766,7 @@ func TestTemplate_RatesAddUpToTheServicesLimit(t *testing.T) {
 	}
 }
 
-func TestTemplate_FunctionsAreWhatThePlatformNeeds(t *testing.T) {
+func TestTemplate_Functions(t *testing.T) {
 	tp := loadTemplate(t, nil)
 	if got := tp.functions(); !slices.Equal(got, []string{"HttpFunction", "ImportFunction", "ScheduleFunction"}) {
 		t.Fatalf("got %v", got)
@@ -775,7 +777,7 @@ func TestTemplate_FunctionsAreWhatThePlatformNeeds(t *testing.T) {
 		"MemorySize": "192",
 	} {
 		if got := fmt.Sprint(global(name)); got != want {
-			t.Errorf("%s: got %s, want %s: what scripts/build makes", name, got, want)
+			t.Errorf("%s: got %s, want %s, as scripts/build creates it", name, got, want)
 		}
 	}
 	for _, function := range tp.functions() {
@@ -790,7 +792,7 @@ func TestTemplate_FunctionsAreWhatThePlatformNeeds(t *testing.T) {
 		}
 		log, _ := at("LoggingConfig", "LogGroup").(string)
 		if days := tp.at("Resources", log, "Properties", "RetentionInDays"); days != 30 {
-			t.Errorf("%s: got a log that is kept for %v days", function, days)
+			t.Errorf("%s: got a log retention of %v days", function, days)
 		}
 	}
 	if got := tp.at("Resources", "HttpFunction", "Properties", "FunctionUrlConfig", "AuthType"); got != "AWS_IAM" {
@@ -798,7 +800,7 @@ func TestTemplate_FunctionsAreWhatThePlatformNeeds(t *testing.T) {
 	}
 	path := strings.Fields("Resources ImportFunction Properties EventInvokeConfig DestinationConfig OnFailure Destination")
 	if tp.at(path...) != "FailureQueue.Arn" {
-		t.Error("events that fail for good must go somewhere")
+		t.Error("events that fail permanently need a destination")
 	}
 	inputs := map[string]bool{}
 	for name := range tp.at("Resources", "ScheduleFunction", "Properties", "Events").(map[string]any) {
@@ -828,7 +830,7 @@ func TestTemplate_FunctionsAreWhatThePlatformNeeds(t *testing.T) {
 	}
 }
 
-// references returns a node's text with its functions as they stand: !Ref X, and so on.
+// references returns a node's text with its functions not evaluated, such as !Ref X.
 func references(n *yaml.Node) string {
 	if n.Kind == yaml.SequenceNode {
 		var parts []string
@@ -843,8 +845,7 @@ func references(n *yaml.Node) string {
 	return n.Value
 }
 
-// Every setting of a function that matters, as it stands in the template. What a change breaks shows here, also
-// where defaults hide it.
+// The template's settings of each function, including defaults, so that a change to one fails here.
 func TestTemplate_Settings(t *testing.T) {
 	raw, err := os.ReadFile("../../template.yaml")
 	if err != nil {

@@ -21,7 +21,7 @@ const urlEvent = `{"version":"2.0","routeKey":"$default","rawPath":%q,"rawQueryS
 	`"requestId":"id","routeKey":"$default","stage":"$default",` +
 	`"time":"12/Mar/2020:19:03:58 +0000","timeEpoch":1583348638390},"body":%q,"isBase64Encoded":%v}`
 
-type urlAnswer struct {
+type urlResponse struct {
 	StatusCode int               `json:"statusCode"`
 	Headers    map[string]string `json:"headers"`
 	Body       string            `json:"body"`
@@ -36,13 +36,13 @@ var echo = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, "%s %s %s %s %s %s %v", r.Method, r.URL.Path, r.Host, r.RemoteAddr, r.Header.Get("X-Two"), body, err)
 })
 
-func answerOf(t *testing.T, h http.Handler, event string) urlAnswer {
+func responseOf(t *testing.T, h http.Handler, event string) urlResponse {
 	t.Helper()
 	raw, err := serveURL(t.Context(), h, []byte(event))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var a urlAnswer
+	var a urlResponse
 	if err := json.Unmarshal(raw, &a); err != nil {
 		t.Fatalf("got %s, %v", raw, err)
 	}
@@ -60,17 +60,17 @@ func TestServeURL_RequestsAndResponses(t *testing.T) {
 			`PUT /imports/a/b c urlid.lambda-url.eu-west-1.on.aws 192.0.2.1 1, 2 hello <nil>`,
 		},
 	} {
-		got := answerOf(t, echo, test.event)
+		got := responseOf(t, echo, test.event)
 		if got.StatusCode != http.StatusAccepted || got.Body != test.want {
 			t.Errorf("%s: got  %d %s\nwant %s", test.name, got.StatusCode, got.Body, test.want)
 		}
 	}
-	got := answerOf(t, echo, fmt.Sprintf(urlEvent, "/", "a=1&b=%2F", "null", "GET", "", false))
+	got := responseOf(t, echo, fmt.Sprintf(urlEvent, "/", "a=1&b=%2F", "null", "GET", "", false))
 	if got.Headers["X-Query"] != "a=1&b=%2F" {
 		t.Errorf("got headers %v", got.Headers)
 	}
 	binary := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("\xff\x00")) })
-	if got := answerOf(t, binary, fmt.Sprintf(urlEvent, "/", "", "null", "GET", "", false)); !got.Base64 ||
+	if got := responseOf(t, binary, fmt.Sprintf(urlEvent, "/", "", "null", "GET", "", false)); !got.Base64 ||
 		got.Body != "/wA=" {
 		t.Errorf("got %+v, want base64", got)
 	}
@@ -84,13 +84,13 @@ func TestServeURL_InvalidRequests(t *testing.T) {
 	for _, event := range []string{
 		fmt.Sprintf(urlEvent, "/%zz", "", "null", "GET", "", false), fmt.Sprintf(urlEvent, "/", "", "null", "G T", "", false),
 	} {
-		if got := answerOf(t, echo, event); got.StatusCode != http.StatusBadRequest ||
+		if got := responseOf(t, echo, event); got.StatusCode != http.StatusBadRequest ||
 			!strings.Contains(got.Body, `"status":400`) {
 			t.Errorf("got %+v, want a problem with status 400", got)
 		}
 	}
 	// The handler reads the body, and fails there.
-	got := answerOf(t, echo, fmt.Sprintf(urlEvent, "/", "", "null", "POST", "****", true))
+	got := responseOf(t, echo, fmt.Sprintf(urlEvent, "/", "", "null", "POST", "****", true))
 	if !strings.Contains(got.Body, "illegal base64") {
 		t.Errorf("got %+v, want a body that cannot be read", got)
 	}
@@ -101,9 +101,9 @@ func TestServeURL_AuthenticatedCallers(t *testing.T) {
 	const iam = `{"iam":{"accessKey":"AKIA","accountId":"111122223333","callerId":"AIDA",` +
 		`"userArn":"arn:aws:iam::111122223333:user/x"}}`
 	for authorizer, told := range map[string]bool{"null": false, "{}": false, iam: true} {
-		got := answerOf(t, h, fmt.Sprintf(urlEvent, "/imports", "", authorizer, "GET", "", false))
+		got := responseOf(t, h, fmt.Sprintf(urlEvent, "/imports", "", authorizer, "GET", "", false))
 		if strings.Contains(got.Body, "for authenticated callers") != told {
-			t.Errorf("%s: got %s, want the caller told: %v", authorizer, got.Body, told)
+			t.Errorf("%s: got %s, want the reason in the response: %v", authorizer, got.Body, told)
 		}
 	}
 }
@@ -129,7 +129,7 @@ func FuzzServeURL(f *testing.F) {
 	f.Add([]byte(`[]`))
 	f.Fuzz(func(t *testing.T, event []byte) {
 		raw, err := serveURL(t.Context(), echo, event)
-		var a urlAnswer
+		var a urlResponse
 		if err == nil && (json.Unmarshal(raw, &a) != nil || a.StatusCode < 200) {
 			t.Errorf("got %s", raw)
 		}

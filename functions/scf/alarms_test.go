@@ -75,7 +75,7 @@ func TestREADME_AlarmsOfBothLanguages(t *testing.T) {
 	}
 }
 
-// lines are those of a log.
+// lines are the lines of a log.
 type lines []map[string]any
 
 // has reports whether there is a line with a message, and every such line has a value at a path.
@@ -98,7 +98,7 @@ func (l lines) has(message string, path []string) bool {
 	return found
 }
 
-// logOfAll returns the log of a function that does what it is there for and fails at it.
+// logOfAll returns the log of a function that runs imports, passes, requests and failures.
 func logOfAll(t *testing.T) lines {
 	t.Helper()
 	c := newCloud(t)
@@ -125,7 +125,7 @@ func logOfAll(t *testing.T) lines {
 		t.Fatalf("got %s", r.Response)
 	}
 	if _, failure := invoke(t, f, []byte(`{"hello":"world"}`)); failure == nil {
-		t.Fatal("got no failure from an event that is none")
+		t.Fatal("got no failure from an unknown event")
 	}
 	f.Close()
 	var all lines

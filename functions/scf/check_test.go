@@ -31,7 +31,7 @@ func TestParse_Check(t *testing.T) {
 	}
 }
 
-// The check needs no permission that the policies of README.md do not give.
+// The check needs only the permissions that the policies of README.md grant.
 func TestPolicies_CoverTheCheck(t *testing.T) {
 	t.Parallel()
 	for place, role := range map[check.Place]string{check.Function: "groupimport", check.HTTP: "groupimport-http"} {
@@ -91,7 +91,7 @@ func TestFunction_Check(t *testing.T) {
 				time.Sleep(time.Second)
 				p, failure := invoke(t, imports, cosEvent("/1250000000/groups/"+op.Key))
 				if failure != nil || len(p.Done) > 0 {
-					t.Errorf("got %+v, %+v, want the probe of a check to start nothing", p, failure)
+					t.Errorf("got %+v, %+v, want no import of the probe of a check", p, failure)
 				}
 			})
 		}

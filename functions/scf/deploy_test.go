@@ -18,28 +18,28 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// An api stands in for Tencent's API of functions, version 2018-04-16. It keeps what it is sent, and refuses what
-// the documents rule out.
+// An api emulates Tencent's API of functions, version 2018-04-16. It stores the parameters of the requests, and refuses
+// requests that the documents do not allow.
 type api struct {
 	t         *testing.T
 	functions map[string]map[string]any   // by name, the parameters of the latest requests
 	triggers  map[string][]map[string]any // by name of the function, in the order of their creation
 	actions   []string                    // of all requests that change something
-	urls      int                         // that were ever made
+	urls      int                         // number of function URLs created so far
 }
 
 func newAPI(t *testing.T) *api {
 	return &api{t: t, functions: map[string]map[string]any{}, triggers: map[string][]map[string]any{}}
 }
 
-// ServeHTTP answers one request, a JSON object with its Action.
+// ServeHTTP responds to one request, a JSON object with its Action.
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var req map[string]any
 	if err := json.NewDecoder(r.Body).Decode(&req); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	response, code := a.answer(req)
+	response, code := a.respond(req)
 	if code != "" {
 		response = map[string]any{"Error": map[string]any{"Code": code, "Message": code}}
 	}
@@ -48,8 +48,8 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// answer returns what a request is answered, or the code of an error.
-func (a *api) answer(req map[string]any) (response map[string]any, code string) {
+// respond returns the response to a request, or an error code.
+func (a *api) respond(req map[string]any) (response map[string]any, code string) {
 	action, _ := req["Action"].(string)
 	name, _ := req["FunctionName"].(string)
 	delete(req, "Version")
@@ -107,7 +107,8 @@ func isSame(one, other map[string]any, fields ...string) bool {
 	return true
 }
 
-// wrong returns what of a function's settings the platform does not take: 583/18580 and 583/11637, 2025-10-16.
+// wrong returns the error code for settings of a function that the platform does not accept, or "": 583/18580 and
+// 583/11637, 2025-10-16.
 func (a *api) wrong(f map[string]any) (code string) {
 	timeout, _ := f["Timeout"].(float64)
 	memory, _ := f["MemorySize"].(float64)
@@ -128,13 +129,13 @@ func (a *api) wrong(f map[string]any) (code string) {
 		code = "InvalidParameterValue.EnvironmentExceededLimit"
 	}
 	if code != "" {
-		a.t.Errorf("the platform would answer %s to %v", code, f)
+		a.t.Errorf("the platform would respond %s to %v", code, f)
 	}
 	return code
 }
 
-// list returns the triggers of a function as the platform does: a timer's description becomes JSON, and whether
-// it is on a number.
+// list returns the triggers of a function as the platform does: a timer's description becomes JSON, and Enable a
+// number.
 func (a *api) list(name string, filters any) []map[string]any {
 	all := []map[string]any{}
 	for _, tr := range a.triggers[name] {
@@ -151,8 +152,8 @@ func (a *api) list(name string, filters any) []map[string]any {
 	return all
 }
 
-// matches reports whether a trigger has one of the values of each filter. A filter without a value, which the
-// toolkit sends for a parameter that is not there, fits nothing.
+// matches reports whether a trigger has one of the values of each filter. A filter without a value matches no trigger.
+// The toolkit sends such a filter for a missing parameter.
 func matches(trigger map[string]any, filters any) bool {
 	list, _ := filters.([]any)
 	for _, f := range list {
@@ -192,7 +193,7 @@ func (a *api) trigger(action string, req map[string]any) (response map[string]an
 	return map[string]any{"TriggerInfo": req}, ""
 }
 
-// toolkit is Tencent's own code, after npm ci in scripts/toolkit.
+// toolkit is Tencent's code, which npm ci in scripts/toolkit installs.
 const toolkit = "../../scripts/toolkit/node_modules/tencent-component-toolkit/package.json"
 
 // deploy deploys serverless.yml with these parameters.
@@ -222,7 +223,7 @@ func (a *api) deploy(p map[string]string) {
 	}
 }
 
-// environment returns the variables that a function has.
+// environment returns the variables of a function.
 func (a *api) environment(name string) map[string]string {
 	a.t.Helper()
 	raw, err := json.Marshal(a.functions["groupimport-prod-groupimport-"+name]["Environment"])
@@ -245,7 +246,7 @@ func (a *api) environment(name string) map[string]string {
 	return env
 }
 
-// state returns all that was deployed, without the order in which triggers were created.
+// state returns the deployed functions and triggers, without the order in which triggers were created.
 func (a *api) state() map[string]any {
 	triggers := map[string]map[string]any{}
 	for name, all := range a.triggers {
@@ -319,11 +320,11 @@ func TestDeploy_SecondTimeChangesNothing(t *testing.T) {
 	a.actions = nil
 	a.deploy(parameters(t))
 	if after := a.snapshot(); after != before {
-		t.Errorf("got\n%s\nwant what was there before:\n%s", after, before)
+		t.Errorf("got\n%s\nwant the state before it:\n%s", after, before)
 	}
 	for _, action := range a.actions {
 		if !strings.HasPrefix(action, "Update") {
-			t.Errorf("got %s, want updates alone", action)
+			t.Errorf("got %s, want only updates", action)
 		}
 	}
 }
@@ -370,10 +371,10 @@ func TestDeploy_ChangedParametersReplaceTheOldOnes(t *testing.T) {
 		for variable, value := range a.environment(name) {
 			isRate := variable == "TIM_RATE" || variable == "TIM_MEMBER_RATE"
 			fixed := variable == "ONE_AT_A_TIME" || name == "http" && isRate
-			// MEMBERS is true by default and changes to false, the old value of others.
+			// MEMBERS changes from true to false, which is the old value of other variables.
 			known := value == "true" || value == "5" || variable == "MEMBERS" && value == "false"
 			if slices.Contains(old, value) && !fixed && !known {
-				t.Errorf("%s: %s is %q, which no parameter says", name, variable, value)
+				t.Errorf("%s: %s is %q, which is not the value of a parameter", name, variable, value)
 			}
 		}
 	}

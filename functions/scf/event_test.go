@@ -14,8 +14,8 @@ import (
 	"groupimport/pkg/scheduler"
 )
 
-// cosEvent is one as documents and captures show it, with a header that nobody may see in a log. COS itself misspells
-// the value of cosNotificationId, which is in two parts here so that nobody corrects it.
+// cosEvent is an event as the documents and captured events show it, with a header that must not be in a log. COS
+// misspells the value of cosNotificationId. The value is in two parts here so that spell checkers do not correct it.
 func cosEvent(key string) []byte {
 	return []byte(`{"Records":[{"cos":{"cosSchemaVersion":"1.0",` +
 		`"cosObject":{"url":"http://groups-1250000000.cos.ap-guangzhou.myqcloud.com/x",` +
@@ -29,7 +29,8 @@ func cosEvent(key string) []byte {
 
 const headerSecret = "the-header-that-nobody-may-see"
 
-// withoutRaw returns the event without the raw keys of its objects, each of which must be in the event as it came.
+// withoutRaw returns the event without the raw keys of its objects. It checks that each raw key is in the text of the
+// event.
 func withoutRaw(t *testing.T, raw []byte, ev invocation.Event) invocation.Event {
 	t.Helper()
 	ev.Objects = slices.Clone(ev.Objects)
@@ -158,7 +159,7 @@ func TestParse_Requests(t *testing.T) {
 			`"body":"{}","httpMethod":"POST","path":"/groups","queryString":{},"isBase64Encoded":false}`,
 	} {
 		if ev, err := parse([]byte(raw)); err != nil || string(ev.Request) != raw {
-			t.Errorf("got %+v, %v, want the request as it came", ev, err)
+			t.Errorf("got %+v, %v, want the request unchanged", ev, err)
 		}
 	}
 }

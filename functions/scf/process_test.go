@@ -32,7 +32,7 @@ const (
 	secretKey  = functest.SecretKey
 )
 
-// A cloud is a bucket behind COS's protocol, an IM service behind TLS, and the function between them.
+// A cloud has a bucket on a server of COS's protocol, an IM service behind TLS, and the environment of the function.
 type cloud struct {
 	t       *testing.T
 	bucket  *blobtest.Bucket
@@ -130,7 +130,7 @@ func TestFunction_ImportOverInvocations(t *testing.T) {
 	t.Parallel()
 	functest.Patiently(t, func(timeout time.Duration) bool {
 		const rate = 200
-		n := int(timeout.Seconds() * rate * 15 / 8) // two and a half times what the working time of an invocation allows
+		n := int(timeout.Seconds() * rate * 15 / 8) // two and a half times the records that one invocation can import
 		c := newCloud(t)
 		c.env["TIM_RATE"] = strconv.Itoa(rate)
 		f := c.function(timeout, nil)
@@ -156,7 +156,8 @@ func TestFunction_KilledProcesses(t *testing.T) {
 	c := newCloud(t)
 	c.env["TIM_RATE"] = "500"
 	f := c.function(time.Minute, nil)
-	// The second kill comes after a part of the results, which is written each 1.5 s, the first one before.
+	// The program writes a part of the results every 1.5 s. The first kill is before the first part, the second one
+	// after it.
 	c.importOf(2000, f).DespiteKills(t, f.Kill, 150, 1100)
 }
 
@@ -202,7 +203,7 @@ func TestFunction_RenewedCredentials(t *testing.T) {
 	if _, failure := invoke(t, f, next); failure == nil || failure.ErrorType != "RunError" ||
 		!strings.Contains(failure.Message, "have expired") ||
 		strings.Contains(failure.Message, "allow name/cos:") {
-		t.Errorf("with keys that have expired: got %+v, want a RunError that says so, and no word about the policy", failure)
+		t.Errorf("with keys that have expired: got %+v, want a RunError about it, and none about the policy", failure)
 	}
 	c.cos.SetKeys(renewed)
 	c.env["TENCENTCLOUD_SECRETKEY"], c.env["TENCENTCLOUD_SESSIONTOKEN"] = renewed.Secret, renewed.Token
@@ -282,7 +283,7 @@ func TestFunction_ErrorTypes(t *testing.T) {
 		payload    []byte
 		kind, says string
 	}{
-		{"an unknown shape", nil, []byte(`{"hello":"world"}`), "EventError", "timers whose message"},
+		{"an unknown format", nil, []byte(`{"hello":"world"}`), "EventError", "timers whose message"},
 		{
 			"another bucket",
 			map[string]string{"EXPORT_BUCKET": "other-1250000000"},
@@ -333,7 +334,7 @@ func TestFunction_ErrorTypes(t *testing.T) {
 	} {
 		saved := map[string]string{}
 		for name, value := range x.env {
-			saved[name] = c.env[name] // what is not sent any more stays as it was in the process
+			saved[name] = c.env[name] // a variable that is no longer sent keeps its value in the process
 			c.env[name] = value
 		}
 		p, failure := invoke(t, f, x.payload)
@@ -385,7 +386,7 @@ func TestFunction_ProcessThatExits(t *testing.T) {
 		for c.service.Stats().Imports < 100 {
 			time.Sleep(10 * time.Millisecond)
 		}
-		f.Kill() // as a panic in some goroutine would end it
+		f.Kill() // like a panic in a goroutine
 	}()
 	if r, err := f.Invoke(ctx, cosEvent(acme)); err != nil || r.Error == nil || r.Error.Type != scftest.Exited {
 		t.Errorf("got %+v, %v, want the platform to see that the process exited", r, err)
@@ -438,17 +439,17 @@ func TestFunction_HTTPRequests(t *testing.T) {
 		if err != nil || r.Error != nil {
 			t.Fatalf("got %+v, %v", r.Error, err)
 		}
-		var answer struct {
+		var response struct {
 			StatusCode int    `json:"statusCode"`
 			Body       string `json:"body"`
 		}
-		if err := json.Unmarshal(r.Response, &answer); err != nil || answer.StatusCode != x.status ||
-			!strings.Contains(answer.Body, x.says) {
+		if err := json.Unmarshal(r.Response, &response); err != nil || response.StatusCode != x.status ||
+			!strings.Contains(response.Body, x.says) {
 			t.Errorf("%s %s: got %s, %v, want %d with %s", x.method, x.path, r.Response, err, x.status, x.says)
 		}
 	}
 	if strings.Contains(c.log.String(), token) {
-		t.Error("the token stands in the log")
+		t.Error("the log contains the token")
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 	"groupimport/pkg/results"
 )
 
-// An ssm is Secrets Manager behind HTTP, after the description of GetSecretValue in the API of 2019-09-23.
+// An ssm emulates Secrets Manager over HTTP, as GetSecretValue of the API version 2019-09-23 is documented.
 type ssm struct {
 	mu       sync.Mutex
 	role     string            // secret ID of the keys that may read
@@ -61,7 +61,7 @@ func (m *ssm) count() int {
 	return m.requests
 }
 
-// TestFunction_SecretsOfSecretsManager runs the built program with a key and a token that only Secrets Manager knows.
+// TestFunction_SecretsOfSecretsManager runs the built program with a key and a token that are only in Secrets Manager.
 func TestFunction_SecretsOfSecretsManager(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t)
@@ -98,7 +98,7 @@ func TestFunction_SecretsOfSecretsManager(t *testing.T) {
 		t.Errorf("got %d requests, want one for each secret", n)
 	}
 
-	// Another instance, whose role may not read: nothing is imported, and the error says what to do.
+	// Another instance, whose role may not read: it imports nothing, and the error says what to do.
 	m.mu.Lock()
 	m.token = "renewed"
 	m.mu.Unlock()
@@ -113,6 +113,6 @@ func TestFunction_SecretsOfSecretsManager(t *testing.T) {
 		t.Errorf("got %d requests to the service, want none", n-before)
 	}
 	if len(m.problems) > 0 {
-		t.Errorf("the document rules out: %v", m.problems)
+		t.Errorf("got requests that the document does not allow: %v", m.problems)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"groupimport/functions/internal/invocation"
 )
 
-// A secretsManager stands in for SSM, after the document of GetSecretValue.
+// A secretsManager emulates SSM as GetSecretValue is documented.
 type secretsManager struct {
 	t        *testing.T
 	values   map[string]string // by name and version

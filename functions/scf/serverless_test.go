@@ -33,13 +33,13 @@ import (
 	"groupimport/pkg/scheduler"
 )
 
-// A deployment is serverless.yml, with the fields that the component multi-scf reads and no others: src/formatter.ts
-// and src/interface/inputs.ts of its version 0.3.14.
+// A deployment is serverless.yml with only the fields that the component multi-scf reads: src/formatter.ts and
+// src/interface/inputs.ts of its version 0.3.14.
 type deployment struct {
 	Component, Name, App, Stage string
 	Inputs                      struct {
 		Src, Region, Runtime, Namespace string
-		Environments                    []variable // of functions that have none of their own
+		Environments                    []variable // of functions without environments of their own
 		Functions                       map[string]function
 		Triggers                        []trigger
 	}
@@ -59,7 +59,7 @@ type trigger struct {
 	Parameters     map[string]any
 }
 
-// parameters returns those of .env.example, with what a user fills in.
+// parameters returns the parameters of .env.example, with values for those that a user must fill in.
 func parameters(t *testing.T) map[string]string {
 	t.Helper()
 	raw, err := os.ReadFile("../../.env.example")
@@ -83,7 +83,7 @@ func parameters(t *testing.T) map[string]string {
 		"BucketName": bucketName, "SdkAppId": "1400000000", "SecretKey": "k", "HttpToken": "0123456789abcdef0123",
 	} {
 		if old, ok := p[name]; !ok || old != "" {
-			t.Errorf("%s must stand in .env.example for a user to fill in", name)
+			t.Errorf(".env.example must have %s without a value, for a user to fill in", name)
 		}
 		p[name] = value
 	}
@@ -107,13 +107,13 @@ func filledIn(t *testing.T, p map[string]string) string {
 		used[name] = true
 		value, ok := p[name]
 		if !ok {
-			t.Errorf("%s stands in serverless.yml and not in .env.example", name)
+			t.Errorf("serverless.yml has %s, .env.example does not", name)
 		}
 		return value
 	})
 	for name := range p {
 		if !used[name] {
-			t.Errorf("%s stands in .env.example and not in serverless.yml", name)
+			t.Errorf(".env.example has %s, serverless.yml does not", name)
 		}
 	}
 	return text
@@ -131,7 +131,8 @@ func load(t *testing.T, p map[string]string) deployment {
 	return d
 }
 
-// environment returns the variables of a function. Its own ones replace the shared ones as a whole.
+// environment returns the variables of a function. If the function has variables of its own, they replace all of the
+// shared ones.
 func (d *deployment) environment(name string) map[string]string {
 	list := d.Inputs.Functions[name].Environments
 	if list == nil {
@@ -163,7 +164,7 @@ func TestServerless_FunctionsAreWhatThePlatformNeeds(t *testing.T) {
 	}
 	// The program of scripts/build, linux/amd64 at the root of the package: 583/46774.
 	if d.Inputs.Runtime != "Go1" || d.Inputs.Src != "./dist/scf" {
-		t.Errorf("got runtime %s and code %s, want what scripts/build makes", d.Inputs.Runtime, d.Inputs.Src)
+		t.Errorf("got runtime %s and code %s, want those of scripts/build", d.Inputs.Runtime, d.Inputs.Src)
 	}
 	if got := slices.Sorted(maps.Keys(d.Inputs.Functions)); !slices.Equal(got, []string{"http", "import", "schedule"}) {
 		t.Fatalf("got functions %v", got)
@@ -184,12 +185,12 @@ func TestServerless_FunctionsAreWhatThePlatformNeeds(t *testing.T) {
 			size += len(name) + len(value) + 2
 			for _, reserved := range []string{"SCF_", "QCLOUD_", "TENCENTCLOUD_"} {
 				if strings.HasPrefix(name, reserved) {
-					t.Errorf("%s: the platform keeps such names to itself", name)
+					t.Errorf("%s: the platform reserves such names", name)
 				}
 			}
 		}
 		if size > 4096 {
-			t.Errorf("%s: got %d bytes of environment, the platform takes 4 KB", name, size)
+			t.Errorf("%s: got %d bytes of environment, the platform accepts at most 4 KB", name, size)
 		}
 	}
 }
@@ -213,7 +214,7 @@ func TestServerless_TriggersHaveTheDocumentedFields(t *testing.T) {
 			t.Errorf("%s: got parameters %v, want %v", tr.Type, got, want)
 		}
 		if tr.Type != "http" && tr.Parameters["enable"] != true {
-			t.Errorf("%s: it is off", tr.Type)
+			t.Errorf("%s: the trigger is disabled", tr.Type)
 		}
 		if tr.Parameters["qualifier"] != "$DEFAULT" {
 			t.Errorf("%s: got qualifier %v: another deployment does not find the trigger", tr.Type, tr.Parameters["qualifier"])
@@ -275,7 +276,7 @@ func TestServerless_NothingTheProgramWritesStartsIt(t *testing.T) {
 		p := parameters(t)
 		p["ExportPrefix"] = prefix
 		d := load(t, p)
-		// .ndjson waits for the schedule: results end in it.
+		// The schedule imports .ndjson files: results have the same ending.
 		endings := []string{".jsonl", ".json", ".csv", ".JSONL", ".JSON", ".CSV"}
 		for _, format := range export.Formats {
 			for _, compression := range export.Compressions {
@@ -287,7 +288,7 @@ func TestServerless_NothingTheProgramWritesStartsIt(t *testing.T) {
 				t.Errorf("an export below %s that ends in %s must start the function", prefix, suffix)
 			}
 			if d.starts(bucketName, "elsewhere/acme"+suffix) || d.starts("other-1250000000", prefix+"acme"+suffix) {
-				t.Errorf("what is not below %s of the bucket, and ends in %s, must not start the function", prefix, suffix)
+				t.Errorf("an object outside %s that ends in %s must not start the function", prefix, suffix)
 			}
 		}
 		for _, name := range []string{
@@ -306,7 +307,7 @@ func TestServerless_NothingTheProgramWritesStartsIt(t *testing.T) {
 				results.CheckFolder(prefix) + "ABCDEFGHIJ-quiet", results.CheckFolder(prefix) + "ABCDEFGHIJ/lease/000001",
 			} {
 				if !results.IsOutput(key) || d.starts(bucketName, key) {
-					t.Errorf("%s: the program writes it, so it is no export and must not start the function", key)
+					t.Errorf("%s: the program writes it, so the object is not an export and must not start the function", key)
 				}
 			}
 		}
@@ -317,14 +318,14 @@ func TestServerless_EveryVariableIsSet(t *testing.T) {
 	known := map[string]bool{"COS_REGION": true}
 	config.FromEnv(func(name string) string { known[name] = true; return "" })
 	elsewhere := map[string]string{
-		"TIM_SECRET_KEY_PARAMETER": "instead of the secret itself, and an empty one may not be taken",
-		"HTTP_TOKEN_PARAMETER":     "instead of the secret itself, and an empty one may not be taken",
-		"TIM_ENDPOINT":             "for tests and proxies, and an empty one may not be taken",
-		"MAPPING":                  "for exports of other systems, and an empty one may not be taken",
-		"EXPORT_TIME_ZONE":         "for dates, and an empty one may not be taken",
-		"RECORDS":                  "for documents, and an empty one may not be taken",
-		"USERS":                    "for exports of other systems, and an empty one may not be taken",
-		"NOTIFY_URL":               "for webhooks, and an empty one may not be taken",
+		"TIM_SECRET_KEY_PARAMETER": "instead of the secret itself, and the platform may not accept an empty value",
+		"HTTP_TOKEN_PARAMETER":     "instead of the secret itself, and the platform may not accept an empty value",
+		"TIM_ENDPOINT":             "for tests and proxies, and the platform may not accept an empty value",
+		"MAPPING":                  "for exports of other systems, and the platform may not accept an empty value",
+		"EXPORT_TIME_ZONE":         "for dates, and the platform may not accept an empty value",
+		"RECORDS":                  "for documents, and the platform may not accept an empty value",
+		"USERS":                    "for exports of other systems, and the platform may not accept an empty value",
+		"NOTIFY_URL":               "for webhooks, and the platform may not accept an empty value",
 		"NOTIFY_SECRET":            "of NOTIFY_URL",
 		"NOTIFY_FORMAT":            "of NOTIFY_URL",
 		"NOTIFY_PARAMETER":         "of AWS",
@@ -360,7 +361,7 @@ func TestServerless_EveryVariableIsSet(t *testing.T) {
 				variable, http[variable], want)
 		}
 	}
-	// One parameter says who checks callers, to the platform and to the function.
+	// One parameter tells both the platform and the function which of them checks callers.
 	signed := parameters(t)
 	signed["HttpAuth"], signed["HttpToken"] = "CAM", ""
 	ofCAM := load(t, signed)
@@ -400,7 +401,7 @@ func TestServerless_EveryVariableIsSet(t *testing.T) {
 	if got != defaults {
 		t.Errorf("got  %+v\nwant %+v, the defaults", got, defaults)
 	}
-	// The parameters have the names of those on AWS, and their defaults.
+	// The parameters have the same names and defaults as on AWS.
 	raw, err := os.ReadFile("../../template.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -477,13 +478,13 @@ func TestServerless_ParameterLeftOutIsReported(t *testing.T) {
 		switch name {
 		case "TENCENT_SECRET_ID", "TENCENT_SECRET_KEY": // of the tool
 			continue
-		case "SecretKeyParameter", "HttpTokenParameter": // the tool does not read them
+		case "SecretKeyParameter", "HttpTokenParameter": // the tool does not read these
 			continue
 		case "Role", "HttpRole": // the function has no role then: TestFunction_ErrorTypes
 			continue
 		}
 		p := parameters(t)
-		p[name] = "undefined" // what the tool fills in for a line that .env does not have
+		p[name] = "undefined" // the value that the tool uses for a line that .env does not have
 		d := load(t, p)
 		reported := false
 		for _, function := range []string{"import", "http"} {
@@ -504,7 +505,7 @@ func TestServerless_ParameterLeftOutIsReported(t *testing.T) {
 	}
 }
 
-// A policy is what the guide gives a role, in the form of 598/10603.
+// A policy is a policy of a role in README.md, in the format of 598/10603.
 type policy struct {
 	Version   string `json:"version"`
 	Statement []struct {
@@ -514,7 +515,7 @@ type policy struct {
 	} `json:"statement"`
 }
 
-// readPolicy returns the policy that README.md beside this test gives a role: the block behind the role's name.
+// readPolicy returns the policy of a role from README.md in this folder: the first JSON block after the role's name.
 func readPolicy(t *testing.T, role string) policy {
 	t.Helper()
 	raw, err := os.ReadFile("README.md")
@@ -549,7 +550,7 @@ func (p *policy) allows(action, resource string) bool {
 	return false
 }
 
-// A guarded bucket is one that refuses what a policy does not allow.
+// A guarded bucket refuses requests that a policy does not allow.
 type guarded struct {
 	t       *testing.T
 	policy  policy
@@ -563,7 +564,7 @@ func newGuarded(t *testing.T, role string) *guarded {
 	return &guarded{t: t, policy: readPolicy(t, role), objects: &blobtest.Bucket{}, done: map[string]bool{}}
 }
 
-// open returns the bucket to a client.
+// open returns a client of the bucket.
 func (g *guarded) open() blob.Bucket {
 	g.t.Helper()
 	server := costest.New(costest.Options{
@@ -592,7 +593,8 @@ func (g *guarded) open() blob.Bucket {
 	return b
 }
 
-// check compares what was done with what the policy grants, and with what no role may do.
+// check checks that the code has used every action of the policy, and that the policy allows none of the actions in
+// never.
 func (g *guarded) check(never ...[2]string) {
 	g.t.Helper()
 	for _, s := range g.policy.Statement {
@@ -619,7 +621,7 @@ func (g *guarded) check(never ...[2]string) {
 	}
 }
 
-// newImporter returns an importer over a guarded bucket and an emulated service.
+// newImporter returns an importer with the guarded bucket and an emulated service.
 func (g *guarded) newImporter(service *emulator.Service, env map[string]string) *scheduler.Scheduler {
 	g.t.Helper()
 	im := httptest.NewServer(service)
@@ -638,13 +640,13 @@ func (g *guarded) newImporter(service *emulator.Service, env map[string]string) 
 	return &scheduler.Scheduler{Importer: i}
 }
 
-func TestPolicyOfImports_CoversWhatTheCodeDoesAndNoMore(t *testing.T) {
+func TestPolicyOfImports_CoversExactlyTheRequests(t *testing.T) {
 	t.Parallel()
 	g := newGuarded(t, "groupimport")
 	service := &emulator.Service{SDKAppID: 1400000000, Key: "k", Limit: -1, Faults: emulator.Faults{Internal: 0.5}}
 	functest.Put(t, g.objects, "exports/acme.jsonl", functest.Records(300)...)
 	var b blob.Bucket
-	for range 2 { // records fail, and then are in
+	for range 2 { // records fail in the first pass and are imported in the second
 		i := g.newImporter(service, map[string]string{
 			"TIM_RATE": "2000", "ONE_AT_A_TIME": "true", "MAX_ATTEMPTS": "1", "RETRY_UNKNOWN": "true",
 		})
@@ -658,18 +660,18 @@ func TestPolicyOfImports_CoversWhatTheCodeDoesAndNoMore(t *testing.T) {
 	if !g.policy.allows("PutObject", bucketName+"/"+results.Names{Export: "exports/acme.csv"}.Report()) {
 		t.Error("the role may not write the report")
 	}
-	// Results of some size go up in parts, and an upload that breaks off is removed.
+	// Large results are uploaded in parts. A failed upload is aborted.
 	names := results.Names{Export: "exports/acme.jsonl"}
 	if err := b.Put(t.Context(), names.Results(), strings.NewReader(strings.Repeat("x", 20<<20))); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.Put(t.Context(), names.Results(), &breaking{left: 20 << 20}); err == nil {
-		t.Error("got no error of a body that breaks off")
+		t.Error("got no error from a body that fails while it is read")
 	}
 	g.check([2]string{"PutObject", results.ResponsesFolder("exports/") + "20261122/x"})
 }
 
-func TestPolicyOfHTTP_CoversWhatTheCodeDoesAndNoMore(t *testing.T) {
+func TestPolicyOfHTTP_CoversExactlyTheRequests(t *testing.T) {
 	t.Parallel()
 	g := newGuarded(t, "groupimport-http")
 	service := &emulator.Service{SDKAppID: 1400000000, Key: "k", Limit: -1}
@@ -706,7 +708,7 @@ func TestPolicyOfHTTP_CoversWhatTheCodeDoesAndNoMore(t *testing.T) {
 	send("POST", "/groups", group, "one", http.StatusCreated)
 	service.SetFaults(emulator.Faults{Internal: 1})
 	const other = `{"Type":"Public","Name":"y","GroupId":"y"}`
-	send("POST", "/groups", other, "two", http.StatusBadGateway) // which is forgotten
+	send("POST", "/groups", other, "two", http.StatusBadGateway) // the program removes the claim of the key
 	send("GET", "/imports", "", "", http.StatusOK)
 	send("GET", "/imports/exports/acme.jsonl", "", "", http.StatusOK)
 	var never [][2]string
@@ -723,7 +725,7 @@ func TestPolicyOfHTTP_CoversWhatTheCodeDoesAndNoMore(t *testing.T) {
 	g.check(never...)
 }
 
-// A breaking reader gives some bytes and then fails.
+// A breaking reader returns some bytes and then fails.
 type breaking struct{ left int }
 
 func (b *breaking) Read(p []byte) (int, error) {

@@ -22,7 +22,7 @@ var echo = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, "%s %s %s %s %s %s %v", r.Method, r.URL.Path, r.URL.RawQuery, r.Host, r.Header.Get("X-A"), body, err)
 })
 
-func answerOf(t *testing.T, h http.Handler, event string) urlResponse {
+func responseOf(t *testing.T, h http.Handler, event string) urlResponse {
 	t.Helper()
 	raw, err := serveURL(t.Context(), h, []byte(event))
 	if err != nil {
@@ -54,13 +54,13 @@ func TestServeURL_RequestsAndResponses(t *testing.T) {
 			"GET /%zz a=1&b=  5  <nil>",
 		},
 	} {
-		got := answerOf(t, echo, test.event)
+		got := responseOf(t, echo, test.event)
 		if got.StatusCode != http.StatusAccepted || got.Body != test.want || got.Headers["x-two"] != "1, 2" {
 			t.Errorf("%s: got  %d %v %s\nwant %s", test.name, got.StatusCode, got.Headers, got.Body, test.want)
 		}
 	}
 	binary := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("\xff\x00")) })
-	if got := answerOf(t, binary, `{"httpMethod":"GET","path":"/"}`); !got.Base64 || got.Body != "/wA=" {
+	if got := responseOf(t, binary, `{"httpMethod":"GET","path":"/"}`); !got.Base64 || got.Body != "/wA=" {
 		t.Errorf("got %+v, want base64", got)
 	}
 }
@@ -75,7 +75,7 @@ func TestServeURL_InvalidRequests(t *testing.T) {
 		`{"httpMethod":"G T","path":"/"}`: "method",
 		`{"httpMethod":"POST","path":"/","body":"*","isBase64Encoded":"true"}`: "base64",
 	} {
-		if got := answerOf(t, echo, event); got.StatusCode != http.StatusBadRequest || !strings.Contains(got.Body, says) {
+		if got := responseOf(t, echo, event); got.StatusCode != http.StatusBadRequest || !strings.Contains(got.Body, says) {
 			t.Errorf("%s: got %+v, want a problem that says %q", event, got, says)
 		}
 	}
@@ -84,8 +84,8 @@ func TestServeURL_InvalidRequests(t *testing.T) {
 func TestServeURL_CallersAreNotAuthenticated(t *testing.T) {
 	h := httpapi.Unavailable(httpapi.Config{Config: config.Config{HTTPPlatform: true}}, "for authenticated callers")
 	request := `{"httpMethod":"GET","path":"/imports","headers":{"authorization":"TC3-HMAC-SHA256 Credential=x"}}`
-	if got := answerOf(t, h, request); strings.Contains(got.Body, "for authenticated callers") {
-		t.Errorf("got %s, want the caller not told", got.Body)
+	if got := responseOf(t, h, request); strings.Contains(got.Body, "for authenticated callers") {
+		t.Errorf("got %s, want no reason in the response", got.Body)
 	}
 }
 

@@ -192,7 +192,7 @@ func sizes(b *bench) {
 	}
 	b.build("bootstrap", "-trimpath", "-tags", "lambda.norpc,nethttpomithttp2", "-ldflags", "-s -w", "./functions/lambda")
 	for range 20 {
-		// The event is none that the function knows: it ends at once and asks nothing of a store.
+		// The function does not know the event: it ends at once and sends no request to a store.
 		f := lambdatest.New(lambdatest.Config{Binary: b.path("bootstrap"), Timeout: 10 * time.Second, Env: []string{
 			"EXPORT_BUCKET=groups", "EXPORT_PREFIX=exports/", "TIM_SDKAPPID=1400000000", "TIM_SECRET_KEY=key",
 			"TIM_ENDPOINT=http://127.0.0.1:9", "AWS_REGION=us-east-1", "AWS_ACCESS_KEY_ID=local",

@@ -57,7 +57,7 @@ func (b *bench) run(env []string, name string, args ...string) usage {
 	return wait(b.start(env, &out, name, args...), &out, began)
 }
 
-// wait waits for the end of a process. Exit status 4 says that some records are not in.
+// wait waits for the end of a process. Exit status 4 says that some records are not imported.
 func wait(cmd *exec.Cmd, out *bytes.Buffer, began time.Time) usage {
 	if err := cmd.Wait(); err != nil && cmd.ProcessState.ExitCode() != 4 {
 		check(fmt.Errorf("%s: %w\n%s", cmd, err, out))

@@ -170,7 +170,7 @@ var hints = []struct {
 	{
 		[]string{"PutReservedConcurrencyConfig"},
 		[]string{"LimitExceeded"},
-		"The region's memory for concurrency, less 12,800 MB, has no room for it: choose a smaller --http-memory, or 0.",
+		"The region's memory for concurrency, less 12,800 MB, is not enough: choose a smaller --http-memory, or 0.",
 	},
 }
 

@@ -539,10 +539,10 @@ func TestDeploy_EndsIfAChangeIsNotKept(t *testing.T) {
 	}
 }
 
-// TestDeploy_KilledAnywhereIsHealed kills the command, as a process, after each request that changes something has
-// arrived, and before the first one: what any other moment leaves is the same. So for a new deployment, an update and
-// a removal.
-func TestDeploy_KilledAnywhereIsHealed(t *testing.T) {
+// TestDeploy_RunAgainAfterKill kills the process of the command before its first request that changes something, and
+// after each such request has arrived. A kill between two such requests leaves the same state. The test covers a new
+// deployment, an update and a removal.
+func TestDeploy_RunAgainAfterKill(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts many processes")
 	}
@@ -675,7 +675,7 @@ func TestDeploy_TwoInOneAccount(t *testing.T) {
 		t.Errorf("the first deployment is now\n%s\nwant\n%s", got, before)
 	}
 	a.setEnv(map[string]string{"ExportPrefix": "test/", "Role": "gi-test", "HttpRole": "gi-test-http"})
-	a.mustDeploy("--file", file, "--one-rule") // a bucket has no room for all rules of both
+	a.mustDeploy("--file", file, "--one-rule") // the rules of both deployments exceed the limit of a bucket
 	if len(a.functions) != 6 || len(a.roles) != 5 || len(a.policies) != 4 || len(a.topics) != 2 {
 		t.Errorf("got %s, want both", a.snapshot())
 	}
@@ -801,7 +801,7 @@ func TestDeploy_SaysWhatToDo(t *testing.T) {
 		"another's trigger": {
 			refuse("CreateTrigger", "InvalidParameterValue.CosNotifyRuleConflict"), nil, "Another function",
 		},
-		"no room for memory": {func(*operator) {}, []string{"--http-memory", "128000"}, "smaller --http-memory"},
+		"not enough memory": {func(*operator) {}, []string{"--http-memory", "128000"}, "smaller --http-memory"},
 		"no bucket": {
 			func(a *operator) { a.setCOS(costest.Options{NoBucket: true}) }, nil, "there is no bucket groups-1250000000",
 		},

@@ -42,8 +42,8 @@ type Program struct {
 	built func() (string, error)
 }
 
-// parallel is how many tests run at the same time. Most of the time they wait for a rate or for a process, so that more
-// of them than the machine has processors are no burden.
+// parallel is how many tests run at the same time. Most of the time they wait for a rate or for a process, so more of
+// them than processors do not slow each other down.
 const parallel = "8"
 
 // Main runs the tests, and removes the program afterwards. It returns the exit status.
@@ -110,8 +110,8 @@ func Service(t *testing.T) (service *emulator.Service, env map[string]string, ce
 	}, certificate
 }
 
-// An Unsolicited is a broken proxy. To each request it responds with Body, and then with a second response, which no
-// one asked for and which quotes the request.
+// An Unsolicited is a broken proxy. It responds to each request with Body, and then sends an unsolicited second
+// response that quotes the request.
 type Unsolicited struct {
 	Body string // JSON
 
@@ -130,8 +130,8 @@ func (u *Unsolicited) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer conn.Close()
-	// Both at once, so that the client meets the second one as soon as the connection is idle, before it sends another
-	// request: how many attempts fail by that is no matter of luck.
+	// Send both responses at once, so that the client reads the second one as soon as the connection is idle, before it
+	// sends another request. Then the number of attempts that fail does not depend on timing.
 	fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s"+
 		"%s HTTP/1.1 400 Bad Request\r\n\r\nbad request: %s\r\n", len(u.Body), u.Body, sig[20:], r.URL)
 	time.Sleep(50 * time.Millisecond) // until it is read
@@ -145,7 +145,7 @@ func (u *Unsolicited) Check(t *testing.T, l *Log) {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	sig := u.sigs[0] // of all requests, unless two seconds signed them
+	sig := u.sigs[0] // of all requests, unless the requests were signed in different seconds
 	l.Check(t, SecretKey, sig[:20], sig[20:40], sig[len(sig)-20:])
 }
 
@@ -316,7 +316,7 @@ func (i *Import) OverInvocations(t *testing.T) (invocations int, ok bool) {
 		}
 	}
 	if s := i.Service.Stats(); s.Imports != i.Records || s.Created != i.Records {
-		t.Errorf("got %d calls and %d groups, want %d of each: none cut off, none created twice",
+		t.Errorf("got %d calls and %d groups, want %d of each: no call interrupted, no group created twice",
 			s.Imports, s.Created, i.Records)
 	}
 	return invocations, true
@@ -412,7 +412,7 @@ func ExpireLeases(t *testing.T, bucket blob.Bucket) {
 	}
 }
 
-// CheckUsage checks the memory of processes that made n calls, and logs what they used.
+// CheckUsage checks the memory of processes that made n calls, and logs their usage.
 func CheckUsage(t *testing.T, u sandbox.Usage, invocations, n int) {
 	t.Helper()
 	t.Logf("%d invocations in %d processes, %v of CPU = %v a call with TLS, at most %d MB",
@@ -440,7 +440,7 @@ func (l *Log) String() string {
 	return l.b.String()
 }
 
-// Await waits until the log contains the text: what a process has written can arrive later than its response. It
+// Await waits until the log contains the text, because the output of a process can arrive later than its response. It
 // returns false after 10 s.
 func (l *Log) Await(text string) bool {
 	for start := time.Now(); !strings.Contains(l.String(), text); time.Sleep(5 * time.Millisecond) {
@@ -464,9 +464,9 @@ func (l *Log) Check(t *testing.T, secrets ...string) {
 	}
 }
 
-// Together drops exports at the same moment, and one later, with an event each, which other instances of the function
-// handle. It checks that all are imported without the schedule, although only one instance has the rate at a time.
-// invoke invokes a new instance with the event of an export.
+// Together creates several exports at the same moment and one later. A new instance of the function handles the event
+// of each export. Together checks that all exports are imported without the schedule, although only one instance has
+// the rate at a time. invoke invokes a new instance with the event of an export.
 func Together(t *testing.T, bucket blob.Bucket, service *emulator.Service, invoke func(key string) Reply) {
 	t.Helper()
 	const large, small = 1500, 10
@@ -479,7 +479,7 @@ func Together(t *testing.T, bucket blob.Bucket, service *emulator.Service, invok
 		Put(t, bucket, key, records...)
 		invocations.Go(func() {
 			if r := invoke(key); r.ErrorType != "" {
-				t.Errorf("%s: got %s: %s, want no error of an event that is turned away", key, r.ErrorType, r.Message)
+				t.Errorf("%s: got %s: %s, want no error although another instance has the rate", key, r.ErrorType, r.Message)
 			}
 		})
 	}

@@ -28,7 +28,7 @@ func NewWebhook(t *testing.T, respond func(*http.Request)) *Webhook {
 	w.Server = httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		var m notify.Message
 		if err := json.UnmarshalRead(r.Body, &m); err != nil {
-			t.Errorf("got a notification that is no JSON: %v", err)
+			t.Errorf("got a notification that is not JSON: %v", err)
 		}
 		w.mu.Lock()
 		w.texts = append(w.texts, m.Text)

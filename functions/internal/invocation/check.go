@@ -13,12 +13,12 @@ import (
 	"groupimport/pkg/scheduler"
 )
 
-// checkReserve is the time before the deadline that is left for removing what the checks wrote, and for the page.
+// checkReserve is the time before the deadline for removing the objects of the checks and for writing the page.
 const checkReserve = 15 * time.Second
 
 type startKey struct{} // of the time at which an invocation began, in its context
 
-// platform returns what the function knows of itself and of the invocation with this context.
+// platform returns the properties of the function and of the invocation with this context.
 func (h *Handler) platform(ctx context.Context, config config.Config) *check.Platform {
 	var p check.Platform
 	if h.Platform != nil {
@@ -69,12 +69,12 @@ func (h *Handler) check(ctx context.Context, id ID, config config.Config) ([]byt
 	return json.Marshal(report, jsontext.AllowInvalidUTF8(true))
 }
 
-// answer reports whether an object is a probe of a check. If so, it tells the check what the event said.
-func (h *Handler) answer(ctx context.Context, s *scheduler.Scheduler, o *Object) bool {
+// recordProbe reports whether an object is a probe of a check. If so, it records the event for the check.
+func (h *Handler) recordProbe(ctx context.Context, s *scheduler.Scheduler, o *Object) bool {
 	id := strings.TrimPrefix(s.Importer.Owner, ownerPrefix)
 	isProbe, err := check.Answer(ctx, s.Importer.Bucket, s.Importer.Config.Prefix, o.Raw, o.Keys, id)
 	if err != nil {
-		h.Log.ErrorContext(ctx, "probe of a check not answered", "key", o.Raw, "err", err)
+		h.Log.ErrorContext(ctx, "cannot record the event of a probe", "key", o.Raw, "err", err)
 	}
 	return isProbe
 }

@@ -106,8 +106,8 @@ type Handler struct {
 	// Serve serves an HTTP request with the handler; see package httpapi.
 	Serve func(ctx context.Context, handler http.Handler, request []byte) ([]byte, error)
 
-	// Platform returns what the function knows of itself and of the invocation, for package check. It may leave out what
-	// the Handler knows: the time limit, and whether the key of the app could be read. It may be nil.
+	// Platform returns the properties of the function and of the invocation, for package check. It may omit those that
+	// the Handler sets: the time limit, and whether the key of the app could be read. It may be nil.
 	Platform func(ctx context.Context) check.Platform
 
 	// OnRunEnd is called with the metrics of each run. OnPass is called with the result of each scheduler pass. Both may
@@ -316,7 +316,7 @@ func (h *Handler) objects(ctx context.Context, s *scheduler.Scheduler, ev *Event
 	isProbe := false
 	for _, o := range ev.Objects {
 		if o.Bucket == s.Importer.BucketName {
-			if h.answer(ctx, s, &o) {
+			if h.recordProbe(ctx, s, &o) {
 				isProbe = true
 				continue
 			}

@@ -30,7 +30,7 @@ const (
 	token      = "0123456789abcdef-the-token"
 )
 
-// A platform is a Handler and what surrounds it: an IM service, a bucket, and the function's environment.
+// A platform is a Handler with an IM service, a bucket and the function's environment.
 type platform struct {
 	*invocation.Handler
 	t       *testing.T
@@ -94,7 +94,7 @@ func (p *platform) pass(ev invocation.Event) (pass scheduler.Result, err error) 
 	return pass, err
 }
 
-// A urlEvent is a request as a platform hands it over.
+// A urlEvent is a request in the format of a platform.
 type urlEvent struct {
 	Path, Authorization string
 	Authenticated       bool
@@ -300,14 +300,14 @@ func TestHandler_RequestsWithInvalidConfiguration(t *testing.T) {
 		for _, path := range []string{"/healthz", "/imports", "/openapi.json", "/"} {
 			status, body := p.get(request(path, c.authorization, c.authenticated))
 			if named := strings.Contains(body, "TIM_SDKAPPID is missing"); status != 503 || named != c.named {
-				t.Errorf("%s, %s: got %d %s, want 503 that names what is missing: %v", c.name, path, status, body, c.named)
+				t.Errorf("%s, %s: got %d %s, want 503 that names the missing variables: %v", c.name, path, status, body, c.named)
 			}
 			if !strings.Contains(p.log.String(), "TIM_SDKAPPID is missing") {
-				t.Errorf("%s: the log is %s, want what is missing", c.name, p.log.String())
+				t.Errorf("%s: got log %s, want the names of the missing variables", c.name, p.log.String())
 			}
 		}
 		if strings.Contains(p.log.String(), key) || strings.Contains(p.log.String(), token) {
-			t.Errorf("%s: the log holds a secret", c.name)
+			t.Errorf("%s: the log contains a secret", c.name)
 		}
 		p.env["TIM_SDKAPPID"], p.env["HTTP_AUTH"], p.env["HTTP_TOKEN"] = "1400000000", "token", token
 		if status, body := p.get(request("/healthz", "", false)); status != 200 {
@@ -381,7 +381,7 @@ func TestHandler_InvalidObjectsBesideValidOnes(t *testing.T) {
 		}
 	}
 	if d := seen["exports/b.jsonl"]; d.What != "skip" || !strings.Contains(d.Reason, `bucket "another"`) {
-		t.Errorf("got %+v, want what lies in another bucket skipped", d)
+		t.Errorf("got %+v, want the object in another bucket skipped", d)
 	}
 	if d := seen[""]; d.What != "skip" || d.Reason != "record 3 of the event: unknown" {
 		t.Errorf("got %+v, want the unreadable record skipped", d)
@@ -393,7 +393,7 @@ func TestHandler_InvalidObjectsBesideValidOnes(t *testing.T) {
 	}
 	pass, err = p.pass(invocation.Event{Objects: objects[:1]})
 	if _, ok := errors.AsType[*invocation.ConfigError](err); !ok {
-		t.Errorf("got %+v, %v, want a ConfigError if everything lies in another bucket", pass, err)
+		t.Errorf("got %+v, %v, want a ConfigError if all objects are in another bucket", pass, err)
 	}
 }
 
@@ -406,7 +406,7 @@ func TestHandler_NoTask(t *testing.T) {
 	cancel()
 	p.event = resume
 	if _, err := p.Do(ctx, invocation.ID{Request: "request-2"}, nil); !strings.Contains(fmt.Sprint(err), "time is up") {
-		t.Errorf("got %v, want that the time is up", err)
+		t.Errorf("got %v, want an error about the deadline", err)
 	}
 }
 

@@ -74,8 +74,8 @@ func TestHandler_Notifies(t *testing.T) {
 	}
 }
 
-// TestHandler_WebhookThatHangs has a webhook that never responds. Neither the import nor the invocation waits for it
-// for long.
+// TestHandler_WebhookThatHangs has a webhook that never responds. The import does not wait for the webhook. The
+// invocation waits until a second before its deadline.
 func TestHandler_WebhookThatHangs(t *testing.T) {
 	release := make(chan struct{})
 	h := functest.NewWebhook(t, func(*http.Request) { <-release })

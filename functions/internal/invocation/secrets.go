@@ -29,7 +29,7 @@ func (e *SecretError) Unwrap() error { return e.err }
 
 // Secrets keeps the secrets that it has read from a store. It is safe for concurrent use.
 type Secrets struct {
-	Store string // what a secret is called there, for messages
+	Store string // kind of secret in messages, such as SSM parameter
 	Log   *slog.Logger
 
 	// Read reads a secret. Its error must not hold it.
@@ -41,19 +41,19 @@ type Secrets struct {
 	// Life is how long a secret is used before it is read again. Zero means five minutes.
 	Life time.Duration
 
-	mu    sync.Mutex // instances may be given several events at once
+	mu    sync.Mutex // an instance may handle several events at once
 	known map[string]secret
 }
 
-// A secret is a value, and when it was read.
+// A secret is a value and the time at which it was read.
 type secret struct {
 	value string
 	read  time.Time
 }
 
-// Get returns the secret with this name, without white space around it. A value that was read before stays valid while
-// the store is unavailable, and not when it says that there is none, or that nobody may read it. The error is a
-// [*SecretError].
+// Get returns the secret with this name, without white space around it. While the store is unavailable, Get returns the
+// value that it read before. If the store responds that the secret does not exist or that the function may not read it,
+// Get returns an error. The error is a [*SecretError].
 func (s *Secrets) Get(ctx context.Context, name string) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,12 +67,12 @@ func (s *Secrets) Get(ctx context.Context, name string) (string, error) {
 	}
 	value, err := s.Read(ctx, name)
 	if err != nil && isKnown && s.IsUnavailable(err) {
-		s.Log.WarnContext(ctx, "the secret could not be read again, the one before is used", "parameter", name, "err", err)
+		s.Log.WarnContext(ctx, "cannot read the secret again: the cached value is used", "parameter", name, "err", err)
 		return known.value, nil
 	}
 	value = strings.TrimSpace(value) // as from a file that ends in a line break
 	if err == nil && value == "" {
-		err = errors.New("it holds no text")
+		err = errors.New("the value is empty")
 	}
 	if err != nil {
 		delete(s.known, name)

@@ -47,7 +47,7 @@ func TestSecrets_CachedForFiveMinutesAndDuringOutages(t *testing.T) {
 			}
 		}
 		failure = errDown
-		refused(errDown) // nothing is known yet
+		refused(errDown) // no value is cached yet
 		failure = nil
 		get("first")
 		value = "second"
@@ -61,7 +61,7 @@ func TestSecrets_CachedForFiveMinutesAndDuringOutages(t *testing.T) {
 		failure = errDown
 		time.Sleep(time.Hour)
 		get("second")
-		if text := log.String(); !strings.Contains(text, "the one before is used") || strings.Contains(text, "second") {
+		if text := log.String(); !strings.Contains(text, "the cached value is used") || strings.Contains(text, "second") {
 			t.Errorf("got the log %q", text)
 		}
 		failure = errRefused
@@ -79,7 +79,8 @@ func TestSecrets_Concurrent(t *testing.T) {
 	reads := 0
 	s := &invocation.Secrets{Log: slog.New(slog.DiscardHandler), Read: func(context.Context, string) (string, error) {
 		reads++
-		time.Sleep(10 * time.Millisecond) // not of synctest, whose time stands still while a goroutine waits for a mutex
+		// In real time: synctest's clock does not advance while a goroutine waits for a mutex.
+		time.Sleep(10 * time.Millisecond)
 		return "value", nil
 	}}
 	var requests sync.WaitGroup

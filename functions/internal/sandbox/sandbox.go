@@ -1,5 +1,6 @@
-// Package sandbox keeps the process of a function on this machine, one life after another, for the packages
-// that play a cloud's platform. They bring the protocol; this knows when a process lives and what it needed.
+// Package sandbox runs the process of a function locally, for the packages that emulate a cloud platform. Those
+// packages implement the protocol. This package starts and kills the processes, one at a time, and measures their CPU
+// time and memory.
 package sandbox
 
 import (
@@ -13,31 +14,31 @@ import (
 	"time"
 )
 
-// Usage is what the processes needed.
+// Usage is the CPU time and memory that the processes used.
 type Usage struct {
 	Processes int
-	CPU       time.Duration // of all that have ended
+	CPU       time.Duration // of all processes that have exited
 	MaxRSS    int64         // bytes, the largest of any process at the end of its invocations; Linux only
 }
 
-// A Sandbox keeps one process at a time. Its zero value has none. Its methods may be called concurrently.
+// A Sandbox runs one process at a time. Its zero value has no process. Its methods are safe for concurrent use.
 type Sandbox struct {
 	mu      sync.Mutex
 	process *Process
 	usage   Usage
 }
 
-// A Process is one life of the program.
+// A Process is one process of the program.
 type Process struct {
 	Started time.Time
-	Exited  chan struct{} // closed once it has
+	Exited  chan struct{} // closed after the process has exited
 
 	cmd     *exec.Cmd
 	sandbox *Sandbox
 	freed   func()
 }
 
-// Process returns the process that lives, nil if there is none.
+// Process returns the running process, or nil if there is none.
 func (s *Sandbox) Process() *Process {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -51,8 +52,9 @@ func (s *Sandbox) Process() *Process {
 	return nil
 }
 
-// Start starts the program with no other environment than env, while no process lives. Its standard outputs
-// go to log; nil discards. freed is called once it has ended; it may be nil.
+// Start starts the program with env as its whole environment. No other process may be running. The program's standard
+// output and standard error go to log; nil discards them. Start calls freed after the process has exited; freed may be
+// nil.
 func (s *Sandbox) Start(binary string, env []string, log io.Writer, freed func()) (*Process, error) {
 	cmd := exec.CommandContext(context.Background(), binary) // the caller's program, killed by End
 	cmd.Env, cmd.Stdout, cmd.Stderr = env, log, log
@@ -69,7 +71,7 @@ func (s *Sandbox) Start(binary string, env []string, log io.Writer, freed func()
 }
 
 func (p *Process) wait() {
-	_ = p.cmd.Wait() // how it ended is what the invocation tells
+	_ = p.cmd.Wait() // the invocation reports how the process exited
 	if p.freed != nil {
 		p.freed()
 	}
@@ -79,12 +81,12 @@ func (p *Process) wait() {
 	close(p.Exited)
 }
 
-// Weigh notes the most memory that the process has had. Its rusage would not do: there the memory of whoever
-// started it counts too.
-func (p *Process) Weigh() {
+// RecordPeakMemory records the peak memory of the process. It does not use rusage, which includes the memory of the
+// parent process.
+func (p *Process) RecordPeakMemory() {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
-		return // it has ended
+		return // the process has exited
 	}
 	for line := range strings.Lines(string(status)) {
 		var kb int64
@@ -96,15 +98,14 @@ func (p *Process) Weigh() {
 	}
 }
 
-// End kills the process and waits until it has ended.
+// End kills the process and waits until it has exited.
 func (p *Process) End() {
-	p.Weigh()
-	_ = p.cmd.Process.Kill() // it may have ended by itself
+	p.RecordPeakMemory()
+	_ = p.cmd.Process.Kill() // the process may have exited by itself
 	<-p.Exited
 }
 
-// Kill ends the process under way at once, if there is one, as a fault of the platform would. The
-// invocation under way ends with it.
+// Kill kills the running process, if there is one, as a fault of the platform would. The current invocation fails.
 func (s *Sandbox) Kill() {
 	if p := s.Process(); p != nil {
 		p.End()
@@ -114,7 +115,7 @@ func (s *Sandbox) Kill() {
 // Close kills the process.
 func (s *Sandbox) Close() { s.Kill() }
 
-// Usage returns what all processes that have ended needed; after [Sandbox.Close] these are all.
+// Usage returns the usage of the processes that have exited. After [Sandbox.Close] these are all processes.
 func (s *Sandbox) Usage() Usage {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -131,7 +131,7 @@ func (r *Runtime) Invoke(ctx context.Context, payload []byte) (Result, error) {
 		return result, context.Cause(ctx)
 	}
 	result.Took = time.Since(began)
-	p.Weigh()
+	p.RecordPeakMemory()
 	return result, nil
 }
 
@@ -191,11 +191,11 @@ func (p *process) next(w http.ResponseWriter, req *http.Request) {
 }
 
 func (p *process) response(w http.ResponseWriter, req *http.Request) {
-	p.answer(w, req, func(inv *invocation, body []byte) { inv.response = body })
+	p.record(w, req, func(inv *invocation, body []byte) { inv.response = body })
 }
 
 func (p *process) failure(w http.ResponseWriter, req *http.Request) {
-	p.answer(w, req, func(inv *invocation, body []byte) {
+	p.record(w, req, func(inv *invocation, body []byte) {
 		inv.failure = &FunctionError{}
 		if err := json.Unmarshal(body, inv.failure); err != nil {
 			inv.failure.Message = string(body)
@@ -203,8 +203,9 @@ func (p *process) failure(w http.ResponseWriter, req *http.Request) {
 	})
 }
 
-// answer stores what the process reports about the current invocation. The platform refuses reports about others.
-func (p *process) answer(w http.ResponseWriter, req *http.Request, set func(*invocation, []byte)) {
+// record stores the response or the error that the process reports for the current invocation. Like the platform, it
+// refuses reports for other invocations.
+func (p *process) record(w http.ResponseWriter, req *http.Request, set func(*invocation, []byte)) {
 	body, err := io.ReadAll(io.LimitReader(req.Body, 6<<20+1)) // the limit of the platform is 6 MB
 	if err == nil && len(body) > 6<<20 {
 		err = errors.New("the response exceeds 6 MB")

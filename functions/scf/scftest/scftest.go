@@ -1,10 +1,10 @@
-// Package scftest runs the program of an SCF function on this machine, as the platform does: it starts the
-// process, speaks net/rpc with gob to it, hands it one event after another with an environment and a
-// deadline, kills it when that is over and starts another one for the next event.
+// Package scftest runs the program of an SCF function locally, as the platform does: it starts the process, calls it
+// with net/rpc and gob, gives it one event after another with an environment and a deadline, kills it at its deadline
+// and starts another one for the next event.
 //
-// The protocol is that of github.com/tencentyun/scf-go-lib, package messages; gob matches fields by name,
-// so the structs here are its own. Not like the platform are the speed of the processor and the memory, of
-// which there is as much as this machine has; [Runtime.Usage] tells what was used.
+// The protocol is that of github.com/tencentyun/scf-go-lib, package messages. gob matches fields by name, so this
+// package defines its own structs. Unlike on the platform, the process has all of the CPU and memory of this machine;
+// [Runtime.Usage] tells what it used.
 package scftest
 
 import (
@@ -24,24 +24,23 @@ import (
 	"groupimport/functions/internal/sandbox"
 )
 
-// A Config says what to run.
+// A Config is the configuration of a function.
 type Config struct {
 	Binary  string        // the program, named main on the platform
-	Env     []string      // as name=value, of the process; it has no other than these and the platform's
+	Env     []string      // name=value, in addition to the variables of the platform
 	Timeout time.Duration // of an invocation, 1 s to 15 min on the platform
 	Log     io.Writer     // what the process writes to its standard outputs; nil discards
 
-	// Environment returns what the platform sends with each event, which the library puts into the
-	// process's own; nil sends nothing. The role's temporary keys come this way.
+	// Environment returns the variables that the platform sends with each event, such as the role's temporary keys. The
+	// library sets them in the process. If Environment is nil, the Runtime sends none.
 	Environment func() map[string]string
 
-	// NoDeadline leaves the deadline out, and Timeout stands in TimeLimitInMs alone: whether the platform
-	// always sends it is documented nowhere.
+	// NoDeadline omits the deadline from the request; then only TimeLimitInMs holds the timeout. The documents do not
+	// say whether the platform always sends the deadline.
 	NoDeadline bool
 }
 
-// A Runtime runs one instance of a function. Its methods may be called concurrently; one invocation is
-// under way at a time.
+// A Runtime runs one instance of a function. Its methods are safe for concurrent use; it runs one invocation at a time.
 type Runtime struct {
 	sandbox.Sandbox
 	config Config
@@ -50,12 +49,12 @@ type Runtime struct {
 	client   *rpc.Client // of the latest process; guarded by invoking
 }
 
-// A Result is what an invocation came to.
+// A Result is the result of an invocation.
 type Result struct {
-	Response []byte         // what the function answered; nil if it did not
-	Error    *FunctionError // what it reported, or what became of its process
+	Response []byte         // nil without a response
+	Error    *FunctionError // reported by the function, or about its process
 	Took     time.Duration
-	Start    time.Duration // from the start of the process to its first answer; 0 if it ran already
+	Start    time.Duration // from the start of the process to its response to a ping; 0 if it ran already
 }
 
 // A FunctionError is the error of an invocation.
@@ -65,7 +64,7 @@ type FunctionError struct {
 	ShouldExit bool
 }
 
-// The types of errors that the function does not report itself, after the platform's codes 433 and 439:
+// The types of errors that the platform reports, named after its codes 433 and 439:
 // cloud.tencent.com/document/product/583/42611.
 const (
 	TimedOut = "FunctionTimeout"
@@ -96,11 +95,11 @@ type (
 	}
 )
 
-// New returns a Runtime. It starts the program when it is invoked. Close it.
+// New returns a Runtime. The first invocation starts the program. The caller must close the Runtime.
 func New(config Config) *Runtime { return &Runtime{config: config} }
 
-// Invoke gives the program an event and waits until it has answered, has exited, or is killed because its
-// time is up. A done ctx kills it too, at any moment.
+// Invoke gives the program an event and waits until it responds, exits, or is killed at its deadline. If ctx ends,
+// Invoke kills the process.
 func (r *Runtime) Invoke(ctx context.Context, payload []byte) (Result, error) {
 	r.invoking.Lock()
 	defer r.invoking.Unlock()
@@ -150,11 +149,11 @@ func (r *Runtime) Invoke(ctx context.Context, payload []byte) (Result, error) {
 		return result, context.Cause(ctx)
 	}
 	result.Took = time.Since(began)
-	p.Weigh()
+	p.RecordPeakMemory()
 	return result, nil
 }
 
-// running returns the process, which is started if there is none, and then how long that took.
+// running returns the process. If there is none, running starts one and also returns how long the start took.
 func (r *Runtime) running() (*sandbox.Process, time.Duration, error) {
 	if p := r.Process(); p != nil {
 		return p, 0, nil
@@ -182,12 +181,12 @@ func (r *Runtime) running() (*sandbox.Process, time.Duration, error) {
 	return p, time.Since(p.Started), nil
 }
 
-// errExited says that the process has exited before it answered.
+// errExited says that the process exited before it responded to a ping.
 var errExited = errors.New("the process exited")
 
 // dial connects to the process once it listens, and pings it.
 func dial(p *sandbox.Process, port string) (*rpc.Client, error) {
-	// It does not say when it listens.
+	// The process does not report when it listens.
 	for began := time.Now(); time.Since(began) < 10*time.Second; time.Sleep(time.Millisecond) {
 		select {
 		case <-p.Exited:
@@ -200,9 +199,9 @@ func dial(p *sandbox.Process, port string) (*rpc.Client, error) {
 		}
 		if err := client.Call("Function.Ping", &pingRequest{}, &pingResponse{}); err != nil {
 			client.Close()
-			continue // it exits
+			continue // the process is exiting
 		}
 		return client, nil
 	}
-	return nil, errors.New("it does not listen, or does not answer a ping")
+	return nil, errors.New("the process does not listen or does not respond to a ping")
 }
