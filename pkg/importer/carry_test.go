@@ -250,7 +250,7 @@ func TestCarry_ResultsOfVersion1(t *testing.T) {
 		groups          map[string]int
 	}{
 		{
-			"records without GroupIds are refused",
+			"records without GroupIds stop the import",
 			[]string{named("a"), own},
 			[]string{named("a"), own},
 			false,
@@ -258,7 +258,7 @@ func TestCarry_ResultsOfVersion1(t *testing.T) {
 			map[string]int{"a": 1, "own": 1},
 		},
 		{
-			"unless told to",
+			"with CREATE_UNMATCHED they are created",
 			[]string{named("a"), own},
 			[]string{named("a"), own},
 			true, results.Finished,
@@ -327,7 +327,8 @@ func TestCarry_WorkFolderRemoved(t *testing.T) {
 	}
 }
 
-func TestCarry_NothingLeft(t *testing.T) {
+// TestCarry_OnlyCheckpointsLeft removes all objects of an import but the export and the checkpoints.
+func TestCarry_OnlyCheckpointsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.Put(withoutIDs(50)...)

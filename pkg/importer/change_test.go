@@ -25,8 +25,8 @@ func TestChange_KilledAtAnyRequest(t *testing.T) {
 						if row.rejected {
 							w.rejecting()
 						}
-						var told []results.State
-						w.OnChange = func(c importer.Change) { told = append(told, c.State) }
+						var changes []results.State
+						w.OnChange = func(c importer.Change) { changes = append(changes, c.State) }
 						w.Put(row.lines...)
 						isKilled = (&mortal{World: w.World, left: at, applied: applied}).run()
 						_, err := w.Dir(simKey).LoadManifest(t.Context())
@@ -35,7 +35,7 @@ func TestChange_KilledAtAnyRequest(t *testing.T) {
 						w.Finish()
 						w.Finish()
 						finished := 0
-						for _, state := range told {
+						for _, state := range changes {
 							if state == results.Finished {
 								finished++
 							}
@@ -44,7 +44,7 @@ func TestChange_KilledAtAnyRequest(t *testing.T) {
 						case finished == 0 && hasManifest:
 							lost++
 						case finished != 1:
-							t.Errorf("killed at request %d: got %q, want it finished once", at, told)
+							t.Errorf("killed at request %d: got %q, want it finished once", at, changes)
 						}
 					})
 				}
@@ -61,8 +61,8 @@ func TestChange_KilledAtAnyRequest(t *testing.T) {
 func TestChange_RunsDie(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		var told []importer.Change
-		w.OnChange = func(c importer.Change) { told = append(told, c) }
+		var changes []importer.Change
+		w.OnChange = func(c importer.Change) { changes = append(changes, c) }
 		w.Config.Prefix = "exports/"
 		w.Put(withIDs(40)...)
 		for n := range 8 {
@@ -79,8 +79,8 @@ func TestChange_RunsDie(t *testing.T) {
 			}
 			time.Sleep(time.Hour)
 		}
-		if len(told) != 1 || told[0].State != results.Stopped {
-			t.Errorf("got %+v, want that it is stopped", told)
+		if len(changes) != 1 || changes[0].State != results.Stopped {
+			t.Errorf("got %+v, want one change to stopped", changes)
 		}
 	})
 }

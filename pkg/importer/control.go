@@ -50,7 +50,8 @@ func summaryOfControl(p *results.Progress) Summary {
 	return Summary{State: p.State, Reason: p.Reason, Counts: p.Counts}
 }
 
-// watchControl ends the run if an operator pauses or cancels its import. It ignores errors of the store: it asks again.
+// watchControl ends the run if an operator pauses or cancels its import. It ignores errors of the store and reads the
+// control object again at the next tick.
 func (r *run) watchControl(ctx context.Context, done <-chan struct{}) {
 	tick := time.NewTicker(controlEvery)
 	defer tick.Stop()
@@ -58,7 +59,7 @@ func (r *run) watchControl(ctx context.Context, done <-chan struct{}) {
 		select {
 		case <-tick.C:
 			if c, err := r.controlNow(ctx); err == nil && c != nil {
-				r.log().InfoContext(ctx, "the import is to end", "action", c.Action, "who", c.Who, "when", c.When)
+				r.log().InfoContext(ctx, "pause or cancel requested", "action", c.Action, "who", c.Who, "when", c.When)
 				r.stop(&controlError{c})
 				return
 			}
@@ -85,9 +86,9 @@ func (r *run) controlNow(ctx context.Context) (*results.Control, error) {
 	return dir.LoadControl(ctx, info)
 }
 
-// finishPart writes the results of a cancelled import, and returns what they are for the report; nil if there are none.
-// The counts of end become those of the results, which have the out-of-order outcomes too. If it fails, the import
-// waits: the next run writes them.
+// finishPart writes the results of a cancelled import, and returns the builder of their report, nil without results.
+// It sets the counts of end to the counts of the results, which include the out-of-order outcomes. If finishPart fails,
+// the import waits and the next run writes the results.
 func (r *run) finishPart(end *ending) *report.Builder {
 	var builder *report.Builder
 	if end.cp.Counts.Records() > 0 {

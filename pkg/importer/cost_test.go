@@ -45,23 +45,23 @@ type smallCase struct {
 
 // smallCases have the reason for each request:
 //
-//	List                       which lease is the latest, and what lies beside the export
+//	List                       which lease is the latest, and which objects are beside the export
 //	ReadRange                  the version of the export, and all of a small one
 //	Create lease               one run at a time, and the proof that no run came before
 //	Stat results               no outcomes of an earlier import are overlooked if the list is old
 //	Put checkpoint             what is sent without a GroupId is written ahead, and never sent again
-//	Stat                       the export was not replaced meanwhile
-//	Put results, failures      what the import is for
-//	Create report              the same; it does not replace an object that the list has missed
+//	Stat                       the export was not replaced during the import
+//	Put results, failures      the outcomes
+//	Create report              the outcomes; Create does not replace an object that the list has missed
 //	Put manifest               the results are complete
 //	Put progress, mark         for readers, and for a pass of the scheduler that reads nothing else
 //	Put checkpoint             how many outcomes there were, should an operator remove the results
 //	Put lease                  the next version does not wait for the lease to expire
 //
-// Two of them look as if they could go, and may not. Without the last Stat, an export that is removed or replaced
+// Two of the requests look superfluous and are not. Without the last Stat, an export that is removed or replaced
 // during a small import would be reported as finished (TestImport_ExportRemovedDuringTheRun). Without the last
 // checkpoint, an import of which an operator removed everything else would end with records that are all unknown,
-// instead of stopping before the first (TestCarry_NothingLeft).
+// instead of stopping before the first (TestCarry_OnlyCheckpointsLeft).
 var smallCases = []smallCase{
 	{
 		"with GroupIds", withIDs(10), false,
@@ -91,7 +91,7 @@ var smallCases = []smallCase{
 
 const smallStart = "List .,ReadRange; Create .import/lease/000001,Stat .results.ndjson"
 
-// rejecting makes the service reject the seventh record for good.
+// rejecting makes the service permanently reject the seventh record.
 func (w *world) rejecting() {
 	w.Service.SetFaults(emulator.Faults{Plan: func(r emulator.Request) emulator.Fault {
 		if r.Command == "import_group" && strings.HasSuffix(r.Name, "7") {
@@ -250,7 +250,7 @@ type mortal struct {
 	die     context.CancelFunc
 }
 
-// step counts a request. It reports whether the request reaches nobody, and whether it is the last.
+// step counts a request. It reports whether the request is lost before it has an effect, and whether it is the last.
 func (m *mortal) step() (lost, last bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -266,7 +266,7 @@ func (m *mortal) step() (lost, last bool) {
 	return !m.applied, true
 }
 
-func (m *mortal) fate(blobtest.Op) blobtest.Fault {
+func (m *mortal) storeFault(blobtest.Op) blobtest.Fault {
 	lost, last := m.step()
 	if lost || last {
 		return blobtest.Fault{Err: blob.Permanent(errKilled), Applied: !lost}
@@ -286,7 +286,7 @@ func (m *mortal) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// changed passes on the changes that the living process tells.
+// changed passes on the changes of the process until it is killed.
 func (m *mortal) changed(c importer.Change) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -301,7 +301,7 @@ func (m *mortal) run() (killed bool) {
 	ctx, cancel := context.WithCancel(m.T.Context())
 	defer cancel()
 	m.die = cancel
-	m.Store.Fail = m.fate
+	m.Store.Fail = m.storeFault
 	defer func() { m.Store.Fail = nil }()
 	i := &importer.Importer{Config: m.Config, Bucket: m.Store, BucketName: "bucket", OnChange: m.changed}
 	if err := importertest.Dial(i, func(c *tim.Config) { c.Transport = m }); err != nil {
@@ -403,11 +403,11 @@ func (b blind) List(ctx context.Context, prefix, delimiter string) iter.Seq2[blo
 	}
 }
 
-// TestImport_OldList imports an export of which the list shows nothing that lies beside it.
+// TestImport_OldList imports an export whose list omits all objects beside it.
 func TestImport_OldList(t *testing.T) {
 	const foreign = "of another program"
 	for name, row := range map[string]struct {
-		before func(w *world) // what is there
+		before func(w *world) // makes the objects that exist before the import
 		check  func(w *world, s importer.Summary, err error) bool
 	}{
 		"finished before": {func(w *world) { w.Finish() }, func(_ *world, s importer.Summary, err error) bool {
@@ -578,7 +578,7 @@ func (w *world) killedAfter(key string) {
 	m.die = cancel
 	i := w.Importer()
 	i.Bucket = killing{w.Store, key, m}
-	w.Store.Fail = m.fate
+	w.Store.Fail = m.storeFault
 	s, err := i.Import(ctx, simKey)
 	if _, ok := w.Store.Snapshot()[key]; !ok || !m.dead {
 		w.T.Fatalf("got %+v, %v, want it killed after it has written %q", s, err, key)

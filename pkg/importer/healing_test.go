@@ -215,7 +215,7 @@ func TestArchive_OutOfOrderOutcomes(t *testing.T) {
 		w := newWorld(t)
 		w.Service.Faults = emulator.Faults{Plan: func(r emulator.Request) emulator.Fault {
 			if r.Name == "n-100" {
-				return 60007 // for ever, while the others go in
+				return 60007 // always, while the other records are imported
 			}
 			return emulator.None
 		}}

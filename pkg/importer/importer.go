@@ -210,7 +210,7 @@ func (i *Importer) Import(ctx context.Context, key string) (Summary, error) {
 	if start.isNew != nil {
 		defer func() { _, _ = start.isNew() }() // it only must not outlive the import
 	}
-	if !start.work.IsEmpty { // else whoever has lease 1 is the first
+	if !start.work.IsEmpty { // otherwise the owner of lease 1 runs first
 		manifest, err := dir.LoadManifest(ctx)
 		switch {
 		case err == nil && manifest.Export.Version == start.exp.Version && i.isUnchanged(ctx, dir, &manifest):
@@ -235,8 +235,8 @@ func (i *Importer) Import(ctx context.Context, key string) (Summary, error) {
 	})
 }
 
-// completeFinished writes what is missing of a finished import. It does not ask for the mark if the progress is right:
-// the scheduler, which needs the mark, writes it.
+// completeFinished writes the missing objects of a finished import. It does not look up the mark if the progress is
+// correct: the scheduler needs the mark and writes it.
 func (i *Importer) completeFinished(ctx context.Context, dir results.Dir, m *results.Manifest) error {
 	p, err := i.saveFinished(ctx, dir, m)
 	if err == nil && !p.isRunning() && !p.isOf(m) {
@@ -436,7 +436,7 @@ func (p *before) isOf(m *results.Manifest) bool {
 	return p.State == results.Finished && p.Export.Version == m.Export.Version
 }
 
-// saveFinished writes the progress of a finished import, unless it is right or a run is in progress.
+// saveFinished writes the progress of a finished import, unless it is correct or a run is in progress.
 func (i *Importer) saveFinished(ctx context.Context, dir results.Dir, m *results.Manifest) (p before, err error) {
 	p.Progress, err = dir.LoadProgress(ctx)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) || p.isRunning() || p.isOf(m) {

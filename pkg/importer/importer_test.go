@@ -69,7 +69,7 @@ func TestLeaseBusy_ConcurrentRuns(t *testing.T) {
 		_, err := w2.Run(t.Context())
 		busy, ok := errors.AsType[*lease.BusyError](err)
 		if !ok || busy.Owner != "a test" || time.Until(busy.Until) > 16*time.Minute {
-			t.Errorf("got %v, want who is at work and until when", err)
+			t.Errorf("got %v, want the owner of the lease and its expiry", err)
 		}
 		if s := <-done; s.Counts.Imported != 1000 || w.Service.Stats().Imports != 1000 {
 			t.Errorf("got %+v, want 1000 imported", s.Counts)

@@ -93,8 +93,8 @@ func TestImport_ForeignExportNamesItsMapping(t *testing.T) {
 	})
 }
 
-// Records that the guard held back have their outcomes, in order.
-func TestImport_GuardLetsGo(t *testing.T) {
+// TestImport_GuardReleasesRecords checks that records that the guard held back get their outcomes, in order.
+func TestImport_GuardReleasesRecords(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		channel, _, _ := strings.Cut(slackGroups, "\n")

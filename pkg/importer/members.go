@@ -93,7 +93,7 @@ func (r *run) startMissing(it *item, rec *group.Record, f *outcome.Outcome, isVa
 	return true
 }
 
-// A memberItem is a line of the first pass on its way through the member pass.
+// A memberItem is a line of the first pass that the member pass works on.
 type memberItem struct {
 	read outcome.Outcome
 	raw  []byte // nil if the line has none
@@ -120,13 +120,13 @@ func (r *run) followMembers(ctx context.Context) {
 // addMembers adds the members of groups, from the outcomes of the first pass, until the end of the first pass or of
 // the run.
 func (r *run) addMembers(ctx context.Context) error {
-	room := r.imp.memory().newRoom()
-	defer room.close()
+	budget := r.imp.memory().newBudget()
+	defer budget.close()
 	queue := make(chan *memberItem, maxAheadRecords)
 	var readErr error
 	r.memberPass.Go(func() {
 		defer close(queue)
-		readErr = r.readMembers(ctx, room, queue)
+		readErr = r.readMembers(ctx, budget, queue)
 	})
 	isWhole := true
 	var err error
@@ -138,7 +138,7 @@ func (r *run) addMembers(ctx context.Context) error {
 		} else if it.call != nil {
 			it.call.Wait()
 		}
-		room.release(it.cost)
+		budget.release(it.cost)
 	}
 	switch {
 	case err != nil:
@@ -152,7 +152,7 @@ func (r *run) addMembers(ctx context.Context) error {
 }
 
 // readMembers starts a call for the members of each line, in order.
-func (r *run) readMembers(ctx context.Context, room *room, queue chan<- *memberItem) error {
+func (r *run) readMembers(ctx context.Context, budget *budget, queue chan<- *memberItem) error {
 	decoder := group.NewDecoder(r.imp.Config.Limits)
 	decoder.AnyGroupID = true
 	var batch []*memberItem // member records of one group, which share a call
@@ -198,7 +198,7 @@ func (r *run) readMembers(ctx context.Context, room *room, queue chan<- *memberI
 		if !isSame || len(batch) >= r.imp.Client.MembersPerCall() {
 			send()
 		}
-		if room.acquire(ctx, it.cost) != nil {
+		if budget.acquire(ctx, it.cost) != nil {
 			return nil
 		}
 		switch {

@@ -9,16 +9,16 @@ import (
 	"groupimport/pkg/results"
 )
 
-// A Memory is what the imports of one process share, so that eight of them stay within 64 MB. Most imports need little
-// more than the records that are read and have no outcome; these share [maxAheadBytes]. What needs much more takes
-// turns: reading with a large window of zstd data or with many earlier outcomes, and writing large results.
+// A Memory limits the memory of the imports of one process: eight imports stay within 64 MB. Most imports need little
+// more than their records without outcomes, which share [maxAheadBytes]. Only one import
+// at a time reads with a large zstd window or with many earlier outcomes, and only one writes large results.
 type Memory struct {
 	reading *semaphore.Weighted
 	writing *semaphore.Weighted
 
 	mu      sync.Mutex
-	runs    int64         // that have a room
-	changed chan struct{} // closed when a room may have more space; nil without waiters
+	runs    int64         // number of budgets
+	changed chan struct{} // closed when a budget may have free space; nil without waiters
 }
 
 const (
@@ -75,42 +75,42 @@ func (r *run) reserveEarlier(ctx context.Context, c *results.Carry) error {
 	return r.reserve(ctx)
 }
 
-// A room bounds the memory of a run's records that are read and have no outcome: to an equal share of maxAheadBytes.
-// One record always fits.
-type room struct {
+// A budget bounds the memory of a run's records without outcomes to an equal share of maxAheadBytes. One record always
+// fits.
+type budget struct {
 	of   *Memory
 	used int64
 }
 
-func (m *Memory) newRoom() *room {
+func (m *Memory) newBudget() *budget {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.runs++
-	return &room{of: m}
+	return &budget{of: m}
 }
 
-// close gives the share of a room to the others.
-func (r *room) close() {
-	r.of.mu.Lock()
-	defer r.of.mu.Unlock()
-	r.of.runs--
-	r.of.wake()
+// close returns the share of b to the other budgets.
+func (b *budget) close() {
+	b.of.mu.Lock()
+	defer b.of.mu.Unlock()
+	b.of.runs--
+	b.of.wake()
 }
 
 // acquire waits for n bytes. The error is the cause of ctx.
-func (r *room) acquire(ctx context.Context, n int64) error {
+func (b *budget) acquire(ctx context.Context, n int64) error {
 	for {
-		r.of.mu.Lock()
-		if r.used == 0 || r.used+n <= maxAheadBytes/r.of.runs {
-			r.used += n
-			r.of.mu.Unlock()
+		b.of.mu.Lock()
+		if b.used == 0 || b.used+n <= maxAheadBytes/b.of.runs {
+			b.used += n
+			b.of.mu.Unlock()
 			return nil
 		}
-		if r.of.changed == nil {
-			r.of.changed = make(chan struct{})
+		if b.of.changed == nil {
+			b.of.changed = make(chan struct{})
 		}
-		changed := r.of.changed
-		r.of.mu.Unlock()
+		changed := b.of.changed
+		b.of.mu.Unlock()
 		select {
 		case <-changed:
 		case <-ctx.Done():
@@ -120,14 +120,14 @@ func (r *room) acquire(ctx context.Context, n int64) error {
 }
 
 // release frees n bytes.
-func (r *room) release(n int64) {
-	r.of.mu.Lock()
-	defer r.of.mu.Unlock()
-	r.used -= n
-	r.of.wake()
+func (b *budget) release(n int64) {
+	b.of.mu.Lock()
+	defer b.of.mu.Unlock()
+	b.used -= n
+	b.of.wake()
 }
 
-// wake wakes those that wait for space. The caller holds mu.
+// wake wakes the goroutines that wait for space. The caller holds mu.
 func (m *Memory) wake() {
 	if m.changed != nil {
 		close(m.changed)

@@ -57,7 +57,7 @@ func (r *run) changed(s *Summary, cp *results.Checkpoint) {
 		}
 	case results.Stopped:
 		if s.Run.Cause == results.CauseRemoved || r.stoppedAgain(s, cp) {
-			return // nobody has to act, or knows it already
+			return // an operator need not act, or an earlier Change was reported
 		}
 	case results.Cancelled:
 	case results.Running, results.Waiting, results.Paused:

@@ -17,8 +17,8 @@ import (
 	"groupimport/pkg/scheduler"
 )
 
-// A name to which those of its results do not fit is refused before anything is written or sent, by any way the
-// export comes. No pass calls that an error.
+// TestRun_NameTooLong imports an export whose name is too long for the names of its results. Import, an event and a
+// pass reject it before anything is written or sent. The event and the pass return no error.
 func TestRun_NameTooLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -60,8 +60,8 @@ func TestRun_NameTooLong(t *testing.T) {
 	})
 }
 
-// What is read as another encoding is so to its end, and one that was refused begins with the encoding that is named
-// then.
+// TestRun_KeepsToItsEncoding checks that an import keeps the encoding that it began with. A stopped import without
+// outcomes begins with the encoding that is set later.
 func TestRun_KeepsToItsEncoding(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -88,7 +88,7 @@ func TestReport_NotWritable(t *testing.T) {
 		if _, ok := w.Store.Snapshot()[simNames.Report()]; ok {
 			t.Error("there is a report")
 		}
-		// The next who asks gets one.
+		// The next run writes the report.
 		w.Store.Fail = nil
 		if s := w.Finish(); !s.Already {
 			t.Errorf("got %+v, want nothing done", s)

@@ -49,7 +49,7 @@ type run struct {
 	dropped  map[string]int64 // see [export.Reader.Dropped]
 	assigned bool             // this run has assigned a GroupId
 	ahead    map[int64][]byte // out-of-order outcomes of earlier runs, by ordinal
-	room     *room
+	budget   *budget
 	isHeavy  bool // see [run.reserve]
 	queue    chan *item
 	stop     context.CancelCauseFunc // ends the run
@@ -183,7 +183,7 @@ func (r *run) watch(ctx context.Context, done <-chan struct{}) {
 	}
 }
 
-// replaced returns an error if the export was replaced or removed. It returns nil if the store fails: watch asks
+// replaced returns an error if the export was replaced or removed. It returns nil if the store fails: watch checks
 // again.
 func (r *run) replaced(ctx context.Context) error {
 	info, err := r.imp.Bucket.Stat(ctx, r.exp.Key)
@@ -260,7 +260,7 @@ func (r *run) readAll(ctx context.Context, at export.Position) error {
 		}
 		it.raw, it.changed, it.source = bytes.Clone(e.Raw), e.Changed, e.Source
 		it.sameID = e.SameID
-		if r.room.acquire(ctx, it.cost) != nil || !r.start(ctx, it, &e) {
+		if r.budget.acquire(ctx, it.cost) != nil || !r.start(ctx, it, &e) {
 			return nil
 		}
 		if r.guard.Doubts() {
@@ -485,7 +485,7 @@ func (r *run) write(ctx context.Context) error {
 				r.stop(reason)
 			}
 		}
-		r.room.release(it.cost)
+		r.budget.release(it.cost)
 	}
 	return err
 }
@@ -564,22 +564,22 @@ func (s *stopShare) add(o *outcome.Outcome) error {
 
 // ended returns the state of the import after a run. why is the cause that ended the reading, err an error of
 // reading.
-func (r *run) ended(why, err error) leaving {
+func (r *run) ended(why, err error) endState {
 	fatal, _ := errors.AsType[*tim.FatalError](why)
 	rejected, _ := errors.AsType[*shareError](why)
 	reordered, _ := errors.AsType[*reorderedError](why)
-	stopped := func(cause results.Cause, reason string) leaving { return leaving{results.Stopped, cause, 0, reason} }
+	stopped := func(cause results.Cause, reason string) endState { return endState{results.Stopped, cause, 0, reason} }
 	control, _ := errors.AsType[*controlError](why)
 	switch {
 	case control != nil && err == nil:
-		return leaving{control.State(), control.Cause(), 0, control.Reason()}
+		return endState{control.State(), control.Cause(), 0, control.Reason()}
 	case r.round > 0 && (errors.Is(err, blob.ErrChanged) || errors.Is(err, fs.ErrNotExist)):
-		return leaving{
+		return endState{
 			results.Waiting, results.CauseEdited, 0,
 			"the dead-letter file was edited during a round of retries; the next run retries the rest",
 		}
 	case err != nil && errors.Is(err, blob.ErrChanged):
-		return leaving{
+		return endState{
 			results.Waiting, results.CauseReplaced, 0,
 			"the export was replaced while it was read; the new version is a new import",
 		}
@@ -588,18 +588,18 @@ func (r *run) ended(why, err error) leaving {
 	case err != nil:
 		return stopped(results.CauseError, err.Error())
 	case fatal != nil:
-		return leaving{results.Stopped, results.CauseService, fatal.Code, fatal.Reason}
+		return endState{results.Stopped, results.CauseService, fatal.Code, fatal.Reason}
 	case rejected != nil:
 		return stopped(results.CauseRefused, rejected.Error())
 	case reordered != nil:
 		return stopped(results.CauseReordered, reordered.Error())
 	case why == nil:
-		return leaving{state: results.Finished}
+		return endState{state: results.Finished}
 	case errors.Is(why, ErrTimeUp):
-		return leaving{results.Waiting, results.CauseTimeUp, 0, why.Error()}
+		return endState{results.Waiting, results.CauseTimeUp, 0, why.Error()}
 	case errors.Is(why, errUndone):
-		return leaving{results.Waiting, results.CauseUndone, 0, why.Error()}
+		return endState{results.Waiting, results.CauseUndone, 0, why.Error()}
 	default:
-		return leaving{results.Waiting, results.CauseInterrupted, 0, why.Error()}
+		return endState{results.Waiting, results.CauseInterrupted, 0, why.Error()}
 	}
 }

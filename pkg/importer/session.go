@@ -106,7 +106,7 @@ func (i *Importer) withLease(
 	})
 	stopRenewing()
 	if errors.Is(err, lease.ErrLost) && held.CheckSuccessor(writing) == nil {
-		err = nil // the lease could not be renewed, and nobody has taken over: the next run resumes
+		err = nil // the lease could not be renewed, but no other run owns it: the next run resumes
 	}
 	if releaseErr := held.Release(writing); releaseErr != nil {
 		i.log().WarnContext(ctx, "lease not released", "key", dir.Export, "expires", held.Until(), "err", releaseErr)
@@ -341,14 +341,14 @@ func (r *run) openAssigner(cp *results.Checkpoint) error {
 
 // An ending is the result of a run and its last checkpoint.
 type ending struct {
-	leaving
+	endState
 
 	cp  results.Checkpoint
 	err error
 }
 
-// A leaving is in which state a run leaves its import, and why.
-type leaving struct {
+// An endState is the state of an import after a run, and its cause.
+type endState struct {
 	state  results.State
 	cause  results.Cause // empty if the import is finished
 	code   int           // the service's, with CauseService
@@ -371,8 +371,8 @@ func (r *run) execute(ctx context.Context, cp results.Checkpoint) (end ending) {
 	if r.dir.IsNew {
 		r.writer.HoldLast()
 	}
-	r.room = i.memory().newRoom()
-	defer r.room.close()
+	r.budget = i.memory().newBudget()
+	defer r.budget.close()
 	r.queue = make(chan *item, maxAheadRecords)
 	slowed := i.Client.RateDecreases()
 	var why error
@@ -380,7 +380,7 @@ func (r *run) execute(ctx context.Context, cp results.Checkpoint) (end ending) {
 		r.isRead, r.follows = cp.Done, cp.Members != nil && !cp.Members.IsEnd
 		why, end.err = r.importRecords(ctx, cp.Next)
 	}
-	end.leaving = r.ended(why, end.err)
+	end.endState = r.ended(why, end.err)
 	var closeErr error
 	end.cp, closeErr = r.writer.Close(r.writing, r.behind, func(cp *results.Checkpoint) {
 		last := &cp.Runs[len(cp.Runs)-1]

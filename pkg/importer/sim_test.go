@@ -47,8 +47,7 @@ var (
 
 // TestSimulation imports exports against a service and a store that both fail in every way, in
 // processes that are killed or frozen at any instant and started again, two at once, with events delivered twice,
-// until the import is through; and then holds what is there to the promises. Between them, a lifecycle rule removes old
-// leases.
+// until the import is finished. Then it checks the promises. Between runs, a lifecycle rule removes old leases.
 func TestSimulation(t *testing.T) {
 	var records, kills, freezes, unknown, runs, added int
 	var lacking int64
@@ -153,7 +152,7 @@ func simMembers(r *rand.Rand) []string {
 // A sim is one simulated import.
 type sim struct {
 	seed    uint64
-	rand    *rand.Rand // of the story; fates are drawn by what they are about, so that a seed repeats
+	rand    *rand.Rand // for the scenario; each fault has a source of its own, see draw, so that a seed repeats
 	key     string
 	mapping string
 	records []simRecord
@@ -169,8 +168,8 @@ type sim struct {
 
 	form        simForm
 	replacing   int  // how often another version of the export is still to be dropped
-	uncertain   bool // a version was replaced while it was not known what was sent: the operator has said to go on
-	uncertainty int  // records that were created twice for it
+	uncertain   bool // a version was replaced while the sent records were not known: the operator set CREATE_UNMATCHED
+	uncertainty int  // records that were created twice because of CREATE_UNMATCHED
 
 	kills   int
 	freezes int // processes that were frozen for a while
@@ -178,10 +177,10 @@ type sim struct {
 	runs    int
 	unknown int
 	lacking int64           // groups that lack members
-	killed  map[string]bool // holders
+	killed  map[string]bool // owners of leases
 
 	mu       sync.Mutex
-	attempts map[string]int // by record, so that each attempt has a fate of its own
+	attempts map[string]int // by record, so that each attempt has a fault of its own
 }
 
 func newSim(seed uint64) *sim {
@@ -230,13 +229,13 @@ func newSim(seed uint64) *sim {
 	s.service = &emulator.Service{
 		SDKAppID: simApp, Key: simSign, Latency: time.Duration(5+r.IntN(200)) * time.Millisecond,
 		Jitter: 20 * time.Millisecond,
-		Faults: emulator.Faults{Plan: s.serviceFate}, OnlyAccounts: true,
+		Faults: emulator.Faults{Plan: s.serviceFault}, OnlyAccounts: true,
 	}
 	s.service.AddAccounts("another-0", "another-1")
 	for n := range 100 {
 		s.service.AddAccounts(fmt.Sprint("m-", n), fmt.Sprint("late-", n), fmt.Sprint("one-", n))
 	}
-	s.store = &blobtest.Bucket{Fail: s.storeFate}
+	s.store = &blobtest.Bucket{Fail: s.storeFault}
 	return s
 }
 
@@ -352,14 +351,14 @@ func simWide(text []byte) []byte {
 	return wide
 }
 
-// draw returns a source of chance that belongs to one thing and to nothing else.
+// draw returns a random source that depends only on the seed and what.
 func (s *sim) draw(what ...any) *rand.Rand {
 	h := fnv.New64a()
 	fmt.Fprint(h, what...)
 	return rand.New(rand.NewPCG(s.seed, h.Sum64()))
 }
 
-func (s *sim) serviceFate(req emulator.Request) emulator.Fault {
+func (s *sim) serviceFault(req emulator.Request) emulator.Fault {
 	s.mu.Lock()
 	s.attempts[req.Command+req.Name]++
 	n := s.attempts[req.Command+req.Name]
@@ -379,7 +378,7 @@ func (s *sim) serviceFate(req emulator.Request) emulator.Fault {
 
 var errStore = errors.New("the store fails")
 
-func (s *sim) storeFate(op blobtest.Op) blobtest.Fault {
+func (s *sim) storeFault(op blobtest.Op) blobtest.Fault {
 	if op.Seq == 1 {
 		return blobtest.Fault{} // the export is put there
 	}
@@ -396,7 +395,7 @@ func (s *sim) storeFate(op blobtest.Op) blobtest.Fault {
 	case 2:
 		f.Err, f.Applied = errStore, true
 		if op.Method == blobtest.Create {
-			f.Err = fs.ErrExist // sent twice, because the first answer got lost
+			f.Err = fs.ErrExist // sent twice, because the first response was lost
 		}
 	case 3:
 		if op.Method == blobtest.ReadRange {
@@ -413,20 +412,20 @@ func (s *sim) storeFate(op blobtest.Op) blobtest.Fault {
 	return f
 }
 
-// run starts processes until the import is through.
+// run starts processes until the import is finished.
 func (s *sim) run(t *testing.T) {
 	ctx := t.Context()
 	if err := s.store.Put(ctx, s.key, bytes.NewReader(s.text)); err != nil {
 		t.Fatal(err)
 	}
-	mostKills := s.rand.IntN(12)
+	maxKills := s.rand.IntN(12)
 	knowsDead := s.rand.IntN(2) == 0
 	finished := 0
 	var frozen sync.WaitGroup // processes that the next ones do not wait for
 	defer frozen.Wait()
 	for n := 0; finished < 2; n++ { // the event comes again after the end
 		if n == 400 {
-			t.Fatalf("not through after %d runs", n)
+			t.Fatalf("not finished after %d runs", n)
 		}
 		var both sync.WaitGroup
 		replaced := false
@@ -445,7 +444,7 @@ func (s *sim) run(t *testing.T) {
 			s.mu.Lock()
 			kills := s.kills
 			s.mu.Unlock()
-			if kills < mostKills && s.rand.IntN(3) > 0 {
+			if kills < maxKills && s.rand.IntN(3) > 0 {
 				killAfter = 1 + int64(s.rand.ExpFloat64()*size/4)
 			}
 			timeout := []time.Duration{4 * time.Second, time.Minute, 15 * time.Minute}[s.rand.IntN(3)]
@@ -460,7 +459,7 @@ func (s *sim) run(t *testing.T) {
 			frozen.Go(func() {
 				time.Sleep(late)
 				state := p.importExport(t, timeout, knowsDead)
-				if p.thaw.Load() == 0 { // or nobody waits for it
+				if p.thaw.Load() == 0 { // otherwise the loop does not wait for it
 					ends <- state
 				}
 				close(p.ended)
@@ -476,11 +475,11 @@ func (s *sim) run(t *testing.T) {
 		}
 		both.Wait()
 		close(ends)
-		through := false
+		isFinished := false
 		for state := range ends {
-			through = through || state == results.Finished
+			isFinished = isFinished || state == results.Finished
 		}
-		if through && !replaced && s.replacing == 0 {
+		if isFinished && !replaced && s.replacing == 0 {
 			finished++
 		}
 		time.Sleep([]time.Duration{0, time.Second, 10 * time.Minute, 20 * time.Minute}[s.rand.IntN(4)])
@@ -539,8 +538,7 @@ func newProcess(s *sim, name string, killAfter int64) *process {
 	return p
 }
 
-// errKilled is for good, as far as the code under test is concerned: what it does after death does not
-// matter, only that it ends.
+// errKilled is a permanent error for the code under test. Only its end matters, not what it does after the kill.
 var errKilled = fmt.Errorf("killed: %w", fs.ErrPermission)
 
 // step is one instant at which the process may be killed. The context it returns ends with the process.
@@ -567,7 +565,7 @@ func (p *process) step(ctx context.Context) (context.Context, func(), error) {
 	return ctx, func() { p.freeze(); unhook(); cancel() }, nil
 }
 
-// freeze returns when the process is not frozen, and reports whether it was. The clocks go on meanwhile.
+// freeze returns when the process is not frozen, and reports whether it was. Clocks continue while it is frozen.
 func (p *process) freeze() bool {
 	wait := time.Until(time.Unix(0, p.thaw.Load()))
 	time.Sleep(wait)
@@ -785,7 +783,7 @@ func (p *process) Delete(ctx context.Context, key string) error {
 	return p.store.Delete(ctx, key)
 }
 
-// checkMember holds the outcome of a member record to the promises.
+// checkMember checks the promises for the outcome of a member record.
 func (s *sim) checkMember(t *testing.T, o *outcome.Outcome, rec simRecord) {
 	t.Helper()
 	g, _ := s.service.Group(rec.of)
@@ -798,7 +796,7 @@ func (s *sim) checkMember(t *testing.T, o *outcome.Outcome, rec simRecord) {
 	}
 }
 
-// checkMembers holds the members of a group to the promises: each is added or named. missing is the record in the
+// checkMembers checks the promises for the members of a group: each is added or named. missing is the record in the
 // dead-letter file.
 func (s *sim) checkMembers(t *testing.T, o *outcome.Outcome, rec simRecord, missing string) {
 	t.Helper()
@@ -835,7 +833,7 @@ func (s *sim) checkMembers(t *testing.T, o *outcome.Outcome, rec simRecord, miss
 	}
 }
 
-// check holds what is there to the promises.
+// check checks the promises for the objects in the store and the groups in the service.
 func (s *sim) check(t *testing.T) {
 	objects := s.store.Snapshot()
 	names := results.Names{Export: s.key}
@@ -850,7 +848,7 @@ func (s *sim) check(t *testing.T) {
 		s.uncertainty += n - 1
 	}
 	if most := 500 * (s.kills + s.broke + s.freezes); s.uncertainty > most {
-		t.Errorf("got %d groups created twice where it was not known what was sent, want at most %d", s.uncertainty, most)
+		t.Errorf("got %d groups created twice because the sent records were not known, want at most %d", s.uncertainty, most)
 	}
 	var counts outcome.Counts
 	lines := bytes.Split(bytes.TrimSuffix(objects[names.Results()], []byte("\n")), []byte("\n"))
@@ -898,10 +896,10 @@ func (s *sim) check(t *testing.T) {
 		}
 	}
 	if most := 500 * (s.kills + s.broke + s.freezes); s.unknown-lost > most {
-		t.Errorf("got %d unknown for other reasons than a lost answer, want at most %d", s.unknown-lost, most)
+		t.Errorf("got %d unknown for other reasons than a lost response, want at most %d", s.unknown-lost, most)
 	}
 	if s.kills+s.freezes == 0 && s.storeFails == 0 && s.unknown != lost {
-		t.Errorf("got %d unknown without a lost answer, and nothing was killed", s.unknown-lost)
+		t.Errorf("got %d unknown without a lost response, and nothing was killed", s.unknown-lost)
 	}
 	m, err := (results.Dir{Bucket: s.store.Clone(), Names: names}).LoadManifest(t.Context())
 	if err != nil {
@@ -936,7 +934,7 @@ func (s *sim) check(t *testing.T) {
 	}
 	for key := range maps.Keys(objects) {
 		if key != s.key && !results.IsOutput(key) {
-			t.Errorf("got an object %q that is not told from an export", key)
+			t.Errorf("got an object %q that looks like an export", key)
 		}
 		for _, suffix := range []string{".jsonl", ".json", ".csv", ".gz", ".zst"} {
 			if key != s.key && strings.HasSuffix(key, suffix) {

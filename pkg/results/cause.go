@@ -1,7 +1,7 @@
 package results
 
-// A Cause says why a run ended before its import did, or why an import is not running. Runs of version 1 have none:
-// only their text tells.
+// A Cause says why a run ended before its import did, or why an import is not running. Runs of version 1 have no Cause:
+// only their text gives the reason.
 type Cause string
 
 // The causes.

@@ -14,8 +14,8 @@ import (
 	"groupimport/pkg/outcome"
 )
 
-// The objects in a work folder are read back by later runs, and whoever may write below the prefix may have changed
-// them. Each is checked before it is used.
+// The objects in a work folder are read back by later runs, and everyone with write access below the prefix may have
+// changed them. Each object is checked before it is used.
 
 // maxReason limits the reason of a stop in bytes: the message of an error may list thousands of fields, and an import
 // has hundreds of runs.

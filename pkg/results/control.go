@@ -82,8 +82,8 @@ func (c *Control) Applies(info blob.Info) bool {
 	return c.Action == Pause || info.Key == "" || c.Export.isSame(info)
 }
 
-// isSame reports whether info is of the same version, written at the same time. Stores list the time of an object with
-// another precision than they tell it of one.
+// isSame reports whether info is of the same version, written at the same time. The time of an object in a list may
+// have another precision than in the response to a request for that object.
 func (e *Export) isSame(info blob.Info) bool {
 	if e.Version != "" && info.Version != "" && e.Version != info.Version {
 		return false
@@ -102,13 +102,13 @@ func (d Dir) LoadControl(ctx context.Context, info blob.Info) (*Control, error) 
 	err := readJSON(ctx, d.Bucket, d.ControlKey(), &c, func() error { return c.check() })
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil // most imports have none
+		return nil, nil // most imports have no control object
 	case errors.Is(err, ErrUnusable):
 		return nil, fmt.Errorf("the control object %w: remove it to resume the import", err)
 	case err != nil:
 		return nil, err
 	case !c.Applies(info):
-		return nil, nil // it was about an earlier version
+		return nil, nil // it is about an earlier version
 	}
 	return &c, nil
 }

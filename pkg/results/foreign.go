@@ -47,7 +47,7 @@ func (d Dir) CheckForeign(ctx context.Context) error {
 	return err
 }
 
-// CheckNew reports whether there are neither results nor, with all, a dead-letter file or a report. It asks for all of
+// CheckNew reports whether there are neither results nor, with all, a dead-letter file or a report. It requests all of
 // them at the same time.
 func (d Dir) CheckNew(ctx context.Context, all bool) (isNew bool, err error) {
 	keys := []string{d.Results()}

@@ -246,8 +246,8 @@ func (d Dir) LoadAhead(ctx context.Context, cp *Checkpoint) (map[int64][]byte, e
 	return ahead, nil
 }
 
-// loadWritten adds the outcomes of results without a manifest to ahead. Those of records that are not imported are in
-// the dead-letter file, with their records.
+// loadWritten adds the outcomes of results without a manifest to ahead. The outcomes of records that are not imported
+// are in the dead-letter file, with their records.
 func (d Dir) loadWritten(ctx context.Context, ahead map[int64][]byte) error {
 	for _, key := range []string{d.Results(), d.Failures()} {
 		for line, err := range ignoreMissing(Lines(ctx, d.Bucket, key)) {

@@ -159,7 +159,7 @@ func TestWriter_FollowsParts(t *testing.T) {
 	}
 }
 
-// A part that was removed is an error, not a list of members that nobody misses.
+// A part that was removed is an error, not a shorter list of members.
 func TestWriter_FollowsNoMissingPart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &blobtest.Bucket{}

@@ -31,7 +31,7 @@ const (
 	lookahead = 200
 	waitEvery = 250 * time.Millisecond // longest wait of WriteAhead for further records before a flush
 
-	// A write that the store refuses is repeated for patience.
+	// A failed write is retried for up to patience.
 	patience = 2 * time.Minute
 
 	// A held-back first progress is written after this time, see [Writer.Progress].
@@ -118,9 +118,9 @@ func (w *Writer) HoldLast() {
 	w.holds = true
 }
 
-// Append adds the outcome of the next record. raw is the record as it is in the export; a line without a group has
-// it. next is the position after the record. Append waits while the buffer is full. The error is why the Writer
-// cannot write.
+// Append adds the outcome of the next record. raw is the record as it is in the export. The line of an outcome without
+// a group includes raw. next is the position after the record. Append waits while the buffer is full. The error is why
+// the Writer cannot write.
 func (w *Writer) Append(
 	ctx context.Context, o *outcome.Outcome, raw []byte, next export.Position, from Origin,
 ) error {
@@ -381,7 +381,7 @@ func (w *Writer) persist(ctx context.Context, what string, write func() error) e
 		if err == nil || isPermanent || ctx.Err() != nil || time.Since(start)+wait > patience {
 			return err
 		}
-		w.log.WarnContext(ctx, "store refuses, trying again", "what", what, "err", err, "wait", wait)
+		w.log.WarnContext(ctx, "store write failed, retrying", "what", what, "err", err, "wait", wait)
 		_ = backoff.Sleep(ctx, wait) // write fails if ctx is done
 	}
 }

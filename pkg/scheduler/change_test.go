@@ -17,20 +17,20 @@ import (
 	"groupimport/pkg/scheduler"
 )
 
-// A told records changes.
-type told struct {
+// A recorder records changes.
+type recorder struct {
 	mu  sync.Mutex
 	all []importer.Change
 }
 
-func (o *told) add(c importer.Change) {
+func (o *recorder) add(c importer.Change) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.all = append(o.all, c)
 }
 
 // texts returns the state of each change with its reason up to a colon, and forgets the changes.
-func (o *told) texts() []string {
+func (o *recorder) texts() []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var all []string
@@ -42,10 +42,10 @@ func (o *told) texts() []string {
 	return all
 }
 
-// telling returns a world whose changes are recorded.
-func telling(t *testing.T) (*importertest.World, *told) {
+// recording returns a world whose changes are recorded.
+func recording(t *testing.T) (*importertest.World, *recorder) {
 	t.Helper()
-	w, o := importertest.New(t), &told{}
+	w, o := importertest.New(t), &recorder{}
 	w.Config.Prefix, w.OnChange = "exports/", o.add
 	return w, o
 }
@@ -60,7 +60,7 @@ func passes(w *importertest.World, n int) {
 
 func TestChange_Finished(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, o := telling(t)
+		w, o := recording(t)
 		w.Put(importertest.WithIDs(10)...)
 		w.Event([]string{importertest.Key})
 		want := importer.Change{
@@ -93,7 +93,7 @@ const wrongKey emulator.Fault = 70009
 // TestChange_Stopped stops an import for two days, and then once more after some progress.
 func TestChange_Stopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, o := telling(t)
+		w, o := recording(t)
 		w.Put(importertest.WithIDs(3000)...)
 		expect := func(when string, want ...string) {
 			t.Helper()
@@ -127,7 +127,7 @@ func TestChange_Stopped(t *testing.T) {
 
 func TestChange_RoundsOfRetries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, o := telling(t)
+		w, o := recording(t)
 		w.Put(importertest.WithIDs(10)...)
 		off := w.Failing()
 		w.Event([]string{importertest.Key})
@@ -143,7 +143,7 @@ func TestChange_RoundsOfRetries(t *testing.T) {
 		}
 		off()
 
-		w, o = telling(t)
+		w, o = recording(t)
 		w.Put(importertest.WithIDs(10)...)
 		off = w.Failing()
 		w.Event([]string{importertest.Key})
@@ -158,7 +158,7 @@ func TestChange_RoundsOfRetries(t *testing.T) {
 
 func TestChange_PausedAndCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, o := telling(t)
+		w, o := recording(t)
 		control := func(a results.Action) {
 			t.Helper()
 			if _, err := w.Dir(importertest.Key).Control(t.Context(), a, "li@desk"); err != nil {
@@ -192,7 +192,7 @@ func TestChange_PausedAndCancelled(t *testing.T) {
 // TestChange_CannotBegin has imports that no run can begin.
 func TestChange_CannotBegin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, o := telling(t)
+		w, o := recording(t)
 		w.Config.Mapping = "own.jq" // there is no such object
 		w.Put(importertest.WithIDs(10)...)
 		time.Sleep(scheduler.MissedAfter)
@@ -218,7 +218,7 @@ func TestChange_CannotBegin(t *testing.T) {
 // TestChange_BusyOrReplaced has runs that end without a need to act.
 func TestChange_BusyOrReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, o := telling(t)
+		w, o := recording(t)
 		w.Put(importertest.WithIDs(4000)...)
 		go func() {
 			time.Sleep(4 * time.Second)

@@ -13,12 +13,12 @@ import (
 )
 
 const (
-	// smallExport is the size in bytes up to which an export counts as small. Beside the places of PARALLEL_IMPORTS there
-	// is one for such an export, so that it does not wait until a large one is done. 64 KiB are some 300 records, which
+	// smallExport is the size in bytes up to which an export counts as small. Beside the slots of PARALLEL_IMPORTS there
+	// is one for a small export, so that it does not wait until a large one is done. 64 KiB are some 300 records, which
 	// take less than 15 s at an eighth of 190 a second.
 	smallExport = 64 << 10
 
-	// againAfter is how long after the end of its job the same version of an export is not looked at again by a rescan.
+	// againAfter is how long a rescan ignores the same version of an export after the end of its job.
 	againAfter = time.Minute
 )
 
@@ -49,11 +49,11 @@ type endedJob struct {
 
 	result  JobResult
 	already bool
-	tell    func(JobResult, bool) // or nil
+	onEnd   func(JobResult, bool) // or nil
 }
 
-// runJobs runs the jobs of a pass or of an event, and those that come meanwhile, while it has the shared rate. For the
-// jobs of an event that it does not start, it leaves markers.
+// runJobs runs the jobs of a pass or of an event, and jobs that arrive meanwhile, while it has the shared rate. It
+// writes markers for the jobs of an event that it does not start.
 func (s *Scheduler) runJobs(ctx context.Context, pass *Result, todo []job, a Action) {
 	c := &crew{
 		Scheduler: s, Action: a, pass: pass, running: map[string]bool{}, ended: make(chan endedJob),
@@ -116,8 +116,8 @@ func (c *crew) workWithRate(ctx context.Context) (reason string) {
 	}
 }
 
-// work runs the jobs in the queue and those that come meanwhile, until there are none or until no job may start any
-// more. It returns why jobs are left in the queue.
+// work runs the jobs in the queue and jobs that arrive meanwhile, until the queue is empty or no further job may start.
+// It returns why jobs are left in the queue.
 func (c *crew) work(ctx context.Context) (reason string) {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
@@ -153,12 +153,12 @@ func (c *crew) stopped(ctx context.Context) string {
 	return ""
 }
 
-// startNext starts the next job, if there is a place for one.
+// startNext starts the next job if a slot is free. It reports whether it started a job.
 func (c *crew) startNext(ctx context.Context) bool {
-	places := max(c.Importer.Config.ParallelImports, 1)
+	slots := max(c.Importer.Config.ParallelImports, 1)
 	next := slices.IndexFunc(c.queue, func(j job) bool {
-		hasPlace := len(c.running) < places || len(c.running) == places && places > 1 && j.isSmall()
-		return hasPlace && !c.running[j.key]
+		hasSlot := len(c.running) < slots || len(c.running) == slots && slots > 1 && j.isSmall()
+		return hasSlot && !c.running[j.key]
 	})
 	if next < 0 {
 		return false
@@ -167,13 +167,13 @@ func (c *crew) startNext(ctx context.Context) bool {
 	c.queue = slices.Delete(c.queue, next, next+1)
 	c.running[j.key] = true
 	c.started++
-	var tell func(JobResult, bool)
+	var onEnd func(JobResult, bool)
 	if c.OnJob != nil {
-		tell = c.OnJob(j.key)
+		onEnd = c.OnJob(j.key)
 	}
 	go func() {
 		result, already := c.runJob(ctx, j, c.Action)
-		c.ended <- endedJob{j, result, already, tell}
+		c.ended <- endedJob{j, result, already, onEnd}
 	}()
 	return true
 }
@@ -189,11 +189,11 @@ func (c *crew) finish(e endedJob) {
 		c.seen[e.key] = s
 	}
 	c.removeMarkers(c.known, e.markers)
-	if e.result.Error != "" && e.result.State == "" { // else the run has said so
+	if e.result.Error != "" && e.result.State == "" { // otherwise the run has reported the error
 		c.Importer.Fail(e.key, e.result.Error)
 	}
-	if e.tell != nil {
-		e.tell(e.result, e.already)
+	if e.onEnd != nil {
+		e.onEnd(e.result, e.already)
 	}
 	if e.already {
 		if !c.isEvent || e.joined {
@@ -207,7 +207,7 @@ func (c *crew) finish(e endedJob) {
 	}
 }
 
-// add adds jobs to the queue. A job that is in the queue already gets the markers of the other one.
+// add adds jobs to the queue. A job that is in the queue already gets the markers of the new job.
 func (c *crew) add(jobs []job) {
 	for _, j := range jobs {
 		n := slices.IndexFunc(c.queue, func(q job) bool { return q.key == j.key && q.what == j.what })
@@ -222,7 +222,7 @@ func (c *crew) add(jobs []job) {
 	}
 }
 
-// look adds the jobs that have come since the last look.
+// look adds the jobs that have arrived since the last call.
 func (c *crew) look(ctx context.Context) {
 	if c.Importer.Config.OneAtATime {
 		c.addWaiting(ctx)
@@ -233,7 +233,7 @@ func (c *crew) look(ctx context.Context) {
 	var pass Result
 	found, err := c.find(ctx, c.Join(), &pass)
 	if err != nil {
-		c.log().WarnContext(ctx, "no look at the folder", "err", err)
+		c.log().WarnContext(ctx, "cannot list the folder", "err", err)
 		return
 	}
 	if c.OnJob != nil {
@@ -252,7 +252,7 @@ func (c *crew) look(ctx context.Context) {
 func (c *crew) addWaiting(ctx context.Context) {
 	jobs, err := c.waiting(ctx, c.known)
 	if err != nil {
-		c.log().WarnContext(ctx, "no look at the markers of waiting exports", "err", err)
+		c.log().WarnContext(ctx, "cannot list the markers of waiting exports", "err", err)
 	}
 	c.add(jobs)
 }

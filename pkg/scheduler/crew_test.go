@@ -129,7 +129,7 @@ func TestHandleEvent_SmallBesideLarge(t *testing.T) {
 			key := fmt.Sprintf("exports/small-%d.jsonl", n)
 			w.PutAt(key, lines(key, 10)...)
 			if p := w.Event([]string{key}); p.Left != 1 || p.Err() != nil {
-				t.Errorf("got %+v, want the event turned away without an error", p)
+				t.Errorf("got %+v, want its job left without an error", p)
 			}
 			time.Sleep(15 * time.Second)
 			if _, err := w.Dir(key).LoadManifest(t.Context()); err != nil {
@@ -144,7 +144,7 @@ func TestHandleEvent_SmallBesideLarge(t *testing.T) {
 	})
 }
 
-// An event that comes at any moment while the owner of the rate ends is not forgotten.
+// An event is not missed if it arrives at any moment while the owner of the rate ends.
 func TestHandleEvent_AtTheEndOfAnother(t *testing.T) {
 	world := func(t *testing.T) *importertest.World {
 		t.Helper()
@@ -166,14 +166,14 @@ func TestHandleEvent_AtTheEndOfAnother(t *testing.T) {
 		w.Event([]string{"exports/a.jsonl"})
 		took = time.Since(start)
 	})
-	turnedAway := 0
+	left := 0
 	for offset := took - 150*time.Millisecond; offset < took; offset += time.Millisecond {
 		synctest.Test(t, func(t *testing.T) {
 			w := world(t)
 			var working sync.WaitGroup
 			working.Go(func() { w.Event([]string{"exports/a.jsonl"}) })
 			time.Sleep(offset)
-			working.Go(func() { turnedAway += w.Event([]string{"exports/b.jsonl"}).Left })
+			working.Go(func() { left += w.Event([]string{"exports/b.jsonl"}).Left })
 			working.Wait()
 			for _, key := range []string{"exports/a.jsonl", "exports/b.jsonl"} {
 				if _, err := w.Dir(key).LoadManifest(t.Context()); err != nil {
@@ -183,8 +183,8 @@ func TestHandleEvent_AtTheEndOfAnother(t *testing.T) {
 			checkCalls(t, w)
 		})
 	}
-	if turnedAway == 0 || turnedAway == 150 {
-		t.Errorf("%d of 150 events were turned away, want some", turnedAway)
+	if left == 0 || left == 150 {
+		t.Errorf("%d of 150 events left their jobs to the owner of the rate, want some", left)
 	}
 }
 
@@ -203,7 +203,7 @@ func TestPass_MarkersOfADeadOwner(t *testing.T) {
 		time.Sleep(4 * time.Second)
 		dead.die() // before its next look
 		if p := w.Event([]string{"exports/b.jsonl"}); p.Left != 1 {
-			t.Errorf("got %+v, want it turned away", p)
+			t.Errorf("got %+v, want its job left", p)
 		}
 		cancel()
 		working.Wait()

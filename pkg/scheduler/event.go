@@ -14,12 +14,12 @@ import (
 	"groupimport/pkg/results"
 )
 
-// HandleEvent imports the exports that an event names, and those that come meanwhile, until ctx ends. The escaping of a
-// key in an event may be ambiguous: each element of names lists the possible keys, most likely first. HandleEvent
+// HandleEvent imports the exports that an event names, and exports that arrive meanwhile, until ctx ends. The escaping
+// of a key in an event may be ambiguous: each element of names lists the possible keys, most likely first. HandleEvent
 // imports the first key at which an object exists.
 //
 // HandleEvent skips an object that is not an export, or is not below [config.Config.Prefix]. The Result gives the
-// reason. For an export that remains when time is up, or while another process uses the rate, it leaves a marker: that
+// reason. For an export that remains when time is up, or while another process uses the rate, it writes a marker: that
 // process or the next scheduler pass starts it.
 func (s *Scheduler) HandleEvent(ctx context.Context, names ...[]string) Result {
 	pass := Result{Imports: len(names)}

@@ -184,7 +184,7 @@ func TestScheduler_SharedRate(t *testing.T) {
 			}
 		}
 		wait.Wait()
-		// The event that was turned away has left a marker, and the pass another one.
+		// The event that could not acquire the rate has written a marker, and so has the pass.
 		if got := importertest.Text(first); got != "start exports/acme.jsonl finished, start exports/b.jsonl finished" {
 			t.Errorf("got %q, want the owner of the rate to import both", got)
 		}

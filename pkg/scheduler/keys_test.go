@@ -96,7 +96,7 @@ func TestPass_UnreadableKey(t *testing.T) {
 			return n
 		}
 
-		for range 2 { // for ever
+		for range 2 { // each pass skips them again
 			p, err := importertest.Scheduler(i).Pass(t.Context(), scheduler.Action{Resume: true, Retry: true})
 			if err != nil || skipped(p) != len(unreadable) || p.Left != 0 {
 				t.Errorf("schedule: got %+v, %v, want each key skipped", p, err)

@@ -114,8 +114,8 @@ func TestHandleEvent_Markers(t *testing.T) {
 	})
 }
 
-// TestPass_TakesInMarkers imports the export of a marker whose owner was killed, however young the export is.
-func TestPass_TakesInMarkers(t *testing.T) {
+// TestPass_RunsMarkers imports the export of a marker whose owner was killed, however young the export is.
+func TestPass_RunsMarkers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := importertest.New(t)
 		w.Config.OneAtATime, w.Config.Prefix, w.Config.ParallelImports = true, "exports/", 8

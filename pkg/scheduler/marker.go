@@ -17,20 +17,20 @@ import (
 	"groupimport/pkg/results"
 )
 
-// A marker is a small object that says which job waits while another process uses the shared rate. Whoever finds the
-// rate taken leaves a marker for each of its jobs, and the owner of the rate takes them in:
+// A marker is a small object that says which job waits while another process uses the shared rate. A process that
+// cannot acquire the rate writes a marker for each of its jobs. The owner of the rate runs these jobs:
 //
-//   - The owner lists the markers every lookEvery, and once more when it has released the rate. If there are any then,
-//     it acquires the rate again.
-//   - A process leaves its markers first, and then tries once more to acquire the rate.
+//   - The owner lists the markers every lookEvery, and once more when it has released the rate. If there are markers
+//     then, it acquires the rate again.
+//   - A process writes its markers first, and then tries once more to acquire the rate.
 //
-// So a marker is not left alone: if the second try of its writer fails, some owner had the rate after the marker was
+// So no marker is missed: if the second try of its writer fails, some owner had the rate after the marker was
 // written. That owner lists the markers after it has released the rate. If the owner dies, or a store lists new objects
 // late, the next scheduler pass finds the marker.
 //
-// An owner removes a marker when its job has ended. If it dies before, the next owner finds the marker and resumes the
-// import. Events give each marker a new name: the marker of a version that arrives during the import of the one before
-// is another one, and remains.
+// An owner removes a marker when its job has ended. If the owner dies before, the next owner finds the marker and
+// resumes the import. Each marker of an event has a new name: the marker of a version that arrives during the import of
+// the previous version is a new object, and remains.
 type marker struct {
 	Key  string `json:"key"`
 	What string `json:"what"` // see [JobResult.What]
@@ -40,14 +40,14 @@ type marker struct {
 const (
 	lookEvery   = 3 * time.Second
 	maxMarker   = 4 << 10 // bytes
-	maxMarkers  = 1000    // that are known at the same time
-	maxFromPass = 16      // markers that a pass leaves
+	maxMarkers  = 1000    // that a process knows at the same time
+	maxFromPass = 16      // markers that a pass writes
 	leaveWithin = 5 * time.Second
 )
 
-// leave writes markers for jobs that have none, unless a run works on them, and adds their keys to the jobs. The jobs
-// of an event get markers with new names; those of a pass, which finds the same jobs every minute, the same names
-// again, and only the first ones.
+// leave writes markers for jobs without markers, unless a run works on them, and adds their keys to the jobs. The jobs
+// of an event get markers with new names. A pass finds the same jobs every minute: its markers get the same names
+// again, and only the first maxFromPass jobs get one.
 func (s *Scheduler) leave(ctx context.Context, jobs []job, a Action) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveWithin)
 	defer cancel()
@@ -76,7 +76,7 @@ func (s *Scheduler) leave(ctx context.Context, jobs []job, a Action) {
 				j.markers = []string{name}
 				return nil
 			}
-			s.log().WarnContext(ctx, "no marker written: the scheduler finds the export later", "key", j.key, "err", err)
+			s.log().WarnContext(ctx, "marker not written: the scheduler finds the export later", "key", j.key, "err", err)
 			return nil
 		})
 	}
@@ -91,7 +91,7 @@ func (s *Scheduler) waiting(ctx context.Context, known map[string]bool) ([]job, 
 			return jobs, fmt.Errorf("list the markers of waiting exports: %w", err)
 		}
 		if len(known) >= maxMarkers {
-			break // the others are read when these are removed
+			break // the other markers are read when known markers are removed
 		}
 		if known[info.Key] {
 			continue
@@ -110,7 +110,7 @@ func (s *Scheduler) waiting(ctx context.Context, known map[string]bool) ([]job, 
 	return jobs, nil
 }
 
-// readMarker reads a marker. It removes an object that is none, because nobody else would.
+// readMarker reads a marker. It removes an object that is not a valid marker, because nothing else removes it.
 func (s *Scheduler) readMarker(ctx context.Context, key string) (marker, error) {
 	var m marker
 	data, err := blob.ReadAll(ctx, s.Importer.Bucket, key, maxMarker)
@@ -140,7 +140,7 @@ func (s *Scheduler) removeMarkers(known map[string]bool, keys []string) {
 	defer cancel()
 	for _, key := range keys {
 		if err := s.Importer.Bucket.Delete(ctx, key); err != nil {
-			s.log().WarnContext(ctx, "marker not removed: its job is looked at again", "key", key, "err", err)
+			s.log().WarnContext(ctx, "marker not removed: its job is checked again", "key", key, "err", err)
 		}
 		delete(known, key)
 	}

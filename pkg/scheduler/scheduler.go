@@ -150,7 +150,7 @@ type due struct {
 	stopped bool      // the import is stopped, and its next attempt is not due yet
 	held    bool      // an operator has paused or cancelled the import
 	died    int       // see [results.Progress.Died]
-	running bool      // a run works on it, as far as the progress tells
+	running bool      // a run works on it, according to the progress
 }
 
 // maxDied is the number of runs in a row that die before their first outcome after which an import is stopped for
@@ -409,7 +409,7 @@ func (s *Scheduler) unfinished(ctx context.Context, f entry, a Action) (due, err
 func latest(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }
 
 // isOf reports whether an export is the version that e names. It asks the store if the list is not conclusive, see
-// [results.Export.Is], unless the export cannot be worked on now: a later pass will tell.
+// [results.Export.Is], unless the export cannot be worked on now: a later pass checks it.
 func (s *Scheduler) isOf(ctx context.Context, e *results.Export, f entry, a Action) (bool, error) {
 	same, sure := e.Is(f.info)
 	if sure || !a.isWhole(f) {

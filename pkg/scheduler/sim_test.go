@@ -77,7 +77,7 @@ func TestSimulation(t *testing.T) {
 type manySim struct {
 	*importertest.World
 	seed  uint64
-	rand  *rand.Rand // of the story
+	rand  *rand.Rand // for the scenario
 	sizes []int      // records of each export
 	fails float64    // share of the operations of store and service that fail
 
@@ -100,8 +100,8 @@ func newManySim(t *testing.T, seed uint64) *manySim {
 	for range 2 + r.IntN(8) {
 		s.sizes = append(s.sizes, []int{0, 10, 10, 300, 1500}[r.IntN(5)])
 	}
-	s.Service.SetFaults(emulator.Faults{Plan: s.serviceFate})
-	s.Store.Fail = s.storeFate
+	s.Service.SetFaults(emulator.Faults{Plan: s.serviceFault})
+	s.Store.Fail = s.storeFault
 	return s
 }
 
@@ -111,7 +111,7 @@ func (s *manySim) draw(what ...any) *rand.Rand {
 	return rand.New(rand.NewPCG(s.seed, h.Sum64()))
 }
 
-func (s *manySim) serviceFate(req emulator.Request) emulator.Fault {
+func (s *manySim) serviceFault(req emulator.Request) emulator.Fault {
 	s.mu.Lock()
 	s.attempts[req.Command+req.Name]++
 	n := s.attempts[req.Command+req.Name]
@@ -125,7 +125,7 @@ func (s *manySim) serviceFate(req emulator.Request) emulator.Fault {
 	}[r.IntN(5)]
 }
 
-func (s *manySim) storeFate(op blobtest.Op) blobtest.Fault {
+func (s *manySim) storeFault(op blobtest.Op) blobtest.Fault {
 	if strings.HasSuffix(op.Key, ".jsonl") && op.Method == blobtest.Put {
 		return blobtest.Fault{} // the export is dropped
 	}
@@ -317,7 +317,7 @@ func (s *manySim) check() {
 	}
 	for key := range s.Store.Snapshot() {
 		if !strings.HasSuffix(key, ".jsonl") && !results.IsOutput(key) {
-			s.T.Errorf("got object %q, which is not told from an export", key)
+			s.T.Errorf("got object %q, which looks like an export", key)
 		}
 	}
 }
@@ -334,7 +334,7 @@ type manyProcess struct {
 	thawsAt atomic.Int64 // in Unix nanoseconds
 }
 
-// process returns a process with a fate.
+// process returns a process that may be killed or frozen.
 func (s *manySim) process(name string) *manyProcess {
 	p := &manyProcess{Bucket: s.Store, s: s, name: name}
 	p.ctx, p.kill = context.WithCancel(context.Background())

@@ -220,7 +220,7 @@ func (im *Status) damaged(err error) error {
 }
 
 // isOther reports whether an export is certainly another version than the one that e names. It does not read a large
-// export of the same size: a pass of the scheduler will tell.
+// export of the same size: a scheduler pass checks it.
 func (s *Scheduler) isOther(ctx context.Context, e *results.Export, f entry) bool {
 	same, sure := e.Is(f.info)
 	if sure {

@@ -686,7 +686,7 @@ func testUpload(t *testing.T, b blob.Bucket) {
 		}
 		check(t, b, key, string(all))
 	}
-	// A short part: a server that refuses a long one may close the connection before the client has sent it all.
+	// A short part: a server that rejects a long part may close the connection before the client has sent it all.
 	if _, err := u.UploadPart(ctx, key, id, 1, parts[0][:1000]); !errors.Is(err, blob.ErrNoUpload) {
 		t.Errorf("upload a part after the end: got error %v, want blob.ErrNoUpload", err)
 	}

@@ -204,7 +204,7 @@ func (r *refusal) advice() string {
 	return ""
 }
 
-// Unwrap returns the error of [blob.Bucket] that the refusal stands for, or nil.
+// Unwrap returns the error of [blob.Bucket] that matches the refusal, or nil.
 func (r *refusal) Unwrap() error {
 	switch {
 	case r.code == "NoSuchKey", r.status == http.StatusNotFound && r.bare:

@@ -182,12 +182,12 @@ func (b *Bucket) headFailure(ctx context.Context, key string, err error) error {
 	if missing {
 		return getErr
 	}
-	get, answered := errors.AsType[*refusal](getErr)
-	isDenied := answered && (get.status == http.StatusBadRequest || get.status == http.StatusForbidden)
+	get, getRefused := errors.AsType[*refusal](getErr)
+	isDenied := getRefused && (get.status == http.StatusBadRequest || get.status == http.StatusForbidden)
 	if isDenied && (get.code != accessDenied || get.expired) {
 		return getErr
 	}
-	if r.status == http.StatusForbidden && (answered || getErr == nil) {
+	if r.status == http.StatusForbidden && (getRefused || getErr == nil) {
 		r.code = accessDenied // the credentials are valid
 	}
 	return err

@@ -37,8 +37,8 @@ func credentials() (id, secret, token string) { return key.ID, key.Secret, key.T
 func TestBucket(t *testing.T) {
 	t.Parallel()
 	for name, options := range map[string]costest.Options{
-		"strict":                    {},
-		"lists that tell no marker": {NoNextMarker: true},
+		"strict":                     {},
+		"lists without a NextMarker": {NoNextMarker: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -143,7 +143,7 @@ func bubble(t *testing.T, options costest.Options, run func(t *testing.T, b benc
 // pipe returns a transport whose connections all lead to h.
 func pipe(t *testing.T, h http.Handler) http.RoundTripper {
 	l := &listener{conns: make(chan net.Conn), closed: make(chan struct{})}
-	var wg sync.WaitGroup // of the server, and of its handlers, who may wait longer than their client
+	var wg sync.WaitGroup // of the server, and of its handlers, which may wait longer than their client
 	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		wg.Add(1)
 		defer wg.Done()
@@ -280,7 +280,7 @@ func TestBucket_ActionsOfMethods(t *testing.T) {
 				defer mu.Unlock()
 				got = append(got, r.Action)
 				if m.name == "ReadRange at the end" && r.Action == "GetObject" {
-					return costest.Fault{Status: 416, Code: "InvalidRange"} // before it looks at the version
+					return costest.Fault{Status: 416, Code: "InvalidRange"} // before it checks the version
 				}
 				return costest.Fault{}
 			}
@@ -354,7 +354,7 @@ func TestBucket_RetriesOneFailure(t *testing.T) {
 						if strings.HasPrefix(m.name, "Put") && !sameAs(b.objects.Snapshot()["new"], m.name) {
 							t.Error("other bytes than those that were put")
 						}
-						// Nobody knows the ID of an upload if the response to its creation was lost, so nobody can abort it.
+						// The client does not know the ID of an upload if the response to its creation was lost: it cannot abort it.
 						lost := action == "InitiateMultipartUpload" && (fault.Applied || fault.Delay > 0)
 						if n := b.server.Uploads(); n > 0 && !lost {
 							t.Errorf("%d uploads are left", n)
@@ -687,7 +687,7 @@ func TestReadRange_DamagedOrReplaced(t *testing.T) {
 			})
 		}
 	})
-	t.Run("an object that has become shorter, where COS looks at the range first", func(t *testing.T) {
+	t.Run("an object that has become shorter, where COS checks the range before the version", func(t *testing.T) {
 		fail := func(r costest.Request) costest.Fault {
 			if r.N == 2 {
 				return costest.Fault{Status: 416, Code: "InvalidRange"}
@@ -895,13 +895,13 @@ func TestList_Responses(t *testing.T) {
 		xml := `<ListBucketResult><EncodingType>url</EncodingType><IsTruncated>false</IsTruncated>` +
 			`<Contents><Key>a%2F</Key><Size>0</Size><LastModified>2026-11-22T10:00:00.000Z</LastModified></Contents>` +
 			`<Contents><Key>a%2Fb+c%2B%25</Key><Size>3</Size></Contents></ListBucketResult>`
-		b := answering(t, xml)
+		b := responding(t, xml)
 		if got, want := keys(t, b, "a/", ""), []string{"a/b c+%"}; !slices.Equal(got, want) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	})
 	t.Run("a marker that does not advance", func(t *testing.T) {
-		b := answering(t, `<ListBucketResult><IsTruncated>true</IsTruncated><NextMarker>a</NextMarker>`+
+		b := responding(t, `<ListBucketResult><IsTruncated>true</IsTruncated><NextMarker>a</NextMarker>`+
 			`<Contents><Key>a</Key></Contents></ListBucketResult>`)
 		var got []string
 		var errs []error
@@ -918,8 +918,8 @@ func TestList_Responses(t *testing.T) {
 	})
 }
 
-// answering returns a bucket that answers every request with text.
-func answering(t *testing.T, text string) *cosblob.Bucket {
+// responding returns a bucket whose response to every request is text.
+func responding(t *testing.T, text string) *cosblob.Bucket {
 	return open(t, cosblob.Config{Transport: transportFunc(func(r *http.Request) (*http.Response, error) {
 		w := httptest.NewRecorder()
 		io.WriteString(w, text)

@@ -12,8 +12,8 @@ import (
 // object, empty if there is none; of a folder it gets the key with a slash at its end. Call InheritPermissions
 // before the Bucket is used.
 //
-// The process's umask removes permissions, and without an owner it alone decides. If the owner is gone, the object
-// keeps the permissions that it has, and a new one is for its user only. The user of the process may always read and
+// The process's umask removes permissions, and without an owner it alone decides. If the owner is missing, an existing
+// object keeps its permissions, and a new object is for its user only. The user of the process may always read and
 // write. The group is the owner's; if it cannot be set, the group gets no permissions.
 func (b *Bucket) InheritPermissions(owner func(key string) string) { b.owner, b.umask = owner, umask() }
 
@@ -24,7 +24,7 @@ func umask() fs.FileMode {
 	return fs.FileMode(mask) // nine bits
 }
 
-// An access is who may read and write a file.
+// An access says who may read and write a file.
 type access struct {
 	inherited bool
 	mode      fs.FileMode // of a file: bits for reading and writing
@@ -64,7 +64,7 @@ func (a access) initial() fs.FileMode {
 // initialFolder is the mode to create a folder with.
 func (a access) initialFolder() fs.FileMode { return searchable(a.initial()) }
 
-// searchable returns the mode of a folder for those who may read or write files with this mode.
+// searchable returns the mode of a folder for the users who may read or write files with this mode.
 func searchable(mode fs.FileMode) fs.FileMode { return mode | mode>>2&0o111 | mode>>1&0o111 }
 
 // apply gives a new file the access, with this mode.
@@ -95,7 +95,7 @@ func (b *Bucket) applyToFolder(dir string, a access) error {
 	return a.apply(f, searchable(a.mode))
 }
 
-// groupOf returns the group of a file, -1 if the system does not tell.
+// groupOf returns the group of a file, -1 if the system does not report it.
 func groupOf(info fs.FileInfo) int {
 	if s, ok := info.Sys().(*syscall.Stat_t); ok {
 		return int(s.Gid)

@@ -9,7 +9,7 @@
 // version. Computing it reads the file. The version of a file of more than 64 KiB is remembered while its
 // size, modification time and identity (the inode) do not change. Smaller files are read again, because
 // that costs little and there are many of them. [Bucket.Peek] does not read large files, and
-// [Bucket.Identify] tells how far it has read.
+// [Bucket.Identify] reports how far it has read.
 //
 // [blob.Info.Modified] is the later of the modification time of a file and, on Linux, its change time: a
 // file that is renamed over another may have any modification time.
@@ -398,7 +398,8 @@ func (b *Bucket) version(
 	return known.version, nil
 }
 
-// recall returns what is known of the file at key with this info, and remembers when it was first seen like this.
+// recall returns the remembered version of the file at key with this info. Without one, it remembers that the file was
+// first seen like this now.
 func (b *Bucket) recall(key string, info fs.FileInfo) hashed {
 	b.mu.Lock()
 	known, ok := b.versions[key]
@@ -411,7 +412,7 @@ func (b *Bucket) recall(key string, info fs.FileInfo) hashed {
 	return known
 }
 
-// remember remembers what is known of a file, unless it is small.
+// remember remembers the version of a file, unless the file is small.
 func (b *Bucket) remember(key string, known hashed) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

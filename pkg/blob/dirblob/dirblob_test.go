@@ -147,7 +147,7 @@ func TestVersion_FollowsTheContent(t *testing.T) {
 		t.Errorf("copied: %s, want %s", got, first)
 	}
 
-	// Everything but one thing of what a version is remembered by stays.
+	// One of size, modification time and identity changes. The others stay.
 	writeFile(t, dir, "object", large+"123456")
 	must(t, os.Chtimes(path, longAgo, longAgo))
 	second := version()
@@ -182,7 +182,7 @@ func TestVersion_UnchangedFileIsHashedOnce(t *testing.T) {
 	first, err := b.Stat(t.Context(), "object")
 	must(t, err)
 
-	// What no honest file does shows that it is not read again.
+	// A rewrite that keeps size and modification time goes unnoticed: the file is not read again.
 	writeFile(t, dir, "object", large+"54321")
 	must(t, os.Chtimes(path, longAgo, longAgo))
 	again, err := b.Stat(t.Context(), "object")
@@ -229,7 +229,7 @@ func TestVersion_OnlyLargeFilesAreRemembered(t *testing.T) {
 		t.Errorf("%d versions are remembered, want 2", got)
 	}
 
-	// One that has shrunk, and one that is gone.
+	// The first has shrunk, and the second was deleted.
 	writeFile(t, dir, "large", "1")
 	_, err := b.Stat(t.Context(), "large")
 	must(t, err)
@@ -334,7 +334,7 @@ func TestVersion_ModifiedInTheFuture(t *testing.T) {
 	}
 	time.Sleep(2100 * time.Millisecond)
 	version() // remembered, as the file has not changed for 2 s
-	// No honest write leaves size and modification time alone then. It shows that the file is not read.
+	// A rewrite that keeps size and modification time goes unnoticed now: the file is not read again.
 	write("abcde")
 	if got := version(); got != second {
 		t.Errorf("version %s, want %s: the file was read again", got, second)

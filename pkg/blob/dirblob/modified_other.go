@@ -7,6 +7,6 @@ import (
 	"time"
 )
 
-// modified is when the file was written, as far as its modification time tells: a rename keeps it, and a
+// modified is when the file was written, according to its modification time: a rename keeps it, and a
 // copy may set it to that of the original.
 func modified(info fs.FileInfo) time.Time { return info.ModTime() }

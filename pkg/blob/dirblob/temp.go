@@ -70,7 +70,7 @@ func isTemp(name string) bool {
 	return ok && len(digits) == 17 && digits[0] == '.' && strings.Trim(digits[1:], "0123456789abcdef") == ""
 }
 
-// deviceOf returns the file system that holds a file, 0 if the system does not tell.
+// deviceOf returns the file system of a file, 0 if the system does not report it.
 func deviceOf(info fs.FileInfo) uint64 {
 	if s, ok := info.Sys().(*syscall.Stat_t); ok {
 		return uint64(s.Dev) //nolint:unconvert // an int32 on some systems

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// within fails the test if f does not return: an open that waits for the other end of a pipe waits for good.
+// within fails the test if f does not return: an open that waits for the other end of a pipe never returns.
 func within(t *testing.T, name string, f func()) {
 	t.Helper()
 	done := make(chan struct{})

@@ -129,8 +129,8 @@ func lost(_ http.ResponseWriter, r *http.Request, next http.Handler) {
 	panic(http.ErrAbortHandler)
 }
 
-// answer replaces the response of the server.
-func answer(status int, code string) fault {
+// respond replaces the response of the server.
+func respond(status int, code string) fault {
 	return func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("X-Amz-Request-Id", "REQUEST1")
@@ -198,7 +198,7 @@ func TestBucket_LostResponses(t *testing.T) {
 			case r.Method != http.MethodPost || !r.URL.Query().Has("uploadId"):
 				next.ServeHTTP(w, r)
 			case completed:
-				answer(http.StatusNotFound, "NoSuchUpload")(w, r, next)
+				respond(http.StatusNotFound, "NoSuchUpload")(w, r, next)
 			default:
 				completed = true
 				next.ServeHTTP(httptest.NewRecorder(), r)
@@ -265,11 +265,11 @@ func TestBucket_TransientFailures(t *testing.T) {
 		{"an internal error at the completion", "POST", "uploadId", 500, "InternalError"},
 		{"another request for the same object", "PUT", "", 409, "ConditionalRequestConflict"},
 		{"too many requests, on other servers", "GET", "", 429, "TooManyRequests"},
-		{"a gateway's own answer", "HEAD", "", 502, ""},
+		{"a gateway's own response", "HEAD", "", 502, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			key := test.name
-			p.set(once(test.method, test.query, answer(test.status, test.code)))
+			p.set(once(test.method, test.query, respond(test.status, test.code)))
 			if test.query != "" {
 				put(t, b, key, data)
 				check(t, b, key, data)
@@ -382,7 +382,7 @@ func TestPut_FailedUploadLeavesNothing(t *testing.T) {
 		{"the completion", "POST", "uploadId"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			p.set(once(test.method, test.query, answer(http.StatusForbidden, "AccessDenied")))
+			p.set(once(test.method, test.query, respond(http.StatusForbidden, "AccessDenied")))
 			err := b.Put(t.Context(), "key", strings.NewReader(random(9<<20)))
 			if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "s3:PutObject") {
 				t.Errorf("error %v, want one that wraps fs.ErrPermission and names s3:PutObject", err)
@@ -395,7 +395,7 @@ func TestPut_FailedUploadLeavesNothing(t *testing.T) {
 	t.Run("and cannot be aborted", func(t *testing.T) {
 		p.set(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 			if r.URL.Query().Has("uploadId") {
-				answer(http.StatusForbidden, "AccessDenied")(w, r, next)
+				respond(http.StatusForbidden, "AccessDenied")(w, r, next)
 				return
 			}
 			next.ServeHTTP(w, r)

@@ -98,7 +98,7 @@ func freeAddress(t testing.TB) string {
 	return l.Addr().String()
 }
 
-// start starts the server and waits until it answers.
+// start starts the server and waits until it responds.
 func (s *Server) start() error {
 	// The end of the test's context must not end it, cleanups may still want it.
 	s.cmd = exec.CommandContext(context.WithoutCancel(s.t.Context()), s.path,
@@ -116,7 +116,7 @@ func (s *Server) start() error {
 		_ = s.cmd.Wait()
 		close(exited)
 	}()
-	for start := time.Now(); ; time.Sleep(10 * time.Millisecond) { // it has no way to say that it is ready
+	for start := time.Now(); ; time.Sleep(10 * time.Millisecond) { // the server does not report when it is ready
 		if s.healthy() {
 			return nil
 		}
@@ -127,7 +127,7 @@ func (s *Server) start() error {
 		}
 		if time.Since(start) > time.Minute {
 			s.Kill()
-			return fmt.Errorf("versitygw does not answer: %s", s.stderr.String())
+			return fmt.Errorf("versitygw does not respond: %s", s.stderr.String())
 		}
 	}
 }
@@ -147,7 +147,7 @@ func (s *Server) healthy() bool {
 	return resp.StatusCode == http.StatusOK
 }
 
-// Kill ends the process at once, as SIGKILL does, and returns when it is gone.
+// Kill ends the process at once, as SIGKILL does, and returns when the process has ended.
 func (s *Server) Kill() {
 	_ = s.cmd.Process.Kill()
 	<-s.exited

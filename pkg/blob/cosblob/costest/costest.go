@@ -1,6 +1,6 @@
-// Package costest is a server that speaks COS's XML API over any [blob.Bucket], as far as this program
-// uses it, and is as strict as the real one, so that tests and a local run meet one that refuses what COS
-// refuses. It misbehaves when told to.
+// Package costest is a server that speaks COS's XML API over any [blob.Bucket], as far as this program uses it. It is
+// as strict as COS, so that requests that COS rejects fail in tests and in a local run too. [Options.Fail] injects
+// faults.
 //
 // It follows the documents, so that client and server cannot be wrong in the same way. Only signatures are the SDK's on
 // both sides. The documents are at cloud.tencent.com/document/product/436:
@@ -54,21 +54,21 @@ var crcTable = crc64.MakeTable(crc64.ECMA)
 // Options says what a [Server] serves. Set it before the first request.
 type Options struct {
 	Objects blob.Bucket // what holds the objects; required
-	Keys    []Key       // who may send requests; without any, nobody may
+	Keys    []Key       // keys that may sign requests; without any, the server rejects all requests
 
 	NoBucket     bool          // the bucket does not exist
 	Versioning   string        // Enabled or Suspended: x-cos-forbid-overwrite is ignored then; empty: never had any
 	ListLag      time.Duration // objects are listed so long after they were written
-	NoNextMarker bool          // lists do not tell where they go on
+	NoNextMarker bool          // lists have no NextMarker
 
-	// LongDelimiter says what becomes of a delimiter of several characters: it is refused, ignored, or the first
-	// character counts alone. Empty means that it is a delimiter like any other.
+	// LongDelimiter says how the server handles a delimiter of several characters: it rejects it, ignores it, or uses only
+	// its first character. Empty means that it is a delimiter like any other.
 	LongDelimiter LongDelimiter
 
-	NoCRC64 bool // answers have no x-cos-hash-crc64ecma, as those of servers that are not COS
+	NoCRC64 bool // responses have no x-cos-hash-crc64ecma, as with servers other than COS
 
-	// Fail says what goes wrong with a request that is signed well; nil and the zero Fault mean nothing. It
-	// is called concurrently if requests come so.
+	// Fail returns the fault of a request with a valid signature. Nil and the zero Fault mean no fault. Concurrent
+	// requests call it concurrently.
 	Fail func(Request) Fault
 }
 
@@ -88,36 +88,36 @@ type Key struct {
 	Expired           bool
 }
 
-// A Request is what [Options.Fail] learns of one.
+// A Request describes a request for [Options.Fail].
 type Request struct {
 	Action string // as in a policy, without name/cos:, for example PutObject
 	Key    string // of an object; of a list, its prefix
-	N      int    // from 1, among those of this action
+	N      int    // from 1, among the requests of this action
 }
 
-// A Fault is what goes wrong with a request.
+// A Fault is an injected fault of a request.
 type Fault struct {
 	Delay time.Duration // passes first
 
-	// Status and Code are what is answered instead. If Cut, the connection breaks off instead. If Applied,
-	// the request has its effect before. If Masked, the failure stands in the body of a 200.
+	// Status and Code replace the response. If Cut, the connection breaks off instead. If Applied, the request has its
+	// effect before. If Masked, the body of a 200 holds the error.
 	Status  int
 	Code    string
 	Cut     bool
 	Applied bool
 	Masked  bool
 
-	// The body of an answer breaks off, or hangs until the client leaves, after so many bytes of it, or
-	// before the first if this is negative.
+	// The body of a response breaks off after CutAfter bytes, or hangs after HangAfter bytes until the client
+	// disconnects. Zero means no fault. A negative value means before the first byte.
 	CutAfter  int64
 	HangAfter int64
 
 	FlipIn  bool // a bit of the request's body changes on its way
-	FlipOut bool // a bit of the answer's body does
-	BadCRC  bool // the answer tells another checksum
+	FlipOut bool // a bit of the response's body changes on its way
+	BadCRC  bool // the response has a wrong checksum
 
-	// Window passes between looking whether something stands at the key and writing, so that of requests
-	// with x-cos-forbid-overwrite more than one may be let through.
+	// Window is the delay between the check that the key exists and the write, so that more than one request with
+	// x-cos-forbid-overwrite may succeed.
 	Window time.Duration
 }
 
@@ -134,7 +134,7 @@ type Server struct {
 	dir     string // for parts
 }
 
-// A record is what a Server knows of an object beyond what its bucket does. It goes with the process.
+// A record has the properties of an object that its bucket does not store. It is lost when the process ends.
 type record struct {
 	info blob.Info
 	meta http.Header // x-cos-meta-…
@@ -161,7 +161,7 @@ func New(options Options) *Server {
 	return s
 }
 
-// SetKeys says who may send requests from now on.
+// SetKeys replaces the keys that may sign requests.
 func (s *Server) SetKeys(keys ...Key) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -171,14 +171,14 @@ func (s *Server) SetKeys(keys ...Key) {
 	}
 }
 
-// Calls returns how many requests came so far, by action, those that went wrong included.
+// Calls returns the number of requests so far, by action. Failed requests count.
 func (s *Server) Calls() map[string]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return maps.Clone(s.calls)
 }
 
-// Uploads returns how many multipart uploads are neither completed nor aborted.
+// Uploads returns the number of multipart uploads that are neither completed nor aborted.
 func (s *Server) Uploads() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -198,7 +198,7 @@ func (s *Server) Close() error {
 	return os.RemoveAll(dir)
 }
 
-// A failure is an answer that something was not done.
+// A failure is an error response.
 type failure struct {
 	status  int
 	code    string
@@ -265,7 +265,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// route says which action a request asks for, and what does it.
+// route returns the action of a request, and its handler.
 func (s *Server) route(r *http.Request) (string, func(http.ResponseWriter, *http.Request, Fault) error) {
 	q := r.URL.Query()
 	is := func(method string, params ...string) bool {
@@ -303,7 +303,7 @@ func (s *Server) route(r *http.Request) (string, func(http.ResponseWriter, *http
 	return "", nil
 }
 
-// refuse answers with an error.
+// refuse writes an error response.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	f, ok := errors.AsType[*failure](err)
 	if !ok {
@@ -316,7 +316,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		Code, Message, Resource, RequestID, Quoted string
 	}{
 		Code: f.code, Resource: r.Host + r.URL.Path, RequestID: w.Header().Get("x-cos-request-id"),
-		// The real one quotes what it hashed. A client that shows the message shows its secrets.
+		// COS quotes the hashed text. A client that shows the message shows its secrets.
 		Message: f.message + "; you sent " + r.Header.Get("Authorization") + " with token " +
 			r.Header.Get("x-cos-security-token"),
 	})
@@ -325,7 +325,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 func writeXML(w io.Writer, v any) {
 	data, err := xml.Marshal(v)
 	if err != nil {
-		panic(err) // all that is written here can be
+		panic(err) // all values that are written here can be marshaled
 	}
 	_, _ = w.Write(append([]byte(xml.Header), data...))
 }
@@ -338,8 +338,8 @@ func (s *Server) versioning(w http.ResponseWriter, _ *http.Request, _ Fault) err
 	return nil
 }
 
-// find returns what is at key. If it was not written through the Server, the record has no more than
-// info. The caller holds the lock.
+// find returns the record of the object at key. If the object was not written through the Server, the record has only
+// its info. The caller holds the lock.
 func (s *Server) find(ctx context.Context, key string) (record, error) {
 	info, err := s.options.Objects.Stat(ctx, key)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -490,7 +490,7 @@ func (s *Server) put(w http.ResponseWriter, r *http.Request, fault Fault) error 
 	return nil
 }
 
-// remember takes note of an object that was written. The caller holds the lock.
+// remember records an object that was written. The caller holds the lock.
 func (s *Server) remember(ctx context.Context, key string, meta http.Header, crc uint64) (record, error) {
 	info, err := s.options.Objects.Stat(ctx, key)
 	if err != nil {
@@ -547,7 +547,7 @@ func (s *Server) initiate(w http.ResponseWriter, r *http.Request, _ Fault) error
 	return nil
 }
 
-// upload returns the upload that a request is about. The caller holds the lock.
+// upload returns the upload that a request names. The caller holds the lock.
 func (s *Server) upload(r *http.Request) (*upload, error) {
 	u, ok := s.uploads[r.URL.Query().Get("uploadId")]
 	if !ok || u.key != objectKey(r) {
@@ -738,7 +738,7 @@ func objectKey(r *http.Request) string { return strings.TrimPrefix(r.URL.Path, "
 // encodeKey escapes all bytes but the unreserved ones of RFC 3986.
 func encodeKey(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }
 
-// files reads files one after another, each opened when it is its turn.
+// files reads files one after another, and opens each when the one before is read.
 type files struct {
 	names []string
 	open  *os.File
@@ -774,7 +774,7 @@ func (f *files) close() {
 	}
 }
 
-// A silent writer takes an answer that nobody gets.
+// A silent writer discards the response.
 type silent struct{ header http.Header }
 
 func (s *silent) Header() http.Header { return s.header }
@@ -783,7 +783,7 @@ func (s *silent) WriteHeader(int) {}
 
 func (s *silent) Write(p []byte) (int, error) { return len(p), nil }
 
-// A faulty writer lets the body of an answer go wrong.
+// A faulty writer injects faults into the body of a response.
 type faulty struct {
 	http.ResponseWriter
 

@@ -77,7 +77,7 @@ func (l *listener) Accept() (net.Conn, error) {
 func (l *listener) Close() error   { close(l.done); return nil }
 func (l *listener) Addr() net.Addr { return &net.TCPAddr{} }
 
-// object answers with a range of data, as S3 does.
+// object writes the header of a response with a range of data, as S3 does, and returns the range.
 func object(w http.ResponseWriter, r *http.Request, data string) (from, to int) {
 	to = len(data) - 1
 	if v := r.Header.Get("Range"); v != "" {
@@ -124,7 +124,7 @@ func TestBucket_Hangs(t *testing.T) {
 			}
 		})
 	})
-	t.Run("in a range, for ever", func(t *testing.T) {
+	t.Run("in each range", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var n atomic.Int32
 			b := served(t, func(w http.ResponseWriter, r *http.Request) {
@@ -150,7 +150,7 @@ func TestBucket_Hangs(t *testing.T) {
 			}
 		})
 	})
-	t.Run("before an answer", func(t *testing.T) {
+	t.Run("before a response", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var n atomic.Int32
 			b := served(t, func(_ http.ResponseWriter, r *http.Request) {
@@ -167,7 +167,7 @@ func TestBucket_Hangs(t *testing.T) {
 			}
 		})
 	})
-	t.Run("in an answer", func(t *testing.T) {
+	t.Run("in a response", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var n atomic.Int32
 			b := served(t, func(w http.ResponseWriter, r *http.Request) {
@@ -309,7 +309,7 @@ func TestBucket_PermanentFailures(t *testing.T) {
 			map[string]string{"": "is in region us-west-2"},
 		},
 		{
-			"a region that is not told", 301, "PermanentRedirect", "", 1, nil,
+			"a response without the region", 301, "PermanentRedirect", "", 1, nil,
 			map[string]string{"": "another region than eu-central-1"},
 		},
 		{
@@ -317,7 +317,7 @@ func TestBucket_PermanentFailures(t *testing.T) {
 			map[string]string{"": "SlowDown: The words of the service (HTTP 503, request REQUEST1), 5 times"},
 		},
 		{"another writer", 409, "ConditionalRequestConflict", "", 5, nil, map[string]string{"": "5 times"}},
-		{"what is not there", 404, "NoSuchKey", "", 1, fs.ErrNotExist, nil},
+		{"a missing object", 404, "NoSuchKey", "", 1, fs.ErrNotExist, nil},
 		{"an archived object", 403, "InvalidObjectState", "", 1, fs.ErrPermission, map[string]string{"": "restore it"}},
 		{
 			"what S3 does not say", 418, "Teapot", "", 1, nil,
@@ -332,7 +332,7 @@ func TestBucket_PermanentFailures(t *testing.T) {
 					if test.header != "" {
 						w.Header().Set("X-Amz-Bucket-Region", test.header)
 					}
-					answer(test.status, test.code)(w, r, nil)
+					respond(test.status, test.code)(w, r, nil)
 				})
 				for method, err := range everything(t.Context(), b) {
 					if test.code == "NoSuchKey" && method == "Delete" {
@@ -374,7 +374,7 @@ func TestBucket_PermanentFailures(t *testing.T) {
 						}
 					}
 					if method == "Stat" && test.status < 500 {
-						attempts *= 2 // the GET that tells why
+						attempts *= 2 // the GET that returns the reason
 						if test.code == "ConditionalRequestConflict" {
 							attempts = 6 // a HEAD's 409 has no code
 						}
@@ -393,7 +393,7 @@ func TestBucket_RetriesHaveNoCommonLimit(t *testing.T) {
 		var n atomic.Int32
 		b := served(t, func(w http.ResponseWriter, r *http.Request) {
 			n.Add(1)
-			answer(http.StatusServiceUnavailable, "SlowDown")(w, r, nil)
+			respond(http.StatusServiceUnavailable, "SlowDown")(w, r, nil)
 		})
 		for range 50 {
 			if err := b.Delete(t.Context(), "key"); err == nil {
@@ -409,12 +409,12 @@ func TestBucket_RetriesHaveNoCommonLimit(t *testing.T) {
 func TestReadRange_UnusualServers(t *testing.T) {
 	const data = "0123456789"
 	for _, test := range []struct {
-		name   string
-		answer func(w http.ResponseWriter)
-		offset int64
-		want   string // read, or in the error
-		ok     bool
-		err    error
+		name    string
+		respond func(w http.ResponseWriter)
+		offset  int64
+		want    string // read, or in the error
+		ok      bool
+		err     error
 	}{
 		{
 			"no ranges, from the beginning on", func(w http.ResponseWriter) { w.Header().Set("ETag", `"e"`) }, 0, data, true,
@@ -441,7 +441,7 @@ func TestReadRange_UnusualServers(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := served(t, func(w http.ResponseWriter, _ *http.Request) {
-					test.answer(w)
+					test.respond(w)
 					_, _ = io.WriteString(w, data)
 				})
 				got, _, err := b.ReadRange(t.Context(), "key", "e", test.offset, 100, nil)
@@ -478,10 +478,10 @@ func TestBucket_ObjectWithoutETag(t *testing.T) {
 
 func TestReadRange_EndOfAnotherVersion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		// A server that looks at the range first.
+		// A server that checks the range before the version.
 		b := served(t, func(w http.ResponseWriter, r *http.Request) {
 			if r.Method == http.MethodGet {
-				answer(http.StatusRequestedRangeNotSatisfiable, "InvalidRange")(w, r, nil)
+				respond(http.StatusRequestedRangeNotSatisfiable, "InvalidRange")(w, r, nil)
 				return
 			}
 			w.Header().Set("ETag", `"new"`)
@@ -541,7 +541,7 @@ func TestList_Responses(t *testing.T) {
 		},
 		{"keys are not", []string{contents("a+b", "a%20b", "a&amp;b")}, "a%20b, a&b, a+b"},
 		{
-			"folders stand among objects",
+			"folders are listed among objects",
 			[]string{encoded + contents("a-", "a0", "b") + folder("a/") + folder("%E7%BE%A4+1/")},
 			"a-, a/, a0, b, 群 1/",
 		},
