@@ -235,7 +235,7 @@ func (v *validation) source(ctx context.Context, file string) (export.Source, *m
 // mappingFor returns the text of the mapping for a file, empty if none: that of --map, or else the one that MAPPING
 // names, which may be a file beside the export, or the one that the first records of src need.
 func (v *validation) mappingFor(ctx context.Context, file string, src export.Source) (string, error) {
-	name := v.getenv("MAPPING")
+	name := v.mapping
 	switch {
 	case v.detects || v.program == "" && name == mapping.Auto:
 		if file == standardInput {

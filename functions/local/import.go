@@ -64,9 +64,7 @@ func (t *tool) config(c *cli.Command) (config.Config, slog.Level, error) {
 		level = slog.LevelWarn // progress and summary say what a run does
 	}
 	if err != nil {
-		mistakes := strings.ReplaceAll(err.Error(), "\n", "\n  ")
-		return cfg, level, usageError("the configuration is wrong; %q explains the variables:\n  %s",
-			program+" help config", mistakes)
+		return cfg, level, configError(err)
 	}
 	if cfg.NotifyParameter != "" {
 		return cfg, level, usageError("NOTIFY_PARAMETER is not read here: set NOTIFY_URL and NOTIFY_SECRET")

@@ -89,6 +89,12 @@ func usageError(format string, args ...any) error {
 	return &exit{exitUsage, fmt.Sprintf(format, args...)}
 }
 
+// configError is the error about variables, one a line.
+func configError(err error) error {
+	return usageError("the configuration is wrong; %q explains the variables:\n  %s", program+" help config",
+		strings.ReplaceAll(err.Error(), "\n", "\n  "))
+}
+
 func main() {
 	frugal.LimitMemory()
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}

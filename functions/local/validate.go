@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -70,6 +69,7 @@ type validation struct {
 	*tool
 	limits   group.Limits
 	program  string         // text of the mapping that --map names, empty if none
+	mapping  string         // MAPPING
 	detects  bool           // --map auto
 	archived bool           // INCLUDE_ARCHIVED
 	encoding string         // of files that are not UTF-8, empty if none is named
@@ -84,65 +84,35 @@ type validation struct {
 
 // newValidation reads the variables and flags that need no credentials.
 func (t *tool) newValidation(c *cli.Command) (*validation, error) {
+	cfg, err := config.ReadingFromEnv(t.getenv)
+	if err != nil {
+		return nil, configError(err)
+	}
 	v := &validation{
-		tool: t, limits: group.DocumentLimits, format: strings.TrimPrefix(c.String(flagFormat), "."),
-		groups: c.Bool(flagNoMembers),
+		tool: t, limits: cfg.Limits, format: strings.TrimPrefix(c.String(flagFormat), "."), archived: cfg.IncludeArchived,
+		groups: cfg.NoMembers || c.Bool(flagNoMembers), mapping: cfg.Mapping,
 	}
 	if v.format != "" && !slices.Contains(c.Args().Slice(), standardInput) {
 		return nil, usageError("--%s is the format of standard input: the name of a file tells its format", flagFormat)
 	}
-	var err error
-	if value := t.getenv("MEMBERS"); value != "" {
-		members, err := strconv.ParseBool(value)
-		if err != nil {
-			return nil, usageError("MEMBERS is %q, it must be true or false", value)
-		}
-		v.groups = v.groups || !members
-	}
-	if name := t.getenv("FIELD_LIMITS"); name != "" {
-		if v.limits, err = group.ParseLimits(name); err != nil {
-			return nil, usageError("FIELD_LIMITS: %v", err)
-		}
-	}
-	switch value := t.getenv("AVCHATROOM"); value {
-	case "create":
-		v.limits.CreateAVChatRoom = true
-	case "", "reject":
-	default:
-		return nil, usageError("AVCHATROOM is %q, it must be reject or create", value)
-	}
-	if value := t.getenv("INCLUDE_ARCHIVED"); value != "" {
-		if v.archived, err = strconv.ParseBool(value); err != nil {
-			return nil, usageError("INCLUDE_ARCHIVED is %q, it must be true or false", value)
-		}
-	}
-	if v.encoding, err = export.ParseEncoding(strings.TrimSpace(t.getenv("EXPORT_ENCODING"))); err != nil {
-		return nil, usageError("EXPORT_ENCODING %v", err)
-	}
-	if v.encoding, err = encodingOf(c, v.encoding); err != nil {
+	if v.encoding, err = encodingOf(c, cfg.Encoding); err != nil {
 		return nil, err
 	}
-	records, err := recordsOf(c, strings.TrimSpace(t.getenv("RECORDS")))
+	records, err := recordsOf(c, cfg.Records)
 	if err != nil {
 		return nil, err
 	}
 	if v.records, err = export.ParsePath(records); err != nil {
-		return nil, usageError("RECORDS %v", err)
+		return nil, usageError("--%s %v", flagRecords, err)
 	}
-	zone, err := timeZoneOf(c, strings.TrimSpace(t.getenv("EXPORT_TIME_ZONE")))
+	zone, err := timeZoneOf(c, cfg.TimeZone)
 	if err != nil {
 		return nil, err
 	}
 	if v.zone, err = export.ParseTimeZone(zone); err != nil {
-		return nil, usageError("EXPORT_TIME_ZONE %v", err)
+		return nil, usageError("--%s %v", flagTimeZone, err)
 	}
-	strict := false
-	if value := t.getenv("USERS_STRICT"); value != "" {
-		if strict, err = strconv.ParseBool(value); err != nil {
-			return nil, usageError("USERS_STRICT is %q, it must be true or false", value)
-		}
-	}
-	if v.users, v.strict, err = t.usersOf(c, strict); err != nil {
+	if v.users, v.strict, err = t.usersOf(c, cfg.UsersStrict); err != nil {
 		return nil, err
 	}
 	if v.detects = detects(c); v.detects {

@@ -389,14 +389,27 @@ func Removed(getenv func(string) string) []string {
 	return lines
 }
 
-// FromEnv reads the configuration. The error names every variable that is missing or wrong, one a line.
-func FromEnv(getenv func(string) string) (Config, error) {
-	var c Config
-	var errs []error
+// ReadingFromEnv reads only the variables that say how exports are read and checked. It needs no credentials. The error
+// is as that of [FromEnv].
+func ReadingFromEnv(getenv func(string) string) (Config, error) {
+	c, errs := parse(getenv, func(f *Field) bool {
+		return slices.Contains([]string{
+			"MEMBERS", "FIELD_LIMITS", "AVCHATROOM", "MAPPING", "INCLUDE_ARCHIVED", "USERS", "USERS_STRICT",
+			"EXPORT_ENCODING", "RECORDS", "EXPORT_TIME_ZONE",
+		}, f.Name)
+	})
+	return c, errors.Join(errs...)
+}
+
+// parse reads the fields that are selected.
+func parse(getenv func(string) string, isSelected func(*Field) bool) (c Config, errs []error) {
 	wrong := func(name, format string, args ...any) {
 		errs = append(errs, fmt.Errorf("%s %s", name, fmt.Sprintf(format, args...)))
 	}
 	for _, f := range fields {
+		if !isSelected(&f) {
+			continue
+		}
 		v := strings.TrimSpace(getenv(f.Name))
 		if v == "undefined" { // what some tools write for a parameter that nobody has set
 			wrong(f.Name, `is "undefined": the deployment lacks its parameter`)
@@ -414,6 +427,15 @@ func FromEnv(getenv func(string) string) (Config, error) {
 		if err := f.parse(&c, v); err != nil {
 			wrong(f.Name, "%v", err)
 		}
+	}
+	return c, errs
+}
+
+// FromEnv reads the configuration. The error names every variable that is missing or wrong, one a line.
+func FromEnv(getenv func(string) string) (Config, error) {
+	c, errs := parse(getenv, func(*Field) bool { return true })
+	wrong := func(name, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s %s", name, fmt.Sprintf(format, args...)))
 	}
 	switch {
 	case c.SecretKey == "" && c.SecretKeyParameter == "":
