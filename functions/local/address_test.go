@@ -188,6 +188,18 @@ func TestAddress_Import(t *testing.T) {
 			run(exitNotImported, "1", "import", "--quiet", root+"exports/c.jsonl")
 			service.SetFaults(emulator.Faults{})
 			run(exitOK, "exports/c.jsonl: retry: finished 1 imported", "retry", "--now", "--quiet", root+"exports/")
+
+			// What needs an operator, and what is no export, is named.
+			for key, text := range map[string]string{
+				"exports/d.jsonl": `{"Type":"public","Name":"n","GroupId":"d"}`, "exports/notes.txt": "text", "exports/own.jq": ".",
+			} {
+				if err := p.bucket.Put(t.Context(), key, strings.NewReader(text)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			run(exitNotImported, "1", "import", "--quiet", root+"exports/d.jsonl")
+			run(exitOK, "exports/d.jsonl: 1 rejected: fix the records; see d.jsonl.failures.ndjson\ngroupimport: "+
+				root+"exports/notes.txt: ignored: its name does not end in", "retry", "--quiet", root+"exports/")
 		})
 	}
 }

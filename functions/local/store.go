@@ -192,7 +192,8 @@ func (p *place) tellAttention(ctx context.Context, w io.Writer, worked tally) er
 		if err != nil {
 			return err
 		}
-		if name := path.Base(info.Key); !export.IsExport(info.Key) && !results.IsOutput(info.Key) && !strings.HasPrefix(name, ".") {
+		isHidden := strings.HasPrefix(path.Base(info.Key), ".")
+		if !isHidden && !export.IsExport(info.Key) && !results.IsOutput(info.Key) && !strings.HasSuffix(info.Key, ".jq") {
 			ignored.add(p.name(info.Key), ignoredName)
 		}
 	}

@@ -25,7 +25,9 @@ func (i *Importer) page(dir results.Dir) *page {
 }
 
 // options returns the options of the reports of this importer.
-func (i *Importer) options() report.Options { return report.Options{Root: cmp.Or(i.Folder, i.Address)} }
+func (i *Importer) options() report.Options {
+	return report.Options{Root: cmp.Or(i.Folder, i.Address), Prefix: i.Config.Prefix}
+}
 
 func (p *page) Report(ctx context.Context, m results.Manifest) {
 	p.putReport(ctx, p.dir, func(w io.Writer) error { return p.Write(w, p.dir.Names, &m, p.options()) })

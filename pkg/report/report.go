@@ -36,6 +36,9 @@ type Options struct {
 	// commands. It is empty in a function.
 	Root string
 
+	// Prefix is the folder of a bucket that the commands of retries name. If it is empty, they name that of the export.
+	Prefix string
+
 	Refresh time.Duration // how often the page loads itself again, in whole seconds; 0 is never
 	List    string        // address of the list of imports; empty if there is none
 }

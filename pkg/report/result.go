@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"path"
@@ -190,7 +191,7 @@ func newRepair(names results.Names, o Options) repair {
 	return r
 }
 
-// step adds to a step the command that copies the lines with one or two statuses, and its body, which explains the command.
+// step adds to a step the command that copies the lines with one or two statuses, and body, which explains it.
 func (r repair) step(s step, body text, statuses ...outcome.Status) step {
 	s.body = join(" ", "", s.body, r.first, body)
 	pattern := fmt.Sprintf(`'"status":"%s"'`, statuses[0])
@@ -268,7 +269,7 @@ func retrier(o Options) text {
 func retryCommand(names results.Names, o Options) string {
 	root := o.Root
 	if o.isBucket() {
-		root = o.at(names.Export[:len(names.Export)-len(baseOf(names.Export))])
+		root = o.at(cmp.Or(o.Prefix, names.Export[:len(names.Export)-len(baseOf(names.Export))]))
 	}
 	return "groupimport retry --now " + quote(root)
 }
