@@ -93,8 +93,8 @@ func writeStatus(w io.Writer, p *place, imports []scheduler.Status, asJSON bool)
 	const gap = 2
 	table := tabwriter.NewWriter(w, 0, 0, gap, ' ', 0)
 	for _, im := range imports {
-		fmt.Fprintf(table, "%s\t%s\t%.0f%%\t%s\t%s\n",
-			shown(p.name(im.Key)), im.State, 100*im.Done, countsText(im.Counts), statusNote(&im))
+		fmt.Fprintf(table, "%s\t%s\t%d%%\t%s\t%s\n",
+			shown(p.name(im.Key)), im.State, int(100*im.Done), countsText(im.Counts), statusNote(&im))
 	}
 	_ = table.Flush()
 }
