@@ -99,10 +99,7 @@ func (i *Importer) Fail(key, reason string) {
 
 // LogValue returns the metrics as fields of a log line.
 func (n Metrics) LogValue() slog.Value {
-	return slog.GroupValue(
-		slog.Int64("imported", n.Counts.Imported), slog.Int64("exists", n.Counts.Exists),
-		slog.Int64("rejected", n.Counts.Rejected), slog.Int64("failed", n.Counts.Failed),
-		slog.Int64("unknown", n.Counts.Unknown), slog.Int64("skipped", n.Counts.Skipped),
+	return slog.GroupValue(append(countAttrs(&n.Counts),
 		slog.Int64("given_up", n.GivenUp),
 		slog.Int64("members_added", n.Counts.Members.Added), slog.Int64("members_already", n.Counts.Members.Already),
 		slog.Int64("members_missing", n.MembersMissing), slog.Int64("member_records", n.Counts.MemberRecords),
@@ -110,7 +107,16 @@ func (n Metrics) LogValue() slog.Value {
 		slog.Float64("seconds", math.Round(n.Took.Seconds()*1000)/1000),
 		slog.Int64("remaining_bytes", n.Remaining), slog.Float64("p50_ms", math.Round(n.P50)),
 		slog.Float64("p95_ms", math.Round(n.P95)), slog.Float64("p99_ms", math.Round(n.P99)),
-	)
+	)...)
+}
+
+// countAttrs returns the count of each status as a field of a log line.
+func countAttrs(c *outcome.Counts) []slog.Attr {
+	var attrs []slog.Attr
+	for status, n := range c.All() {
+		attrs = append(attrs, slog.Int64(string(status), n))
+	}
+	return attrs
 }
 
 // metrics returns the metrics of the run that ended with cp.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -497,10 +498,10 @@ func (r *run) conclude(ctx context.Context, end ending, finish finisher) (Summar
 	}
 	c, metrics := end.cp.Total(), r.metrics(&end.cp, summary.State, summary.Reason)
 	metrics.GivenUp, metrics.MembersMissing = summary.Manifest.GivenUp, summary.Manifest.Counts.Members.Failed
-	r.log().InfoContext(ctx, "run ends", "state", summary.State, "reason", summary.Reason, "err", err,
-		"imported", c.Imported, "exists", c.Exists, "rejected", c.Rejected, "failed", c.Failed, "unknown", c.Unknown,
-		"skipped", c.Skipped, "members_added", c.Members.Added, "members_failed", c.Members.Failed,
-		"members_pending", c.Members.Pending+c.Pending, "run", metrics)
+	attrs := []slog.Attr{slog.Any("state", summary.State), slog.String("reason", summary.Reason), slog.Any("err", err)}
+	r.log().LogAttrs(ctx, slog.LevelInfo, "run ends", append(append(attrs, countAttrs(&c)...),
+		slog.Int64("members_added", c.Members.Added), slog.Int64("members_failed", c.Members.Failed),
+		slog.Int64("members_pending", c.Members.Pending+c.Pending), slog.Any("run", metrics))...)
 	if r.imp.OnRunEnd != nil {
 		r.imp.OnRunEnd(metrics)
 	}
