@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"time"
 
+	"groupimport/pkg/backoff"
 	"groupimport/pkg/blob/cosblob"
 )
 
@@ -94,7 +95,7 @@ func (d *deployer) converge(ctx context.Context, changes func(context.Context) (
 			return fmt.Errorf("%w\nRun the same command again to resume.", err)
 		}
 		fmt.Fprintf(d.out, "  reads the state once more: %v\n", err)
-		if err := sleep(ctx, pause<<(failures-1)); err != nil {
+		if err := backoff.Sleep(ctx, delay(failures)); err != nil {
 			return err
 		}
 	}
@@ -141,13 +142,9 @@ func (d *deployer) make(ctx context.Context, c change) error {
 	return nil
 }
 
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
+// delay is the wait after the n-th failure in a row.
+func delay(n int) time.Duration {
+	return backoff.Exponential{Base: pause, Max: pause << maxFailures}.Limit(n)
 }
 
 // read calls an action that changes nothing, and repeats it while the response is lost or the service throttles.
@@ -157,7 +154,7 @@ func (d *deployer) read(ctx context.Context, service, action string, parameters 
 		if ctx.Err() != nil || failures == maxFailures || isMissing(err) || !isTransient(err) {
 			return err
 		}
-		if err := sleep(ctx, pause<<failures); err != nil {
+		if err := backoff.Sleep(ctx, delay(failures+1)); err != nil {
 			return err
 		}
 	}

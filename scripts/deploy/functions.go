@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"groupimport/pkg/backoff"
 )
 
 // A functionState is the response of GetFunction.
@@ -34,7 +36,7 @@ func (d *deployer) function(ctx context.Context, name string) (*functionState, e
 		}
 		switch f.Status { // tencentcloud.com/document/product/583/37883, 2021-01-12
 		case "Creating", "Updating", "Publishing", "Deleting":
-			if err := sleep(ctx, pause); err != nil {
+			if err := backoff.Sleep(ctx, pause); err != nil {
 				return nil, err
 			}
 		default:
