@@ -266,7 +266,7 @@ func (c *census) check(t *text, src Source) error {
 	if likely == "" && c.lines < minLines {
 		return nil
 	}
-	if t.name == "" && IsCompressed(src.Name) && likely == "" {
+	if t.name == "" && isCompressed(src.Name) && likely == "" {
 		return fmt.Errorf("%w: the name says that it is compressed, but it is neither compressed data nor text: "+
 			"the file is corrupt or has the wrong name", ErrFormat)
 	}

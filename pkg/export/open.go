@@ -93,7 +93,7 @@ func openText(ctx context.Context, src Source) (*text, error) {
 }
 
 // IsCompressed reports whether name has the extension of a compressed export. The content takes precedence.
-func IsCompressed(name string) bool {
+func isCompressed(name string) bool {
 	return slices.Contains(Compressions, strings.ToLower(path.Ext(name)))
 }
 
@@ -130,10 +130,10 @@ func (t *text) decompress(ctx context.Context, src Source, in *bufio.Reader, mag
 		t.src = &window{r}
 		closeBody := t.close
 		t.close = func() { r.Close(); closeBody() }
-	case IsCompressed(name) && isCut(gzipMagic):
+	case isCompressed(name) && isCut(gzipMagic):
 		t.name = "gzip"
 		return t.explain(io.ErrUnexpectedEOF)
-	case IsCompressed(name) && isCut(zstdMagic):
+	case isCompressed(name) && isCut(zstdMagic):
 		t.name = "zstd"
 		return t.explain(io.ErrUnexpectedEOF)
 	}

@@ -32,7 +32,8 @@ func idempotencyKey(r *http.Request) (key string, refusal response, ok bool) {
 	return key, response{}, true
 }
 
-// parseKey parses a string of RFC 8941, or an unquoted word without its special characters.
+// parseKey parses a string of RFC 8941, or an unquoted word without its special characters. It is written here because
+// many clients send the key without quotes, which libraries for RFC 8941 refuse.
 func parseKey(value string) (key string, ok bool) {
 	value = strings.TrimSpace(value)
 	inner, quoted := strings.CutPrefix(value, `"`)

@@ -1,5 +1,8 @@
 // Package outcome defines the outcome of a record, and the one codec of a results line.
 //
+// The codec is written here: an import encodes a line for each record, and a report decodes a million of them. The fast
+// path reads lines as this package writes them; any other line is decoded by a JSON library.
+//
 // A results line is one JSON object with a fixed field order, here in two lines. Absent fields are left out:
 //
 //	{"n":17,"line":17,"status":"imported","GroupId":"g17","code":0,"attempts":1,"ms":43,

@@ -34,11 +34,6 @@ func (c *Client) NewShare(drainTimeout time.Duration) *Share {
 // in one request, which counts for one of them.
 func (s *Share) Attempts() int64 { return s.attempts[groupLane].Load() }
 
-// MemberAttempts returns the number of attempts of the Share to import members, and to check and import accounts.
-func (s *Share) MemberAttempts() int64 {
-	return s.attempts[memberLane].Load() + s.attempts[checkLane].Load() + s.attempts[accountLane].Load()
-}
-
 // A sharing is a Share in a context.
 type sharing struct {
 	*Share
