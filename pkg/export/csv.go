@@ -127,8 +127,7 @@ func (f *rows) header(t *text, pos Position, row []byte) error {
 		case name == "AppDefinedData":
 			wrong = append(wrong, `column "AppDefinedData" needs a key: AppDefinedData.KEY`)
 		case !group.IsField(name):
-			problem := group.UnknownField(name)
-			wrong = append(wrong, strings.Replace(problem.Message, "unknown field", "unknown column", 1))
+			wrong = append(wrong, group.UnknownField("column", name).Message)
 		default:
 			c.number, c.list, c.words = group.IsNumber(name), name == memberList, words[name]
 			c.time = slices.Contains(timeFields, name)

@@ -237,7 +237,7 @@ func (d *Decoder) field(quoted jsontext.Value) int {
 		}
 	}
 	if !d.full() {
-		d.problems = append(d.problems, UnknownField(string(text)))
+		d.problems = append(d.problems, UnknownField("field", string(text)))
 	}
 	return -1
 }

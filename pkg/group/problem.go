@@ -110,9 +110,10 @@ var hints = map[string]string{
 	"AVChatRoomMaxMemberNum": "import_group does not accept AVChatRoom groups",
 }
 
-// UnknownField returns the problem of an unknown field, with the most similar known name.
-func UnknownField(name string) Problem {
-	p := Problem{Field: clip(name), Rule: RuleUnknown, Message: fmt.Sprintf("unknown field %q", clip(name))}
+// UnknownField returns the problem of an unknown field, with the most similar known name. The export calls it a noun:
+// field or column.
+func UnknownField(noun, name string) Problem {
+	p := Problem{Field: clip(name), Rule: RuleUnknown, Message: fmt.Sprintf("unknown %s %q", noun, clip(name))}
 	if hint, ok := hints[name]; ok {
 		p.Message += ": " + hint
 		return p

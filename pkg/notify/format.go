@@ -168,7 +168,7 @@ func text(m *Message) string {
 		parts = append(parts, fmt.Sprintf("%d members missing", n))
 	}
 	line := "groupimport: " + cmp.Or(m.Export, m.Key) + ": "
-	if !strings.HasPrefix(m.Reason, m.State) { // else it says so
+	if m.State != "cancelled" { // else the reason says by whom
 		line += m.State
 		if m.Reason != "" {
 			line += ": "
