@@ -23,10 +23,10 @@
 //
 // A dead-letter file is an export too: each of its lines contains the record, see package outcome.
 //
-// The readers of JSON, CSV and zip archives are written here although libraries exist: memory must be bounded whatever
-// an export contains, reading must resume at a byte, and an invalid record must not end it. encoding/csv and
-// encoding/json read on only behind valid input and keep a value whole, archive/zip needs an io.ReaderAt, which for an
-// object store is a request for each small read.
+// The readers of JSON, CSV and zip archives are written here although libraries exist: memory must be bounded for every
+// export, reading must resume at a byte, and an invalid record must not end it. encoding/csv and encoding/json keep a
+// value whole and cannot continue after invalid input. archive/zip needs an io.ReaderAt: over an object store each
+// small read would be a request.
 package export
 
 import (

@@ -67,10 +67,10 @@ func (a *api) importPage(im *scheduler.Status) response {
 // status returns what pages say of an import.
 func status(im *scheduler.Status) report.Status {
 	s := report.Status{
-		Key: im.Key, Cause: im.Cause, Code: im.Code, Gone: im.Gone, Round: im.Round, Link: link(im.Key),
+		Key: im.Key, Gone: im.Gone, Round: im.Round, Link: link(im.Key),
 		Finished: im.Finished, RetryAt: im.RetryAt, GivenUp: im.GivenUp,
 		Progress: results.Progress{
-			State: im.State, Reason: im.Reason, Export: results.Export{Key: im.Key, Size: im.Size},
+			State: im.State, Reason: im.Reason, Cause: im.Cause, Export: results.Export{Key: im.Key, Size: im.Size},
 			Next: im.Next, Counts: im.Counts, Ignored: im.Ignored, Run: im.Run, Runs: im.Runs, Updated: im.Updated,
 			Again: im.Again,
 		},

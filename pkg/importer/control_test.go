@@ -101,6 +101,10 @@ func TestControl_RunInProgress(t *testing.T) {
 				if got := w.control(results.Resume); got != results.Waiting {
 					t.Errorf("got %q after resume, want %q", got, results.Waiting)
 				}
+				im, err = (&scheduler.Scheduler{Importer: w.Importer()}).Status(t.Context(), simKey)
+				if err != nil || im.State != results.Waiting || im.Cause != results.CauseResumed {
+					t.Errorf("got the status %+v, %v, want it waiting because it was resumed", im, err)
+				}
 				p := w.Pass(scheduler.Action{Resume: true})
 				if len(p.Done) != 1 || p.Done[0].State != results.Finished {
 					t.Fatalf("got %+v of a pass after resume, want it finished", p)

@@ -443,7 +443,7 @@ func (i *Importer) saveFinished(ctx context.Context, dir results.Dir, m *results
 		return p, err
 	}
 	cp := results.Checkpoint{Export: m.Export, Counts: m.Counts, Runs: m.Runs}
-	return p, dir.SaveProgress(ctx, results.Finished, "", &cp)
+	return p, dir.SaveProgress(ctx, results.Finished, "", "", &cp)
 }
 
 // begin begins the progress of a run.

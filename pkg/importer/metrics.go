@@ -76,7 +76,7 @@ func (r *run) stoppedAgain(s *Summary, cp *results.Checkpoint) bool {
 		before.Run.Cause != s.Run.Cause || before.Run.Code != s.Run.Code {
 		return false
 	}
-	isSameError := before.Reason == results.ProgressOf(s.State, s.Reason, cp).Reason
+	isSameError := before.Reason == results.ProgressOf(s.State, "", s.Reason, cp).Reason
 	return s.Run.Cause != results.CauseError || isSameError
 }
 

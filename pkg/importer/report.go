@@ -49,10 +49,12 @@ func (i *Importer) putReport(ctx context.Context, dir results.Dir, write func(io
 // reportProgress writes the report of an unfinished import at the end of a run. sofar has the results of a cancelled
 // one, else it is nil.
 func (i *Importer) reportProgress(
-	ctx context.Context, dir results.Dir, state results.State, reason string, cp *results.Checkpoint,
-	sofar *report.Builder,
+	ctx context.Context, dir results.Dir, end *ending, sofar *report.Builder,
 ) {
-	s := report.Status{Key: dir.Export, Progress: results.ProgressOf(state, reason, cp), All: cp.Runs}
+	cp := &end.cp
+	s := report.Status{
+		Key: dir.Export, Progress: results.ProgressOf(end.state, end.cause, end.reason, cp), All: cp.Runs,
+	}
 	i.putReport(ctx, dir, func(w io.Writer) error {
 		if sofar != nil {
 			return sofar.WriteCancelled(w, &s, cp.Settings.Limits, i.options())

@@ -427,7 +427,7 @@ func (r *run) saveStart(ctx context.Context, cp *results.Checkpoint) (died int) 
 		if died = last.Died + 1; last.Runs == 0 && r.lease.TookOver {
 			died++ // the first run has died before it wrote progress
 		}
-		p := results.ProgressOf(results.Running, "", cp)
+		p := results.ProgressOf(results.Running, "", "", cp)
 		p.Owner, p.Until, p.Died = r.lease.Owner, r.lease.Until(), died
 		err = p.Save(r.writing, r.dir)
 	}
@@ -477,7 +477,7 @@ func (r *run) conclude(ctx context.Context, end ending, finish finisher) (Summar
 		case finishing.Err() != nil:
 			// The next run continues to write the results.
 			summary.State, summary.Reason = results.Waiting, "the results are being written: the next run continues"
-			err = r.dir.SaveProgress(r.writing, summary.State, summary.Reason, &end.cp)
+			err = r.dir.SaveProgress(r.writing, summary.State, results.CauseWriting, summary.Reason, &end.cp)
 		default:
 			summary.State, summary.Reason = results.Stopped, err.Error()
 		}
@@ -487,9 +487,9 @@ func (r *run) conclude(ctx context.Context, end ending, finish finisher) (Summar
 			sofar = r.finishPart(&end)
 			summary.State, summary.Reason, summary.Counts = end.state, end.reason, end.cp.Total()
 		}
-		saveErr := r.dir.SaveProgress(r.writing, end.state, end.reason, &end.cp)
+		saveErr := r.dir.SaveProgress(r.writing, end.state, end.cause, end.reason, &end.cp)
 		if saveErr == nil && end.cp.Round == 0 { // in a round, the report of the whole import stays
-			r.imp.reportProgress(r.writing, r.dir, end.state, end.reason, &end.cp, sofar)
+			r.imp.reportProgress(r.writing, r.dir, &end, sofar)
 		}
 		err = cmp.Or(err, saveErr)
 	}

@@ -157,7 +157,14 @@ var causeLabels = map[results.Cause]struct {
 	}},
 	results.CausePaused:    {label{"an operator paused the import", "操作员已暂停导入"}, true},
 	results.CauseCancelled: {label{"an operator cancelled the import", "操作员已取消导入"}, true},
-	results.CauseDied:      {label: label{"the last run died; the next one resumes", "上一次运行异常终止；下一次运行会继续"}},
+	results.CauseResumed:   {label{"an operator resumed the import", "操作员已恢复导入"}, true},
+	results.CauseWriting: {label: label{
+		"the results are being written: the next run continues", "正在写入结果：下一次运行会继续",
+	}},
+	results.CauseDiedOften: {label{
+		"several runs in a row died before their first outcome", "连续多次运行在产生第一个结果之前异常终止",
+	}, true},
+	results.CauseDied: {label: label{"the last run died; the next one resumes", "上一次运行异常终止；下一次运行会继续"}},
 }
 
 // causeText returns why an import is not running. message is the same in English; runs of version 1 have only that.

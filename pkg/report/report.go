@@ -202,8 +202,6 @@ type Status struct {
 
 	Key    string        // of the export
 	All    []results.Run // all runs; nil if only the latest, Progress.Run, is at hand
-	Cause  results.Cause // why it is not running; empty takes that of the latest run
-	Code   int           // the service's, with Cause
 	Gone   bool          // the export was deleted
 	Round  int           // of retries in progress, from 1; 0 if there is none
 	Link   string        // address of the page about this import, for a list
@@ -232,13 +230,8 @@ func (s *Status) isOver() bool {
 
 // why returns why the import is not running.
 func (s *Status) why() text {
-	if cause := results.CauseOf(s.State); cause != "" {
-		return causeText(cause, 0, s.Reason)
-	}
-	if s.Cause == "" && s.Reason == s.Run.Why {
-		return causeText(s.Run.Cause, s.Run.Code, s.Reason)
-	}
-	return causeText(s.Cause, s.Code, s.Reason)
+	cause, code := s.Why()
+	return causeText(cause, code, s.Reason)
 }
 
 // WriteProgress writes the page about an import that may not be finished: how far it is and what it waits for.

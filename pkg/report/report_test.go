@@ -391,8 +391,8 @@ func progressPages(t testing.TB) map[string][]byte {
 	}
 	all["finished"] = progressPage(t, &finished, report.Options{List: "/imports"})
 
-	fresh := report.Status{Key: "exports/新导出.json.gz", Cause: results.CauseNotBegun}
-	fresh.State, fresh.Gone = results.Waiting, true
+	fresh := report.Status{Key: "exports/新导出.json.gz"}
+	fresh.State, fresh.Cause, fresh.Gone = results.Waiting, results.CauseNotBegun, true
 	var b bytes.Buffer
 	lacking := finished
 	lacking.Key, lacking.Counts = "exports/lacking.jsonl",
@@ -628,12 +628,13 @@ func filled(t *testing.T, text string) map[string][]byte {
 		results.Running, results.Waiting, results.Stopped, results.Finished, results.State(text),
 	} {
 		s := report.Status{
-			Key: names.Export, Link: "/imports/x", Report: "/imports/y", Gone: true, Cause: results.Cause(text), Finished: epoch,
+			Key: names.Export, Link: "/imports/x", Report: "/imports/y", Gone: true, Finished: epoch,
 			RetryAt: epoch,
 			GivenUp: 1, Round: 1, All: []results.Run{run, run},
 			Files: []report.File{{File: results.File{Key: text, SHA256: text}, Link: "/imports/z"}},
 			Progress: results.Progress{
-				State: state, Reason: text, Export: results.Export{Key: names.Export, Version: text, Size: 9},
+				State: state, Reason: text, Cause: results.Cause(text),
+				Export: results.Export{Key: names.Export, Version: text, Size: 9},
 				Next:   export.Position{N: 2, Line: 2, Offset: 3},
 				Counts: outcome.Counts{Imported: 1, Rejected: 1}, Run: run, Runs: 2, Owner: text, Updated: epoch, Ignored: 1,
 			},

@@ -19,14 +19,18 @@ const (
 	CauseNotBegun    Cause = "not-begun"   // no run has begun the import
 	CauseNewVersion  Cause = "new-version" // no run has begun the import of the new version
 	CauseDied        Cause = "died"        // the last run ended without writing how; the next one resumes
+	CauseDiedOften   Cause = "died-often"  // several runs in a row died before their first outcome
 	CausePaused      Cause = "paused"      // an operator paused the import, see [Control]
 	CauseCancelled   Cause = "cancelled"   // an operator cancelled the import
+	CauseResumed     Cause = "resumed"     // an operator resumed the import; the next run begins
+	CauseWriting     Cause = "writing"     // all records have outcomes; the next run writes the rest of the results
 )
 
 // Causes returns all causes.
 func Causes() []Cause {
 	return []Cause{
 		CauseTimeUp, CauseInterrupted, CauseUndone, CauseEdited, CauseReplaced, CauseRemoved, CauseService, CauseRefused,
-		CauseReordered, CauseError, CauseNotBegun, CauseNewVersion, CauseDied, CausePaused, CauseCancelled,
+		CauseReordered, CauseError, CauseNotBegun, CauseNewVersion, CauseDied, CauseDiedOften, CausePaused, CauseCancelled,
+		CauseResumed, CauseWriting,
 	}
 }

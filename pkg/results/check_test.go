@@ -48,7 +48,7 @@ func TestLoadCheckpoint_Hostile(t *testing.T) {
 
 func TestReason_IsBounded(t *testing.T) {
 	cp := results.Checkpoint{Runs: []results.Run{{Lease: 1, Start: time.Now(), Stop: "x"}}}
-	p := results.ProgressOf(results.Stopped, strings.Repeat("列", 100_000), &cp)
+	p := results.ProgressOf(results.Stopped, results.CauseError, strings.Repeat("列", 100_000), &cp)
 	if len(p.Reason) > 1024 || !strings.HasSuffix(p.Reason, "列…") {
 		t.Errorf("got a reason of %d bytes, want at most 1024", len(p.Reason))
 	}
@@ -63,7 +63,7 @@ func FuzzLoad(f *testing.F) {
 			put(t, b, key, string(data))
 		}
 		if cp, err := dir(b).LoadCheckpoint(t.Context(), 2); err == nil {
-			p := results.ProgressOf(results.Waiting, "", cp)
+			p := results.ProgressOf(results.Waiting, "", "", cp)
 			p.Pace(cp.Runs)
 		}
 		_, _ = dir(b).LoadManifest(t.Context())

@@ -170,7 +170,8 @@ func (d Dir) Control(ctx context.Context, a Action, who string) (State, error) {
 		if isFinished {
 			return Finished, nil
 		}
-		p.State, p.Reason = Waiting, fmt.Sprintf("resumed by %s at %s", c.Who, c.When.Format(time.RFC3339))
+		p.State, p.Cause = Waiting, CauseResumed
+		p.Reason = fmt.Sprintf("resumed by %s at %s", c.Who, c.When.Format(time.RFC3339))
 	} else {
 		if err := writeJSON(ctx, d.Bucket, d.ControlKey(), c); err != nil {
 			return "", err
@@ -178,7 +179,7 @@ func (d Dir) Control(ctx context.Context, a Action, who string) (State, error) {
 		if isFinished { // the progress stays: the control object is enough for the next round
 			return c.State(), nil
 		}
-		p.State, p.Reason = c.State(), c.Reason()
+		p.State, p.Cause, p.Reason = c.State(), c.Cause(), c.Reason()
 		_, kind := Sidecar(p.Export.Key)
 		if a == Cancel && p.Counts.Records() > 0 && kind != SidecarFailures {
 			p.State, p.Reason = Waiting, p.Reason+"; the next run writes the results so far"

@@ -167,7 +167,7 @@ func (d Dir) saveFinished(ctx context.Context, m *Manifest, cp *Checkpoint) erro
 		last.Parts = appendPart(nil, partName{token: token, number: 1})
 		saving.Go(func() error { return writeJSON(ctx, d.Bucket, d.checkpoint(token), last) })
 	}
-	saving.Go(func() error { return d.SaveProgress(ctx, Finished, "", cp) })
+	saving.Go(func() error { return d.SaveProgress(ctx, Finished, "", "", cp) })
 	if !m.Replaced {
 		saving.Go(func() error { return m.putMark(ctx, d) })
 	}

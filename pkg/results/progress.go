@@ -35,6 +35,7 @@ const refreshEvery = 20 * time.Second
 type Progress struct {
 	State   State           `json:"state"`
 	Reason  string          `json:"reason,omitzero"` // why the import is stopped or waiting
+	Cause   Cause           `json:"cause,omitzero"`  // Reason, for programs; empty in older progress, see Why
 	Export  Export          `json:"export"`
 	Next    export.Position `json:"next"` // the first record without an outcome
 	Counts  outcome.Counts  `json:"counts"`
@@ -69,12 +70,28 @@ func again(runs []Run) time.Time {
 }
 
 // ProgressOf returns the progress of the import at checkpoint cp.
-func ProgressOf(state State, reason string, cp *Checkpoint) Progress {
+func ProgressOf(state State, cause Cause, reason string, cp *Checkpoint) Progress {
 	return Progress{
-		Again: again(cp.Runs), State: state, Reason: clipReason(reason),
+		Again: again(cp.Runs), State: state, Reason: clipReason(reason), Cause: cause,
 		Export: cp.Export, Next: cp.Next, Counts: cp.Total(), Ignored: cp.Ignored,
 		Run: cp.Runs[len(cp.Runs)-1], Runs: len(cp.Runs), Updated: time.Now().UTC(),
 	}
+}
+
+// Why returns why the import is not running, and the service's code for [CauseService]. The cause is empty if it is not
+// known. Progress without a Cause, which earlier versions wrote, has that of its run if it has the reason of its run.
+func (p *Progress) Why() (Cause, int) {
+	cause := p.Cause
+	switch {
+	case CauseOf(p.State) != "":
+		return CauseOf(p.State), 0
+	case cause == "" && p.Reason == p.Run.Why:
+		cause = p.Run.Cause
+	}
+	if cause == p.Run.Cause {
+		return cause, p.Run.Code
+	}
+	return cause, 0
 }
 
 // Work returns how much of the export has outcomes, also of its members, see [outcome.Progress.Of].
@@ -125,6 +142,8 @@ func (p *Progress) Save(ctx context.Context, d Dir) error {
 }
 
 // SaveProgress writes the progress of an import at the end of a run.
-func (d Dir) SaveProgress(ctx context.Context, state State, reason string, cp *Checkpoint) error {
-	return writeJSON(ctx, d.Bucket, d.Progress(), ProgressOf(state, reason, cp))
+func (d Dir) SaveProgress(
+	ctx context.Context, state State, cause Cause, reason string, cp *Checkpoint,
+) error {
+	return writeJSON(ctx, d.Bucket, d.Progress(), ProgressOf(state, cause, reason, cp))
 }

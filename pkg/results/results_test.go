@@ -384,3 +384,33 @@ func TestLoadManifest_MissingUntilFinish(t *testing.T) {
 		}
 	})
 }
+
+// Progress of earlier versions has no cause: the reason of its run tells.
+func TestProgress_Why(t *testing.T) {
+	t.Parallel()
+	run := results.Run{Cause: results.CauseService, Code: 10006, Why: "code 10006: …"}
+	type why struct {
+		cause results.Cause
+		code  int
+	}
+	of := func(state results.State, cause results.Cause, reason string) results.Progress {
+		return results.Progress{State: state, Cause: cause, Reason: reason, Run: run}
+	}
+	for name, test := range map[string]struct {
+		progress results.Progress
+		want     why
+	}{
+		"of the run":         {of(results.Stopped, run.Cause, ""), why{run.Cause, 10006}},
+		"of its own":         {of(results.Waiting, results.CauseResumed, ""), why{results.CauseResumed, 0}},
+		"paused":             {of(results.Paused, results.CausePaused, ""), why{results.CausePaused, 0}},
+		"earlier, of a run":  {of(results.Stopped, "", run.Why), why{run.Cause, 10006}},
+		"earlier, paused":    {of(results.Paused, "", "paused by li"), why{results.CausePaused, 0}},
+		"earlier, not known": {of(results.Waiting, "", "resumed by li"), why{}},
+		"version 1":          {results.Progress{Reason: "x", Run: results.Run{Why: "x"}}, why{}},
+	} {
+		var got why
+		if got.cause, got.code = test.progress.Why(); got != test.want {
+			t.Errorf("%s: got %v, want %v", name, got, test.want)
+		}
+	}
+}

@@ -359,7 +359,7 @@ func (w *Writer) refreshProgress(ctx context.Context) {
 
 func (w *Writer) saveProgress(ctx context.Context, cp *Checkpoint) {
 	w.progressAt = time.Now()
-	p := ProgressOf(Running, "", cp)
+	p := ProgressOf(Running, "", "", cp)
 	p.Owner, p.Until = w.lease.Owner, w.lease.Until()
 	w.mu.Lock()
 	if w.written == [2]int{} {

@@ -73,7 +73,7 @@ func TestPass_PanicOfOneImport(t *testing.T) {
 			}
 		}
 		if p, err := w.Dir("a.jsonl").LoadProgress(t.Context()); !stopped || err != nil ||
-			p.State != results.Stopped || !strings.Contains(p.Reason, "5 runs in a row") {
+			p.State != results.Stopped || p.Cause != results.CauseDiedOften || !strings.Contains(p.Reason, "5 runs in a row") {
 			t.Errorf("got %+v, %v, want it stopped with the reason", p, err)
 		}
 		time.Sleep(time.Hour)

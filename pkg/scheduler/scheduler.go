@@ -342,7 +342,7 @@ func (s *Scheduler) next(ctx context.Context, f entry, p *results.Progress, d du
 	hasEnded := p.State == results.Running && time.Now().After(p.Until)
 	d.running = p.State == results.Running && !hasEnded
 	if hasEnded && p.Died >= maxDied && !a.Now {
-		p.State, p.Again = results.Stopped, time.Now().Add(diedWait).UTC()
+		p.State, p.Cause, p.Again = results.Stopped, results.CauseDiedOften, time.Now().Add(diedWait).UTC()
 		p.Reason = fmt.Sprintf("%d runs in a row died before their first outcome: the log says why, perhaps there was "+
 			"not enough memory. The next run is in an hour. To give up, remove the export", p.Died)
 		if err := p.Save(ctx, s.Importer.Dir(f.key)); err != nil {

@@ -232,12 +232,8 @@ func (s *Scheduler) isOther(ctx context.Context, e *results.Export, f entry) boo
 
 // addProgress sets the fields that the progress of the last run determines.
 func (im *Status) addProgress(p *results.Progress, names results.Names) {
-	im.State, im.Cause, im.Reason, im.Again = p.State, "", p.Reason, p.Again
-	if cause := results.CauseOf(p.State); cause != "" {
-		im.Cause = cause
-	} else if p.Reason == p.Run.Why {
-		im.Cause, im.Code = p.Run.Cause, p.Run.Code
-	}
+	im.State, im.Reason, im.Again = p.State, p.Reason, p.Again
+	im.Cause, im.Code = p.Why()
 	im.Counts, im.Ignored, im.Run, im.Runs, im.Updated = p.Counts, p.Ignored, p.Run, p.Runs, p.Updated
 	if im.Gone {
 		im.Size = p.Export.Size
