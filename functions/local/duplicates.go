@@ -18,6 +18,9 @@ type duplicate struct {
 // maxIDs is how many GroupIds are compared with later ones, at some 30 bytes each.
 const maxIDs = 1_000_000
 
+// idsHeap is the limit of the heap of a dry run, in bytes.
+const idsHeap = 48 << 20
+
 // groupIDs finds duplicates by a hash of 64 bits. The zero value has seen no GroupId.
 type groupIDs struct {
 	lines      map[uint64]int64
