@@ -328,6 +328,11 @@ func TestBrowser_EveryPageInEveryLook(t *testing.T) {
 					p.checkLook(l)
 					p.savePicture(name + " " + l.String())
 				}
+				for _, width := range []int64{800, 1060, 1100} { // between a phone and a desktop nothing is cut off either
+					l := look{language, false, width}
+					p.look(l)
+					p.checkLook(l)
+				}
 				for _, l := range slices.Backward(looks) { // of pages with many rows the checker checks fewer looks: it is slow
 					var isChecked bool
 					switch name {

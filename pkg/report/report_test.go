@@ -349,7 +349,7 @@ func progressPages(t testing.TB) map[string][]byte {
 
 	s.State, s.Reason = results.Stopped,
 		"code 70009: the UserSig was made with another app's key: check that TIM_SDKAPPID and TIM_SECRET_KEY are of "+
-			"the same app; check TIM_REGION: the SDKAppID belongs to another data centre (invalid usersig)"
+			"the same app; check TIM_REGION: the SDKAppID belongs to another data center (invalid usersig)"
 	s.Counts, s.Next.Offset, s.Again = outcome.Counts{}, 0, epoch.Add(time.Hour)
 	stop := run(epoch, time.Minute, 0, results.CauseService, s.Reason)
 	stop.Attempts, stop.Stop, stop.Code = 3, s.Reason, 70009
