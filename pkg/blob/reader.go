@@ -15,7 +15,8 @@ const (
 	// Its size weighs memory against the number of requests, of which a GB takes 120.
 	rangeSize = 8 << 20 // bytes
 
-	// A request that takes longer fails. The bytes that have arrived are used.
+	// A request that takes longer fails. The bytes that have arrived are used. The stores have limits of their own, for
+	// requests that write or list; none of these is shorter.
 	rangeTimeout = 20 * time.Second
 
 	maxFailures      = 12 // in a row, without a byte in between
