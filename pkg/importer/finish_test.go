@@ -89,11 +89,11 @@ func newLargeImport(t *testing.T, parts int) *largeImport {
 	return l
 }
 
-// run imports with a process of a function with 60 s that dies after life.
-func (l *largeImport) run(t *testing.T, life time.Duration) (importer.Summary, error) {
+// run imports with a process of a function with this time limit that dies after life.
+func (l *largeImport) run(t *testing.T, limit, life time.Duration) (importer.Summary, error) {
 	t.Helper()
 	w := l.world
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	dead := &atomic.Bool{}
 	w.Store.Fail = func(blobtest.Op) blobtest.Fault {
@@ -140,29 +140,33 @@ func (l *largeImport) check(t *testing.T, m results.Manifest) {
 
 var times = regexp.MustCompile(`<time.*?</time>`)
 
-// TestFinish_KilledAtAnyMoment finishes 22,000 parts at 20 ms a request by functions of 60 s that are killed at random
+// TestFinish_KilledAtAnyMoment finishes 8,000 parts at 20 ms a request by functions of 12 s that are killed at random
 // moments.
 func TestFinish_KilledAtAnyMoment(t *testing.T) {
-	const parts = 22_000
+	const (
+		parts = 8_000
+		limit = 12 * time.Second
+	)
 	synctest.Test(t, func(t *testing.T) {
 		l := newLargeImport(t, parts)
 		var whole string
-		for seed := range uint64(3) {
+		total := 0 // kills
+		for seed := range uint64(4) {
 			r := rand.New(rand.NewPCG(seed, seed))
-			w := *l.world
+			w := *l.world.World
 			w.Store = l.world.Store.Clone()
-			one := &largeImport{&w, l.results, l.letters}
-			worked, kills := time.Duration(0), 0
+			one := &largeImport{&world{&w}, l.results, l.letters}
+			worked, kills, waits := time.Duration(0), 0, 0
 			for done := false; !done; {
 				if kills > 50 {
 					t.Fatal("not finished after 50 runs")
 				}
 				life := time.Hour // of the first seed: never killed
 				if seed > 0 {
-					life = time.Second + time.Duration(r.Int64N(int64(25*time.Second)))
+					life = time.Second + time.Duration(r.Int64N(int64(limit)))
 				}
 				start := time.Now()
-				s, err := one.run(t, life)
+				s, err := one.run(t, limit, life)
 				took := time.Since(start)
 				worked += min(took, life)
 				done = err == nil && s.State == results.Finished
@@ -173,8 +177,14 @@ func TestFinish_KilledAtAnyMoment(t *testing.T) {
 					kills++
 				case err != nil || s.State != results.Waiting:
 					t.Fatalf("got %s %s, %v, want it to wait for the next run", s.State, s.Reason, err)
-				case time.Minute-took < time.Second:
-					t.Errorf("got the end %v before the deadline, want more", time.Minute-took)
+				case limit-took < time.Second:
+					t.Errorf("got the end %v before the deadline, want more", limit-took)
+				}
+				if !done && took < life {
+					waits++
+					if p, err := w.Dir(simKey).LoadProgress(t.Context()); err != nil || p.Cause != results.CauseWriting {
+						t.Errorf("got the progress %+v, %v, want the cause %s", p, err, results.CauseWriting)
+					}
 				}
 			}
 			calls := one.world.Store.Counts().Calls
@@ -194,12 +204,18 @@ func TestFinish_KilledAtAnyMoment(t *testing.T) {
 			}
 			t.Logf("%v with %d kills: %d reads, %d HEADs, %d other requests", worked, kills, reads, calls[blobtest.Stat],
 				calls[blobtest.Put]+calls[blobtest.UploadPart]+calls[blobtest.List]+calls[blobtest.CreateUpload])
-			if limit := 40*time.Second + time.Duration(kills)*10*time.Second; worked > limit {
+			if limit := 18*time.Second + time.Duration(kills)*10*time.Second; worked > limit {
 				t.Errorf("got %v of work with %d kills, want %v at most", worked, kills, limit)
 			}
-			if limit := parts + 200 + kills*5000; reads > limit {
+			if limit := parts + 200 + waits*1500 + kills*5000; reads > limit {
 				t.Errorf("got %d reads of %d parts with %d kills, want %d at most", reads, parts, kills, limit)
 			}
+			if total += kills; seed == 0 && waits == 0 {
+				t.Error("got no run that waits for the next one, want the time limit to matter")
+			}
+		}
+		if total < 3 {
+			t.Errorf("got %d kills, want some", total)
 		}
 	})
 }
@@ -217,7 +233,7 @@ func TestFinish_UploadForgotten(t *testing.T) {
 			},
 		} {
 			l := newLargeImport(t, 6000)
-			if s, err := l.run(t, 8*time.Second); err == nil && s.State == results.Finished {
+			if s, err := l.run(t, time.Minute, 8*time.Second); err == nil && s.State == results.Finished {
 				t.Fatal("finished before it was killed")
 			}
 			l.world.Store.Fail = nil
@@ -225,7 +241,7 @@ func TestFinish_UploadForgotten(t *testing.T) {
 				t.Fatal("got no upload of the killed run")
 			}
 			remove(l.world.Store)
-			s, err := l.run(t, time.Hour)
+			s, err := l.run(t, time.Minute, time.Hour)
 			if err != nil || s.State != results.Finished {
 				t.Fatalf("without %s: got %s %s, %v, want it finished", name, s.State, s.Reason, err)
 			}
@@ -243,13 +259,13 @@ func TestFinish_PartsRemoved(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		s, err := l.run(t, time.Hour)
+		s, err := l.run(t, time.Minute, time.Hour)
 		if err != nil || s.State != results.Stopped || l.world.Service.Stats().Imports != 0 {
 			t.Errorf("got %s %s, %v and %d calls, want it to stop before it sends anything",
 				s.State, s.Reason, err, l.world.Service.Stats().Imports)
 		}
 		for range 3 { // and no run makes it worse
-			if s, err = l.run(t, time.Hour); err != nil || s.State != results.Stopped {
+			if s, err = l.run(t, time.Minute, time.Hour); err != nil || s.State != results.Stopped {
 				t.Fatalf("got %s %s, %v, want it to stay stopped", s.State, s.Reason, err)
 			}
 		}
