@@ -276,7 +276,7 @@ func parseFast(line []byte) (o Outcome, ok bool) {
 	f := fast{rest: line}
 	o.N = f.first()
 	o.Line = f.int(`,"line":`)
-	o.Status = Status(f.string(`,"status":"`))
+	o.Status = f.status(`,"status":"`)
 	o.GroupID = f.string(`,"GroupId":"`)
 	o.Member = f.string(`,"member":"`)
 	o.Assigned = f.cut(`,"assigned":true`)
@@ -308,7 +308,7 @@ func parseFast(line []byte) (o Outcome, ok bool) {
 func (f *fast) head(o *Outcome) {
 	o.N = f.first()
 	f.int(`,"line":`)
-	o.Status = Status(f.string(`,"status":"`))
+	o.Status = f.status(`,"status":"`)
 	f.skipString(`,"GroupId":"`)
 	o.Member = f.string(`,"member":"`)
 	f.cut(`,"assigned":true`)
@@ -373,13 +373,28 @@ func (f *fast) int(prefix string) int64 {
 	return n
 }
 
+// status returns the status behind prefix. It allocates nothing for those that are known.
+func (f *fast) status(prefix string) Status {
+	for _, s := range Statuses() {
+		n := len(prefix) + len(s)
+		if len(f.rest) > n && f.rest[n] == '"' && string(f.rest[len(prefix):n]) == string(s) && f.cut(prefix) {
+			f.rest = f.rest[len(s)+1:]
+			return s
+		}
+	}
+	return Status(f.string(prefix))
+}
+
 // string returns the string behind prefix, which ends in its opening quote; "" if the rest does not begin so.
 func (f *fast) string(prefix string) string {
 	if f.bad || !f.cut(prefix) {
 		return ""
 	}
-	end := bytes.IndexByte(f.rest, '"')
-	if end >= 0 && bytes.IndexByte(f.rest[:end], '\\') < 0 && utf8.Valid(f.rest[:end]) && !hasControl(f.rest[:end]) {
+	end := 0
+	for end < len(f.rest) && isPlain[f.rest[end]] {
+		end++
+	}
+	if end < len(f.rest) && f.rest[end] == '"' {
 		s := string(f.rest[:end])
 		f.rest = f.rest[end+1:]
 		return s
@@ -406,7 +421,13 @@ func (f *fast) skipString(prefix string) {
 	}
 }
 
-func hasControl(s []byte) bool { return bytes.IndexFunc(s, func(r rune) bool { return r < ' ' }) >= 0 }
+// isPlain says of each byte whether it is a character of a string by itself.
+var isPlain = func() (t [256]bool) {
+	for c := ' '; c < 0x7f; c++ {
+		t[c] = c != '"' && c != '\\'
+	}
+	return t
+}()
 
 // closingQuote returns the index of the first quote in s that is not escaped, or -1.
 func closingQuote(s []byte) int {
