@@ -305,6 +305,8 @@ func FuzzParse(f *testing.F) {
 		`"failed":2,` +
 		`"sum":"AAAAAAAAAAAC"},"attempts":0,"at":"2026-11-22T10:00:00.123Z"}`))
 	f.Add([]byte(`{"n":20,"status":"imported","x":1,"members":{"added":1},"at":"2026-11-22T10:00:00.123Z"}`))
+	f.Add([]byte(`{"n":2,"line":2,"status":"odd","GroupId":"群` + "\x7f" + `","code":0,"error":"\u00e9","attempts":0,` +
+		`"at":"2026-11-22T10:00:00.123Z"}`))
 	f.Fuzz(func(t *testing.T, line []byte) {
 		o, raw, err := outcome.Parse(line)
 		scanned := outcome.Scan(line)
