@@ -53,6 +53,10 @@ func checkResponse(t *testing.T, status int, header http.Header, body string) {
 		if !strings.HasPrefix(body, "<!doctype html>") {
 			t.Errorf("got %q, want a page", body)
 		}
+	case "text/plain; charset=utf-8":
+		if status != http.StatusFound || strings.TrimSpace(body) != header.Get("Location") {
+			t.Errorf("got status %d and %q, want a redirect", status, body)
+		}
 	case "":
 		if body != "" {
 			t.Errorf("got %q of no kind", body)
@@ -67,6 +71,7 @@ func FuzzRequest(f *testing.F) {
 	f.Add("POST", "/groups", "Bearer "+token, "application/json", `"k"`, "", []byte(one))
 	f.Add("GET", "/imports?limit=1&after=x", "Bearer "+token, "", "", "text/html", []byte(nil))
 	f.Add("GET", "/imports/exports%2Fa.jsonl", "Basic eDp5", "", "", "application/json", []byte(nil))
+	f.Add("GET", "/?limit=1", "Bearer "+token, "", "", "text/html", []byte(nil))
 	f.Add("OPTIONS", "*", "", "", "", "", []byte(nil))
 	f.Add("HEAD", "/imports/exports/<b>.jsonl", "bearer "+token, "application/json;charset", "k;a", "a,b;q", []byte("{"))
 	f.Fuzz(func(t *testing.T, method, target, auth, kind, key, accept string, body []byte) {
