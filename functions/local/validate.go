@@ -43,7 +43,7 @@ func (t *tool) validate(ctx context.Context, c *cli.Command) error {
 		}
 		defer v.client.Close()
 	}
-	// The GroupIds of maxIDs records need more than the limit of an import: collecting garbage took two thirds of the time.
+	// The GroupIds of maxIDs records need more than the limit of an import: collecting garbage took most of the time.
 	debug.SetMemoryLimit(idsHeap)
 	m := newMeter(t.stderr, manner{quiet: true, json: c.Bool(flagJSON)})
 	if args, err = t.expandAddresses(ctx, config.Config{}, args); err != nil {
