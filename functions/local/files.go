@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -243,11 +244,16 @@ func (s *scanner) isWithin(folder string) bool {
 	return strings.HasPrefix(folder, s.prefix) || strings.HasPrefix(s.prefix, folder)
 }
 
+// isLeftOut reports whether a file is neither an export nor worth a message: hidden, an output of an import, or a
+// mapping.
+func isLeftOut(key string) bool {
+	return strings.HasPrefix(path.Base(key), ".") || results.IsOutput(key) || strings.HasSuffix(key, ".jq")
+}
+
 // candidate returns what a file is. ok is false if nothing is to be said of it.
 func (s *scanner) candidate(key string, entry fs.DirEntry, c candidate) (_ candidate, ok bool) {
 	c.key = key
-	if !strings.HasPrefix(key, s.prefix) || strings.HasPrefix(entry.Name(), ".") || results.IsOutput(key) ||
-		strings.HasSuffix(key, ".jq") {
+	if !strings.HasPrefix(key, s.prefix) || isLeftOut(key) {
 		return c, false
 	}
 	info, err := os.Stat(filepath.Join(s.dir, filepath.FromSlash(key)))

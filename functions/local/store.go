@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"path"
 	"strings"
 	"sync"
 	"time"
@@ -16,7 +15,6 @@ import (
 	"groupimport/pkg/config"
 	"groupimport/pkg/export"
 	"groupimport/pkg/importer"
-	"groupimport/pkg/results"
 	"groupimport/pkg/scheduler"
 )
 
@@ -192,8 +190,7 @@ func (p *place) tellAttention(ctx context.Context, w io.Writer, worked tally) er
 		if err != nil {
 			return err
 		}
-		isHidden := strings.HasPrefix(path.Base(info.Key), ".")
-		if !isHidden && !export.IsExport(info.Key) && !results.IsOutput(info.Key) && !strings.HasSuffix(info.Key, ".jq") {
+		if !export.IsExport(info.Key) && !isLeftOut(info.Key) {
 			ignored.add(p.name(info.Key), ignoredName)
 		}
 	}
