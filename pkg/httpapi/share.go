@@ -35,6 +35,9 @@ const (
 	minWindow     = 10 * time.Second
 	windowPeriods = 10
 	clockSkew     = 500 * time.Millisecond
+
+	// A store that was given less than storeTime for a write, and did not respond, is not called down.
+	storeTime = time.Second
 )
 
 // A Share shares one rate among the instances of a function, which know nothing of each other. The rate consists of
@@ -174,17 +177,21 @@ func (s *Share) own(ctx context.Context) error {
 	}
 }
 
-// claim tries to claim the next untried lane in the current window.
+// claim tries to claim the next untried lane in the current window. The error is errNoLane, or wraps errNoShare.
 func (s *Share) claim(ctx context.Context) (isOurs bool, err error) {
 	lane := s.untried[0]
 	s.untried = s.untried[1:]
 	name := sha256.Sum256(fmt.Appendf(nil, "\nrate %d of %v, lane %d", s.current, s.window, lane))
 	day := time.Unix(0, s.current*int64(s.window)).UTC().Format(results.DayFormat)
 	key := results.ResponsesFolder(s.prefix) + day + "/" + hex.EncodeToString(name[:])
+	begun := time.Now()
 	err = s.bucket.Create(ctx, key, []byte(rand.Text()))
 	switch {
 	case errors.Is(err, fs.ErrExist):
 		return false, nil
+	case err != nil && ctx.Err() != nil && time.Since(begun) < storeTime:
+		s.setRetry(s.next())
+		return false, errNoLane
 	case err != nil:
 		return false, fmt.Errorf("%w: %w", errNoShare, err)
 	}
@@ -202,9 +209,7 @@ func (s *Share) next() time.Time { return time.Unix(0, (s.current+1)*int64(s.win
 // sleep waits, unless ctx ends before.
 func (s *Share) sleep(ctx context.Context, wait time.Duration) error {
 	at := time.Now().Add(wait)
-	s.mu.Lock()
-	s.retry = at
-	s.mu.Unlock()
+	s.setRetry(at)
 	if deadline, ok := ctx.Deadline(); ok && !at.Before(deadline) {
 		return errNoLane
 	}
@@ -212,6 +217,13 @@ func (s *Share) sleep(ctx context.Context, wait time.Duration) error {
 		return errNoLane
 	}
 	return nil
+}
+
+// setRetry sets when a lane may be free.
+func (s *Share) setRetry(at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.retry = at
 }
 
 // after returns how long to wait until a lane may be free.

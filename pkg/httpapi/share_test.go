@@ -121,6 +121,33 @@ func TestShare_NewcomerBesideABusyInstance(t *testing.T) {
 	})
 }
 
+// A request that waited for a lane, and whose time is up while it claims one, is not the fault of the store.
+func TestShare_TimeUpDuringClaim(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.config.Rate, w.config.OneAtATime = 1, true
+		busy, other := w.instance(), w.instance()
+		end := time.Now().Add(time.Minute)
+		var wg sync.WaitGroup
+		wg.Go(func() { call(t, busy, "busy", end) })
+		time.Sleep(3 * time.Second)
+		w.store.Fail = func(blobtest.Op) blobtest.Fault { return blobtest.Fault{Delay: 700 * time.Millisecond} }
+		for wait := 4 * time.Second; wait < 20*time.Second; wait += 200 * time.Millisecond {
+			ctx, cancel := context.WithTimeout(t.Context(), wait)
+			body := fmt.Sprintf(`{"Type":"Public","Name":"n","GroupId":"other-%v"}`, wait.Milliseconds())
+			r, err := other.try(ctx, "POST", "/groups", headers(), body)
+			cancel()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.status != 201 && r.status != 429 {
+				t.Errorf("%v: got %d %s, want a 201 or a 429", wait, r.status, r.body)
+			}
+		}
+		wg.Wait()
+	})
+}
+
 func TestShare_StoreDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
