@@ -57,9 +57,7 @@ func (t *tool) serve(ctx context.Context, c *cli.Command) error {
 	}
 	defer bucket.Close()
 	log := slog.New(slog.NewTextHandler(t.stderr, &slog.HandlerOptions{Level: level}))
-	handler, err := httpapi.New(httpapi.Config{
-		Config: cfg, Bucket: bucket, Folder: dir, Clients: cfg.Clients(log, nil), Log: log,
-	})
+	handler, err := httpapi.New(httpapi.Config{Config: cfg, Bucket: bucket, Folder: dir, Log: log})
 	if err != nil {
 		return err
 	}

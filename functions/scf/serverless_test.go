@@ -683,9 +683,7 @@ func TestPolicyOfHTTP_CoversExactlyTheRequests(t *testing.T) {
 	}
 	const token = "a-token-of-some-length"
 	i := g.newImporter(service, map[string]string{"HTTP_TOKEN": token, "TIM_RATE": "100", "MAX_ATTEMPTS": "1"})
-	h, err := httpapi.New(httpapi.Config{
-		Config: i.Importer.Config, Bucket: i.Importer.Bucket, Clients: i.Importer.Config.Clients(nil, nil),
-	})
+	h, err := httpapi.New(httpapi.Config{Config: i.Importer.Config, Bucket: i.Importer.Bucket})
 	if err != nil {
 		t.Fatal(err)
 	}

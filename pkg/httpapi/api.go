@@ -48,7 +48,6 @@ import (
 	"groupimport/pkg/config"
 	"groupimport/pkg/importer"
 	"groupimport/pkg/scheduler"
-	"groupimport/pkg/tim"
 )
 
 const (
@@ -67,12 +66,13 @@ const (
 
 // Config is the configuration of the handler.
 type Config struct {
-	Config  config.Config
-	Bucket  blob.Bucket                 // of the exports
-	Folder  string                      // local folder of Bucket, for the commands in pages; empty for an object store
-	Clients func() (*tim.Client, error) // returns clients that share one rate limiter, see [config.Config.Clients]
-	Share   *Share                      // that Clients applies; nil if the process has the rate alone
-	Log     *slog.Logger                // nil discards
+	Config config.Config
+	Bucket blob.Bucket  // of the exports
+	Folder string       // local folder of Bucket, for the commands in pages; empty for an object store
+	Log    *slog.Logger // nil discards
+
+	// Transport sends the requests to the service, see [tim.Config].
+	Transport http.RoundTripper
 
 	// Check may adjust what POST /check checks: it sets the platform of a function. It may be nil.
 	Check func(ctx context.Context, env *check.Env)
@@ -97,7 +97,6 @@ type api struct {
 	room      chan struct{} // limits requests
 	long      chan struct{} // limits long bodies
 
-	share    *Share // nil if the process has the rate alone
 	checks   func(ctx context.Context, env *check.Env)
 	checking sync.Mutex // held during a check
 }
@@ -114,7 +113,7 @@ func New(c Config) (http.Handler, error) {
 	case c.Config.HTTPToken != "" && len(c.Config.HTTPToken) < config.MinToken:
 		return nil, errors.New("HTTP_TOKEN is too short: create one with openssl rand -hex 24")
 	}
-	client, err := c.Clients()
+	dialer, err := newDialer(&c)
 	if err != nil {
 		return nil, err
 	}
@@ -127,12 +126,11 @@ func New(c Config) (http.Handler, error) {
 	i := &importer.Importer{Config: c.Config, Bucket: c.Bucket, Log: c.Log}
 	a := &api{
 		config: c.Config, bucket: c.Bucket, folder: c.Folder,
-		dialer:    &dialer{dial: c.Clients, share: c.Share, client: client},
-		scheduler: &scheduler.Scheduler{Importer: i},
-		token:     sha256.Sum256([]byte(c.Config.HTTPToken)), platform: c.Config.HTTPPlatform, log: c.Log,
+		dialer: dialer, scheduler: &scheduler.Scheduler{Importer: i},
+		token: sha256.Sum256([]byte(c.Config.HTTPToken)), platform: c.Config.HTTPPlatform, log: c.Log,
 		onDenied: c.OnDenied, denied: occasional{interval: deniedInterval}, cleanup: occasional{interval: cleanupInterval},
 		room: make(chan struct{}, maxRequests), long: make(chan struct{}, maxLongBodies),
-		share: c.Share, checks: c.Check,
+		checks: c.Check,
 	}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)

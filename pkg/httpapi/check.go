@@ -33,8 +33,8 @@ func (a *api) check(ctx context.Context, r *http.Request) response {
 		Place: check.HTTP, Config: a.config, Bucket: a.bucket, Prefix: a.config.Prefix, Log: a.log,
 		Where: a.config.Bucket + "/" + a.config.Prefix,
 	}
-	if a.share != nil {
-		env.Change = a.share.Apply
+	if share := a.dialer.share; share != nil {
+		env.Change = share.apply
 	}
 	a.checks(ctx, &env)
 	report, err := check.Run(ctx, env)

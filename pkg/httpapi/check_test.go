@@ -25,9 +25,8 @@ import (
 func (w *world) checking() *caller {
 	w.t.Helper()
 	w.config.Rate, w.config.OneAtATime, w.config.Bucket = 10, true, "bucket"
-	share := httpapi.NewShare(w.config, w.store)
 	h, err := httpapi.New(httpapi.Config{
-		Config: w.config, Bucket: w.store, Clients: w.clients(), Share: share, Log: w.importer().Log,
+		Config: w.config, Bucket: w.store, Transport: w.service, Log: w.importer().Log,
 		Check: func(_ context.Context, env *check.Env) {
 			env.Transport = w.service
 			env.Dial = func(context.Context, string, string) (net.Conn, error) {
@@ -169,7 +168,7 @@ func TestCheck_NoSecretOfAnError(t *testing.T) {
 		return blobtest.Fault{Err: errors.New("put https://store.invalid/?usersig=eJwtzE0LgkAUheH\xff")}
 	}
 	h, err := httpapi.New(httpapi.Config{
-		Config: w.config, Bucket: w.store, Clients: w.clients(),
+		Config: w.config, Bucket: w.store, Transport: w.service,
 		Check: func(_ context.Context, env *check.Env) { env.Transport = w.service },
 	})
 	if err != nil {

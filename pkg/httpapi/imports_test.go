@@ -371,7 +371,7 @@ func TestImports_FolderWithLinksAndPipes(t *testing.T) {
 	}
 	defer bucket.Close()
 	w := newWorld(t)
-	h, err := httpapi.New(httpapi.Config{Config: w.config, Bucket: bucket, Folder: dir, Clients: w.clients()})
+	h, err := httpapi.New(httpapi.Config{Config: w.config, Bucket: bucket, Folder: dir, Transport: w.service})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -249,7 +249,7 @@ func TestNew_NoAuthentication(t *testing.T) {
 		"both":        {HTTPToken: token, HTTPPlatform: true},
 		"a short one": {HTTPToken: "0123456789abcde"},
 	} {
-		if h, err := httpapi.New(httpapi.Config{Config: c, Bucket: w.store, Clients: w.clients()}); err == nil || h != nil {
+		if h, err := httpapi.New(httpapi.Config{Config: c, Bucket: w.store, Transport: w.service}); err == nil || h != nil {
 			t.Errorf("%s: got no error", about)
 		} else if strings.Contains(err.Error(), "0123456789abcde") {
 			t.Errorf("%s: got %v, want no token in it", about, err)
@@ -338,7 +338,7 @@ func TestAuthorize_WrongTokensAreCountedAndLogged(t *testing.T) {
 		w := newWorld(t)
 		var denied atomic.Int64
 		h, err := httpapi.New(httpapi.Config{
-			Config: w.config, Bucket: w.store, Clients: w.clients(), Log: w.importer().Log, OnDenied: func() { denied.Add(1) },
+			Config: w.config, Bucket: w.store, Transport: w.service, Log: w.importer().Log, OnDenied: func() { denied.Add(1) },
 		})
 		if err != nil {
 			t.Fatal(err)

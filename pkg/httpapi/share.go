@@ -40,7 +40,7 @@ const (
 	storeTime = time.Second
 )
 
-// A Share shares one rate among the instances of a function, which know nothing of each other. The rate consists of
+// A sharedRate shares one rate among the instances of a function, which know nothing of each other. The rate consists of
 // lanes. An instance creates an object in the bucket to own a lane until the current window of time ends, and each lane
 // has one owner. So all instances together never exceed the rate, however many there are, and an instance that is alone
 // gets all lanes but one. The last lane is left to an instance that has none. A lane has a whole number of attempts a
@@ -48,7 +48,7 @@ const (
 //
 // A lane costs a write each window. Instances must agree on the time within half a second. The methods are safe for
 // concurrent use.
-type Share struct {
+type sharedRate struct {
 	bucket blob.Bucket
 	prefix string
 	lanes  int
@@ -63,23 +63,23 @@ type Share struct {
 	retry   time.Time // when a lane may be free
 }
 
-// NewShare returns the share of an instance in the rate of c. It returns nil if [config.Config.OneAtATime] is not set:
+// newSharedRate returns the share of an instance in the rate of c. It returns nil if [config.Config.OneAtATime] is not set:
 // then the process has the rate alone.
-func NewShare(c config.Config, bucket blob.Bucket) *Share {
+func newSharedRate(c config.Config, bucket blob.Bucket) *sharedRate {
 	if !c.OneAtATime {
 		return nil
 	}
 	lanes := int(min(maxLanes, max(1, math.Floor(c.Rate))))
 	each := min(c.Rate, max(1, math.Floor(c.Rate/float64(lanes)))) // attempts a second of a lane
 	period := time.Duration(laneSlack / each * float64(time.Second))
-	return &Share{
+	return &sharedRate{
 		bucket: bucket, prefix: c.Prefix, lanes: lanes, period: period,
 		window: max(minWindow, windowPeriods*period), turn: make(chan struct{}, 1),
 	}
 }
 
-// Apply makes a client wait for the share before each attempt. It does nothing if s is nil.
-func (s *Share) Apply(c *tim.Config) {
+// apply makes a client wait for its lane before each attempt. It does nothing if s is nil.
+func (s *sharedRate) apply(c *tim.Config) {
 	if s != nil {
 		c.Permit = s.acquire
 	}
@@ -94,7 +94,7 @@ var (
 )
 
 // reserve waits until the instance owns a lane. The error is errNoLane, or wraps errNoShare.
-func (s *Share) reserve(ctx context.Context) error {
+func (s *sharedRate) reserve(ctx context.Context) error {
 	if s == nil {
 		return nil
 	}
@@ -107,7 +107,7 @@ func (s *Share) reserve(ctx context.Context) error {
 }
 
 // acquire waits until the instance may send an attempt. The error is errNoLane or errNoShare.
-func (s *Share) acquire(ctx context.Context) error {
+func (s *sharedRate) acquire(ctx context.Context) error {
 	release, err := s.lock(ctx)
 	if err != nil {
 		return err
@@ -143,7 +143,7 @@ func (s *Share) acquire(ctx context.Context) error {
 }
 
 // lock makes callers of the instance wait one after another.
-func (s *Share) lock(ctx context.Context) (release func(), err error) {
+func (s *sharedRate) lock(ctx context.Context) (release func(), err error) {
 	select {
 	case s.turn <- struct{}{}:
 		return func() { <-s.turn }, nil
@@ -153,7 +153,7 @@ func (s *Share) lock(ctx context.Context) (release func(), err error) {
 }
 
 // own returns once the instance owns a lane in a window that has not come to its silent end.
-func (s *Share) own(ctx context.Context) error {
+func (s *sharedRate) own(ctx context.Context) error {
 	for {
 		now := time.Now()
 		if number := now.UnixNano() / int64(s.window); number != s.current {
@@ -178,7 +178,7 @@ func (s *Share) own(ctx context.Context) error {
 }
 
 // claim tries to claim the next untried lane in the current window. The error is errNoLane, or wraps errNoShare.
-func (s *Share) claim(ctx context.Context) (isOurs bool, err error) {
+func (s *sharedRate) claim(ctx context.Context) (isOurs bool, err error) {
 	lane := s.untried[0]
 	s.untried = s.untried[1:]
 	name := sha256.Sum256(fmt.Appendf(nil, "\nrate %d of %v, lane %d", s.current, s.window, lane))
@@ -201,13 +201,13 @@ func (s *Share) claim(ctx context.Context) (isOurs bool, err error) {
 }
 
 // end returns when the silent end of the current window begins.
-func (s *Share) end() time.Time { return s.next().Add(-s.period - clockSkew) }
+func (s *sharedRate) end() time.Time { return s.next().Add(-s.period - clockSkew) }
 
 // next returns when the next window begins.
-func (s *Share) next() time.Time { return time.Unix(0, (s.current+1)*int64(s.window)) }
+func (s *sharedRate) next() time.Time { return time.Unix(0, (s.current+1)*int64(s.window)) }
 
 // sleep waits, unless ctx ends before.
-func (s *Share) sleep(ctx context.Context, wait time.Duration) error {
+func (s *sharedRate) sleep(ctx context.Context, wait time.Duration) error {
 	at := time.Now().Add(wait)
 	s.setRetry(at)
 	if deadline, ok := ctx.Deadline(); ok && !at.Before(deadline) {
@@ -220,14 +220,14 @@ func (s *Share) sleep(ctx context.Context, wait time.Duration) error {
 }
 
 // setRetry sets when a lane may be free.
-func (s *Share) setRetry(at time.Time) {
+func (s *sharedRate) setRetry(at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.retry = at
 }
 
 // after returns how long to wait until a lane may be free.
-func (s *Share) after() time.Duration {
+func (s *sharedRate) after() time.Duration {
 	if s == nil {
 		return 0
 	}

@@ -13,18 +13,12 @@ import (
 
 	"groupimport/pkg/blob/blobtest"
 	"groupimport/pkg/httpapi"
-	"groupimport/pkg/tim"
 )
 
 // instance returns an instance of the function, which handles one request at a time.
 func (w *world) instance() *caller {
 	w.t.Helper()
-	share := httpapi.NewShare(w.config, w.store)
-	clients := w.config.Clients(nil, func(c *tim.Config) {
-		c.Transport = w.service
-		share.Apply(c)
-	})
-	h, err := httpapi.New(httpapi.Config{Config: w.config, Bucket: w.store, Clients: clients, Share: share})
+	h, err := httpapi.New(httpapi.Config{Config: w.config, Bucket: w.store, Transport: w.service})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -61,8 +61,8 @@ func isConflict(o *outcome.Outcome) bool {
 
 // A dialer holds the client that requests share. It replaces the client some time after a fatal error.
 type dialer struct {
-	dial  func() (*tim.Client, error)
-	share *Share // may be nil
+	dial  func() (*tim.Client, error) // the clients share one rate limiter
+	share *sharedRate                 // nil if the process has the rate alone
 
 	mu     sync.Mutex
 	client *tim.Client
@@ -70,11 +70,23 @@ type dialer struct {
 	again  time.Time // when to create a new client; zero without a fatal error
 }
 
+// newDialer returns a dialer with a client.
+func newDialer(c *Config) (*dialer, error) {
+	d := &dialer{share: newSharedRate(c.Config, c.Bucket)}
+	d.dial = c.Config.Clients(c.Log, func(t *tim.Config) {
+		t.Transport, t.DrainTimeout = c.Transport, singleReserve
+		d.share.apply(t)
+	})
+	var err error
+	d.client, err = d.dial()
+	return d, err
+}
+
 // importGroup imports one record until ctx's deadline, or for up to singleTime. N and Line of the outcome are zero.
 // Without an outcome the error is a [*rateError], a [*fatalError] or a [*lostError], or wraps errNoShare. If the
 // response for a record without a GroupId is lost, the outcome is Unknown.
 //
-// Calls may be concurrent and share the rate. Nothing else may use the client. After a fatal error, a new client
+// Calls may be concurrent and share the rate. After a fatal error, a new client
 // replaces the client after some time, so a fixed key works without a restart. An attempt in flight continues if its
 // caller disconnects.
 func (d *dialer) importGroup(ctx context.Context, rec *group.Record) (outcome.Outcome, error) {
@@ -94,7 +106,6 @@ func (d *dialer) importGroup(ctx context.Context, rec *group.Record) (outcome.Ou
 	} else if err != nil {
 		return outcome.Outcome{}, err
 	}
-	client.SetDrainTimeout(singleReserve)
 	call := client.Try(working, rec)
 	end := time.NewTimer(time.Until(until))
 	defer end.Stop()
@@ -135,7 +146,6 @@ func (d *dialer) importMembers(
 	} else if err != nil {
 		return undone(err)
 	}
-	client.SetDrainTimeout(singleReserve)
 	call := client.ImportMembers(working, groupID, members)
 	end := time.NewTimer(time.Until(until))
 	defer end.Stop()

@@ -68,21 +68,15 @@ func (w *world) importer() *importer.Importer {
 	log := slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	i := &importer.Importer{Config: w.config, Bucket: w.store, BucketName: "bucket", Owner: "a test", Log: log}
 	var err error
-	if i.Client, err = w.clients()(); err != nil {
+	if i.Client, err = w.config.Clients(log, func(c *tim.Config) { c.Transport = w.service })(); err != nil {
 		w.t.Fatal(err)
 	}
 	return i
 }
 
-// clients makes clients of the emulated service.
-func (w *world) clients() func() (*tim.Client, error) {
-	log := slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	return w.config.Clients(log, func(c *tim.Config) { c.Transport = w.service })
-}
-
 func (w *world) handler() http.Handler {
 	w.t.Helper()
-	h, err := httpapi.New(httpapi.Config{Config: w.config, Bucket: w.store, Clients: w.clients(), Log: w.importer().Log})
+	h, err := httpapi.New(httpapi.Config{Config: w.config, Bucket: w.store, Transport: w.service, Log: w.importer().Log})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -234,7 +228,7 @@ var description = sync.OnceValues(func() (validator.Validator, error) {
 		service: &emulator.Service{},
 		config:  config.Config{Rate: 1, Endpoint: "https://im.invalid", HTTPToken: token},
 	}
-	h, err := httpapi.New(httpapi.Config{Config: w.config, Bucket: &blobtest.Bucket{}, Clients: w.clients()})
+	h, err := httpapi.New(httpapi.Config{Config: w.config, Bucket: &blobtest.Bucket{}, Transport: w.service})
 	if err != nil {
 		return nil, err
 	}

@@ -31,30 +31,31 @@ type run struct {
 	before  results.Progress // of the run before; zero if it is unknown
 	writing context.Context  // of writes, which may continue after the working time
 
-	finishBy time.Time      // when to stop writing the results
-	head     []byte         // the object to read, if it is small and was read before
-	exp      results.Export // the object to read: the export, or the dead-letter file in a round of retries
-	round    int            // round of retries; 0 for the import itself
-	began    int64          // high-water mark of the previous run
-	writer   *results.Writer
-	assigner *assigner        // nil if no GroupIds are assigned
-	earlier  *earlier         // outcomes of earlier versions; nil if there are none
-	encoding string           // see [results.Checkpoint]
-	records  export.Path      // see [export.Source]; nil in a round of retries
-	zone     *time.Location   // see [export.Source]
-	program  *mapping.Program // nil without a mapping
-	users    *mapping.Users   // nil without a table of users
-	guard    *mapping.Guard   // of the first records
-	ignored  int64            // entries before the next item that are not records, see [export.Entry.Ignored]
-	dropped  map[string]int64 // see [export.Reader.Dropped]
-	assigned bool             // this run has assigned a GroupId
-	ahead    map[int64][]byte // out-of-order outcomes of earlier runs, by ordinal
-	budget   *budget
-	isHeavy  bool // see [run.reserve]
-	queue    chan *item
-	stop     context.CancelCauseFunc // ends the run
-	found    blob.Info               // of the export when the run began; zero in a round of retries
-	control  *results.Control        // that the run begins with; nil unless the import is paused or cancelled
+	finishBy     time.Time      // when to stop writing the results
+	drainTimeout time.Duration  // see [tim.ShareConfig]
+	head         []byte         // the object to read, if it is small and was read before
+	exp          results.Export // the object to read: the export, or the dead-letter file in a round of retries
+	round        int            // round of retries; 0 for the import itself
+	began        int64          // high-water mark of the previous run
+	writer       *results.Writer
+	assigner     *assigner        // nil if no GroupIds are assigned
+	earlier      *earlier         // outcomes of earlier versions; nil if there are none
+	encoding     string           // see [results.Checkpoint]
+	records      export.Path      // see [export.Source]; nil in a round of retries
+	zone         *time.Location   // see [export.Source]
+	program      *mapping.Program // nil without a mapping
+	users        *mapping.Users   // nil without a table of users
+	guard        *mapping.Guard   // of the first records
+	ignored      int64            // entries before the next item that are not records, see [export.Entry.Ignored]
+	dropped      map[string]int64 // see [export.Reader.Dropped]
+	assigned     bool             // this run has assigned a GroupId
+	ahead        map[int64][]byte // out-of-order outcomes of earlier runs, by ordinal
+	budget       *budget
+	isHeavy      bool // see [run.reserve]
+	queue        chan *item
+	stop         context.CancelCauseFunc // ends the run
+	found        blob.Info               // of the export when the run began; zero in a round of retries
+	control      *results.Control        // that the run begins with; nil unless the import is paused or cancelled
 
 	read      int64           // the last record read
 	end       export.Position // after the last entry that is not a record

@@ -100,10 +100,10 @@ func (i *Importer) withLease(
 	defer cancel()
 	working, stop := context.WithDeadlineCause(ctx, until.Add(-reserve), ErrTimeUp)
 	defer stop()
-	share := i.Client.NewShare(min(cmp.Or(i.DrainTimeout, tim.AttemptTimeout), reserve-min(writeTime, reserve/2)))
-	working = tim.WithShare(working, share)
+	forFiles := min(writeTime, reserve/2)
 	summary, err := work(working, &run{
-		imp: i, dir: dir, lease: held, share: share, writing: writing, finishBy: until.Add(-min(writeTime, reserve/2)),
+		imp: i, dir: dir, lease: held, writing: writing, finishBy: until.Add(-forFiles),
+		drainTimeout: min(cmp.Or(i.DrainTimeout, tim.AttemptTimeout), reserve-forFiles),
 	})
 	stopRenewing()
 	if errors.Is(err, lease.ErrLost) && held.CheckSuccessor(writing) == nil {
@@ -359,13 +359,14 @@ type endState struct {
 // execute imports records until the end of the export or of the run, and writes all outcomes.
 func (r *run) execute(ctx context.Context, cp results.Checkpoint) (end ending) {
 	i := r.imp
+	r.share = i.Client.NewShare(tim.ShareConfig{
+		DrainTimeout: r.drainTimeout, Authorized: cp.Round > 0 || cp.Counts.Imported > 0 && cp.Carry == nil,
+	})
+	ctx = tim.WithShare(ctx, r.share)
 	i.begin(r.dir.Export, &cp, r.share)
 	defer func() { i.end(r.dir.Export, &end.cp) }()
 	r.log().InfoContext(ctx, "run starts",
 		"records_done", cp.Counts.Records(), "offset", cp.Next.Offset, "size", cp.Export.Size)
-	if cp.Round > 0 || cp.Counts.Imported > 0 && cp.Carry == nil {
-		i.Client.AssumeAuthorized()
-	}
 	died := r.saveStart(ctx, &cp)
 	r.writer = r.dir.NewWriter(r.writing, r.lease, cp, i.log())
 	r.writer.Progress(died, r.dir.IsNew)

@@ -195,7 +195,7 @@ func New(cfg Config) (*Client, error) {
 	c.membersPerCall.Store(int64(cfg.MembersPerCall))
 	c.route.hasBackup = cfg.Backup != ""
 	c.done, c.cancel = context.WithCancelCause(context.Background())
-	c.own = c.NewShare(cmp.Or(cfg.DrainTimeout, AttemptTimeout))
+	c.own = c.NewShare(ShareConfig{DrainTimeout: cmp.Or(cfg.DrainTimeout, AttemptTimeout)})
 	return c, nil
 }
 
@@ -217,20 +217,12 @@ func commandURLs(endpoint string, insecure bool, query string) (map[string]*url.
 	return urls, nil
 }
 
-// SetDrainTimeout changes the DrainTimeout of the Config, for attempts without a [Share] whose context ends from now
-// on.
-func (c *Client) SetDrainTimeout(d time.Duration) { c.own.drainTimeout.Store(int64(d)) }
-
 // AssumeFull sends nothing until a second after now, as if another process had just used up the rates.
 func (c *Client) AssumeFull() {
 	for _, l := range c.lanes {
 		l.pacer.AssumeFull()
 	}
 }
-
-// AssumeAuthorized tells the client that the service has created groups for this caller before, so that 10007 is about
-// a record and not about the caller. Otherwise a look-up decides.
-func (c *Client) AssumeAuthorized() { c.authorized.Store(true) }
 
 // Attempts returns the number of attempts of all calls and look-ups of groups.
 func (c *Client) Attempts() int64 { return c.lanes[groupLane].attempts.Load() }

@@ -131,6 +131,24 @@ func TestImportGroup_NoPermissionAfterSuccess(t *testing.T) {
 	})
 }
 
+// 10007 is the first response of a run that resumes: an earlier run has created groups, so it is about the record, and
+// nothing is looked up.
+func TestFatal_Authorized(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService()
+		s.Faults = always(10007)
+		c := newClient(t, s)
+		ctx := tim.WithShare(t.Context(), c.NewShare(tim.ShareConfig{Authorized: true}))
+		const want = `rejected "" code 10007 attempts 1`
+		if got := short(c.ImportGroup(ctx, record("a", "a")).Wait()); got != want || s.Stats().Requests != 1 {
+			t.Errorf("got %s with %d requests, want %s with one", got, s.Stats().Requests, want)
+		}
+		if c.ImportGroup(t.Context(), record("b", "b")).Wait(); c.Fatal() == nil {
+			t.Error("got no fatal error for another caller")
+		}
+	})
+}
+
 func TestFatal_NoRecordBlamedAndNoMoreRequests(t *testing.T) {
 	for _, code := range fatal {
 		synctest.Test(t, func(t *testing.T) {

@@ -78,7 +78,7 @@ func (c *Client) judgeBody(ctx context.Context, l *lane, command string, body []
 	case OK: // see above
 	case Permanent:
 		a.verdict = rejected
-		if a.code == codeNoPermission && !c.authorized.Load() { // it may be about the caller
+		if a.code == codeNoPermission && !c.isAuthorized(ctx) { // it may be about the caller
 			a.verdict, a.rejection = ambiguous, &rejection{Rejected, &FatalError{a.code, a.message}}
 		}
 	case Unlisted:
@@ -101,7 +101,7 @@ func (c *Client) judgeBody(ctx context.Context, l *lane, command string, body []
 		c.signer.invalidate(sig)
 		c.log.WarnContext(ctx, "user_sig rejected, signing again", "code", a.code, "info", info)
 	case Fatal:
-		if command == accountCheck && c.authorized.Load() && !c.cfg.ImportAccounts {
+		if command == accountCheck && c.isAuthorized(ctx) && !c.cfg.ImportAccounts {
 			a.verdict = rejected // it would only have said why members were not added
 			if !c.checkRefused.Swap(true) {
 				c.log.WarnContext(ctx, "account_check is refused: missing members have no reason", "code", a.code, "info", info)

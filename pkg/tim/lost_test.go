@@ -316,18 +316,18 @@ func TestDrainTimeout_HangingAttempt(t *testing.T) {
 		{"", `unknown "" code 0 attempts 1`},
 	} {
 		for _, set := range []bool{true, false} {
-			t.Run(fmt.Sprintf("GroupId %s, SetDrainTimeout %v", test.id, set), func(t *testing.T) {
+			t.Run(fmt.Sprintf("GroupId %s, Share %v", test.id, set), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					s := newService()
 					s.Faults = always(emulator.Hang)
 					c := newClient(t, s, func(cfg *tim.Config) { cfg.DrainTimeout = 3 * time.Second })
 					want := 4 * time.Second
-					if set {
-						c.SetDrainTimeout(time.Second)
-						want = 2 * time.Second
-					}
 					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 					defer cancel()
+					if set {
+						ctx = tim.WithShare(ctx, c.NewShare(tim.ShareConfig{DrainTimeout: time.Second}))
+						want = 2 * time.Second
+					}
 					start := time.Now()
 					got := c.ImportGroup(ctx, record(test.id, "n")).Wait()
 					if short(got) != test.want || time.Since(start) != want {

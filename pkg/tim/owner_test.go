@@ -153,10 +153,10 @@ func TestImportAccounts_Shares(t *testing.T) {
 		}), importAccounts)
 		slow, fast := record("g0", "n"), record("g1", "n")
 		slow.OwnerAccount = "slow"
-		first := c.ImportGroup(tim.WithShare(t.Context(), c.NewShare(time.Second)), slow)
+		first := c.ImportGroup(tim.WithShare(t.Context(), c.NewShare(tim.ShareConfig{DrainTimeout: time.Second})), slow)
 		time.Sleep(time.Second)
 		start := time.Now()
-		r := c.ImportGroup(tim.WithShare(t.Context(), c.NewShare(time.Second)), fast).Wait()
+		r := c.ImportGroup(tim.WithShare(t.Context(), c.NewShare(tim.ShareConfig{DrainTimeout: time.Second})), fast).Wait()
 		if took := time.Since(start); r.End != tim.Imported || took > time.Second {
 			t.Errorf("got %s after %v", short(r), took)
 		}

@@ -9,24 +9,31 @@ import (
 )
 
 // A Share is what one import has of a client that several imports use: its turn among those that wait for permits, its
-// own drain timeout, and its own count of attempts.
+// own settings, and its own count of attempts.
 type Share struct {
-	queues       [laneCount]*pacer.Queue
-	drainTimeout atomic.Int64 // a time.Duration
-	attempts     [laneCount]atomic.Int64
-	owners       line
+	cfg      ShareConfig
+	queues   [laneCount]*pacer.Queue
+	attempts [laneCount]atomic.Int64
+	owners   line
+}
+
+// ShareConfig has the settings of a Share.
+type ShareConfig struct {
+	DrainTimeout time.Duration // replaces the DrainTimeout of the Config; zero leaves no time
+
+	// Authorized says that the service has created groups for this caller before, so that 10007 is about a record and not
+	// about the caller. Otherwise a look-up decides.
+	Authorized bool
 }
 
 type shareKey struct{}
 
-// NewShare returns a Share for the calls with the context that [WithShare] returns. drainTimeout replaces the
-// DrainTimeout of the Config.
-func (c *Client) NewShare(drainTimeout time.Duration) *Share {
-	s := &Share{owners: newLine()}
+// NewShare returns a Share for the calls with the context that [WithShare] returns.
+func (c *Client) NewShare(cfg ShareConfig) *Share {
+	s := &Share{cfg: cfg, owners: newLine()}
 	for id, l := range c.lanes {
 		s.queues[id] = l.pacer.Queue()
 	}
-	s.drainTimeout.Store(int64(drainTimeout))
 	return s
 }
 
@@ -60,9 +67,14 @@ func (c *Client) share(ctx context.Context) *Share {
 	return c.own
 }
 
+// isAuthorized reports whether the service is known to accept requests of this caller.
+func (c *Client) isAuthorized(ctx context.Context) bool {
+	return c.authorized.Load() || c.share(ctx).cfg.Authorized
+}
+
 // drain returns how long an attempt in flight may continue if its context has just ended.
 func (c *Client) drain(ctx context.Context) time.Duration {
-	limit := time.Duration(c.share(ctx).drainTimeout.Load())
+	limit := c.share(ctx).cfg.DrainTimeout
 	if in, ok := ctx.Value(shareKey{}).(*sharing); ok {
 		if ended := in.ended.Load(); ended != nil {
 			return max(0, limit-time.Since(*ended))

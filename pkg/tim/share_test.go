@@ -40,7 +40,7 @@ func TestShare_RetriesTakeNoMoreThanTheirShare(t *testing.T) {
 		shares := map[string]*tim.Share{}
 		var working sync.WaitGroup
 		for _, name := range []string{"good", "bad"} {
-			share := c.NewShare(time.Second)
+			share := c.NewShare(tim.ShareConfig{DrainTimeout: time.Second})
 			shares[name] = share
 			working.Go(func() {
 				ctx := tim.WithShare(ctx, share)
@@ -84,7 +84,7 @@ func TestShare_DrainOfSeveralRequests(t *testing.T) {
 		c := newClient(t, s, func(cfg *tim.Config) { cfg.MembersPerCall = 15 })
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
-		ctx = tim.WithShare(ctx, c.NewShare(time.Second))
+		ctx = tim.WithShare(ctx, c.NewShare(tim.ShareConfig{DrainTimeout: time.Second}))
 		start := time.Now()
 		members := memberList(600)
 		var calls []*tim.MembersCall

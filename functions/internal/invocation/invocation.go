@@ -491,10 +491,7 @@ func (h *Handler) handler(ctx context.Context, config config.Config) (http.Handl
 	if err != nil {
 		return nil, &ConfigError{err}
 	}
-	share := httpapi.NewShare(config, b)
-	c := httpapi.Config{
-		Config: config, Bucket: b, Clients: config.Clients(h.Log, share.Apply), Share: share, Log: h.Log,
-	}
+	c := httpapi.Config{Config: config, Bucket: b, Log: h.Log}
 	c.Check = func(ctx context.Context, env *check.Env) { env.Platform = h.platform(ctx, config) }
 	if h.OnDenied != nil {
 		c.OnDenied = func() { h.OnDenied(config.Bucket) }
