@@ -132,7 +132,7 @@ func (r *run) addMembers(ctx context.Context) error {
 	var err error
 	for it := range queue {
 		if isWhole && err == nil {
-			if isWhole, err = r.writeMembers(ctx, it); err != nil {
+			if isWhole, err = r.writeMembers(it); err != nil {
 				r.stop(err)
 			}
 		} else if it.call != nil {
@@ -223,7 +223,7 @@ func (r *run) readMembers(ctx context.Context, budget *budget, queue chan<- *mem
 
 // writeMembers waits for the call of a line and writes the outcome. It returns false if the line has none, because the
 // run ends.
-func (r *run) writeMembers(ctx context.Context, it *memberItem) (bool, error) {
+func (r *run) writeMembers(it *memberItem) (bool, error) {
 	o, raw := it.read, it.raw
 	if it.call != nil {
 		res := it.call.Wait()
@@ -240,8 +240,7 @@ func (r *run) writeMembers(ctx context.Context, it *memberItem) (bool, error) {
 			raw = it.setList(&o, &res)
 		}
 	}
-	// Not ctx: outcomes are written even when the run ends. The writer has its own context.
-	if err := r.writer.AppendMembers(context.WithoutCancel(ctx), &it.read, &o, raw, it.end); err != nil {
+	if err := r.writer.AppendMembers(&it.read, &o, raw, it.end); err != nil {
 		return false, err
 	}
 	if it.call != nil {

@@ -473,8 +473,7 @@ func (r *run) write(ctx context.Context) error {
 				}
 				o = &known
 			}
-			// Not ctx: outcomes are written even when the run ends. The writer has its own context.
-			if err = r.writer.Append(context.WithoutCancel(ctx), o, raw, it.next, it.origin); err != nil {
+			if err = r.writer.Append(o, raw, it.next, it.origin); err != nil {
 				r.stop(err)
 				break
 			}

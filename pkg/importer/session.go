@@ -384,7 +384,7 @@ func (r *run) execute(ctx context.Context, cp results.Checkpoint) (end ending) {
 	}
 	end.endState = r.ended(why, end.err)
 	var closeErr error
-	end.cp, closeErr = r.writer.Close(r.writing, r.behind, func(cp *results.Checkpoint) {
+	end.cp, closeErr = r.writer.Close(r.behind, func(cp *results.Checkpoint) {
 		last := &cp.Runs[len(cp.Runs)-1]
 		last.End, last.Why, last.Cause, last.Code = time.Now().UTC(), end.reason, end.cause, end.code
 		if end.state == results.Stopped {
@@ -451,7 +451,7 @@ func (r *run) finish(ctx context.Context, cp *results.Checkpoint, finish finishe
 		return m, nil
 	}
 	r.log().WarnContext(ctx, "results not written at once", "err", err)
-	if *cp, err = r.writer.Flush(r.writing); err != nil {
+	if *cp, err = r.writer.Flush(); err != nil {
 		return m, err
 	}
 	return finish(ctx, *cp)

@@ -41,11 +41,11 @@ func BenchmarkWriter(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				o.N++
-				if err := w.Append(b.Context(), o, raw, next(o.N), results.Origin{}); err != nil {
+				if err := w.Append(o, raw, next(o.N), results.Origin{}); err != nil {
 					b.Fatal(err)
 				}
 			}
-			if _, err := w.Close(b.Context(), nil, func(cp *results.Checkpoint) { cp.Runs[0].End = time.Now() }); err != nil {
+			if _, err := w.Close(nil, func(cp *results.Checkpoint) { cp.Runs[0].End = time.Now() }); err != nil {
 				b.Fatal(err)
 			}
 		})

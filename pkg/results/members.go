@@ -220,11 +220,11 @@ func (w *Writer) EndRecords() {
 // AppendMembers adds the outcome of the next line that Follow has yielded. read is its outcome as Follow has yielded
 // it, and end its end. raw is the record for the dead-letter file, and only used if members are missing. It waits and
 // fails like Append.
-func (w *Writer) AppendMembers(ctx context.Context, read, o *outcome.Outcome, raw []byte, end int64) error {
+func (w *Writer) AppendMembers(read, o *outcome.Outcome, raw []byte, end int64) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for len(w.heldMembers) >= maxHeld && w.err == nil {
-		if err := w.wait(ctx); err != nil {
+		if err := w.wait(w.ctx); err != nil {
 			return err
 		}
 	}

@@ -66,7 +66,7 @@ func memberPassRun(
 				o.Members = outcome.Members{Added: o.Members.Pending}
 				time.Sleep(slow)
 			}
-			if w.AppendMembers(ctx, &read, &o, raw, line.End) != nil {
+			if w.AppendMembers(&read, &o, raw, line.End) != nil {
 				return
 			}
 		}
@@ -83,7 +83,7 @@ func memberPassRun(
 		if n%3 == 0 {
 			o.Members.Pending = 7
 		}
-		if w.Append(ctx, o, []byte(`{"Type":"Public"}`), next(n), results.Origin{}) != nil {
+		if w.Append(o, []byte(`{"Type":"Public"}`), next(n), results.Origin{}) != nil {
 			break
 		}
 		if o.Members.Pending > 0 && !hasMembers {
@@ -96,7 +96,7 @@ func memberPassRun(
 		w.EndRecords()
 	}
 	passes.Wait()
-	_, _ = w.Close(ctx, nil, func(cp *results.Checkpoint) { cp.Done = n > last })
+	_, _ = w.Close(nil, func(cp *results.Checkpoint) { cp.Done = n > last })
 	b.Fail = nil
 	saved, err := dir(b).LoadCheckpoint(t.Context(), number+1)
 	if err != nil {
@@ -171,7 +171,7 @@ func TestWriter_FollowsNoMissingPart(t *testing.T) {
 		w := dir(b).NewWriter(t.Context(), l, cp, slog.New(slog.DiscardHandler))
 		o := imported(1)
 		o.Members.Pending = 1
-		if err := w.Append(t.Context(), o, []byte(`{}`), next(1), results.Origin{}); err != nil {
+		if err := w.Append(o, []byte(`{}`), next(1), results.Origin{}); err != nil {
 			t.Fatal(err)
 		}
 		w.EndRecords()
@@ -186,7 +186,7 @@ func TestWriter_FollowsNoMissingPart(t *testing.T) {
 		if found == nil {
 			t.Error("a missing part was accepted")
 		}
-		if _, err := w.Close(t.Context(), nil, func(*results.Checkpoint) {}); err != nil {
+		if _, err := w.Close(nil, func(*results.Checkpoint) {}); err != nil {
 			t.Error(err)
 		}
 	})

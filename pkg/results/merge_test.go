@@ -93,13 +93,13 @@ func mergingRun(
 	start := time.Now()
 	w := dir(b).NewWriter(ctx, l, cp, slog.New(slog.DiscardHandler))
 	for n := cp.Next.N; time.Since(start) < life; n++ {
-		if w.WriteAhead(ctx, n) != nil || w.Append(ctx, imported(n), nil, next(n), results.Origin{}) != nil {
+		if w.WriteAhead(ctx, n) != nil || w.Append(imported(n), nil, next(n), results.Origin{}) != nil {
 			break
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
 	cancel()
-	_, _ = w.Close(ctx, nil, func(*results.Checkpoint) {})
+	_, _ = w.Close(nil, func(*results.Checkpoint) {})
 	b.Fail = nil
 	last, err := dir(b).LoadCheckpoint(t.Context(), number+1)
 	if err != nil {

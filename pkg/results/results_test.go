@@ -55,6 +55,12 @@ func dir(b blob.Bucket) results.Dir { return results.Dir{Bucket: b, Names: names
 // writer returns a Writer of a new import in b.
 func writer(t testing.TB, b blob.Bucket) *results.Writer {
 	t.Helper()
+	return writerUntil(t.Context(), t, b)
+}
+
+// writerUntil returns a Writer of a new import in b whose writes end with ctx.
+func writerUntil(ctx context.Context, t testing.TB, b blob.Bucket) *results.Writer {
+	t.Helper()
 	l, err := lease.Acquire(t.Context(), b, names.Work(), "me", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +69,7 @@ func writer(t testing.TB, b blob.Bucket) *results.Writer {
 		Export: results.Export{Key: names.Export, Version: "v1"}, Next: export.Start,
 		Runs: []results.Run{{Lease: 1, Start: time.Now()}},
 	}
-	return dir(b).NewWriter(t.Context(), l, cp, slog.New(slog.DiscardHandler))
+	return dir(b).NewWriter(ctx, l, cp, slog.New(slog.DiscardHandler))
 }
 
 // held returns a lease with this number.
@@ -100,12 +106,12 @@ func TestWriter_Cost(t *testing.T) {
 							t.Fatal(err)
 						}
 					}
-					if err := w.Append(t.Context(), imported(n), nil, next(n), results.Origin{}); err != nil {
+					if err := w.Append(imported(n), nil, next(n), results.Origin{}); err != nil {
 						t.Fatal(err)
 					}
 					time.Sleep(5 * time.Millisecond)
 				}
-				cp, err := w.Close(t.Context(), nil, func(cp *results.Checkpoint) { cp.Runs[0].End = time.Now() })
+				cp, err := w.Close(nil, func(cp *results.Checkpoint) { cp.Runs[0].End = time.Now() })
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -140,11 +146,11 @@ func TestWriteAhead_IsDurable(t *testing.T) {
 				t.Fatalf("record %d: got high-water mark %d with outcomes up to %d, want it durable, and at most 500 beyond",
 					n, cp.Sent, cp.Next.N-1)
 			}
-			if err := w.Append(t.Context(), imported(n), nil, next(n), results.Origin{}); err != nil {
+			if err := w.Append(imported(n), nil, next(n), results.Origin{}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if _, err := w.Close(t.Context(), nil, func(*results.Checkpoint) {}); err != nil {
+		if _, err := w.Close(nil, func(*results.Checkpoint) {}); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -162,13 +168,13 @@ func TestWriteAhead_WaitsAtTheLimit(t *testing.T) {
 		if err := w.WriteAhead(ctx, 501); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v with 500 records open, want it to wait", err)
 		}
-		if err := w.Append(t.Context(), imported(1), nil, next(1), results.Origin{}); err != nil {
+		if err := w.Append(imported(1), nil, next(1), results.Origin{}); err != nil {
 			t.Fatal(err)
 		}
 		if err := w.WriteAhead(t.Context(), 501); err != nil {
 			t.Errorf("got %v, want it to return after the next outcome", err)
 		}
-		if _, err := w.Close(t.Context(), nil, func(*results.Checkpoint) {}); err != nil {
+		if _, err := w.Close(nil, func(*results.Checkpoint) {}); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -185,7 +191,7 @@ func TestWriteAhead_CoalescesParts(t *testing.T) {
 		start := time.Now()
 		appends.Go(func() {
 			for n := range ended {
-				if err := w.Append(t.Context(), imported(n), nil, next(n), results.Origin{}); err != nil {
+				if err := w.Append(imported(n), nil, next(n), results.Origin{}); err != nil {
 					t.Error(err)
 				}
 			}
@@ -211,7 +217,7 @@ func TestWriteAhead_CoalescesParts(t *testing.T) {
 		}
 		calls.Wait()
 		appends.Wait()
-		cp, err := w.Close(t.Context(), nil, func(*results.Checkpoint) {})
+		cp, err := w.Close(nil, func(*results.Checkpoint) {})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -229,7 +235,7 @@ func TestWriter_NoWriteAheadWithoutCall(t *testing.T) {
 		b := &blobtest.Bucket{}
 		w := writer(t, b)
 		for n := int64(1); n <= 10; n++ {
-			if err := w.Append(t.Context(), imported(n), nil, next(n), results.Origin{}); err != nil {
+			if err := w.Append(imported(n), nil, next(n), results.Origin{}); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Second)
@@ -237,7 +243,7 @@ func TestWriter_NoWriteAheadWithoutCall(t *testing.T) {
 		if cp, err := dir(b).LoadCheckpoint(t.Context(), 2); err != nil || cp == nil || cp.Sent != 0 {
 			t.Errorf("got %+v, %v, want no high-water mark", cp, err)
 		}
-		if _, err := w.Close(t.Context(), nil, func(*results.Checkpoint) {}); err != nil {
+		if _, err := w.Close(nil, func(*results.Checkpoint) {}); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -269,12 +275,12 @@ func TestWriter_StoreUnavailableForAMinute(t *testing.T) {
 		}}
 		w := writer(t, b)
 		for n := int64(1); n <= 2000; n++ {
-			if err := w.Append(t.Context(), imported(n), nil, next(n), results.Origin{}); err != nil {
+			if err := w.Append(imported(n), nil, next(n), results.Origin{}); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(50 * time.Millisecond)
 		}
-		cp, err := w.Close(t.Context(), nil, func(cp *results.Checkpoint) { cp.Done = true })
+		cp, err := w.Close(nil, func(cp *results.Checkpoint) { cp.Done = true })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -284,6 +290,30 @@ func TestWriter_StoreUnavailableForAMinute(t *testing.T) {
 		}
 		if got := bytes.Count(b.Snapshot()[names.Results()], []byte("\n")); got != 2000 {
 			t.Errorf("got %d lines, want 2000", got)
+		}
+	})
+}
+
+// Nothing makes room for outcomes that come after the time for writes.
+func TestWriter_FullAfterTheTimeForWrites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &blobtest.Bucket{}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		w := writerUntil(ctx, t, b)
+		time.Sleep(2 * time.Minute)
+		start := time.Now()
+		var err error
+		for n := int64(1); err == nil; n++ {
+			o := imported(n)
+			o.Status = outcome.Failed // its line has the record
+			err = w.Append(o, bytes.Repeat([]byte("x"), 64<<10), next(n), results.Origin{})
+		}
+		if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 0 {
+			t.Errorf("got %v after %v, want the end of the context at once", err, time.Since(start))
+		}
+		if _, err := w.Close(nil, func(*results.Checkpoint) {}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v from Close, want the end of the context", err)
 		}
 	})
 }
@@ -298,13 +328,13 @@ func TestWriter_LeaseLost(t *testing.T) {
 			t.Fatal(err)
 		}
 		for n := int64(1); n < 1000 && err == nil; n++ {
-			err = w.Append(t.Context(), imported(n), nil, next(n), results.Origin{})
+			err = w.Append(imported(n), nil, next(n), results.Origin{})
 			time.Sleep(time.Second)
 		}
 		if !errors.Is(err, lease.ErrLost) {
 			t.Errorf("got %v, want %v", err, lease.ErrLost)
 		}
-		if _, err := w.Close(t.Context(), nil, func(*results.Checkpoint) {}); !errors.Is(err, lease.ErrLost) {
+		if _, err := w.Close(nil, func(*results.Checkpoint) {}); !errors.Is(err, lease.ErrLost) {
 			t.Errorf("got %v, want %v", err, lease.ErrLost)
 		}
 		for key := range b.Snapshot() {
@@ -324,14 +354,14 @@ func TestFinish_IsIdempotent(t *testing.T) {
 			if n%7 == 0 {
 				o.Status, o.GroupID, o.Error = outcome.Rejected, "", `odd text ,"at":" in it`
 			}
-			if err := w.Append(t.Context(), o, []byte(`{"odd":",\"at\":\""}`), next(n), results.Origin{}); err != nil {
+			if err := w.Append(o, []byte(`{"odd":",\"at\":\""}`), next(n), results.Origin{}); err != nil {
 				t.Fatal(err)
 			}
 			if n%900 == 0 {
 				time.Sleep(6 * time.Second)
 			}
 		}
-		cp, err := w.Close(t.Context(), nil, func(cp *results.Checkpoint) { cp.Done = true })
+		cp, err := w.Close(nil, func(cp *results.Checkpoint) { cp.Done = true })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -372,7 +402,7 @@ func TestLoadManifest_MissingUntilFinish(t *testing.T) {
 			return blobtest.Fault{}
 		}}
 		w := writer(t, b)
-		cp, err := w.Close(t.Context(), nil, func(cp *results.Checkpoint) { cp.Done = true })
+		cp, err := w.Close(nil, func(cp *results.Checkpoint) { cp.Done = true })
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -43,6 +43,7 @@ var retryWaits = backoff.Exponential{Base: time.Second, Max: 30 * time.Second}
 // A Writer writes the outcomes of one run as parts and checkpoints. Append, Advance and WriteAhead are safe for
 // concurrent use.
 type Writer struct {
+	ctx    context.Context // of all writes, which may continue after the working time of the run
 	dir    Dir
 	lease  *lease.Lease
 	log    *slog.Logger
@@ -76,12 +77,12 @@ type Writer struct {
 	merger merger
 }
 
-// NewWriter returns a Writer that resumes from cp. The Writer owns cp, whose last run is the one in progress. Writes
-// end with ctx. The caller must call Close.
+// NewWriter returns a Writer that resumes from cp. The Writer owns cp, whose last run is the one in progress. All its
+// writes, and the waits for them, end with ctx. The caller must call Close.
 func (d Dir) NewWriter(ctx context.Context, lease *lease.Lease, cp Checkpoint, log *slog.Logger) *Writer {
-	ctx, cancel := context.WithCancel(ctx)
+	background, cancel := context.WithCancel(ctx)
 	w := &Writer{
-		dir: d, lease: lease, log: log, cancel: cancel, began: cp.Sent, cp: cp,
+		ctx: ctx, dir: d, lease: lease, log: log, cancel: cancel, began: cp.Sent, cp: cp,
 		kick: make(chan struct{}, 1), ended: make(chan struct{}), changed: make(chan struct{}),
 		sent: cp.Sent, flushed: time.Now(), progressAt: time.Now().Add(-progressEvery),
 	}
@@ -93,8 +94,8 @@ func (d Dir) NewWriter(ctx context.Context, lease *lease.Lease, cp Checkpoint, l
 		w.merger.durableMembers = cp.Members.Parts
 		w.merger.listed = w.merger.listed && len(cp.Members.Parts) == 0
 	}
-	go w.flushing(ctx)
-	go w.merging(ctx)
+	go w.flushing(background)
+	go w.merging(background)
 	return w
 }
 
@@ -121,17 +122,14 @@ func (w *Writer) HoldLast() {
 // Append adds the outcome of the next record. raw is the record as it is in the export. The line of an outcome without
 // a group includes raw. next is the position after the record. Append waits while the buffer is full. The error is why
 // the Writer cannot write.
-func (w *Writer) Append(
-	ctx context.Context, o *outcome.Outcome, raw []byte, next export.Position, from Origin,
-) error {
+func (w *Writer) Append(o *outcome.Outcome, raw []byte, next export.Position, from Origin) error {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	for len(w.held) >= maxHeld && w.err == nil {
-		if err := w.wait(ctx); err != nil {
-			w.mu.Unlock()
+		if err := w.wait(w.ctx); err != nil {
 			return err
 		}
 	}
-	defer w.mu.Unlock()
 	if w.err != nil {
 		return w.err
 	}
@@ -160,7 +158,7 @@ func (w *Writer) Advance(next export.Position, entries int64) {
 }
 
 // WriteAhead raises the high-water mark to record n, which has no GroupId, before the record is sent. It returns once
-// the mark is durable, in most cases at once.
+// the mark is durable, in most cases at once. ctx is that of the record's call.
 func (w *Writer) WriteAhead(ctx context.Context, n int64) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -389,7 +387,7 @@ func (w *Writer) persist(ctx context.Context, what string, write func() error) e
 // Close writes the buffered outcomes, the out-of-order outcomes in ahead (lines as of
 // [outcome.Outcome.AppendPartLine]), and the last checkpoint, after finish has completed it. No call of another
 // method may be in progress.
-func (w *Writer) Close(ctx context.Context, ahead []byte, finish func(*Checkpoint)) (Checkpoint, error) {
+func (w *Writer) Close(ahead []byte, finish func(*Checkpoint)) (Checkpoint, error) {
 	w.mu.Lock()
 	w.closing = true
 	w.mu.Unlock()
@@ -402,8 +400,8 @@ func (w *Writer) Close(ctx context.Context, ahead []byte, finish func(*Checkpoin
 	}
 	if len(ahead) > 0 {
 		key := w.dir.ahead(w.lease.Number)
-		err := w.persist(ctx, "out-of-order outcomes", func() error {
-			return w.dir.Bucket.Put(ctx, key, bytes.NewReader(ahead))
+		err := w.persist(w.ctx, "out-of-order outcomes", func() error {
+			return w.dir.Bucket.Put(w.ctx, key, bytes.NewReader(ahead))
 		})
 		if err != nil {
 			return w.cp, fmt.Errorf("write %q: %w", key, err)
@@ -422,15 +420,15 @@ func (w *Writer) Close(ctx context.Context, ahead []byte, finish func(*Checkpoin
 		cp.held, cp.isHeld, cp.isSaved = w.held, true, w.sent > 0
 		return cp, nil
 	}
-	return w.Flush(ctx)
+	return w.Flush()
 }
 
 // Flush writes the outcomes that Close has left in memory, and the last checkpoint.
-func (w *Writer) Flush(ctx context.Context) (Checkpoint, error) {
-	if err := w.flush(ctx); err != nil {
+func (w *Writer) Flush() (Checkpoint, error) {
+	if err := w.flush(w.ctx); err != nil {
 		return w.cp, err
 	}
-	w.removeMerged(ctx)
+	w.removeMerged(w.ctx)
 	return w.cp, nil
 }
 
