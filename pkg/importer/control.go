@@ -89,16 +89,15 @@ func (r *run) controlNow(ctx context.Context) (*results.Control, error) {
 // finishPart writes the results of a cancelled import, and returns the builder of their report, nil without results.
 // It sets the counts of end to the counts of the results, which include the out-of-order outcomes. If finishPart fails,
 // the import waits and the next run writes the results.
-func (r *run) finishPart(end *ending) *report.Builder {
-	var builder *report.Builder
+func (r *run) finishPart(end *ending) (builder *report.Builder) {
 	if end.cp.Counts.Records() > 0 {
-		page := r.imp.page(r.dir)
-		counts, err := r.dir.FinishPart(r.writing, r.lease, end.cp, page)
+		builder = report.New(r.imp.options())
+		counts, err := r.dir.FinishPart(r.writing, r.lease, end.cp, builder)
 		if err != nil {
 			end.state, end.reason = results.Waiting, end.reason+"; the results so far could not be written: "+err.Error()
 			return nil
 		}
-		builder, end.cp.Counts, end.cp.Members = page.Builder, counts, nil
+		end.cp.Counts, end.cp.Members = counts, nil
 	}
 	p := results.Progress{Next: end.cp.Next, Export: end.cp.Export}
 	work := p.Work()

@@ -250,7 +250,7 @@ func (i *Importer) completeFinished(ctx context.Context, dir results.Dir, m *res
 
 // Dir returns the objects beside the export at key.
 func (i *Importer) Dir(key string) results.Dir {
-	return results.Dir{Bucket: i.Bucket, Names: results.Names{Export: key}, Memory: i.memory().writing}
+	return results.Dir{Bucket: i.Bucket, Names: results.Names{Export: key}, Memory: i.memory().writing, Log: i.Log}
 }
 
 // isUnchanged reports whether a finished import has the settings of an import that starts now.

@@ -3,7 +3,6 @@ package importer_test
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -166,8 +165,7 @@ func TestWriter_AdvanceIsDurable(t *testing.T) {
 			t.Fatal(err)
 		}
 		cp := results.Checkpoint{Next: export.Start, Runs: []results.Run{{Lease: lease.Number}}}
-		writer := (results.Dir{Bucket: w.Store, Names: simNames}).NewWriter(t.Context(), lease, cp,
-			slog.New(slog.DiscardHandler))
+		writer := (results.Dir{Bucket: w.Store, Names: simNames}).NewWriter(t.Context(), lease, cp)
 		next := export.Position{N: 1, Line: 1001, Offset: 5000}
 		writer.Advance(next, 1)
 		time.Sleep(10 * time.Second)

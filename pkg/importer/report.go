@@ -1,7 +1,6 @@
 package importer
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -13,37 +12,9 @@ import (
 	"groupimport/pkg/results"
 )
 
-// A page writes the HTML report of a finished import while its results are written.
-type page struct {
-	*report.Builder
-	*Importer
-	dir results.Dir
-}
-
-func (i *Importer) page(dir results.Dir) *page {
-	return &page{report.New(), i, dir}
-}
-
 // options returns the options of the reports of this importer.
 func (i *Importer) options() report.Options {
 	return report.Options{Root: cmp.Or(i.Folder, i.Address), Prefix: i.Config.Prefix}
-}
-
-func (p *page) Report(ctx context.Context, m results.Manifest) {
-	p.putReport(ctx, p.dir, func(w io.Writer) error { return p.Write(w, p.dir.Names, &m, p.options()) })
-}
-
-// putReport writes the report. It logs errors, because an import must not fail without its report. The next round,
-// another event for the same version, or [WriteReport] writes the report again.
-func (i *Importer) putReport(ctx context.Context, dir results.Dir, write func(io.Writer) error) {
-	var b bytes.Buffer // the report has a limited size
-	err := write(&b)
-	if err == nil {
-		err = dir.PutReport(ctx, b.Bytes())
-	}
-	if err != nil {
-		i.log().WarnContext(ctx, "report not written", "key", dir.Report(), "err", err)
-	}
 }
 
 // reportProgress writes the report of an unfinished import at the end of a run. sofar has the results of a cancelled
@@ -55,9 +26,9 @@ func (i *Importer) reportProgress(
 	s := report.Status{
 		Key: dir.Export, Progress: results.ProgressOf(end.state, end.cause, end.reason, cp), All: cp.Runs,
 	}
-	i.putReport(ctx, dir, func(w io.Writer) error {
+	dir.WriteReport(ctx, func(w io.Writer) error {
 		if sofar != nil {
-			return sofar.WriteCancelled(w, &s, cp.Settings.Limits, i.options())
+			return sofar.WriteCancelled(w, &s, cp.Settings.Limits)
 		}
 		return report.WriteProgress(w, &s, i.options())
 	})
@@ -68,7 +39,7 @@ func (i *Importer) remakeReport(ctx context.Context, dir results.Dir) {
 	if _, err := i.Bucket.Stat(ctx, dir.Report()); !errors.Is(err, fs.ErrNotExist) {
 		return
 	}
-	i.putReport(ctx, dir, func(w io.Writer) error { return WriteReport(ctx, dir, w, i.options()) })
+	dir.WriteReport(ctx, func(w io.Writer) error { return WriteReport(ctx, dir, w, i.options()) })
 }
 
 // WriteReport writes the report of an import from the objects beside its export. The export itself need not exist.
@@ -98,9 +69,9 @@ func WriteReport(ctx context.Context, dir results.Dir, w io.Writer, o report.Opt
 		}
 		s.All = cp.Runs
 		if p.State == results.Cancelled && p.Counts.Records() > 0 {
-			sofar, err := read(ctx, dir)
+			sofar, err := read(ctx, dir, o)
 			if err == nil {
-				return sofar.WriteCancelled(w, &s, cp.Settings.Limits, o)
+				return sofar.WriteCancelled(w, &s, cp.Settings.Limits)
 			}
 			if !errors.Is(err, fs.ErrNotExist) {
 				return err
@@ -108,16 +79,16 @@ func WriteReport(ctx context.Context, dir results.Dir, w io.Writer, o report.Opt
 		}
 		return report.WriteProgress(w, &s, o)
 	}
-	builder, err := read(ctx, dir)
+	builder, err := read(ctx, dir, o)
 	if err != nil {
 		return err
 	}
-	return builder.Write(w, dir.Names, &m, o)
+	return builder.Write(w, dir.Names, &m)
 }
 
 // read reads the results and the dead-letter file for a report.
-func read(ctx context.Context, dir results.Dir) (*report.Builder, error) {
-	builder := report.New()
+func read(ctx context.Context, dir results.Dir, o report.Options) (*report.Builder, error) {
+	builder := report.New(o)
 	for line, err := range results.Lines(ctx, dir.Bucket, dir.Results()) {
 		if err != nil {
 			return nil, fmt.Errorf("read the results: %w", err)

@@ -9,6 +9,7 @@ import (
 
 	"groupimport/pkg/export"
 	"groupimport/pkg/lease"
+	"groupimport/pkg/report"
 	"groupimport/pkg/results"
 )
 
@@ -59,7 +60,7 @@ func (r *run) retry(ctx context.Context, now bool) (Summary, error) {
 		return Summary{}, err
 	}
 	merge := func(ctx context.Context, cp results.Checkpoint) (results.Manifest, error) {
-		return r.dir.Merge(ctx, m, cp, r.imp.Policy(), r.imp.page(r.dir))
+		return r.dir.Merge(ctx, m, cp, r.imp.Policy(), report.New(r.imp.options()))
 	}
 	isResumed := last != nil && last.Round == len(m.Rounds)+1
 	info, err := r.imp.Bucket.Stat(r.writing, r.dir.Failures())

@@ -123,7 +123,7 @@ func (r *run) importExport(ctx context.Context, s start) (Summary, error) {
 		return summaryOf(finished), err
 	}
 	return r.work(ctx, cp, func(ctx context.Context, cp results.Checkpoint) (results.Manifest, error) {
-		return r.dir.Finish(ctx, r.lease, r.dir.Names, cp, r.imp.Policy(), r.imp.page(r.dir))
+		return r.dir.Finish(ctx, r.lease, r.dir.Names, cp, r.imp.Policy(), report.New(r.imp.options()))
 	})
 }
 
@@ -192,7 +192,7 @@ func (r *run) begin(ctx context.Context, s start) (results.Checkpoint, *results.
 	}
 	if carry != nil {
 		r.log().InfoContext(ctx, "new version of the export", "version", exp.Version, "archived", archived.Results())
-		r.imp.remakeReport(r.writing, results.Dir{Bucket: r.dir.Bucket, Names: archived}) // with the archived names
+		r.imp.remakeReport(r.writing, results.Dir{Bucket: r.dir.Bucket, Names: archived, Log: r.dir.Log})
 		cp.Carry = carry
 	}
 	return cp, nil, nil
@@ -368,7 +368,7 @@ func (r *run) execute(ctx context.Context, cp results.Checkpoint) (end ending) {
 	r.log().InfoContext(ctx, "run starts",
 		"records_done", cp.Counts.Records(), "offset", cp.Next.Offset, "size", cp.Export.Size)
 	died := r.saveStart(ctx, &cp)
-	r.writer = r.dir.NewWriter(r.writing, r.lease, cp, i.log())
+	r.writer = r.dir.NewWriter(r.writing, r.lease, cp)
 	r.writer.Progress(died, r.dir.IsNew)
 	if r.dir.IsNew {
 		r.writer.HoldLast()

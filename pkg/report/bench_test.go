@@ -27,7 +27,7 @@ func BenchmarkMillion(b *testing.B) {
 			var peak uint64
 			size := 0
 			for b.Loop() {
-				page := report.New()
+				page := report.New(report.Options{})
 				at := epoch
 				for n := range int64(1_000_000) {
 					at = at.Add(5 * time.Millisecond)
@@ -53,7 +53,7 @@ func BenchmarkMillion(b *testing.B) {
 				}
 				var html bytes.Buffer
 				m := results.Manifest{Complete: true, Runs: []results.Run{run(epoch, at.Sub(epoch), 1_000_000, "", "")}}
-				if err := page.Write(&html, names, &m, report.Options{}); err != nil {
+				if err := page.Write(&html, names, &m); err != nil {
 					b.Fatal(err)
 				}
 				size = html.Len()

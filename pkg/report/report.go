@@ -56,6 +56,7 @@ func (o Options) at(key string) string {
 
 // A Builder gathers what the report says of a finished import. Create it with New. It is not safe for concurrent use.
 type Builder struct {
+	options Options
 	counts  map[outcome.Status]int64
 	series  series
 	kinds   outcome.Tally[example]
@@ -78,9 +79,9 @@ type members struct {
 
 func newMembers() members { return members{Records: make(map[outcome.Status]int64)} }
 
-// New returns an empty Builder.
-func New() *Builder {
-	return &Builder{counts: make(map[outcome.Status]int64), members: newMembers()}
+// New returns an empty Builder for a page that is shown as o says.
+func New(o Options) *Builder {
+	return &Builder{options: o, counts: make(map[outcome.Status]int64), members: newMembers()}
 }
 
 // An example is a record of a kind, as it came.
@@ -192,8 +193,8 @@ func (r *row) size() int {
 }
 
 // Write writes the report of a finished import. names are those of its files.
-func (b *Builder) Write(w io.Writer, names results.Names, m *results.Manifest, o Options) error {
-	return b.page(names, m, o).write(w)
+func (b *Builder) Write(w io.Writer, names results.Names, m *results.Manifest) error {
+	return b.page(names, m, b.options).write(w)
 }
 
 // A Status says how an import is doing.
@@ -241,8 +242,8 @@ func WriteProgress(w io.Writer, s *Status, o Options) error {
 
 // WriteCancelled writes the report of a cancelled import: its progress, and what became of the records so far. limits
 // are those that it was run with.
-func (b *Builder) WriteCancelled(w io.Writer, s *Status, limits group.Limits, o Options) error {
-	return progressPage(s, b, limits, o).write(w)
+func (b *Builder) WriteCancelled(w io.Writer, s *Status, limits group.Limits) error {
+	return progressPage(s, b, limits, b.options).write(w)
 }
 
 // WriteList writes a page of imports. next is the address of the next page, empty if this is the last.

@@ -47,7 +47,7 @@ type story struct {
 
 func newStory() *story {
 	return &story{
-		Builder: report.New(), names: names,
+		Builder: report.New(report.Options{}), names: names,
 		m: results.Manifest{Complete: true, Export: results.Export{Key: names.Export, Version: "1", Size: 5_000_000}},
 	}
 }
@@ -67,8 +67,16 @@ func (s *story) add(o outcome.Outcome, record string) {
 func (s *story) page(t testing.TB) []byte {
 	t.Helper()
 	s.m.Counts = s.counts
+	state, err := s.State()
+	if err != nil {
+		t.Fatal(err)
+	}
+	builder := report.New(s.options)
+	if err := builder.Restore(state); err != nil {
+		t.Fatal(err)
+	}
 	var b bytes.Buffer
-	if err := s.Write(&b, s.names, &s.m, s.options); err != nil {
+	if err := builder.Write(&b, s.names, &s.m); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
@@ -650,7 +658,7 @@ func filled(t *testing.T, text string) map[string][]byte {
 		t.Fatal(err)
 	}
 	all["list"] = b.Bytes()
-	s := story{Builder: report.New(), names: names, options: report.Options{Root: text}}
+	s := story{Builder: report.New(report.Options{}), names: names, options: report.Options{Root: text}}
 	for n, status := range []outcome.Status{
 		outcome.Rejected, outcome.Failed, outcome.Unknown, outcome.Skipped, outcome.Status(text),
 	} {

@@ -33,7 +33,7 @@ func (b *Builder) State() ([]byte, error) {
 
 // Restore replaces the state of b. After an error, and with an empty state, b is empty.
 func (b *Builder) Restore(data []byte) error {
-	*b = *New()
+	*b = *New(b.options)
 	if len(data) == 0 {
 		return nil
 	}
@@ -48,7 +48,8 @@ func (b *Builder) Restore(data []byte) error {
 		s.Members.Records = newMembers().Records
 	}
 	*b = Builder{
-		counts: s.Counts, kinds: s.Kinds, rows: s.Rows, size: s.Size, missing: s.Missing, full: s.Full, members: s.Members,
+		options: b.options,
+		counts:  s.Counts, kinds: s.Kinds, rows: s.Rows, size: s.Size, missing: s.Missing, full: s.Full, members: s.Members,
 	}
 	if s.Width >= minWidth {
 		b.series = series{width: s.Width, buckets: map[int64]*bucket{}}

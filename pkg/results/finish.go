@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"io"
 	"io/fs"
 	"maps"
 	"slices"
@@ -29,12 +30,12 @@ const (
 	maxState = 64 << 20 // bytes of a saved state: two parts of uploads, and the state of the report
 )
 
-// A Reporter builds the HTML report from the lines while they are written. It must not retain a line. It logs its own
-// errors: an error of the report never fails the import.
+// A Reporter gathers the HTML report from the lines while they are written. It must not retain a line. An error of the
+// report is logged and never fails the import.
 type Reporter interface {
-	Result(line []byte)                     // the next line of the results, without the newline
-	Failure(line []byte)                    // the next line of the dead-letter file, with its record
-	Report(ctx context.Context, m Manifest) // after all lines, before the manifest is written
+	Result(line []byte)                            // the next line of the results, without the newline
+	Failure(line []byte)                           // the next line of the dead-letter file, with its record
+	Write(w io.Writer, n Names, m *Manifest) error // the report, after all lines
 
 	// State returns the state after the lines so far. Restore replaces the state. It fails if the state is of
 	// another version of the program; the Reporter is empty then.
@@ -102,7 +103,8 @@ func (d Dir) Finish(
 	completing := errgroup.Group{}
 	completing.Go(func() error { return f.complete(ctx) })
 	if page != nil {
-		page.Report(ctx, m) // in this goroutine, whose caller recovers from a panic
+		// In this goroutine, whose caller recovers from a panic.
+		dst.WriteReport(ctx, func(w io.Writer) error { return page.Write(w, to, &m) })
 	}
 	if err := completing.Wait(); err != nil {
 		return m, err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"sync/atomic"
 
@@ -70,12 +71,24 @@ func (d Dir) CheckNew(ctx context.Context, all bool) (isNew bool, err error) {
 	return !found.Load(), err
 }
 
-// PutReport writes the report. With [Dir.IsListed], the error says so if the object at its key is of another program.
-func (d Dir) PutReport(ctx context.Context, page []byte) error {
-	return d.put(ctx, d.Report(), page, func(data []byte) bool { return bytes.Contains(data, []byte(reportMark)) })
+// WriteReport writes the report, of a limited size, with the text that write writes. It logs errors, also if the object
+// at its key is of another program, because an import must not fail without its report: the next round of retries, or
+// another event for the same version, writes it again.
+func (d Dir) WriteReport(ctx context.Context, write func(io.Writer) error) {
+	var page bytes.Buffer
+	err := write(&page)
+	if err == nil {
+		err = d.put(ctx, d.Report(), page.Bytes(), func(data []byte) bool {
+			return bytes.Contains(data, []byte(reportMark))
+		})
+	}
+	if err != nil {
+		d.log().WarnContext(ctx, "report not written", "key", d.Report(), "err", err)
+	}
 }
 
-// putLetters writes the dead-letter file like [Dir.PutReport].
+// putLetters writes the dead-letter file. With [Dir.IsListed], the error says so if the object at its key is of another
+// program.
 func (d Dir) putLetters(ctx context.Context, lines []byte) error {
 	return d.put(ctx, d.Failures(), lines, func(data []byte) bool {
 		first, _, _ := bytes.Cut(data, []byte("\n"))

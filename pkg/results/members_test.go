@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -42,7 +41,7 @@ func memberPassRun(
 		cancel()
 	})
 	slow := time.Duration(r.IntN(15)) * time.Millisecond
-	w := dir(b).NewWriter(ctx, l, cp, slog.New(slog.DiscardHandler))
+	w := dir(b).NewWriter(ctx, l, cp)
 	hasMembers := cp.Members != nil
 	var passes sync.WaitGroup
 	follow := func() {
@@ -168,7 +167,7 @@ func TestWriter_FollowsNoMissingPart(t *testing.T) {
 			Export: results.Export{Key: names.Export, Version: "v1"}, Next: export.Start,
 			Runs: []results.Run{{Lease: 1, Start: time.Now()}},
 		}
-		w := dir(b).NewWriter(t.Context(), l, cp, slog.New(slog.DiscardHandler))
+		w := dir(b).NewWriter(t.Context(), l, cp)
 		o := imported(1)
 		o.Members.Pending = 1
 		if err := w.Append(o, []byte(`{}`), next(1), results.Origin{}); err != nil {

@@ -49,7 +49,7 @@ func (w *Writer) merging(ctx context.Context) {
 		w.removeMerged(ctx)
 		if err := w.merge(ctx); err != nil {
 			if ctx.Err() == nil {
-				w.log.WarnContext(ctx, "parts not merged", "err", err)
+				w.dir.log().WarnContext(ctx, "parts not merged", "err", err)
 			}
 			return
 		}

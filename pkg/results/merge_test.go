@@ -3,7 +3,6 @@ package results_test
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"math/rand/v2"
 	"strings"
 	"sync/atomic"
@@ -91,7 +90,7 @@ func mergingRun(
 		}
 	})
 	start := time.Now()
-	w := dir(b).NewWriter(ctx, l, cp, slog.New(slog.DiscardHandler))
+	w := dir(b).NewWriter(ctx, l, cp)
 	for n := cp.Next.N; time.Since(start) < life; n++ {
 		if w.WriteAhead(ctx, n) != nil || w.Append(imported(n), nil, next(n), results.Origin{}) != nil {
 			break

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"time"
@@ -187,6 +188,15 @@ type Dir struct {
 	// Memory is held while parts are merged and while large results are written, because each needs up to 16 MiB. The
 	// imports of a process share it. Nil does not limit them.
 	Memory *semaphore.Weighted
+
+	Log *slog.Logger // nil discards
+}
+
+func (d Dir) log() *slog.Logger {
+	if d.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return d.Log
 }
 
 // tryMemory acquires Memory if nobody holds it.

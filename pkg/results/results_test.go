@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -69,7 +68,7 @@ func writerUntil(ctx context.Context, t testing.TB, b blob.Bucket) *results.Writ
 		Export: results.Export{Key: names.Export, Version: "v1"}, Next: export.Start,
 		Runs: []results.Run{{Lease: 1, Start: time.Now()}},
 	}
-	return dir(b).NewWriter(ctx, l, cp, slog.New(slog.DiscardHandler))
+	return dir(b).NewWriter(ctx, l, cp)
 }
 
 // held returns a lease with this number.

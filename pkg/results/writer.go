@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"sync"
 	"time"
 
@@ -46,7 +45,6 @@ type Writer struct {
 	ctx    context.Context // of all writes, which may continue after the working time of the run
 	dir    Dir
 	lease  *lease.Lease
-	log    *slog.Logger
 	cancel context.CancelFunc
 	began  int64         // Sent of the previous run
 	kick   chan struct{} // wakes the flusher
@@ -79,10 +77,10 @@ type Writer struct {
 
 // NewWriter returns a Writer that resumes from cp. The Writer owns cp, whose last run is the one in progress. All its
 // writes, and the waits for them, end with ctx. The caller must call Close.
-func (d Dir) NewWriter(ctx context.Context, lease *lease.Lease, cp Checkpoint, log *slog.Logger) *Writer {
+func (d Dir) NewWriter(ctx context.Context, lease *lease.Lease, cp Checkpoint) *Writer {
 	background, cancel := context.WithCancel(ctx)
 	w := &Writer{
-		ctx: ctx, dir: d, lease: lease, log: log, cancel: cancel, began: cp.Sent, cp: cp,
+		ctx: ctx, dir: d, lease: lease, cancel: cancel, began: cp.Sent, cp: cp,
 		kick: make(chan struct{}, 1), ended: make(chan struct{}), changed: make(chan struct{}),
 		sent: cp.Sent, flushed: time.Now(), progressAt: time.Now().Add(-progressEvery),
 	}
@@ -366,7 +364,7 @@ func (w *Writer) saveProgress(ctx context.Context, cp *Checkpoint) {
 	w.pending = time.Time{}
 	w.mu.Unlock()
 	if err := writeJSON(ctx, w.dir.Bucket, w.dir.Progress(), p); err != nil {
-		w.log.WarnContext(ctx, "progress not written", "err", err) // the checkpoint is enough
+		w.dir.log().WarnContext(ctx, "progress not written", "err", err) // the checkpoint is enough
 	}
 }
 
@@ -379,7 +377,7 @@ func (w *Writer) persist(ctx context.Context, what string, write func() error) e
 		if err == nil || isPermanent || ctx.Err() != nil || time.Since(start)+wait > patience {
 			return err
 		}
-		w.log.WarnContext(ctx, "store write failed, retrying", "what", what, "err", err, "wait", wait)
+		w.dir.log().WarnContext(ctx, "store write failed, retrying", "what", what, "err", err, "wait", wait)
 		_ = backoff.Sleep(ctx, wait) // write fails if ctx is done
 	}
 }
