@@ -173,7 +173,7 @@ func TestWriter_AdvanceIsDurable(t *testing.T) {
 		if err != nil || got == nil || got.Next != next {
 			t.Errorf("got %+v %v, want the position", got, err)
 		}
-		if _, err := writer.Close(nil, func(*results.Checkpoint) {}); err != nil {
+		if _, err := writer.Close(results.RunEnd{}); err != nil {
 			t.Error(err)
 		}
 	})

@@ -383,16 +383,15 @@ func (r *run) execute(ctx context.Context, cp results.Checkpoint) (end ending) {
 		why, end.err = r.importRecords(ctx, cp.Next)
 	}
 	end.endState = r.ended(why, end.err)
+	last := results.RunEnd{
+		Why: end.reason, Cause: end.cause, Code: end.code, IsRead: r.isRead, Ahead: r.behind,
+		Attempts: r.share.Attempts(), Slowed: i.Client.RateDecreases() - slowed,
+	}
+	if end.state == results.Stopped {
+		last.Stop = end.reason
+	}
 	var closeErr error
-	end.cp, closeErr = r.writer.Close(r.behind, func(cp *results.Checkpoint) {
-		last := &cp.Runs[len(cp.Runs)-1]
-		last.End, last.Why, last.Cause, last.Code = time.Now().UTC(), end.reason, end.cause, end.code
-		if end.state == results.Stopped {
-			last.Stop = end.reason
-		}
-		last.Attempts, last.Slowed = r.share.Attempts(), i.Client.RateDecreases()-slowed
-		cp.Done = cp.Done || r.isRead
-	})
+	end.cp, closeErr = r.writer.Close(last)
 	if closeErr != nil {
 		// Outcomes that were not written do not count.
 		end.state, end.reason, end.err = results.Stopped, closeErr.Error(), cmp.Or(end.err, closeErr)

@@ -95,7 +95,7 @@ func memberPassRun(
 		w.EndRecords()
 	}
 	passes.Wait()
-	_, _ = w.Close(nil, func(cp *results.Checkpoint) { cp.Done = n > last })
+	_, _ = w.Close(results.RunEnd{IsRead: n > last})
 	b.Fail = nil
 	saved, err := dir(b).LoadCheckpoint(t.Context(), number+1)
 	if err != nil {
@@ -185,7 +185,7 @@ func TestWriter_FollowsNoMissingPart(t *testing.T) {
 		if found == nil {
 			t.Error("a missing part was accepted")
 		}
-		if _, err := w.Close(nil, func(*results.Checkpoint) {}); err != nil {
+		if _, err := w.Close(results.RunEnd{}); err != nil {
 			t.Error(err)
 		}
 	})

@@ -98,7 +98,7 @@ func mergingRun(
 		time.Sleep(10 * time.Millisecond)
 	}
 	cancel()
-	_, _ = w.Close(nil, func(*results.Checkpoint) {})
+	_, _ = w.Close(results.RunEnd{})
 	b.Fail = nil
 	last, err := dir(b).LoadCheckpoint(t.Context(), number+1)
 	if err != nil {

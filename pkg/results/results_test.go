@@ -110,7 +110,7 @@ func TestWriter_Cost(t *testing.T) {
 					}
 					time.Sleep(5 * time.Millisecond)
 				}
-				cp, err := w.Close(nil, func(cp *results.Checkpoint) { cp.Runs[0].End = time.Now() })
+				cp, err := w.Close(results.RunEnd{})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -149,7 +149,7 @@ func TestWriteAhead_IsDurable(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := w.Close(nil, func(*results.Checkpoint) {}); err != nil {
+		if _, err := w.Close(results.RunEnd{}); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -173,7 +173,7 @@ func TestWriteAhead_WaitsAtTheLimit(t *testing.T) {
 		if err := w.WriteAhead(t.Context(), 501); err != nil {
 			t.Errorf("got %v, want it to return after the next outcome", err)
 		}
-		if _, err := w.Close(nil, func(*results.Checkpoint) {}); err != nil {
+		if _, err := w.Close(results.RunEnd{}); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -216,7 +216,7 @@ func TestWriteAhead_CoalescesParts(t *testing.T) {
 		}
 		calls.Wait()
 		appends.Wait()
-		cp, err := w.Close(nil, func(*results.Checkpoint) {})
+		cp, err := w.Close(results.RunEnd{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -242,7 +242,7 @@ func TestWriter_NoWriteAheadWithoutCall(t *testing.T) {
 		if cp, err := dir(b).LoadCheckpoint(t.Context(), 2); err != nil || cp == nil || cp.Sent != 0 {
 			t.Errorf("got %+v, %v, want no high-water mark", cp, err)
 		}
-		if _, err := w.Close(nil, func(*results.Checkpoint) {}); err != nil {
+		if _, err := w.Close(results.RunEnd{}); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -279,7 +279,7 @@ func TestWriter_StoreUnavailableForAMinute(t *testing.T) {
 			}
 			time.Sleep(50 * time.Millisecond)
 		}
-		cp, err := w.Close(nil, func(cp *results.Checkpoint) { cp.Done = true })
+		cp, err := w.Close(results.RunEnd{IsRead: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -311,7 +311,7 @@ func TestWriter_FullAfterTheTimeForWrites(t *testing.T) {
 		if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 0 {
 			t.Errorf("got %v after %v, want the end of the context at once", err, time.Since(start))
 		}
-		if _, err := w.Close(nil, func(*results.Checkpoint) {}); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := w.Close(results.RunEnd{}); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v from Close, want the end of the context", err)
 		}
 	})
@@ -333,7 +333,7 @@ func TestWriter_LeaseLost(t *testing.T) {
 		if !errors.Is(err, lease.ErrLost) {
 			t.Errorf("got %v, want %v", err, lease.ErrLost)
 		}
-		if _, err := w.Close(nil, func(*results.Checkpoint) {}); !errors.Is(err, lease.ErrLost) {
+		if _, err := w.Close(results.RunEnd{}); !errors.Is(err, lease.ErrLost) {
 			t.Errorf("got %v, want %v", err, lease.ErrLost)
 		}
 		for key := range b.Snapshot() {
@@ -360,7 +360,7 @@ func TestFinish_IsIdempotent(t *testing.T) {
 				time.Sleep(6 * time.Second)
 			}
 		}
-		cp, err := w.Close(nil, func(cp *results.Checkpoint) { cp.Done = true })
+		cp, err := w.Close(results.RunEnd{IsRead: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -401,7 +401,7 @@ func TestLoadManifest_MissingUntilFinish(t *testing.T) {
 			return blobtest.Fault{}
 		}}
 		w := writer(t, b)
-		cp, err := w.Close(nil, func(cp *results.Checkpoint) { cp.Done = true })
+		cp, err := w.Close(results.RunEnd{IsRead: true})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -382,10 +382,30 @@ func (w *Writer) persist(ctx context.Context, what string, write func() error) e
 	}
 }
 
-// Close writes the buffered outcomes, the out-of-order outcomes in ahead (lines as of
-// [outcome.Outcome.AppendPartLine]), and the last checkpoint, after finish has completed it. No call of another
-// method may be in progress.
-func (w *Writer) Close(ahead []byte, finish func(*Checkpoint)) (Checkpoint, error) {
+// A RunEnd is what a run says of itself at its end. The fields that [Run] has too mean the same.
+type RunEnd struct {
+	Why, Stop string
+	Cause     Cause
+	Code      int
+	Attempts  int64
+	Slowed    int
+
+	IsRead bool   // every record has an outcome
+	Ahead  []byte // out-of-order outcomes, lines as of [outcome.Outcome.AppendPartLine]
+}
+
+// end ends the run in progress. An export that was read to its end stays so.
+func (cp *Checkpoint) end(e *RunEnd) {
+	run := &cp.Runs[len(cp.Runs)-1]
+	run.End, run.Why, run.Stop, run.Cause, run.Code = time.Now().UTC(), e.Why, e.Stop, e.Cause, e.Code
+	run.Attempts, run.Slowed = e.Attempts, e.Slowed
+	run.clip()
+	cp.Done = cp.Done || e.IsRead
+}
+
+// Close writes the buffered and the out-of-order outcomes, and then the last checkpoint, which it returns. No call of
+// another method may be in progress.
+func (w *Writer) Close(end RunEnd) (Checkpoint, error) {
 	w.mu.Lock()
 	w.closing = true
 	w.mu.Unlock()
@@ -396,10 +416,10 @@ func (w *Writer) Close(ahead []byte, finish func(*Checkpoint)) (Checkpoint, erro
 	if w.err != nil {
 		return w.cp, w.err
 	}
-	if len(ahead) > 0 {
+	if len(end.Ahead) > 0 {
 		key := w.dir.ahead(w.lease.Number)
 		err := w.persist(w.ctx, "out-of-order outcomes", func() error {
-			return w.dir.Bucket.Put(w.ctx, key, bytes.NewReader(ahead))
+			return w.dir.Bucket.Put(w.ctx, key, bytes.NewReader(end.Ahead))
 		})
 		if err != nil {
 			return w.cp, fmt.Errorf("write %q: %w", key, err)
@@ -411,9 +431,9 @@ func (w *Writer) Close(ahead []byte, finish func(*Checkpoint)) (Checkpoint, erro
 	// Every record that this run has sent has an outcome. Records that an earlier, killed run may have sent stay below
 	// the mark until the import has passed them.
 	w.cp.Sent = max(w.cp.Next.N-1, w.began)
-	finish(&w.cp)
-	w.cp.Runs[len(w.cp.Runs)-1].clip()
-	if w.holds && w.cp.Done && w.cp.Members == nil && len(w.cp.Parts) == 0 && len(ahead) == 0 && len(w.held) <= partBytes {
+	w.cp.end(&end)
+	isAll := w.cp.Done && w.cp.Members == nil && len(w.cp.Parts) == 0 && len(end.Ahead) == 0
+	if w.holds && isAll && len(w.held) <= partBytes {
 		cp := w.cp.clone()
 		cp.held, cp.isHeld, cp.isSaved = w.held, true, w.sent > 0
 		return cp, nil
