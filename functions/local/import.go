@@ -151,6 +151,9 @@ func (t *tool) importAll(
 	}, func(status int) { worst = worse(worst, status) })
 	if len(rest) > 0 {
 		fmt.Fprintf(meter, "%s: not started: %s\n", program, strings.Join(shownAll(rest), " "))
+		for _, file := range rest {
+			t.summarizeError(file, "not started", meter)
+		}
 		worst = worse(worst, exitUnfinished)
 	}
 	return exitWith(worst)
@@ -198,20 +201,15 @@ func announceInterrupt(ctx context.Context, w io.Writer) (cancel func() bool) {
 
 // importFile imports one file, in as many runs as it takes, and returns the exit status.
 func (t *tool) importFile(ctx context.Context, folders *folders, file string, meter *meter) int {
+	start := time.Now()
 	dir, key := filepath.Split(file)
 	name := shown(file)
-	say := func(format string, args ...any) {
-		fmt.Fprintf(meter, "%s: %s: %s\n", program, name, oneLine(fmt.Sprintf(format, args...)))
-	}
 	f, err := folders.openExport(file, dir, key)
-	if err != nil {
-		say("%v", err)
-		return exitError
+	if err == nil {
+		err = identifyNow(ctx, f.bucket, key, name, meter)
 	}
-
-	start := time.Now()
 	var s importer.Summary
-	if err = identifyNow(ctx, f.bucket, key, name, meter); err == nil {
+	if err == nil {
 		s, err = runs(ctx, f.scheduler, key, name, meter)
 	}
 	return t.conclude(ctx, file, s, err, start, meter)
@@ -221,25 +219,29 @@ func (t *tool) importFile(ctx context.Context, folders *folders, file string, me
 func (t *tool) conclude(
 	ctx context.Context, file string, s importer.Summary, err error, start time.Time, meter *meter,
 ) int {
-	say := func(format string, args ...any) {
-		fmt.Fprintf(meter, "%s: %s: %s\n", program, shown(file), oneLine(fmt.Sprintf(format, args...)))
+	say := func(format string, args ...any) string {
+		text := oneLine(fmt.Sprintf(format, args...))
+		fmt.Fprintf(meter, "%s: %s: %s\n", program, shown(file), text)
+		return text
+	}
+	fail := func(status int, format string, args ...any) int {
+		t.summarizeError(file, say(format, args...), meter)
+		return status
 	}
 	if busy, ok := errors.AsType[*lease.BusyError](err); ok {
-		say("%s is working on it. Wait, or stop that process and run this command again", ownerName(busy.Owner))
-		return exitUnfinished
+		return fail(exitUnfinished, "%s is working on it. Wait, or stop that process and run this command again",
+			ownerName(busy.Owner))
 	}
 	if err != nil && ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
 		// Interrupted before there was anything to do: no checkpoint, no summary.
-		say("stopped: %v. %s", err, resumeHint)
-		return exitUnfinished
+		return fail(exitUnfinished, "stopped: %v. %s", err, resumeHint)
 	}
 	if errors.Is(err, fs.ErrPermission) && !isAddress(file) {
 		err = fmt.Errorf("%w: results are written beside the export, so its folder must be writable. "+
 			"Copy the export to a folder that is", err)
 	}
 	if err != nil {
-		say("%v", err)
-		return exitError
+		return fail(exitError, "%v", err)
 	}
 	if s.State == results.Paused || s.State == results.Cancelled {
 		if meter.json {

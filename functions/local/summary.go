@@ -32,6 +32,20 @@ func (t *tool) summarize(file string, s importer.Summary, took time.Duration, ho
 	writeSummary(t.stdout, file, s, took)
 }
 
+// summarizeError writes the line of a file whose import has no summary, if summaries are lines of JSON. People see the
+// message.
+func (t *tool) summarizeError(file, text string, m *meter) {
+	if !m.json {
+		return
+	}
+	m.print(func() {
+		writeLine(t.stdout, struct {
+			File  string `json:"file"`
+			Error string `json:"error"`
+		}{file, text})
+	})
+}
+
 // writeSummary writes the summary for people.
 func writeSummary(w io.Writer, file string, s importer.Summary, took time.Duration) {
 	fmt.Fprintf(w, "%s: %s\n", shown(file), headline(s, took))
