@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -19,7 +20,7 @@ const known = `: this function handles S3 notifications (also through EventBridg
 	`URL, {"action":"resume"} and {"action":"retry"} of a schedule, and {"action":"check"}`
 
 func eventError(format string, args ...any) error {
-	return &invocation.EventError{Text: fmt.Sprintf(format, args...) + known}
+	return &invocation.EventError{Text: fmt.Sprintf(format, args...), Known: known}
 }
 
 // A record is one of S3 or SQS. Each is decoded by itself: one that cannot be read does not affect the others.
@@ -103,7 +104,11 @@ func (p *payload) records() (invocation.Event, error) {
 		if err != nil {
 			first = cmp.Or(first, err)
 			unreadable++
-			reason := fmt.Sprintf("record %d of the event: %s", n+1, strings.TrimSuffix(err.Error(), known))
+			text := err.Error()
+			if e, ok := errors.AsType[*invocation.EventError](err); ok {
+				text = e.Text
+			}
+			reason := fmt.Sprintf("record %d of the event: %s", n+1, text)
 			ev.Skipped = append(ev.Skipped, invocation.Skipped{Reason: reason, Message: r.MessageID})
 			continue
 		}

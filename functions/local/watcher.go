@@ -168,7 +168,7 @@ func (s *watcher) tell(d scheduler.JobResult) {
 	case d.What == scheduler.Skip:
 		s.say(d.Key, "ignored: %s", d.Reason)
 	case d.State == results.Running:
-		s.say(d.Key, "%s", strings.Replace(d.Reason, d.Owner, ownerName(d.Owner), 1))
+		s.say(d.Key, "%s is working on it", ownerName(d.Owner))
 	case d.State == results.Finished:
 		delete(s.said, d.Key)
 		s.finished[d.Key] = true

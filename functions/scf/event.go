@@ -20,7 +20,7 @@ const known = `: this function handles COS triggers, requests of its function UR
 
 // eventError never quotes an event: events of COS contain a signed header.
 func eventError(format string, args ...any) error {
-	return &invocation.EventError{Text: fmt.Sprintf(format, args...) + known}
+	return &invocation.EventError{Text: fmt.Sprintf(format, args...), Known: known}
 }
 
 // A payload has the fields that tell the kinds of events apart, and the fields that are needed of each.

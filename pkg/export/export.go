@@ -404,7 +404,7 @@ func (r *Reader) adviseDates(problem *group.Error) {
 		if r.src.Zone == nil {
 			advice += " and state their time zone with --tz (EXPORT_TIME_ZONE)"
 		}
-		problem.Problems[i].Message = strings.TrimSuffix(p.Message, ": remove the quotes") + advice
+		problem.Problems[i].Message += advice
 	}
 }
 

@@ -407,6 +407,12 @@ const (
 	maxPlainDate = 21_001_231
 )
 
+// isPlainDate reports whether a text is a date without separators.
+func isPlainDate(text string) bool {
+	n, err := strconv.Atoi(text)
+	return err == nil && n >= minPlainDate && n <= maxPlainDate
+}
+
 // maxDateSerial is above the date serial numbers of spreadsheets (days since 1899-12-30): 100,000 is in the year 2173.
 // As Unix time it is 1970-01-02.
 const maxDateSerial = 100_000
@@ -678,7 +684,7 @@ func numberHint(name string, v jsontext.Value) string {
 	switch {
 	case grouped.MatchString(text):
 		return ": remove thousands separators and decimals"
-	case wholeNumber.MatchString(text):
+	case wholeNumber.MatchString(text) && !(isTime(name) && isPlainDate(text)):
 		return ": remove the quotes"
 	case scientific.MatchString(text):
 		return ": " + lostDigits

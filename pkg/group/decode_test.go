@@ -142,6 +142,11 @@ func TestDecoder_InvalidRecords(t *testing.T) {
 			"member count as text", with(`"MaxMemberCount":"500"`), "MaxMemberCount",
 			`MaxMemberCount must be a number, not the string "500": remove the quotes`,
 		},
+		{
+			"a date without separators as text", with(`"CreateTime":"20240131"`), "CreateTime",
+			`CreateTime must be a number, not the string "20240131": use Unix time in seconds, such as 1448357837; ` +
+				`in a spreadsheet, =(A2-DATE(1970,1,1))*86400 converts a UTC date in A2`,
+		},
 		{"a fractional count", with(`"MaxMemberCount":0.5`), "MaxMemberCount", "MaxMemberCount must be an integer, not 0.5"},
 		{
 			"a huge member count", with(`"MaxMemberCount":1e300`), "MaxMemberCount",

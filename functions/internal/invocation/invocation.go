@@ -65,9 +65,12 @@ type ID struct {
 }
 
 // An EventError says that the event has an unknown format.
-type EventError struct{ Text string }
+type EventError struct {
+	Text  string
+	Known string // which events the function handles, with a colon before; may be empty
+}
 
-func (e *EventError) Error() string { return e.Text }
+func (e *EventError) Error() string { return e.Text + e.Known }
 
 // A ConfigError names the settings of the function that are missing or wrong.
 type ConfigError struct{ err error }
@@ -205,7 +208,7 @@ func (h *Handler) do(ctx context.Context, id ID, raw []byte) ([]byte, error) {
 	}
 	failed, all := ev.failed(config.Bucket, &pass)
 	if slices.Contains(failed, "") {
-		failure = cmp.Or[error](failure, &EventError{"a record that failed has no message ID"})
+		failure = cmp.Or[error](failure, &EventError{Text: "a record that failed has no message ID"})
 		all = true
 	}
 	if all && failure != nil {
@@ -374,7 +377,7 @@ func (h *Handler) serve(ctx context.Context, request []byte) ([]byte, error) {
 	}
 	response, err := h.Serve(ctx, api, request)
 	if err != nil {
-		return nil, &EventError{err.Error()}
+		return nil, &EventError{Text: err.Error()}
 	}
 	return response, nil
 }
