@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"os/exec"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -54,35 +53,6 @@ func FuzzClean(f *testing.F) {
 		want := string([]rune(text)) // replaces bytes that are not UTF-8
 		if back[want] != want || strings.ContainsFunc(line.String(), isUnsafe) {
 			t.Errorf("got %q in JSON, want %q", back, want)
-		}
-	})
-}
-
-func FuzzShellFile(f *testing.F) {
-	shell, err := exec.LookPath("bash")
-	if err != nil {
-		f.Skip("there is no bash on this machine")
-	}
-	for _, name := range []string{
-		"a.jsonl", "a b'c\"d.jsonl", "-rf", "--", "a\nb", "a\x1b[2J\\'", "群\u202e组", "\xff\x9b",
-		"$(x)`y`", "!!", "~", "*", "#a",
-	} {
-		f.Add(name)
-	}
-	f.Fuzz(func(t *testing.T, name string) {
-		if name == "" || strings.Contains(name, "\x00") {
-			t.Skip("no file has such a name")
-		}
-		quoted := shellFile(name)
-		if strings.ContainsFunc(quoted, isBreaking) || !utf8.ValidString(quoted) {
-			t.Errorf("%q is quoted as %q, which is unsafe", name, quoted)
-		}
-		out, err := exec.CommandContext(t.Context(), shell, "-c", "printf %s "+quoted).Output()
-		if got := strings.TrimPrefix(string(out), "./"); err != nil || got != strings.TrimPrefix(name, "./") {
-			t.Errorf("%s: got %q, %v, want %q", quoted, got, err, name)
-		}
-		if strings.HasPrefix(string(out), "-") {
-			t.Errorf("%s: begins with a dash", quoted)
 		}
 	})
 }

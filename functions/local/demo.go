@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"groupimport/pkg/emulator"
+	"groupimport/pkg/shell"
 )
 
 // demo imports a sample export into an emulated service, with a folder as the bucket.
@@ -49,7 +50,7 @@ func (t *tool) demo(ctx context.Context, c *cli.Command) error {
 		return err
 	}
 	fmt.Fprintf(t.stdout, "\nNow look at\n  head -3 %s\n  cat %s\n  %s   (in a browser)\n",
-		shellFile(file+".results.ndjson"), shellFile(file+".failures.ndjson"), fileURL(file+".report.html"))
+		shell.File(file+".results.ndjson"), shell.File(file+".failures.ndjson"), fileURL(file+".report.html"))
 	return nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"groupimport/pkg/emulator"
+	"groupimport/pkg/shell"
 )
 
 const (
@@ -48,7 +49,7 @@ func (t *tool) emulator(ctx context.Context, c *cli.Command) error {
 	fmt.Fprintf(t.stderr, "%s: an emulated IM service is at %s; to use it:\n\n"+
 		"  export TIM_ENDPOINT=%s TIM_SDKAPPID=%d TIM_SECRET_KEY=%s%s\n\n"+
 		"Its counters: %s/emulator/stats\nIts groups:   %s/emulator/groups\nCtrl-C stops it.\n",
-		program, url, url, service.SDKAppID, shellQuote(service.Key), trust, url, url)
+		program, url, url, service.SDKAppID, shell.Quote(service.Key), trust, url, url)
 	<-ctx.Done()
 	writeStats(t.stdout, service.Stats())
 	return nil
@@ -64,7 +65,7 @@ func emulatorTLS(address, file string) (config *tls.Config, trust string, err er
 		return nil, "", err
 	}
 	config, err = newCertificate(address, file)
-	return config, " SSL_CERT_FILE=" + shellQuote(file), err
+	return config, " SSL_CERT_FILE=" + shell.Quote(file), err
 }
 
 // writeStats writes what the service has seen.

@@ -21,6 +21,7 @@ import (
 	"groupimport/pkg/lease"
 	"groupimport/pkg/results"
 	"groupimport/pkg/scheduler"
+	"groupimport/pkg/shell"
 	"groupimport/pkg/tim"
 )
 
@@ -247,7 +248,7 @@ func (t *tool) conclude(
 		if meter.json {
 			meter.print(func() { t.summarize(file, s, time.Since(start), meter.manner) })
 		}
-		say("%s. To continue it: %s resume %s", s.Reason, program, shellFile(file))
+		say("%s. To continue it: %s resume %s", s.Reason, program, shell.File(file))
 		return exitUnfinished
 	}
 	meter.print(func() { t.summarize(file, s, time.Since(start), meter.manner) })

@@ -684,7 +684,7 @@ func numberHint(name string, v jsontext.Value) string {
 	switch {
 	case grouped.MatchString(text):
 		return ": remove thousands separators and decimals"
-	case wholeNumber.MatchString(text) && !(isTime(name) && isPlainDate(text)):
+	case wholeNumber.MatchString(text) && (!isTime(name) || !isPlainDate(text)):
 		return ": remove the quotes"
 	case scientific.MatchString(text):
 		return ": " + lostDigits

@@ -40,7 +40,7 @@ const (
 	storeTime = time.Second
 )
 
-// A sharedRate shares one rate among the instances of a function, which know nothing of each other. The rate consists of
+// A sharedRate is one rate that the instances of a function share, which know nothing of each other. It consists of
 // lanes. An instance creates an object in the bucket to own a lane until the current window of time ends, and each lane
 // has one owner. So all instances together never exceed the rate, however many there are, and an instance that is alone
 // gets all lanes but one. The last lane is left to an instance that has none. A lane has a whole number of attempts a
@@ -63,8 +63,8 @@ type sharedRate struct {
 	retry   time.Time // when a lane may be free
 }
 
-// newSharedRate returns the share of an instance in the rate of c. It returns nil if [config.Config.OneAtATime] is not set:
-// then the process has the rate alone.
+// newSharedRate returns the share of an instance in the rate of c. It returns nil if [config.Config.OneAtATime] is not
+// set: then the process has the rate alone.
 func newSharedRate(c config.Config, bucket blob.Bucket) *sharedRate {
 	if !c.OneAtATime {
 		return nil

@@ -104,7 +104,7 @@ func escapedLen(s string) int {
 	return n
 }
 
-// isPlain reports whether a character of a name needs no quotes in a shell and no escape in a link.
+// isPlain reports whether a character of a name needs no escape in a link.
 func isPlain(r rune) bool {
 	return r == '-' || r == '.' || r == '_' || r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z'
 }
@@ -120,36 +120,6 @@ func linkBeside(name string) string {
 		}
 	}
 	return string(b)
-}
-
-// quote quotes the name of a file for a shell, if it must be, so that no command takes it for an option. Bytes of
-// hidden characters are written as octal numbers, which bash, zsh and ksh understand in any locale.
-func quote(name string) string {
-	if strings.HasPrefix(name, "-") {
-		name = "./" + name
-	}
-	if strings.ContainsFunc(name, isHidden) {
-		var b strings.Builder
-		for name != "" {
-			r, width := utf8.DecodeRuneInString(name)
-			switch {
-			case isHidden(r):
-				for _, c := range []byte(name[:width]) {
-					fmt.Fprintf(&b, `\%03o`, c)
-				}
-			case r == '\'' || r == '\\':
-				b.WriteString(`\` + string(r))
-			default:
-				b.WriteRune(r)
-			}
-			name = name[width:]
-		}
-		return "$'" + b.String() + "'"
-	}
-	if strings.ContainsFunc(name, func(r rune) bool { return !isPlain(r) && r != '/' }) {
-		return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
-	}
-	return name
 }
 
 // baseOf returns the last part of a key.

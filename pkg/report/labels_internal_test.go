@@ -136,19 +136,3 @@ func TestCauseText_EveryCause(t *testing.T) {
 		t.Errorf("got %q for a run of version 1, want its message as it is", htmlOf(t, old.EN))
 	}
 }
-
-func TestQuote_NamesThatShellsMisread(t *testing.T) {
-	for name, want := range map[string]string{
-		"acme.jsonl":      "acme.jsonl",
-		"/srv/acme.jsonl": "/srv/acme.jsonl",
-		"-rf.jsonl":       "./-rf.jsonl",
-		"- x.jsonl":       "'./- x.jsonl'",
-		"it's.jsonl":      `'it'\''s.jsonl'`,
-		"a\u202Eb.jsonl":  `$'a\342\200\256b.jsonl'`,
-		"-\n'.jsonl":      `$'./-\012\'.jsonl'`,
-	} {
-		if got := quote(name); got != want {
-			t.Errorf("%q: got %s, want %s", name, got, want)
-		}
-	}
-}

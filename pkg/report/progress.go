@@ -9,6 +9,7 @@ import (
 	"groupimport/pkg/group"
 	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
+	"groupimport/pkg/shell"
 )
 
 // progressPage returns the page about an import that may not be finished. b has the results so far of a cancelled
@@ -127,7 +128,7 @@ func (s *Status) steps(o Options) []step {
 	nothing := step{class: "imported", title: say("Nothing to do", "无需操作")}
 	resume := ""
 	if o.Root != "" {
-		resume = "groupimport import " + quote(o.at(s.Key))
+		resume = "groupimport import " + shell.File(o.at(s.Key))
 	}
 	switch {
 	case s.State == results.Stopped:
@@ -152,7 +153,7 @@ func (s *Status) steps(o Options) []step {
 		return []step{fix}
 	case s.State == results.Paused, s.State == results.Cancelled:
 		if o.Root != "" {
-			resume = "groupimport resume " + quote(o.at(s.Key))
+			resume = "groupimport resume " + shell.File(o.at(s.Key))
 		}
 		if s.isOver() {
 			return []step{{

@@ -738,10 +738,10 @@ func TestReport_CommandsOfABucket(t *testing.T) {
 	for _, test := range []struct{ page, want string }{
 		{finished, "Download the dead-letter file first. The command copies its line from acme.jsonl.failures.ndjson"},
 		{finished, "upload it beside the export and import it with groupimport import " +
-			"'s3://acme-groups/exports/2026/acme.fixed.jsonl'"},
+			"s3://acme-groups/exports/2026/acme.fixed.jsonl"},
 		{finished, "A function with a schedule for this bucket, if there is one, retries them"},
-		{finished, "groupimport retry --now 's3://acme-groups/exports/2026/'"},
-		{interrupted, "groupimport import 's3://acme-groups/exports/2026/acme.jsonl'"},
+		{finished, "groupimport retry --now s3://acme-groups/exports/2026/"},
+		{interrupted, "groupimport import s3://acme-groups/exports/2026/acme.jsonl"},
 	} {
 		if !strings.Contains(test.page, test.want) {
 			t.Errorf("got no %q in:\n%s", test.want, test.page)

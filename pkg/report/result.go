@@ -16,6 +16,7 @@ import (
 	"groupimport/pkg/group"
 	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
+	"groupimport/pkg/shell"
 )
 
 // page returns the report of a finished import.
@@ -182,11 +183,11 @@ func newRepair(names results.Names, o Options) repair {
 		r.last = say("upload it beside the export", "上传到导出文件所在的位置")
 		if o.Root != "" {
 			r.last = join(" ", "", r.last, say("and import it with %s", "，再用 %s 导入",
-				code("groupimport import "+quote(beside(r.to)))))
+				code("groupimport import "+shell.File(beside(r.to)))))
 		}
 	default:
 		r.from, r.to = beside(r.from), beside(r.to)
-		r.last = say("import it with %s", "用 %s 导入", code("groupimport import "+quote(r.to)))
+		r.last = say("import it with %s", "用 %s 导入", code("groupimport import "+shell.File(r.to)))
 	}
 	return r
 }
@@ -198,7 +199,7 @@ func (r repair) step(s step, body text, statuses ...outcome.Status) step {
 	if len(statuses) > 1 {
 		pattern = fmt.Sprintf(`-E '"status":"(%s|%s)"'`, statuses[0], statuses[1])
 	}
-	s.command = fmt.Sprintf("grep %s %s > %s", pattern, quote(r.from), quote(r.to))
+	s.command = fmt.Sprintf("grep %s %s > %s", pattern, shell.File(r.from), shell.File(r.to))
 	return s
 }
 
@@ -271,7 +272,7 @@ func retryCommand(names results.Names, o Options) string {
 	if o.isBucket() {
 		root = o.at(cmp.Or(o.Prefix, names.Export[:len(names.Export)-len(baseOf(names.Export))]))
 	}
-	return "groupimport retry --now " + quote(root)
+	return "groupimport retry --now " + shell.File(root)
 }
 
 // retryStep says what happens to n failed records.
