@@ -39,9 +39,8 @@ type slice struct {
 	done chan struct{} // closed when the fields above are set
 }
 
-// readAhead yields the slices of the sources in order, and reads up to that many slices at the same
-// time, at least 2. Their data
-// is valid until the next iteration. A missing object has one slice with an error that wraps [fs.ErrNotExist].
+// readAhead yields the slices of the sources in order, and reads up to that many slices at the same time, at least 2.
+// Their data is valid until the next iteration. A missing object has one slice with an error that wraps [fs.ErrNotExist].
 func readAhead(ctx context.Context, b blob.Bucket, sources iter.Seq[source], ahead int) iter.Seq[*slice] {
 	return func(yield func(*slice) bool) {
 		ctx, cancel := context.WithCancel(ctx)

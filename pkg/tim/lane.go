@@ -11,7 +11,7 @@ import (
 type laneID int
 
 const (
-	groupLane   laneID = iota // import_group, create_group, modify_group_base_info and get_group_info
+	groupLane   laneID = iota // import_group, create_group and get_group_info
 	memberLane                // import_group_member
 	checkLane                 // account_check
 	accountLane               // multiaccount_import
