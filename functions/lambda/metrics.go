@@ -30,7 +30,7 @@ type metric struct {
 }
 
 // run writes the metrics of a run.
-func (m *metrics) run(bucket string, n importer.Metrics) {
+func (m *metrics) run(n importer.Metrics) {
 	var stopped float64
 	if n.State == results.Stopped {
 		stopped = 1
@@ -59,7 +59,7 @@ func (m *metrics) run(bucket string, n importer.Metrics) {
 		all = append(all, metric{"LatencyP50", "Milliseconds", n.P50}, metric{"LatencyP95", "Milliseconds", n.P95},
 			metric{"LatencyP99", "Milliseconds", n.P99})
 	}
-	m.write(bucket, map[string]any{"key": n.Key, "round": n.Round, "state": n.State}, all)
+	m.write(n.Bucket, map[string]any{"key": n.Key, "round": n.Round, "state": n.State}, all)
 }
 
 // pass writes the metrics of a scheduler pass.

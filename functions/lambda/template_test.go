@@ -423,7 +423,7 @@ func (e *environment) pass(a scheduler.Action, length time.Duration) {
 	defer cancel()
 	m := &metrics{w: &e.log}
 	i := &importer.Importer{Config: e.config, Bucket: e.store, BucketName: e.config.Bucket}
-	i.OnRunEnd = func(n importer.Metrics) { m.run(e.config.Bucket, n) }
+	i.OnRunEnd = m.run
 	var err error
 	if i.Client, err = e.config.Clients(nil, func(c *tim.Config) { c.Transport = e.service })(); err != nil {
 		e.t.Fatal(err)

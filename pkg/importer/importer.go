@@ -222,7 +222,7 @@ func (i *Importer) Import(ctx context.Context, key string) (Summary, error) {
 			return Summary{}, err
 		}
 	}
-	if err := i.Fits(dir.Names); err != nil {
+	if err := dir.Fits(); err != nil {
 		return Summary{}, err
 	}
 	control, obeyed, err := i.control(ctx, dir, &start)
@@ -264,16 +264,6 @@ func (i *Importer) isUnchanged(ctx context.Context, dir results.Dir, m *results.
 	}
 	_, settings, err := i.current(ctx, m.Export, nil)
 	return err != nil || i.hasSettings(ctx, dir, m, settings) // no import can start without its mapping and users
-}
-
-// Fits returns an error if the export's name is too long for the names of the objects beside it.
-func (i *Importer) Fits(names results.Names) error {
-	for _, key := range names.Longest() {
-		if err := blob.FitsKey(i.Bucket, key); err != nil {
-			return fmt.Errorf("name too long for the names of the results: %w: give the export a shorter name", err)
-		}
-	}
-	return nil
 }
 
 // Hold renews a lease until stop is called. Calls with the context are sent only while the lease is valid, see
@@ -356,8 +346,7 @@ func (i *Importer) hasSettings(ctx context.Context, dir results.Dir, m *results.
 //
 //   - A mapping, or a table of users, was added or removed.
 //   - The mapping is a built-in one of version 1, which made private channels public. It gave each group an ID, so no
-//
-// group is created twice.
+//     group is created twice.
 func resumes(cp *results.Checkpoint, program string, now results.Settings) bool {
 	isBuiltIn := now.Mapping != results.NoMapping && !strings.HasPrefix(now.Mapping, results.ProgramPrefix)
 	if cp.Settings == (results.Settings{}) && cp.Mapping != "" && isBuiltIn {

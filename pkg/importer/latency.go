@@ -1,19 +1,19 @@
-package results
+package importer
 
 import "math"
 
-// Bins are on a logarithmic scale from 1 ms to 100 s. With 20 bins a decade, the error of a percentile is at most 6
-// %.
+// Bins are on a logarithmic scale from 1 ms to 100 s. With 20 bins a decade, the error of a percentile is at most
+// 6 %.
 const (
 	binsPerDecade = 20
 	binsAll       = 5 * binsPerDecade
 )
 
-// Latencies is a histogram of the durations of calls, of constant size. The zero value is empty.
-type Latencies [binsAll]uint32
+// latencies is a histogram of the durations of calls, of constant size. The zero value is empty.
+type latencies [binsAll]uint32
 
-// Add counts a call of ms milliseconds.
-func (l *Latencies) Add(ms int64) { l[binOf(ms)]++ }
+// add counts a call of ms milliseconds.
+func (l *latencies) add(ms int64) { l[binOf(ms)]++ }
 
 func binOf(ms int64) int {
 	if ms <= 1 {
@@ -22,16 +22,9 @@ func binOf(ms int64) int {
 	return min(binsAll-1, int(math.Log10(float64(ms))*binsPerDecade))
 }
 
-// Merge adds the calls of other.
-func (l *Latencies) Merge(other *Latencies) {
-	for i, n := range other {
-		l[i] += n
-	}
-}
-
-// Percentile returns the duration in milliseconds that the given share of the calls, 0 to 1, did not exceed. It
+// percentile returns the duration in milliseconds that the given share of the calls, 0 to 1, did not exceed. It
 // returns 0 if there are no calls.
-func (l *Latencies) Percentile(share float64) float64 {
+func (l *latencies) percentile(share float64) float64 {
 	var all uint64
 	for _, n := range l {
 		all += uint64(n)

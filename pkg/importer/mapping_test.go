@@ -165,7 +165,7 @@ func TestWriter_AdvanceIsDurable(t *testing.T) {
 			t.Fatal(err)
 		}
 		cp := results.Checkpoint{Next: export.Start, Runs: []results.Run{{Lease: lease.Number}}}
-		writer := (results.Dir{Bucket: w.Store, Names: simNames}).NewWriter(t.Context(), lease, cp)
+		writer := (results.Dir{Bucket: w.Store, Names: simNames}).NewWriter(t.Context(), lease, cp, 0)
 		next := export.Position{N: 1, Line: 1001, Offset: 5000}
 		writer.Advance(next, 1)
 		time.Sleep(10 * time.Second)

@@ -14,6 +14,7 @@ import (
 
 // Metrics are the metrics of one run.
 type Metrics struct {
+	Bucket    string // name
 	Key       string
 	Round     int // of retries, 0 for the import itself
 	State     results.State
@@ -125,9 +126,9 @@ func (r *run) metrics(cp *results.Checkpoint, state results.State, reason string
 	total := cp.Total()
 	work := outcome.Progress{Done: cp.Next.Done(), Size: cp.Export.Size}.Of(&total)
 	return Metrics{
-		Key: r.dir.Export, Round: cp.Round, State: state, Reason: reason, Counts: last.Counts,
+		Bucket: r.imp.BucketName, Key: r.dir.Export, Round: cp.Round, State: state, Reason: reason, Counts: last.Counts,
 		Attempts: last.Attempts, Throttled: last.Slowed,
 		Took: time.Since(last.Start), Remaining: max(0, work.Size-work.Done),
-		P50: r.latencies.Percentile(0.5), P95: r.latencies.Percentile(0.95), P99: r.latencies.Percentile(0.99),
+		P50: r.latencies.percentile(0.5), P95: r.latencies.percentile(0.95), P99: r.latencies.percentile(0.99),
 	}
 }

@@ -59,7 +59,7 @@ type run struct {
 
 	read      int64           // the last record read
 	end       export.Position // after the last entry that is not a record
-	latencies results.Latencies
+	latencies latencies
 	behind    []byte // out-of-order outcomes of this run, as lines of a part
 	isRead    bool   // every record has an outcome
 	follows   bool   // an earlier run has begun the member pass
@@ -216,7 +216,7 @@ func (r *run) readAll(ctx context.Context, at export.Position) error {
 	r.dropped = records.Dropped()
 	defer func() {
 		for _, note := range records.Notes() {
-			r.log().WarnContext(ctx, "the export is unusual", "key", r.exp.Key, "note", note)
+			r.log().WarnContext(ctx, "the export is unusual", "note", note)
 		}
 	}()
 	var held []*item // while the guard doubts that the mapping fits; none of them has a call
@@ -502,7 +502,7 @@ func (r *run) outcome(it *item) (*outcome.Outcome, []byte) {
 		if res.End == tim.Incomplete {
 			return nil, nil
 		}
-		r.latencies.Add(res.Took.Milliseconds())
+		r.latencies.add(res.Took.Milliseconds())
 		o = &outcome.Outcome{
 			Status: statuses[res.End], GroupID: res.GroupID, Code: res.Code, Error: res.Message,
 			Attempts: res.Attempts, MS: res.Took.Milliseconds(), At: res.At, Created: res.Created,

@@ -123,7 +123,7 @@ func (r *run) importExport(ctx context.Context, s start) (Summary, error) {
 		return summaryOf(finished), err
 	}
 	return r.work(ctx, cp, func(ctx context.Context, cp results.Checkpoint) (results.Manifest, error) {
-		return r.dir.Finish(ctx, r.lease, r.dir.Names, cp, r.imp.Policy(), report.New(r.imp.options()))
+		return r.dir.Finish(ctx, r.lease, cp, r.imp.Policy(), report.New(r.imp.options()))
 	})
 }
 
@@ -368,11 +368,7 @@ func (r *run) execute(ctx context.Context, cp results.Checkpoint) (end ending) {
 	r.log().InfoContext(ctx, "run starts",
 		"records_done", cp.Counts.Records(), "offset", cp.Next.Offset, "size", cp.Export.Size)
 	died := r.saveStart(ctx, &cp)
-	r.writer = r.dir.NewWriter(r.writing, r.lease, cp)
-	r.writer.Progress(died, r.dir.IsNew)
-	if r.dir.IsNew {
-		r.writer.HoldLast()
-	}
+	r.writer = r.dir.NewWriter(r.writing, r.lease, cp, died)
 	r.budget = i.memory().newBudget()
 	defer r.budget.close()
 	r.queue = make(chan *item, maxAheadRecords)

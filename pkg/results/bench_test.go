@@ -120,7 +120,7 @@ func BenchmarkFinish(b *testing.B) {
 		_ = syscall.Getrusage(syscall.RUSAGE_SELF, &before)
 		page := report.New(report.Options{})
 		d := results.Dir{Bucket: bucket, Names: names}
-		if _, err := d.Finish(ctx, l, names, cp, results.RetryPolicy{}, page); err != nil {
+		if _, err := d.Finish(ctx, l, cp, results.RetryPolicy{}, page); err != nil {
 			b.Fatal(err)
 		}
 		_ = syscall.Getrusage(syscall.RUSAGE_SELF, &after)

@@ -289,7 +289,7 @@ func (d Dir) Archive(ctx context.Context, l *lease.Lease, last *Checkpoint) (Nam
 		last := *last
 		last.Done, last.Export.Key = false, d.Export
 		archived = d.Archived(last.Export.Version, last.Runs[0].Start)
-		if m, err = d.Finish(ctx, l, archived, last, RetryPolicy{}, nil); err == nil {
+		if m, err = d.finishAs(ctx, l, archived, last, RetryPolicy{}, nil); err == nil {
 			lost := last.Counts.Records() + m.ahead - m.Counts.Records() // outcomes in parts that were removed
 			carry.InDoubt, carry.Assign = max(0, last.Sent-last.Next.N+1)+lost, last.Assign
 		}

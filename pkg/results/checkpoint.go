@@ -100,18 +100,18 @@ type Checkpoint struct {
 
 	Runs []Run `json:"runs"` // in order; the last one may be in progress
 
-	held   []byte // outcomes that are counted but in no part, see [Writer.HoldLast]
+	held   []byte // outcomes that are counted but in no part, see [Dir.NewWriter]
 	isHeld bool
 
 	// isSaved is set if the run has written a checkpoint, to write ahead. A last one must then follow.
 	isSaved bool
 }
 
-// IsHeld reports whether the import's outcomes are in memory only, see [Writer.HoldLast].
+// IsHeld reports whether the import's outcomes are in memory only, see [Dir.NewWriter].
 func (cp *Checkpoint) IsHeld() bool { return cp.isHeld }
 
 // mayHaveResults reports whether a run that was killed may have written results without a manifest: the first run of an
-// import, which has written ahead but no part, see [Writer.HoldLast]. There were no results before: otherwise there is
+// import, which has written ahead but no part, see [Dir.NewWriter]. There were no results before: otherwise there is
 // a Carry. Version 1 has no Settings.
 func (cp *Checkpoint) mayHaveResults() bool {
 	return cp.Round == 0 && !cp.Done && cp.Next == export.Start && cp.Sent > 0 && len(cp.Parts) == 0 && cp.Ahead == 0 &&

@@ -43,9 +43,8 @@ type Reporter interface {
 	Restore(state []byte) error
 }
 
-// Finish writes the results and the dead-letter file from the parts that cp counts, and then the manifest, under the
-// names of to. If to differs from the names of d, Finish archives an older version. page may be nil. Finish is
-// idempotent.
+// Finish writes the results and the dead-letter file from the parts that cp counts, and then the manifest. page may be
+// nil, else it is empty. Finish is idempotent.
 //
 // Finish writes the files and the report at the same time, then the manifest, and then the progress and the mark.
 //
@@ -53,6 +52,13 @@ type Reporter interface {
 // uploads, whose state it saves every few seconds under the name of l's fencing token. Another run resumes from the
 // state of cp.
 func (d Dir) Finish(
+	ctx context.Context, l *lease.Lease, cp Checkpoint, p RetryPolicy, page Reporter,
+) (Manifest, error) {
+	return d.finishAs(ctx, l, d.Names, cp, p, page)
+}
+
+// finishAs is Finish under the names of to. If these are not the names of d, it archives an older version.
+func (d Dir) finishAs(
 	ctx context.Context, l *lease.Lease, to Names, cp Checkpoint, p RetryPolicy, page Reporter,
 ) (Manifest, error) {
 	m := Manifest{
@@ -253,13 +259,13 @@ func (f *finisher) reset() {
 	f.state = finishState{To: f.dst.Export, Started: f.cp.Runs[0].Start, Parts: count(f.cp.final())}
 	f.results = &output{bucket: f.dst.Bucket, key: f.dst.Results(), hash: sha256.New()}
 	f.letters = &output{bucket: f.dst.Bucket, key: f.dst.Failures(), hash: sha256.New()}
-	if f.page != nil {
-		_ = f.page.Restore(nil) // empties it
-	}
 }
 
-// discard aborts the uploads. It ignores errors: a lifecycle rule removes the rest.
+// discard aborts the uploads and empties the report. It ignores errors: a lifecycle rule removes the rest.
 func (f *finisher) discard(ctx context.Context) {
+	if f.page != nil {
+		_ = f.page.Restore(nil)
+	}
 	f.results.abort(ctx)
 	f.letters.abort(ctx)
 }

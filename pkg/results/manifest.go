@@ -227,7 +227,7 @@ func hasLetters(c *outcome.Counts) bool {
 
 // LoadAhead returns the outcomes of an earlier run that the checkpoint does not count, as lines by ordinal: the
 // out-of-order outcomes, some of which may be before the checkpoint's Next; or those of a run that was killed after it
-// had written the results from memory, see [Writer.HoldLast].
+// had written the results from memory, see [Dir.NewWriter].
 func (d Dir) LoadAhead(ctx context.Context, cp *Checkpoint) (map[int64][]byte, error) {
 	ahead := map[int64][]byte{}
 	if cp.mayHaveResults() {

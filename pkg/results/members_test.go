@@ -41,7 +41,7 @@ func memberPassRun(
 		cancel()
 	})
 	slow := time.Duration(r.IntN(15)) * time.Millisecond
-	w := dir(b).NewWriter(ctx, l, cp)
+	w := dir(b).NewWriter(ctx, l, cp, 0)
 	hasMembers := cp.Members != nil
 	var passes sync.WaitGroup
 	follow := func() {
@@ -130,7 +130,7 @@ func TestWriter_FollowsParts(t *testing.T) {
 					t.Fatalf("seed %d, run %d: got %+v before record %d", seed, run, total, cp.Next.N)
 				}
 			}
-			m, err := dir(b).Finish(t.Context(), held(t, b, run+1), names, cp, results.RetryPolicy{}, nil)
+			m, err := dir(b).Finish(t.Context(), held(t, b, run+1), cp, results.RetryPolicy{}, nil)
 			if err != nil {
 				t.Fatalf("seed %d: %v", seed, err)
 			}
@@ -167,7 +167,7 @@ func TestWriter_FollowsNoMissingPart(t *testing.T) {
 			Export: results.Export{Key: names.Export, Version: "v1"}, Next: export.Start,
 			Runs: []results.Run{{Lease: 1, Start: time.Now()}},
 		}
-		w := dir(b).NewWriter(t.Context(), l, cp)
+		w := dir(b).NewWriter(t.Context(), l, cp, 0)
 		o := imported(1)
 		o.Members.Pending = 1
 		if err := w.Append(o, []byte(`{}`), next(1), results.Origin{}); err != nil {

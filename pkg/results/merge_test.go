@@ -90,7 +90,7 @@ func mergingRun(
 		}
 	})
 	start := time.Now()
-	w := dir(b).NewWriter(ctx, l, cp)
+	w := dir(b).NewWriter(ctx, l, cp, 0)
 	for n := cp.Next.N; time.Since(start) < life; n++ {
 		if w.WriteAhead(ctx, n) != nil || w.Append(imported(n), nil, next(n), results.Origin{}) != nil {
 			break

@@ -247,6 +247,16 @@ func (n Names) Archived(version string, started time.Time) Names {
 	return Names{Export: n.Export + "." + hex.EncodeToString(sum[:tagBytes])}
 }
 
+// Fits returns an error if the export's name is too long for the names of the objects beside it.
+func (d Dir) Fits() error {
+	for _, key := range d.Longest() {
+		if err := blob.FitsKey(d.Bucket, key); err != nil {
+			return fmt.Errorf("name too long for the names of the results: %w: give the export a shorter name", err)
+		}
+	}
+	return nil
+}
+
 // Longest returns the longest key of each kind that an import of the export writes.
 func (n Names) Longest() []string {
 	old := n.Archived("", time.Time{})

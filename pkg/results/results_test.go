@@ -68,7 +68,7 @@ func writerUntil(ctx context.Context, t testing.TB, b blob.Bucket) *results.Writ
 		Export: results.Export{Key: names.Export, Version: "v1"}, Next: export.Start,
 		Runs: []results.Run{{Lease: 1, Start: time.Now()}},
 	}
-	return dir(b).NewWriter(ctx, l, cp)
+	return dir(b).NewWriter(ctx, l, cp, 0)
 }
 
 // held returns a lease with this number.
@@ -283,7 +283,7 @@ func TestWriter_StoreUnavailableForAMinute(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, err := dir(b).Finish(t.Context(), held(t, b, 1), names, cp, results.RetryPolicy{}, nil)
+		m, err := dir(b).Finish(t.Context(), held(t, b, 1), cp, results.RetryPolicy{}, nil)
 		if err != nil || m.Counts.Imported != 2000 {
 			t.Errorf("got %+v, %v, want 2000 imported", m.Counts, err)
 		}
@@ -369,7 +369,7 @@ func TestFinish_IsIdempotent(t *testing.T) {
 		}
 		var texts []string
 		for range 2 {
-			if _, err := dir(b).Finish(t.Context(), held(t, b, 1), names, cp, results.RetryPolicy{}, nil); err != nil {
+			if _, err := dir(b).Finish(t.Context(), held(t, b, 1), cp, results.RetryPolicy{}, nil); err != nil {
 				t.Fatal(err)
 			}
 			texts = append(texts, string(b.Snapshot()[names.Results()])+string(b.Snapshot()[names.Failures()]))
@@ -405,7 +405,7 @@ func TestLoadManifest_MissingUntilFinish(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := dir(b).Finish(t.Context(), held(t, b, 1), names, cp, results.RetryPolicy{}, nil); err == nil {
+		if _, err := dir(b).Finish(t.Context(), held(t, b, 1), cp, results.RetryPolicy{}, nil); err == nil {
 			t.Error("got no error, want the store's")
 		}
 		if _, err := dir(b).LoadManifest(t.Context()); !errors.Is(err, fs.ErrNotExist) {

@@ -33,7 +33,7 @@ const (
 	// A failed write is retried for up to patience.
 	patience = 2 * time.Minute
 
-	// A held-back first progress is written after this time, see [Writer.Progress].
+	// The first progress of a new import is written after this time.
 	progressAfter = time.Second
 )
 
@@ -66,7 +66,6 @@ type Writer struct {
 	closing     bool
 	err         error
 	died        int       // see [Progress.Died], until the first outcome of the run is durable
-	holds       bool      // see [Writer.HoldLast]
 	pending     time.Time // when to write the first progress; zero if it is written
 
 	progressAt time.Time // when the progress was last written; used by the flusher only
@@ -76,13 +75,22 @@ type Writer struct {
 }
 
 // NewWriter returns a Writer that resumes from cp. The Writer owns cp, whose last run is the one in progress. All its
-// writes, and the waits for them, end with ctx. The caller must call Close.
-func (d Dir) NewWriter(ctx context.Context, lease *lease.Lease, cp Checkpoint) *Writer {
+// writes, and the waits for them, end with ctx. died is [Progress.Died] of the run until an outcome of the run is
+// durable. The caller must call Close.
+//
+// With [Dir.IsNew], Close leaves the outcomes in memory if they are all outcomes of the import, and fit in one part. The
+// caller must then call [Dir.Finish] with the checkpoint and, if that fails, Flush. Not so for an import that a run has
+// worked on before: a run that resumes takes results without a manifest for those of an earlier import. The first
+// progress is written after a second, unless the Writer is closed before.
+func (d Dir) NewWriter(ctx context.Context, lease *lease.Lease, cp Checkpoint, died int) *Writer {
 	background, cancel := context.WithCancel(ctx)
 	w := &Writer{
 		ctx: ctx, dir: d, lease: lease, cancel: cancel, began: cp.Sent, cp: cp,
 		kick: make(chan struct{}, 1), ended: make(chan struct{}), changed: make(chan struct{}),
-		sent: cp.Sent, flushed: time.Now(), progressAt: time.Now().Add(-progressEvery),
+		sent: cp.Sent, flushed: time.Now(), progressAt: time.Now().Add(-progressEvery), died: died,
+	}
+	if d.IsNew {
+		w.pending = time.Now().Add(progressAfter)
 	}
 	w.merger = merger{
 		sizes: map[partName]int64{}, kick: make(chan struct{}, 1), ended: make(chan struct{}), listed: len(cp.Parts) == 0,
@@ -95,26 +103,6 @@ func (d Dir) NewWriter(ctx context.Context, lease *lease.Lease, cp Checkpoint) *
 	go w.flushing(background)
 	go w.merging(background)
 	return w
-}
-
-// Progress sets [Progress.Died] of the run. It applies until an outcome of the run is durable. If isHeld is set, the
-// first progress is not written yet: the Writer writes it after a second, unless it is closed before.
-func (w *Writer) Progress(died int, isHeld bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.died = died
-	if isHeld {
-		w.pending = time.Now().Add(progressAfter)
-	}
-}
-
-// HoldLast makes Close leave the outcomes in memory if they are all outcomes of the import, and fit in one part. The
-// caller must then call [Dir.Finish] with the checkpoint and, if that fails, Flush. It is for an import that no run has
-// worked on before: a run that resumes takes results without a manifest for those of an earlier import.
-func (w *Writer) HoldLast() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.holds = true
 }
 
 // Append adds the outcome of the next record. raw is the record as it is in the export. The line of an outcome without
@@ -329,7 +317,7 @@ func (w *Writer) save(ctx context.Context, cp Checkpoint) error {
 	}
 	last := &cp.Runs[len(cp.Runs)-1]
 	if time.Since(w.progressAt) < progressEvery || !last.End.IsZero() || last.Counts == (outcome.Counts{}) {
-		return nil // the importer writes the progress at the start and the end of the run
+		return nil // before the first outcome and at the end of the run, others write the progress
 	}
 	w.saveProgress(ctx, &cp)
 	return nil
@@ -433,7 +421,7 @@ func (w *Writer) Close(end RunEnd) (Checkpoint, error) {
 	w.cp.Sent = max(w.cp.Next.N-1, w.began)
 	w.cp.end(&end)
 	isAll := w.cp.Done && w.cp.Members == nil && len(w.cp.Parts) == 0 && len(end.Ahead) == 0
-	if w.holds && isAll && len(w.held) <= partBytes {
+	if w.dir.IsNew && isAll && len(w.held) <= partBytes {
 		cp := w.cp.clone()
 		cp.held, cp.isHeld, cp.isSaved = w.held, true, w.sent > 0
 		return cp, nil

@@ -80,7 +80,7 @@ func (s *Scheduler) unfit(key string) string {
 	case !strings.HasPrefix(key, s.Importer.Config.Prefix):
 		return "the key is not below EXPORT_PREFIX, " + s.Importer.Config.Prefix
 	}
-	if err := s.Importer.Fits(results.Names{Export: key}); err != nil {
+	if err := s.Importer.Dir(key).Fits(); err != nil {
 		return err.Error()
 	}
 	return ""

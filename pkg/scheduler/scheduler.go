@@ -213,7 +213,7 @@ func (s *Scheduler) find(ctx context.Context, a Action, pass *Result) (todo []jo
 				pass.Stopped++
 			}
 			starts := d.what == doStart || d.what == doResume
-			switch long := s.Importer.Fits(results.Names{Export: f.key}); {
+			switch long := s.Importer.Dir(f.key).Fits(); {
 			case err != nil:
 				pass.Done = append(pass.Done, JobResult{Key: f.key, What: d.what, Error: err.Error()})
 				s.Importer.Fail(f.key, err.Error())

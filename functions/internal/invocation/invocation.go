@@ -115,7 +115,7 @@ type Handler struct {
 
 	// OnRunEnd is called with the metrics of each run. OnPass is called with the result of each scheduler pass. Both may
 	// be nil.
-	OnRunEnd func(bucket string, n importer.Metrics)
+	OnRunEnd func(importer.Metrics)
 	OnPass   func(bucket string, a scheduler.Action, p scheduler.Result)
 
 	// OnDenied is called for each HTTP request with wrong credentials. It may be nil.
@@ -383,6 +383,7 @@ func (h *Handler) serve(ctx context.Context, request []byte) ([]byte, error) {
 }
 
 const ownerPrefix = "invocation " // of the owner of a lease
+
 // notifierOf returns the notifier of a configuration, nil without a webhook. It keeps the notifier while the
 // configuration of notifications is the same, because the notifier knows what it has sent.
 func (h *Handler) notifierOf(ctx context.Context, c config.Config) *notify.Notifier {
@@ -459,9 +460,8 @@ func (h *Handler) scheduler(config config.Config, id string, n *notify.Notifier)
 	if err != nil {
 		return nil, &ConfigError{err}
 	}
-	i := &importer.Importer{Config: config, Bucket: b, BucketName: config.Bucket, Owner: ownerPrefix + id, Log: h.Log}
-	if h.OnRunEnd != nil {
-		i.OnRunEnd = func(n importer.Metrics) { h.OnRunEnd(config.Bucket, n) }
+	i := &importer.Importer{
+		Config: config, Bucket: b, BucketName: config.Bucket, Owner: ownerPrefix + id, Log: h.Log, OnRunEnd: h.OnRunEnd,
 	}
 	if n != nil {
 		i.OnChange = func(c importer.Change) { n.Send(h.message(config.Bucket, &c)) }
