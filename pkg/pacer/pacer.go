@@ -106,25 +106,37 @@ func (p *Pacer) wasSent() {
 // Acquire waits for the next permit. The error is the cause of ctx or of stop, whichever ends first, and then no permit
 // was taken.
 func (p *Pacer) Acquire(ctx, stop context.Context) (*Permit, error) {
-	return p.own.Acquire(ctx, stop, nil)
+	return p.own.Acquire(ctx, stop)
 }
 
 // Queue returns a new Queue, without callers.
 func (p *Pacer) Queue() *Queue { return &Queue{p: p} }
 
-// Acquire is [Pacer.Acquire] for a caller in this queue. If ready is not nil, it is called when the caller's turn has
-// come, before the permit; the next turn is when it has returned. Its error ends the call.
-func (q *Queue) Acquire(ctx, stop context.Context, ready func() error) (*Permit, error) {
-	p := q.p
-	if err := p.turns.wait(ctx, stop, q); err != nil {
+// Acquire is [Pacer.Acquire] for a caller in this queue.
+func (q *Queue) Acquire(ctx, stop context.Context) (*Permit, error) {
+	turn, err := q.Turn(ctx, stop)
+	if err != nil {
 		return nil, err
 	}
-	defer p.turns.pass()
-	if ready != nil {
-		if err := ready(); err != nil {
-			return nil, err
-		}
-	}
+	defer turn.Pass()
+	return turn.Permit(ctx, stop)
+}
+
+// A Turn allows its owner to wait for a permit: no other caller gets one before Pass is called.
+type Turn struct{ p *Pacer }
+
+// Turn waits for the turn of a caller in this queue. The error is the cause of ctx or of stop, whichever ends first.
+// Otherwise the caller must call Pass.
+func (q *Queue) Turn(ctx, stop context.Context) (Turn, error) {
+	return Turn{q.p}, q.p.turns.wait(ctx, stop, q)
+}
+
+// Pass ends the turn.
+func (t Turn) Pass() { t.p.turns.pass() }
+
+// Permit waits for the next permit, like [Pacer.Acquire].
+func (t Turn) Permit(ctx, stop context.Context) (*Permit, error) {
+	p := t.p
 	for ctx.Err() == nil {
 		wait, ok := p.take()
 		if ok {

@@ -16,7 +16,7 @@ func serve(ctx context.Context, q *pacer.Queue, callers int, count *int, mu *syn
 	for range callers {
 		working.Go(func() {
 			for {
-				permit, err := q.Acquire(ctx, context.Background(), nil)
+				permit, err := q.Acquire(ctx, context.Background())
 				if err != nil {
 					return
 				}
@@ -66,7 +66,7 @@ func TestQueue_NewQueueDoesNotWaitForLines(t *testing.T) {
 		serve(ctx, p.Queue(), 100, &n, &mu, &working)
 		time.Sleep(10 * time.Second)
 		start := time.Now()
-		permit, err := p.Queue().Acquire(ctx, ctx, nil)
+		permit, err := p.Queue().Acquire(ctx, ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -90,7 +90,7 @@ func TestQueue_CallersLeave(t *testing.T) {
 			ctx, leave := context.WithCancelCause(t.Context())
 			t.Cleanup(func() { leave(nil) })
 			waiting.Go(func() {
-				if permit, err := q.Acquire(ctx, t.Context(), nil); err == nil {
+				if permit, err := q.Acquire(ctx, t.Context()); err == nil {
 					permit.Sent()
 				} else if !errors.Is(err, errGone) {
 					t.Errorf("got %v, want %v", err, errGone)
@@ -102,7 +102,7 @@ func TestQueue_CallersLeave(t *testing.T) {
 		}
 		waiting.Wait()
 		start := time.Now()
-		permit, err := q.Acquire(t.Context(), t.Context(), nil)
+		permit, err := q.Acquire(t.Context(), t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

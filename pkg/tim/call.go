@@ -291,19 +291,24 @@ func (c *Client) acquire(ctx context.Context, l *lane) (*permit, error) {
 // pacer and of the Config. Those that wait for their turn hold no slot: otherwise the retries of one import could hold
 // all.
 func (c *Client) acquireSlot(ctx context.Context, l *lane) (*pacer.Permit, error) {
-	hasSlot := false
-	p, err := c.share(ctx).queues[l.id].Acquire(ctx, c.done, func() error {
-		err := l.limit.acquire(ctx, c.done)
-		hasSlot = err == nil
-		return err
-	})
+	turn, err := c.share(ctx).queues[l.id].Turn(ctx, c.done)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.limit.acquire(ctx, c.done); err != nil {
+		turn.Pass()
+		return nil, err
+	}
+	p, err := turn.Permit(ctx, c.done)
+	turn.Pass()
 	if err == nil && c.cfg.Permit != nil {
 		if err = c.cfg.Permit(ctx); err != nil {
 			p.Sent()
 		}
 	}
-	if err != nil && hasSlot {
+	if err != nil {
 		l.limit.release(0)
+		return nil, err
 	}
-	return p, err
+	return p, nil
 }
