@@ -9,7 +9,6 @@ import (
 
 	"groupimport/pkg/export"
 	"groupimport/pkg/lease"
-	"groupimport/pkg/report"
 	"groupimport/pkg/results"
 )
 
@@ -59,9 +58,7 @@ func (r *run) retry(ctx context.Context, now bool) (Summary, error) {
 	if err != nil {
 		return Summary{}, err
 	}
-	merge := func(ctx context.Context, cp results.Checkpoint) (results.Manifest, error) {
-		return r.dir.Merge(ctx, m, cp, r.imp.Policy(), report.New(r.imp.options()))
-	}
+	r.merges = m
 	isResumed := last != nil && last.Round == len(m.Rounds)+1
 	info, err := r.imp.Bucket.Stat(r.writing, r.dir.Failures())
 	// If the dead-letter file was edited during the round, the outcomes so far end the round. The next round retries the
@@ -70,7 +67,7 @@ func (r *run) retry(ctx context.Context, now bool) (Summary, error) {
 		(errors.Is(err, fs.ErrNotExist) || err == nil && info.Version != last.Export.Version)
 	switch {
 	case isResumed && (last.IsComplete() || edited): // Done: a run died before or during the merge
-		m, err := merge(r.writing, *last)
+		m, err := r.writeResults(r.writing, *last)
 		return Summary{State: results.Finished, Counts: m.Counts, Manifest: m}, err
 	case !isResumed && !m.Due(r.imp.Policy(), now):
 		return Summary{State: results.Finished, Already: true, Counts: m.Counts, Manifest: m}, nil
@@ -90,7 +87,7 @@ func (r *run) retry(ctx context.Context, now bool) (Summary, error) {
 		cp = *last
 		cp.Export.Key = r.dir.Failures() // the bucket may have been opened at another directory
 	}
-	return r.work(ctx, cp, merge)
+	return r.work(ctx, cp)
 }
 
 // isRetried reports whether a line of the dead-letter file is to be retried, and sets the item's place in the export.

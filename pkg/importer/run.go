@@ -55,6 +55,7 @@ type run struct {
 	queue        chan *item
 	stop         context.CancelCauseFunc // ends the run
 	found        blob.Info               // of the export when the run began; zero in a round of retries
+	merges       results.Manifest        // that a round of retries merges its outcomes into; zero in an import
 	control      *results.Control        // that the run begins with; nil unless the import is paused or cancelled
 
 	read      int64           // the last record read

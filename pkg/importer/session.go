@@ -122,9 +122,7 @@ func (r *run) importExport(ctx context.Context, s start) (Summary, error) {
 	if err != nil || finished != nil {
 		return summaryOf(finished), err
 	}
-	return r.work(ctx, cp, func(ctx context.Context, cp results.Checkpoint) (results.Manifest, error) {
-		return r.dir.Finish(ctx, r.lease, cp, r.imp.Policy(), report.New(r.imp.options()))
-	})
+	return r.work(ctx, cp)
 }
 
 // summaryOf returns the summary of an import that was finished before.
@@ -231,11 +229,8 @@ func (r *run) canResume(ctx context.Context, cp *results.Checkpoint, exp results
 // in which [results.Writer] holds them, it is a few seconds.
 const heldTime = 2 * time.Second
 
-// A finisher writes the results once all records have outcomes.
-type finisher func(context.Context, results.Checkpoint) (results.Manifest, error)
-
 // work does a run from cp on.
-func (r *run) work(ctx context.Context, cp results.Checkpoint, finish finisher) (Summary, error) {
+func (r *run) work(ctx context.Context, cp results.Checkpoint) (Summary, error) {
 	defer r.unreserve()
 	if err := r.prepare(ctx, &cp); err != nil {
 		if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
@@ -248,7 +243,7 @@ func (r *run) work(ctx context.Context, cp results.Checkpoint, finish finisher) 
 	}
 	end := r.execute(ctx, cp)
 	r.unreserve()
-	return r.conclude(ctx, end, finish)
+	return r.conclude(ctx, end)
 }
 
 // prepare prepares the run for its first record.
@@ -433,15 +428,24 @@ func (r *run) saveStart(ctx context.Context, cp *results.Checkpoint) (died int) 
 	return died
 }
 
+// writeResults writes the results of the import or, in a round of retries, merges the outcomes of the round into them.
+func (r *run) writeResults(ctx context.Context, cp results.Checkpoint) (results.Manifest, error) {
+	page := report.New(r.imp.options())
+	if cp.Round > 0 {
+		return r.dir.Merge(ctx, r.merges, cp, r.imp.Policy(), page)
+	}
+	return r.dir.Finish(ctx, r.lease, cp, r.imp.Policy(), page)
+}
+
 // finish writes the results. It writes the outcomes of cp that are in memory as a part if that fails, or takes longer
 // than heldTime.
-func (r *run) finish(ctx context.Context, cp *results.Checkpoint, finish finisher) (results.Manifest, error) {
+func (r *run) finish(ctx context.Context, cp *results.Checkpoint) (results.Manifest, error) {
 	if !cp.IsHeld() {
-		return finish(ctx, *cp)
+		return r.writeResults(ctx, *cp)
 	}
 	short, cancel := context.WithTimeout(ctx, heldTime)
 	defer cancel()
-	m, err := finish(short, *cp)
+	m, err := r.writeResults(short, *cp)
 	if err == nil {
 		return m, nil
 	}
@@ -449,11 +453,11 @@ func (r *run) finish(ctx context.Context, cp *results.Checkpoint, finish finishe
 	if *cp, err = r.writer.Flush(); err != nil {
 		return m, err
 	}
-	return finish(ctx, *cp)
+	return r.writeResults(ctx, *cp)
 }
 
 // conclude writes the results if all records have outcomes, else the progress.
-func (r *run) conclude(ctx context.Context, end ending, finish finisher) (Summary, error) {
+func (r *run) conclude(ctx context.Context, end ending) (Summary, error) {
 	err := end.err
 	summary := Summary{
 		State: end.state, Reason: end.reason, Counts: end.cp.Total(), Run: end.cp.Runs[len(end.cp.Runs)-1],
@@ -463,7 +467,7 @@ func (r *run) conclude(ctx context.Context, end ending, finish finisher) (Summar
 	case err == nil && end.cp.IsComplete():
 		finishing, cancel := r.finishing(ctx)
 		defer cancel()
-		summary.Manifest, err = r.finish(finishing, &end.cp, finish)
+		summary.Manifest, err = r.finish(finishing, &end.cp)
 		switch {
 		case err == nil:
 			summary.Counts = summary.Manifest.Counts
