@@ -26,7 +26,7 @@ func (i *Importer) reportProgress(
 	s := report.Status{
 		Key: dir.Export, Progress: results.ProgressOf(end.state, end.cause, end.reason, cp), All: cp.Runs,
 	}
-	dir.WriteReport(ctx, func(w io.Writer) error {
+	dir.PutReport(ctx, func(w io.Writer) error {
 		if sofar != nil {
 			return sofar.WriteCancelled(w, &s, cp.Settings.Limits)
 		}
@@ -39,7 +39,7 @@ func (i *Importer) remakeReport(ctx context.Context, dir results.Dir) {
 	if _, err := i.Bucket.Stat(ctx, dir.Report()); !errors.Is(err, fs.ErrNotExist) {
 		return
 	}
-	dir.WriteReport(ctx, func(w io.Writer) error { return WriteReport(ctx, dir, w, i.options()) })
+	dir.PutReport(ctx, func(w io.Writer) error { return WriteReport(ctx, dir, w, i.options()) })
 }
 
 // WriteReport writes the report of an import from the objects beside its export. The export itself need not exist.

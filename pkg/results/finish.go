@@ -110,7 +110,7 @@ func (d Dir) finishAs(
 	completing.Go(func() error { return f.complete(ctx) })
 	if page != nil {
 		// In this goroutine, whose caller recovers from a panic.
-		dst.WriteReport(ctx, func(w io.Writer) error { return page.Write(w, to, &m) })
+		dst.PutReport(ctx, func(w io.Writer) error { return page.Write(w, to, &m) })
 	}
 	if err := completing.Wait(); err != nil {
 		return m, err

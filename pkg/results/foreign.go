@@ -71,10 +71,10 @@ func (d Dir) CheckNew(ctx context.Context, all bool) (isNew bool, err error) {
 	return !found.Load(), err
 }
 
-// WriteReport writes the report, of a limited size, with the text that write writes. It logs errors, also if the object
+// PutReport writes the report, of a limited size, with the text that write writes. It logs errors, also if the object
 // at its key is of another program, because an import must not fail without its report: the next round of retries, or
 // another event for the same version, writes it again.
-func (d Dir) WriteReport(ctx context.Context, write func(io.Writer) error) {
+func (d Dir) PutReport(ctx context.Context, write func(io.Writer) error) {
 	var page bytes.Buffer
 	err := write(&page)
 	if err == nil {

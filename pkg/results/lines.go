@@ -40,7 +40,8 @@ type slice struct {
 }
 
 // readAhead yields the slices of the sources in order, and reads up to that many slices at the same time, at least 2.
-// Their data is valid until the next iteration. A missing object has one slice with an error that wraps [fs.ErrNotExist].
+// Their data is valid until the next iteration. A missing object has one slice with an error that wraps
+// [fs.ErrNotExist].
 func readAhead(ctx context.Context, b blob.Bucket, sources iter.Seq[source], ahead int) iter.Seq[*slice] {
 	return func(yield func(*slice) bool) {
 		ctx, cancel := context.WithCancel(ctx)

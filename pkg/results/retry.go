@@ -132,7 +132,7 @@ func (d Dir) Merge(ctx context.Context, m Manifest, cp Checkpoint, p RetryPolicy
 	})
 	m.schedule(p)
 	if page != nil {
-		d.WriteReport(ctx, func(w io.Writer) error { return page.Write(w, d.Names, &m) })
+		d.PutReport(ctx, func(w io.Writer) error { return page.Write(w, d.Names, &m) })
 	}
 	if err := writeJSON(ctx, d.Bucket, d.Manifest(), m); err != nil {
 		return m, err

@@ -78,9 +78,9 @@ type Writer struct {
 // writes, and the waits for them, end with ctx. died is [Progress.Died] of the run until an outcome of the run is
 // durable. The caller must call Close.
 //
-// With [Dir.IsNew], Close leaves the outcomes in memory if they are all outcomes of the import, and fit in one part. The
+// With [Dir.IsNew], Close leaves the outcomes in memory if they are all outcomes of the import and fit in one part. The
 // caller must then call [Dir.Finish] with the checkpoint and, if that fails, Flush. Not so for an import that a run has
-// worked on before: a run that resumes takes results without a manifest for those of an earlier import. The first
+// worked on before: a run that resumes takes results without a manifest for those of an earlier import. And the first
 // progress is written after a second, unless the Writer is closed before.
 func (d Dir) NewWriter(ctx context.Context, lease *lease.Lease, cp Checkpoint, died int) *Writer {
 	background, cancel := context.WithCancel(ctx)
