@@ -110,7 +110,7 @@ func summaryRows(s importer.Summary) []row {
 	if c == nil || s.Already {
 		return rows
 	}
-	rows = append(rows, row{"carried", c.Carried, "taken over from an earlier version of the export, not sent"})
+	rows = append(rows, row{"carried", c.Carried, "carried over from an earlier version of the export, not sent"})
 	for _, r := range []row{
 		{"missing", c.NotFound(), "groups of an earlier version that are not in this one"},
 		{"new", c.Created, "records without a GroupId that no earlier version had"},
