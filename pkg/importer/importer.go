@@ -155,7 +155,9 @@ type Progress struct {
 
 	Attempts int64 // of this run
 
-	share *tim.Share // nil if the run has ended
+	// Nil if the run has ended.
+	share  *tim.Share
+	writer *results.Writer
 }
 
 // maxEnded is for how many runs that have ended an Importer keeps the progress.
@@ -178,6 +180,7 @@ func (p *Progress) now() Progress {
 	now := *p
 	if p.share != nil {
 		now.Attempts = p.share.Attempts()
+		now.Next, now.Counts, now.Run = p.writer.Now()
 	}
 	return now
 }
@@ -436,7 +439,7 @@ func (i *Importer) saveFinished(ctx context.Context, dir results.Dir, m *results
 }
 
 // begin begins the progress of a run.
-func (i *Importer) begin(key string, cp *results.Checkpoint, share *tim.Share) {
+func (i *Importer) begin(key string, exp results.Export, share *tim.Share, writer *results.Writer) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	ended := 0
@@ -451,39 +454,14 @@ func (i *Importer) begin(key string, cp *results.Checkpoint, share *tim.Share) {
 	if i.progress == nil {
 		i.progress = map[string]*Progress{}
 	}
-	i.progress[key] = &Progress{
-		Export: cp.Export, Next: cp.Next, Counts: cp.Total(), Run: cp.Runs[len(cp.Runs)-1].Counts, Began: time.Now(),
-		share: share,
-	}
+	i.progress[key] = &Progress{Export: exp, Began: time.Now(), share: share, writer: writer}
 }
 
-// end ends the progress of a run. cp is its last checkpoint, or zero if the run panics.
-func (i *Importer) end(key string, cp *results.Checkpoint) {
+// end ends the progress of a run.
+func (i *Importer) end(key string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	p := i.progress[key]
-	if len(cp.Runs) > 0 {
-		p.Next, p.Counts, p.Run = cp.Next, cp.Total(), cp.Runs[len(cp.Runs)-1].Counts
-	}
-	p.Attempts, p.share = p.share.Attempts(), nil
-}
-
-// count counts an outcome of a run.
-func (i *Importer) count(key string, o *outcome.Outcome, next export.Position) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	p := i.progress[key]
-	p.Counts.Add(o)
-	p.Run.AddSent(o)
-	p.Next = next
-}
-
-// recount counts the members of an outcome that count has counted as pending.
-func (i *Importer) recount(key string, before, now *outcome.Outcome) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	p := i.progress[key]
-	p.Counts.Remove(before)
-	p.Counts.Add(now)
-	p.Run.AddMembers(before, now)
+	last := i.progress[key].now()
+	last.share, last.writer = nil, nil
+	i.progress[key] = &last
 }

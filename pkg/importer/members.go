@@ -243,9 +243,6 @@ func (r *run) writeMembers(it *memberItem) (bool, error) {
 	if err := r.writer.AppendMembers(&it.read, &o, raw, it.end); err != nil {
 		return false, err
 	}
-	if it.call != nil {
-		r.imp.recount(r.dir.Export, &it.read, &o)
-	}
 	return true, nil
 }
 

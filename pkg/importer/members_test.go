@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"groupimport/pkg/emulator"
+	"groupimport/pkg/importer"
 	"groupimport/pkg/outcome"
 	"groupimport/pkg/results"
 )
@@ -49,6 +51,46 @@ func (w *world) memberNames(id string) []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// The progress counts members while they are added, and agrees with the summary at the end.
+func TestMembers_Progress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.Put(withMembers(30, 45)...)
+		i := w.Importer()
+		var before importer.Progress
+		seen := map[string]bool{}
+		stop := make(chan struct{})
+		var polling sync.WaitGroup
+		polling.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				case <-time.After(20 * time.Millisecond):
+				}
+				p := i.Progress(simNames.Export)
+				m, last := p.Counts.Members, before.Counts.Members
+				if m.Added < last.Added || p.Counts.Records() < before.Counts.Records() || p.Next.N < before.Next.N {
+					t.Errorf("got %+v after %+v, want no step back", p, before)
+				}
+				seen["pending"] = seen["pending"] || m.Pending > 0
+				seen["part"] = seen["part"] || m.Added > 0 && m.Pending > 0
+				before = p
+			}
+		})
+		s, err := i.Import(t.Context(), simNames.Export)
+		close(stop)
+		polling.Wait()
+		if err != nil || !seen["pending"] || !seen["part"] {
+			t.Errorf("got %v %v, want members that are pending and some that are added meanwhile", seen, err)
+		}
+		p := i.Progress(simNames.Export)
+		if p.Counts != s.Counts || p.Run != s.Run.Counts || p.Next.N != 31 || p.Attempts != s.Run.Attempts {
+			t.Errorf("got %+v at the end, want the counts of %+v", p, s)
+		}
+	})
 }
 
 func TestMembers_Added(t *testing.T) {

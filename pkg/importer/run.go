@@ -478,7 +478,6 @@ func (r *run) write(ctx context.Context) error {
 				r.stop(err)
 				break
 			}
-			r.imp.count(r.dir.Export, o, it.next)
 			if o.IsPending() {
 				r.followMembers(ctx)
 			}

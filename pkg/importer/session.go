@@ -358,12 +358,12 @@ func (r *run) execute(ctx context.Context, cp results.Checkpoint) (end ending) {
 		DrainTimeout: r.drainTimeout, Authorized: cp.Round > 0 || cp.Counts.Imported > 0 && cp.Carry == nil,
 	})
 	ctx = tim.WithShare(ctx, r.share)
-	i.begin(r.dir.Export, &cp, r.share)
-	defer func() { i.end(r.dir.Export, &end.cp) }()
 	r.log().InfoContext(ctx, "run starts",
 		"records_done", cp.Counts.Records(), "offset", cp.Next.Offset, "size", cp.Export.Size)
 	died := r.saveStart(ctx, &cp)
 	r.writer = r.dir.NewWriter(r.writing, r.lease, cp, died)
+	i.begin(r.dir.Export, cp.Export, r.share, r.writer)
+	defer i.end(r.dir.Export)
 	r.budget = i.memory().newBudget()
 	defer r.budget.close()
 	r.queue = make(chan *item, maxAheadRecords)

@@ -135,6 +135,13 @@ func (w *Writer) Append(o *outcome.Outcome, raw []byte, next export.Position, fr
 	return nil
 }
 
+// Now returns the position, and the counts of the import and of the run, with what is not durable yet.
+func (w *Writer) Now() (next export.Position, total, run outcome.Counts) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.cp.Next, w.cp.Total(), w.cp.Runs[len(w.cp.Runs)-1].Counts
+}
+
 // Advance moves the position past entries that are not records.
 func (w *Writer) Advance(next export.Position, entries int64) {
 	w.mu.Lock()
@@ -392,7 +399,7 @@ func (cp *Checkpoint) end(e *RunEnd) {
 }
 
 // Close writes the buffered and the out-of-order outcomes, and then the last checkpoint, which it returns. No call of
-// another method may be in progress.
+// another method but Now may be in progress.
 func (w *Writer) Close(end RunEnd) (Checkpoint, error) {
 	w.mu.Lock()
 	w.closing = true
@@ -404,22 +411,24 @@ func (w *Writer) Close(end RunEnd) (Checkpoint, error) {
 	if w.err != nil {
 		return w.cp, w.err
 	}
+	ahead := 0
 	if len(end.Ahead) > 0 {
-		key := w.dir.ahead(w.lease.Number)
+		ahead = w.lease.Number
+		key := w.dir.ahead(ahead)
 		err := w.persist(w.ctx, "out-of-order outcomes", func() error {
 			return w.dir.Bucket.Put(w.ctx, key, bytes.NewReader(end.Ahead))
 		})
 		if err != nil {
 			return w.cp, fmt.Errorf("write %q: %w", key, err)
 		}
-		w.cp.Ahead = w.lease.Number
-	} else {
-		w.cp.Ahead = 0
 	}
+	w.mu.Lock()
+	w.cp.Ahead = ahead
 	// Every record that this run has sent has an outcome. Records that an earlier, killed run may have sent stay below
 	// the mark until the import has passed them.
 	w.cp.Sent = max(w.cp.Next.N-1, w.began)
 	w.cp.end(&end)
+	w.mu.Unlock()
 	isAll := w.cp.Done && w.cp.Members == nil && len(w.cp.Parts) == 0 && len(end.Ahead) == 0
 	if w.dir.IsNew && isAll && len(w.held) <= partBytes {
 		cp := w.cp.clone()
