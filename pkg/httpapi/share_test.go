@@ -120,12 +120,12 @@ func TestShare_TimeUpDuringClaim(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.config.Rate, w.config.OneAtATime = 1, true
+		w.store.Fail = func(blobtest.Op) blobtest.Fault { return blobtest.Fault{Delay: 700 * time.Millisecond} }
 		busy, other := w.instance(), w.instance()
 		end := time.Now().Add(time.Minute)
 		var wg sync.WaitGroup
 		wg.Go(func() { call(t, busy, "busy", end) })
 		time.Sleep(3 * time.Second)
-		w.store.Fail = func(blobtest.Op) blobtest.Fault { return blobtest.Fault{Delay: 700 * time.Millisecond} }
 		for wait := 4 * time.Second; wait < 20*time.Second; wait += 200 * time.Millisecond {
 			ctx, cancel := context.WithTimeout(t.Context(), wait)
 			body := fmt.Sprintf(`{"Type":"Public","Name":"n","GroupId":"other-%v"}`, wait.Milliseconds())
